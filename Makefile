@@ -1,0 +1,46 @@
+# `make tables` and `make test` do all set-up on a machine that has Python >= 3.11, make and a network.
+#
+#   make tables     every paper at laptop scale, ends with the path of the report
+#   make test       the tests
+#   make smoke      the smoke scale, compared with its committed reference
+#   make paper      the papers' own budgets
+#   make benchmark  speed measurements
+#   make clean      remove results that are not committed, and caches; keeps .venv
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: tables test smoke paper benchmark clean
+.DELETE_ON_ERROR:
+
+tables: $(READY)
+	$(BIN)/snakemake
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+smoke: $(READY)
+	$(BIN)/snakemake --profile profiles/smoke
+	$(BIN)/rescore gate --scale smoke
+
+paper: $(READY)
+	$(BIN)/snakemake --profile profiles/paper
+
+benchmark: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
+
+clean:
+	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
+	rm -rf .snakemake .pytest_cache .benchmarks
+
+# Done once, and again when a requirement changes. uv where it can be installed, else pip: the same versions, only slower.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "rescore needs Python >= 3.11, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test]' \
+	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@

@@ -1,0 +1,122 @@
+# The DAG: every paper's jobs, then the ledger, tables, figures and the report. Papers are found by their folders.
+#
+#   snakemake                            all papers at laptop scale
+#   snakemake pis                        one paper
+#   snakemake --profile profiles/smoke   another scale: smoke, gpu, paper
+#
+# Options: --config scale=SCALE papers=A,B results=FOLDER
+
+import sys
+
+from rescore.locks import drop_stale_locks
+from rescore.workflow import failures, load_suite
+
+ALIVE = drop_stale_locks()
+SUITE = load_suite(config, workflow.basedir)
+config.update(SUITE.options.model_dump(mode="json"))  # defaults too, for the report
+
+shell.prefix(SUITE.shell_prefix)
+
+
+report: "report/suite.rst"
+
+
+localrules:
+    all,
+    everything,
+    collect,
+    diff,
+    claims,
+    tables,
+    report,
+
+
+rule all:
+    input:
+        f"{SUITE.folder}/report.html",
+    default_target: True
+
+
+for path in SUITE.rules:
+
+    include: path
+
+
+rule collect:
+    input:
+        SUITE.job_files,
+    output:
+        records=f"{SUITE.folder}/records.csv",
+        skipped=f"{SUITE.folder}/skipped.csv",
+    log:
+        SUITE.log("collect"),
+    shell:
+        SUITE.logged("collect {input}")
+
+
+rule diff:
+    input:
+        rules.collect.output,
+        SUITE.sources("published.csv"),
+        SUITE.sources("paper.yaml"),
+    output:
+        f"{SUITE.folder}/diff.csv",
+    log:
+        SUITE.log("diff"),
+    shell:
+        SUITE.logged("diff --out {output}")
+
+
+rule claims:
+    input:
+        rules.collect.output.records,
+        SUITE.sources("claims.py"),
+    output:
+        f"{SUITE.folder}/claims.csv",
+    log:
+        SUITE.log("claims"),
+    shell:
+        SUITE.logged("claims --out {output}")
+
+
+rule tables:
+    input:
+        rules.diff.output,
+        rules.claims.output,
+    output:
+        summary=f"{SUITE.folder}/tables/summary.md",
+        diff=report(f"{SUITE.folder}/tables/diff.html", caption="report/diff.rst", category="Results"),
+        claims=report(f"{SUITE.folder}/tables/claims.html", caption="report/claims.rst", category="Results"),
+        provenance=report(f"{SUITE.folder}/tables/provenance.html", caption="report/provenance.rst", category="Results"),
+    log:
+        SUITE.log("tables"),
+    shell:
+        SUITE.logged("tables")
+
+
+rule everything:
+    input:
+        rules.tables.output,
+        SUITE.figures,
+
+
+# A rule rather than a profile's report-after-run: it follows the scale, and it is made again only when something changed.
+rule report:
+    input:
+        rules.everything.input,
+    output:
+        f"{SUITE.folder}/report.html",
+    log:
+        SUITE.log("report"),
+    shell:
+        SUITE.bundle
+
+
+onsuccess:
+    SUITE.print_summary()
+
+
+onerror:
+    for failure in failures(f"{SUITE.folder}/logs"):
+        print(failure, file=sys.stderr)
+    print("What has finished is kept; the same command goes on from there.", file=sys.stderr)

@@ -1,0 +1,263 @@
+"""The command line: run a job, and everything that is done with its numbers. Nothing but `run` and `figure` needs torch."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rescore.config import SCALES, check_choice
+from rescore.errors import RescoreError
+from rescore.files import atomic_write
+from rescore.papers import find_papers, find_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rescore.ledger.records import Record
+
+RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "tolerance", "delta", "margin", "value", "allowed", "seconds",
+                 "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 (a gate or a check failed) or 2 (bad input, told in one message)."""
+    args = parser().parse_args(arguments)
+    try:
+        status = args.handler(args) or 0
+        sys.stdout.flush()
+        return status
+    except RescoreError as error:
+        print(f"rescore: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a table, such as `head`, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--root", type=Path, metavar="DIR",
+                        help="the folder of reproductions/ and README.md (default: here)")
+    common.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
+                        help="the folder of results (default: results)")
+    common.add_argument("--scale", default="laptop", help=f"one of {', '.join(SCALES)} (default: laptop)")
+    one_paper = argparse.ArgumentParser(add_help=False)
+    one_paper.add_argument("--paper", help="this paper only")
+    out = argparse.ArgumentParser(add_help=False)
+    out.add_argument("--out", type=Path, metavar="FILE", help="write the CSV here as well")
+
+    top = argparse.ArgumentParser(prog="rescore", description="Published numbers of generative models, measured again.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, handler: Callable, help_: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_, parents=[common, *parents])
+        command.set_defaults(handler=handler)
+        return command
+
+    run = add("run", _run, "run one job of a paper")
+    run.add_argument("paper")
+    run.add_argument("function", metavar="FUNCTION", help="of the paper's jobs.py, such as measure")
+    run.add_argument("--job", required=True)
+    figure = add("figure", _figure, "draw one figure of a paper")
+    figure.add_argument("paper")
+    figure.add_argument("name")
+    figure.add_argument("--out", type=Path, required=True, metavar="FILE")
+    collect = add("collect", _collect, "check and join the records of all jobs")
+    collect.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+                         help="records.csv, skipped.csv, or a job's folder of both")
+    add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out)
+    add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out)
+    add("tables", _tables, "write results/<scale>/tables")
+    compare = add("compare", _compare, "methods side by side, over all papers")
+    compare.add_argument("--metric", required=True)
+    compare.add_argument("--dataset", required=True)
+    add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
+    accept = add("accept", _accept, "make a run the reference")
+    accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
+    add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper)
+    readme = add("readme", _readme, "render the results in README.md from the reference")
+    readme.add_argument("--check", action="store_true", help="write nothing; 1 if the README differs")
+    return top
+
+
+def _run(args: argparse.Namespace) -> int | None:
+    from rescore import jobs
+
+    return jobs.main_run(args)
+
+
+def _figure(args: argparse.Namespace) -> int | None:
+    from rescore import jobs
+
+    return jobs.main_figure(args)
+
+
+def _collect(args: argparse.Namespace) -> None:
+    from rescore.ledger import records as ledger
+
+    folder = _folder(args)
+    names = ("records.csv", "skipped.csv")
+    files = [file for path in args.paths for file in ([path / name for name in names] if path.is_dir() else [path])]
+    for file in files:
+        check_choice("kind of file", file.name, names)
+    records = ledger.collect_records((file for file in files if file.name == "records.csv"), args.scale)
+    skipped = [row for file in files if file.name == "skipped.csv" for row in ledger.read_skipped(file)]
+    ledger.write_records(folder / "records.csv", records)
+    ledger.write_skipped(folder / "skipped.csv", skipped)
+    print(f"{len(records)} records, {len(skipped)} skipped: {folder}")
+
+
+def _diff(args: argparse.Namespace) -> None:
+    from rescore.ledger.diff import STATUSES, write_diff
+
+    frame = _verdicts(args)
+    if args.out:
+        write_diff(args.out, frame)
+    shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "stderr", "tolerance",
+             "delta", "status", "note"]
+    _print(shown, frame.to_dict("records"))
+    _print_counts(frame["status"], STATUSES)
+
+
+def _claims(args: argparse.Namespace) -> None:
+    from rescore.ledger.claims import STATUSES, write_claims
+
+    rows = _claim_rows(args)
+    if args.out:
+        write_claims(args.out, rows)
+    _print(["paper", "claim", "status", "margin", "evidence"], rows)
+    _print_counts((row["status"] for row in rows), STATUSES)
+
+
+def _tables(args: argparse.Namespace) -> None:
+    from rescore.ledger.tables import write_tables
+
+    for path in write_tables(_folder(args) / "tables", _records(args), _verdicts(args), _claim_rows(args)):
+        print(path)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from rescore.ledger.published import load_published
+    from rescore.ledger.tables import compare
+
+    _print_frame(compare(_records(args), load_published(find_papers(args.root)), args.metric, args.dataset))
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from rescore.ledger.gate import COLUMNS, gate
+
+    if args.paper is not None:
+        check_choice("paper", args.paper, find_papers(args.root))
+    report = gate(_folder(args), args.results / "reference" / args.scale, args.paper)
+    if report.moved:
+        _print(COLUMNS, report.moved, digits=10)
+    fails = sum(line["verdict"] == "fail" for line in report.moved)
+    print(f"{report.compared} numbers compared; {fails} failed, {len(report.moved) - fails} warnings")
+    return int(report.failed)
+
+
+def _accept(args: argparse.Namespace) -> None:
+    from rescore.ledger.gate import accept
+
+    reference = args.results / "reference" / args.scale
+    commit = accept(_folder(args), reference, args.allow_dirty)
+    print(f"{reference}: accepted the run of commit {commit}")
+
+
+def _cost(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_costs
+    from rescore.ledger.records import run_command
+
+    frame = read_costs(_folder(args))
+    if args.paper is not None:
+        check_choice("paper", args.paper, find_papers(args.root))
+        frame = frame[frame["paper"] == args.paper]
+    if frame.empty:
+        raise RescoreError(f"{_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`")
+    _print_frame(frame)
+    print(f"{len(frame)} jobs, {frame['seconds'].sum():.0f} s")
+
+
+def _readme(args: argparse.Namespace) -> int:
+    from rescore.ledger.tables import readme_block, with_block
+
+    path = find_root(args.root) / "README.md"
+    if not path.is_file():
+        raise RescoreError(f"{path}: no such file")
+    text = path.read_text(encoding="utf-8")
+    rendered = with_block(text, readme_block(args.results / "reference", SCALES), path)
+    if args.check:
+        if rendered != text:
+            print(f"{path}: the results differ from the reference; render them with `rescore readme`", file=sys.stderr)
+        return int(rendered != text)
+    if rendered != text:
+        atomic_write(path, rendered)
+    return 0
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    check_choice("scale", args.scale, SCALES)
+    return args.results / args.scale
+
+
+def _records(args: argparse.Namespace) -> "list[Record]":
+    from rescore.ledger.records import read_records, run_command
+
+    path = _folder(args) / "records.csv"
+    if not path.is_file():
+        raise RescoreError(f"{path}: no such file; make it with `{run_command(args.scale)}`")
+    return read_records(path, args.scale)
+
+
+def _verdicts(args: argparse.Namespace) -> "pd.DataFrame":
+    from rescore.ledger.diff import diff
+    from rescore.ledger.published import load_published
+    from rescore.ledger.records import read_skipped
+
+    papers = find_papers(args.root)
+    skipped = _folder(args) / "skipped.csv"
+    published = load_published(_selected(args, papers))
+    return diff(_records(args), published, papers, read_skipped(skipped) if skipped.is_file() else ())
+
+
+def _claim_rows(args: argparse.Namespace) -> list[dict]:
+    from rescore.ledger.claims import evaluate_all
+
+    return evaluate_all(_selected(args, find_papers(args.root)), _records(args))
+
+
+def _selected(args: argparse.Namespace, papers: dict) -> dict:
+    name = getattr(args, "paper", None)
+    if name is None:
+        return papers
+    check_choice("paper", name, papers)
+    return {name: papers[name]}
+
+
+def _print(columns: Sequence[str], rows: Iterable[Mapping[str, object]], digits: int = 4) -> None:
+    """A plain table, never wrapped; floats to some digits, nothing where there is no number."""
+    from tabulate import tabulate
+
+    def text(value: object) -> str:
+        if value is None or str(value) in ("nan", "<NA>"):
+            return ""
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.0f}" if 10**digits <= abs(value) < 10**10 else f"{value:.{digits}g}"
+
+    cells = [[text(row[column]) for column in columns] for row in rows]
+    align = ["right" if column in RIGHT_ALIGNED else "left" for column in columns]
+    print(tabulate(cells, headers=list(columns), disable_numparse=True, colalign=align if cells else None))
+
+
+def _print_frame(frame: "pd.DataFrame") -> None:
+    _print(list(frame.columns), frame.to_dict("records"))
+
+
+def _print_counts(statuses: Iterable[str], allowed: Sequence[str]) -> None:
+    counts = Counter(statuses)
+    print("\n" + ", ".join(f"{counts[status]} {status}" for status in allowed) + f"; {counts.total()} in all")

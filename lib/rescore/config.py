@@ -1,0 +1,194 @@
+"""Configs: read a YAML file into a pydantic model with clear errors, and hash what a job's numbers depend on."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rescore.errors import RescoreError
+
+if TYPE_CHECKING:
+    from rescore.papers import Paper
+
+SCALES = ("smoke", "laptop", "gpu", "paper")
+RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Model(BaseModel):
+    """Base of every config: frozen, an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobConfig(Model):
+    """One job: its resources here, its settings in the paper's subclass.
+
+    Args:
+        threads: torch threads; also what Snakemake counts against its cores.
+        gpu: GPUs, 0 to run on the CPU.
+        mem_mb: memory in MiB.
+        runtime: minutes.
+        priority: jobs with a higher one start first.
+    """
+
+    unhashed: ClassVar[frozenset[str]] = RESOURCES
+    """Fields that do not alter a number, so a change of them re-runs nothing. Subclasses may add to it."""
+
+    threads: int = Field(1, ge=1)
+    gpu: int = Field(0, ge=0)
+    mem_mb: int = Field(2000, ge=1)
+    runtime: int = Field(60, ge=1)
+    priority: int = 0
+
+
+class PaperConfig(Model):
+    """One paper at one scale. A paper's `config.Config` narrows `jobs` to its own job model and adds shared settings.
+
+    Args:
+        protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
+        jobs: the jobs by name; a name is a part of a path.
+    """
+
+    protocol_version: int = 1
+    jobs: Mapping[str, JobConfig] = {}
+
+    def job_dependencies(self, job: str) -> dict[str, Any]:
+        """What the numbers of `job` depend on (it is hashed): its settings, all shared settings, the protocol version."""
+        config = self.jobs[job]
+        shared = self.model_dump(mode="json", exclude={"jobs"})
+        return shared | {"job": config.model_dump(mode="json", exclude=set(config.unhashed))}
+
+    def data_fingerprint(self, job: str) -> str:
+        """Which data `job` would find now; a job runs again when this changes. Cheap: no download, no digest, no torch."""
+        return ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key may not appear twice."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
+            seen.append(key.value)
+        return node
+
+
+def read_yaml(path: Path, model: type[M]) -> M:
+    """Read `path` as a `model`; raises RescoreError with one line for each problem."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = yaml.load(stream, _Loader)
+    except FileNotFoundError:
+        raise RescoreError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else path
+        raise RescoreError(f"{where}: {getattr(error, 'problem', None) or error}") from None
+    return validated(model, {} if content is None else content, str(path))
+
+
+def validated(model: type[M], content: Any, source: str) -> M:
+    """`content` as a `model`.
+
+    Raises:
+        RescoreError: one line for each problem: `source`, the dotted key, what is wrong and, for an unknown key, the
+            allowed ones, nearest first.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_describe(model, problem, source) for problem in error.errors(include_url=False)]
+        raise RescoreError("\n".join(lines)) from None
+
+
+def _describe(model: type[BaseModel], problem: Mapping[str, Any], source: str) -> str:
+    location = problem["loc"]
+    unknown = problem["type"] == "extra_forbidden"
+    key, models = _walk(model, location[:-1] if unknown else location)
+    if not unknown:
+        got = "" if problem["type"] == "missing" or isinstance(problem["input"], dict) else f", not {problem['input']!r}"
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{source}: {'.'.join(key) or '(top level)'}: {message[0].lower()}{message[1:]}{got}"
+    name = str(location[-1])
+    allowed = nearest_first(name, {field for candidate in models for field in candidate.model_fields})
+    return f"{source}: {'.'.join([*key, name])}: unknown key; allowed: {', '.join(allowed)}"
+
+
+def _walk(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Follow a pydantic error's location: the keys as the file spells them, and the models that it leads to."""
+    keys, here = [], [model]
+    for part in location:
+        fields = [candidate.model_fields[part].annotation for candidate in here if part in candidate.model_fields]
+        if tagged := [] if fields else [candidate for candidate in here if part in _tags(candidate)]:
+            here = tagged  # the tag of a union: not a key of the file
+            continue
+        keys.append(str(part))
+        here = [found for annotation in fields for found in _models(annotation)] or here
+    return keys, here
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside `dict[str, Model]`, `list[A | B]` and the like."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for argument in get_args(annotation) for found in _models(argument)]
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    literals = [field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal]
+    return {model.__name__}.union(*map(get_args, literals))
+
+
+def nearest_first(name: str, allowed: Any) -> list[str]:
+    """`allowed` as a list, the ones most like `name` first: for error messages."""
+    return sorted(allowed, key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
+
+
+def check_choice(what: str, name: Any, allowed: Any) -> None:
+    """Raise RescoreError `unknown <what> <name>; allowed: ...` unless `name` is one of `allowed`."""
+    if name not in allowed:
+        raise RescoreError(f"unknown {what} {name!r}; allowed: {', '.join(nearest_first(str(name), allowed)) or '(none)'}")
+
+
+def config_hash(model: BaseModel | Mapping[str, Any], *extra: str) -> str:
+    """12 hex digits of the SHA-256 of the canonical JSON of `model` and `extra`; a job's resources do not count."""
+    if isinstance(model, BaseModel):
+        model = model.model_dump(mode="json", exclude=set(getattr(model, "unhashed", ())))
+    text = json.dumps([model, *extra], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def job_hash(config: PaperConfig, paper: str, job: str) -> str:
+    """The hash of what `job` depends on, with its own name: no two jobs share a run folder."""
+    return config_hash(config.job_dependencies(job), paper, job)
+
+
+def load_config(paper: "Paper", scale: str) -> Any:
+    """The `config.Config` of a paper at a scale.
+
+    Raises:
+        RescoreError: unknown scale, a scale at which the paper has no config, or whatever is wrong in the file.
+    """
+    check_choice("scale", scale, SCALES)
+    check_choice(f"scale for paper {paper.name}", scale, paper.scales)
+    path = paper.config_path(scale)
+    config = read_yaml(path, paper.module("config").Config)
+    for job in config.jobs:
+        if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
+            raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")
+    return config
+
+
+def schema(paper: "Paper") -> dict[str, Any]:
+    """The JSON schema of a paper's config files."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | paper.module("config").Config.model_json_schema()

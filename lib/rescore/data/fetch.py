@@ -1,0 +1,50 @@
+"""Find or download a file whose content is known."""
+
+import os
+import urllib.request
+from pathlib import Path
+
+from rescore.errors import MissingData, RescoreError
+from rescore.files import atomic_path, sha256
+
+TIMEOUT_SECONDS = 20
+
+
+def data_folder() -> Path | None:
+    """The folder that RESCORE_DATA names, or None when it is unset. Raises RescoreError if it is no folder."""
+    value = os.environ.get("RESCORE_DATA")
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise RescoreError(f"RESCORE_DATA={value}: no such folder; set it to the folder that holds the data sets, or unset it")
+    return Path(value)
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $RESCORE_CACHE, else ~/.cache/rescore."""
+    return Path(os.environ.get("RESCORE_CACHE") or Path.home() / ".cache" / "rescore")
+
+
+def check(path: Path, digest: str) -> Path:
+    """Return `path` if its SHA-256 is `digest`; raises RescoreError naming both digests otherwise."""
+    found = sha256(path)
+    if found != digest:
+        raise RescoreError(
+            f"{path}: wrong checksum (sha256 {found}, expected {digest}); the file is cut short or is another version: "
+            "remove or replace it and run again"
+        )
+    return path
+
+
+def download(url: str, digest: str, name: str) -> Path:
+    """The cached copy of `url`, downloaded if need be. Raises MissingData if it cannot be had, RescoreError if it is wrong."""
+    path = cache_folder() / name
+    if not path.exists():
+        try:
+            with atomic_path(path) as temporary:
+                with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+                    temporary.write_bytes(response.read())
+                check(temporary, digest)
+        except OSError as error:
+            raise MissingData(f"{name}: not under RESCORE_DATA, and {url} could not be downloaded ({error})") from None
+    return check(path, digest)

@@ -1,0 +1,9 @@
+"""The one exception a user sees: what is wrong, where, and what is allowed."""
+
+
+class RescoreError(Exception):
+    """Bad input. The message names the file or key and the allowed values; the CLI prints it and exits with 2."""
+
+
+class MissingData(RescoreError):
+    """A data set can be neither found nor downloaded. A job turns it into a `skipped.csv` row, not a failure."""

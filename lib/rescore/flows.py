@@ -1,0 +1,95 @@
+"""Normalizing flows as forward maps x = T(z), z ~ N(0, I), and their reverse-KL objective (VI-NF).
+
+The transforms are zuko's. An autoregressive map is built in the direction output from input (inverse autoregressive
+flow), so T and log |det dT/dz| cost one network pass; the inverse, which nothing here needs, would cost `dim` passes.
+Every flow starts at the identity.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+from zuko.lazy import LazyTransform, UnconditionalTransform
+from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
+
+from rescore.montecarlo.importance import standard_normal_log_prob
+from rescore.targets.base import Target
+
+
+class Flow(nn.Module):
+    """A composition of zuko's lazy transforms, the first applied first."""
+
+    def __init__(self, transforms: Sequence[LazyTransform]):
+        super().__init__()
+        self.transforms = nn.ModuleList(transforms)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z (..., d) -> x = T(z) (..., d) and log |det dT/dz| (...)."""
+        log_det = z.new_zeros(z.shape[:-1])
+        for transform in self.transforms:
+            z, term = transform().call_and_ladj(z)
+            log_det = log_det + term
+        return z, log_det
+
+
+def diagonal_affine(dim: int) -> Flow:
+    """x = exp(a) z + b with free vectors a and b; zuko keeps |a| below log 1000."""
+    return Flow([UnconditionalTransform(_diagonal_affine, torch.zeros(dim), torch.zeros(dim))])
+
+
+def _diagonal_affine(shift: Tensor, log_scale: Tensor) -> DependentTransform:
+    return DependentTransform(MonotonicAffineTransform(shift, log_scale), 1)
+
+
+def affine_autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int) -> Flow:
+    """`layers` maps x_i = exp(a_i(z_<i)) z_i + b_i(z_<i), in alternating order; `hidden` widths of each masked network.
+
+    dim must be at least 2. `seed` initialises the networks.
+    """
+    return _autoregressive(dim, layers, hidden, seed, univariate=MonotonicAffineTransform, shapes=((), ()))
+
+
+def spline_autoregressive(dim: int, layers: int, bins: int, bound: float, hidden: Sequence[int], seed: int) -> Flow:
+    """As `affine_autoregressive`, with monotone rational-quadratic splines of `bins` pieces on [-bound, bound].
+
+    Outside of the bound each spline is the identity.
+    """
+
+    def spline(widths: Tensor, heights: Tensor, derivatives: Tensor) -> MonotonicRQSTransform:
+        return MonotonicRQSTransform(widths, heights, derivatives, bound=bound)
+
+    return _autoregressive(dim, layers, hidden, seed, univariate=spline, shapes=((bins,), (bins,), (bins - 1,)))
+
+
+def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **transform) -> Flow:
+    order = torch.arange(dim)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        maps = [
+            MaskedAutoregressiveTransform(
+                dim, order=order if i % 2 == 0 else order.flip(0), hidden_features=hidden, activation=nn.ELU, **transform
+            )
+            for i in range(layers)
+        ]
+    for last in (map_.hyper[-1] for map_ in maps):
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return Flow(maps)
+
+
+def differentiable_log_prob(target: Target, x: Tensor) -> Tensor:
+    """log muhat(x), (...), whose gradient to x is the target's own score: one evaluation, no back-propagation through it."""
+    log_prob, score = target.log_prob_and_score(x.detach())
+    return log_prob + ((x - x.detach()) * score).sum(-1)
+
+
+def flow_log_weights(flow: nn.Module, target: Target, z: Tensor) -> Tensor:
+    """log w = log muhat(T z) + log |det dT/dz| - log N(z; 0, I), z (..., d) -> (...), float64; E[w] = Z for z ~ N(0, I)."""
+    x, log_det = flow(z)
+    return differentiable_log_prob(target, x).double() + log_det - standard_normal_log_prob(z)
+
+
+def reverse_kl_loss(flow: nn.Module, target: Target, z: Tensor) -> Tensor:
+    """-mean log w = KL(T# N(0, I) | mu) - log Z, a scalar; minus this is the flow's ELBO."""
+    return -flow_log_weights(flow, target, z).mean()

@@ -1,0 +1,183 @@
+"""Run one job or draw one figure: `rescore run` and `rescore figure`."""
+
+import dataclasses
+import json
+import os
+import shlex
+import sys
+import time
+import traceback
+from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rescore.config import JobConfig, check_choice, job_hash, load_config
+from rescore.errors import RescoreError
+from rescore.files import atomic_path, atomic_write
+from rescore.ledger.protocol import format_protocol
+from rescore.ledger.records import Record, write_records, write_skipped
+from rescore.locks import waiting_lock
+from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
+from rescore.papers import Paper, load_paper
+from rescore.progress import BarLines
+from rescore.workflow import JOB_FILES, job_command, job_folder, log_path, run_folder
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number, as a paper's jobs.py returns it; see `rescore.ledger.records.Record` for the columns."""
+
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    metric: str
+    nfe: int | None
+    value: float
+    stderr: float | None
+    n_seeds: int
+    n_samples: int
+    protocol: Mapping[str, object]
+    seconds: float
+
+
+_MEASURED = [column.name for column in dataclasses.fields(Measurement)]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job returns.
+
+    Args:
+        skipped: what could not be measured, each with a `reason` and the record's key columns that apply.
+        function_evaluations: calls of a network or a density for one point, training included.
+        arrays: what figures need.
+    """
+
+    measurements: list[Measurement]
+    skipped: list[Mapping[str, object]] = field(default_factory=list)
+    function_evaluations: int = 0
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a job is told besides its config.
+
+    Args:
+        folder: training state lives here; it outlives a killed or failed job, and only this job uses it.
+        device: `cpu` or `cuda`.
+    """
+
+    paper: str
+    scale: str
+    job: str
+    folder: Path
+    config_hash: str
+    device: str
+    threads: int
+
+
+def main_run(args: Namespace) -> None:
+    """`rescore run`: run one job and write its folder, records.csv last.
+
+    On failure it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
+    """
+    paper = load_paper(args.paper, args.root)
+    config = load_config(paper, args.scale)
+    check_choice(f"job of {paper.name} at scale {args.scale}", args.job, config.jobs)
+    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"{paper.name} {args.job} | ")
+    try:
+        with redirect_stderr(stderr):
+            _run(paper, config, _function(paper, "jobs", args.function), args.scale, args.job, args.results)
+    except Exception as error:
+        if isinstance(error, RescoreError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        command = job_command(paper.name, args.function, args.scale, args.job, str(args.results))
+        if args.root:
+            command += f" --root {shlex.quote(str(args.root))}"
+        print(f"failed: {paper.name} {args.job}\n"
+              f"  log: {log_path(args.results, args.scale, paper.name, args.job)}\n"
+              f"  repeat it alone: {command}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
+
+
+def main_figure(args: Namespace) -> None:
+    """`rescore figure`: draw one figure with the paper's `figures.<name>(results/<scale>, out)`."""
+    paper = load_paper(args.paper, args.root)
+    check_choice(f"figure of {paper.name}", args.name, paper.meta.figures)
+    import matplotlib
+
+    matplotlib.use("Agg")
+    function = _function(paper, "figures", args.name)
+    with atomic_path(args.out) as temporary:
+        # matplotlib reads the format off the name
+        drawn = temporary.with_name(f"{temporary.name}{Path(args.out).suffix}")
+        try:
+            function(args.results / args.scale, drawn)
+            os.replace(drawn, temporary)
+        finally:
+            drawn.unlink(missing_ok=True)
+
+
+def _function(paper: Paper, module: str, name: str) -> Any:
+    functions = {key: value for key, value in vars(paper.module(module)).items()
+                 if callable(value) and not key.startswith("_") and getattr(value, "__module__", "").endswith(f".{module}")}
+    check_choice(f"function of {paper.folder.name}/{module}.py", name, functions)
+    return functions[name]
+
+
+def _run(paper: Paper, config: Any, function: Any, scale: str, job: str, results: Path) -> None:
+    settings: JobConfig = config.jobs[job]
+    digest = job_hash(config, paper.name, job)
+    state = run_folder(results, scale, digest)
+    state.mkdir(parents=True, exist_ok=True)
+    # a job outlives a killed Snakemake: whoever starts it again waits for it and finds its state
+    with waiting_lock(state / "lock", f"another process that runs {paper.name} {job}"), claim_gpus(settings.gpu):
+        device = prepare_torch(settings)
+        run = Run(paper.name, scale, job, state, digest, device, settings.threads)
+        # the version before the job: the checkout may change while it runs
+        common = {"paper": paper.name, "scale": scale, "device": device_name(device), "version": version(),
+                  "config_hash": digest}
+        started = time.perf_counter()
+        result = function(settings, config, run)
+        seconds = time.perf_counter() - started
+        cost = {"paper": paper.name, "job": job, "seconds": seconds, "function_evaluations": result.function_evaluations,
+                "peak_memory_mb": peak_memory_mb(), "peak_gpu_memory_mb": peak_gpu_memory_mb(device),
+                "version": common["version"], "config_hash": digest}
+    records = [Record(**{key: getattr(one, key) for key in _MEASURED} | {"protocol": format_protocol(one.protocol)} | common)
+               for one in result.measurements]
+    paths = {key: job_folder(results, scale, paper.name, job) / name for key, name in JOB_FILES.items()}
+    with atomic_path(paths["arrays"]) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **result.arrays)
+    atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
+    write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
+    write_records(paths["records"], records)
+
+
+def prepare_torch(settings: JobConfig) -> str:
+    """Set threads, determinism and a default seed; return the device: `cuda` if the job asks for a GPU, else `cpu`.
+
+    Raises:
+        RescoreError: the job asks for a GPU and torch sees none.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms, without its 7 s import of the compiler
+    torch.manual_seed(0)  # jobs seed what they draw; this only keeps an oversight reproducible
+    if not settings.gpu:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RescoreError(f"the job asks for {settings.gpu} GPU (gpu: {settings.gpu} in its config), but torch sees none")
+    torch.backends.cudnn.benchmark = False
+    return "cuda"

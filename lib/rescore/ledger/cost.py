@@ -1,0 +1,32 @@
+"""What jobs cost: seconds, function evaluations, peak memory."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from rescore.errors import RescoreError
+
+COLUMNS = ("paper", "job", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "version", "config_hash")
+NUMBERS = COLUMNS[2:6]
+
+
+def read_cost(path: Path) -> dict[str, object]:
+    """One job's `cost.json`; raises RescoreError where it is cut short or lacks a key."""
+    try:
+        cost = json.loads(path.read_text())
+    except ValueError as error:
+        raise RescoreError(f"{path}: not JSON: {error}") from None
+    if not isinstance(cost, dict) or set(cost) != set(COLUMNS):
+        found = ", ".join(cost) if isinstance(cost, dict) else type(cost).__name__
+        raise RescoreError(f"{path}: expected the keys {', '.join(COLUMNS)}; found {found}")
+    for key in NUMBERS:
+        if cost[key] is not None and (isinstance(cost[key], bool) or not isinstance(cost[key], int | float)):
+            raise RescoreError(f"{path}, key {key}: {cost[key]!r} is not a number")
+    return cost
+
+
+def read_costs(folder: Path) -> pd.DataFrame:
+    """The costs of all jobs under `results/<scale>/<paper>/<job>/cost.json`, most seconds first."""
+    rows = [read_cost(path) for path in sorted(folder.glob("*/*/cost.json"))]
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)

@@ -1,0 +1,146 @@
+"""Verdicts: each published number beside the measured one, and whether they agree."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from rescore.errors import RescoreError
+from rescore.files import atomic_write
+from rescore.ledger.protocol import check_pattern, declared_protocol, differences, format_value, parse_protocol
+from rescore.ledger.published import Published
+from rescore.ledger.records import KEY, Record, matches, read_rows
+
+if TYPE_CHECKING:
+    from rescore.papers import Paper
+
+STATUSES = ("reproduced", "off", "indicative", "not-run")
+COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "tolerance", "delta", "status", "protocol", "source", "note")
+NUMBERS = ("uncertainty", "measured", "stderr", "tolerance", "delta")
+
+# The relative part of the tolerance, one for each metric and the same for every paper: what a faithful repetition of the
+# experiment may differ by when the paper prints no uncertainty.
+DEFAULT_FLOOR = 0.05
+RELATIVE_FLOOR = {
+    "logz_bias": 0.10,  # a trained policy's bias moves by about a tenth with the training seed
+    "logz_std": 0.15,   # two standard errors of a standard deviation over 100 runs: 2 / sqrt(198) = 0.142
+    "logz_rmse": 0.10,  # the root of bias^2 + std^2, dominated by the bias
+    "fid": 0.05,        # spread between trainings that follow one recipe
+    "is": 0.02,         # ten splits of 5,000 images print a plus-minus of about one per cent
+    "bpd": 0.01,        # dequantisation noise and trace estimates average out over a test set
+    "nll": 0.02,        # as bpd, over smaller test sets
+}
+
+
+def tolerance(published: Published, stderr: float | None) -> float:
+    """`max(half a unit of the last printed digit, 2 hypot(uncertainty, stderr), floor * |published|)`.
+
+    The same rule for every number. A bound was not rounded to what is printed, so its half unit does not count.
+    """
+    half_unit = 0.0 if published.bound else published.half_unit
+    noise = 2 * math.hypot(float(published.uncertainty or 0), stderr or 0.0)
+    floor = RELATIVE_FLOOR.get(published.metric, DEFAULT_FLOOR) * abs(published.number)
+    return max(half_unit, noise, floor)
+
+
+def within(bound: str, delta: float, allowed: float) -> bool:
+    """Whether `delta` = measured - published is within `allowed`: on both sides, or for a bound on the wrong side only."""
+    rounded = allowed * (1 + 1e-9)  # 0.0185 - 0.018 exceeds 0.0005 in binary; a printed 0.018 covers it
+    if not bound:
+        return abs(delta) <= rounded
+    excess = -delta if bound.startswith(">") else delta
+    return excess <= rounded if bound.endswith("=") else excess < allowed
+
+
+def diff(
+    records: Iterable[Record],
+    published: Iterable[Published],
+    papers: Mapping[str, "Paper"],
+    skipped: Iterable[Mapping[str, str]] = (),
+) -> pd.DataFrame:
+    """One row for each published number, in their order, with a status.
+
+    `reproduced` or `off` where the record's protocol has every value that `paper.yaml` declares for the published row,
+    `indicative` where it has not (tolerance and delta are shown, not judged), `not-run` where there is no record.
+
+    Args:
+        papers: for the protocols and the reasons of rows that are not run.
+        skipped: rows of `skipped.csv`; their reasons come before those of `paper.yaml`.
+    """
+    measured = {record.key: record for record in records}
+    skipped = list(skipped)
+    rows = []
+    for entry in published:
+        row = {column: getattr(entry, column) for column in KEY}
+        row |= {"published": entry.value, "uncertainty": float(entry.uncertainty) if entry.uncertainty else None}
+        record = measured.get(entry.key)
+        if record is None:
+            row |= {"status": "not-run", "protocol": "", "note": _reason(entry, papers[entry.paper], skipped)}
+        else:
+            status, note, allowed, delta = _judge(entry, record, papers[entry.paper])
+            row |= {"measured": record.value, "stderr": record.stderr, "tolerance": allowed, "delta": delta,
+                    "status": status, "protocol": record.protocol, "note": note}
+        row["note"] = "; ".join(filter(None, (row["note"], entry.note)))
+        row["source"] = entry.source
+        rows.append(row)
+    return _typed(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _judge(entry: Published, record: Record, paper: "Paper") -> tuple[str, str, float, float]:
+    allowed = tolerance(entry, record.stderr)
+    delta = record.value - entry.number
+    stated, assumed = declared_protocol(paper.meta.protocols, entry)
+    if not stated and not assumed:
+        return "indicative", "no protocol is declared for this row", allowed, delta
+    if differing := differences(stated | assumed, parse_protocol(record.protocol)):
+        return "indicative", f"differs: {', '.join(differing)}", allowed, delta
+    assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
+    status = "reproduced" if within(entry.bound, delta, allowed) else "off"
+    return status, f"assumes {assumptions}" if assumptions else "", allowed, delta
+
+
+def _reason(entry: Published, paper: "Paper", skipped: Iterable[Mapping[str, str]]) -> str:
+    for row in skipped:
+        if matches({column: value for column, value in row.items() if column in KEY}, entry):
+            return row["reason"]
+    for declared in paper.meta.not_run:
+        check_pattern(declared.match, entry.paper)
+        if matches(declared.match, entry):
+            return declared.reason
+    return "no record"
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as floats with NaN where there is none, nfe as whole numbers."""
+    for column in NUMBERS:
+        frame[column] = pd.to_numeric(frame[column]).astype(float)
+    frame["nfe"] = pd.to_numeric(frame["nfe"]).astype("Int64")
+    return frame
+
+
+def keys(frame: pd.DataFrame) -> list[tuple[str | int | None, ...]]:
+    """The key of each row, as `Record.key` spells it."""
+    rows = frame[list(KEY)].itertuples(index=False, name=None)
+    return [(*names, None if pd.isna(nfe) else int(nfe)) for *names, nfe in rows]
+
+
+def write_diff(path: Path | str, frame: pd.DataFrame) -> None:
+    """Write `diff.csv`; floats read back bit-equal."""
+    atomic_write(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_diff(path: Path | str) -> pd.DataFrame:
+    """Read `diff.csv`; raises RescoreError on unknown columns, a status outside `STATUSES` or a bad number."""
+    rows = []
+    for line, row in read_rows(Path(path), COLUMNS):
+        if row["status"] not in STATUSES:
+            raise RescoreError(f"{path}, line {line}, column status: unknown {row['status']!r}; allowed: {', '.join(STATUSES)}")
+        for column in ("nfe", *NUMBERS):
+            try:
+                row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]
+            except ValueError:
+                raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
+        rows.append(row)
+    return _typed(pd.DataFrame(rows, columns=COLUMNS))

@@ -1,0 +1,112 @@
+"""Published numbers: the text a paper prints, and what it says as a number."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rescore.errors import RescoreError
+from rescore.ledger.records import KEY, describe, key_of, parse_nfe, parse_stderr, read_rows
+
+if TYPE_CHECKING:
+    from rescore.papers import Paper
+
+COLUMNS = (*KEY, "value", "uncertainty", "direction", "source", "note")
+DIRECTIONS = ("lower", "higher", "target")
+_PRINTED = re.compile(r"(>=|<=|>|<)?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One printed number.
+
+    Args:
+        value: as printed: `-1.3e3`, `0.0591`, `>100`.
+        uncertainty: the printed plus-minus, as printed, or empty.
+        direction: `lower` or `higher` is better, or the number has a `target` (zero).
+        source: where it is printed.
+        note: a remark on the printed value itself.
+    """
+
+    paper: str
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    metric: str
+    nfe: int | None
+    value: str
+    uncertainty: str
+    direction: str
+    source: str
+    note: str
+
+    @property
+    def key(self) -> tuple[str | int | None, ...]:
+        return key_of(self)
+
+    @property
+    def bound(self) -> str:
+        """One of `>`, `>=`, `<`, `<=`, or empty for a plain number."""
+        return _PRINTED.fullmatch(self.value)[1] or ""
+
+    @property
+    def number(self) -> float:
+        """The printed number, without the sign of a bound."""
+        return float(_PRINTED.fullmatch(self.value)[2])
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit: 50 for `-1.3e3`, 0.0005 for `5e-3`, 0.5 for `436`."""
+        return float(Decimal(5).scaleb(Decimal(_PRINTED.fullmatch(self.value)[2]).as_tuple().exponent - 1))
+
+
+def read_published(path: Path | str, paper: str) -> list[Published]:
+    """A paper's printed numbers, in the order of the file.
+
+    Raises:
+        RescoreError: unknown or missing column, a value that is no number or bound, a key that appears twice, another
+            paper's name; the message names file, line and column.
+    """
+    path = Path(path)
+    lines: dict[tuple[str | int | None, ...], int] = {}
+    rows = []
+    for line, row in read_rows(path, COLUMNS):
+        entry = Published(**(row | {"nfe": _checked(path, line, row, paper)}))
+        if entry.key in lines:
+            raise RescoreError(f"{path}, line {line}: duplicate key {describe(entry.key)}, already in line {lines[entry.key]}")
+        lines[entry.key] = line
+        rows.append(entry)
+    return rows
+
+
+def load_published(papers: Mapping[str, "Paper"]) -> list[Published]:
+    """The printed numbers of all papers, papers in the order of their names."""
+    return [row for name in sorted(papers) for row in read_published(papers[name].folder / "published.csv", name)]
+
+
+def _checked(path: Path, line: int, row: Mapping[str, str], paper: str) -> int | None:
+    """Check one row and return its nfe."""
+
+    def fail(column: str, problem: str) -> RescoreError:
+        return RescoreError(f"{path}, line {line}, column {column}: {problem}")
+
+    if row["paper"] != paper:
+        raise fail("paper", f"{row['paper']!r} is not the folder's name {paper!r}")
+    for column in ("table", "dataset", "method", "metric", "source"):
+        if not row[column].strip():
+            raise fail(column, "empty")
+    printed = _PRINTED.fullmatch(row["value"])
+    if not printed or not math.isfinite(float(printed[2])):
+        raise fail("value", f"{row['value']!r} is not a number as printed, such as 0.0591, -1.3e3 or >100")
+    if row["direction"] not in DIRECTIONS:
+        raise fail("direction", f"unknown {row['direction']!r}; allowed: {', '.join(DIRECTIONS)}")
+    for column, parse in (("uncertainty", parse_stderr), ("nfe", parse_nfe)):
+        try:
+            parsed = parse(row[column])
+        except ValueError as error:
+            raise fail(column, str(error)) from None
+    return parsed

@@ -1,0 +1,284 @@
+"""Measured numbers: one `Record` a number, read and written as CSV that returns bit-equal floats."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rescore.config import SCALES
+from rescore.errors import RescoreError
+from rescore.files import atomic_write
+
+KEY = ("paper", "table", "dataset", "method", "variant", "metric", "nfe")
+SKIPPED_COLUMNS = (*KEY, "reason")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured number.
+
+    Args:
+        paper: the paper's folder name.
+        table: the paper's number for the table, or a name of our own.
+        variant: may be empty.
+        nfe: function evaluations a sample, or None where the count has no meaning.
+        value: finite.
+        stderr: standard error of `value` (>= 0), None where it was not estimated.
+        n_seeds: independent trainings behind the number (1 where nothing is trained and one seed was used).
+        n_samples: samples behind the number, in all.
+        protocol: `key=value` pairs joined by `; ` (`rescore.ledger.protocol`).
+        seconds: wall-clock seconds of the job that measured it.
+
+    Raises:
+        RescoreError: a value outside these ranges; the message names the column.
+    """
+
+    paper: str
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    metric: str
+    nfe: int | None
+    value: float
+    stderr: float | None
+    n_seeds: int
+    n_samples: int
+    protocol: str
+    scale: str
+    device: str
+    seconds: float
+    version: str
+    config_hash: str
+
+    def __post_init__(self) -> None:
+        for column, parse in _PARSERS.items():
+            try:
+                object.__setattr__(self, column, parse(getattr(self, column)))  # frozen: the only way to normalise
+            except ValueError as error:
+                raise RescoreError(f"record {describe(key_of(self))}: column {column}: {error}") from None
+
+    @property
+    def key(self) -> tuple[str | int | None, ...]:
+        return key_of(self)
+
+
+COLUMNS = tuple(field.name for field in fields(Record))
+
+
+def key_of(row: Any) -> tuple[str | int | None, ...]:
+    """The seven values that name a measured or published number."""
+    return tuple(getattr(row, column) for column in KEY)
+
+
+def describe(key: Iterable[object]) -> str:
+    """A key as text for messages: its non-empty parts."""
+    return "/".join(str(part) for part in key if part not in (None, ""))
+
+
+def run_command(scale: str) -> str:
+    """The command that makes the results of a scale, for messages about missing ones."""
+    return "snakemake" if scale == "laptop" else f"snakemake --profile profiles/{scale}"
+
+
+def parse_nfe(value: object) -> int | None:
+    """A positive whole number, or None for None and an empty text; raises ValueError otherwise."""
+    return None if value is None or value == "" else _whole(value, least=1)
+
+
+def parse_stderr(value: object) -> float | None:
+    """A finite number >= 0, or None for None and an empty text; raises ValueError otherwise."""
+    return None if value is None or value == "" else _number(value, least=0.0)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is not a non-empty text")
+    return value
+
+
+def _text_or_empty(value: object) -> str:
+    return "" if value is None or value == "" else _text(value)
+
+
+def _number(value: Any, least: float = -math.inf) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not finite")
+    if number < least:
+        raise ValueError(f"{number!r} is below {least:g}")
+    return number
+
+
+def _whole(value: Any, least: int = 0) -> int:
+    number = _number(value, least)
+    if number != int(number):
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(number)
+
+
+def _scale(value: object) -> str:
+    if value not in SCALES:
+        raise ValueError(f"unknown scale {value!r}; allowed: {', '.join(SCALES)}")
+    return str(value)
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {column: _text for column in COLUMNS} | {
+    "variant": _text_or_empty,
+    "nfe": parse_nfe,
+    "value": _number,
+    "stderr": parse_stderr,
+    "n_seeds": lambda value: _whole(value, least=1),
+    "n_samples": _whole,
+    "protocol": _text_or_empty,
+    "scale": _scale,
+    "seconds": lambda value: _number(value, least=0.0),
+}
+
+
+def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with their line numbers.
+
+    Args:
+        columns: names that must be in the header, in any order.
+        optional: names that may be.
+
+    Raises:
+        RescoreError: no such file, an unknown, missing or repeated column, a row with too few or too many fields,
+            a file that ends in the middle of a line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RescoreError(f"{path}: no such file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RescoreError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    if not text:
+        raise RescoreError(f"{path}: empty file; expected the columns {', '.join(columns)}")
+    if not text.endswith("\n"):
+        raise RescoreError(f"{path}: the last line has no end: the file is cut short")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = []
+    try:
+        header = next(reader)
+        allowed = (*columns, *optional)
+        for column in header:
+            if column not in allowed:
+                raise RescoreError(f"{path}, line 1: unknown column {column!r}; allowed: {', '.join(allowed)}")
+            if header.count(column) > 1:
+                raise RescoreError(f"{path}, line 1: column {column!r} appears twice")
+        if missing := [column for column in columns if column not in header]:
+            raise RescoreError(f"{path}, line 1: missing column {', '.join(missing)}")
+        for fields_ in reader:
+            if len(fields_) != len(header):
+                column = header[min(len(fields_), len(header) - 1)]
+                raise RescoreError(f"{path}, line {reader.line_num}, column {column}: "
+                                   f"the row has {len(fields_)} fields, the header {len(header)}")
+            rows.append((reader.line_num, dict(zip(header, fields_, strict=True))))
+    except csv.Error as error:
+        raise RescoreError(f"{path}, line {reader.line_num}: {error}") from None
+    return rows
+
+
+def format_rows(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """CSV text; floats with as many digits as reading needs to return the same bits, None as an empty field."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: repr(float(value)) if isinstance(value, float) else value for name, value in row.items()})
+    return stream.getvalue()
+
+
+def sorted_records(records: Iterable[Record]) -> list[Record]:
+    """In the order of their keys, an absent nfe first."""
+    return sorted(records, key=lambda record: tuple(-1 if part is None else part for part in record.key))
+
+
+def write_records(path: Path | str, records: Iterable[Record]) -> None:
+    """Write the records sorted by key; raises RescoreError on a duplicate key."""
+    records = sorted_records(records)
+    for before, after in zip(records, records[1:], strict=False):
+        if before.key == after.key:
+            raise RescoreError(f"{path}: two records for {describe(after.key)}: {before.value!r} and {after.value!r}")
+    atomic_write(path, format_rows(COLUMNS, ({column: getattr(record, column) for column in COLUMNS} for record in records)))
+
+
+def read_records(path: Path | str, scale: str | None = None) -> list[Record]:
+    """Records of one file; see `collect_records` for what is checked."""
+    return collect_records([path], scale)
+
+
+def collect_records(paths: Iterable[Path | str], scale: str | None = None) -> list[Record]:
+    """Join record files, sorted by key.
+
+    Args:
+        scale: the scale that every record must have, None for any.
+
+    Raises:
+        RescoreError: unknown or missing column, a value that cannot be read, NaN, another scale, or a key that
+            appears twice; the message names file, line and column.
+    """
+    seen: dict[tuple[str | int | None, ...], tuple[Path, int]] = {}
+    records = []
+    for path in map(Path, paths):
+        for line, row in read_rows(path, COLUMNS):
+            record = Record(**_parse_row(path, line, row))  # type: ignore[arg-type]
+            if scale is not None and record.scale != scale:
+                raise RescoreError(f"{path}, line {line}, column scale: {record.scale!r} in results of scale {scale!r}")
+            if record.key in seen:
+                other, other_line = seen[record.key]
+                raise RescoreError(f"{path}, line {line}: duplicate key {describe(record.key)}, "
+                                   f"already in {other}, line {other_line}")
+            seen[record.key] = (path, line)
+            records.append(record)
+    return sorted_records(records)
+
+
+def _parse_row(path: Path, line: int, row: Mapping[str, str]) -> dict[str, object]:
+    parsed = {}
+    for column, text in row.items():
+        try:
+            parsed[column] = _PARSERS[column](text)
+        except ValueError as error:
+            raise RescoreError(f"{path}, line {line}, column {column}: {error}") from None
+    return parsed
+
+
+def write_skipped(path: Path | str, skipped: Iterable[Mapping[str, object]]) -> None:
+    """Write what a run could not measure: key columns that apply (absent or empty: any) and the `reason`."""
+    rows = [dict(row) for row in skipped]
+    for row in rows:
+        if unknown := set(row) - set(SKIPPED_COLUMNS):
+            raise RescoreError(f"{path}: unknown column {', '.join(sorted(unknown))}; allowed: {', '.join(SKIPPED_COLUMNS)}")
+    atomic_write(path, format_rows(SKIPPED_COLUMNS, rows))
+
+
+def read_skipped(path: Path | str) -> list[dict[str, str]]:
+    """Rows of a `skipped.csv` without their empty columns, which match anything; `paper` and `reason` must be given."""
+    rows = []
+    for line, row in read_rows(Path(path), ("paper", "reason"), KEY[1:]):
+        for column in ("paper", "reason"):
+            if not row[column].strip():
+                raise RescoreError(f"{path}, line {line}, column {column}: empty")
+        rows.append({column: text for column, text in row.items() if text})
+    return rows
+
+
+def matches(pattern: Mapping[str, object], row: Any) -> bool:
+    """Whether a row's key columns agree with `pattern`, which gives a value or a list of allowed values for some of them."""
+
+    def text(value: object) -> str:
+        return "" if value is None else str(value)
+
+    return all(
+        text(getattr(row, column)) in [text(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])]
+        for column, wanted in pattern.items()
+    )

@@ -1,0 +1,200 @@
+"""Tables for people: markdown for each table of a paper, the report's HTML pages, the README's block, methods side by side."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from tabulate import tabulate
+
+from rescore.config import check_choice
+from rescore.errors import RescoreError
+from rescore.files import atomic_write
+from rescore.ledger import claims as claims_module
+from rescore.ledger import diff as diff_module
+from rescore.ledger.published import Published
+from rescore.ledger.records import COLUMNS as RECORD_COLUMNS
+from rescore.ledger.records import KEY, Record, read_records
+
+MARKS = {"reproduced": "✓", "off": "✗", "indicative": "~", "not-run": "–"}
+LEGEND = (
+    "measured ± standard error (published). ✓ reproduced: same protocol, within the tolerance; "
+    "✗ off: same protocol, outside it; ~ indicative: another protocol, not judged; – not run. "
+    "Rows marked † are our own: the paper prints no such row."
+)
+README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
+README_TABLE = ("pis", "5.1", "paper")  # the table the README shows, and its scale
+ROW, COLUMN = ["method", "variant", "nfe"], ["dataset", "metric"]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A frame as a markdown table, cells as they are."""
+    return tabulate(frame, headers="keys", tablefmt="github", showindex=False, disable_numparse=True, missingval="")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or pd.isna(value) else f"{value:.4g}"
+
+
+def _measured(value: float, stderr: float | None) -> str:
+    """Two digits of the error, and the value to its last one."""
+    if stderr is None or pd.isna(stderr) or stderr == 0:
+        return _number(value)
+    decimals = max(0, 1 - math.floor(math.log10(stderr)))
+    return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
+
+
+def paper_table(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, table: str) -> str:
+    """One table of a paper in markdown: a row for each method, a column for each dataset and metric.
+
+    Args:
+        verdicts: the frame of `rescore.ledger.diff.diff`.
+        records: all records; those without a published row become rows of our own.
+    """
+    cells: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
+
+    def put(row: Mapping[str, object], mark: str, text: str) -> None:
+        nfe = "" if pd.isna(row["nfe"]) else str(row["nfe"])
+        name = (f"{row['method']}{mark}", str(row["variant"]), nfe)
+        cells.setdefault(name, {})[str(row["dataset"]), str(row["metric"])] = text
+
+    here = verdicts[(verdicts["paper"] == paper) & (verdicts["table"] == table)]
+    for row in here.to_dict("records"):
+        mark = MARKS[row["status"]]
+        measured = "" if row["status"] == "not-run" else _measured(row["measured"], row["stderr"]) + " "
+        put(row, "", f"{measured}({row['published']}) {mark}")
+    judged = set(diff_module.keys(here))
+    for record in records:
+        if (record.paper, record.table) == (paper, table) and record.key not in judged:
+            put({column: getattr(record, column) for column in KEY} | {"nfe": pd.NA if record.nfe is None else record.nfe},
+                " †", _measured(record.value, record.stderr))
+
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    used = [index for index, _ in enumerate(ROW) if any(name[index] for name in cells)]
+    frame = pd.DataFrame(
+        [[name[index] for index in used] + [row.get(column, "") for column in columns] for name, row in cells.items()],
+        columns=[ROW[index] for index in used] + [" ".join(column) for column in columns],
+    )
+    return f"### {paper}, Table {table}\n\n{markdown(frame)}\n\n{LEGEND}\n"
+
+
+def counts(rows: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:
+    """How many rows of each paper have each status."""
+    table = pd.crosstab(rows["paper"], rows["status"]).reindex(columns=list(statuses), fill_value=0)
+    return table.rename_axis(columns=None).reset_index()
+
+
+def summary_markdown(verdicts: pd.DataFrame, claims: pd.DataFrame) -> str:
+    """Counts of verdicts and of claims by paper and status."""
+    parts = [f"Published numbers\n\n{markdown(counts(verdicts, diff_module.STATUSES))}"]
+    if len(claims):
+        parts.append(f"Claims\n\n{markdown(counts(claims, claims_module.STATUSES))}")
+    return "\n\n".join(parts) + "\n"
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1.5em }}
+table {{ border-collapse: collapse }}
+th, td {{ border-bottom: 1px solid #ddd; padding: .25em .6em; text-align: left; vertical-align: top }}
+th {{ position: sticky; top: 0; background: #f4f4f4 }}
+.reproduced, .holds {{ background: #d9f0d9 }}
+.off, .fails {{ background: #f6d5d5 }}
+.indicative, .inconclusive {{ background: #fbf0cf }}
+.not-run {{ background: #eee }}
+</style></head><body><h1>{title}</h1>
+{summary}
+{table}
+</body></html>
+"""
+
+
+def html_page(title: str, frame: pd.DataFrame, statuses: Sequence[str] = ()) -> str:
+    """A page that needs no other file; cells of a column `status` are coloured, a count by paper stands on top."""
+    summary = counts(frame, statuses).to_html(index=False) if statuses and len(frame) else ""
+    table = frame.to_html(index=False, na_rep="", float_format=_number, border=0)
+    for status in statuses:
+        table = table.replace(f"<td>{status}</td>", f'<td class="{status}">{status}</td>')
+    return _PAGE.format(title=title, summary=summary, table=table)
+
+
+def records_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Records as a frame in the order of their columns."""
+    frame = pd.DataFrame([[getattr(record, column) for column in RECORD_COLUMNS] for record in records], columns=RECORD_COLUMNS)
+    return frame.astype({"nfe": "Int64"})
+
+
+def write_tables(
+    folder: Path, records: Sequence[Record], verdicts: pd.DataFrame, claim_rows: Sequence[Mapping[str, object]]
+) -> list[Path]:
+    """Write `<paper>-<table>.md` for every table, `summary.md`, `diff.html`, `claims.html` and `provenance.html`."""
+    claims = pd.DataFrame(claim_rows, columns=claims_module.COLUMNS).astype({"margin": float})
+    names = dict.fromkeys([*zip(verdicts["paper"], verdicts["table"], strict=True), *((r.paper, r.table) for r in records)])
+    pages = {f"{paper}-{_file_name(table)}.md": paper_table(verdicts, records, paper, table) for paper, table in names}
+    pages["summary.md"] = summary_markdown(verdicts, claims)
+    pages["diff.html"] = html_page("Published and measured numbers", verdicts, diff_module.STATUSES)
+    pages["claims.html"] = html_page("Claims", claims, claims_module.STATUSES)
+    pages["provenance.html"] = html_page("Every measured number", records_frame(records))
+    for name, content in pages.items():
+        atomic_write(folder / name, content)
+    return [folder / name for name in pages]
+
+
+def _file_name(table: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", table)
+
+
+def compare(records: Iterable[Record], published: Iterable[Published], metric: str, dataset: str) -> pd.DataFrame:
+    """Methods side by side over all papers, best first: by size for a metric whose target is zero, else by its direction.
+
+    Published rows that were not measured come last.
+
+    Raises:
+        RescoreError: a metric or dataset that nothing has; the message names those there are.
+    """
+    measured, printed = ({row.key: row for row in rows} for rows in (records, published))
+    rows = [*measured.values(), *printed.values()]
+    check_choice("metric", metric, sorted({row.metric for row in rows}))
+    check_choice(f"dataset for metric {metric}", dataset, sorted({row.dataset for row in rows if row.metric == metric}))
+    direction = next((row.direction for row in printed.values() if row.metric == metric), "lower")
+    merit = {"target": abs, "higher": lambda value: -value, "lower": float}[direction]
+    lines = []
+    for key in {row.key: None for row in rows if (row.metric, row.dataset) == (metric, dataset)}:
+        record, paper = measured.get(key), printed.get(key)
+        row = record or paper
+        lines.append({
+            "method": row.method, "variant": row.variant, "paper": row.paper, "table": row.table, "nfe": row.nfe,
+            "value": record.value if record else None, "stderr": record.stderr if record else None,
+            "published": paper.value if paper else "", "protocol": record.protocol if record else "(not run)",
+            "merit": (record is None, merit(record.value if record else paper.number)),
+        })
+    frame = pd.DataFrame(sorted(lines, key=lambda line: line["merit"])).drop(columns="merit")
+    return frame.astype({"nfe": "Int64", "value": float, "stderr": float})
+
+
+def readme_block(reference: Path, scales: Sequence[str]) -> str:
+    """What stands between the README's markers, from the committed reference of each scale that has one."""
+    parts = []
+    verdicts = {scale: diff_module.read_diff(reference / scale / "diff.csv")
+                for scale in scales if (reference / scale / "diff.csv").is_file()}
+    if not verdicts:
+        return "No reference results yet.\n"
+    tables = [counts(frame, diff_module.STATUSES).assign(scale=scale) for scale, frame in verdicts.items() if len(frame)]
+    if tables:
+        frame = pd.concat(tables)[["paper", "scale", *diff_module.STATUSES]].sort_values("paper", kind="stable")
+        parts.append("Published numbers and their verdicts, by paper and scale:\n\n" + markdown(frame) + "\n")
+    paper, table, scale = README_TABLE
+    if scale in verdicts:
+        records = read_records(reference / scale / "records.csv")
+        parts.append(paper_table(verdicts[scale], records, paper, table))
+    return "\n".join(parts)
+
+
+def with_block(readme: str, block: str, source: Path) -> str:
+    """The README's text with `block` between its markers; raises RescoreError where they are not there once each."""
+    start, end = README_MARKERS
+    if readme.count(start) != 1 or readme.count(end) != 1 or readme.index(start) > readme.index(end):
+        raise RescoreError(f"{source}: the line {start} and, after it, the line {end} must stand in it once each")
+    head, rest = readme.split(start)
+    return f"{head}{start}\n\n{block.strip()}\n\n{end}{rest.split(end)[1]}"

@@ -1,0 +1,31 @@
+"""Importance sampling from the prior in one jump."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rescore.random import fill_normal
+from rescore.targets.base import Target
+
+
+def standard_normal_log_prob(x: Tensor) -> Tensor:
+    """log N(x; 0, I), (..., d) -> (...), summed in float64."""
+    return -0.5 * x.square().sum(-1, dtype=torch.float64) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
+
+
+@torch.no_grad()
+def prior_log_weights(
+    target: Target, n_particles: int, generators: list[torch.Generator], dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """log w = log muhat(x) - log N(x; 0, I) for x ~ N(0, I): (runs, n_particles), float64, run r drawn by generators[r].
+
+    One temperature jump, with nothing moved before the weights are taken. The printed HMC and NUTS rows of thesis
+    Table 5.1 are this estimate on all three targets.
+    """
+    x = torch.empty(1, n_particles, target.dim, dtype=dtype, device=generators[0].device)
+    log_w = []
+    for generator in generators:
+        fill_normal(x, [generator])
+        log_w.append(target.log_prob(x).double() - standard_normal_log_prob(x))
+    return torch.cat(log_w)

@@ -1,0 +1,68 @@
+"""A library's NUTS and HMC (pyro) on a target: rows of our own beside the table's. A chain defines no log Z."""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.flows import differentiable_log_prob
+from rescore.targets.base import Target
+
+
+class Chain(NamedTuple):
+    """Samples after the warm-up, (n, d), and the evaluations of log_prob with score that the whole chain took."""
+
+    samples: Tensor
+    n_evaluations: int
+
+
+def run_chain(
+    target: Target,
+    kernel: Literal["nuts", "hmc"],
+    n_samples: int,
+    warmup: int,
+    seed: int,
+    initial: Tensor,
+    trajectory_length: float = math.pi / 2,
+) -> Chain:
+    """One chain of pyro's sampler; step size and a diagonal mass are adapted during the warm-up.
+
+    Args:
+        n_samples: kept.
+        warmup: iterations before them.
+        seed: of a fork of torch's global generator, which is the one that pyro draws from.
+        initial: where the chain starts, (d,); its dtype is the chain's.
+        trajectory_length: of "hmc" only, in units of the adapted mass. pyro's own default, 2 pi, is a full period of a
+            Gaussian and would bring such a chain back to where it was.
+
+    Raises:
+        RescoreError: another kernel's name.
+    """
+    from pyro.infer import HMC, MCMC, NUTS  # slow to import
+
+    n_evaluations = 0
+
+    def potential(state: dict[str, Tensor]) -> Tensor:
+        nonlocal n_evaluations
+        n_evaluations += 1
+        return -differentiable_log_prob(target, state["x"])
+
+    if kernel == "nuts":
+        sampler = NUTS(potential_fn=potential)
+    elif kernel == "hmc":
+        sampler = HMC(potential_fn=potential, trajectory_length=trajectory_length)
+    else:
+        raise RescoreError(f"kernel {kernel!r}: allowed are 'nuts', 'hmc'")
+    devices = [initial.device] if initial.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        chain = MCMC(sampler, n_samples, warmup, initial_params={"x": initial}, disable_progbar=True)
+        chain.run()
+    return Chain(chain.get_samples()["x"], n_evaluations)
+
+
+def mode_coverage(samples: Tensor, means: Tensor, radius: float) -> float:
+    """The fraction of the modes `means` (k, d) that have at least one of `samples` (n, d) within `radius`."""
+    return (torch.cdist(means.to(samples), samples).amin(1) <= radius).double().mean().item()

@@ -1,0 +1,104 @@
+"""Papers are found by their folders: reproductions/<paper>/paper.yaml."""
+
+import importlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import Field
+
+from rescore.config import SCALES, Model, check_choice, read_yaml
+from rescore.errors import RescoreError
+
+RESERVED = ("all", "claims", "collect", "cost", "diff", "figures", "logs", "readme", "report", "runs", "tables")
+"""Names of folders under results/<scale>/ and of rules in the Snakefile."""
+
+Value = str | int | float | bool
+
+
+class ProtocolEntry(Model):
+    """How the published rows that `match` were made: facts the paper states, and those it does not and we assume."""
+
+    match: dict[str, Value | list[Value]] = {}
+    stated: dict[str, Value] = {}
+    assumed: dict[str, Value] = {}
+
+
+class NotRunEntry(Model):
+    """Why the published rows that `match` are not run."""
+
+    match: dict[str, Value | list[Value]] = {}
+    reason: str = Field(min_length=1)
+
+
+class PaperMeta(Model):
+    """Content of a `paper.yaml`."""
+
+    title: str
+    citation: str
+    url: str | None = None
+    protocols: list[ProtocolEntry] = []
+    not_run: list[NotRunEntry] = []
+    figures: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper's folder and its `paper.yaml`."""
+
+    name: str
+    folder: Path
+    meta: PaperMeta
+
+    @property
+    def scales(self) -> list[str]:
+        """The scales for which the paper has a config file."""
+        return [scale for scale in SCALES if self.config_path(scale).is_file()]
+
+    def config_path(self, scale: str) -> Path:
+        return self.folder / "configs" / f"{scale}.yaml"
+
+    def module(self, name: str) -> ModuleType:
+        """Import `reproductions.<paper>.<name>`; raises RescoreError if there is no such file."""
+        path = self.folder / f"{name}.py"
+        if not path.is_file():
+            raise RescoreError(f"{path}: no such file")
+        root = str(self.folder.parents[1])
+        if sys.path[0] != root:
+            sys.path.insert(0, root)
+        full_name = f"reproductions.{self.name}.{name}"
+        loaded = sys.modules.get(full_name)
+        if loaded is not None and Path(loaded.__file__).resolve() != path:  # of another root
+            for other in [other for other in sys.modules if other.split(".")[0] == "reproductions"]:
+                del sys.modules[other]
+        return importlib.import_module(full_name)
+
+
+def find_root(root: Path | str | None = None) -> Path:
+    """The folder that holds `reproductions/`: `root`, else the working directory, else the checkout this file lies in."""
+    candidates = [Path(root)] if root is not None else [Path.cwd(), Path(__file__).parents[2]]
+    for candidate in candidates:
+        if (candidate / "reproductions").is_dir():
+            return candidate.resolve()
+    raise RescoreError(f"{candidates[0]}: no folder reproductions/ here; run in the repository or name it with --root")
+
+
+def find_papers(root: Path | str | None = None) -> dict[str, Paper]:
+    """All papers by name, sorted."""
+    papers = {}
+    for path in sorted((find_root(root) / "reproductions").glob("*/paper.yaml")):
+        name = path.parent.name
+        if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
+            raise RescoreError(f"{path.parent}: a paper's name is a-z, 0-9 and '_', from a letter on, and not one of "
+                               f"{', '.join(RESERVED)}")
+        papers[name] = Paper(name, path.parent, read_yaml(path, PaperMeta))
+    return papers
+
+
+def load_paper(name: str, root: Path | str | None = None) -> Paper:
+    """One paper; raises RescoreError naming the known ones."""
+    papers = find_papers(root)
+    check_choice("paper", name, papers)
+    return papers[name]

@@ -1,0 +1,42 @@
+"""Independent repeats of an estimate, kept on disk as they come."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from rescore.files import atomic_path
+from rescore.progress import progress, warn
+
+Repeat = Callable[[range], dict[str, np.ndarray]]
+"""repeat(which): results of the runs `which`, each an array with one row a run. A run may depend on its number alone."""
+
+
+def repeat_runs(repeat: Repeat, runs: int, together: int, path: Path, label: str = "runs") -> dict[str, np.ndarray]:
+    """Call `repeat` on batches of at most `together` runs and join the results, each (runs, ...).
+
+    Finished batches are kept in `path` (npz): after an interruption the same call goes on behind them.
+    """
+    done = _load(path)
+    n_done = min((len(rows) for rows in done.values()), default=0)
+    bar = progress(total=runs, initial=n_done, desc=label)
+    while n_done < runs:
+        batch = repeat(range(n_done, min(n_done + together, runs)))
+        done = {name: np.concatenate((done[name], rows)) for name, rows in batch.items()} if done else batch
+        bar.update(len(next(iter(batch.values()))))
+        n_done = min(len(rows) for rows in done.values())
+        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, **done)
+    bar.close()
+    return done
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except FileNotFoundError:
+        return {}
+    except Exception as error:  # zipfile and numpy raise many kinds; whichever it is, the runs can be made again
+        warn(f"{path} is damaged ({error}); its runs are made again")
+        return {}

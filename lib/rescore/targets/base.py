@@ -1,0 +1,40 @@
+"""What a target density is."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+
+
+class Target(ABC):
+    """An unnormalised density muhat = Z mu on R^dim.
+
+    `log_prob` and `score` take x of shape (..., dim) of any floating dtype, and keep that dtype and device.
+
+    Attributes:
+        name: its spelling in the ledger.
+        dim: the dimension d.
+        log_z: log Z where known, else None.
+    """
+
+    name: str
+    dim: int
+    log_z: float | None
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log muhat(x), shape (...)."""
+
+    @abstractmethod
+    def score(self, x: Tensor) -> Tensor:
+        """grad_x log muhat(x), shape (..., dim)."""
+
+    def log_prob_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at once; overridden where they share work."""
+        return self.log_prob(x), self.score(x)
+
+    def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Exact draws from mu, float64, shape (*shape, dim). Raises RescoreError where there is no exact sampler."""
+        raise RescoreError(f"target {self.name}: no exact sampler is known")

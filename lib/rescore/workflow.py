@@ -1,0 +1,277 @@
+"""What the Snakefile and every rules.smk call: options, jobs, paths, params and commands. No torch."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from rescore.config import SCALES, JobConfig, Model, PaperConfig, check_choice, job_hash, load_config, validated
+from rescore.papers import Paper, find_papers, find_root
+
+JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
+NOTHING = "(?!)"  # a regular expression that matches no text
+
+
+def _names(value: Any) -> Any:
+    return [name for name in value.split(",") if name] if isinstance(value, str) else value
+
+
+class Options(Model):
+    """What `snakemake --config` takes.
+
+    Args:
+        scale: one of `SCALES`.
+        papers: names, comma-separated; empty means all.
+        results: the folder for results.
+    """
+
+    scale: str = "laptop"
+    papers: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    results: str = "results"
+
+
+def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
+    """Where a job's files (`JOB_FILES`) lie."""
+    return Path(results) / scale / paper / job
+
+
+def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
+    """Where a job keeps its training state: undeclared, because Snakemake deletes declared outputs before it runs a job."""
+    return Path(results) / scale / "runs" / config_hash
+
+
+def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
+    return Path(results) / scale / "logs" / f"{paper}-{job}.log"
+
+
+def job_command(paper: str, function: str, scale: str, job: str, results: str = "results") -> str:
+    """The command that runs one job alone."""
+    return f"python -m rescore run {paper} {function} --scale {scale} --job {job}{_results_option(results)}"
+
+
+def _results_option(results: str) -> str:
+    return "" if results == "results" else f" --results {shlex.quote(results)}"
+
+
+@dataclass(frozen=True)
+class PaperRules:
+    """What a paper's rules.smk needs, at one scale. Paths hold the wildcard `{job}` or `{figure}`."""
+
+    paper: Paper
+    scale: str
+    results: str
+    config: PaperConfig | None  # None: the paper has no jobs at this scale
+
+    @property
+    def jobs(self) -> list[str]:
+        return list(self.config.jobs) if self.config else []
+
+    def _job(self, wildcards: Any) -> JobConfig:
+        return self.config.jobs[wildcards.job]
+
+    # the rule that runs a job
+
+    @property
+    def job_pattern(self) -> str:
+        """A regular expression for the wildcard `job`."""
+        return "|".join(map(re.escape, self.jobs)) or NOTHING
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        folder = job_folder(self.results, self.scale, self.paper.name, "{job}")
+        return {key: str(folder / name) for key, name in JOB_FILES.items()}
+
+    @property
+    def job_log(self) -> str:
+        return str(log_path(self.results, self.scale, self.paper.name, "{job}"))
+
+    def hash(self, wildcards: Any) -> str:
+        """What the job's numbers depend on: a job runs again when it changes."""
+        return job_hash(self.config, self.paper.name, wildcards.job)
+
+    def data(self, wildcards: Any) -> str:
+        """Which data there are now: a job that was skipped for want of data runs once they appear."""
+        return self.config.data_fingerprint(wildcards.job)
+
+    def threads(self, wildcards: Any) -> int:
+        return self._job(wildcards).threads
+
+    def priority(self, wildcards: Any) -> int:
+        return self._job(wildcards).priority
+
+    def gpu(self, wildcards: Any) -> int:
+        return self._job(wildcards).gpu
+
+    def mem_mb(self, wildcards: Any) -> int:
+        return self._job(wildcards).mem_mb
+
+    def runtime(self, wildcards: Any) -> int:
+        return self._job(wildcards).runtime
+
+    def run(self, function: str) -> str:
+        """Run a job with `function` of the paper's jobs.py; its output is shown and kept in the log."""
+        return job_command(self.paper.name, function, self.scale, "{wildcards.job}", self.results) + " 2>&1 | tee {log}"
+
+    # the rule that draws a figure
+
+    @property
+    def figure_pattern(self) -> str:
+        """A regular expression for the wildcard `figure`."""
+        return "|".join(map(re.escape, self.paper.meta.figures)) or NOTHING
+
+    @property
+    def figure(self) -> str:
+        return f"{self.results}/{self.scale}/figures/{self.paper.name}/{{figure}}.png"
+
+    @property
+    def figure_log(self) -> str:
+        return str(log_path(self.results, self.scale, self.paper.name, "figure-{figure}"))
+
+    @property
+    def category(self) -> str:
+        """The paper's category in the report."""
+        return self.paper.meta.title
+
+    @property
+    def figure_labels(self) -> dict[str, str]:
+        return {"figure": "{figure}"}
+
+    def caption(self, wildcards: Any) -> str:
+        return self.paper.meta.figures[wildcards.figure]
+
+    @property
+    def draw(self) -> str:
+        """Draw a figure with the function of that name in the paper's figures.py."""
+        options = f"--scale {self.scale}{_results_option(self.results)}"
+        return f"python -m rescore figure {self.paper.name} {{wildcards.figure}} {options} --out {{output}} 2>&1 | tee {{log}}"
+
+    # what there is to build
+
+    @property
+    def job_files(self) -> list[str]:
+        """What `rescore collect` reads: two files a job."""
+        return [self.outputs[key].format(job=job) for job in self.jobs for key in ("records", "skipped")]
+
+    @property
+    def figures(self) -> list[str]:
+        return [self.figure.format(figure=name) for name in self.paper.meta.figures] if self.jobs else []
+
+
+@dataclass(frozen=True)
+class Suite:
+    """All papers at one scale."""
+
+    options: Options
+    root: Path
+    papers: Mapping[str, PaperRules]
+
+    @property
+    def scale(self) -> str:
+        return self.options.scale
+
+    @property
+    def folder(self) -> str:
+        """results/<scale>"""
+        return f"{self.options.results}/{self.scale}"
+
+    @property
+    def rules(self) -> list[str]:
+        """The papers' rules.smk."""
+        return [str(rules.paper.folder / "rules.smk") for rules in self.papers.values()]
+
+    @property
+    def job_files(self) -> list[str]:
+        return [path for rules in self.papers.values() for path in rules.job_files]
+
+    @property
+    def figures(self) -> list[str]:
+        return [path for rules in self.papers.values() for path in rules.figures]
+
+    def sources(self, name: str) -> list[str]:
+        """The file `name` of every paper that has it, relative to the root."""
+        paths = (rules.paper.folder / name for rules in self.papers.values())
+        return [str(path.relative_to(self.root)) for path in paths if path.is_file()]
+
+    def command(self, subcommand: str) -> str:
+        """A command over the results of this scale."""
+        return f"python -m rescore {subcommand} --scale {self.scale}{_results_option(self.options.results)}"
+
+    def logged(self, subcommand: str) -> str:
+        """The same, its output kept in the rule's log and shown if it fails."""
+        return f"{self.command(subcommand)} > {{log}} 2>&1 || (cat {{log}}; false)"
+
+    def finished_elsewhere(self, wildcards: Any, input: Iterable[str]) -> list[str]:
+        """Files for `rescore collect` that are there already and not in `input`: of other papers' finished jobs."""
+        return [path for path in self.job_files if path not in set(input) and Path(path).is_file()]
+
+    def update_ledger(self, paper: str) -> str:
+        """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show that paper's verdicts."""
+        commands = [
+            self.command("collect {input.jobs} {params.others}"),
+            self.command(f"diff --out {self.folder}/diff.csv") + " > /dev/null",
+            self.command(f"claims --out {self.folder}/claims.csv") + " > /dev/null",
+            self.command("tables") + " > /dev/null",
+            self.command(f"diff --paper {paper}"),
+        ]
+        return " && ".join(commands)
+
+    @property
+    def caption(self) -> str:
+        """The template of a figure's caption, which it takes from the rule's `params.caption`."""
+        return str(self.root / "report" / "figure.rst")
+
+    @property
+    def bundle(self) -> str:
+        """Make the report of all that the rule `everything` builds, from inside the DAG: hence without its lock."""
+        options = f"scale={self.scale} papers={','.join(self.papers)} results={shlex.quote(self.options.results)}"
+        command = f"python -m snakemake everything --report {{output}} --nolock --workflow-profile none --cores 1 --config {options}"
+        return f"{command} > {{log}} 2>&1 || (cat {{log}}; false)"
+
+    def print_summary(self) -> None:
+        """The counts of verdicts and where the report is: the last words of a run."""
+        for path in (Path(self.folder, "tables", "summary.md"), Path(self.folder, "report.html")):
+            if path.is_file():
+                print(path.read_text() if path.suffix == ".md" else f"report: {path}")
+
+    def log(self, rule: str) -> str:
+        return f"{self.folder}/logs/{rule}.log"
+
+    @property
+    def shell_prefix(self) -> str:
+        """Jobs use the Python that runs Snakemake, and their lines reach the log at once."""
+        return f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH PYTHONUNBUFFERED=1; "
+
+
+def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Suite:
+    """Papers and their configs for what `snakemake --config` says.
+
+    Raises:
+        RescoreError: an unknown option, scale or paper, naming the allowed ones; a bad paper.yaml or config.
+    """
+    options = validated(Options, dict(config), "--config")
+    check_choice("scale", options.scale, SCALES)
+    root = find_root(root)
+    papers = find_papers(root)
+    for name in options.papers:
+        check_choice("paper", name, papers)
+    chosen = {name: papers[name] for name in options.papers or papers}
+    return Suite(options, root, {name: _rules(paper, options) for name, paper in chosen.items()})
+
+
+def _rules(paper: Paper, options: Options) -> PaperRules:
+    config = load_config(paper, options.scale) if options.scale in paper.scales else None
+    return PaperRules(paper, options.scale, options.results, config)
+
+
+def failures(logs: Path | str) -> Iterable[str]:
+    """The last lines of the logs of the jobs whose latest run failed."""
+    for path in sorted(Path(logs).glob("*.log")):
+        lines = path.read_text(errors="replace").splitlines()
+        starts = [number for number, line in enumerate(lines) if line.startswith("failed: ")]
+        if starts:
+            yield "\n".join(lines[starts[-1]:])

@@ -1,0 +1,104 @@
+"""What a PIS run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from rescore.config import JobConfig, Model, PaperConfig
+from rescore.data.pines import pines_at_hand
+
+DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
+Method = Literal["gt", "nn", "grad", "importance", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
+
+
+class Training(Model):
+    """Adam on the path cost divided by the dimension."""
+
+    steps: PositiveInt
+    batch: PositiveInt = 300
+    lr: PositiveFloat = 5e-3
+    weight_decay: float = 1e-7
+    decay: PositiveFloat = 1.0
+    decay_every: PositiveInt = 50
+    checkpoint_every: PositiveInt = 50
+
+
+class Annealing(Model):
+    """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
+
+    temperatures: PositiveInt = 10
+    hmc_steps: PositiveInt = 10
+    leapfrogs: PositiveInt = 10
+    step_sizes: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat]
+    resample_below: float = Field(0.3, ge=0, le=1)
+    particles: PositiveInt | None = Field(None, description="if not the config's `particles`")
+
+
+class Flow(Model):
+    """A flow transport and its training."""
+
+    family: Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
+    layers: PositiveInt = 1
+    hidden: PositiveInt = 64
+    bins: PositiveInt = 10
+    bound: PositiveFloat = 10.0
+    steps: PositiveInt
+    batch: PositiveInt = 300
+    lr: PositiveFloat = 1e-3
+
+
+class Dataset(Model):
+    """What depends on the target."""
+
+    pis: Training
+    annealing: Annealing
+    aft: Flow
+    vi_nf: Flow
+    side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
+
+
+class ChainConfig(Model):
+    """A library's NUTS and HMC: chains of `samples` draws after `warmup`."""
+
+    chains: PositiveInt = 4
+    warmup: PositiveInt = 100
+    samples: PositiveInt = 100
+
+
+class Job(JobConfig):
+    """One process: for each data set, the methods to measure."""
+
+    measure: dict[DatasetName, tuple[Method, ...]] = Field(min_length=1)
+
+
+class Config(PaperConfig):
+    """One scale of the paper."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    runs: PositiveInt = Field(100, description="in all; a method that trains makes runs / seeds of them with each seed's result")
+    particles: PositiveInt = 1000
+    steps: PositiveInt = 100
+    horizon: PositiveFloat = 5.0
+    sigma: PositiveFloat = 0.2**0.5
+    chains: ChainConfig = ChainConfig()
+    datasets: dict[DatasetName, Dataset]
+    jobs: dict[str, Job]
+
+    @model_validator(mode="after")
+    def _jobs_name_known_datasets(self) -> "Config":
+        for name, job in self.jobs.items():
+            for dataset in job.measure:
+                if dataset not in self.datasets:
+                    raise ValueError(f"jobs.{name}.measure: {dataset} has no settings; allowed: {', '.join(self.datasets)}")
+        if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
+            raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
+        return self
+
+    def job_dependencies(self, job: str) -> dict[str, Any]:
+        """A job's numbers depend on the settings of its own data sets, not of the others."""
+        needs = super().job_dependencies(job)
+        return needs | {"datasets": {name: needs["datasets"][name] for name in self.jobs[job].measure}}
+
+    def data_fingerprint(self, job: str) -> str:
+        """Whether the pines are at hand, for the job that needs them."""
+        return pines_at_hand() if "lgcp" in self.jobs[job].measure else ""

@@ -1,0 +1,160 @@
+"""Claims: predicates over records, margins and their standard errors."""
+
+import math
+from pathlib import Path
+
+import pytest
+from test_ledger import record
+
+from rescore.errors import RescoreError
+from rescore.ledger.claims import (
+    Claim,
+    above,
+    agrees,
+    all_of,
+    below,
+    evaluate,
+    evaluate_all,
+    monotone,
+    read_claims,
+    row,
+    smaller,
+    write_claims,
+)
+from rescore.papers import Paper, PaperMeta
+
+A, B, C = (row(method=name) for name in "ABC")
+
+
+def judge(predicate, *records) -> dict:
+    (line,) = evaluate("toy", [Claim("c", "A statement.", "Table 1", predicate)], records)
+    return line
+
+
+def abc(a: float, b: float, c: float = 0.0, stderr: float | None = 0.3):
+    return [record(method=name, value=value, stderr=stderr) for name, value in zip("ABC", (a, b, c), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(-1.0, "inconclusive"), (-1.0 - 1e-9, "holds"), (1.0, "inconclusive"), (1.0 + 1e-9, "fails"), (0.0, "inconclusive")],
+)
+def test_two_standard_errors_are_inconclusive(value, status):
+    line = judge(below(A, 0.0), record(method="A", value=value, stderr=0.5))
+    assert line["status"] == status and line["margin"] == -value
+    assert judge(above(A, 0.0), record(method="A", value=-value, stderr=0.5))["status"] == status
+
+
+def test_smaller_adds_errors_in_quadrature():
+    records = [record(method="A", value=1.0, stderr=0.3), record(method="B", value=2.0, stderr=0.4)]
+    assert judge(smaller(A, B), *records)["status"] == "inconclusive"  # margin 1 = 2 * 0.5
+    records[1] = record(method="B", value=2.01, stderr=0.4)
+    line = judge(smaller(A, B), *records)
+    assert line["status"] == "holds" and line["margin"] == pytest.approx(1.01)
+    assert line["evidence"] == "mg/A/NN/logz_bias/100 = 1 ± 0.3; mg/B/NN/logz_bias/100 = 2.01 ± 0.4"
+    assert judge(smaller(B, A), *records)["status"] == "fails"
+
+
+def test_smaller_by_size():
+    records = abc(-0.1, -5.0)
+    assert judge(smaller(A, B), *records)["status"] == "fails"
+    assert judge(smaller(A, B, by=abs), *records)["status"] == "holds"
+
+
+@pytest.mark.parametrize(("within", "status"), [(0.9, "fails"), (2.0, "inconclusive"), (3.0, "inconclusive"), (3.1, "holds")])
+def test_agreement_of_two_records(within, status):
+    records = [record(method="A", value=-1.0, stderr=0.3), record(method="B", value=1.0, stderr=0.4)]
+    line = judge(agrees(A, B, within=within), *records)
+    assert line["status"] == status and line["margin"] == pytest.approx(within - 2.0)
+
+
+def test_agreement_with_a_number():
+    assert judge(agrees(A, 0.0, within=0.1), record(method="A", value=0.01, stderr=0.0))["status"] == "holds"
+    assert judge(agrees(A, 0.0, within=0.1), record(method="A", value=-0.2, stderr=0.0))["status"] == "fails"
+
+
+def test_monotone_is_decided_by_its_worst_step():
+    assert judge(monotone([A, B, C], increasing=True), *abc(1.0, 2.0, 3.5, stderr=0.1))["status"] == "holds"
+    line = judge(monotone([A, B, C], increasing=True), *abc(1.0, 3.0, 2.0, stderr=0.1))
+    assert line["status"] == "fails" and line["margin"] == -1.0
+    assert judge(monotone([A, B, C], increasing=False), *abc(3.0, 2.0, 1.0, stderr=0.1))["status"] == "holds"
+
+
+def test_all_of_fails_before_it_is_inconclusive():
+    holds, unsure, fails = below(A, 10.0), below(B, 2.1), below(C, 0.0)
+    records = abc(1.0, 2.0, 5.0)
+    assert judge(all_of(holds), *records)["status"] == "holds"
+    line = judge(all_of(holds, unsure), *records)
+    assert line["status"] == "inconclusive" and line["margin"] == pytest.approx(0.1)
+    assert judge(all_of(unsure, fails, holds), *records)["status"] == "fails"
+
+
+def test_the_decisive_margin_is_counted_in_standard_errors():
+    records = [record(method="A", value=1.0, stderr=0.01), record(method="B", value=-90.0, stderr=30.0)]
+    line = judge(all_of(below(A, 2.0), below(B, 0.0)), *records)  # 100 and 3 standard errors
+    assert line["status"] == "holds" and line["margin"] == 90.0
+
+
+def test_exact_numbers_decide_without_an_error():
+    assert judge(smaller(A, B), *abc(1.0, 2.0, stderr=0.0))["status"] == "holds"
+    assert judge(smaller(A, B), *abc(1.0, 1.0, stderr=0.0))["status"] == "inconclusive"
+
+
+def test_an_unknown_error_decides_nothing():
+    line = judge(smaller(A, B), *abc(1.0, 200.0, stderr=None))
+    assert line["status"] == "inconclusive" and line["margin"] == 199.0 and "± unknown" in line["evidence"]
+
+
+def test_a_missing_record_is_not_run():
+    line = judge(all_of(below(A, 0.0), smaller(A, row(method="B", dataset="mg"))), record(method="A"))
+    assert (line["status"], line["margin"], line["evidence"]) == ("not-run", None, "no record: B/mg")
+    other = record(method="A", paper="other")
+    assert judge(below(A, 0.0), other)["status"] == "not-run"
+
+
+def test_an_ambiguous_row_names_the_claim():
+    with pytest.raises(RescoreError, match="paper toy, claim 'c': A selects 2 records: toy/1/mg/A/NN/logz_bias/100, toy"):
+        judge(below(A, 0.0), record(method="A"), record(method="A", dataset="lgcp"))
+
+
+def test_an_empty_variant_is_a_value():
+    records = [record(method="A", variant="", value=-3.0), record(method="A", variant="NN", value=3.0)]
+    assert judge(below(row(method="A", variant=""), 0.0), *records)["status"] == "holds"
+
+
+def test_bad_claims_are_errors():
+    with pytest.raises(RescoreError, match="unknown column datset; allowed: paper, table, dataset"):
+        row(datset="mg")
+    with pytest.raises(RescoreError, match="compares nothing"):
+        judge(monotone([A], increasing=True), record(method="A"))
+    claim = Claim("c", "", "", below(A, 0.0))
+    with pytest.raises(RescoreError, match="two claims are named 'c'"):
+        evaluate("toy", [claim, claim], [record(method="A")])
+
+
+def test_claims_of_a_folder_round_trip(tmp_path):
+    folder = tmp_path / "reproductions" / "claimtoy"
+    folder.mkdir(parents=True)
+    (folder / "claims.py").write_text(
+        "from rescore.ledger.claims import Claim, below, row\n"
+        "CLAIMS = [Claim('low', 'It is low, indeed.', 'Table 1', below(row(method='A'), 0.1 + 0.2))]\n"
+    )
+    paper = Paper("claimtoy", folder.resolve(), PaperMeta(title="t", citation="c"))
+    lines = evaluate_all({"claimtoy": paper, "none": Paper("none", tmp_path, paper.meta)},
+                         [record(paper="claimtoy", method="A", value=0.0, stderr=0.0)])
+    write_claims(tmp_path / "claims.csv", lines)
+    assert read_claims(tmp_path / "claims.csv") == lines
+    assert lines[0]["status"] == "holds" and math.isclose(lines[0]["margin"], 0.3)
+    text = (tmp_path / "claims.csv").read_text()
+    (tmp_path / "claims.csv").write_text(text.replace("holds", "true"))
+    with pytest.raises(RescoreError, match="line 2, column status: unknown 'true'; allowed: holds, fails"):
+        read_claims(tmp_path / "claims.csv")
+
+
+def test_the_ledger_does_not_import_torch():
+    import subprocess
+    import sys
+
+    code = ("import sys, rescore.cli, rescore.ledger.tables, rescore.ledger.gate, rescore.ledger.claims, rescore.ledger.cost; "
+            "sys.exit('torch' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parent).returncode == 0

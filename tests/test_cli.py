@@ -1,0 +1,159 @@
+"""The command line, on a throwaway paper in a temporary folder."""
+
+import dataclasses
+import sys
+import types
+
+import pytest
+from test_ledger import record
+
+from rescore.cli import main
+from rescore.ledger.claims import read_claims
+from rescore.ledger.diff import read_diff
+from rescore.ledger.published import COLUMNS as PUBLISHED_COLUMNS
+from rescore.ledger.records import read_records, write_records, write_skipped
+
+PUBLISHED = ",".join(PUBLISHED_COLUMNS) + """
+toy,1,mg,PIS,NN,logz_bias,100,-1.0,,target,Table 1,
+toy,1,funnel,PIS,NN,logz_bias,100,-0.5,,target,Table 1,
+toy,1,lgcp,VI-NF,,logz_bias,,-92.4,,target,Table 1,
+"""
+CLAIMS = """
+from rescore.ledger.claims import Claim, row, smaller
+CLAIMS = [Claim("mg-harder", "MG is harder than the funnel.", "Table 1",
+                smaller(row(dataset="funnel"), row(dataset="mg"), by=abs))]
+"""
+COST = ('{"paper": "toy", "job": "mg", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
+        '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}')
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """A root with one paper, and the results of its two jobs."""
+    folder = tmp_path / "reproductions" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{stated: {runs: 100}}]\n")
+    (folder / "published.csv").write_text(PUBLISHED)
+    (folder / "claims.py").write_text(CLAIMS)
+    (tmp_path / "README.md").write_text("# Toy\n<!-- results:start -->\n<!-- results:end -->\n")
+    results = tmp_path / "results" / "laptop" / "toy"
+    write_records(results / "mg" / "records.csv", [record()])
+    write_records(results / "funnel" / "records.csv", [record(dataset="funnel", value=-0.9)])
+    write_skipped(results / "mg" / "skipped.csv", [])
+    write_skipped(results / "funnel" / "skipped.csv", [{"paper": "toy", "dataset": "lgcp", "reason": "no pines here"}])
+    (results / "mg" / "cost.json").write_text(COST)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def collected(suite, capsys):
+    assert main(["collect", "results/laptop/toy/mg", "results/laptop/toy/funnel/records.csv",
+                 "results/laptop/toy/funnel/skipped.csv"]) == 0
+    assert capsys.readouterr().out == "2 records, 1 skipped: results/laptop\n"
+    return suite
+
+
+def failure(capsys, *arguments: str) -> str:
+    """The one message of a command that must end with 2."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("rescore: error: ") and text.count("\n") == 1
+    return text
+
+
+def test_collect_joins_records_and_skips(collected, capsys):
+    assert [r.dataset for r in read_records("results/laptop/records.csv")] == ["funnel", "mg"]
+    assert "no pines here" in (collected / "results/laptop/skipped.csv").read_text()
+    assert "unknown kind of file 'cost.json'" in failure(capsys, "collect", "results/laptop/toy/mg/cost.json")
+    assert "duplicate key" in failure(capsys, "collect", "results/laptop/toy/mg", "results/laptop/records.csv")
+    assert "in results of scale 'smoke'" in failure(capsys, "collect", "--scale", "smoke", "results/laptop/toy/mg")
+    assert len(read_records("results/laptop/records.csv")) == 2  # as it was
+
+
+def test_diff_prints_and_writes(collected, capsys):
+    capsys.readouterr()
+    assert main(["diff", "--paper", "toy", "--out", "results/laptop/diff.csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 reproduced, 1 off, 0 indicative, 1 not-run; 3 in all"
+    table = [line for line in lines if line.startswith("toy")]
+    assert len(table) == 3 and "nan" not in "".join(table) and "<NA>" not in "".join(table)
+    frame = read_diff("results/laptop/diff.csv")
+    assert list(frame["status"]) == ["reproduced", "off", "not-run"] and frame["note"][2] == "no pines here"
+
+
+def test_claims_prints_and_writes(collected, capsys):
+    assert main(["claims", "--out", "results/laptop/claims.csv"]) == 0
+    (line,) = read_claims("results/laptop/claims.csv")
+    assert line["status"] == "holds" and line["margin"] == pytest.approx(0.1)
+    assert "1 holds, 0 fails, 0 inconclusive, 0 not-run; 1 in all" in capsys.readouterr().out
+
+
+def test_tables_compare_and_cost(collected, capsys):
+    assert main(["tables"]) == 0
+    tables = collected / "results" / "laptop" / "tables"
+    assert {path.name for path in tables.iterdir()} == {"toy-1.md", "summary.md", "diff.html", "claims.html", "provenance.html"}
+    assert "gabc1234" in (tables / "provenance.html").read_text() and "(-92.4) –" in (tables / "toy-1.md").read_text()
+    capsys.readouterr()
+    assert main(["compare", "--metric", "logz_bias", "--dataset", "mg"]) == 0
+    assert "runs=100; steps=100" in capsys.readouterr().out
+    assert main(["cost"]) == 0
+    assert capsys.readouterr().out.endswith("1 jobs, 2 s\n")
+
+
+def test_gate_sees_one_changed_number(collected, capsys):
+    for command in ("diff", "claims"):
+        assert main([command, "--out", f"results/laptop/{command}.csv"]) == 0
+    assert "rescore accept --scale laptop" in failure(capsys, "gate")
+    assert main(["accept"]) == 0 and main(["gate"]) == 0
+    assert capsys.readouterr().out.endswith("2 numbers compared; 0 failed, 0 warnings\n")
+    records = read_records("results/laptop/records.csv")
+    changed = dataclasses.replace(records[0], value=records[0].value * (1 + 2e-6))
+    write_records("results/laptop/records.csv", [changed, records[1]])
+    assert main(["gate"]) == 1
+    out = capsys.readouterr().out
+    assert "toy/1/funnel/PIS/NN/logz_bias/100" in out and "-0.9000018" in out and out.endswith("1 failed, 0 warnings\n")
+
+
+def test_readme_follows_the_reference(collected, capsys):
+    for command in ("diff", "claims"):
+        main([command, "--out", f"results/laptop/{command}.csv"])
+    main(["accept"])
+    assert main(["readme", "--check"]) == 1 and "differ" in capsys.readouterr().err
+    assert main(["readme"]) == 0 and main(["readme", "--check"]) == 0
+    assert "| toy     | laptop  | 1 " in (collected / "README.md").read_text()
+
+
+def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
+    assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "diff", "--paper", "toi")
+    assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "claims", "--paper", "toi")
+    assert "unknown scale 'huge'; allowed: " in failure(capsys, "diff", "--scale", "huge")
+    assert "unknown metric 'fid'; allowed: logz_bias" in failure(capsys, "compare", "--metric", "fid", "--dataset", "mg")
+    assert "allowed: lgcp, funnel, mg" in failure(capsys, "compare", "--metric", "logz_bias", "--dataset", "cifar10")
+    assert "no folder reproductions/" in failure(capsys, "diff", "--root", "results")
+    (collected / "README.md").write_text("nothing\n")
+    assert "README.md: the line <!-- results:start -->" in failure(capsys, "readme")
+
+
+@pytest.mark.parametrize("command", [("diff",), ("claims",), ("tables",), ("cost",), ("gate",), ("accept",),
+                                     ("compare", "--metric", "logz_bias", "--dataset", "mg")])
+def test_missing_results_name_the_command_that_makes_them(suite, capsys, command):
+    assert "`snakemake --profile profiles/paper`" in failure(capsys, *command, "--scale", "paper")
+
+
+def test_run_and_figure_pass_their_options_on(monkeypatch):
+    seen = []
+    stand_in = types.ModuleType("rescore.jobs")
+    stand_in.main_run = seen.append
+    stand_in.main_figure = seen.append
+    monkeypatch.setitem(sys.modules, "rescore.jobs", stand_in)
+    monkeypatch.setattr("rescore.jobs", stand_in, raising=False)
+    assert main(["run", "pis", "measure", "--scale", "smoke", "--job", "mg"]) == 0
+    assert main(["figure", "pis", "rings", "--scale", "smoke", "--out", "a.png", "--results", "elsewhere"]) == 0
+    assert (seen[0].paper, seen[0].function, seen[0].scale, seen[0].job) == ("pis", "measure", "smoke", "mg")
+    assert (seen[0].root, str(seen[0].results)) == (None, "results")
+    assert (seen[1].name, str(seen[1].out), str(seen[1].results)) == ("rings", "a.png", "elsewhere")
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "pis", "measure"])
+    assert stop.value.code == 2

@@ -1,0 +1,416 @@
+"""Importance sampling, HMC, SMC and AFT against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rescore.errors import RescoreError
+from rescore.flows import diagonal_affine, spline_autoregressive
+from rescore.montecarlo import library
+from rescore.montecarlo.aft import frozen, train_transports, transport_loss
+from rescore.montecarlo.hmc import Particles, hmc_step, leapfrog
+from rescore.montecarlo.importance import prior_log_weights, standard_normal_log_prob
+from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp
+from rescore.montecarlo.smc import Annealing, _resample, anneal
+from rescore.random import make_generator
+from rescore.targets.base import Target
+from rescore.targets.funnel import Funnel
+from rescore.targets.mixture import GaussianMixture, gaussian, nine_modes
+
+F64 = torch.float64
+MEAN = torch.tensor([0.8, -0.5, 0.3], dtype=F64)
+STD, LOG_Z = 0.7, 1.3
+
+
+@pytest.fixture
+def target():
+    return gaussian(MEAN, STD, log_z=LOG_Z)
+
+
+def generators(n: int, name: str = "run"):
+    return [make_generator("test", name, r) for r in range(n)]
+
+
+def randn(*shape: int, name: str = "noise"):
+    return torch.randn(*shape, dtype=F64, generator=make_generator(name))
+
+
+def assert_mean(values, truth: float, n_stderr: float = 4.0):
+    """The mean agrees with the truth within 4 standard errors, and the standard error is small enough to mean something."""
+    stderr = values.std().item() / math.sqrt(len(values))
+    assert stderr < 0.05 * max(1.0, abs(truth))
+    assert abs(values.mean().item() - truth) < n_stderr * stderr
+
+
+# logz
+
+
+def test_log_mean_exp_and_elbo_in_float64():
+    log_w = torch.log(torch.tensor([[1.0, 3.0], [2.0, 6.0]]))
+    assert torch.allclose(log_mean_exp(log_w).exp(), torch.tensor([2.0, 4.0], dtype=F64), rtol=1e-6)
+    assert torch.allclose(elbo(log_w, 0), torch.tensor([0.5 * math.log(2), 0.5 * math.log(18)], dtype=F64), rtol=1e-6)
+    assert log_mean_exp(log_w).dtype == elbo(log_w).dtype == ess(log_w).dtype == F64
+    huge = torch.tensor([-1340.0, -1341.0, -5000.0])
+    assert log_mean_exp(huge).item() == pytest.approx(-1340 + math.log((1 + math.exp(-1)) / 3), abs=1e-12)
+
+
+def test_scaling_the_density_shifts_every_estimate(target):
+    scaled = gaussian(MEAN, STD, log_z=LOG_Z + math.log(7))
+    for estimate in (log_mean_exp, elbo):
+        shift = estimate(prior_log_weights(scaled, 50, generators(3))) - estimate(prior_log_weights(target, 50, generators(3)))
+        assert torch.allclose(shift, torch.full_like(shift, math.log(7)), atol=1e-12)
+    log_z = [anneal(t, Annealing(4, 2, 3), 50, generators(3), dtype=F64).log_z for t in (target, scaled)]
+    # beta < 1 scales by 7^beta, the same for all particles
+    assert torch.allclose(log_z[1] - log_z[0], torch.full((3,), math.log(7), dtype=F64), atol=1e-10)
+
+
+def test_ess_bounds_and_values():
+    n = 8
+    one = torch.full((n,), -math.inf)
+    one[2] = 5.0
+    half = torch.full((n,), -math.inf)
+    half[:4] = -900.0
+    assert ess(torch.full((n,), 3.0)).item() == pytest.approx(1, abs=1e-14)
+    assert ess(one).item() == pytest.approx(1 / n, abs=1e-14)
+    assert ess(half).item() == pytest.approx(0.5, abs=1e-14)
+    random = ess(5 * randn(100, n))
+    assert (random > 1 / n).all() and (random < 1).all()
+
+
+def test_bias_std_rmse_by_hand():
+    estimates = np.array([[1.0, 3.0], [4.0, 8.0]])  # means 2, 6; variances 2, 8
+    result = bias_std_rmse(estimates, truth=1.0)
+    assert result["logz_bias"] == pytest.approx((3.0, math.sqrt(8) / math.sqrt(2)))
+    assert result["logz_std"] == pytest.approx((math.sqrt(5), (math.sqrt(8) - math.sqrt(2)) / math.sqrt(2) / math.sqrt(2)))
+    per_seed = np.array([math.sqrt(1 + 2), math.sqrt(25 + 8)])
+    assert result["logz_rmse"] == pytest.approx((math.sqrt(9 + 5), per_seed.std(ddof=1) / math.sqrt(2)))
+
+
+def test_bootstrap_stderr_of_one_seed():
+    runs = np.random.default_rng(3).normal(2.0, 0.5, size=(1, 400))
+    result = bias_std_rmse(runs, truth=2.0)
+    assert result == bias_std_rmse(runs, truth=2.0)
+    # of a normal sample: s / sqrt(n) and s / sqrt(2 (n - 1)); 1,000 resamples know them to about 2 %
+    assert result["logz_bias"][1] == pytest.approx(runs.std() / 20, rel=0.1)
+    assert result["logz_std"][1] == pytest.approx(runs.std() / math.sqrt(2 * 399), rel=0.15)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 1), (0, 5)])
+def test_bias_std_rmse_needs_two_runs(shape):
+    with pytest.raises(RescoreError, match="at least 2 runs"):
+        bias_std_rmse(np.zeros(shape), 0.0)
+
+
+# one-jump importance sampling
+
+
+def test_prior_log_weights_are_the_closed_form(target):
+    log_w = prior_log_weights(target, 20, generators(2))
+    for run, generator in enumerate(generators(2)):
+        x = torch.empty(20, 3, dtype=F64).normal_(generator=generator)
+        expected = LOG_Z - 3 * math.log(STD) - ((x - MEAN) ** 2).sum(-1) / (2 * STD**2) + (x**2).sum(-1) / 2
+        assert torch.allclose(log_w[run], expected, atol=1e-12)
+
+
+def test_importance_sampling_is_unbiased_and_its_variance_closed(target):
+    weights = (prior_log_weights(target, 5, generators(2000)) - LOG_Z).exp().flatten()
+    assert_mean(weights, 1.0)
+    # E[w^2] per coordinate with a = 1/s^2, weight proportional to exp(-(a - 1/2) x^2 + 2 a m x - a m^2)
+    a = 1 / STD**2
+    second = math.prod(a * (2 * a - 1) ** -0.5 * math.exp(2 * (a * m) ** 2 / (2 * a - 1) - a * m**2) for m in MEAN.tolist())
+    assert_mean(weights**2, second, n_stderr=5)
+
+
+def test_standard_normal_log_prob():
+    x = randn(4, 5)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
+    assert torch.allclose(standard_normal_log_prob(x), expected, atol=1e-13)
+    assert standard_normal_log_prob(x.float()).dtype == F64
+
+
+# HMC
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0])
+def test_leapfrog_is_reversible_and_leaves_the_start(target, beta):
+    start = Particles.at(randn(2, 7, 3), target)
+    x, momentum = start.x.clone(), randn(2, 7, 3, name="momentum")
+    first = momentum.clone()
+    end = leapfrog(target, start, momentum, beta, 0.2, 9)
+    assert torch.equal(start.x, x) and (end.x - x).abs().min() > 1e-3
+    back = leapfrog(target, end, momentum.neg_(), beta, 0.2, 9)
+    assert torch.allclose(back.x, x, atol=1e-12) and torch.allclose(-momentum, first, atol=1e-12)
+
+
+@pytest.mark.parametrize("density", [gaussian(MEAN, STD), nine_modes(), Funnel()], ids=lambda t: t.name)
+def test_leapfrog_conserves_energy_to_second_order(density):
+    start = Particles.at(0.3 * randn(200, density.dim), density)
+    errors = []
+    for n_steps in (32, 64, 128):
+        momentum = 0.5 * randn(200, density.dim, name="momentum")
+        kinetic = standard_normal_log_prob(momentum)
+        end = leapfrog(density, start, momentum, 0.6, 1 / n_steps, n_steps)
+        change = end.tempered_log_prob(0.6) + standard_normal_log_prob(momentum) - start.tempered_log_prob(0.6) - kinetic
+        errors.append(change.abs().median().item())
+    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:])]
+    assert all(1.9 < order < 2.1 for order in orders), orders
+
+
+def test_leapfrog_costs_one_evaluation_a_step(target):
+    counting = Counting(target)
+    particles = Particles.at(randn(5, 3), counting)
+    assert counting.n == 1
+    for _ in range(4):
+        hmc_step(counting, particles, randn(5, 3, name="momentum"), torch.zeros(5, dtype=F64), 0.5, 0.1, 6)
+    assert counting.n == 1 + 4 * 6
+    run = anneal(counting := Counting(target), Annealing(3, 2, 5), 4, generators(2))
+    assert run.n_evaluations == counting.n == 1 + 3 * 2 * 5
+
+
+def test_hmc_step_moves_all_or_nothing_and_keeps_the_cache(target):
+    particles = Particles.at(randn(500, 3), target)
+    before = particles.x.clone()
+    log_uniform = randn(500, name="u").abs().neg()
+    accepted = hmc_step(target, particles, randn(500, 3, name="momentum"), log_uniform, 0.7, 0.9, 3)
+    assert 0.2 < accepted.double().mean() < 0.98
+    moved = (particles.x != before).all(-1)
+    assert torch.equal(moved, accepted) and torch.equal((particles.x != before).any(-1), accepted)
+    fresh = Particles.at(particles.x, target)
+    assert torch.equal(particles.log_prob, fresh.log_prob) and torch.equal(particles.score, fresh.score)
+
+
+def test_hmc_rejects_a_diverged_trajectory():
+    funnel = Funnel()
+    particles = Particles.at(torch.full((1, 10), -2.0), funnel)
+    accepted = hmc_step(funnel, particles, torch.ones(1, 10), torch.full((1,), -1e9, dtype=F64), 1.0, 50.0, 20)
+    assert not accepted.item() and torch.equal(particles.x, torch.full((1, 10), -2.0))
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_hmc_leaves_the_gaussian_invariant(target, beta):
+    precision = (1 - beta) + beta / STD**2
+    mean, std = beta * MEAN / STD**2 / precision, precision**-0.5
+    n = 20000
+    particles = Particles.at(mean + std * randn(n, 3), target)
+    generator = make_generator("invariance")
+    for _ in range(5):
+        momentum = torch.randn(n, 3, dtype=F64, generator=generator)
+        log_uniform = torch.rand(n, dtype=F64, generator=generator).log()
+        accepted = hmc_step(target, particles, momentum, log_uniform, beta, 1.3 * std, 3)
+    assert 0.5 < accepted.double().mean() < 0.95  # a step so coarse that the accept test matters
+    z = (particles.x - mean) / std
+    assert (z.mean(0).abs() < 4 / math.sqrt(n)).all()
+    assert ((z.square().mean(0) - 1).abs() < 4 * math.sqrt(2 / n)).all()
+    assert ((z**4).mean(0) - 3).abs().max() < 4 * math.sqrt(96 / n)
+
+
+# SMC
+
+
+def test_one_temperature_is_importance_sampling(target):
+    run = anneal(target, Annealing(1, 1, 2), 64, generators(3), dtype=F64)
+    assert torch.allclose(run.log_z, log_mean_exp(prior_log_weights(target, 64, generators(3))), atol=1e-13)
+
+
+@pytest.mark.parametrize("resample_below", [0.0, 0.3, 1.1])
+def test_smc_is_unbiased_for_z(target, resample_below):
+    schedule = Annealing(3, 1, 2, (0.5, 0.5, 0.4, 0.4), resample_below)
+    weights = (anneal(target, schedule, 8, generators(4000), dtype=F64).log_z - LOG_Z).exp()
+    assert_mean(weights, 1.0)
+
+
+def test_smc_final_particles_follow_the_target(target):
+    schedule = Annealing(5, 3, 5, (0.6, 0.6, 0.5, 0.4))
+    run = anneal(target, schedule, 20000, generators(1), dtype=F64)
+    weights = run.log_weights.exp()[..., None]
+    assert weights.sum().item() == pytest.approx(1, abs=1e-12)
+    mean = (weights * run.x).sum(1)[0]
+    std = (weights * (run.x - mean) ** 2).sum(1)[0].sqrt()
+    assert (mean - MEAN).abs().max() < 0.03 and (std - STD).abs().max() < 0.03  # about 5 standard errors of 20,000 draws
+    assert run.log_z.item() == pytest.approx(LOG_Z, abs=0.05)
+    assert run.acceptance.shape == (1, 5) and (run.acceptance > 0.7).all() and (run.acceptance <= 1).all()
+
+
+def test_runs_do_not_depend_on_their_batch():
+    schedule = Annealing(4, 2, 3, resample_below=0.7)
+    together = anneal(nine_modes(), schedule, 40, generators(5), dtype=F64)
+    assert together.log_z.std() > 0.01
+    assert 0 < (together.log_weights == -np.log(40)).all(-1).sum() < 5  # some runs resampled last, some did not
+    for r in range(5):
+        alone = anneal(nine_modes(), schedule, 40, [generators(5)[r]], dtype=F64)
+        for name in ("x", "log_weights", "log_z", "acceptance"):
+            assert torch.allclose(getattr(alone, name)[0], getattr(together, name)[r], rtol=0, atol=1e-9), name
+
+
+def test_resampling_counts(target):
+    n = 4000
+    x = torch.arange(n, dtype=F64)[:, None].expand(2, n, 3).clone()
+    particles = Particles.at(x, target)
+    log_weights = torch.full((2, n), -math.inf, dtype=F64)
+    log_weights[:, [10, 20, 30]] = torch.tensor([0.5, 0.25, 0.25], dtype=F64).log()
+    untouched = log_weights[0].clone()
+    _resample(particles, log_weights, torch.tensor([False, True]), generators(2))
+    assert torch.equal(particles.x[0, :, 0], torch.arange(n, dtype=F64)) and torch.equal(log_weights[0], untouched)
+    values, counts = particles.x[1, :, 0].unique(return_counts=True)
+    assert values.tolist() == [10, 20, 30] and counts.sum() == n
+    assert abs(counts[0].item() - n / 2) < 4 * math.sqrt(n / 4)
+    assert torch.equal(log_weights[1], torch.full((n,), -np.log(n), dtype=F64))
+    assert torch.equal(particles.log_prob[1], target.log_prob(particles.x[1]))
+    one = torch.full((1, n), -math.inf, dtype=F64)
+    one[0, 7] = 0.0
+    particles = Particles.at(x[:1].clone(), target)
+    _resample(particles, one, torch.tensor([True]), generators(1))
+    assert (particles.x == 7).all()
+
+
+def test_step_sizes_are_interpolated():
+    schedule = Annealing(n_temperatures=8, step_sizes=(0.4, 0.2, 0.1, 0.3))
+    assert [schedule.step_size(k) for k in (1, 2, 4, 6, 8)] == pytest.approx([0.3, 0.2, 0.1, 0.2, 0.3])
+
+
+def test_vanishing_weights_are_one_clear_error(target):
+    class Nothing(Counting):
+        def log_prob_and_score(self, x):
+            return torch.full(x.shape[:-1], -math.inf, dtype=x.dtype), torch.zeros_like(x)
+
+    with pytest.raises(RescoreError, match="gaussian: all weights of a run vanish or one is NaN at temperature 1 of 3"):
+        anneal(Nothing(target), Annealing(3, 1, 1), 4, generators(1))
+
+
+# AFT
+
+
+def exact_affine(k: int, schedule: Annealing):
+    """The map between the Gaussians gamma_{k-1} and gamma_k of the path from N(0, I) to N(MEAN, STD^2 I)."""
+
+    def moments(beta: float):
+        precision = (1 - beta) + beta / STD**2
+        return beta * MEAN / STD**2 / precision, precision**-0.5
+
+    (mean_0, std_0), (mean_1, std_1) = moments(schedule.beta(k - 1)), moments(schedule.beta(k))
+    log_det = 3 * math.log(std_1 / std_0)
+    return lambda x: (mean_1 + std_1 / std_0 * (x - mean_0), x.new_full(x.shape[:-1], log_det))
+
+
+def test_exact_transport_has_zero_variance(target):
+    schedule = Annealing(5, 2, 3)
+    maps = [exact_affine(k, schedule) for k in range(1, 6)]
+    run = anneal(target, schedule, 30, generators(4), frozen(maps), F64)
+    assert (run.log_z - LOG_Z).abs().max() < 1e-10
+    assert (run.log_weights + math.log(30)).abs().max() < 1e-10
+    plain = anneal(target, schedule, 30, generators(4), dtype=F64)
+    assert (plain.log_z - LOG_Z).abs().max() > 1e-3
+    assert run.n_evaluations == plain.n_evaluations + 5
+
+
+def test_smc_is_aft_with_the_identity(target):
+    schedule = Annealing(4, 2, 3, resample_below=0.9)
+    identity = frozen([lambda x: (x, x.new_zeros(x.shape[:-1]))] * 4)
+    a = anneal(target, schedule, 25, generators(3), dtype=F64)
+    b = anneal(target, schedule, 25, generators(3), identity, F64)
+    assert torch.equal(a.log_z, b.log_z) and torch.equal(a.x, b.x) and torch.equal(a.log_weights, b.log_weights)
+
+
+def test_aft_is_unbiased_for_any_transport(target):
+    wrong = frozen([lambda x: (1.2 * x + 0.1, x.new_full(x.shape[:-1], 3 * math.log(1.2)))] * 3)
+    schedule = Annealing(3, 1, 2, (0.5, 0.5, 0.4, 0.4), 0.8)
+    weights = (anneal(target, schedule, 16, generators(4000), wrong, F64).log_z - LOG_Z).exp()
+    assert_mean(weights, 1.0)
+
+
+def test_transport_loss_is_least_at_the_exact_map(target):
+    schedule = Annealing(4)
+    exact = exact_affine(1, schedule)
+    x, weights = randn(4000, 3), torch.full((4000,), 1 / 4000, dtype=F64)
+    best = transport_loss(exact, target, x, weights, schedule.beta(1)).item()
+    for scale, shift in ((1.1, 0.0), (0.9, 0.0), (1.0, 0.2), (1.0, -0.2)):
+        y, log_det = exact(x)
+        other = (scale * y + shift, log_det + 3 * math.log(scale))
+        assert transport_loss(lambda _: other, target, x, weights, schedule.beta(1)).item() > best + 1e-3
+
+
+def test_trained_diagonal_transports_are_nearly_exact(target):
+    schedule = Annealing(4, 2, 3)
+    train = (make_generator("train"), make_generator("validation"))
+    maps = train_transports(target, schedule, lambda k: diagonal_affine(3), 500, train, iterations=100, lr=0.03, dtype=F64)
+    assert len(maps) == 4
+    learned, plain = (
+        anneal(target, schedule, 100, generators(50), at, F64).log_z - LOG_Z for at in (frozen(maps), lambda *_: None)
+    )
+    # what remains is the moment error of 500 training particles, about 0.02
+    assert learned.std() < 0.5 * plain.std() and learned.abs().max() < 0.1
+
+
+def train_one(target, train="train", validation="validation", **settings):
+    pair = (make_generator(train), make_generator(validation))
+    return train_transports(target, Annealing(1, 1, 1), lambda k: diagonal_affine(3), 50, pair, dtype=F64, **settings)
+
+
+def test_validation_keeps_the_best_parameters(target):
+    """With a ruinous step size those of iteration 0, the identity."""
+    assert all((p == 0).all() for p in train_one(target, iterations=20, lr=1e3).parameters())
+
+
+def test_validation_particles_do_not_train(target):
+    first, same, other = (train_one(target, t, v, iterations=4, lr=0.02) for t, v in ("ab", "ac", "db"))
+    assert all((p != 0).any() for p in first.parameters())
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), same.parameters(), strict=True))  # reproducible too
+    assert not all(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_spline_transports_help_on_a_mixture():
+    two = GaussianMixture(torch.tensor([[-1.5, 0.5], [1.5, 0.5]]), 0.4)
+    schedule = Annealing(2, 1, 2)
+    train = (make_generator("train"), make_generator("validation"))
+    maps = train_transports(two, schedule, lambda k: spline_autoregressive(2, 1, 8, 4.0, (16,), seed=k), 500, train, 100, 0.02)
+    learned = anneal(two, schedule, 200, generators(50), frozen(maps)).log_z
+    plain = anneal(two, schedule, 200, generators(50)).log_z
+    assert learned.square().mean() < 0.25 * plain.square().mean()
+
+
+# the library's chains
+
+
+@pytest.mark.parametrize("kernel", ["nuts", "hmc"])
+def test_library_chain_samples_the_gaussian(target, kernel):
+    state = torch.get_rng_state()
+    chain = library.run_chain(target, kernel, 250, 50, seed=1, initial=torch.zeros(3, dtype=F64))
+    assert torch.equal(state, torch.get_rng_state())
+    assert chain.samples.shape == (250, 3) and chain.samples.dtype == F64 and chain.n_evaluations > 300
+    assert (chain.samples.mean(0) - MEAN).abs().max() < 0.25 and (chain.samples.std(0) - STD).abs().max() < 0.2
+    short = [library.run_chain(target, kernel, 5, 5, seed, torch.zeros(3, dtype=F64)).samples for seed in (1, 1, 2)]
+    assert torch.equal(short[0], short[1]) and not torch.equal(short[0], short[2])
+
+
+def test_library_unknown_kernel(target):
+    with pytest.raises(RescoreError, match="'gibbs': allowed are 'nuts', 'hmc'"):
+        library.run_chain(target, "gibbs", 1, 1, 0, torch.zeros(3))
+
+
+def test_mode_coverage():
+    means = nine_modes().means
+    assert library.mode_coverage(means, means, 0.01) == 1
+    assert library.mode_coverage(means[:3] + 0.3, means, 0.5) == pytest.approx(3 / 9)
+    assert library.mode_coverage(means[:3] + 0.3, means, 0.4) == 0
+
+
+class Counting(Target):
+    """A target that counts its evaluations."""
+
+    def __init__(self, target: Target):
+        self.target, self.n = target, 0
+        self.name, self.dim, self.log_z = target.name, target.dim, target.log_z
+
+    def log_prob(self, x):
+        self.n += 1
+        return self.target.log_prob(x)
+
+    def score(self, x):
+        self.n += 1
+        return self.target.score(x)
+
+    def log_prob_and_score(self, x):
+        self.n += 1
+        return self.target.log_prob_and_score(x)
