@@ -1,0 +1,61 @@
+"""Locks that the system drops when their process ends, however it ends."""
+
+import fcntl
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+def try_lock(path: Path | str) -> IO[str] | None:
+    """The locked file, open: closing it releases the lock. None if another process holds it."""
+    stream = open(path, "a+")  # noqa: SIM115: it outlives this function
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.close()
+        return None
+    return stream
+
+
+@contextmanager
+def waiting_lock(path: Path | str, what: str) -> Iterator[None]:
+    """Hold a lock, waiting for it if need be; says on stderr that it waits for `what`."""
+    with open(path, "a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"waiting for {what}", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def drop_stale_locks(folder: Path | str = ".snakemake") -> IO[str]:
+    """Remove the lock that a killed Snakemake left in `folder`, so that the same command goes on without `--unlock`.
+
+    Every Snakemake of this workflow shares a lock on `<folder>/alive` while it lives; whoever gets it alone knows that no
+    other one lives, at least on this host: another host's lock is left to the user.
+
+    Returns:
+        The open lock; keep it as long as the process.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    alive = open(folder / "alive", "a+")  # noqa: SIM115
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        fcntl.flock(alive, fcntl.LOCK_SH)
+        return alive
+    alive.seek(0)
+    if alive.read() in ("", platform.node()):
+        for path in folder.glob("locks/*"):
+            path.unlink()
+    alive.seek(0)
+    alive.truncate()
+    alive.write(platform.node())
+    alive.flush()
+    fcntl.flock(alive, fcntl.LOCK_SH)
+    return alive
