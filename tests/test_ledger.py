@@ -22,7 +22,7 @@ from rescore.ledger.records import (
     write_records,
     write_skipped,
 )
-from rescore.ledger.tables import compare, html_page, paper_table, readme_block, with_block
+from rescore.ledger.tables import compare, html_page, own_rows, paper_table, readme_block, with_block
 from rescore.papers import NotRunEntry, Paper, PaperMeta, ProtocolEntry
 
 PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
@@ -306,14 +306,20 @@ def test_an_nfe_is_part_of_the_key():
 # tables
 
 
-def test_paper_table_shows_verdicts_and_rows_of_our_own():
-    records = [record(), record(method="NUTS-log-mean", variant="", nfe=None, value=0.25, stderr=0.5)]
+def test_paper_table_shows_verdicts():
     published = [printed(), printed(dataset="lgcp", value="-1.3e3")]
-    text = paper_table(diff(records, published, paper()), records, "toy", "1")
+    text = paper_table(diff([record()], published, paper()), "toy", "1")
     assert "| mg logz_bias " in text and "| lgcp logz_bias" in text
     assert "-1.000 ± 0.010 (-1.0) ✓" in text and "(-1.3e3) –" in text
-    (own,) = [line for line in text.splitlines() if line.startswith("| NUTS")]
-    assert [cell.strip() for cell in own.split("|")[1:-1]] == ["NUTS-log-mean †", "", "", "0.25 ± 0.50", ""]
+    assert paper_table(diff([record()], published, paper()), "toy", "2") == ""
+
+
+def test_rows_of_our_own_stand_beside_the_table():
+    records = [record(), record(method="NUTS", variant="library", metric="mode_coverage", nfe=None, value=0.25, stderr=0.5)]
+    text = own_rows(diff(records, [printed()], paper()), records, "toy", "1")
+    (own,) = [line for line in text.splitlines() if line.startswith("| mg")]
+    assert [cell.strip() for cell in own.split("|")[1:-1]] == ["mg", "NUTS", "library", "mode_coverage", "", "0.25 ± 0.50"]
+    assert own_rows(diff([record()], [printed()], paper()), [record()], "toy", "1") == ""
 
 
 def test_html_escapes_and_marks_statuses():

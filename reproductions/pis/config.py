@@ -8,7 +8,7 @@ from rescore.config import JobConfig, Model, PaperConfig
 from rescore.data.pines import pines_at_hand
 
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
-Method = Literal["gt", "nn", "grad", "importance", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
+Method = Literal["gt", "nn", "grad", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
 
 
 class Training(Model):

@@ -23,6 +23,7 @@ from rescore.targets import GaussianMixture, Target
 from rescore.training import Adam, fit, train_once
 
 SHOWN = 2000  # points kept for a figure
+PRIOR_SIZES, PRIOR_RUNS = (300, 1000, 2000), 100  # not settings: they are what `one_jump_sizes` asks about
 POLICIES = {"nn": PISNN, "grad": PISGrad}
 VARIANTS = {"gt": "GT", "nn": "NN", "grad": "Grad"}
 
@@ -181,6 +182,21 @@ def one_jump(context: Context, method: str) -> Outcome:
     estimates = [Estimates(name, "", config.steps, log_z, protocol, n) for name in ("HMC", "NUTS")]
     estimates.append(Estimates("importance", "prior", 1, log_z, protocol, n, weights))
     return Outcome(estimates, evaluations=config.runs * n)
+
+
+def one_jump_sizes(context: Context, method: str) -> Outcome:
+    """The same estimate with other numbers of particles: which number do the printed HMC and NUTS rows agree with?"""
+    outcome = Outcome()
+    for n in PRIOR_SIZES:
+
+        def one(generators: list[torch.Generator], n: int = n) -> Rows:
+            return {"log_z": log_mean_exp(importance.prior_log_weights(context.target, n, generators)).numpy()}
+
+        log_z = context.repeat(f"{method}-{n}", 0, n, one, PRIOR_RUNS)["log_z"][None]
+        protocol = {"runs": PRIOR_RUNS, "particles": n, "estimator": "one_jump_importance"}
+        outcome.estimates.append(Estimates("importance", f"prior-{n}", 1, log_z, protocol, n))
+        outcome.evaluations += PRIOR_RUNS * n
+    return outcome
 
 
 def annealed(context: Context, method: str) -> Outcome:
@@ -356,6 +372,7 @@ METHODS: dict[str, Callable[[Context, str], Outcome]] = {
     "nn": path_integral,
     "grad": path_integral,
     "importance": one_jump,
+    "importance_sizes": one_jump_sizes,
     "smc": annealed,
     "aft": annealed,
     "vi_nf": variational_flow,

@@ -15,13 +15,12 @@ from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.published import Published
 from rescore.ledger.records import COLUMNS as RECORD_COLUMNS
-from rescore.ledger.records import KEY, Record, read_records
+from rescore.ledger.records import Record
 
 MARKS = {"reproduced": "✓", "off": "✗", "indicative": "~", "not-run": "–"}
 LEGEND = (
     "measured ± standard error (published). ✓ reproduced: same protocol, within the tolerance; "
-    "✗ off: same protocol, outside it; ~ indicative: another protocol, not judged; – not run. "
-    "Rows marked † are our own: the paper prints no such row."
+    "✗ off: same protocol, outside it; ~ indicative: another protocol, not judged; – not run."
 )
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
 README_TABLE = ("pis", "5.1", "paper")  # the table the README shows, and its scale
@@ -45,31 +44,21 @@ def _measured(value: float, stderr: float | None) -> str:
     return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
-def paper_table(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, table: str) -> str:
-    """One table of a paper in markdown: a row for each method, a column for each dataset and metric.
+def paper_table(verdicts: pd.DataFrame, paper: str, table: str) -> str:
+    """One printed table in markdown: a row for each method, a column for each dataset and metric; "" if it has no rows.
 
     Args:
         verdicts: the frame of `rescore.ledger.diff.diff`.
-        records: all records; those without a published row become rows of our own.
     """
-    cells: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
-
-    def put(row: Mapping[str, object], mark: str, text: str) -> None:
-        nfe = "" if pd.isna(row["nfe"]) else str(row["nfe"])
-        name = (f"{row['method']}{mark}", str(row["variant"]), nfe)
-        cells.setdefault(name, {})[str(row["dataset"]), str(row["metric"])] = text
-
     here = verdicts[(verdicts["paper"] == paper) & (verdicts["table"] == table)]
+    cells: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
     for row in here.to_dict("records"):
-        mark = MARKS[row["status"]]
         measured = "" if row["status"] == "not-run" else _measured(row["measured"], row["stderr"]) + " "
-        put(row, "", f"{measured}({row['published']}) {mark}")
-    judged = set(diff_module.keys(here))
-    for record in records:
-        if (record.paper, record.table) == (paper, table) and record.key not in judged:
-            put({column: getattr(record, column) for column in KEY} | {"nfe": pd.NA if record.nfe is None else record.nfe},
-                " †", _measured(record.value, record.stderr))
-
+        name = (row["method"], row["variant"], "" if pd.isna(row["nfe"]) else str(row["nfe"]))
+        text = f"{measured}({row['published']}) {MARKS[row['status']]}"
+        cells.setdefault(name, {})[row["dataset"], row["metric"]] = text
+    if not cells:
+        return ""
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     used = [index for index, _ in enumerate(ROW) if any(name[index] for name in cells)]
     frame = pd.DataFrame(
@@ -77,6 +66,18 @@ def paper_table(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, t
         columns=[ROW[index] for index in used] + [" ".join(column) for column in columns],
     )
     return f"### {paper}, Table {table}\n\n{markdown(frame)}\n\n{LEGEND}\n"
+
+
+def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, table: str) -> str:
+    """What we measured beside a printed table, one number a row, in markdown; "" if there is nothing."""
+    judged = set(diff_module.keys(verdicts))
+    own = [record for record in records if (record.paper, record.table) == (paper, table) and record.key not in judged]
+    if not own:
+        return ""
+    rows = [[record.dataset, record.method, record.variant, record.metric, "" if record.nfe is None else str(record.nfe),
+             _measured(record.value, record.stderr)] for record in own]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "variant", "metric", "nfe", "measured"])
+    return f"### {paper}, beside Table {table}\n\nNumbers of our own, which the paper does not print.\n\n{markdown(frame)}\n"
 
 
 def counts(rows: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:
@@ -131,7 +132,12 @@ def write_tables(
     """Write `<paper>-<table>.md` for every table, `summary.md`, `diff.html`, `claims.html` and `provenance.html`."""
     claims = pd.DataFrame(claim_rows, columns=claims_module.COLUMNS).astype({"margin": float})
     names = dict.fromkeys([*zip(verdicts["paper"], verdicts["table"], strict=True), *((r.paper, r.table) for r in records)])
-    pages = {f"{paper}-{_file_name(table)}.md": paper_table(verdicts, records, paper, table) for paper, table in names}
+    pages = {
+        f"{paper}-{_file_name(table)}.md": "\n".join(
+            filter(None, (paper_table(verdicts, paper, table), own_rows(verdicts, records, paper, table)))
+        )
+        for paper, table in names
+    }
     pages["summary.md"] = summary_markdown(verdicts, claims)
     pages["diff.html"] = html_page("Published and measured numbers", verdicts, diff_module.STATUSES)
     pages["claims.html"] = html_page("Claims", claims, claims_module.STATUSES)
@@ -186,8 +192,7 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
         parts.append("Published numbers and their verdicts, by paper and scale:\n\n" + markdown(frame) + "\n")
     paper, table, scale = README_TABLE
     if scale in verdicts:
-        records = read_records(reference / scale / "records.csv")
-        parts.append(paper_table(verdicts[scale], records, paper, table))
+        parts.append(f"At scale `{scale}`:\n\n" + paper_table(verdicts[scale], paper, table))
     return "\n".join(parts)
 
 
