@@ -33,6 +33,18 @@ class NotRunEntry(Model):
     reason: str = Field(min_length=1)
 
 
+class StandIn(Model):
+    """Records that are shown beside published rows measured on something else: never judged.
+
+    Args:
+        match: the published rows.
+        use: key columns of the record to show instead, e.g. `{dataset: digits, metric: sw2}`; the other columns are the row's.
+    """
+
+    match: dict[str, Value | list[Value]] = {}
+    use: dict[str, Value] = Field(min_length=1)
+
+
 class PaperMeta(Model):
     """Content of a `paper.yaml`."""
 
@@ -40,6 +52,7 @@ class PaperMeta(Model):
     citation: str
     url: str | None = None
     protocols: list[ProtocolEntry] = []
+    stand_ins: list[StandIn] = []
     not_run: list[NotRunEntry] = []
     figures: dict[str, str] = {}
 

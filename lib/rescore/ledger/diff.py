@@ -63,7 +63,8 @@ def diff(
     """One row for each published number, in their order, with a status.
 
     `reproduced` or `off` where the record's protocol has every value that `paper.yaml` declares for the published row,
-    `indicative` where it has not (tolerance and delta are shown, not judged), `not-run` where there is no record.
+    `indicative` where it has not (tolerance and delta are shown, not judged) or where the record is a stand-in measured on
+    something else (no delta: the units differ), `not-run` where there is no record.
 
     Args:
         papers: for the protocols and the reasons of rows that are not run.
@@ -76,7 +77,11 @@ def diff(
         row = {column: getattr(entry, column) for column in KEY}
         row |= {"published": entry.value, "uncertainty": float(entry.uncertainty) if entry.uncertainty else None}
         record = measured.get(entry.key)
-        if record is None:
+        shown, stand_in = (None, "") if record else _stand_in(entry, papers[entry.paper], measured)
+        if shown:
+            row |= {"measured": shown.value, "stderr": shown.stderr, "status": "indicative", "protocol": shown.protocol,
+                    "note": stand_in}
+        elif record is None:
             row |= {"status": "not-run", "protocol": "", "note": _reason(entry, papers[entry.paper], skipped)}
         else:
             status, note, allowed, delta = _judge(entry, record, papers[entry.paper])
@@ -99,6 +104,18 @@ def _judge(entry: Published, record: Record, paper: "Paper") -> tuple[str, str, 
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     status = "reproduced" if within(entry.bound, delta, allowed) else "off"
     return status, f"assumes {assumptions}" if assumptions else "", allowed, delta
+
+
+def _stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:
+    """The record that `paper.yaml` shows in place of one on the published data, and the words that say so."""
+    for declared in paper.meta.stand_ins:
+        check_pattern(declared.match, entry.paper)
+        check_pattern(declared.use, entry.paper)
+        if matches(declared.match, entry):
+            key = {column: getattr(entry, column) for column in KEY} | declared.use
+            if found := measured.get(tuple(key.values())):
+                return found, "stand-in: " + ", ".join(f"{column}={value}" for column, value in declared.use.items())
+    return None, ""
 
 
 def _reason(entry: Published, paper: "Paper", skipped: Iterable[Mapping[str, str]]) -> str:
