@@ -17,6 +17,7 @@ READY := $(VENV)/ready
 
 tables: $(READY)
 	$(BIN)/snakemake
+	@echo "report: results/laptop/report.html"  # also when there was nothing to do
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -27,6 +28,7 @@ smoke: $(READY)
 
 paper: $(READY)
 	$(BIN)/snakemake --profile profiles/paper
+	@echo "report: results/paper/report.html"
 
 benchmark: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
@@ -38,7 +40,8 @@ clean:
 # Done once, and again when a requirement changes. uv where it can be installed, else pip: the same versions, only slower.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "rescore needs Python >= 3.11, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another one: make PYTHON=python3.12"; exit 1; }
+	  { echo "rescore needs Python >= 3.11, and $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	      "name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
 	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test]' \

@@ -50,12 +50,12 @@ def drop_stale_locks(folder: Path | str = ".snakemake") -> IO[str]:
         fcntl.flock(alive, fcntl.LOCK_SH)
         return alive
     alive.seek(0)
-    if alive.read() in ("", platform.node()):
-        for path in folder.glob("locks/*"):
+    stale = list(folder.glob("locks/*"))
+    if not stale or alive.read() in ("", platform.node()):
+        for path in stale:
             path.unlink()
-    alive.seek(0)
-    alive.truncate()
-    alive.write(platform.node())
-    alive.flush()
+        alive.truncate(0)
+        alive.write(platform.node())  # whose locks there may be from now on
+        alive.flush()
     fcntl.flock(alive, fcntl.LOCK_SH)
     return alive

@@ -158,6 +158,11 @@ class PaperRules:
         return [self.outputs[key].format(job=job) for job in self.jobs for key in ("records", "skipped")]
 
     @property
+    def figure_code(self) -> list[str]:
+        path = self.paper.folder / "figures.py"
+        return [str(path)] if path.is_file() else []
+
+    @property
     def figures(self) -> list[str]:
         return [self.figure.format(figure=name) for name in self.paper.meta.figures] if self.jobs else []
 
@@ -197,6 +202,11 @@ class Suite:
         paths = (rules.paper.folder / name for rules in self.papers.values())
         return [str(path.relative_to(self.root)) for path in paths if path.is_file()]
 
+    @property
+    def ledger_code(self) -> list[str]:
+        """The code that makes verdicts and tables: they are cheap, so they follow it."""
+        return sorted(map(str, Path(__file__).with_name("ledger").glob("*.py")))
+
     def command(self, subcommand: str) -> str:
         """A command over the results of this scale."""
         return f"python -m rescore {subcommand} --scale {self.scale}{_results_option(self.options.results)}"
@@ -210,13 +220,13 @@ class Suite:
         return [path for path in self.job_files if path not in set(input) and Path(path).is_file()]
 
     def update_ledger(self, paper: str) -> str:
-        """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show that paper's verdicts."""
+        """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show that paper's tables."""
         commands = [
             self.command("collect {input.jobs} {params.others}"),
             self.command(f"diff --out {self.folder}/diff.csv") + " > /dev/null",
             self.command(f"claims --out {self.folder}/claims.csv") + " > /dev/null",
             self.command("tables") + " > /dev/null",
-            self.command(f"diff --paper {paper}"),
+            f"cat {self.folder}/tables/{paper}-*.md",
         ]
         return " && ".join(commands)
 
@@ -229,8 +239,8 @@ class Suite:
     def bundle(self) -> str:
         """Make the report of all that the rule `everything` builds, from inside the DAG: hence without its lock."""
         options = f"scale={self.scale} papers={','.join(self.papers)} results={shlex.quote(self.options.results)}"
-        command = f"python -m snakemake everything --report {{output}} --nolock --workflow-profile none --cores 1 --config {options}"
-        return f"{command} > {{log}} 2>&1 || (cat {{log}}; false)"
+        command = "python -m snakemake everything --report {output} --nolock --workflow-profile none --cores 1"
+        return f"{command} --config {options} > {{log}} 2>&1 || (cat {{log}}; false)"
 
     def print_summary(self) -> None:
         """The counts of verdicts and where the report is: the last words of a run."""

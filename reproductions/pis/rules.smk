@@ -26,6 +26,7 @@ rule pis_measure:
 rule pis_figure:
     input:
         PIS.job_files,
+        PIS.figure_code,
     output:
         report(PIS.figure, caption=SUITE.caption, category=PIS.category, labels=PIS.figure_labels),
     log:

@@ -26,6 +26,7 @@ rule toy_measure:
 rule toy_figure:
     input:
         TOY.job_files,
+        TOY.figure_code,
     output:
         report(TOY.figure, caption=SUITE.caption, category=TOY.category, labels=TOY.figure_labels),
     log:

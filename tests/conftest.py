@@ -1,0 +1,79 @@
+"""Shared by all tests: a copy of the repository that a test may write in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TOY = ROOT / "tests" / "data" / "toy"
+SEPARATOR = "=" * 20 + "\n"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of Snakemake: its arguments, what is added to its environment, and what files hold during it."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A copy of the repository with one more paper, `toy`, and no results."""
+
+    root: Path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run a Python module, such as `snakemake` or `rescore`, in it; stdout and stderr together."""
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.root,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+        )
+
+    def snakemake(self, *runs: Run) -> list[str]:
+        """What each of these runs printed; all in one process, for Snakemake takes seconds to start."""
+        script = f"""
+import os, sys
+from pathlib import Path
+from snakemake.cli import main
+for arguments, environment, files in {[(run.arguments, run.environment, run.files) for run in runs]!r}:
+    print({SEPARATOR!r}, flush=True)
+    sys.stderr.flush()
+    before = dict(os.environ), {{path: Path(path).read_text() for path in files}}
+    os.environ.update(environment)
+    for path, content in files.items():
+        Path(path).write_text(content)
+    try:
+        main(list(arguments))
+    except SystemExit as end:
+        print("exit status", end.code, flush=True)
+    os.environ.clear()
+    os.environ.update(before[0])
+    for path, content in before[1].items():
+        Path(path).write_text(content)
+"""
+        (self.root / "many_runs.py").write_text(script)
+        return self.run("many_runs").stdout.split(SEPARATOR)[1:]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    root = tmp_path_factory.mktemp("repository")
+    for name in ("Snakefile", "README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    for name in ("profiles", "report", "reproductions"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TOY, root / "reproductions" / "toy", ignore=shutil.ignore_patterns("__pycache__"))
+    return Workspace(root)

@@ -1,0 +1,155 @@
+"""Papers are found, configs are checked, and a job's hash follows what its numbers depend on and nothing else."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jsonschema
+import pytest
+from conftest import ROOT, TOY
+from pydantic import Field
+
+from rescore.config import JobConfig, Model, PaperConfig, config_hash, job_hash, load_config, read_yaml, schema, validated
+from rescore.errors import RescoreError
+from rescore.papers import PaperMeta, find_papers, load_paper
+from rescore.workflow import load_suite
+
+
+class Adam(Model):
+    kind: Literal["adam"]
+    lr: float = 1e-3
+
+
+class Sgd(Model):
+    kind: Literal["sgd"]
+    momentum: float = 0.9
+
+
+class Job(JobConfig):
+    samples: int
+    optimiser: Annotated[Adam | Sgd, Field(discriminator="kind")] = Adam(kind="adam")
+
+
+class Config(PaperConfig):
+    particles: int = 100
+    jobs: dict[str, Job] = {}
+
+
+JOB = {"samples": 10}
+
+
+def message(content: object) -> str:
+    with pytest.raises(RescoreError) as error:
+        validated(Config, content, "c.yaml")
+    return str(error.value)
+
+
+def test_unknown_key_names_file_key_and_allowed_nearest_first() -> None:
+    text = message({"jobs": {"mg": JOB | {"sampels": 3}}})
+    assert text.startswith("c.yaml: jobs.mg.sampels: unknown key; allowed: samples, ")
+    assert all(key in text for key in ("threads", "gpu", "optimiser"))
+    assert message({"particels": 3}).startswith("c.yaml: particels: unknown key; allowed: particles, ")
+
+
+def test_unknown_key_inside_a_tagged_union_is_named_without_the_tag() -> None:
+    text = message({"jobs": {"mg": JOB | {"optimiser": {"kind": "sgd", "momentun": 1}}}})
+    assert text == "c.yaml: jobs.mg.optimiser.momentun: unknown key; allowed: momentum, kind"
+
+
+def test_every_problem_has_its_line() -> None:
+    lines = message({"particles": "many", "jobs": {"a": {}, "b": JOB | {"threads": 0}}}).splitlines()
+    problems = {key: problem for _, key, problem in (line.split(": ", 2) for line in lines)}
+    assert set(problems) == {"particles", "jobs.a.samples", "jobs.b.threads"} and len(lines) == 3
+    assert problems["particles"].endswith("not 'many'") and problems["jobs.a.samples"] == "field required"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"x.yaml, line 3: key 'a' appears twice"),
+        ("a: [1\n", r"x.yaml, line 2: "),
+        ("- 1\n", r"x.yaml: \(top level\): "),
+    ],
+)
+def test_bad_yaml_names_file_and_line(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(RescoreError, match=expected):
+        read_yaml(tmp_path / "x.yaml", Config)
+
+
+def test_merge_keys_are_no_duplicates(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("jobs:\n  a: &a {samples: 1}\n  b: {<<: *a, samples: 2}\n  c: {<<: *a, threads: 2}\n")
+    jobs = read_yaml(tmp_path / "x.yaml", Config).jobs
+    assert (jobs["b"].samples, jobs["c"].samples, jobs["c"].threads) == (2, 1, 2)
+
+
+def test_hash_ignores_resources_and_follows_everything_else() -> None:
+    def digest(name: str = "a", job: dict | None = None, **shared: object) -> str:
+        return job_hash(Config(jobs={name: Job(**(JOB | (job or {})))}, **shared), "pis", name)
+
+    base = digest()
+    assert base == digest() and len(base) == 12 and int(base, 16) >= 0
+    resources = {"threads": 2, "gpu": 1, "mem_mb": 9, "runtime": 7, "priority": 5}
+    assert digest(job=resources) == base
+    changed = [digest(job={"samples": 11}), digest(particles=101), digest(protocol_version=2), digest(name="b"),
+               digest(job={"optimiser": {"kind": "adam", "lr": 0.1}})]
+    assert len({base, *changed}) == 6
+    other_job = Config(jobs={"a": Job(**JOB), "z": Job(samples=99)})
+    assert job_hash(other_job, "pis", "a") == base, "another job must not matter"
+    assert job_hash(Config(jobs={"a": Job(**JOB)}), "other", "a") != base
+
+
+def test_hash_does_not_depend_on_the_order_of_keys_or_the_platform() -> None:
+    assert config_hash({"a": 1, "b": [2.5, "x"]}) == config_hash({"b": [2.5, "x"], "a": 1}) == "03c06acc42d5"
+    assert config_hash({"a": 1}, "x") != config_hash({"a": 1})
+
+
+def test_papers_are_found_and_unknown_ones_answered_with_the_known() -> None:
+    assert "pis" in find_papers(ROOT)
+    with pytest.raises(RescoreError, match="unknown paper 'psi'; allowed: pis"):
+        load_paper("psi", ROOT)
+
+
+@pytest.mark.parametrize("paper", sorted(find_papers(ROOT)))
+def test_every_committed_config_is_valid_and_matches_its_json_schema(paper: str) -> None:
+    folder = find_papers(ROOT)[paper]
+    assert folder.scales
+    described = schema(folder)
+    jsonschema.Draft202012Validator.check_schema(described)
+    for scale in folder.scales:
+        config = load_config(folder, scale)
+        jsonschema.validate(config.model_dump(mode="json"), described)
+        assert config.jobs
+
+
+def test_bad_names_of_scale_paper_and_option_are_one_clear_error() -> None:
+    for config, expected in (
+        ({"scale": "larg"}, "unknown scale 'larg'; allowed: .*smoke"),
+        ({"papers": "pis,psi"}, "unknown paper 'psi'; allowed: pis"),
+        ({"scal": "smoke"}, "--config: scal: unknown key; allowed: scale, results, papers"),
+    ):
+        with pytest.raises(RescoreError, match=expected):
+            load_suite(config, ROOT)
+    assert list(load_suite({"papers": "pis"}, ROOT).papers) == ["pis"]
+
+
+def test_a_paper_without_a_scale_has_no_jobs_there(tmp_path: Path) -> None:
+    shutil.copytree(TOY, tmp_path / "reproductions" / "toy")
+    assert load_suite({"scale": "smoke"}, tmp_path).papers["toy"].jobs == ["normal", "uniform"]
+    rules = load_suite({"scale": "paper"}, tmp_path).papers["toy"]
+    assert rules.jobs == rules.job_files == rules.figures == []
+    with pytest.raises(RescoreError, match="unknown scale for paper toy 'paper'; allowed: smoke"):
+        load_config(rules.paper, "paper")
+
+
+def test_modules_come_from_the_paper_s_own_root(tmp_path: Path) -> None:
+    for root, seed in ((tmp_path / "a", 1), (tmp_path / "b", 2)):
+        folder = shutil.copytree(TOY, root / "reproductions" / "toy")
+        (folder / "config.py").write_text((folder / "config.py").read_text().replace("seed: int = 0", f"seed: int = {seed}"))
+    seeds = [load_config(load_paper("toy", tmp_path / name), "smoke").seed for name in "aba"]
+    assert seeds == [1, 2, 1]
+
+
+def test_paper_yaml_refuses_unknown_keys() -> None:
+    with pytest.raises(RescoreError, match=r"p.yaml: figure: unknown key; allowed: figures, "):
+        validated(PaperMeta, {"title": "t", "citation": "c", "figure": {}}, "p.yaml")

@@ -1,0 +1,219 @@
+"""The DAG: dry runs of every profile, and a paper dropped into a copy of the repository, run, broken, mended and resumed.
+
+One Snakemake start costs seconds, so the tests of the run share one sequence of commands, made by the fixture `story`.
+"""
+
+import csv
+import fcntl
+import importlib.util
+import io
+import json
+import multiprocessing
+import os
+import platform
+import re
+import time
+from contextlib import redirect_stderr
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from conftest import ROOT, Run, Workspace
+
+from rescore import machine, progress
+from rescore.config import SCALES
+from rescore.errors import RescoreError
+from rescore.locks import drop_stale_locks, try_lock, waiting_lock
+from rescore.workflow import failures, load_suite
+
+PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
+TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "papers=toy")
+CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def profile_options(profile: str) -> list[str]:
+    settings = yaml.safe_load((ROOT / "profiles" / profile / "config.yaml").read_text())
+    can_run = settings.get("executor") != "slurm" or importlib.util.find_spec("snakemake_executor_plugin_slurm")
+    return (["--profile", f"profiles/{profile}"] if profile != "default" else []) + ([] if can_run else ["--executor", "local"])
+
+
+@pytest.fixture(scope="session")
+def story(workspace: Workspace) -> SimpleNamespace:
+    """What Snakemake printed: the toy with one job failing, the same again whole, what changes would do, all profiles dry."""
+    locks = workspace.root / ".snakemake" / "locks"  # as a killed Snakemake leaves it
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("results/smoke/toy/normal/records.csv")
+    config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
+    names = ("broken", "mended", "changed", "appeared", "report")
+    printed = workspace.snakemake(
+        Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
+        Run(("toy", *TOY)),
+        Run(("toy", "--dry-run", *TOY), files=config),
+        Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
+        Run(("everything", "--report", "results/smoke/report.html", *TOY)),
+        *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
+    )
+    printed = dict(zip((*names, *PROFILES), printed, strict=True))
+    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke")
+
+
+def test_profiles_exist() -> None:
+    assert {"default", "smoke", "gpu", "paper", "slurm"} <= set(PROFILES)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> None:
+    printed = story.printed[profile]
+    assert "exit status 0" in printed, printed
+    scale = profile if profile in SCALES else "laptop"
+    assert f"input: results/{scale}/report.html" in printed
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE))
+    finished = 2 if scale == "smoke" else 0  # of the toy's jobs
+    jobs = {name: len(rules.jobs) for name, rules in load_suite({"scale": scale}, workspace.root).papers.items()}
+    for name in jobs:
+        assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
+    assert counts["report"] == "1"
+
+
+def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(story: SimpleNamespace) -> None:
+    broken = story.printed["broken"]
+    assert "ValueError: the toy is broken" in broken and "exit status 1" in broken
+    last_words = broken.split("Exiting because a job execution failed")[1]
+    assert "failed: toy uniform\n  log: results/smoke/logs/toy-uniform.log\n" in last_words
+    assert "repeat it alone: python -m rescore run toy measure --scale smoke --job uniform\n" in last_words
+
+
+def test_finished_jobs_survive_a_failure_beside_them(story: SimpleNamespace) -> None:
+    assert sorted(re.findall(r"wildcards: job=(\w+)", story.printed["broken"])) == ["normal", "uniform"]
+    assert re.findall(r"wildcards: job=(\w+)", story.printed["mended"]) == ["uniform"]
+    assert "exit status 0" in story.printed["mended"], story.printed["mended"]
+
+
+def test_a_new_paper_has_its_rows_in_the_diff(story: SimpleNamespace) -> None:
+    verdicts = {row["dataset"]: row for row in rows(story.results / "diff.csv") if row["paper"] == "toy"}
+    assert {name: row["status"] for name, row in verdicts.items()} == {
+        "normal": "reproduced", "uniform": "reproduced", "elsewhere": "not-run"}
+    assert "no toy data" in verdicts["elsewhere"]["note"]
+    claims = [row for row in rows(story.results / "claims.csv") if row["paper"] == "toy"]
+    assert [row["status"] for row in claims] == ["holds"]
+    assert (story.results / "figures" / "toy" / "histogram.png").read_bytes().startswith(b"\x89PNG")
+    assert "### toy, Table 1" in story.printed["mended"], "the paper's target ends with its tables"
+
+
+def test_records_and_costs_name_code_machine_and_config(workspace: Workspace, story: SimpleNamespace) -> None:
+    suite = load_suite({"scale": "smoke"}, workspace.root)
+    digest = suite.papers["toy"].hash(SimpleNamespace(job="normal"))
+    record = next(row for row in rows(story.results / "records.csv") if row["dataset"] == "normal")
+    assert record["config_hash"] == digest
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\+g[0-9a-f]{7}(\.dirty)?)?\.torch\d.*", record["version"])
+    assert record["device"].startswith("cpu ")
+    cost = json.loads((story.results / "toy" / "normal" / "cost.json").read_text())
+    assert cost["function_evaluations"] == 1000 and cost["config_hash"] == digest
+    assert cost["version"] == record["version"] and cost["peak_memory_mb"] > 50
+    assert (story.results / "runs" / digest / "state").read_text() == "kept"
+
+
+def test_what_triggers_a_job_again(story: SimpleNamespace) -> None:
+    def again(what: str) -> list[str]:
+        return sorted(re.findall(r"wildcards: job=(\w+)", story.printed[what]))
+
+    assert again("changed") == ["uniform"], "another number of draws; threads alter no number"
+    assert again("appeared") == ["normal", "uniform"], "a job runs again when data appear"
+
+
+def test_the_report_is_offline_and_holds_the_paper(story: SimpleNamespace) -> None:
+    assert "exit status 0" in story.printed["report"], story.printed["report"]
+    text = (story.results / "report.html").read_text()
+    assert all(name in text for name in ("histogram.png", "provenance.html", "diff.html", "claims.html", '"Toy"'))
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']?https?:", text)
+
+
+def test_unknown_key_in_a_config_is_one_clear_error(workspace: Workspace) -> None:
+    config = workspace.root / "reproductions" / "toy" / "configs" / "laptop.yaml"
+    config.write_text("jobs:\n  a: {dataset: normal, drawz: 3}\n")
+    try:
+        done = workspace.run("rescore", "run", "toy", "measure", "--scale", "laptop", "--job", "a")
+    finally:
+        config.unlink()
+    assert done.returncode == 2 and len(done.stdout.splitlines()) == 1
+    assert f"{config.relative_to(workspace.root)}: jobs.a.drawz: unknown key; allowed: draws, " in done.stdout
+
+
+def test_failures_reads_the_latest_run_only(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("x\nfailed: toy a\n  log: l\nfailed: toy a\n  log: m\n")
+    (tmp_path / "b.log").write_text("fine\n")
+    assert list(failures(tmp_path)) == ["failed: toy a\n  log: m"]
+
+
+def test_bars_become_lines_with_their_job_s_name() -> None:
+    out = io.StringIO()
+    with redirect_stderr(progress.BarLines(out, "pis mg | ")):
+        for _ in progress.progress(range(2), desc="train"):
+            pass
+        progress.warn("odd")
+    first, *_, last = out.getvalue().splitlines()
+    assert first.startswith("pis mg | train:   0%|") and last == "pis mg | warning: odd"
+    assert "pis mg | train: 100%|" in out.getvalue() and "\r" not in out.getvalue()
+
+
+def _hold(path: str, ready: multiprocessing.Event) -> None:
+    with waiting_lock(path, "another"):
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path / "lock"), ready))
+    holder.start()
+    assert ready.wait(30)
+    assert try_lock(tmp_path / "lock") is None
+    holder.kill()
+    with waiting_lock(tmp_path / "lock", "the killed one"):
+        assert try_lock(tmp_path / "lock") is None
+    holder.join()
+    with try_lock(tmp_path / "lock"):
+        pass
+
+
+def test_snakemake_s_lock_is_dropped_only_when_no_other_one_lives_here(tmp_path: Path) -> None:
+    lock = tmp_path / "locks" / "0.input.lock"
+    lock.parent.mkdir()
+
+    def left_behind() -> bool:
+        lock.touch()
+        drop_stale_locks(tmp_path).close()
+        return lock.exists()
+
+    assert not left_behind()
+    with open(tmp_path / "alive") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert left_behind()
+    (tmp_path / "alive").write_text("another host")
+    assert left_behind() and left_behind()
+    lock.unlink()
+    drop_stale_locks(tmp_path).close()
+    assert (tmp_path / "alive").read_text() == platform.node()
+    assert not left_behind()
+
+
+def test_gpus_are_handed_out_one_job_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with machine.claim_gpus(1) as first:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0" and first == ["0"]
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        with machine.claim_gpus(1) as second:
+            assert second == ["1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with machine.claim_gpus(2) as both, machine.claim_gpus(0) as none:
+        assert (both, none) == (["0", "1"], [])
+    with pytest.raises(RescoreError, match=r"asks for 3 GPU, this machine shows 2 \(0, 1\)"), machine.claim_gpus(3):
+        pass
