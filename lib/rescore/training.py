@@ -15,6 +15,7 @@ from rescore.files import atomic_path, atomic_write, sha256
 from rescore.progress import progress, warn
 
 KEPT = 2  # checkpoints on disk: if the newest is damaged, the one before it serves
+SKIPPED_IN_A_ROW = 20  # a rare overflow is passed over; so many on end are a divergence
 
 Loss = Callable[[torch.Generator], Tensor]
 """loss(generator): the scalar to minimise, all its randomness drawn from `generator`."""
@@ -45,6 +46,7 @@ def fit(
 ) -> Tensor:
     """Minimise `loss` in place and return its history, (steps,) float64.
 
+    A step whose loss or gradient is not finite leaves the parameters as they are; its loss stands in the history as it is.
     The same call after an interruption resumes from the newest good checkpoint in `folder` and ends in the same bits;
     after the end it only loads the result.
 
@@ -58,21 +60,30 @@ def fit(
         label: what the progress bar is called.
 
     Raises:
-        RescoreError: the loss is not finite, or every checkpoint in `folder` is damaged.
+        RescoreError: the loss or its gradient is not finite for `SKIPPED_IN_A_ROW` steps, or every checkpoint in `folder` is
+            damaged.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     history = torch.zeros(settings.steps, dtype=torch.float64)
     start = load_checkpoint(folder, model, optimizer, generator, history)
+    skipped = 0
     for step in progress(range(start, settings.steps), initial=start, total=settings.steps, desc=label):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr_at(step)
         value = loss(generator)
-        if not torch.isfinite(value):
-            raise RescoreError(f"{label}: the loss is {value.item()} at step {step}; checkpoints up to it are in {folder}")
         optimizer.zero_grad()
         value.backward()
-        optimizer.step()
         history[step] = value.item()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        if torch.isfinite(value) and torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            optimizer.step()
+            skipped = 0
+        else:
+            skipped += 1
+            warn(f"{label}: the loss is {value.item():g} or its gradient is not finite at step {step}: no update")
+            if skipped == SKIPPED_IN_A_ROW:
+                raise RescoreError(f"{label}: diverged: no finite loss or gradient in {skipped} steps up to step {step}; "
+                                   f"checkpoints up to it are in {folder}")
         if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
             save_checkpoint(folder, step + 1, model, optimizer, generator, history)
     return history
