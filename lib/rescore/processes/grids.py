@@ -1,0 +1,79 @@
+"""Time grids: N + 1 decreasing times from T to t0 (default: the process's eps), float64."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.processes.base import LinearSDE
+from rescore.processes.isotropic import Isotropic
+
+
+def power(process: LinearSDE, n: int, kappa: float = 1.0, t0: float | None = None) -> Tensor:
+    """t_i = (T^{1/kappa} + (i/N) (t0^{1/kappa} - T^{1/kappa}))^kappa; kappa 1 is uniform, 2 quadratic (DEIS, gDDIM)."""
+    t0 = process.eps if t0 is None else t0
+    return _with_ends(_span(process.T ** (1 / kappa), t0 ** (1 / kappa), n) ** kappa, process, t0)
+
+
+def uniform(process: LinearSDE, n: int, t0: float | None = None) -> Tensor:
+    """Equal steps in t."""
+    return power(process, n, 1.0, t0)
+
+
+def quadratic(process: LinearSDE, n: int, t0: float | None = None) -> Tensor:
+    """Equal steps in sqrt(t)."""
+    return power(process, n, 2.0, t0)
+
+
+def quadratic_striding(process: LinearSDE, n: int, t0: float | None = None) -> Tensor:
+    """t_i = t0 + (T - t0) (1 - i/N)^2, the CLD paper's; not quite `quadratic`."""
+    t0 = process.eps if t0 is None else t0
+    return _with_ends(t0 + (process.T - t0) * _span(1, 0, n) ** 2, process, t0)
+
+
+def rho_power(process: Isotropic, n: int, kappa: float = 7.0, t0: float | None = None) -> Tensor:
+    """Equal steps in rho^{1/kappa}; kappa 7 is EDM's."""
+    t0, top, bottom = _rho_range(process, t0)
+    rho = _span(top ** (1 / kappa), bottom ** (1 / kappa), n) ** kappa
+    return _with_ends(process.time_of_rho(rho), process, t0)
+
+
+def log_rho(process: Isotropic, n: int, t0: float | None = None) -> Tensor:
+    """Equal steps in log rho."""
+    t0, top, bottom = _rho_range(process, t0)
+    if bottom <= 0:
+        raise RescoreError("grid log_rho: rho(t0) must be positive; choose t0 > 0")
+    return _with_ends(process.time_of_rho(_span(top.log(), bottom.log(), n).exp()), process, t0)
+
+
+def check(process: LinearSDE, times: Tensor | Sequence[float]) -> Tensor:
+    """`times` as a float64 tensor; RescoreError unless it has two or more finite, strictly decreasing times in [0, T]."""
+    times = torch.as_tensor(times, dtype=torch.float64, device="cpu")
+    if times.ndim != 1 or len(times) < 2:
+        raise RescoreError(f"time grid of shape {tuple(times.shape)}: needs at least two times, from T down to t0")
+    if not times.isfinite().all() or (times.diff() >= 0).any():
+        raise RescoreError("time grid must be finite and strictly decreasing, from T down to t0")
+    if times[0] > process.T + 1e-9 or times[-1] < 0:
+        raise RescoreError(f"time grid from {times[0]:g} to {times[-1]:g}: allowed are times in [0, {process.T:g}]")
+    return times
+
+
+def _span(top: float | Tensor, bottom: float | Tensor, n: int) -> Tensor:
+    if n < 1:
+        raise RescoreError(f"a time grid of {n} steps: needs at least 1")
+    return top + torch.arange(n + 1, dtype=torch.float64) / n * (bottom - top)
+
+
+def _rho_range(process: Isotropic, t0: float | None) -> tuple[float, Tensor, Tensor]:
+    """t0, rho(T), rho(t0)."""
+    if not isinstance(process, Isotropic):
+        raise RescoreError(f"a grid in rho needs an isotropic process (VE, VP, sub-VP), not {type(process).__name__}")
+    t0 = process.eps if t0 is None else t0
+    return t0, process.rho(process.T), process.rho(t0)
+
+
+def _with_ends(times: Tensor, process: LinearSDE, t0: float) -> Tensor:
+    """The ends without rounding."""
+    times[0], times[-1] = process.T, t0
+    return times

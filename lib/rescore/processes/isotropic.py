@@ -1,0 +1,227 @@
+"""Isotropic processes: every coefficient is one number per time (thesis table 6.1; Score-SDE, appendix B).
+
+In y = u / m_t and rho = sqrt(Sigma_t) / m_t the probability-flow ODE of each of them is dy/drho = eps (thesis eq. 6.17 with
+alpha_0 = 1), which is what `rho` and `time_of_rho` are for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.processes.base import LinearSDE, Time, as_time
+from rescore.processes.operators import Diagonal
+
+
+class Isotropic(LinearSDE):
+    """A process whose coefficients are numbers."""
+
+    def rho(self, t: Time) -> Tensor:
+        """sqrt(Sigma_t) / m_t, increasing in t."""
+        return (self.R(t) @ self.mean(t).inv()).values
+
+    def time_of_rho(self, rho: Time) -> Tensor:
+        """The inverse of `rho`."""
+        raise NotImplementedError(f"{type(self).__name__}.time_of_rho")
+
+
+@dataclass(frozen=True)
+class VE(Isotropic):
+    """Variance exploding: du = sqrt(d sigma_t^2 / dt) dw, sigma_t = sigma_min (sigma_max / sigma_min)^t.
+
+    u_0 already carries noise of variance sigma_min^2, so that Sigma_t = sigma_t^2, as Score-SDE has it.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    T: float = 1.0
+    eps: float = 1e-5
+
+    @property
+    def _rate(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def F(self, t: Time) -> Diagonal:
+        return Diagonal(torch.zeros_like(as_time(t)))
+
+    def GG(self, t: Time) -> Diagonal:
+        return self.Sigma(t) * (2 * self._rate)
+
+    def mean(self, t: Time) -> Diagonal:
+        return Diagonal(torch.ones_like(as_time(t)))
+
+    def Sigma(self, t: Time) -> Diagonal:
+        return Diagonal(self.sigma_min**2 * torch.exp(2 * self._rate * as_time(t)))
+
+    def Q(self, t: Time, s: Time) -> Diagonal:
+        t, s = as_time(t), as_time(s)
+        return self.Sigma(s) * torch.expm1(2 * self._rate * (t - s))
+
+    def time_of_rho(self, rho: Time) -> Tensor:
+        return torch.log(as_time(rho) / self.sigma_min) / self._rate
+
+    @property
+    def prior_covariance(self) -> Diagonal:
+        return Diagonal(torch.tensor(self.sigma_max**2, dtype=torch.float64))
+
+
+class _Decaying(Isotropic):
+    """A process with mean sqrt(alpha_t): F = (d log alpha / dt) / 2."""
+
+    def log_alpha(self, t: Time) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.log_alpha")
+
+    def dlog_alpha(self, t: Time) -> Tensor:
+        """d log alpha / dt = -beta(t)."""
+        raise NotImplementedError(f"{type(self).__name__}.dlog_alpha")
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.time_of_log_alpha")
+
+    def F(self, t: Time) -> Diagonal:
+        return Diagonal(self.dlog_alpha(t) / 2)
+
+    def mean(self, t: Time) -> Diagonal:
+        return Diagonal(torch.exp(self.log_alpha(t) / 2))
+
+    def Psi(self, t: Time, s: Time) -> Diagonal:
+        return Diagonal(torch.exp((self.log_alpha(t) - self.log_alpha(s)) / 2))
+
+
+class VariancePreserving(_Decaying):
+    """Sigma_t = 1 - alpha_t and G_t^2 = -d log alpha / dt (thesis eq. 7.8). Subclasses say what alpha_t is."""
+
+    def GG(self, t: Time) -> Diagonal:
+        return Diagonal(-self.dlog_alpha(t))
+
+    def Sigma(self, t: Time) -> Diagonal:
+        return Diagonal(-torch.expm1(self.log_alpha(t)))
+
+    def Q(self, t: Time, s: Time) -> Diagonal:
+        return Diagonal(-torch.expm1(self.log_alpha(t) - self.log_alpha(s)))
+
+    def time_of_rho(self, rho: Time) -> Tensor:
+        return self.time_of_log_alpha(-torch.log1p(as_time(rho) ** 2))
+
+
+class _LinearBeta:
+    """beta(t) = beta_min + t (beta_max - beta_min)."""
+
+    beta_min: float
+    beta_max: float
+
+    def log_alpha(self, t: Time) -> Tensor:
+        t = as_time(t)
+        return -t * (self.beta_min + t * (self.beta_max - self.beta_min) / 2)
+
+    def dlog_alpha(self, t: Time) -> Tensor:
+        return -(self.beta_min + as_time(t) * (self.beta_max - self.beta_min))
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        slope = self.beta_max - self.beta_min
+        return -2 * log_alpha / (self.beta_min + torch.sqrt(self.beta_min**2 - 2 * slope * log_alpha))
+
+
+@dataclass(frozen=True)
+class VP(_LinearBeta, VariancePreserving):
+    """Variance preserving with linear beta(t); T = 1."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    T: float = 1.0
+    eps: float = 1e-3
+
+
+@dataclass(frozen=True)
+class SubVP(_LinearBeta, _Decaying):
+    """Sub-VP (Score-SDE eq. 13): the mean of VP, Sigma_t = (1 - alpha_t)^2, G_t^2 = beta(t) (1 - alpha_t^2)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    T: float = 1.0
+    eps: float = 1e-3
+
+    def GG(self, t: Time) -> Diagonal:
+        return Diagonal(self.dlog_alpha(t) * torch.expm1(2 * self.log_alpha(t)))
+
+    def Sigma(self, t: Time) -> Diagonal:
+        return Diagonal(torch.expm1(self.log_alpha(t)) ** 2)
+
+    def Q(self, t: Time, s: Time) -> Diagonal:
+        a, b = self.log_alpha(t), self.log_alpha(s)
+        return Diagonal(4 * a.exp() * torch.sinh((a + b) / 2) * torch.sinh((a - b) / 2))
+
+    def time_of_rho(self, rho: Time) -> Tensor:
+        return self.time_of_log_alpha(-2 * torch.asinh(as_time(rho) / 2))
+
+
+@dataclass(frozen=True)
+class CosineVP(VariancePreserving):
+    """Variance preserving with alpha_t = f(t) / f(0), f(t) = cos^2((t + s) / (1 + s) pi / 2) (Nichol and Dhariwal, eq. 17).
+
+    f(1) = 0, where F is infinite, so T lies a little below 1 (our choice: alpha_T is 6e-5, near the linear schedule's 4e-5).
+    """
+
+    s: float = 0.008
+    T: float = 0.995
+    eps: float = 1e-3
+
+    def _phase(self, t: Tensor) -> Tensor:
+        return (t + self.s) / (1 + self.s) * math.pi / 2
+
+    def log_alpha(self, t: Time) -> Tensor:
+        # cos(a) / cos(b) = 1 - 2 sin((a + b) / 2) sin((a - b) / 2) / cos(b): keeps its digits for small t.
+        a, b = self._phase(as_time(t)), self._phase(torch.zeros((), dtype=torch.float64))
+        return 2 * torch.log1p(-2 * torch.sin((a + b) / 2) * torch.sin((a - b) / 2) / torch.cos(b))
+
+    def dlog_alpha(self, t: Time) -> Tensor:
+        return -math.pi / (1 + self.s) * torch.tan(self._phase(as_time(t)))
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        start = torch.cos(self._phase(torch.zeros((), dtype=torch.float64)))
+        return torch.acos(torch.exp(log_alpha / 2) * start) * (2 / math.pi) * (1 + self.s) - self.s
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteVP(VariancePreserving):
+    """The chain u_i = sqrt(1 - beta_i) u_{i-1} + sqrt(beta_i) z: exact at t = i / N, log alpha linear between.
+
+    Args:
+        betas: (N,), each in (0, 1).
+    """
+
+    betas: Tensor
+    T: float = 1.0
+    eps: float = 0.0
+
+    def __post_init__(self):
+        if not ((self.betas > 0) & (self.betas < 1)).all():
+            raise RescoreError("DiscreteVP: betas must lie in (0, 1)")
+
+    @cached_property
+    def _knots(self) -> Tensor:
+        log_alpha = torch.log1p(-self.betas.to(torch.float64)).cumsum(0)
+        return torch.cat((torch.zeros(1, dtype=torch.float64), log_alpha))
+
+    def _segment(self, t: Tensor) -> Tensor:
+        """The index i of the piece (i/N, (i+1)/N] that holds t."""
+        n = len(self.betas)
+        return (torch.ceil(t * n - 1e-9).long() - 1).clamp(0, n - 1)
+
+    def log_alpha(self, t: Time) -> Tensor:
+        t = as_time(t)
+        i = self._segment(t)
+        return self._knots[i] + (t * len(self.betas) - i) * (self._knots[i + 1] - self._knots[i])
+
+    def dlog_alpha(self, t: Time) -> Tensor:
+        i = self._segment(as_time(t))
+        return (self._knots[i + 1] - self._knots[i]) * len(self.betas)
+
+    def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        i = (torch.searchsorted(-self._knots, -log_alpha.contiguous()) - 1).clamp(0, len(self.betas) - 1)
+        return (i + (log_alpha - self._knots[i]) / (self._knots[i + 1] - self._knots[i])) / len(self.betas)

@@ -1,0 +1,202 @@
+"""What a sampler is: coefficients computed once in float64, then `sampler(score, u_T, generator) -> u_0`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.processes import grids
+from rescore.processes.base import LinearSDE
+from rescore.processes.operators import Operator
+from rescore.scores import Score
+
+Denoise = Literal["none", "mean", "euler", "tweedie"]
+Draw = Callable[[Tensor], Tensor]
+Times = Tensor | Sequence[float]
+
+
+class Sampler:
+    """Runs a reverse process from times[0] = T down to times[-1] = t0.
+
+    Args:
+        process: the forward process.
+        times: N + 1 strictly decreasing times (see `rescore.processes.grids`).
+        denoise: what follows the last step. "none"; "mean" drops the noise of the last step; "euler" adds one Euler step of the
+            reverse SDE from t0 to 0 without its noise, u - t0 (F u - G G^T s); "tweedie" replaces u by m_0 E[e(x) | u_t0], from
+            the score. The last two cost one evaluation more.
+
+    Raises RescoreError for a grid that is not decreasing, a process the method does not apply to, or too few steps.
+    """
+
+    per_step = 1
+    stochastic = False
+
+    def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
+        allowed = ("none", "mean", "euler", "tweedie") if self.stochastic else ("none", "euler", "tweedie")
+        if denoise not in allowed:
+            raise RescoreError(f"denoise {denoise!r}: allowed for {type(self).__name__} are {', '.join(allowed)}")
+        self.process = process
+        self.grid = grids.check(process, times)
+        self.times = self.grid.tolist()
+        self.denoise = denoise
+
+    @property
+    def steps(self) -> int:
+        """N."""
+        return len(self.times) - 1
+
+    @property
+    def nfe(self) -> int:
+        """Score evaluations of one call."""
+        return self.per_step * self.steps + self._denoise_nfe
+
+    @property
+    def _denoise_nfe(self) -> int:
+        return int(self.denoise in ("euler", "tweedie"))
+
+    def __call__(self, score: Score, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """States at t0.
+
+        Args:
+            score: (u, t) -> grad log p_t(u), t a float.
+            u: states at T, (batch, *state).
+            generator: the source of noise, on the device of u; deterministic samplers need none.
+
+        Raises RescoreError for a non-finite score.
+        """
+        if self.stochastic and generator is None:
+            raise RescoreError(f"{type(self).__name__} draws noise: it needs a torch.Generator")
+        score = _checked(score)
+
+        def draw(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+        return self._last(score, self.run(score, u, draw))
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        """All steps; `draw(u)` is standard noise like u."""
+        raise NotImplementedError(f"{type(self).__name__}.run")
+
+    def _last(self, score: Score, u: Tensor) -> Tensor:
+        t, process = self.times[-1], self.process
+        if self.denoise == "euler":
+            return u - t * (process.F(t)(u) - process.GG(t)(score(u, t)))
+        if self.denoise == "tweedie":
+            return process.Psi(0.0, t)(u + process.Sigma(t)(score(u, t)))
+        return u
+
+
+class OneStep(Sampler):
+    """u <- A_i u + B_i score(u, t_i) + C_i z: every sampler that looks at one score per step and at nothing before.
+
+    Args:
+        A, B: operators with N times; B multiplies the score.
+        C: likewise, or None for a deterministic method.
+    """
+
+    def __init__(
+        self, process: LinearSDE, times: Times, A: Operator, B: Operator, C: Operator | None, denoise: Denoise = "none"
+    ):
+        self.stochastic = C is not None
+        super().__init__(process, times, denoise)
+        self.A, self.B = coefficients(A), coefficients(B)
+        self.C = [None] * self.steps if C is None else coefficients(C)
+        if denoise == "mean":
+            self.C[-1] = None
+
+    def step(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        """From times[i] to times[i + 1]."""
+        mean = self.A[i](u) + self.B[i](score(u, self.times[i]))
+        return mean if self.C[i] is None else mean + self.C[i](draw(u))
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        for i in range(self.steps):
+            u = self.step(i, score, u, draw)
+        return u
+
+
+class Multistep(Sampler):
+    """u <- Psi_i u + sum_j W_ij eps_{i-j}, eps_i = -K_i^T score(u, t_i) (thesis eqs. 6.14 and 7.19a).
+
+    Args:
+        transfer: Psi_i with N times.
+        weights: per step, the operators W_i0, W_i1, ... (latest evaluation first).
+        factor: K_i with N times.
+    """
+
+    def __init__(
+        self,
+        process: LinearSDE,
+        times: Times,
+        transfer: Operator,
+        weights: Iterable[Operator],
+        factor: Operator,
+        denoise: Denoise = "none",
+    ):
+        super().__init__(process, times, denoise)
+        self.transfer = coefficients(transfer)
+        self.weights = [coefficients(w) for w in weights]
+        self.to_noise = coefficients(-factor.T)
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        history: list[Tensor] = []
+        for i in range(self.steps):
+            noise = self.to_noise[i](score(u, self.times[i]))
+            history = [noise, *history[: len(self.weights[-1]) - 1]]
+            u = self.advance(i, u, self.weights[i], history)
+        return u
+
+    def advance(self, i: int, u: Tensor, weights: list[Operator], history: list[Tensor]) -> Tensor:
+        """Psi_i u + sum_j weights_j history_j."""
+        u = self.transfer[i](u)
+        for weight, noise in zip(weights, history, strict=False):
+            u = u + weight(noise)
+        return u
+
+
+def coefficients(operator: Operator) -> list[Operator]:
+    """One operator per step; RescoreError unless they are finite."""
+    if not operator.is_finite():
+        raise RescoreError("a coefficient of the sampler is not finite: a step loses all signal; allowed are shorter steps")
+    return list(operator)
+
+
+def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
+    """RescoreError unless the process is one that `method` applies to."""
+    if not isinstance(process, kind):
+        names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
+
+
+def require_steps(times: Times, least: int, method: str) -> None:
+    """RescoreError unless the grid has `least` steps."""
+    if len(times) - 1 < least:
+        raise RescoreError(f"{method} needs at least {least} steps; this grid has {len(times) - 1}")
+
+
+def within_budget(
+    method: Callable[..., Sampler], process: LinearSDE, grid: Callable[[LinearSDE, int], Tensor], nfe: int, **options
+) -> Sampler:
+    """`method(process, grid(process, N), **options)` with the largest N whose evaluations do not exceed `nfe`.
+
+    Raises RescoreError when no N does.
+    """
+    few, more = (method(process, grid(process, n), **options).nfe for n in (8, 9))
+    steps = (nfe - few) // (more - few) + 8
+    if steps < 1:
+        raise RescoreError(f"{nfe} evaluations are not enough: one step of this sampler takes {few - 7 * (more - few)}")
+    return method(process, grid(process, steps), **options)
+
+
+def _checked(score: Score) -> Score:
+    def evaluate(u: Tensor, t: float) -> Tensor:
+        value = score(u, t)
+        if not value.sum(dtype=torch.float64).isfinite():
+            raise RescoreError(f"the score at t = {t:g} is not finite")
+        return value
+
+    return evaluate

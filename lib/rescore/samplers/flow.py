@@ -1,0 +1,114 @@
+"""The probability-flow ODE du/dt = F u - G G^T s / 2 (thesis eq. 6.5): Runge-Kutta on a grid and adaptive."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from rescore.errors import RescoreError
+from rescore.processes import Isotropic
+from rescore.processes.base import LinearSDE
+from rescore.processes.operators import Operator
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients, require
+from rescore.scores import Score
+
+# Butcher tableaus (c, a, b) of explicit methods; the name ends in the order.
+TABLEAUS = {
+    "heun2": ((0, 1), ((), (1,)), (1 / 2, 1 / 2)),
+    "kutta3": ((0, 1 / 2, 1), ((), (1 / 2,), (-1, 2)), (1 / 6, 4 / 6, 1 / 6)),
+    "rk4": ((0, 1 / 2, 1 / 2, 1), ((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+}
+
+
+class RungeKutta(Sampler):
+    """A classical Runge-Kutta method on the probability flow, in t or in the transformed variables of DEIS.
+
+    Args:
+        tableau: "heun2", "kutta3" or "rk4"; 2, 3 and 4 evaluations per step.
+        clock: "t" integrates du/dt; "rho" integrates dy/drho = eps for y = u / m_t (thesis eq. 6.17: rhoRK-DEIS),
+        isotropic only.
+    """
+
+    def __init__(
+        self,
+        process: LinearSDE,
+        times: Times,
+        tableau: Literal["heun2", "kutta3", "rk4"] = "heun2",
+        clock: Literal["t", "rho"] = "t",
+        denoise: Denoise = "none",
+    ):
+        if tableau not in TABLEAUS:
+            raise RescoreError(f"tableau {tableau!r}: allowed are {', '.join(TABLEAUS)}")
+        super().__init__(process, times, denoise)
+        c, self.a, self.b = TABLEAUS[tableau]
+        self.per_step = len(c)
+        self.clock = clock
+        ticks = self.grid
+        if clock == "rho":
+            require(process, Isotropic, "rhoRK-DEIS")
+            ticks = process.rho(self.grid)
+        self.h = ticks.diff().tolist()
+        stages = ticks[:-1, None] + ticks.diff()[:, None] * torch.tensor(c, dtype=torch.float64)
+        if clock == "rho":
+            # dy/drho = -sqrt(Sigma) s(m y, t)
+            stages = process.time_of_rho(stages).clamp(self.times[-1], self.times[0])
+            self.linear = None
+            self.from_score = _by_stage(-process.R(stages))
+            self.to_state = _by_stage(process.mean(stages))
+            self.ends = coefficients(process.mean(self.grid))
+        else:
+            self.linear, self.from_score = _by_stage(process.F(stages)), _by_stage(process.GG(stages) * -0.5)
+            self.to_state = None
+        self.stages = stages.tolist()
+
+    def rate(self, i: int, k: int, y: Tensor, score: Score) -> Tensor:
+        """dy/dclock at stage k of step i."""
+        if self.clock == "rho":
+            return self.from_score[i][k](score(self.to_state[i][k](y), self.stages[i][k]))
+        return self.linear[i][k](y) + self.from_score[i][k](score(y, self.stages[i][k]))
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        y = self.ends[0].inv()(u) if self.clock == "rho" else u
+        for i, h in enumerate(self.h):
+            rates: list[Tensor] = []
+            for k, row in enumerate(self.a):
+                stage = y + sum(h * a * rate for a, rate in zip(row, rates, strict=True) if a) if row else y
+                rates.append(self.rate(i, k, stage, score))
+            y = y + sum(h * b * rate for b, rate in zip(self.b, rates, strict=True))
+        return self.ends[-1](y) if self.clock == "rho" else y
+
+
+class AdaptiveFlow(Sampler):
+    """The probability flow by an adaptive Dormand-Prince 4(5) method (torchdiffeq); only the ends of the grid matter.
+
+    `nfe` is that of the latest call, 0 before the first. The error is controlled over the whole batch at once.
+
+    Args:
+        rtol, atol: tolerances; Score-SDE and CLD use 1e-5 for both.
+    """
+
+    def __init__(self, process: LinearSDE, times: Times, rtol: float = 1e-5, atol: float = 1e-5, denoise: Denoise = "none"):
+        super().__init__(process, times, denoise)
+        self.rtol, self.atol = rtol, atol
+        self._calls = 0
+
+    @property
+    def nfe(self) -> int:
+        return self._calls
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        self._calls = self._denoise_nfe
+
+        def rate(t: Tensor, u: Tensor) -> Tensor:
+            self._calls += 1
+            # A stage may fall outside the ends by rounding.
+            time = min(max(t.item(), self.times[-1]), self.times[0])
+            return self.process.F(time)(u) - 0.5 * self.process.GG(time)(score(u, time))
+
+        ends = torch.tensor([self.times[0], self.times[-1]], dtype=torch.float64, device=u.device)
+        return odeint(rate, u, ends, rtol=self.rtol, atol=self.atol, method="dopri5")[-1]
+
+
+def _by_stage(operator: Operator) -> list[list[Operator]]:
+    return [list(step) for step in coefficients(operator)]

@@ -1,0 +1,56 @@
+"""Langevin dynamics at one density, and annealed over the noise levels of a process (note eq. 17 and algorithm 1)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.processes import Isotropic
+from rescore.processes.base import LinearSDE
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, require
+from rescore.scores import Score
+
+
+def langevin_step(u: Tensor, s: Tensor, z: Tensor, size: float | Tensor) -> Tensor:
+    """u + size s + sqrt(2 size) z."""
+    return u + size * s + (2 * size) ** 0.5 * z
+
+
+def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: torch.Generator) -> Tensor:
+    """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step."""
+    for _ in range(steps):
+        z = torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
+        u = langevin_step(u, score(u), z, size)
+    return u
+
+
+class AnnealedLangevin(Sampler):
+    """For each of the N + 1 levels t_i of the grid, `steps_per_level` times u <- u + (a_i / 2) s(u, t_i) + sqrt(a_i) z.
+
+    a_i = size Sigma_i / Sigma_last (note, algorithm 1). The NCSN code and NCSNv2 use u + a s + sqrt(2 a) z, so their
+    "step_lr" is half of this `size`. Takes steps_per_level (N + 1) evaluations. Isotropic processes only.
+    """
+
+    stochastic = True
+
+    def __init__(self, process: LinearSDE, times: Times, size: float, steps_per_level: int, denoise: Denoise = "none"):
+        require(process, Isotropic, "annealed Langevin")
+        super().__init__(process, times, denoise)
+        if denoise == "mean":
+            raise RescoreError("denoise 'mean': annealed Langevin allows none, euler, tweedie")
+        if steps_per_level < 1 or size <= 0:
+            raise RescoreError("annealed Langevin: size must be positive and steps_per_level at least 1")
+        self.per_step = steps_per_level
+        variance = process.Sigma(self.grid).values
+        self.sizes = (size * variance / variance[-1]).tolist()
+
+    @property
+    def nfe(self) -> int:
+        return self.per_step * (self.steps + 1) + self._denoise_nfe
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        for t, size in zip(self.times, self.sizes, strict=True):
+            for _ in range(self.per_step):
+                u = langevin_step(u, score(u, t), draw(u), size / 2)
+        return u

@@ -1,0 +1,120 @@
+"""Score-SDE's predictors on the discrete chain of the grid, the Langevin corrector, and both together.
+
+The chain's forward step from t_{i-1} to t_i is u -> Psi u + N(0, Q) with the process's exact Psi and Q: sqrt(1 - beta_i)
+and beta_i for VP, 1 and sigma_i^2 - sigma_{i-1}^2 for VE.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.processes import Isotropic, grids
+from rescore.processes.base import LinearSDE
+from rescore.processes.operators import Operator
+from rescore.samplers.base import Denoise, Draw, OneStep, Sampler, Times, require
+from rescore.samplers.langevin import langevin_step
+from rescore.scores import Score
+
+
+def reverse_diffusion(process: LinearSDE, times: Times, denoise: Denoise = "none") -> OneStep:
+    """u <- (2 I - Psi) u + Q s + Q^{1/2} z: the reverse SDE discretised like the forward one (note, fig. 16)."""
+    times = grids.check(process, times)
+    psi, q = process.Psi(times[:-1], times[1:]), process.Q(times[:-1], times[1:])
+    return OneStep(process, times, 2 * psi.identity() - psi, q, q.cholesky(), denoise)
+
+
+def probability_flow(process: LinearSDE, times: Times, denoise: Denoise = "none") -> OneStep:
+    """u <- (2 I - Psi) u + Q s / 2: the discrete probability flow (note eqs. 63-65)."""
+    times = grids.check(process, times)
+    psi, q = process.Psi(times[:-1], times[1:]), process.Q(times[:-1], times[1:])
+    return OneStep(process, times, 2 * psi.identity() - psi, 0.5 * q, None, denoise)
+
+
+def ancestral(
+    process: LinearSDE, times: Times, variance: Literal["posterior", "forward"] = "posterior", denoise: Denoise = "none"
+) -> OneStep:
+    """u <- Psi^-1 (u + Q s) + noise, the mean of p(u_{i-1} | u_i, x) at the predicted x.
+
+    variance: "posterior" draws with the covariance of that law (note eq. 51 for VE; blurring diffusion), "forward" with Q (note
+    eqs. 37 and 39, DDPM).
+    """
+    times = grids.check(process, times)
+    s, t = times[:-1], times[1:]
+    inverse, q = process.Psi(t, s), process.Q(s, t)
+    if variance == "forward":
+        covariance = q
+    elif variance == "posterior":
+        covariance = posterior_covariance(process, s, t)
+    else:
+        raise RescoreError(f"ancestral variance {variance!r}: allowed are 'posterior' and 'forward'")
+    return OneStep(process, times, inverse, inverse @ q, covariance.cholesky(), denoise)
+
+
+def posterior_covariance(process: LinearSDE, s: Tensor, t: Tensor) -> Operator:
+    """The covariance of u_t given u_s and x, t < s: Sigma_t Psi^T Sigma_s^-1 Q Psi^-T with Psi = Psi(s, t)."""
+    psi = process.Psi(s, t)
+    return process.Sigma(t) @ psi.T @ process.Sigma(s).inv() @ process.Q(s, t) @ psi.inv().T
+
+
+class PredictorCorrector(Sampler):
+    """A predictor step per grid step, with `corrector_steps` Langevin steps at each level (note, algorithms 2 and 3).
+
+    The corrector's step is e = 2 a (snr |z| / |s|)^2 with batch means of the norms; a = Psi(t_i, t_{i-1})^2 is 1 for VE and
+    1 - beta_i for VP. Isotropic processes only.
+
+    Args:
+        predictor: a method that makes a `OneStep`, e.g. `reverse_diffusion`; None leaves u as it is (corrector only).
+        snr: the target signal-to-noise ratio r.
+        corrector_steps: M; the sampler takes (1 + M) evaluations per step, M without a predictor.
+        corrector_first: correct at t_i before predicting t_{i-1} (the authors' code), so that the predictor's mean comes last;
+            False corrects at t_{i-1} after predicting (the printed algorithms).
+    """
+
+    stochastic = True
+
+    def __init__(
+        self,
+        process: LinearSDE,
+        times: Times,
+        predictor: Callable[..., OneStep] | None = reverse_diffusion,
+        snr: float = 0.16,
+        corrector_steps: int = 1,
+        corrector_first: bool = True,
+        denoise: Denoise = "none",
+    ):
+        require(process, Isotropic, "predictor-corrector")
+        super().__init__(process, times, denoise)
+        if denoise == "mean" and not (predictor and corrector_first):
+            raise RescoreError("denoise 'mean': allowed with a predictor and corrector_first, where the predictor comes last")
+        self.predictor = predictor(process, times, denoise="mean" if denoise == "mean" else "none") if predictor else None
+        self.per_step = corrector_steps + (predictor is not None)
+        if not self.per_step:
+            raise RescoreError("predictor-corrector: neither a predictor nor corrector steps; allowed are at least one of them")
+        self.snr, self.corrector_steps, self.corrector_first = snr, corrector_steps, corrector_first
+        self.signal = (process.Psi(self.grid[:-1], self.grid[1:]).values ** 2).tolist()
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        for i in range(self.steps):
+            if self.corrector_first:
+                u = self.correct(i, self.times[i], score, u, draw)
+            if self.predictor:
+                u = self.predictor.step(i, score, u, draw)
+            if not self.corrector_first:
+                u = self.correct(i, self.times[i + 1], score, u, draw)
+        return u
+
+    def correct(self, i: int, t: float, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        """The corrector steps at level t."""
+        for _ in range(self.corrector_steps):
+            s, z = score(u, t), draw(u)
+            size = 2 * self.signal[i] * (self.snr * _norm(z) / _norm(s)) ** 2
+            u = langevin_step(u, s, z, size)
+        return u
+
+
+def _norm(v: Tensor) -> Tensor:
+    """The batch mean of the norms."""
+    return torch.linalg.vector_norm(v.flatten(1), dim=1).mean()
