@@ -1,0 +1,196 @@
+"""What the papers' figures.py share: one style, a paper's results at one scale, panels, notes below them."""
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from rescore.config import PaperConfig, load_config
+from rescore.ledger.records import Record, collect_records, read_skipped
+from rescore.papers import Paper, load_paper
+from rescore.workflow import JOB_FILES, job_folder
+
+# The colours of Okabe and Ito, which colour-blind readers can tell apart.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+PURPLE, GREY = "#7F3C8D", "#5F5F5F"
+
+STYLE = {
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+}
+DPI = 150
+FONT_WIDTH = 0.055  # inches a character of a note, about
+SMALL = 7.5
+
+
+@dataclass(frozen=True)
+class PaperResults:
+    """What a paper's finished jobs left at one scale.
+
+    Args:
+        folder: results/<scale>.
+    """
+
+    folder: Path
+    paper: Paper
+    config: PaperConfig
+
+    @property
+    def scale(self) -> str:
+        return self.folder.name
+
+    def file(self, job: str, kind: str) -> Path:
+        """One of `rescore.workflow.JOB_FILES` of a job."""
+        return job_folder(self.folder.parent, self.scale, self.paper.name, job) / JOB_FILES[kind]
+
+    def _files(self, kind: str) -> list[Path]:
+        return [path for job in self.config.jobs if (path := self.file(job, kind)).is_file()]
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return collect_records(self._files("records"), self.scale)
+
+    @cached_property
+    def skipped(self) -> list[dict[str, str]]:
+        return [row for path in self._files("skipped") for row in read_skipped(path)]
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of all jobs by name."""
+        arrays = {}
+        for path in self._files("arrays"):
+            with np.load(path) as stored:
+                arrays |= stored
+        return arrays
+
+
+def open_results(folder: Path, paper: str, root: Path) -> PaperResults:
+    """The results of a paper in results/<scale>; raises RescoreError if the paper has no config for that scale."""
+    loaded = load_paper(paper, root)
+    return PaperResults(Path(folder), loaded, load_config(loaded, Path(folder).name))
+
+
+@contextmanager
+def sheet(
+    out: Path, n: int, columns: int, size: tuple[float, float], **subplots: object
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((columns * size[0], rows * size[1]), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).flat)
+        for spare in axes[n:]:
+            spare.remove()
+        for above in axes[max(0, n - columns) : n]:  # the lowest panel of a column keeps its labels
+            above.tick_params(labelbottom=True)
+        yield figure, axes[:n]
+        figure.savefig(out, dpi=DPI, metadata={"Software": None})
+
+
+def add_notes(figure: Figure, *notes: str) -> None:
+    """Small lines below all panels; empty ones are left out."""
+    width = int(figure.get_figwidth() / FONT_WIDTH)
+    lines = [line for note in notes if note for line in textwrap.wrap(note, width, break_on_hyphens=False)]
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
+
+
+def placeholder(ax: Axes, text: str) -> None:
+    """Say in a panel without data why it is empty; one that shows nothing else loses its ticks."""
+    width = ax.get_figure().get_figwidth() / ax.get_gridspec().ncols
+    wrapped = "\n".join(textwrap.wrap(text, int(0.7 * width / FONT_WIDTH), break_on_hyphens=False))
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    ax.text(0.5, 0.5, wrapped, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=8, bbox=box)
+    if not ax.has_data():
+        ax.set(xticks=[], yticks=[])
+
+
+@dataclass(frozen=True)
+class DensityMap:
+    """log muhat on a square grid of the plane, relative to its highest value.
+
+    Args:
+        axis: (n,), of both coordinates.
+        log_density: (n, n), rows are the second coordinate; its maximum is 0.
+    """
+
+    axis: np.ndarray
+    log_density: np.ndarray
+
+    @classmethod
+    def of(cls, log_prob: Callable[[torch.Tensor], torch.Tensor], half_width: float, n: int = 600) -> "DensityMap":
+        axis = torch.linspace(-half_width, half_width, n, dtype=torch.float64)
+        x = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+        log_density = log_prob(x)
+        return cls(axis.numpy(), (log_density - log_density.max()).numpy())
+
+    def draw(self, ax: Axes) -> None:
+        """Grey bands inside 1, 2 and 3 standard deviations of a Gaussian peak, on square axes."""
+        levels, greys = [-4.5, -2.0, -0.5, 0.5], ["#EDEDED", "#DADADA", "#C4C4C4"]
+        ax.contourf(self.axis, self.axis, self.log_density, levels, colors=greys)
+        ax.set(xlim=self.axis[[0, -1]], ylim=self.axis[[0, -1]], aspect="equal")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def draw_samples(ax: Axes, density: DensityMap, samples: np.ndarray, color: str) -> None:
+    """Points (n, 2) over a density; their number and how many lie outside the axes stand in a corner."""
+    density.draw(ax)
+    size = 2.4 if len(samples) > 500 else 4.0  # a few points must be seen, many must not cover each other
+    ax.plot(*samples.T, linestyle="none", marker=".", markersize=size, markeredgewidth=0, color=color, alpha=0.7)
+    outside = float((np.abs(samples) > density.axis[-1]).any(1).mean())
+    label = f"{len(samples)} points" + (f", {outside:.1%} outside" if outside else "")
+    ax.text(0.02, 0.015, label, transform=ax.transAxes, fontsize=SMALL, color=GREY)
+
+
+def log_axis_if_wide(ax: Axes) -> None:
+    """A log scale for y, with plain numbers on it, if the positive values of the lines span a decade or more.
+
+    The lowest hundredth of them does not count and may be cut off: noise about a small mean comes near to zero.
+    """
+    values = np.concatenate([np.ravel(line.get_ydata()) for line in ax.lines])
+    values = values[values > 0]
+    if not len(values) or values.max() < 10 * (low := np.quantile(values, 0.01)):
+        return
+    ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylim(low / 1.5, values.max() * 1.3)
+    decades = np.log10(values.max() / low)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def block_means(values: np.ndarray, n_points: int = 150) -> tuple[np.ndarray, np.ndarray]:
+    """The last step, from 1, and the mean of each block of consecutive values; about `n_points` equal blocks and a rest."""
+    size = max(1, len(values) // n_points)
+    starts = np.arange(0, len(values), size)
+    lengths = np.diff([*starts, len(values)])
+    return starts + lengths, np.add.reduceat(values, starts) / lengths
+
+
+def join_names(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
