@@ -146,14 +146,14 @@ def test_run_and_figure_pass_their_options_on(monkeypatch):
     seen = []
     stand_in = types.ModuleType("rescore.jobs")
     stand_in.main_run = seen.append
-    stand_in.main_figure = seen.append
+    stand_in.main_figures = seen.append
     monkeypatch.setitem(sys.modules, "rescore.jobs", stand_in)
     monkeypatch.setattr("rescore.jobs", stand_in, raising=False)
     assert main(["run", "pis", "measure", "--scale", "smoke", "--job", "mg"]) == 0
-    assert main(["figure", "pis", "rings", "--scale", "smoke", "--out", "a.png", "--results", "elsewhere"]) == 0
+    assert main(["figures", "pis", "rings", "--scale", "smoke", "--results", "elsewhere"]) == 0
     assert (seen[0].paper, seen[0].function, seen[0].scale, seen[0].job) == ("pis", "measure", "smoke", "mg")
     assert (seen[0].root, str(seen[0].results)) == (None, "results")
-    assert (seen[1].name, str(seen[1].out), str(seen[1].results)) == ("rings", "a.png", "elsewhere")
+    assert (seen[1].names, str(seen[1].results)) == (["rings"], "elsewhere")
     with pytest.raises(SystemExit) as stop:
         main(["run", "pis", "measure"])
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""The command line: run a job, and everything that is done with its numbers. Nothing but `run` and `figure` needs torch."""
+"""The command line: run a job, and everything that is done with its numbers. Nothing but `run` and `figures` needs torch."""
 
 import argparse
 import os
@@ -62,16 +62,15 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("paper")
     run.add_argument("function", metavar="FUNCTION", help="of the paper's jobs.py, such as measure")
     run.add_argument("--job", required=True)
-    figure = add("figure", _figure, "draw one figure of a paper")
-    figure.add_argument("paper")
-    figure.add_argument("name")
-    figure.add_argument("--out", type=Path, required=True, metavar="FILE")
+    figures = add("figures", _figures, "draw a paper's figures")
+    figures.add_argument("paper")
+    figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
     collect = add("collect", _collect, "check and join the records of all jobs")
     collect.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                          help="records.csv, skipped.csv, or a job's folder of both")
     add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out)
     add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out)
-    add("tables", _tables, "write results/<scale>/tables")
+    add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
     compare = add("compare", _compare, "methods side by side, over all papers")
     compare.add_argument("--metric", required=True)
     compare.add_argument("--dataset", required=True)
@@ -90,10 +89,10 @@ def _run(args: argparse.Namespace) -> int | None:
     return jobs.main_run(args)
 
 
-def _figure(args: argparse.Namespace) -> int | None:
+def _figures(args: argparse.Namespace) -> int | None:
     from rescore import jobs
 
-    return jobs.main_figure(args)
+    return jobs.main_figures(args)
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -134,9 +133,14 @@ def _claims(args: argparse.Namespace) -> None:
 
 
 def _tables(args: argparse.Namespace) -> None:
+    from rescore.ledger.claims import write_claims
+    from rescore.ledger.diff import write_diff
     from rescore.ledger.tables import write_tables
 
-    for path in write_tables(_folder(args) / "tables", _records(args), _verdicts(args), _claim_rows(args)):
+    folder, verdicts, claims = _folder(args), _verdicts(args), _claim_rows(args)
+    write_diff(folder / "diff.csv", verdicts)
+    write_claims(folder / "claims.csv", claims)
+    for path in write_tables(folder / "tables", _records(args), verdicts, claims):
         print(path)
 
 

@@ -1,4 +1,4 @@
-"""Run one job or draw one figure: `rescore run` and `rescore figure`."""
+"""Run one job or draw a paper's figures: `rescore run` and `rescore figures`."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from rescore.locks import waiting_lock
 from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.papers import Paper, load_paper
 from rescore.progress import BarLines
-from rescore.workflow import JOB_FILES, job_command, job_folder, log_path, run_folder
+from rescore.workflow import JOB_FILES, figure_folder, job_command, job_folder, log_path, run_folder
 
 
 @dataclass(frozen=True)
@@ -109,22 +109,27 @@ def main_run(args: Namespace) -> None:
         raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
 
 
-def main_figure(args: Namespace) -> None:
-    """`rescore figure`: draw one figure with the paper's `figures.<name>(results/<scale>, out)`."""
+def main_figures(args: Namespace) -> None:
+    """`rescore figures`: draw a paper's figures with `figures.<name>(results/<scale>, out)`, each with its caption beside it."""
     paper = load_paper(args.paper, args.root)
-    check_choice(f"figure of {paper.name}", args.name, paper.meta.figures)
+    for name in args.names:
+        check_choice(f"figure of {paper.name}", name, paper.meta.figures)
     import matplotlib
 
     matplotlib.use("Agg")
-    function = _function(paper, "figures", args.name)
-    with atomic_path(args.out) as temporary:
-        # matplotlib reads the format off the name
-        drawn = temporary.with_name(f"{temporary.name}{Path(args.out).suffix}")
-        try:
-            function(args.results / args.scale, drawn)
-            os.replace(drawn, temporary)
-        finally:
-            drawn.unlink(missing_ok=True)
+    folder = figure_folder(args.results, args.scale, paper.name)
+    for name in args.names or paper.meta.figures:
+        function = _function(paper, "figures", name)
+        path = folder / f"{name}.png"
+        with atomic_path(path) as temporary:
+            drawn = temporary.with_name(f"{temporary.name}.png")  # matplotlib reads the format off the name
+            try:
+                function(args.results / args.scale, drawn)
+                os.replace(drawn, temporary)
+            finally:
+                drawn.unlink(missing_ok=True)
+        atomic_write(path.with_suffix(".rst"), paper.meta.figures[name] + "\n")
+        print(path)
 
 
 def _function(paper: Paper, module: str, name: str) -> Any:

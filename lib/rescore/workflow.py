@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +45,11 @@ def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
     return Path(results) / scale / "runs" / config_hash
 
 
+def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
+    """Where a paper's figures and their captions lie."""
+    return Path(results) / scale / "figures" / paper
+
+
 def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
     return Path(results) / scale / "logs" / f"{paper}-{job}.log"
 
@@ -60,7 +65,7 @@ def _results_option(results: str) -> str:
 
 @dataclass(frozen=True)
 class PaperRules:
-    """What a paper's rules.smk needs, at one scale. Paths hold the wildcard `{job}` or `{figure}`."""
+    """What a paper's rules.smk needs, at one scale. A job's paths hold the wildcard `{job}`."""
 
     paper: Paper
     scale: str
@@ -117,45 +122,21 @@ class PaperRules:
         """Run a job with `function` of the paper's jobs.py; its output is shown and kept in the log."""
         return job_command(self.paper.name, function, self.scale, "{wildcards.job}", self.results) + " 2>&1 | tee {log}"
 
-    # the rule that draws a figure
+    # the rule that draws the figures
 
     @property
-    def figure_pattern(self) -> str:
-        """A regular expression for the wildcard `figure`."""
-        return "|".join(map(re.escape, self.paper.meta.figures)) or NOTHING
+    def figures(self) -> list[str]:
+        """The paths of all figures; none without jobs."""
+        folder = figure_folder(self.results, self.scale, self.paper.name)
+        return [str(folder / f"{name}.png") for name in self.paper.meta.figures] if self.jobs else []
 
-    @property
-    def figure(self) -> str:
-        return f"{self.results}/{self.scale}/figures/{self.paper.name}/{{figure}}.png"
-
-    @property
-    def figure_log(self) -> str:
-        return str(log_path(self.results, self.scale, self.paper.name, "figure-{figure}"))
-
-    @property
-    def category(self) -> str:
-        """The paper's category in the report."""
-        return self.paper.meta.title
-
-    @property
-    def figure_labels(self) -> dict[str, str]:
-        return {"figure": "{figure}"}
-
-    def caption(self, wildcards: Any) -> str:
-        return self.paper.meta.figures[wildcards.figure]
-
-    @property
-    def draw(self) -> str:
-        """Draw a figure with the function of that name in the paper's figures.py."""
-        options = f"--scale {self.scale}{_results_option(self.results)}"
-        return f"python -m rescore figure {self.paper.name} {{wildcards.figure}} {options} --out {{output}} 2>&1 | tee {{log}}"
-
-    # what there is to build
-
-    @property
-    def job_files(self) -> list[str]:
-        """What `rescore collect` reads: two files a job."""
-        return [self.outputs[key].format(job=job) for job in self.jobs for key in ("records", "skipped")]
+    def reported(self, report: Callable) -> list[str]:
+        """The figures marked for the report with Snakemake's `report`, each with the caption that `rescore figures` leaves."""
+        return [
+            report(path, caption=str(Path(path).with_suffix(".rst").resolve()), category=self.paper.meta.title,
+                   labels={"figure": Path(path).stem.replace("_", " ")})
+            for path in self.figures
+        ]
 
     @property
     def figure_code(self) -> list[str]:
@@ -163,8 +144,21 @@ class PaperRules:
         return [str(path)] if path.is_file() else []
 
     @property
-    def figures(self) -> list[str]:
-        return [self.figure.format(figure=name) for name in self.paper.meta.figures] if self.jobs else []
+    def figure_log(self) -> str:
+        return str(log_path(self.results, self.scale, self.paper.name, "figures"))
+
+    @property
+    def draw(self) -> str:
+        """Draw all figures in one process: importing torch takes longer than drawing."""
+        options = f"--scale {self.scale}{_results_option(self.results)}"
+        return f"python -m rescore figures {self.paper.name} {options} 2>&1 | tee {{log}}"
+
+    # what there is to build
+
+    @property
+    def job_files(self) -> list[str]:
+        """What `rescore collect` reads: two files a job."""
+        return [self.outputs[key].format(job=job) for job in self.jobs for key in ("records", "skipped")]
 
 
 @dataclass(frozen=True)
@@ -223,17 +217,10 @@ class Suite:
         """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show that paper's tables."""
         commands = [
             self.command("collect {input.jobs} {params.others}"),
-            self.command(f"diff --out {self.folder}/diff.csv") + " > /dev/null",
-            self.command(f"claims --out {self.folder}/claims.csv") + " > /dev/null",
             self.command("tables") + " > /dev/null",
             f"cat {self.folder}/tables/{paper}-*.md",
         ]
         return " && ".join(commands)
-
-    @property
-    def caption(self) -> str:
-        """The template of a figure's caption, which it takes from the rule's `params.caption`."""
-        return str(self.root / "report" / "figure.rst")
 
     @property
     def bundle(self) -> str:

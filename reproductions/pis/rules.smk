@@ -23,18 +23,14 @@ rule pis_measure:
         PIS.run("measure")
 
 
-rule pis_figure:
+rule pis_figures:
     input:
         PIS.job_files,
         PIS.figure_code,
     output:
-        report(PIS.figure, caption=SUITE.caption, category=PIS.category, labels=PIS.figure_labels),
+        PIS.reported(report),
     log:
         PIS.figure_log,
-    wildcard_constraints:
-        figure=PIS.figure_pattern,
-    params:
-        caption=PIS.caption,
     shell:
         PIS.draw
 

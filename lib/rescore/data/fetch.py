@@ -2,6 +2,7 @@
 
 import os
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from rescore.errors import MissingData, RescoreError
@@ -25,13 +26,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RESCORE_CACHE") or Path.home() / ".cache" / "rescore")
 
 
-def check(path: Path, digest: str) -> Path:
-    """Return `path` if its SHA-256 is `digest`; raises RescoreError naming both digests otherwise."""
+def check(path: Path, digest: str, source: str | None = None) -> Path:
+    """Return `path` if its SHA-256 is `digest`; raises RescoreError otherwise: it names both digests and `source` or the path."""
     found = sha256(path)
     if found != digest:
         raise RescoreError(
-            f"{path}: wrong checksum (sha256 {found}, expected {digest}); the file is cut short or is another version: "
-            "remove or replace it and run again"
+            f"{source or path}: wrong checksum (sha256 {found}, expected {digest}); the file is cut short or is another "
+            "version: remove or replace it and run again"
         )
     return path
 
@@ -44,7 +45,7 @@ def download(url: str, digest: str, name: str) -> Path:
             with atomic_path(path) as temporary:
                 with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
                     temporary.write_bytes(response.read())
-                check(temporary, digest)
-        except OSError as error:
+                check(temporary, digest, source=url)
+        except (OSError, HTTPException) as error:  # the second: a transfer that ends early
             raise MissingData(f"{name}: not under RESCORE_DATA, and {url} could not be downloaded ({error})") from None
     return check(path, digest)

@@ -23,18 +23,14 @@ rule toy_measure:
         TOY.run("measure")
 
 
-rule toy_figure:
+rule toy_figures:
     input:
         TOY.job_files,
         TOY.figure_code,
     output:
-        report(TOY.figure, caption=SUITE.caption, category=TOY.category, labels=TOY.figure_labels),
+        TOY.reported(report),
     log:
         TOY.figure_log,
-    wildcard_constraints:
-        figure=TOY.figure_pattern,
-    params:
-        caption=TOY.caption,
     shell:
         TOY.draw
 
