@@ -47,10 +47,11 @@ def drawn(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
 
     def draw_one(name: str) -> Figure:
-        out = tmp_path / f"{name}.png"
-        assert main(["figure", "pis", name, "--scale", "smoke", "--results", str(tmp_path), "--out", str(out)]) == 0
+        assert main(["figures", "pis", name, "--scale", "smoke", "--results", str(tmp_path)]) == 0
+        out = tmp_path / "smoke" / "figures" / "pis" / f"{name}.png"
         assert out.read_bytes().startswith(b"\x89PNG") and out.stat().st_size < 400_000
-        assert not [path for path in tmp_path.iterdir() if path.is_file() and path != out], "a temporary file was left"
+        assert out.with_suffix(".rst").read_text().strip()
+        assert {path.suffix for path in out.parent.iterdir()} == {".png", ".rst"}, "a temporary file was left"
         return written.pop()
 
     return draw_one
