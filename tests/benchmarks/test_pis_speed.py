@@ -27,7 +27,7 @@ def one_thread():
 
 
 class AugmentedSDE(nn.Module):
-    """The controlled SDE for torchsde: state (x, running cost), the score by automatic differentiation as usual there."""
+    """The controlled SDE for torchsde, with the running cost as one more dimension of the state."""
 
     noise_type, sde_type = "diagonal", "ito"
 
@@ -76,21 +76,20 @@ def our_step(sde: ControlledSDE, policy: PISGrad, target: Funnel) -> Callable[[]
     return step
 
 
+@pytest.mark.benchmark(timer=time.process_time)  # with one thread the seconds of a quiet machine
 def test_training_step_on_the_funnel_is_20_times_torchsde(benchmark):
     """PIS-Grad, batch 300, 100 steps: network, loss and optimiser are the same, the solver is not."""
     sde, target = ControlledSDE(), Funnel()
     ours, theirs = (make(sde, PISGrad(target, make_generator("policy")), target) for make in (our_step, torchsde_step))
     torch.manual_seed(0)
-    losses = [(ours().item(), theirs().item()) for _ in range(1)]  # and a warm-up
-    assert losses[0][0] == pytest.approx(losses[0][1], rel=0.3), "the two minimise the same cost"
+    assert ours().item() == pytest.approx(theirs().item(), rel=0.3), "the two minimise the same cost"
     seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
+    for _ in range(5):
+        start = time.process_time()
         theirs()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     benchmark.pedantic(ours, rounds=20, warmup_rounds=2)
     ratio = min(seconds) / benchmark.stats.stats.min
-    benchmark.extra_info["torchsde_seconds"] = min(seconds)
-    benchmark.extra_info["ratio"] = ratio
+    benchmark.extra_info |= {"torchsde_seconds": min(seconds), "ratio": ratio}
     print(f"torchsde {min(seconds):.3f} s, ours {benchmark.stats.stats.min:.4f} s, ratio {ratio:.1f}")
     assert ratio >= FASTER
