@@ -1,0 +1,447 @@
+"""The PIS paper: its jobs, the protocols of its rows, and a job that is killed."""
+
+import os
+import random
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from rescore.config import load_config, validated
+from rescore.control import ControlledSDE, Paths
+from rescore.errors import MissingData, RescoreError
+from rescore.jobs import Measurement, Result, Run
+from rescore.ledger.diff import diff
+from rescore.ledger.protocol import format_protocol
+from rescore.ledger.published import Published, read_published
+from rescore.ledger.records import KEY, Record, read_records, write_records
+from rescore.montecarlo import library
+from rescore.papers import find_papers, load_paper
+from rescore.targets import gaussian
+
+PAPER = load_paper("pis", ROOT)
+config, methods, jobs = (PAPER.module(name) for name in ("config", "methods", "jobs"))
+
+TRAINING = {"steps": 4, "batch": 10, "checkpoint_every": 2}
+ANNEALING = {"temperatures": 2, "hmc_steps": 2, "leapfrogs": 2, "step_sizes": [0.3, 0.3, 0.2, 0.2]}
+
+
+def flow(family: str, steps: int) -> dict[str, object]:
+    return {"family": family, "hidden": 8, "steps": steps, "batch": 20}
+
+
+def dataset(family: str, **more: object) -> dict[str, object]:
+    return {"pis": TRAINING, "annealing": ANNEALING, "aft": flow(family, 2), "vi_nf": flow(family, 4)} | more
+
+
+TINY = {
+    "seeds": [0, 1],
+    "runs": 4,
+    "particles": 50,
+    "steps": 5,
+    "chains": {"chains": 2, "warmup": 3, "samples": 5},
+    "datasets": {
+        "mg": dataset("spline_autoregressive"),
+        "rings": dataset("spline_autoregressive"),
+        "funnel": dataset("affine_autoregressive"),
+        "funnel1": dataset("affine_autoregressive"),
+        "lgcp": dataset("diagonal_affine"),
+        "lgcp_synthetic": dataset("diagonal_affine", side=4),
+    },
+    "jobs": {
+        "all": {
+            "measure": {
+                "mg": ["gt", "nn", "grad", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"],
+                "funnel": ["nn", "grad", "importance", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"],
+                "rings": ["nn", "grad", "smc", "vi_nf", "exact"],
+                "funnel1": ["grad"],
+                "lgcp_synthetic": ["nn", "grad", "importance", "smc", "aft", "vi_nf", "hmc"],
+            }
+        },
+        "lgcp": {"measure": {"lgcp": ["nn", "grad"], "mg": ["importance"]}},
+        "wrong": {"measure": {"funnel": ["gt"]}},
+    },
+}
+
+
+def run_of(folder: Path, job: str = "all") -> Run:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run("pis", "smoke", job, folder, "0" * 12, "cpu", 1)
+
+
+def measure(folder: Path, job: str = "all", **changes: object) -> Result:
+    settings = validated(config.Config, TINY | changes, "tiny.yaml")
+    return jobs.measure(settings.jobs[job], settings, run_of(folder, job))
+
+
+def as_record(row: Measurement, scale: str) -> Record:
+    values = {name: getattr(row, name) for name in row.__dataclass_fields__} | {"protocol": format_protocol(row.protocol)}
+    return Record(paper="pis", scale=scale, device="cpu", version="0", config_hash="0" * 12, **values)
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+# every method
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("pis") / "runs" / "all"
+    return folder, measure(folder)
+
+
+def test_every_method_measures_finite_numbers(tiny, tmp_path):
+    records = [as_record(row, "smoke") for row in tiny[1].measurements]
+    write_records(tmp_path / "records.csv", records)  # refuses a key that appears twice and what is not finite
+    assert sorted(read_records(tmp_path / "records.csv"), key=str) == sorted(records, key=str)
+    assert {record.table for record in records} == {"5.1"} and tiny[1].skipped == []
+    assert all(record.stderr is not None and record.seconds > 0 and record.n_samples > 0 for record in records)
+    assert all(np.isfinite(array).all() for array in tiny[1].arrays.values())
+    assert tiny[1].function_evaluations > 0
+
+
+def metrics(result: Result, name: str) -> dict[tuple[str, str, int | None], set[str]]:
+    """The metrics of each method, variant and nfe on one data set."""
+    found: dict[tuple[str, str, int | None], set[str]] = {}
+    for row in result.measurements:
+        if row.dataset == name:
+            found.setdefault((row.method, row.variant, row.nfe), set()).add(row.metric)
+    return found
+
+
+LOGZ = {"logz_bias", "logz_std", "logz_rmse"}
+
+
+def test_rows_of_a_target_with_a_truth(tiny):
+    chain = {"mean_log_prob", "mode_coverage"}
+    assert metrics(tiny[1], "mg") == {
+        ("PIS", "GT", 5): LOGZ, ("PIS", "RW-GT", 5): LOGZ | {"ess"},
+        ("PIS", "NN", 5): LOGZ, ("PIS", "RW-NN", 5): LOGZ | {"ess"},
+        ("PIS", "Grad", 5): LOGZ, ("PIS", "RW-Grad", 5): LOGZ | {"ess"},
+        ("HMC", "", 5): LOGZ, ("NUTS", "", 5): LOGZ, ("importance", "prior", 1): LOGZ | {"ess"},
+        ("importance", "prior-300", 1): LOGZ, ("importance", "prior-1000", 1): LOGZ, ("importance", "prior-2000", 1): LOGZ,
+        ("SMC", "2-temperatures", 8): LOGZ, ("AFT", "2-temperatures", 8): LOGZ,
+        ("VI-NF", "", None): LOGZ, ("VI-NF", "RW", None): LOGZ | {"ess"},
+        ("NUTS", "library", None): chain, ("HMC", "library", None): chain, ("exact", "library", None): chain,
+    }  # fmt: skip
+
+
+def test_rows_of_a_target_without_a_truth(tiny):
+    rows = metrics(tiny[1], "lgcp_synthetic")
+    assert rows[("PIS", "Grad", 5)] == {"logz", "logz_std"}
+    assert rows[("PIS", "RW-Grad", 5)] == {"logz", "logz_std", "ess"}
+    assert not any("logz_bias" in found for found in rows.values())
+
+
+def test_seeds_and_samples_are_counted(tiny):
+    rows = {(row.dataset, row.method, row.variant, row.metric): row for row in tiny[1].measurements}
+    trained, exact = rows["mg", "PIS", "RW-NN", "logz_bias"], rows["mg", "PIS", "RW-GT", "logz_bias"]
+    assert (trained.n_seeds, trained.n_samples) == (2, 4 * 50)
+    assert (exact.n_seeds, exact.n_samples) == (1, 4 * 50)
+    library = rows["mg", "NUTS", "library", "mode_coverage"]
+    assert (library.n_seeds, library.n_samples) == (2, 10) and 1 / 9 <= library.value <= 1
+
+
+def test_printed_chains_are_importance_sampling_from_the_prior(tiny):
+    rows = {(row.method, row.variant, row.metric): row.value for row in tiny[1].measurements if row.dataset == "funnel"}
+    for metric in LOGZ:
+        assert rows["HMC", "", metric] == rows["NUTS", "", metric] == rows["importance", "prior", metric]
+
+
+def test_the_same_job_again_is_bit_identical_and_writes_nothing(tiny):
+    folder, first = tiny
+    before = files(folder.parent)
+    again = measure(folder)
+    assert files(folder.parent) == before
+    assert [row.value for row in again.measurements] == [row.value for row in first.measurements]
+    assert first.arrays.keys() == again.arrays.keys()
+    assert all(np.array_equal(first.arrays[name], again.arrays[name]) for name in first.arrays)
+
+
+def test_more_runs_reuse_the_training(tmp_path):
+    job = {"x": {"measure": {"mg": ["nn"]}}}
+    short = measure(tmp_path / "runs" / "short", "x", jobs=job)
+    trained = files(tmp_path / "runs")
+    long = measure(tmp_path / "runs" / "long", "x", jobs=job, runs=8)
+    new = files(tmp_path / "runs").keys() - trained.keys()
+    assert new == {tmp_path / "runs" / "long" / f"mg-nn-seed{seed}.npz" for seed in (0, 1)}
+    assert np.array_equal(short.arrays["mg/nn/loss"], long.arrays["mg/nn/loss"])
+    for seed in (0, 1):
+        few, many = (np.load(tmp_path / "runs" / name / f"mg-nn-seed{seed}.npz")["importance"] for name in ("short", "long"))
+        np.testing.assert_allclose(many[:2], few, rtol=0, atol=1e-4)  # run r is the same run, in another batch
+
+
+def test_another_training_setting_is_another_training(tmp_path):
+    job = {"x": {"measure": {"mg": ["nn"]}}}
+    for lr in (5e-3, 1e-3):
+        mg = TINY["datasets"]["mg"] | {"pis": TRAINING | {"lr": lr}}
+        measure(tmp_path / "runs" / f"{lr}", "x", jobs=job, datasets={"mg": mg})
+    assert len(list((tmp_path / "runs").glob("mg-nn-seed0-*"))) == 2
+
+
+# bad input
+
+
+def test_without_the_pines_their_rows_are_skipped_with_the_reason(tmp_path, monkeypatch):
+    def missing() -> None:
+        raise MissingData("finpines.txt: nowhere to be had")
+
+    monkeypatch.setattr(jobs, "load_pines", missing)
+    result = measure(tmp_path, "lgcp")
+    assert result.skipped == [{"dataset": "lgcp", "reason": "finpines.txt: nowhere to be had"}]
+    assert {row.dataset for row in result.measurements} == {"mg"}
+
+
+def test_wrong_pines_are_an_error(tmp_path, monkeypatch):
+    def damaged() -> None:
+        raise RescoreError("pines.csv: wrong checksum")
+
+    monkeypatch.setattr(jobs, "load_pines", damaged)
+    with pytest.raises(RescoreError, match="wrong checksum"):
+        measure(tmp_path, "lgcp")
+
+
+def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
+    with pytest.raises(RescoreError) as error:
+        measure(tmp_path, "wrong")
+    assert str(error.value) == "job wrong: method gt needs a mixture of Gaussians, not funnel; allowed: mg"
+
+
+ALLOWED_METHODS = "'gt', 'nn', 'grad', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"jobs": {"a": {"measure": {"mg": ["gard"]}}}}, f"jobs.a.measure.mg.0: input should be {ALLOWED_METHODS}, not 'gard'"),
+        (
+            {"jobs": {"a": {"measure": {"nine": ["nn"]}}}},
+            "nine.[key]: input should be 'mg', 'rings', 'funnel', 'funnel1', 'lgcp' or 'lgcp_synthetic', not 'nine'",
+        ),
+        ({"datasets": {"mg": TINY["datasets"]["mg"]}}, "jobs.all.measure: funnel has no settings; allowed: mg"),
+        ({"particels": 3}, "particels: unknown key; allowed: particles, "),
+        (
+            {"datasets": {"mg": dataset("diagonal_affine", pis={"steps": 2, "step": 3})}},
+            "datasets.mg.pis.step: unknown key; allowed: steps",
+        ),
+        ({"runs": 5}, "runs: 5 is not a multiple of the 2 seeds, at least 2 for each"),
+        ({"runs": 2}, "runs: 2 is not a multiple of the 2 seeds, at least 2 for each"),
+        ({"sigma": 0.0}, "sigma: input should be greater than 0, not 0.0"),
+        ({"jobs": {"a": {"measure": {}}}}, "jobs.a.measure: dictionary should have at least 1 item after validation, not 0"),
+    ],
+)  # fmt: skip
+def test_bad_settings_name_the_key_and_what_is_allowed(change, message):
+    with pytest.raises(RescoreError) as error:
+        validated(config.Config, TINY | change, "c.yaml")
+    assert message in str(error.value) and len(str(error.value).splitlines()) == 1
+    assert str(error.value).startswith("c.yaml: ")
+
+
+# the shipped configs and the protocols of the printed rows
+
+
+def published() -> list[Published]:
+    return [row for row in read_published(PAPER.folder / "published.csv", "pis") if row.table == "5.1"]
+
+
+@pytest.fixture
+def without_computing(monkeypatch) -> None:
+    """Whatever takes time gives numbers of the right shape instead: what is left are names, counts and protocols."""
+
+    def repeat_runs(repeat: Callable, runs: int, *_: object) -> dict[str, np.ndarray]:
+        estimates = np.random.default_rng(0).normal(size=runs)
+        shape = {"acceptance": (10,), "samples": (200, 2), "count": (), "ess": ()}
+        return {name: estimates for name in ("elbo", "importance", "log_z")} | {
+            name: np.full((runs, *rest), 0.5) for name, rest in shape.items()
+        }
+
+    def make_target(name: str, side: int):
+        return gaussian(torch.zeros(side**2), 1.0, log_z=501.6) if name == "lgcp" else original(name, side)
+
+    def run_chain(target, kernel, n_samples, warmup, seed, initial) -> library.Chain:
+        return library.Chain(initial + torch.zeros(n_samples, target.dim), 1)
+
+    original = jobs.make_target
+    monkeypatch.setattr(jobs, "make_target", make_target)
+    monkeypatch.setattr(methods, "repeat_runs", repeat_runs)
+    monkeypatch.setattr(methods, "fit", lambda model, loss, settings, *_, **__: torch.zeros(settings.steps))
+    monkeypatch.setattr(methods, "train_once", lambda path, train, blank: blank)
+    monkeypatch.setattr(ControlledSDE, "simulate", lambda *_: Paths(torch.zeros(1, 5, 2), torch.zeros(1, 5)))
+    monkeypatch.setattr(library, "run_chain", run_chain)
+
+
+def records_of(scale: str, folder: Path) -> list[Record]:
+    settings = load_config(PAPER, scale)
+    results = [jobs.measure(job, settings, run_of(folder / name, name)) for name, job in settings.jobs.items()]
+    return [as_record(row, scale) for result in results for row in result.measurements]
+
+
+@pytest.mark.usefixtures("without_computing")
+def test_every_printed_row_is_judged_at_the_paper_s_own_setting(tmp_path):
+    records, rows = records_of("paper", tmp_path), published()
+    assert len(rows) == 84
+    assert {row.key for row in rows} <= {record.key for record in records}
+    verdicts = diff(records, rows, find_papers(ROOT))
+    unjudged = verdicts[~verdicts["status"].isin(["reproduced", "off"])]
+    assert unjudged.empty, unjudged[[*KEY[2:], "status", "note"]].to_string()
+
+
+@pytest.mark.usefixtures("without_computing")
+def test_every_printed_row_is_only_indicative_at_laptop_scale(tmp_path):
+    verdicts = diff(records_of("laptop", tmp_path), published(), find_papers(ROOT))
+    assert set(verdicts["status"]) == {"indicative"}
+    assert verdicts["note"].str.startswith("differs: ").all()
+    trained = verdicts[(verdicts["method"] == "PIS") & (verdicts["variant"] != "RW-GT")]
+    assert trained["note"].str.contains("train_steps=").all()
+
+
+@pytest.mark.usefixtures("without_computing")
+def test_smoke_measures_every_method_of_the_table(tmp_path):
+    def names(rows: list[Record] | list[Published]) -> set[tuple[str, ...]]:
+        return {(row.dataset, row.method, re.sub(r"^\d+-", "", row.variant), row.metric) for row in rows}
+
+    assert names(published()) <= names(records_of("smoke", tmp_path))
+
+
+def test_other_tables_are_not_run_with_a_reason():
+    rows = [row for row in read_published(PAPER.folder / "published.csv", "pis") if row.table != "5.1"]
+    verdicts = diff([], rows, find_papers(ROOT))
+    assert set(verdicts["table"]) == {"5.2", "5.3"} and set(verdicts["status"]) == {"not-run"}
+    assert not verdicts["note"].str.startswith("no record").any()
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_trained_rows_have_at_least_three_seeds_and_full_size(scale):
+    settings = load_config(PAPER, scale)
+    assert len(set(settings.seeds)) >= 3
+    assert (settings.steps, settings.datasets["lgcp"].side) == (100, 40)
+    assert settings.horizon * settings.sigma**2 == pytest.approx(1)
+
+
+# kill -9
+
+KILLED_TINY = """
+seeds: [0, 1]
+runs: 40
+particles: 2000
+steps: 2
+datasets:
+  mg:
+    pis: {steps: 120, batch: 20, checkpoint_every: 5}
+    annealing: {step_sizes: [0.5, 0.5, 0.5, 0.3]}
+    aft: {family: diagonal_affine, steps: 1}
+    vi_nf: {family: diagonal_affine, steps: 1}
+jobs:
+  mg: {measure: {mg: [grad]}}
+"""
+
+# Each line is the command of a process of its own, which finds the slow imports done and is otherwise `python -m ...`.
+# A number before it: the process kills itself with -9 in place of that renaming of a finished temporary file.
+LAUNCHER = """
+import os, runpy, signal, sys
+import rescore.jobs, torch._dynamo
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        left, *sys.argv = line.split()
+        left, replace = int(left), os.replace
+        def counted(*paths):
+            global left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(*paths)
+        os.replace = counted
+        runpy.run_module(sys.argv[0], run_name="__main__")
+        os._exit(0)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Launcher:
+    """Runs the tiny job in a root with this paper alone, and kills it."""
+
+    def __init__(self, root: Path):
+        folder = root / "reproductions" / "pis"
+        shutil.copytree(PAPER.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "configs"))
+        (folder / "configs").mkdir()
+        (folder / "configs" / "smoke.yaml").write_text(KILLED_TINY)
+        self.root, self.log = root, root / "log"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER], env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=root, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.log, "w"),
+        )  # fmt: skip
+
+    def run(self, results: str, kill_when: Callable[[], bool] | None = None, kill_at: int = 0) -> None:
+        """One process, killed with -9 once `kill_when` holds or before its renaming number `kill_at`."""
+        self._process.stdin.write(f"{kill_at} rescore run pis measure --scale smoke --job mg --results {results}\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        if kill_when is not None:
+            while not kill_when():
+                ended = select.select([self._process.stdout], [], [], 0.002)[0]
+                assert not ended, f"the job ended before it was killed:\n{self.log.read_text()}"
+            os.kill(pid, signal.SIGKILL)
+        status = int(self._process.stdout.readline())
+        assert status == (-signal.SIGKILL if kill_when or kill_at else 0), self.log.read_text()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def launcher(tmp_path):
+    launcher = Launcher(tmp_path)
+    yield launcher
+    launcher.close()
+
+
+def records_text(folder: Path) -> list[str]:
+    """records.csv without the column `seconds`."""
+    rows = [line.split(",") for line in (folder / "smoke" / "pis" / "mg" / "records.csv").read_text().splitlines()]
+    seconds = rows[0].index("seconds")
+    return [",".join(row[:seconds] + row[seconds + 1 :]) for row in rows]
+
+
+def arrays(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "smoke" / "pis" / "mg" / "arrays.npz") as stored:
+        return dict(stored)
+
+
+def test_a_job_killed_at_random_moments_ends_in_bit_identical_records(launcher):
+    whole, killed, moment = launcher.root / "whole", launcher.root / "killed", random.Random(5)
+    runs = killed / "smoke" / "runs"
+
+    def trained(seed: int) -> int:
+        return max((int(path.stem.removeprefix("step-")) for path in runs.glob(f"mg-grad-seed{seed}-*/step-*.json")), default=0)
+
+    first = moment.randrange(5, 60)  # of 120 training steps
+    launcher.run("killed", kill_when=lambda: trained(0) >= first)
+    assert first <= trained(0) < 120
+    checkpoints = (120 - trained(0)) // 5  # two renamings each; then four batches of runs, one each
+    launcher.run("killed", kill_at=2 * checkpoints + moment.randrange(2, 5))
+    assert trained(0) == 120 and trained(1) == 0
+    launcher.run("killed", kill_at=4 + moment.randrange(2, 48))
+    assert 0 < trained(1) < 120
+    assert not (killed / "smoke" / "pis").exists(), "no declared output before the end"
+    kept = {path: when for path, when in files(runs).items() if "seed0" in str(path) and not path.name.startswith(".")}
+    assert len(kept) == 5, "two checkpoints of two files, and the runs"
+    launcher.run("killed")
+    assert kept.items() <= files(runs).items(), "what was finished is not made again"
+    launcher.run("whole")
+    assert records_text(killed) == records_text(whole) and len(records_text(whole)) == 1 + 7
+    assert arrays(killed).keys() == arrays(whole).keys()
+    assert all(np.array_equal(arrays(killed)[name], array) for name, array in arrays(whole).items())
