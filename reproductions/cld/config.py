@@ -1,0 +1,93 @@
+"""What a CLD run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from rescore.config import JobConfig, Model, PaperConfig
+
+Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits"]
+Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
+
+
+class Scores(Model):
+    """Fig. 2: distances of scores from the score of N(0, I), and Jacobians, at these times."""
+
+    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    samples: PositiveInt = Field(description="for each seed and time")
+
+
+class Damping(Model):
+    """Fig. 5: Langevin dynamics from one point, for several frictions."""
+
+    ratios: tuple[PositiveFloat, ...] = (0.125, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 8.0)
+    horizon: PositiveFloat = Field(40.0, description="the largest beta t")
+    points: PositiveInt = 8001
+    tolerance: PositiveFloat = Field(0.01, description="mixed: KL stays below it")
+
+
+class Weights(Model):
+    """Fig. 6: ell_t and the noise of the regression targets at these times."""
+
+    times: tuple[PositiveFloat, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
+    stabilisers: tuple[float, ...] = (0.0, 1e-9, 1e-6)
+    data_variance: PositiveFloat = 0.3
+
+
+class Splitting(Model):
+    """Fig. 8: exact covariances that the samplers leave on Gaussian data."""
+
+    nfe: tuple[PositiveInt, ...]
+    data_variance: PositiveFloat = 0.3
+
+
+class Mixture(Model):
+    """Fig. 11: samplers on the mixture of nine Gaussians."""
+
+    nfe: tuple[PositiveInt, ...]
+    samples: PositiveInt = Field(description="for each seed")
+
+
+class Frechet(Model):
+    """Tables 3 to 5 and 9: the samplers on the Gaussian with the digits' mean and covariance, exactly."""
+
+    cld: dict[Variant, tuple[PositiveInt, ...]] = Field(description="evaluations of each sampler of CLD")
+    vp_em: tuple[PositiveInt, ...] = ()
+    vp_ddim: tuple[PositiveInt, ...] = ()
+    ablation_nfe: PositiveInt = 150
+
+
+class Digits(Model):
+    """The samplers on the exact score of scikit-learn's digits, and the tolerance of the ODE solver."""
+
+    samples: PositiveInt = Field(description="for each seed")
+    cld: dict[Variant, tuple[PositiveInt, ...]]
+    vp_em: tuple[PositiveInt, ...] = ()
+    vp_ddim: tuple[PositiveInt, ...] = ()
+    tolerances: tuple[PositiveFloat, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1), description="the first is the reference")
+
+
+class Job(JobConfig):
+    """One process: the sections to measure."""
+
+    measure: tuple[Section, ...] = Field(min_length=1)
+
+
+class Config(PaperConfig):
+    """One scale of the paper."""
+
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
+    scores: Scores
+    damping: Damping = Damping()
+    weights: Weights = Weights()
+    splitting: Splitting
+    mixture: Mixture
+    frechet: Frechet
+    digits: Digits
+    jobs: dict[str, Job]
+
+    def job_dependencies(self, job: str) -> dict[str, Any]:
+        """A job's numbers depend on the settings of its own sections, not of the others."""
+        needs = super().job_dependencies(job)
+        others = set(Section.__args__) - set(self.jobs[job].measure)
+        return {key: value for key, value in needs.items() if key not in others}

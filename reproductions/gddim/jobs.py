@@ -1,0 +1,243 @@
+"""Run gDDIM and its rivals on exact scores: Prop. 7, fig. 7.1 and Tables 7.1 to 7.3."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reproductions.gddim import problems
+from reproductions.gddim.config import Config, Job
+from reproductions.gddim.problems import PROCESSES, Problem
+from rescore.errors import RescoreError
+from rescore.jobs import Measurement, Result, Run
+from rescore.metrics import rmse, sliced_wasserstein
+from rescore.processes.grids import quadratic, rho_power
+from rescore.progress import progress
+from rescore.random import make_generator
+from rescore.samplers import (
+    AdaptiveFlow, RungeKutta, Sampler, ancestral, euler_maruyama, gddim, gddim_stochastic, within_budget,
+)  # fmt: skip
+from rescore.samplers.base import OneStep
+
+# Table 7.3 does not say how many steps its predictors have; README.md says why these.
+GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}
+ORDERS = (1, 2, 3)
+ON_MODE = 4.0  # standard deviations
+PATHS, TRACED = 32, 3  # states and pixels of fig. 7.1
+
+Metrics = Mapping[str, Callable[[Tensor, int], float]]
+"""Functions of the data of one seed and of that seed's place."""
+
+
+@dataclass
+class Notebook:
+    """What a job has measured so far."""
+
+    config: Config
+    measurements: list[Measurement] = field(default_factory=list)
+    skipped: list[dict[str, object]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    evaluations: int = 0
+
+    def per_seed(self, x: Tensor) -> Tensor:
+        return x.reshape(len(self.config.seeds), -1, *x.shape[1:])
+
+    def record(self, table: str, problem: Problem, method: str, variant: str, nfe: int | None,
+               values: Mapping[str, list[float]], n: int, protocol: Mapping[str, object], seconds: float) -> None:  # fmt: skip
+        """One measurement for each metric, from its value at each seed."""
+        protocol = {"process": problem.name, "score": "exact", "dtype": str(problem.dtype).removeprefix("torch.")} | protocol
+        for metric, by_seed in values.items():
+            mean, stderr = float(np.mean(by_seed)), float(np.std(by_seed, ddof=1) / np.sqrt(len(by_seed)))
+            self.measurements.append(Measurement(
+                table, problem.dataset, method, variant, metric, nfe, mean, stderr, len(by_seed), n, protocol, seconds,
+            ))  # fmt: skip
+
+    def sample(self, table: str, problem: Problem, start: Tensor, method: str, variant: str, sampler: Sampler,
+               metrics: Metrics, **protocol: object) -> Tensor | None:  # fmt: skip
+        """Run one sampler from `start` and record the metrics of its data; None if it left the finite numbers."""
+        began = time.perf_counter()
+        generator = make_generator("gddim", table, problem.dataset, method, variant, sampler.steps)
+        try:
+            x = problem.process.project(sampler(problem.score, start, generator))
+            values = {name: [f(part, i) for i, part in enumerate(self.per_seed(x))] for name, f in metrics.items()}
+        except RescoreError as error:
+            self.skipped.append({"table": table, "dataset": problem.dataset, "method": method, "variant": variant,
+                                 "nfe": sampler.nfe, "reason": f"diverged: {error}"})  # fmt: skip
+            return None
+        self.evaluations += sampler.nfe * len(start)
+        how = {"grid": "quadratic", "t0": sampler.times[-1], "denoise": sampler.denoise}
+        how |= {"samples": len(start) // len(self.config.seeds)} | protocol
+        self.record(table, problem, method, variant, sampler.nfe, values, len(start), how, time.perf_counter() - began)
+        return x
+
+    def distances(self, problem: Problem, n: int) -> Metrics:
+        """sw2 to the data; and the fraction of samples off every mode, or their RMS distance to the nearest data point."""
+        exact = [problem.exact(seed, n) for seed in self.config.seeds]
+
+        def nearest(x: Tensor, points: Tensor) -> Tensor:
+            return torch.cdist(x.double().flatten(1), points.flatten(1), compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+
+        metrics = {"sw2": lambda x, i: sliced_wasserstein(x, exact[i], projections=self.config.projections)}
+        if problem.modes is not None:
+            radius = ON_MODE * problems.MODE_STD
+            metrics["off_mode"] = lambda x, i: (nearest(x, problem.modes) > radius).double().mean().item()
+        else:
+            metrics["off_data"] = lambda x, i: (nearest(x, exact[i]).square().mean() / x[0].numel()).sqrt().item()
+        return metrics
+
+    def floor(self, table: str, problem: Problem, n: int) -> None:
+        """The same metrics for exact draws of the data."""
+        metrics = self.distances(problem, n)
+        draws = [problem.draws(seed, n) for seed in self.config.seeds]
+        values = {name: [f(x, i) for i, x in enumerate(draws)] for name, f in metrics.items()}
+        self.record(table, problem, "exact draws", "", None, values, n * len(draws), {"samples": n}, 0.0)
+
+
+def measure(job: Job, config: Config, run: Run) -> Result:
+    """All parts of the paper that one job measures."""
+    book = Notebook(config)
+    for section in job.measure:
+        SECTIONS[section](book)
+    return Result(book.measurements, book.skipped, book.evaluations, book.arrays)
+
+
+def recovery(book: Notebook) -> None:
+    """Prop. 7: from T to t0 on a single image (and, beyond the proposition, a Gaussian around it), against the exact flow."""
+    config = book.config
+    for make in (problems.one_point, problems.gaussian):
+        for name, process in PROCESSES.items():
+            problem = make(name)
+            u = problem.start(config.seeds, config.samples)
+            end = _one_point_flow(problem, u) if make is problems.one_point else problem.solve(u, config.reference_steps)
+            exact = process.project(end)
+            targets = book.per_seed(exact)
+            metrics = {"recovery_rmse": lambda x, i, targets=targets: rmse(x, targets[i])}
+            samplers = {("gDDIM", f"{name}, K=R"): (gddim, {"factor": "R"}), ("Euler", name): (euler_maruyama, {"lam": 0.0})}
+            if name == "CLD":
+                samplers["gDDIM", "CLD, K=L"] = (gddim, {"factor": "L"})
+            for (method, variant), (maker, options) in samplers.items():
+                for steps in config.recovery_steps:
+                    sampler = maker(process, quadratic(process, steps), **options)
+                    x = book.sample("prop7", problem, u, method, variant, sampler, metrics, **options)
+                    if make is problems.one_point and steps == 1 and x is not None:
+                        book.arrays[f"recovery/{method}, {variant}"] = x[0, 0].numpy()
+            book.arrays[f"recovery/start, {name}"] = process.project(u)[0, 0].numpy()
+
+
+def _one_point_flow(problem: Problem, u: Tensor) -> Tensor:
+    """The flow of one data point from T to t0 in closed form: u_t - m_t e(x) = R_t R_T^-1 (u_T - m_T e(x))."""
+    process = problem.process
+    x = process.embed(problem.exact(0, 1)[:1])
+    epsilon = process.R(process.T).inv()(u - process.mean(process.T)(x))
+    return process.mean(process.eps)(x) + process.R(process.eps)(epsilon)
+
+
+def noise(book: Notebook) -> None:
+    """Fig. 7.1: how much eps changes along the exact flow under R_t, and under L_t (of whose channels only v enters)."""
+    config = book.config
+    for problem in (problems.one_point("CLD"), problems.digits("CLD")):
+        began = time.perf_counter()
+        start = problem.start(config.seeds, max(1, PATHS // len(config.seeds)))
+        times, states, scores = problem.trace(start, config.reference_steps)
+        seconds = time.perf_counter() - began
+        book.evaluations += config.reference_steps * len(start)
+        protocol = {"grid": "quadratic", "t0": problem.process.eps, "reference_steps": config.reference_steps}
+        pixels = _pixels(problem)
+        for factor, channels in {"R": slice(0, 2), "L": slice(1, 2)}.items():
+            epsilon = -problem.process.K(times, factor).T(scores)[:, channels]
+            change = epsilon.std(0, correction=0).transpose(0, 1)  # over times equally spaced in sqrt(t)
+            values = {"noise_change": [part.square().mean().sqrt().item() for part in book.per_seed(change)]}
+            how = protocol | {"factor": factor}
+            book.record("fig7.1", problem, "exact flow", f"K={factor}", None, values, len(start), how, seconds)
+            book.arrays[f"noise/{problem.dataset}/{factor}"] = epsilon[:, :, 0].flatten(2)[..., pixels].numpy()
+        book.arrays[f"noise/{problem.dataset}/u"] = states[:, :, 0].flatten(2)[..., pixels].numpy()
+        book.arrays["noise/times"] = times.numpy()
+
+
+def _pixels(problem: Problem) -> list[int]:
+    """Pixels in the middle of the image, where the digits differ most."""
+    height, width = problem.data[-2:]
+    middle = height // 2 * width + width // 2
+    return list(range(middle - TRACED // 2, middle + TRACED // 2 + 1))
+
+
+def _cld_problems(config: Config) -> Iterator[tuple[Problem, int]]:
+    yield problems.mixture(), config.samples_2d
+    yield problems.digits("CLD"), config.samples
+
+
+def factors(book: Notebook) -> None:
+    """Table 7.1: predictors of 1 to 3 steps under R_t and L_t (the printed rows are taken to have 3), and naive Euler."""
+    config = book.config
+    for problem, n in _cld_problems(config):
+        u = problem.start(config.seeds, n)
+        exact = book.per_seed(problem.process.project(problem.solve(u, config.reference_steps, "euler")))
+        metrics = {**book.distances(problem, n), "solver_rmse": lambda x, i, exact=exact: rmse(x, exact[i])}
+        book.floor("7.1", problem, n)
+        cells = [
+            ("gDDIM", f"K={factor}" if order == 3 else f"K={factor}, q={order}", nfe, gddim, {"order": order, "factor": factor})
+            for factor in ("R", "L") for order in ORDERS for nfe in config.factor_nfes
+        ]  # fmt: skip
+        if problem.modes is not None:
+            cells += [("Euler", "CLD", nfe, euler_maruyama, {"lam": 0.0}) for nfe in config.euler_nfes]
+        for method, variant, nfe, make, options in progress(cells, desc=f"Table 7.1, {problem.dataset}"):
+            sampler = within_budget(make, problem.process, quadratic, nfe, **options, denoise="euler")
+            book.sample("7.1", problem, u, method, variant, sampler, metrics, **options, reference_steps=config.reference_steps)
+
+
+def lambdas(book: Notebook) -> None:
+    """Table 7.2, and Euler-Maruyama with the drift of the released code."""
+    config = book.config
+    methods = {"gDDIM": gddim_stochastic, "EM": euler_maruyama, "EM as released": released_euler_maruyama}
+    for problem, n in _cld_problems(config):
+        u = problem.start(config.seeds, n)
+        metrics = book.distances(problem, n)
+        cells = [(method, lam) for method in methods for lam in config.lambdas]
+        for method, lam in progress(cells, desc=f"Table 7.2, {problem.dataset}"):
+            sampler = within_budget(methods[method], problem.process, quadratic, config.lambda_nfe, lam=lam, denoise="euler")
+            book.sample("7.2", problem, u, method, f"lam={lam:g}", sampler, metrics, lam=lam)
+
+
+def released_euler_maruyama(process, times, lam: float, denoise: str = "none") -> OneStep:
+    """Euler-Maruyama with (1 + lam) / 2 before the score, where eq. 7.6 has (1 + lam^2) / 2."""
+    sampler = euler_maruyama(process, times, lam, denoise)
+    sampler.B = [b * ((1 + lam) / (1 + lam**2)) for b in sampler.B]
+    return sampler
+
+
+def grid(book: Notebook) -> None:
+    """Table 7.3 on the digits: its printed rows, and each sampler on the processes where none is printed."""
+    config = book.config
+    for name, process in PROCESSES.items():
+        problem, n = problems.digits(name), config.samples
+        u = problem.start(config.seeds, n)
+        metrics = book.distances(problem, n)
+        if name == "DDPM":
+            book.floor("7.3", problem, n)
+        samplers = {
+            "gDDIM": (gddim, quadratic, {"order": GRID_ORDERS[name]}),
+            "gDDIM, q=1": (gddim, quadratic, {"order": 1}),
+            "EM": (euler_maruyama, quadratic, {}),
+            "Ancestral": (ancestral, quadratic, {}),
+            "Prob.Flow Heun": (RungeKutta, quadratic, {"tableau": "heun2", "clock": "t"}),
+        }
+        printed = {"gDDIM", "Ancestral" if name == "BDM" else "EM"}  # RK45, and Heun for it, converge long before
+        if name == "DDPM":
+            samplers["2nd Heun"] = (RungeKutta, rho_power, {"tableau": "heun2", "clock": "rho"})
+            printed.add("2nd Heun")
+        cells = [(method, nfe) for method in samplers for nfe in config.grid_nfes]
+        cells += [(method, config.long_nfe) for method in samplers if config.long_nfe and method in printed]
+        for method, nfe in progress(cells, desc=f"Table 7.3, {name}"):
+            make, times, options = samplers[method]
+            sampler = within_budget(make, process, times, nfe, **options)
+            book.sample("7.3", problem, u, method, name, sampler, metrics, **{"grid": times.__name__} | options)
+        for tolerance in config.rk45_tolerances:
+            sampler = AdaptiveFlow(process, [process.T, process.eps], tolerance, tolerance)
+            book.sample("7.3", problem, u, "Prob.Flow RK45", f"{name}, tolerance {tolerance:g}", sampler, metrics,
+                        grid="adaptive", rtol=tolerance, atol=tolerance)  # fmt: skip
+
+
+SECTIONS = {"recovery": recovery, "noise": noise, "factors": factors, "lambdas": lambdas, "grid": grid}

@@ -1,0 +1,84 @@
+"""What a run may be told. A field whose value the note does not print is an assumption, listed in README.md."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from rescore.config import JobConfig, Model, PaperConfig
+
+BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
+
+Part = Literal["example", "toy", "exact_grid", "sampled_grid", "steps", "largest_sigma"]
+
+
+class Annealing(Model):
+    """Annealed Langevin (note algorithm 1): `levels` of sigma from the first to the last, geometric."""
+
+    sigma_first: PositiveFloat
+    sigma_last: PositiveFloat
+    levels: int = Field(10, ge=2)
+    steps_per_level: PositiveInt = 100
+    step_size: PositiveFloat = Field(description="alpha of the last level")
+
+
+class Example(Model):
+    """The note's Langevin example (fig. 7)."""
+
+    particles: PositiveInt = 10_000
+    steps: PositiveInt = 100
+    step_size: PositiveFloat = 0.01
+    other_step_sizes: tuple[PositiveFloat, ...] = (0.001, 0.05)
+    long_particles: PositiveInt = Field(1000, description="of the long run, which shows the slow mixing")
+    long_steps: PositiveInt = 10_000
+    annealed_particles: PositiveInt = 4000
+    annealing: Annealing = Annealing(sigma_first=3.0, sigma_last=0.05, step_size=1e-3)
+
+
+class Toy(Model):
+    """NCSN's mixture in the plane; the last sigma is the mixture's own width."""
+
+    particles: PositiveInt = 1280
+    steps: PositiveInt = 1000
+    step_size: PositiveFloat = Field(0.1, description="as algorithm 1's alpha: the drift is multiplied by half of it")
+    annealing: Annealing = Annealing(sigma_first=20.0, sigma_last=1.0, step_size=0.1)
+
+
+class Grid(Model):
+    """Fig. 17."""
+
+    levels: int = Field(1000, gt=BETA_MAX)
+    sampled_levels: int = Field(1000, gt=BETA_MAX)
+    particles: PositiveInt = Field(400, description="of each seed, on the sampled problem")
+
+
+class Job(JobConfig):
+    """One process and the parts it measures."""
+
+    measure: tuple[Part, ...] = Field(min_length=1)
+
+
+class Config(PaperConfig):
+    """One scale of the paper."""
+
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5, 6, 7), min_length=4)
+    example: Example = Example()
+    toy: Toy = Toy()
+    grid: Grid = Grid()
+    steps: tuple[Annotated[int, Field(gt=BETA_MAX)], ...] = Field(
+        (30, 100, 300, 1000, 3000), description="predictor steps whose error is measured"
+    )
+    largest_sigmas: tuple[PositiveFloat, ...] = (0.5, 5.0, 50.0)
+    jobs: dict[str, Job]
+
+    def job_dependencies(self, job: str) -> dict[str, Any]:
+        """A job's numbers depend on the settings of its own parts."""
+        needs = super().job_dependencies(job)
+        used_by = {
+            "example": {"example"},
+            "toy": {"toy"},
+            "grid": {"exact_grid", "sampled_grid", "largest_sigma"},
+            "steps": {"steps"},
+            "largest_sigmas": {"largest_sigma"},
+        }
+        parts = set(self.jobs[job].measure)
+        return {key: value for key, value in needs.items() if key not in used_by or used_by[key] & parts}

@@ -1,0 +1,189 @@
+"""Turn runs of the toys and the cells of fig. 17 into records."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+
+from reproductions.smld_sde import chains, toys
+from reproductions.smld_sde.chains import PREDICTORS, Cell
+from reproductions.smld_sde.config import Config, Job
+from reproductions.smld_sde.gaussian import DigitsGaussian, cell_distance, result_law
+from rescore.jobs import Measurement, Result, Run
+from rescore.metrics import sliced_wasserstein
+from rescore.progress import progress
+from rescore.random import make_generator
+from rescore.samplers import reverse_diffusion
+from rescore.scores import GaussianMixture
+
+UNIT = {  # NCSN's mixture divided by 10
+    "means": torch.tensor([[0.5, 0.5], [-0.5, -0.5]], dtype=torch.float64),
+    "std": 0.1,
+    "weights": torch.tensor([0.8, 0.2], dtype=torch.float64),
+}
+KEPT = 2000  # particles of a run kept for the figures
+
+
+def measure(job: Job, config: Config, run: Run) -> Result:
+    """All parts of one job."""
+    parts = [PARTS[part](config) for part in job.measure]
+    return Result(
+        [row for part in parts for row in part.measurements],
+        function_evaluations=sum(part.function_evaluations for part in parts),
+        arrays={name: array for part in parts for name, array in part.arrays.items()},
+    )
+
+
+def example(config: Config) -> Result:
+    """Fig. 7 and what changes it."""
+    boundary = toys.basin_boundary()
+    return _toy(toys.run_example(config), lambda outcome: toys.mode_numbers(outcome.x, boundary))
+
+
+def toy(config: Config) -> Result:
+    """NCSN's mixture in the plane."""
+    return _toy(toys.run_toy(config), lambda outcome: outcome.numbers)
+
+
+def _toy(outcomes: Iterator[toys.Outcome], numbers: Callable[[toys.Outcome], Mapping[str, np.ndarray]]) -> Result:
+    measurements, arrays, evaluations = [], {}, 0
+    started = time.perf_counter()
+    for outcome in outcomes:
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        seeds, particles = outcome.x.shape[:2]
+        for metric, values in numbers(outcome).items():
+            measurements.append(Measurement(
+                outcome.table, outcome.dataset, outcome.method, outcome.variant, metric, outcome.nfe, *_mean(values),
+                seeds, seeds * particles, outcome.protocol, seconds,
+            ))  # fmt: skip
+        name = "/".join(filter(None, (outcome.dataset, outcome.method, outcome.variant)))
+        arrays[name] = outcome.x.flatten(0, 1)[:KEPT].numpy()
+        evaluations += outcome.function_evaluations
+    return Result(measurements, function_evaluations=evaluations, arrays=arrays)
+
+
+def _mean(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard error over seeds."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def exact_grid(config: Config) -> Result:
+    """Fig. 17 on `digits_gaussian`, without sampling error."""
+    digits, rows = DigitsGaussian.load(), []
+    for cell in progress(list(chains.cells(config.grid.levels)), desc="exact grid"):
+        started = time.perf_counter()
+        value = cell_distance(cell, digits, config.grid.levels)
+        rows.append(_exact(cell.table, cell.method, cell.variant, cell.sampler.nfe, value, started, _grid_protocol(cell)))
+    levels = config.grid.levels
+    started, process = time.perf_counter(), chains.chain("VE", levels)
+    noisy = reverse_diffusion(process, chains.chain_times(levels))
+    value = digits.distance(result_law(noisy, process, digits.on_pixels("VE"), levels), "VE")
+    protocol = {"process": "VE", "levels": levels, "denoise": "none"}
+    rows.append(_exact("fig17", "reverse diffusion", f"VE P{levels} not denoised", levels, value, started, protocol))
+    return Result(rows)
+
+
+def _exact(
+    table: str, method: str, variant: str, nfe: int, value: float, started: float, protocol: Mapping[str, object]
+) -> Measurement:
+    protocol = {"score": "exact", "law": "exact"} | dict(protocol)
+    return Measurement(
+        table, "digits_gaussian", method, variant, "sw2", nfe, value, 0.0, 1, 0, protocol, time.perf_counter() - started
+    )
+
+
+def _grid_protocol(cell: Cell) -> dict[str, object]:
+    protocol: dict[str, object] = {"process": cell.kind, "levels": cell.sampler.steps, "scores": cell.scores}
+    if hasattr(cell.sampler, "snr"):
+        protocol |= {"snr": cell.sampler.snr, "corrector_steps": cell.sampler.corrector_steps, "order": "corrector first"}
+    return protocol | {"denoise": cell.sampler.denoise}
+
+
+def sampled_grid(config: Config) -> Result:
+    """Fig. 17 on `mixture2d_unit`: NCSN's mixture shrunk into [-1, 1]^2, by the samplers themselves."""
+    shape, levels = (len(config.seeds), config.grid.particles, 2), config.grid.sampled_levels
+    n = shape[0] * shape[1]
+    means, std, weights = UNIT["means"], UNIT["std"], UNIT["weights"]
+    data = GaussianMixture(chains.chain("VP", levels), means, std, weights)
+    exact, reference = (
+        data.sample(n, 0.0, make_generator("smld_sde", "mixture2d_unit", name)).reshape(shape)
+        for name in ("exact", "reference")
+    )
+    rows = _sampled("exact draws", "", None, exact, reference, {}, time.perf_counter())
+    evaluations = 0
+    for cell in progress([cell for cell in chains.cells(levels) if cell.table == "fig17"], desc="sampled grid"):
+        started = time.perf_counter()
+        half = 1.0 if cell.kind == "VP" else 0.5  # VE takes [0, 1]
+        score = GaussianMixture(cell.process, half * means + (1 - half), half * std, weights)
+        generator = make_generator("smld_sde", "mixture2d_unit", cell.method, cell.variant)
+        u = cell.sampler.process.prior_sample((n, 2), generator, torch.float64)
+        x = cell.sampler(lambda u, t, score=score, cell=cell: score(u, chains.score_time(t, levels, cell.scores)), u, generator)
+        x = ((x - (1 - half)) / half).reshape(shape)
+        rows += _sampled(cell.method, cell.variant, cell.sampler.nfe, x, reference, _grid_protocol(cell), started)
+        evaluations += cell.sampler.nfe * n
+    return Result(rows, function_evaluations=evaluations)
+
+
+def _sampled(
+    method: str,
+    variant: str,
+    nfe: int | None,
+    x: torch.Tensor,
+    reference: torch.Tensor,
+    protocol: Mapping[str, object],
+    started: float,
+) -> list[Measurement]:
+    """Distance to other draws, weight of the right mode, and standard deviation around the modes; x (seeds, particles, 2)."""
+    right = (x.sum(2) > 0)[..., None]
+    centred = x - torch.where(right, UNIT["means"][0], UNIT["means"][1])
+    numbers = {
+        "sw2": np.array([sliced_wasserstein(*pair) for pair in zip(x, reference, strict=True)]),
+        "weight_right": right.double().mean((1, 2)).numpy(),
+        "std": centred.square().mean((1, 2)).sqrt().numpy(),
+    }
+    seeds, particles = x.shape[:2]
+    protocol, seconds = {"score": "exact", "particles": particles} | dict(protocol), time.perf_counter() - started
+    return [
+        Measurement(
+            "fig17", "mixture2d_unit", method, variant, metric, nfe, *_mean(values), seeds, seeds * particles, protocol, seconds
+        )
+        for metric, values in numbers.items()
+    ]
+
+
+def steps(config: Config) -> Result:
+    """The predictors' error against their number of steps, on `digits_gaussian`."""
+    digits, rows = DigitsGaussian.load(), []
+    for n in config.steps:
+        for kind in ("VE", "VP"):
+            process = chains.chain(kind, n)
+            for name in PREDICTORS:
+                started = time.perf_counter()
+                sampler = chains.predictor(name, kind)(process, chains.chain_times(n), denoise=chains.last_step(name))
+                value = digits.distance(result_law(sampler, process, digits.on_pixels(kind), n), kind)
+                protocol = {"process": kind, "levels": n, "scores": "own", "denoise": sampler.denoise}
+                rows.append(_exact("steps", name, kind, n, value, started, protocol))
+    return Result(rows)
+
+
+def largest_sigma(config: Config) -> Result:
+    """Reverse diffusion on SMLD chains that end at other noise levels, on `digits_gaussian`."""
+    digits, levels, rows = DigitsGaussian.load(), config.grid.levels, []
+    for sigma in config.largest_sigmas:
+        started, process = time.perf_counter(), chains.chain("VE", levels, sigma)
+        sampler = reverse_diffusion(process, chains.chain_times(levels), denoise="mean")
+        value = digits.distance(result_law(sampler, process, digits.on_pixels("VE"), levels), "VE")
+        protocol = {"process": "VE", "levels": levels, "sigma_max": sigma, "denoise": sampler.denoise}
+        rows.append(_exact("largest-sigma", "reverse diffusion", f"VE sigma_max {sigma:g}", levels, value, started, protocol))
+    return Result(rows)
+
+
+PARTS: dict[str, Callable[[Config], Result]] = {
+    "example": example,
+    "toy": toy,
+    "exact_grid": exact_grid,
+    "sampled_grid": sampled_grid,
+    "steps": steps,
+    "largest_sigma": largest_sigma,
+}
