@@ -77,7 +77,8 @@ def test_point_masses_need_one_step_of_any_order(name):
     times = grids.uniform(process, steps, 1e-3)
     noise = (u - process.mean(process.T).values * point) / process.R(process.T).values
     exact = process.mean(1e-3).values * point + process.R(1e-3).values * noise
-    assert (make(process, times)(score, u) - exact).abs().max() < 1e-10
+    # A Runge-Kutta stage finds its time from rho, and the noise of a point mass divides what is lost there by sigma_t.
+    assert (make(process, times)(score, u) - exact).abs().max() < (1e-10 if "AB" in name or name == "DDIM" else 1e-8)
 
 
 def test_cells_meet_the_printed_table(records):

@@ -55,7 +55,7 @@ def one_step(results: Path, out: Path) -> None:
                 ax.imshow(image, cmap="gray_r", vmin=-1, vmax=1)
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. The data are one image. One step from T to t0 under R_t returns it; one under L_t or of Euler does not.",
+            f"Scale {found.scale}. The data are one image: one step from T to t0 under R_t returns it, under L_t or by Euler not.",
         )
 
 
