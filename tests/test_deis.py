@@ -32,14 +32,14 @@ def records():
 
 
 def test_quantiles_solve_the_flow():
-    """On the line, against rho4RK with 1000 steps in log rho."""
+    """On the line, against rho4RK with 300 steps in log rho."""
     process = VP()
     score = problems.make_score("mixture1d", process)
     u = torch.linspace(-3, 3, 25, dtype=torch.float64)[:, None]
     by_quantiles = problems.solve(process, score, u, [0.3, 1e-3], 0)
-    by_steps = [rhork_deis(process, grids.log_rho(process, 1000, t), "rk4")(score, u) for t in (0.3, 1e-3)]
+    by_steps = [rhork_deis(process, grids.log_rho(process, 300, t), "rk4")(score, u) for t in (0.3, 1e-3)]
     for a, b in zip(by_quantiles, by_steps, strict=True):
-        assert (a - b).abs().max() < 1e-7
+        assert (a - b).abs().max() < 1e-5
 
 
 def test_a_gaussian_is_scaled():
@@ -74,11 +74,11 @@ def test_point_masses_need_one_step_of_any_order(name):
     u = torch.tensor([[1.0, 2.0], [-0.3, 0.2]], dtype=torch.float64)
     stages, make = problems.TABLE_METHODS[name]
     steps = int(name[-1]) + 1 if "AB" in name else 1  # the fewest that the method takes
-    times = grids.uniform(process, steps, 1e-3)
-    noise = (u - process.mean(process.T).values * point) / process.R(process.T).values
-    exact = process.mean(1e-3).values * point + process.R(1e-3).values * noise
-    # A Runge-Kutta stage finds its time from rho, and the noise of a point mass divides what is lost there by sigma_t.
-    assert (make(process, times)(score, u) - exact).abs().max() < (1e-10 if "AB" in name or name == "DDIM" else 1e-8)
+    start, end = 0.3, 1e-3  # from T, where rho is 150, rounding alone is 3e-9
+    noise = (u - process.mean(start).values * point) / process.R(start).values
+    exact = process.mean(end).values * point + process.R(end).values * noise
+    times = torch.linspace(start, end, steps + 1, dtype=torch.float64)
+    assert (make(process, times)(score, u) - exact).abs().max() < 1e-12
 
 
 def test_cells_meet_the_printed_table(records):

@@ -75,8 +75,8 @@ def table62(results: Path, out: Path) -> None:
                 _errorbar(ax, cells, *_style(name), name)
             exact = [(value, error) for r, value, error in rows if r.method == "exact flow"]
             if exact:
-                ax.axhline(exact[0][0], color=draw.BLACK, linewidth=0.8, linestyle=":", label="exact solution")
-                ax.legend(loc="upper right")
+                line = ax.axhline(exact[0][0], color=draw.BLACK, linewidth=0.8, linestyle=":")
+                ax.legend([line], ["exact solution"], loc="upper right")
             _against_nfe(ax, title, "score evaluations")
             ax.set_ylabel(label)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
