@@ -14,7 +14,10 @@ from rescore.ledger.records import Record
 ROOT = Path(__file__).parents[2]
 
 DATASETS = {"mixture2d_grid": "nine Gaussians", "digits_exact": "digits"}
-OFF = {"mixture2d_grid": ("off_mode", "fraction off every mode"), "digits_exact": ("off_data", "RMS distance to the nearest digit")}
+OFF = {
+    "mixture2d_grid": ("off_mode", "fraction off every mode"),
+    "digits_exact": ("off_data", "RMS distance to the nearest digit"),
+}
 RECOVERY = {
     ("gDDIM", "DDPM, K=R"): ("DDIM (VP)", draw.BLUE, "o", "-"),
     ("gDDIM", "BDM, K=R"): ("gDDIM (BDM)", draw.GREEN, "s", "-"),
@@ -55,7 +58,8 @@ def one_step(results: Path, out: Path) -> None:
                 ax.imshow(image, cmap="gray_r", vmin=-1, vmax=1)
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. The data are one image: one step from T to t0 under R_t returns it, under L_t or by Euler not.",
+            f"Scale {found.scale}. The data are one image: one step from T to t0 under R_t returns it, "
+            "under L_t or by Euler it does not.",
         )
 
 
@@ -128,7 +132,8 @@ def cld(results: Path, out: Path) -> None:
                 rows = _select(found.records, table="7.2", dataset=dataset, method=method, metric=metric)
                 _curve(ax, rows, x=_lambda, label=method, color=color, marker=marker, linestyle="-")
             ax.set(title=f"Table 7.2, {label}", xlabel="$\\lambda$", ylabel=ylabel)
-            draw.log_axis_if_wide(ax)
+            if metric == "off_data":  # the fraction may be 0
+                draw.log_axis_if_wide(ax)
             ax.grid()
         axes[1].legend(fontsize=6.5, ncols=1)
         axes[2].legend()
