@@ -77,3 +77,22 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(TOY, root / "reproductions" / "toy", ignore=shutil.ignore_patterns("__pycache__"))
     return Workspace(root)
+
+
+@pytest.fixture(scope="session")
+def pines():
+    """The 126 points, (126, 2); a test that asks for them is skipped where they are not at hand."""
+    import torch
+
+    from rescore.data.pines import load_pines
+    from rescore.errors import MissingData
+
+    def refuse(*_, **__):
+        raise OSError("tests do not download")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("urllib.request.urlopen", refuse)
+        try:
+            return torch.tensor(load_pines().to_numpy())
+        except MissingData as error:
+            pytest.skip(f"set RESCORE_DATA to a folder with finpines/pines.csv: {error}")

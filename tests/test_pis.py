@@ -64,7 +64,7 @@ TINY = {
                 "funnel": ["nn", "grad", "importance", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"],
                 "rings": ["nn", "grad", "smc", "vi_nf", "exact"],
                 "funnel1": ["grad"],
-                "lgcp_synthetic": ["nn", "grad", "importance", "smc", "aft", "vi_nf", "hmc"],
+                "lgcp_synthetic": ["noise_scale", "nn", "grad", "importance", "smc", "aft", "vi_nf", "hmc"],
             }
         },
         "lgcp": {"measure": {"lgcp": ["nn", "grad"], "mg": ["importance"]}},
@@ -218,7 +218,7 @@ def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
     assert str(error.value) == "job wrong: method gt needs a mixture of Gaussians, not funnel; allowed: mg"
 
 
-ALLOWED_METHODS = "'gt', 'nn', 'grad', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
+ALLOWED_METHODS = "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
 
 
 @pytest.mark.parametrize(
@@ -279,6 +279,7 @@ def without_computing(monkeypatch) -> None:
     monkeypatch.setattr(methods, "train_once", lambda path, train, blank: blank)
     monkeypatch.setattr(ControlledSDE, "simulate", lambda *_: Paths(torch.zeros(1, 5, 2), torch.zeros(1, 5)))
     monkeypatch.setattr(library, "run_chain", run_chain)
+    monkeypatch.setitem(methods.METHODS, "noise_scale", lambda *_: methods.Outcome())
 
 
 def records_of(scale: str, folder: Path) -> list[Record]:

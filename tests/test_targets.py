@@ -8,8 +8,7 @@ import torch
 from scipy import integrate, stats
 from torch.distributions import MultivariateNormal, Normal
 
-from rescore.data.pines import load_pines
-from rescore.errors import MissingData, RescoreError
+from rescore.errors import RescoreError
 from rescore.random import make_generator
 from rescore.targets import Funnel, GaussianMixture, LogGaussianCox, Rings, Target, gaussian, lgcp, nine_modes
 
@@ -220,21 +219,6 @@ def test_funnel_samples_and_name(variance, name):
 
 
 # log Gaussian Cox process
-
-
-@pytest.fixture(scope="module")
-def pines() -> torch.Tensor:
-    """The 126 points, (126, 2)."""
-
-    def refuse(*_, **__):
-        raise OSError("tests do not download")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("urllib.request.urlopen", refuse)
-        try:
-            return torch.tensor(load_pines().to_numpy())
-        except MissingData as error:
-            pytest.skip(f"set RESCORE_DATA to a folder with finpines/pines.csv: {error}")
 
 
 @pytest.fixture(scope="module")

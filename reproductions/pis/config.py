@@ -8,7 +8,8 @@ from rescore.config import JobConfig, Model, PaperConfig
 from rescore.data.pines import pines_at_hand
 
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
-Method = Literal["gt", "nn", "grad", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
+Policy = Literal["gt", "nn", "grad"]
+Method = Literal["gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
 
 
 class Training(Model):
@@ -54,6 +55,7 @@ class Dataset(Model):
     annealing: Annealing
     aft: Flow
     vi_nf: Flow
+    sigma: dict[Policy, PositiveFloat] = Field({}, description="of a policy, if not the config's `sigma`")
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
 
 

@@ -61,6 +61,9 @@ def _measurements(dataset: str, truth: float | None, outcome: Outcome, seconds: 
                 TABLE, dataset, rows.method, rows.variant, metric, rows.nfe, value, stderr,
                 n_seeds, n_seeds * runs * rows.n_particles, rows.protocol, seconds,
             )  # fmt: skip
+    for variant, metric, value, protocol in outcome.computed:
+        nfe = int(protocol["steps"])
+        yield Measurement(TABLE, dataset, "PIS", variant, metric, nfe, value, 0.0, 1, 1, protocol, seconds)
     for method, metric, values, protocol in outcome.chains:
         stderr = values.std(ddof=1) / np.sqrt(len(values))
         yield Measurement(

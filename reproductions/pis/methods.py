@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reproductions.pis.config import Config, Dataset, Flow
+from reproductions.pis.noise_scale import laplace_precision, least_path_kl
 from rescore import flows
 from rescore.config import config_hash
 from rescore.control import ControlledSDE, MixtureControl, Paths, PISGrad, PISNN
@@ -20,10 +21,12 @@ from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.random import derive_seed, fill_normal, make_generator
 from rescore.repeat import repeat_runs
 from rescore.targets import GaussianMixture, Target
+from rescore.targets.lgcp import LogGaussianCox
 from rescore.training import Adam, fit, train_once
 
 SHOWN = 2000  # points kept for a figure
 PRIOR_SIZES, PRIOR_RUNS = (300, 1000, 2000), 100  # not settings: they are what `one_jump_sizes` asks about
+PRIOR_VARIANCES = (1, 2, 4, 8)  # what `noise_scale` asks about: sigma^2 T, the variance of the uncontrolled end
 POLICIES = {"nn": PISNN, "grad": PISGrad}
 VARIANTS = {"gt": "GT", "nn": "NN", "grad": "Grad"}
 
@@ -47,9 +50,8 @@ class Context:
     def runs_per_seed(self) -> int:
         return self.config.runs // len(self.config.seeds)
 
-    @property
-    def sde(self) -> ControlledSDE:
-        return ControlledSDE(self.config.steps, self.config.horizon, self.config.sigma)
+    def sde(self, method: str) -> ControlledSDE:
+        return ControlledSDE(self.config.steps, self.config.horizon, self.settings.sigma.get(method, self.config.sigma))
 
     def generator(self, *names: object) -> torch.Generator:
         return make_generator(self.dataset, *names, device=self.run.device)
@@ -86,17 +88,18 @@ class Estimates:
 
 @dataclass
 class Outcome:
-    """What a method measured: rows of the table, other numbers (variant, metric, values over chains), figure data."""
+    """What a method measured: rows of the table, metrics of chains, computed numbers (variant, metric, value), figure data."""
 
     estimates: list[Estimates] = field(default_factory=list)
     chains: list[tuple[str, str, np.ndarray, Mapping[str, object]]] = field(default_factory=list)
+    computed: list[tuple[str, str, float, Mapping[str, object]]] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     evaluations: int = 0
 
 
 def path_integral(context: Context, method: str) -> Outcome:
     """PIS with the exact (gt), the plain (nn) or the gradient-guided (grad) policy: the ELBO and the weighted estimate."""
-    config, sde, settings, n = context.config, context.sde, context.settings.pis, context.config.particles
+    config, sde, settings, n = context.config, context.sde(method), context.settings.pis, context.config.particles
     exact = method == "gt"
     seeds = (0,) if exact else config.seeds
     runs = config.runs if exact else context.runs_per_seed
@@ -109,12 +112,12 @@ def path_integral(context: Context, method: str) -> Outcome:
             histories.append(history)
 
         def one(generators: list[torch.Generator], policy: Policy = policy) -> Rows:
-            log_w = simulate(context, policy, generators).log_w
+            log_w = simulate(context, sde, policy, generators).log_w
             return {"elbo": elbo(log_w).numpy(), "importance": log_mean_exp(log_w).numpy(), "ess": ess(log_w).numpy()}
 
         rows.append(context.repeat(method, seed, n, one, runs))
         if seed == seeds[0]:
-            paths = simulate(context, policy, [context.generator(method, "shown", i) for i in range(-(-SHOWN // n))])
+            paths = simulate(context, sde, policy, [context.generator(method, "shown", i) for i in range(-(-SHOWN // n))])
             outcome.arrays |= {f"{method}/samples": shown(paths.x), f"{method}/log_w": paths.log_w[0].numpy()}
     protocol = {"runs": config.runs, "particles": n, "steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12)}
     if not exact:
@@ -130,15 +133,29 @@ def path_integral(context: Context, method: str) -> Outcome:
     return outcome
 
 
+def noise_scale(context: Context, method: str) -> Outcome:
+    """The cost that each policy cannot go below at some noise scales, on the target's Laplace approximation (README.md)."""
+    if not isinstance(context.target, LogGaussianCox):
+        raise RescoreError(f"job {context.run.job}: method {method} needs a Cox process, not {context.dataset}")
+    precision, outcome = laplace_precision(context.target), Outcome()
+    for policy in POLICIES:
+        for v in PRIOR_VARIANCES:
+            sde = ControlledSDE(context.config.steps, context.config.horizon, (v / context.config.horizon) ** 0.5)
+            value = least_path_kl(sde, precision, guided=policy == "grad")
+            protocol = {"steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12), "target": "laplace"}
+            outcome.computed.append((f"{VARIANTS[policy]}-variance-{v}", "path_kl", value, protocol))
+    return outcome
+
+
 def exact_policy(context: Context) -> MixtureControl:
     if not isinstance(context.target, GaussianMixture):
         raise RescoreError(f"job {context.run.job}: method gt needs a mixture of Gaussians, not {context.dataset}; allowed: mg")
-    return MixtureControl(context.sde, context.target)
+    return MixtureControl(context.sde("gt"), context.target)
 
 
 def trained_policy(context: Context, method: str, seed: int) -> tuple[nn.Module, np.ndarray]:
     """The policy and the history of its cost in nats, trained or, where it was trained before, loaded."""
-    target, sde, settings = context.target, context.sde, context.settings.pis
+    target, sde, settings = context.target, context.sde(method), context.settings.pis
     policy = POLICIES[method](target, make_generator(context.dataset, method, "init", seed)).to(context.run.device)
     noise = torch.empty(sde.steps, settings.batch, target.dim, device=context.run.device)
 
@@ -158,9 +175,9 @@ def trained_policy(context: Context, method: str, seed: int) -> tuple[nn.Module,
     return policy.requires_grad_(False), history.numpy() * target.dim
 
 
-def simulate(context: Context, policy: Policy, generators: list[torch.Generator]) -> Paths:
+def simulate(context: Context, sde: ControlledSDE, policy: Policy, generators: list[torch.Generator]) -> Paths:
     noise = torch.empty(len(generators), context.config.particles, context.target.dim, device=context.run.device)
-    return context.sde.simulate(policy, context.target, lambda: fill_normal(noise, generators))
+    return sde.simulate(policy, context.target, lambda: fill_normal(noise, generators))
 
 
 def shown(x: Tensor) -> np.ndarray:
@@ -371,6 +388,7 @@ METHODS: dict[str, Callable[[Context, str], Outcome]] = {
     "gt": path_integral,
     "nn": path_integral,
     "grad": path_integral,
+    "noise_scale": noise_scale,
     "importance": one_jump,
     "importance_sizes": one_jump_sizes,
     "smc": annealed,
