@@ -48,6 +48,7 @@ TINY = {
     "runs": 4,
     "particles": 50,
     "steps": 5,
+    "noise_scale_steps": 3,
     "chains": {"chains": 2, "warmup": 3, "samples": 5},
     "datasets": {
         "mg": dataset("spline_autoregressive"),
@@ -61,7 +62,7 @@ TINY = {
         "all": {
             "measure": {
                 "mg": ["gt", "nn", "grad", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"],
-                "funnel": ["nn", "grad", "importance", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"],
+                "funnel": ["noise_scale", "nn", "grad", "importance", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"],
                 "rings": ["nn", "grad", "smc", "vi_nf", "exact"],
                 "funnel1": ["grad"],
                 "lgcp_synthetic": ["noise_scale", "nn", "grad", "importance", "smc", "aft", "vi_nf", "hmc"],

@@ -82,6 +82,7 @@ class Config(PaperConfig):
     steps: PositiveInt = 100
     horizon: PositiveFloat = 5.0
     sigma: PositiveFloat = 0.2**0.5
+    noise_scale_steps: PositiveInt = Field(400, description="of the short trainings of `noise_scale`")
     chains: ChainConfig = ChainConfig()
     datasets: dict[DatasetName, Dataset]
     jobs: dict[str, Job]
@@ -97,9 +98,11 @@ class Config(PaperConfig):
         return self
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
-        """A job's numbers depend on the settings of its own data sets, not of the others."""
-        needs = super().job_dependencies(job)
-        return needs | {"datasets": {name: needs["datasets"][name] for name in self.jobs[job].measure}}
+        """A job's numbers depend on the settings of its own data sets and methods, not of the others."""
+        needs, measure = super().job_dependencies(job), self.jobs[job].measure
+        if not any("noise_scale" in methods for methods in measure.values()):
+            del needs["noise_scale_steps"]
+        return needs | {"datasets": {name: needs["datasets"][name] for name in measure}}
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the pines are at hand, for the job that needs them."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reproductions.pis.config import Config, Dataset, Flow
+from reproductions.pis.config import Config, Dataset, Flow, Training
 from reproductions.pis.noise_scale import laplace_precision, least_path_kl
 from rescore import flows
 from rescore.config import config_hash
@@ -26,7 +26,8 @@ from rescore.training import Adam, fit, train_once
 
 SHOWN = 2000  # points kept for a figure
 PRIOR_SIZES, PRIOR_RUNS = (300, 1000, 2000), 100  # not settings: they are what `one_jump_sizes` asks about
-PRIOR_VARIANCES = (1, 2, 4, 8)  # what `noise_scale` asks about: sigma^2 T, the variance of the uncontrolled end
+PRIOR_VARIANCES = (1, 4, 16)  # what `noise_scale` asks about: sigma^2 T, the variance of the uncontrolled end
+LAST_PART = 8  # it takes the mean cost over the last eighth of a training
 POLICIES = {"nn": PISNN, "grad": PISGrad}
 VARIANTS = {"gt": "GT", "nn": "NN", "grad": "Grad"}
 
@@ -108,7 +109,7 @@ def path_integral(context: Context, method: str) -> Outcome:
         if exact:
             policy = exact_policy(context)
         else:
-            policy, history = trained_policy(context, method, seed)
+            policy, history = trained_policy(context, method, seed, sde, settings)
             histories.append(history)
 
         def one(generators: list[torch.Generator], policy: Policy = policy) -> Rows:
@@ -134,16 +135,25 @@ def path_integral(context: Context, method: str) -> Outcome:
 
 
 def noise_scale(context: Context, method: str) -> Outcome:
-    """The cost that each policy cannot go below at some noise scales, on the target's Laplace approximation (README.md)."""
-    if not isinstance(context.target, LogGaussianCox):
-        raise RescoreError(f"job {context.run.job}: method {method} needs a Cox process, not {context.dataset}")
-    precision, outcome = laplace_precision(context.target), Outcome()
+    """What each policy's path costs at some noise scales (README.md): of the Cox process the least on its Laplace
+    approximation, of other targets that of a short training with the first seed."""
+    outcome, config, cox = Outcome(), context.config, isinstance(context.target, LogGaussianCox)
+    precision = laplace_precision(context.target) if cox else None
     for policy in POLICIES:
         for v in PRIOR_VARIANCES:
-            sde = ControlledSDE(context.config.steps, context.config.horizon, (v / context.config.horizon) ** 0.5)
-            value = least_path_kl(sde, precision, guided=policy == "grad")
-            protocol = {"steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12), "target": "laplace"}
-            outcome.computed.append((f"{VARIANTS[policy]}-variance-{v}", "path_kl", value, protocol))
+            sde = ControlledSDE(config.steps, config.horizon, (v / config.horizon) ** 0.5)
+            protocol = {"steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12)}
+            if cox:
+                metric, value = "path_kl", least_path_kl(sde, precision, guided=policy == "grad")
+                protocol["target"] = "laplace"
+            else:
+                settings = context.settings.pis.model_copy(update={"steps": config.noise_scale_steps})
+                _, history = trained_policy(context, policy, config.seeds[0], sde, settings)
+                last = max(1, len(history) // LAST_PART)
+                metric, value = "path_cost", float(history[-last:].mean())
+                protocol |= {"train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr, "mean_of": last}
+                outcome.evaluations += settings.steps * settings.batch * sde.steps
+            outcome.computed.append((f"{VARIANTS[policy]}-variance-{v}", metric, value, protocol))
     return outcome
 
 
@@ -153,9 +163,11 @@ def exact_policy(context: Context) -> MixtureControl:
     return MixtureControl(context.sde("gt"), context.target)
 
 
-def trained_policy(context: Context, method: str, seed: int) -> tuple[nn.Module, np.ndarray]:
+def trained_policy(
+    context: Context, method: str, seed: int, sde: ControlledSDE, settings: Training
+) -> tuple[nn.Module, np.ndarray]:
     """The policy and the history of its cost in nats, trained or, where it was trained before, loaded."""
-    target, sde, settings = context.target, context.sde(method), context.settings.pis
+    target = context.target
     policy = POLICIES[method](target, make_generator(context.dataset, method, "init", seed)).to(context.run.device)
     noise = torch.empty(sde.steps, settings.batch, target.dim, device=context.run.device)
 
