@@ -109,6 +109,13 @@ class EmpiricalData:
         self.data = tuple(points.shape[1:])
         self.squares = self.points.square().sum(1)
         self.chunk = chunk
+        self._at = lru_cache(4096)(self._coefficients)
+
+    def _coefficients(self, t: float) -> tuple[Operator, Operator, Operator, Operator]:
+        """m_t, Sigma_t^-1, m_t^T Sigma_t^-1, and the data coordinates' part of m_t^T Sigma_t^-1 m_t."""
+        mean, precision = self.process.mean(t), self.process.Sigma(t).inv()
+        pull = mean.T @ precision
+        return mean, precision, pull, (pull @ mean).corner()
 
     def _bias(self, points: Tensor, squares: Tensor, precision: Operator) -> Tensor:
         """-e_k^T A e_k / 2 for the A of the data coordinates, (chunk,)."""
@@ -118,9 +125,7 @@ class EmpiricalData:
 
     def _posterior(self, u: Tensor, t: float) -> tuple[Tensor, Tensor, Operator, Operator]:
         """E[e(x) | u_t = u] in state shape, log sum_k exp(logit_k), m_t and Sigma_t^-1."""
-        mean, precision = self.process.mean(t), self.process.Sigma(t).inv()
-        pull = mean.T @ precision
-        data_precision = (pull @ mean).corner()
+        mean, precision, pull, data_precision = self._at(t)
         query = self.process.marginal(pull(u)).flatten(1).to(self.points)
         top = torch.full((len(u), 1), -math.inf, dtype=query.dtype, device=query.device)
         total, moment = torch.zeros_like(top), torch.zeros_like(query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -20,7 +21,7 @@ def as_time(t: Time) -> Tensor:
     return torch.as_tensor(t, dtype=torch.float64, device="cpu")
 
 
-class LinearSDE:
+class LinearSDE(ABC):
     """A linear SDE on t in [0, T], started at u_0 ~ N(m_0 e(x), Sigma_0) for a data point x, so that
 
         p(u_t | x) = N(m_t e(x), Sigma_t),    m_t = Psi(t, 0) m_0,    Sigma_t = Psi(t, s) Sigma_s Psi(t, s)^T + Q(t, s).
@@ -37,25 +38,25 @@ class LinearSDE:
     T: float
     eps: float
 
+    @abstractmethod
     def F(self, t: Time) -> Operator:
         """The drift matrix F_t."""
-        raise NotImplementedError(f"{type(self).__name__}.F")
 
+    @abstractmethod
     def GG(self, t: Time) -> Operator:
         """G_t G_t^T."""
-        raise NotImplementedError(f"{type(self).__name__}.GG")
 
+    @abstractmethod
     def mean(self, t: Time) -> Operator:
         """m_t, with E[u_t | x] = m_t e(x)."""
-        raise NotImplementedError(f"{type(self).__name__}.mean")
 
+    @abstractmethod
     def Sigma(self, t: Time) -> Operator:
         """The covariance of u_t given x."""
-        raise NotImplementedError(f"{type(self).__name__}.Sigma")
 
+    @abstractmethod
     def Q(self, t: Time, s: Time) -> Operator:
         """The covariance of u_t given u_s, for s <= t."""
-        raise NotImplementedError(f"{type(self).__name__}.Q")
 
     def Psi(self, t: Time, s: Time) -> Operator:
         """The transition matrix from s to t, in either direction: dPsi(t, s)/dt = F_t Psi(t, s), Psi(s, s) = I."""

@@ -7,6 +7,7 @@ alpha_0 = 1), which is what `rho` and `time_of_rho` are for.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,9 +26,9 @@ class Isotropic(LinearSDE):
         """sqrt(Sigma_t) / m_t, increasing in t."""
         return (self.R(t) @ self.mean(t).inv()).values
 
+    @abstractmethod
     def time_of_rho(self, rho: Time) -> Tensor:
         """The inverse of `rho`."""
-        raise NotImplementedError(f"{type(self).__name__}.time_of_rho")
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,17 @@ class VE(Isotropic):
 class _Decaying(Isotropic):
     """A process with mean sqrt(alpha_t): F = (d log alpha / dt) / 2."""
 
+    @abstractmethod
     def log_alpha(self, t: Time) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__}.log_alpha")
+        """log alpha_t, decreasing in t from 0."""
 
+    @abstractmethod
     def dlog_alpha(self, t: Time) -> Tensor:
         """d log alpha / dt = -beta(t)."""
-        raise NotImplementedError(f"{type(self).__name__}.dlog_alpha")
 
+    @abstractmethod
     def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__}.time_of_log_alpha")
+        """The inverse of `log_alpha`."""
 
     def F(self, t: Time) -> Diagonal:
         return Diagonal(self.dlog_alpha(t) / 2)

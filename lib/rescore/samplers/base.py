@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -19,7 +20,7 @@ Draw = Callable[[Tensor], Tensor]
 Times = Tensor | Sequence[float]
 
 
-class Sampler:
+class Sampler(ABC):
     """Runs a reverse process from times[0] = T down to times[-1] = t0.
 
     Args:
@@ -77,9 +78,9 @@ class Sampler:
 
         return self._last(score, self.run(score, u, draw))
 
+    @abstractmethod
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         """All steps; `draw(u)` is standard noise like u."""
-        raise NotImplementedError(f"{type(self).__name__}.run")
 
     def _last(self, score: Score, u: Tensor) -> Tensor:
         t, process = self.times[-1], self.process
