@@ -34,6 +34,24 @@ for path in SUITE.rules:
     include: path
 
 
+# A trained model is one node, whichever papers use it.
+rule model:
+    output:
+        **SUITE.model_outputs,
+    log:
+        SUITE.log("model-{key}"),
+    wildcard_constraints:
+        key=SUITE.model_pattern,
+    threads: SUITE.model_resource("threads")
+    priority: SUITE.model_resource("priority")
+    resources:
+        gpu=SUITE.model_resource("gpu"),
+        mem_mb=SUITE.model_resource("mem_mb"),
+        runtime=SUITE.model_resource("runtime"),
+    shell:
+        SUITE.train
+
+
 rule collect:
     input:
         SUITE.job_files,

@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("paper")
     run.add_argument("function", metavar="FUNCTION", help="of the paper's jobs.py, such as measure")
     run.add_argument("--job", required=True)
+    train = add("train", _train, "train one model that papers share")
+    train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
@@ -87,6 +89,12 @@ def _run(args: argparse.Namespace) -> int | None:
     from rescore import jobs
 
     return jobs.main_run(args)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from rescore.models.node import main_train
+
+    main_train(args)
 
 
 def _figures(args: argparse.Namespace) -> int | None:

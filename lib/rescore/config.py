@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
+    from rescore.models.spec import ModelSpec
     from rescore.papers import Paper
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
@@ -64,6 +65,10 @@ class PaperConfig(Model):
         config = self.jobs[job]
         shared = self.model_dump(mode="json", exclude={"jobs"})
         return shared | {"job": config.model_dump(mode="json", exclude=set(config.unhashed))}
+
+    def job_models(self, job: str) -> "Mapping[str, ModelSpec]":
+        """The trained models that `job` uses, by the paper's names for them; see `rescore.models.spec.ModelConfig`."""
+        return {}
 
     def data_fingerprint(self, job: str) -> str:
         """Which data `job` would find now; a job runs again when this changes. Cheap: no download, no digest, no torch."""

@@ -25,7 +25,9 @@ from rescore.locks import waiting_lock
 from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.papers import Paper, load_paper
 from rescore.progress import BarLines
-from rescore.workflow import JOB_FILES, figure_folder, job_command, job_folder, log_path, run_folder
+from rescore.workflow import (
+    JOB_FILES, MODEL_FILES, figure_folder, job_command, job_folder, log_path, model_folder, run_folder,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Run:
     Args:
         folder: training state lives here; it outlives a killed or failed job, and only this job uses it.
         device: `cpu` or `cuda`.
+        models: the weights of the trained models that the job uses, by the config's names.
     """
 
     paper: str
@@ -81,6 +84,7 @@ class Run:
     config_hash: str
     device: str
     threads: int
+    models: Mapping[str, Path] = field(default_factory=dict)
 
 
 def main_run(args: Namespace) -> None:
@@ -141,13 +145,14 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: Any, function: Any, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
+    models = {name: _weights(results, scale, spec.key) for name, spec in config.job_models(job).items()}
     digest = job_hash(config, paper.name, job)
     state = run_folder(results, scale, digest)
     state.mkdir(parents=True, exist_ok=True)
     # a job outlives a killed Snakemake: whoever starts it again waits for it and finds its state
     with waiting_lock(state / "lock", f"another process that runs {paper.name} {job}"), claim_gpus(settings.gpu):
         device = prepare_torch(settings)
-        run = Run(paper.name, scale, job, state, digest, device, settings.threads)
+        run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         # the version before the job: the checkout may change while it runs
         common = {"paper": paper.name, "scale": scale, "device": device_name(device), "version": version(),
                   "config_hash": digest}
@@ -165,6 +170,13 @@ def _run(paper: Paper, config: Any, function: Any, scale: str, job: str, results
     atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
     write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
     write_records(paths["records"], records)
+
+
+def _weights(results: Path, scale: str, key: str) -> Path:
+    path = model_folder(results, scale, key) / MODEL_FILES["weights"]
+    if not path.is_file():
+        raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
+    return path
 
 
 def prepare_torch(settings: JobConfig) -> str:

@@ -5,15 +5,20 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
 from rescore.config import SCALES, JobConfig, Model, PaperConfig, check_choice, job_hash, load_config, validated
 from rescore.papers import Paper, find_papers, find_root
 
+if TYPE_CHECKING:
+    from rescore.models.spec import ModelSpec
+
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
+MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
 NOTHING = "(?!)"  # a regular expression that matches no text
 
 
@@ -43,6 +48,11 @@ def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
 def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
     """Where a job keeps its training state: undeclared, because Snakemake deletes declared outputs before it runs a job."""
     return Path(results) / scale / "runs" / config_hash
+
+
+def model_folder(results: Path | str, scale: str, key: str) -> Path:
+    """Where a trained model's files (`MODEL_FILES`) lie."""
+    return Path(results) / scale / "models" / key
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
@@ -102,6 +112,11 @@ class PaperRules:
     def data(self, wildcards: Any) -> str:
         """Which data there are now: a job that was skipped for want of data runs once they appear."""
         return self.config.data_fingerprint(wildcards.job)
+
+    def models(self, wildcards: Any) -> list[str]:
+        """The weights of the trained models that the job uses."""
+        specs = self.config.job_models(wildcards.job).values()
+        return [str(model_folder(self.results, self.scale, spec.key) / MODEL_FILES["weights"]) for spec in specs]
 
     def threads(self, wildcards: Any) -> int:
         return self._job(wildcards).threads
@@ -190,6 +205,34 @@ class Suite:
     @property
     def figures(self) -> list[str]:
         return [path for rules in self.papers.values() for path in rules.figures]
+
+    # the rule that trains a model
+
+    @cached_property
+    def models(self) -> "Mapping[str, ModelSpec]":
+        """Every trained model that a job uses, by its key: papers that spell the same spec share one."""
+        configs = [rules.config for rules in self.papers.values() if rules.config]
+        used = [spec for config in configs for job in config.jobs for spec in config.job_models(job).values()]
+        return {spec.key: spec for spec in used}
+
+    @property
+    def model_pattern(self) -> str:
+        """A regular expression for the wildcard `key`."""
+        return "|".join(self.models) or NOTHING
+
+    @property
+    def model_outputs(self) -> dict[str, str]:
+        folder = model_folder(self.options.results, self.scale, "{key}")
+        return {name: str(folder / file) for name, file in MODEL_FILES.items()}
+
+    def model_resource(self, name: str) -> Callable[[Any], int]:
+        """`threads`, `gpu`, `mem_mb`, `runtime` or `priority` of a model, for Snakemake to ask for."""
+        return lambda wildcards: getattr(self.models[wildcards.key], name)
+
+    @property
+    def train(self) -> str:
+        """Train a model; its output is shown and kept in the log."""
+        return self.command("train {wildcards.key}") + " 2>&1 | tee {log}"
 
     def sources(self, name: str) -> list[str]:
         """The file `name` of every paper that has it, relative to the root."""

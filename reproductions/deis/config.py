@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Model, PaperConfig
+from rescore.config import Model
+from rescore.models.spec import ModelConfig, ModelJob
 
 DatasetName = Literal["mixture1d", "mixture1d_narrow", "digits_exact"]
 Experiment = Literal["table", "ingredients", "orders", "change"]
@@ -17,13 +18,25 @@ class Dataset(Model):
     samples: PositiveInt = Field(description="of each seed")
 
 
-class Job(JobConfig):
-    """One process: for each data set, the experiments to run."""
+class Trained(Model):
+    """Table 6.2 on a trained network.
 
-    measure: dict[DatasetName, tuple[Experiment, ...]] = Field(min_length=1)
+    Args:
+        samples: of each seed and cell.
+        classifier_steps: of the training of the network whose features FID compares.
+    """
+
+    samples: PositiveInt = 1000
+    classifier_steps: PositiveInt = 1000
 
 
-class Config(PaperConfig):
+class Job(ModelJob):
+    """One process: for each exact-score problem the experiments to run; with `models: [vp]`, Table 6.2 on that network."""
+
+    measure: dict[DatasetName, tuple[Experiment, ...]] = {}
+
+
+class Config(ModelConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
@@ -36,6 +49,7 @@ class Config(PaperConfig):
     order_steps: tuple[PositiveInt, ...] = (32, 64, 128, 256)
     reference_steps: PositiveInt = Field(50, description="of rho4RK in log rho, where no closed form gives the solution")
     projections: PositiveInt = Field(200, description="of sw2")
+    trained: Trained = Trained()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")

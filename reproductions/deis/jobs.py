@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from reproductions.deis.config import Config, DatasetName, Experiment, Job
-from reproductions.deis.problems import GRIDS, INGREDIENTS, ORDERS, TABLE_METHODS, make_score, solve
+from reproductions.deis.problems import GRIDS, INGREDIENTS, ORDERS, make_score, solve, table_cells
+from reproductions.deis.trained import trained_table
 from rescore.data.digits import load_digits
 from rescore.jobs import Measurement, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
@@ -98,14 +99,11 @@ def table(problem: Problem) -> Iterator[Measurement]:
         return np.array([sliced_wasserstein(cloud, exact, projections=config.projections) for cloud, exact in pairs])
 
     protocol = {"grid": config.table_grid, "projections": config.projections}
-    for row in config.table_rows:
-        for name, (stages, make) in TABLE_METHODS.items():
-            started = time.perf_counter()
-            sampler = make(process, GRIDS[config.table_grid](process, math.ceil(row / stages), config.t0))
-            end = problem.run(sampler)
-            method, variant = ("DDIM", "") if name == "DDIM" else ("DEIS", name)
-            for metric, values in {"sw2": sw2(end), "sw2_flow": sw2_flow(end), **solver_errors(problem, end)}.items():
-                yield problem.record("6.2", method, variant, metric, sampler.nfe, values, protocol, started)
+    for method, variant, sampler in table_cells(config, process):
+        started = time.perf_counter()
+        end = problem.run(sampler)
+        for metric, values in {"sw2": sw2(end), "sw2_flow": sw2_flow(end), **solver_errors(problem, end)}.items():
+            yield problem.record("6.2", method, variant, metric, sampler.nfe, values, protocol, started)
     started = time.perf_counter()
     yield problem.record("6.2", "exact flow", "", "sw2", None, sw2(problem.end), {"projections": config.projections}, started)
     draws = torch.stack([
@@ -180,11 +178,14 @@ EXPERIMENTS: dict[Experiment, Callable[[Problem], Iterator[Measurement]]] = {
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
-    """All experiments of one job."""
-    measurements, evaluations = [], 0
+    """All experiments of one job; Table 6.2 on a trained network if it uses one."""
+    measurements, arrays, evaluations = [], {}, 0
     for name, experiments in job.measure.items():
         problem = make_problem(name, config)
         for experiment in experiments:
             measurements += EXPERIMENTS[experiment](problem)
         evaluations += problem.evaluations
-    return Result(measurements, [], evaluations)
+    if job.models:
+        measurements += (cells := list(trained_table(config, run, arrays)))
+        evaluations += sum(cell.nfe * cell.n_samples for cell in cells if cell.metric == "fid" and cell.nfe)
+    return Result(measurements, [], evaluations, arrays)

@@ -1,13 +1,13 @@
 """The exact-score problems, their probability-flow solutions, and the samplers of chapter 6 under the names it gives them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from reproductions.deis.config import DatasetName, GridName
+from reproductions.deis.config import Config, DatasetName, GridName
 from rescore.data.digits import load_digits
 from rescore.processes import VP, grids
 from rescore.processes.base import LinearSDE
@@ -97,3 +97,11 @@ def _same_quantile(score: GaussianMixture, u: Tensor, s: float, t: float) -> Ten
         too_low = (_log_tail(score, middle, t, side) - level) * side < 0
         left, right = torch.where(too_low, middle, left), torch.where(too_low, right, middle)
     return ((left + right) / 2)[:, None]
+
+
+def table_cells(config: Config, process: VP) -> Iterator[tuple[str, str, Sampler]]:
+    """Table 6.2: method, variant and sampler of each cell, row by row."""
+    for row in config.table_rows:
+        for name, (stages, make) in TABLE_METHODS.items():
+            sampler = make(process, GRIDS[config.table_grid](process, math.ceil(row / stages), config.t0))
+            yield *(("DDIM", "") if name == "DDIM" else ("DEIS", name)), sampler

@@ -4,6 +4,8 @@ DEIS = SUITE.papers["deis"]
 
 
 rule deis_measure:
+    input:
+        DEIS.models,
     output:
         **DEIS.outputs,
     log:

@@ -1,0 +1,90 @@
+"""From a spec to its process, data, network and objective; and from trained weights to a score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rescore import processes
+from rescore.data.images import ImageSet, load_images
+from rescore.data.pixels import random_flip, to_unit
+from rescore.errors import RescoreError
+from rescore.models.spec import ModelSpec, Objective, Part
+from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
+from rescore.objectives import DSM, HSM, ImportanceTimes, UniformTimes, VelocityDSM, score_of
+from rescore.processes import LinearSDE
+from rescore.random import derive_seed
+from rescore.scores import Score
+from rescore.training import Adam, Trained, Training, load_weights, train_network
+
+OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}
+
+
+def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
+    """The process for images (C, H, W). Raises RescoreError for settings it does not have."""
+    settings: dict[str, Any] = {"size": shape[1:]} if part.name == "Blurring" else {}
+    try:
+        return getattr(processes, part.name)(**settings | part.settings)
+    except TypeError as error:
+        raise RescoreError(f"process {part.name}: {error}") from None
+
+
+def make_objective(objective: Objective) -> DSM | HSM:
+    times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
+    if objective.name == "dsm":
+        return DSM(objective.weighting, times, predicts=objective.factor)
+    return OBJECTIVES[objective.name](objective.weighting, times)
+
+
+def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int]) -> NoisePrediction:
+    """An untrained noise prediction for states of images (C, H, W)."""
+    channels, side, network = shape[0], shape[1], spec.network
+    velocities = spec.objective.name != "dsm"
+    bare = make_network(
+        network.name, network.settings, state_channels(process, channels), side,
+        derive_seed("model", spec.seed) % 2**31, channels if velocities else None,
+    )  # fmt: skip
+    if spec.objective.name == "velocity_dsm":  # its score is that of the process with the first velocity given
+        process = replace(process, gamma=0.0)
+    if velocities:
+        return VelocityPrediction(bare, process, network.mixed, network.level)
+    return NoisePrediction(bare, process, network.level, network.output, spec.objective.factor)
+
+
+def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Trained:
+    """Train it; interruptions as in `rescore.training.train_network`."""
+    data = load_images(spec.data, spec.split)
+    process = make_process(spec.process, data.shape)
+    model, objective = make_model(spec, process, data.shape), make_objective(spec.objective)
+    images = data.images.to(device)
+
+    def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        batch = images[rows.to(device)]
+        x = to_unit(random_flip(batch, generator) if spec.flip else batch)
+        return objective(network, process, x, generator)
+
+    adam = Adam(spec.steps, spec.lr, warmup=spec.warmup, clip=spec.clip)
+    settings = Training(adam, len(data), spec.batch, derive_seed("training", spec.seed), spec.ema, parts=spec.parts)
+    return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label)
+
+
+def load_model(spec: ModelSpec, weights: Path, data: ImageSet, device: str) -> tuple[LinearSDE, Score]:
+    """The process and the score of a trained model; no gradients.
+
+    Raises RescoreError if the weights are missing, damaged or of another network.
+    """
+    process = make_process(spec.process, data.shape)
+    model = load_weights(weights, make_model(spec, process, data.shape)).eval()
+    predicts = spec.objective.factor if spec.objective.name == "dsm" else "velocity"
+    score = score_of(place(model, device), model.process, predicts)
+
+    @torch.inference_mode()
+    def evaluate(u: Tensor, t: float) -> Tensor:
+        with autocast(device):
+            return score(u, t)
+
+    return process, evaluate

@@ -1,0 +1,77 @@
+"""Samples of a model, and what they are worth: image metrics against real images, with their protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rescore.data.images import ImageSet
+from rescore.data.pixels import Rounding, to_uint8
+from rescore.locks import waiting_lock
+from rescore.metrics.features import (
+    ClassifierSettings, Extractor, Features, InceptionFeatures, extract, reference_features, train_classifier,
+)  # fmt: skip
+from rescore.metrics.images import Settings, evaluate, image_protocol
+from rescore.samplers import Sampler
+from rescore.scores import Score
+
+
+def draw(
+    sampler: Sampler, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
+) -> Tensor:
+    """n samples (n, C, H, W) in data coordinates, on the CPU; start and noise come from `generator`, `batch` at a time."""
+    process, parts = sampler.process, []
+    for start in range(0, n, batch):
+        state = (min(batch, n - start), *process.state_shape(shape))
+        u = process.prior_sample(state, generator, device=generator.device)
+        parts.append(process.project(sampler(score, u, generator)).cpu())
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Real images seen through an extractor.
+
+    Args:
+        real: the features of the reference split.
+        floor: those of real images that are not among them.
+        rounding: of generated images to uint8.
+    """
+
+    extractor: Extractor
+    real: Features
+    floor: Features
+    settings: Settings = Settings()
+    rounding: Rounding = "truncate"
+    device: str = "cpu"
+
+    def __call__(self, x: Tensor, metrics: Iterable[str]) -> dict[str, float]:
+        """The metrics of samples x (n, C, H, W) in [-1, 1]."""
+        return evaluate(self._features(x), self.real, metrics, self.settings)
+
+    def of_real(self, metrics: Iterable[str]) -> dict[str, float]:
+        """The metrics of real images that are not in the reference: what a perfect model can hope for."""
+        return evaluate(self.floor, self.real, metrics, self.settings)
+
+    def protocol(self, metric: str, x: Tensor) -> Mapping[str, object]:
+        """What a metric of samples x depends on besides them."""
+        like = Features(self.extractor.name, "samples", torch.zeros(len(x), 1))  # the protocol needs no more of them
+        return image_protocol(metric, like, self.real, self.rounding, self.settings)
+
+    def _features(self, x: Tensor) -> Features:
+        return extract(self.extractor, to_uint8(x, self.rounding), "samples", device=self.device)
+
+
+def make_judge(
+    features: str, reference: ImageSet, held_out: ImageSet, settings: ClassifierSettings, folder: Path, device: str = "cpu"
+) -> Judge:
+    """A judge by `inception`, or by the `classifier` that is trained on `reference`; what it learns and sees is kept in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
+        extractor = InceptionFeatures() if features == "inception" else train_classifier(reference, settings, folder)
+        real, floor = (reference_features(extractor, data, folder, device=device) for data in (reference, held_out))
+    return Judge(extractor, real, floor, device=device)

@@ -1,0 +1,52 @@
+"""A trained model as a node of the DAG: `rescore train KEY` writes results/<scale>/models/<key>/."""
+
+import json
+import sys
+import time
+from argparse import Namespace
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import numpy as np
+
+from rescore.config import check_choice
+from rescore.files import atomic_path, atomic_write
+from rescore.jobs import prepare_torch
+from rescore.locks import waiting_lock
+from rescore.machine import claim_gpus, device_name, version
+from rescore.models.spec import ModelSpec
+from rescore.progress import BarLines
+from rescore.workflow import MODEL_FILES, load_suite, model_folder, run_folder
+
+
+def main_train(args: Namespace) -> None:
+    """`rescore train`: train one model that a paper's config names, or finish its training.
+
+    Raises RescoreError for a key that no config at this scale has.
+    """
+    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
+    check_choice(f"model at scale {args.scale}", args.key, suite.models)
+    spec = suite.models[args.key]
+    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"model {args.key} | ")
+    with redirect_stderr(stderr):
+        _train(spec, args.results, args.scale)
+
+
+def _train(spec: ModelSpec, results: Path, scale: str) -> None:
+    state = run_folder(results, scale, f"model-{spec.key}")
+    state.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(state / "lock", f"another process that trains model {spec.key}"), claim_gpus(spec.gpu):
+        device = prepare_torch(spec)
+        from rescore.models.build import train_model
+        from rescore.training import save_weights
+
+        about = {"key": spec.key, "device": device_name(device), "version": version(), "spec": spec.model_dump(mode="json")}
+        started = time.perf_counter()
+        trained = train_model(spec, state, device, f"{spec.data} {spec.process.name}")
+        cost = {"seconds": time.perf_counter() - started, "images_per_second": trained.images_per_second,
+                "peak_memory_mb": trained.peak_memory_mb, "peak_gpu_memory_mb": trained.peak_gpu_memory_mb}  # fmt: skip
+    folder = model_folder(results, scale, spec.key)
+    with atomic_path(folder / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, loss=trained.history.numpy())
+    atomic_write(folder / MODEL_FILES["about"], json.dumps(about | cost, indent=1) + "\n")
+    save_weights(folder / MODEL_FILES["weights"], trained.network)

@@ -1,0 +1,133 @@
+"""What a trained model is: data, process, objective, network and training. No torch.
+
+Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from rescore.config import RESOURCES, JobConfig, Model, PaperConfig, check_choice, config_hash
+from rescore.errors import RescoreError
+
+PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
+
+
+class Part(Model):
+    """A choice by name, with the settings that differ from its defaults."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+
+class Objective(Model):
+    """How the network is trained; see `rescore.objectives`.
+
+    Args:
+        name: `dsm`, or for CLD's velocities `hsm` (hybrid) and `velocity_dsm` (the ablation).
+        factor: K of the noise that a `dsm` network predicts.
+        weighting: of the residual's square.
+        importance: times of training with density proportional to the likelihood weight.
+        t0: the smallest time of training.
+    """
+
+    name: Literal["dsm", "hsm", "velocity_dsm"] = "dsm"
+    factor: Literal["R", "L"] = "R"
+    weighting: Literal["simple", "sigma^2", "likelihood"] = "simple"
+    importance: bool = False
+    t0: PositiveFloat = 1e-5
+
+
+class Network(Part):
+    """A network of `rescore.networks` and how it is used.
+
+    Args:
+        level: what it takes for the noise level: 999 t, t, or sigma.
+        output: what it gives.
+        mixed: CLD's mixed score (`hsm` and `velocity_dsm` only).
+    """
+
+    level: Literal["steps", "time", "sigma"] = "steps"
+    output: Literal["noise", "score"] = "noise"
+    mixed: bool = True
+
+
+class ModelSpec(JobConfig):
+    """One trained model. The resources of a job (threads, gpu, ...) are not part of its identity.
+
+    Args:
+        data: a data set of `rescore.data.images`; `split`: of it.
+        flip: random horizontal flips.
+        steps, batch, lr, warmup, clip, ema: of the training (`rescore.training`).
+        parts: a batch is worked off in so many parts.
+        seed: of the weights, the order of the data and all noise.
+    """
+
+    data: str
+    split: str = "train"
+    flip: bool = False
+    process: Part
+    objective: Objective = Objective()
+    network: Network
+    steps: PositiveInt
+    batch: PositiveInt = 128
+    lr: PositiveFloat = 2e-4
+    warmup: int = Field(5000, ge=0)
+    clip: PositiveFloat | None = 1.0
+    ema: float = Field(0.9999, ge=0, lt=1)
+    parts: PositiveInt = 1
+    seed: int = 0
+    checkpoint_every: PositiveInt = 1000
+
+    unhashed = RESOURCES | {"checkpoint_every"}
+
+    @field_validator("process")
+    @classmethod
+    def _known_process(cls, process: Part) -> Part:
+        try:
+            check_choice("process", process.name, PROCESSES)
+        except RescoreError as error:
+            raise ValueError(str(error)) from None
+        return process
+
+    @property
+    def key(self) -> str:
+        """12 hex digits: the name of the model's folder."""
+        return config_hash(self)
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What the ledger says about the training."""
+        settings = {"train_steps": self.steps, "train_batch": self.batch, "train_lr": self.lr, "ema": self.ema}
+        return settings | {"network": self.network.name, "objective": self.objective.name, "weighting": self.objective.weighting}
+
+
+class ModelJob(JobConfig):
+    """A job that uses trained models: names of the config's `models`."""
+
+    models: tuple[str, ...] = ()
+
+
+class ModelConfig(PaperConfig):
+    """A paper that uses trained models. Its `config.Config` derives from this, its jobs from `ModelJob`.
+
+    Args:
+        models: by a name that only this paper knows.
+    """
+
+    models: dict[str, ModelSpec] = {}
+
+    @model_validator(mode="after")
+    def _jobs_name_known_models(self) -> "ModelConfig":
+        for name, job in self.jobs.items():
+            for model in job.models:
+                if model not in self.models:
+                    raise ValueError(f"jobs.{name}.models: {model} is unknown; allowed: {', '.join(self.models) or '(none)'}")
+        return self
+
+    def job_models(self, job: str) -> dict[str, ModelSpec]:
+        return {name: self.models[name] for name in self.jobs[job].models}
+
+    def job_dependencies(self, job: str) -> dict[str, Any]:
+        """A job's numbers depend on its own models, by what identifies them."""
+        return super().job_dependencies(job) | {"models": {name: spec.key for name, spec in self.job_models(job).items()}}
