@@ -1,5 +1,6 @@
 """Find or download a file whose content is known."""
 
+import hashlib
 import os
 import urllib.request
 from http.client import HTTPException
@@ -28,13 +29,22 @@ def cache_folder() -> Path:
 
 def check(path: Path, digest: str, source: str | None = None) -> Path:
     """Return `path` if its SHA-256 is `digest`; raises RescoreError otherwise: it names both digests and `source` or the path."""
-    found = sha256(path)
+    _compare(sha256(path), digest, source or path)
+    return path
+
+
+def check_content(content: bytes, digest: str, source: Path) -> bytes:
+    """As `check`, for what was read, or unpacked, from `source`."""
+    _compare(hashlib.sha256(content).hexdigest(), digest, source)
+    return content
+
+
+def _compare(found: str, digest: str, source: str | Path) -> None:
     if found != digest:
         raise RescoreError(
-            f"{source or path}: wrong checksum (sha256 {found}, expected {digest}); the file is cut short or is another "
+            f"{source}: wrong checksum (sha256 {found}, expected {digest}); the file is cut short or is another "
             "version: remove or replace it and run again"
         )
-    return path
 
 
 def download(url: str, digest: str, name: str) -> Path:
