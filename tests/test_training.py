@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rescore import training
 from rescore.errors import RescoreError
 from rescore.files import sha256
 from rescore.random import make_generator
@@ -254,7 +253,7 @@ def test_a_step_without_a_finite_loss_changes_no_parameter(tmp_path, bad):
 
 
 def test_a_divergence_is_one_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SKIPPED_IN_A_ROW", 3)
+    monkeypatch.setattr("rescore.training.loop.SKIPPED_IN_A_ROW", 3)
     network, calls = model(), []
     good = loss_of(network)
 

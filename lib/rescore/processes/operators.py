@@ -119,6 +119,12 @@ class Diagonal(_Operator):
         log = self.values.abs().log().flatten(times).sum(-1) if self.event_ndim else self.values.abs().log()
         return log * (_size(state) / _size(self.values.shape[times:]))
 
+    def trace(self, state: tuple[int, ...]) -> Tensor:
+        """tr A on states of shape `state`, shape (*times)."""
+        times = self.values.ndim - self.event_ndim
+        values = self.values.flatten(times).sum(-1) if self.event_ndim else self.values
+        return values * (_size(state) / _size(self.values.shape[times:]))
+
 
 class Block(_Operator):
     """The same 2x2 matrix on every pair (x, v); the pair is the first state dimension."""
@@ -166,6 +172,11 @@ class Block(_Operator):
         """log |det A| on states of shape `state` = (2, *data), shape (*times)."""
         a, b, c, d = self._entries()
         return Diagonal(a * d - b * c, self.event_ndim).logdet(state[1:])
+
+    def trace(self, state: tuple[int, ...]) -> Tensor:
+        """tr A on states of shape `state` = (2, *data), shape (*times)."""
+        a, _, _, d = self._entries()
+        return Diagonal(a + d, self.event_ndim).trace(state[1:])
 
     def _entries(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return tuple(self.values.flatten(-2).unbind(-1))

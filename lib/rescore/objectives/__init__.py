@@ -1,0 +1,30 @@
+"""Score-matching objectives: `objective(network, process, x0, generator)` gives one loss per sample, (n,).
+
+| class | network predicts | source |
+| --- | --- | --- |
+| `DSM` | noise under K = R or L, or the score | Score-SDE eq. 7; DDPM eq. 14; thesis eq. 7.5 |
+| `ncsn` (a `DSM`) | the score | NCSN eqs. 5, 6 |
+| `HSM` | the velocities' noise | CLD eq. 8 |
+| `VelocityDSM` | the velocities' noise given v_0 | CLD, appendix B.3 |
+
+Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
+samplers and likelihoods take.
+"""
+
+from rescore.objectives.matching import DSM, HSM, VelocityDSM, ncsn
+from rescore.objectives.network import Network, Predicts, score_of
+from rescore.objectives.times import DiscreteTimes, ImportanceTimes, Times, UniformTimes
+
+__all__ = [
+    "DSM",
+    "HSM",
+    "DiscreteTimes",
+    "ImportanceTimes",
+    "Network",
+    "Predicts",
+    "Times",
+    "UniformTimes",
+    "VelocityDSM",
+    "ncsn",
+    "score_of",
+]

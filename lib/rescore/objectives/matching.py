@@ -1,0 +1,140 @@
+"""Denoising and hybrid score matching.
+
+u_t = m_t e(x0) + K_t eps has the conditional score s = -K_t^{-T} eps. Every objective here is a weighted square of the same
+residual eps_theta - eps, summed over the coordinates of the state:
+
+| weighting | loss | where it is used |
+| --- | --- | --- |
+| simple | abs(eps_theta - eps)^2 | DDPM eq. 14, gDDIM, and CLD's image quality (lambda = ell_t^-2) |
+| sigma^2 | half of it: 1/2 abs(s_theta - s)^2 in the norm of Sigma_t, sigma_t^2 / 2 | NCSN eqs. 5, 6; Score-SDE's VE |
+| likelihood | 1/2 abs(G_t^T (s_theta - s))^2, g^2 / 2; Gamma beta for CLD | Song et al. 2021 eq. 7; CLD eq. 7 |
+
+The mean of the last over time, times T - t0, bounds the KL divergence of the model; see `rescore.likelihood`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from rescore.errors import RescoreError
+from rescore.objectives.network import Network, velocities_only, velocity_part
+from rescore.objectives.times import DiscreteTimes, Times, UniformTimes
+from rescore.processes import CLD, VE
+from rescore.processes.base import Factor, LinearSDE
+from rescore.samplers.base import require
+
+Weighting = Literal["simple", "sigma^2", "likelihood"]
+Objective = Callable[[Network, LinearSDE, Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class _Matching:
+    """
+    Args:
+        weighting: see the table of the module.
+        times: at which times; their weights are part of the losses.
+    """
+
+    weighting: Weighting = "simple"
+    times: Times = UniformTimes()
+
+    def __post_init__(self):
+        if self.weighting not in get_args(Weighting):
+            raise RescoreError(f"weighting {self.weighting!r}: allowed are {', '.join(get_args(Weighting))}")
+
+    def _losses(self, process: LinearSDE, t: Tensor, weight: Tensor, residual: Tensor, factor: Factor) -> Tensor:
+        """(n,), of the residual eps_theta - eps (n, *state) under K_t = `factor`."""
+        if self.weighting == "likelihood":
+            residual = (process.G(t).T @ process.K(t, factor).T.inv())(residual)
+        scale = 1.0 if self.weighting == "simple" else 0.5
+        return residual.square().flatten(1).sum(1) * (scale * weight.to(residual))
+
+
+@dataclass(frozen=True)
+class DSM(_Matching):
+    """Denoising score matching over the whole state, for every process (Score-SDE eq. 7; thesis eq. 7.5).
+
+    On CLD the velocities' start is marginalised: this is hybrid score matching with a network of the whole state, as gDDIM
+    trains it.
+
+    Args:
+        predicts: "R" or "L": the network predicts the noise under that factor. "score": it predicts the score itself, and
+            eps_theta = -L_t^T s_theta.
+        per_dimension: divide by the number of coordinates. Adam does not notice, a gradient clip does: Score-SDE's VP and
+            gDDIM take the mean, NCSN, Score-SDE's VE and CLD the sum.
+    """
+
+    predicts: Literal["R", "L", "score"] = "R"
+    per_dimension: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.predicts not in ("R", "L", "score"):
+            raise RescoreError(f"DSM: predicts {self.predicts!r}: allowed are R, L, score")
+
+    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: torch.Generator) -> Tensor:
+        """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
+        factor = "L" if self.predicts == "score" else self.predicts
+        t, weight = self.times.draw(process, len(x0), generator)
+        u, noise = process.perturb(x0, t, generator, factor)
+        output = network(u, t.to(u))
+        predicted = (-process.K(t, factor).T)(output) if self.predicts == "score" else output
+        losses = self._losses(process, t, weight, predicted - noise, factor)
+        return losses / noise[0].numel() if self.per_dimension else losses
+
+
+@dataclass(frozen=True)
+class HSM(_Matching):
+    """Hybrid score matching for the velocities (CLD eq. 8): v_0 ~ N(0, gamma M) is marginalised, given x_0 alone.
+
+    The network predicts the velocities' noise alpha, s_v = -ell_t alpha with ell_t = 1 / L22 of the Cholesky factor; "likelihood"
+    weighs it by Gamma beta ell_t^2.
+    """
+
+    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
+        """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
+        require(process, CLD, "HSM")
+        t, weight = self.times.draw(process, len(x0), generator)
+        u, noise = process.perturb(x0, t, generator, "L")
+        return self._velocity_losses(network, process, t, weight, u, noise)
+
+    def _velocity_losses(
+        self, network: Network, process: CLD, t: Tensor, weight: Tensor, u: Tensor, noise: Tensor
+    ) -> Tensor:
+        residual = velocity_part(network(u, t.to(u)), u) - noise[:, 1]
+        return self._losses(process, t, weight, velocities_only(residual), "L")
+
+
+@dataclass(frozen=True)
+class VelocityDSM(HSM):
+    """Denoising score matching for the velocities, the ablation of CLD: v_0 ~ N(0, gamma M) is drawn and conditioned on.
+
+    ell_t and the noise are those of the process with gamma = 0: `score_of` has to be given that process.
+    """
+
+    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
+        """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
+        require(process, CLD, "VelocityDSM")
+        conditional = replace(process, gamma=0.0)
+        t, weight = self.times.draw(conditional, len(x0), generator)
+        start = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
+        noise = torch.randn((len(x0), 2, *x0.shape[1:]), generator=generator, dtype=x0.dtype, device=x0.device)
+        u0 = torch.stack((x0, math.sqrt(process.gamma * process.M) * start), 1)
+        u = conditional.mean(t)(u0) + conditional.L(t)(noise)
+        return self._velocity_losses(network, conditional, t, weight, u, noise)
+
+
+def ncsn(process: VE, levels: int) -> DSM:
+    """The loss of NCSN (eqs. 5, 6): the mean over `levels` geometric sigma_i of 1/2 sigma_i^2 abs(s(x + sigma_i z, t_i) + z / sigma_i)^2.
+
+    sigma_i runs from sigma_min to sigma_max, at the times t_i = i / (levels - 1). Raises RescoreError for fewer than 2 levels.
+    """
+    require(process, VE, "ncsn")
+    if levels < 2:
+        raise RescoreError(f"ncsn with {levels} levels: needs at least 2")
+    times = tuple(i / (levels - 1) for i in range(levels))
+    return DSM(weighting="sigma^2", times=DiscreteTimes(times), predicts="score")

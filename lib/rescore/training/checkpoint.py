@@ -1,0 +1,116 @@
+"""The state of a training on disk: tensors in safetensors, the rest in JSON with their digest."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rescore.errors import RescoreError
+from rescore.files import atomic_path, atomic_write, sha256
+from rescore.progress import warn
+
+KEPT = 2  # checkpoints on disk: if the newest is damaged, the one before it serves
+
+
+@dataclass
+class State:
+    """Everything that a training changes.
+
+    Attributes:
+        model, optimizer: trained in place.
+        history: the losses, (steps,) float64.
+        generator: the one source of randomness of a training that has one.
+        ema: the averaged copy of the model, if one is kept.
+        cost: numbers that add up over interruptions, such as the seconds spent.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    history: Tensor
+    generator: torch.Generator | None = None
+    ema: nn.Module | None = None
+    cost: dict[str, float] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, step: int, state: State) -> None:
+    """Write `state` after `step` steps."""
+    tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()} | {"history": state.history}
+    optimizer = state.optimizer.state_dict()
+    for index, slots in optimizer["state"].items():
+        tensors |= {f"optimizer/{index}/{slot}": value for slot, value in slots.items()}
+    if state.ema is not None:
+        tensors |= {f"ema/{name}": value for name, value in state.ema.state_dict().items()}
+    if state.generator is not None:
+        tensors["generator"] = state.generator.get_state()
+    path = folder / f"step-{step:08d}.safetensors"
+    with atomic_path(path) as temporary:
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
+    description = {"step": step, "sha256": sha256(path), "param_groups": optimizer["param_groups"], "cost": state.cost}
+    atomic_write(path.with_suffix(".json"), json.dumps(description, indent=1))
+    for old in sorted(folder.glob("step-*.json"))[:-KEPT]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, state: State) -> int:
+    """Restore the newest good checkpoint into `state`, in place; returns its step, 0 if there is none.
+
+    Raises RescoreError if there are checkpoints and none of them is good, or if it is one of another network.
+    """
+    found = sorted(folder.glob("step-*.json"), reverse=True)
+    problems = []
+    for description_path in found:
+        path = description_path.with_suffix(".safetensors")
+        try:
+            description = json.loads(description_path.read_text())
+            if sha256(path) != description["sha256"]:
+                raise ValueError("its content does not match its digest; it is cut short or was changed")
+            tensors = load_file(path)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            problems.append(f"{path}: {error}")
+            continue
+        if problems:
+            warn(f"damaged checkpoint passed over: {problems[-1]}; going on from {path}")
+        _require_same_network(path, tensors, state)
+        _restore(tensors, description, state)
+        return description["step"]
+    if problems:
+        raise RescoreError(f"no good checkpoint: {'; '.join(problems)}. Remove {folder} to train again from the start")
+    return 0
+
+
+def _require_same_network(path: Path, tensors: dict[str, Tensor], state: State) -> None:
+    expected = {f"model/{name}": tuple(value.shape) for name, value in state.model.state_dict().items()}
+    if state.ema is not None:
+        expected |= {f"ema/{name}": tuple(value.shape) for name, value in state.ema.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items() if name.startswith(("model/", "ema/"))}
+    for name in sorted(expected | found):
+        if expected.get(name) != found.get(name):
+            raise RescoreError(
+                f"{path}: a checkpoint of another network: {name} is {found.get(name, 'absent')} there, "
+                f"{expected.get(name, 'absent')} here. Remove {path.parent} to train again from the start"
+            )
+
+
+def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> None:
+    state.model.load_state_dict(_below("model/", tensors))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below("optimizer/", tensors).items():
+        index, slot = name.split("/")
+        slots.setdefault(int(index), {})[slot] = value
+    state.optimizer.load_state_dict({"state": slots, "param_groups": description["param_groups"]})
+    if state.ema is not None:
+        state.ema.load_state_dict(_below("ema/", tensors))
+    if state.generator is not None:
+        state.generator.set_state(tensors["generator"])
+    saved = tensors["history"][: len(state.history)]
+    state.history[: len(saved)] = saved
+    state.cost |= description["cost"]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

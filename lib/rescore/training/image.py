@@ -1,0 +1,165 @@
+"""Training of a network on data in a fixed order.
+
+Everything random in step k, the order of the data included, is a pure function of (seed, step, part of the batch): a resumed
+training goes on in the same bits, and one that several processes share makes the same steps as one alone.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rescore.errors import RescoreError
+from rescore.machine import peak_gpu_memory_mb, peak_memory_mb
+from rescore.random import derive_seed, make_generator
+from rescore.training.checkpoint import State
+from rescore.training.distributed import World, world
+from rescore.training.ema import averaged_copy
+from rescore.training.loop import Adam, minimise
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+Losses = Callable[[Forward, Tensor, torch.Generator], Tensor]
+"""losses(network, rows, generator): one loss, (n,), for each of the data points with the indices `rows` (n,), on the CPU.
+
+All its randomness (flips, times, noise) comes from `generator`, which lives on the device of the training. For example
+`lambda network, rows, g: objective(network, process, images(rows, g), g)`.
+"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training of a network is, but for the network and its losses.
+
+    Args:
+        adam: optimiser and its length.
+        data: the number of data points.
+        batch: data points per step, over all processes.
+        seed: of the order and of all noise.
+        ema, ramp: see `averaged_copy`.
+        parts: a batch is worked off in so many equal parts, shared out among the processes. It decides the noise and the
+            memory; the number of processes does not. It must be a multiple of that number.
+    """
+
+    adam: Adam
+    data: int
+    batch: int
+    seed: int
+    ema: float = 0.9999
+    ramp: bool = True
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives.
+
+    Attributes:
+        network: the averaged network, frozen, in evaluation mode.
+        history: the losses of the raw network, (steps,) float64.
+        images_per_second: over all processes, without each run's first steps; NaN if there are none besides.
+        peak_memory_mb, peak_gpu_memory_mb: of this process, the largest of all runs, MiB.
+    """
+
+    network: nn.Module
+    history: Tensor
+    images_per_second: float
+    peak_memory_mb: float
+    peak_gpu_memory_mb: float
+
+
+def batch_rows(data: int, batch: int, seed: int, step: int) -> Tensor:
+    """Indices (batch,) of step `step`: one shuffled pass over 0 .. data - 1 follows the other, a batch may hold the end of one."""
+    first = step * batch
+    passes = range(first // data, (first + batch - 1) // data + 1)
+    rows = torch.cat([_shuffled(data, seed, epoch) for epoch in passes])
+    start = first - passes[0] * data
+    return rows[start : start + batch]
+
+
+@lru_cache(4)
+def _shuffled(data: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(data, generator=make_generator("order", seed, epoch))
+
+
+def train_network(
+    network: nn.Module,
+    losses: Losses,
+    settings: Training,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    checkpoint_every: int = 1000,
+    label: str = "train",
+) -> Trained:
+    """Minimise the mean of `losses` and average the parameters; interruptions as in `rescore.training.fit`.
+
+    On a GPU the network is compiled and runs in bfloat16 with channels last, on the CPU in its own dtype as it is. Started by
+    `torchrun`, the processes share the parts of every batch; the first one writes the checkpoints. The network is moved to
+    `device` and trained in place.
+
+    Raises:
+        RescoreError: `parts` does not divide the batch or is no multiple of the number of processes; the loss diverges; no
+            checkpoint in `folder` is good, or they are of another network.
+    """
+    with world(device) as here, torch.random.fork_rng([here.device] if here.device.type == "cuda" else []):
+        if settings.batch % settings.parts or settings.parts % here.size:
+            raise RescoreError(
+                f"{label}: parts = {settings.parts}: it has to divide the batch, {settings.batch}, and to be a multiple of the "
+                f"number of processes, {here.size}"
+            )
+        network.to(here.device).train()
+        if here.device.type == "cuda":
+            network.to(memory_format=torch.channels_last)
+        state = State(
+            network,
+            settings.adam.optimizer(network),
+            torch.zeros(settings.adam.steps, dtype=torch.float64),
+            ema=averaged_copy(network, settings.ema, settings.ramp),
+        )
+        backward = _backward(network, losses, settings, here, state.cost)
+        minimise(state, backward, settings.adam, folder, checkpoint_every, label, writes=here.rank == 0)
+    steps, seconds = state.cost.get("steps", 0), state.cost.get("seconds", 0.0)
+    return Trained(
+        network=state.ema.module.eval(),
+        history=state.history,
+        images_per_second=steps * settings.batch / seconds if steps else float("nan"),
+        peak_memory_mb=state.cost["memory_mb"],
+        peak_gpu_memory_mb=state.cost["gpu_memory_mb"],
+    )
+
+
+def _backward(
+    network: nn.Module, losses: Losses, settings: Training, here: World, cost: dict[str, float]
+) -> Callable[[int], Tensor]:
+    """backward(step): the gradient of the mean loss of the step's batch, over all processes."""
+    on_gpu = here.device.type == "cuda"
+    model = torch.compile(network) if on_gpu else network
+    if here.size > 1:
+        model = DistributedDataParallel(model, broadcast_buffers=False)
+    mine = range(here.rank, settings.parts, here.size)
+
+    def forward(u: Tensor, t: Tensor) -> Tensor:
+        with torch.autocast(here.device.type, torch.bfloat16, enabled=on_gpu):
+            return model(u, t).to(u.dtype)
+
+    def backward(step: int) -> Tensor:
+        rows = batch_rows(settings.data, settings.batch, settings.seed, step).chunk(settings.parts)
+        total = torch.zeros((), device=here.device)
+        for part in mine:
+            names = (settings.seed, step, part)
+            torch.manual_seed(derive_seed("dropout", *names))
+            generator = make_generator("noise", *names, device=here.device)
+            # Only the last part sends the summed gradient to the other processes.
+            with nullcontext() if here.size == 1 or part == mine[-1] else model.no_sync():
+                loss = losses(forward, rows[part], generator).mean() / len(mine)
+                loss.backward()
+            total = total + loss.detach()
+        cost["memory_mb"] = max(cost.get("memory_mb", 0.0), peak_memory_mb())
+        cost["gpu_memory_mb"] = max(cost.get("gpu_memory_mb", 0.0), peak_gpu_memory_mb(here.device.type))
+        return here.mean(total)
+
+    return backward

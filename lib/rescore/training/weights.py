@@ -1,0 +1,36 @@
+"""The weights of a trained network, alone in a file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from rescore.errors import RescoreError
+from rescore.files import atomic_path
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write the network's parameters and buffers to `path` (safetensors), atomically."""
+    with atomic_path(path) as temporary:
+        save_file({name: value.detach().contiguous() for name, value in network.state_dict().items()}, temporary)
+
+
+def load_weights(path: Path, blank: nn.Module) -> nn.Module:
+    """`blank` with the weights of `path`, frozen. Raises RescoreError if the file is missing, damaged or of another network."""
+    try:
+        blank.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise RescoreError(f"{path}: not the weights it should hold ({error}). Remove it to train again") from None
+    return blank.requires_grad_(False)
+
+
+def train_once(path: Path, train: Callable[[], nn.Module], blank: nn.Module) -> nn.Module:
+    """`train()`, saved to `path` (safetensors); where that file is there already, its weights in `blank`, frozen.
+
+    For trainings too short for checkpoints of their own. Raises RescoreError if the file is damaged.
+    """
+    if not path.exists():
+        save_weights(path, train())
+    return load_weights(path, blank)
