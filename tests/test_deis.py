@@ -4,15 +4,18 @@ import pytest
 import torch
 
 from rescore.config import load_config
+from rescore.jobs import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
+from rescore.models.build import train_model
 from rescore.papers import load_paper
 from rescore.processes import VP, grids
 from rescore.random import make_generator
 from rescore.samplers import rhork_deis
 from rescore.scores import GaussianMixture
+from rescore.training import save_weights
 
 PAPER = load_paper("deis")
 problems, jobs, claims = (PAPER.module(name) for name in ("problems", "jobs", "claims"))
@@ -20,14 +23,17 @@ PUBLISHED = read_published(PAPER.folder / "published.csv", "deis")
 
 
 @pytest.fixture(scope="module")
-def records():
-    """The smoke job on three samples a seed."""
+def records(tmp_path_factory):
+    """The smoke jobs, on three samples a seed where the score is exact."""
     config = load_config(PAPER, "smoke")
     few = {name: dataset.model_copy(update={"samples": 3}) for name, dataset in config.datasets.items()}
     config = config.model_copy(update={"datasets": few, "projections": 2, "reference_steps": 8})
-    (job,) = config.jobs.values()
+    folder = tmp_path_factory.mktemp("deis")
+    spec = config.models["vp"]
+    save_weights(folder / "vp.safetensors", train_model(spec, folder / "training", "cpu", "vp").network)
+    run = Run("deis", "smoke", "job", folder / "job", "0", "cpu", 1, {"vp": folder / "vp.safetensors"})
     common = {"paper": "deis", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0"}
-    rows = jobs.measure(job, config, None).measurements
+    rows = [row for job in config.jobs.values() for row in jobs.measure(job, config, run).measurements]
     return [Record(**(vars(row) | {"protocol": "a=1"} | common)) for row in rows]
 
 

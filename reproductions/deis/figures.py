@@ -30,6 +30,7 @@ LADDER = {
 GRID_COLORS = {"uniform": draw.BLUE, "quadratic": draw.BLACK, "rho7": draw.RED, "log-rho": draw.SKY}
 GRID_METHODS = {"tAB3": "-", "EI-eps": ":"}
 COLORS = {"DDIM": draw.GREEN, "rho": draw.RED, "rhoAB": draw.ORANGE, "tAB": draw.BLUE}
+SHOWN_METHODS, SHOWN_NFES = ("DDIM", "tAB3"), (5, 10, 50)
 ORDER_MARKS = {"1": "o", "2": "s", "3": "^", "4": "v"}
 
 
@@ -82,6 +83,29 @@ def table62(results: Path, out: Path) -> None:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
         draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over seeds. The printed cells use the best times of each, "
                                "which the thesis does not list; the measured ones quadratic times.")  # fmt: skip
+
+
+def trained(results: Path, out: Path) -> None:
+    """Table 6.2 on the network trained on the digits: FID against evaluations, and samples."""
+    found = _open(results)
+    rows = [r for r in found.records if (r.table, r.dataset, r.metric) == ("6.2", "digits", "fid")]
+    with draw.sheet(out, 2, 2, (4.6, 3.8)) as (figure, (curves, pictures)):
+        for name in TABLE_METHODS:
+            cells = sorted((r.nfe, r.value, r.stderr) for r in rows if r.method != "real images" and _column(r) == name)
+            _errorbar(curves, cells, *_style(name), name)
+        for real in (r for r in rows if r.method == "real images"):
+            curves.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--", label="real digits")
+        _against_nfe(curves, "8x8 digits", "score evaluations")
+        curves.set_ylabel("FID, features of a small classifier")
+        curves.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        strips = {f"{name}, {nfe}": f"digits/{name}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES} | {"real": "digits/real"}
+        strips = {label: found.arrays[key] for label, key in strips.items() if key in found.arrays}
+        picture = np.concatenate([np.concatenate(list(images[:, 0]), axis=1) for images in strips.values()])
+        pictures.imshow(picture.clip(-1, 1), cmap="gray", vmin=-1, vmax=1)
+        side = picture.shape[0] // len(strips)
+        pictures.set(xticks=[], yticks=[side * (i + 0.5) for i in range(len(strips))], yticklabels=list(strips))
+        pictures.set_title("Samples")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over seeds, of samples from one trained network.")
 
 
 def orders(results: Path, out: Path) -> None:

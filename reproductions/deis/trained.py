@@ -27,7 +27,7 @@ def trained_table(config: Config, run: Run, arrays: dict[str, np.ndarray]) -> It
     """
     spec, settings = config.models[MODEL], config.trained
     train, test = (load_images(spec.data, split) for split in ("train", "test"))
-    process, score = load_model(spec, run.models[MODEL], train.shape, run.device)
+    process, score = load_model(spec, run.models[MODEL], train, run.device)
     judge = make_judge("classifier", train, test, ClassifierSettings(settings.classifier_steps), run.folder.parent / "judges")
     common = {"process": "vp", "score": "trained", "t0": config.t0, "denoise": "none", "grid": config.table_grid} | spec.protocol
 
