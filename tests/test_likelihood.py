@@ -13,16 +13,9 @@ from rescore.objectives import DSM, HSM, VelocityDSM
 from rescore.processes import CLD, VE, VP, Blurring, SubVP
 from rescore.scores import GaussianMixture
 
-# They end so close to the prior that its mismatch is below 1e-4 nats.
-MIXED = {
-    "ve": VE(1e-3, 1e6),
-    "vp": VP(beta_max=45.0),
-    "subvp": SubVP(beta_max=45.0),
-    "cld": CLD(beta_min=14.0, beta_max=14.0, eps0=0.0, eps_num=1e-9),
-    "blurring": Blurring((2, 3), sigma_max=2.0, rho_max=1e6),
-}
-each_mixed = pytest.mark.parametrize("name", MIXED)
-TIGHT = {"rtol": 1e-7, "atol": 1e-7}
+PROCESSES = {"ve": VE(), "vp": VP(), "subvp": SubVP(), "cld": PAPER_CLD, "blurring": Blurring((2, 3), sigma_max=2.0)}
+each_process = pytest.mark.parametrize("name", PROCESSES)
+TIGHT = {"rtol": 1e-6, "atol": 1e-6}
 
 
 def mixture(process, name):
@@ -60,44 +53,56 @@ def test_bits_of_a_known_distribution_of_levels():
 # the probability flow
 
 
-@each_mixed
+def with_exact_prior(result, process, score):
+    """The log density if p_T stood in the place of the prior."""
+    return result.log_prob - process.prior_log_prob(result.latent) + score.log_prob(result.latent, process.T)
+
+
+@each_process
 def test_bits_of_the_exact_score_of_a_mixture(name):
-    """log p_t0 to 1e-5; on CLD of data and velocities, less log q(v) of the same draw."""
-    process = MIXED[name]
-    score, x = mixture(process, name), data(name, 3)
-    result = flow_log_prob(score, process, x, generator(), trace="exact", **TIGHT)
-    u, log_q = process.embed(x), torch.zeros(3, dtype=torch.float64)
+    """log p_t0 to 1e-4 but for the prior's mismatch; on CLD of data and velocities, less log q(v) of the same draw."""
+    process = VE(0.01, 5.0) if name == "ve" else PROCESSES[name]
+    score, x = mixture(process, name), data(name, 2)
+    result = flow_log_prob(score, process, x, generator(), trace="exact", t0=1e-3, **TIGHT)
+    u, log_q = process.embed(x), torch.zeros(2, dtype=torch.float64)
     if name == "cld":
         u[:, 1] = 0.1 * torch.randn(x.shape, generator=generator(), dtype=torch.float64)
         log_q = torch.distributions.Normal(0.0, 0.1).log_prob(u[:, 1]).sum(1)
-    expected = score.log_prob(u, 1e-5) - log_q
-    assert torch.allclose(result.log_prob, expected, atol=1e-4, rtol=0)
-    assert torch.allclose(bits_per_dim(result.log_prob, 3, 128), bits_per_dim(expected, 3, 128), atol=1e-4, rtol=0)
-    assert result.latent.shape == u.shape and 50 < result.nfe < 2000
+    expected = score.log_prob(u, 1e-3) - log_q
+    assert torch.allclose(with_exact_prior(result, process, score), expected, atol=1e-4, rtol=0)
+    assert result.latent.shape == u.shape and 50 < result.nfe < 1000
 
 
-@pytest.mark.parametrize("name", ["ve", "vp", "subvp", "cld"])
-def test_bits_of_the_exact_score_of_a_gaussian_are_those_of_the_data(name):
-    """At t0 = 1e-7; on CLD x and v are then independent, so the bound is met for every v."""
-    process, x = MIXED[name], data(name, 3)
+def test_bits_of_the_exact_score_of_a_gaussian_are_those_of_the_data():
+    """With a prior that p_T has reached to 1e-5: nothing is left to correct."""
+    process, x = VP(beta_max=45.0), data("vp", 3)
     score = GaussianMixture(process, torch.full((1, 3), 0.5), math.sqrt(VARIANCE))
-    result = flow_log_prob(score, process, x, generator(), trace="exact", t0=1e-7, **TIGHT)
-    assert torch.allclose(result.log_prob, data_log_prob(x), atol=2e-4, rtol=0)
+    bits = bits_per_dim(flow_log_prob(score, process, x, trace="exact", **TIGHT).log_prob, 3, 128)
+    assert torch.allclose(bits, bits_per_dim(data_log_prob(x), 3, 128), atol=1e-4, rtol=0)
+
+
+def test_the_bound_of_cld_is_met_for_every_velocity_if_data_and_velocities_are_independent():
+    """As they are at t0 -> 0; at 1e-7 the variance of v is off by 1e-4 of itself."""
+    x = data("cld", 2)
+    score = GaussianMixture(PAPER_CLD, torch.full((1, 3), 0.5), math.sqrt(VARIANCE))
+    result = flow_log_prob(score, PAPER_CLD, x, generator(), trace="exact", t0=1e-7, **TIGHT)
+    bits = bits_per_dim(with_exact_prior(result, PAPER_CLD, score), 3, 128)
+    assert torch.allclose(bits, bits_per_dim(data_log_prob(x), 3, 128), atol=3e-4, rtol=0)
 
 
 @pytest.mark.parametrize("trace", ["rademacher", "gaussian"])
 def test_hutchinson_is_unbiased(trace):
-    process, n = MIXED["vp"], 400
+    process, n = PROCESSES["vp"], 400
     score, x = mixture(process, "vp"), data("vp", 1)
     exact = flow_log_prob(score, process, x, trace="exact").log_prob.item()
     estimates = flow_log_prob(score, process, x.expand(n, 3), generator(), trace).log_prob
     error = estimates.std().item() / math.sqrt(n)
-    assert 0.01 < error < 0.2
+    assert 0.01 < error < 0.5
     assert abs(estimates.mean().item() - exact) < 4 * error
 
 
 def test_rademacher_probes_are_exact_on_a_diagonal_jacobian():
-    process, x = MIXED["vp"], data("vp", 2)
+    process, x = PROCESSES["vp"], data("vp", 2)
     score = GaussianMixture(process, torch.full((1, 3), 0.5), math.sqrt(VARIANCE))
     exact = flow_log_prob(score, process, x, trace="exact").log_prob
     assert torch.allclose(flow_log_prob(score, process, x, generator()).log_prob, exact, rtol=1e-9)
@@ -107,16 +112,16 @@ def test_rademacher_probes_are_exact_on_a_diagonal_jacobian():
 # the bound
 
 
-@pytest.mark.parametrize("name", [*MIXED, "velocities"])
+@pytest.mark.parametrize("name", [*PROCESSES, "velocities"])
 def test_the_bound_is_met_by_the_exact_score_and_off_by_the_error_of_another(name):
-    """The mean gap over data is 1/2 times the integral of |G^T (s_theta - s)|^2; here s_theta - s is a constant, 0 or 0.3."""
-    process, n = MIXED["cld" if name == "velocities" else name], 8000
+    """The mean gap is 1/2 times the integral of |G^T (s_theta - s)|^2; here s_theta - s is a constant or 0."""
+    process, n = PROCESSES["cld" if name == "velocities" else name], 20_000
     predicts = "velocity" if name == "velocities" else "score"
     objective = HSM() if name == "velocities" else DSM(predicts="score")
     x = data(name, n)
     shape = tuple(x.shape[1:])
     exact = exact_network(process, shape, predicts)
-    constant = 0.0001 if name == "ve" else 0.3
+    constant = 0.02 if name == "ve" else 0.3
 
     def off(u, t):
         if predicts == "score":
@@ -126,7 +131,7 @@ def test_the_bound_is_met_by_the_exact_score_and_off_by_the_error_of_another(nam
     bound, worse = (elbo(network, process, objective, x, generator(8), t0=1e-5) for network in (exact, off))
     slack = bound - data_log_prob(x)
     assert abs(slack.mean()) < 4 * slack.std() / math.sqrt(n)
-    assert slack.std() / math.sqrt(n) < 0.5
+    assert slack.std() / math.sqrt(n) < 0.8
     gap = 0.5 * constant**2 * integral_of_gg(process, shape)
     difference = bound - worse
     error = difference.std() / math.sqrt(n)
@@ -145,7 +150,7 @@ def integral_of_gg(process, shape):
     return ((state * process.GG(t)(state)).flatten(1).sum(1) * t * w).sum().item() * (high - low) / 2
 
 
-@each_mixed
+@each_process
 def test_divergence_from_the_prior_against_dense_gaussians(name):
     process = {"ve": VE(0.1, 2.0), "vp": VP(beta_max=2.0), "subvp": SubVP(beta_max=2.0), "cld": CLD(beta_min=0.7, beta_max=0.7),
                "blurring": Blurring((2, 3), rho_max=2.0)}[name]
@@ -153,18 +158,18 @@ def test_divergence_from_the_prior_against_dense_gaussians(name):
     shape = tuple(mean.shape[1:])
     basis = torch.eye(math.prod(shape), dtype=torch.float64).reshape(-1, *shape)
     covariances = [operator(basis).flatten(1) for operator in (process.Sigma(process.T), process.prior_covariance)]
-    ends, prior = (torch.distributions.MultivariateNormal(centre, covariance)
-                   for centre, covariance in zip((mean.flatten(1), torch.zeros(1, len(basis)).double()), covariances, strict=True))
+    ends = torch.distributions.MultivariateNormal(mean.flatten(1), covariances[0])
+    prior = torch.distributions.MultivariateNormal(torch.zeros_like(ends.mean), covariances[1])
     expected = torch.distributions.kl_divergence(ends, prior)
     assert (expected > 0.05).all()
     assert torch.allclose(_kl_to_prior(process, mean), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", MIXED)
+@each_process
 def test_trace_of_an_operator_against_its_dense_matrix(name):
-    operator = MIXED[name].GG(torch.tensor([0.2, 0.5], dtype=torch.float64))
+    operator = PROCESSES[name].GG(torch.tensor([0.2, 0.5], dtype=torch.float64))
     traces = dense(operator).diagonal(dim1=1, dim2=2).sum(1)
-    shape = (4, 2, 3) if name == "blurring" else MIXED[name].state_shape((4,))
+    shape = (4, 2, 3) if name == "blurring" else PROCESSES[name].state_shape((4,))
     assert torch.allclose(operator.trace(shape), 4 * traces, rtol=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""Objectives: exact scores are their minimisers, their forms agree, and importance-sampled time changes nothing but variance."""
+"""Objectives: exact scores minimise them, their forms agree, importance-sampled time changes nothing but variance."""
 
 import math
 from dataclasses import replace
@@ -30,7 +30,7 @@ def exact_score(process, shape):
 
     def score(u, t):
         mean = process.mean(t)
-        spread = mean @ process.data_covariance(torch.tensor(VARIANCE)) @ mean.T + process.Sigma(t)
+        spread = mean @ process.data_covariance(torch.tensor(VARIANCE, dtype=torch.float64)) @ mean.T + process.Sigma(t)
         return spread.inv()(mean(centre.expand_as(u)) - u)
 
     return score
@@ -107,7 +107,7 @@ def test_both_objectives_of_cld_have_the_score_of_the_velocities_as_minimiser(ki
 
 def test_the_best_linear_network_is_the_exact_one():
     """Least squares at one time: with eps_theta = A u, sum eps u^T (sum u u^T)^-1 tends to K^T C^-1."""
-    process, t, n = CLD(), 0.3, 100_000
+    process, t, n = CLD(), 0.3, 40_000
     x0 = math.sqrt(VARIANCE) * torch.randn(n, 1, generator=generator(3), dtype=torch.float64)
     seen = {}
 
@@ -123,8 +123,8 @@ def test_the_best_linear_network_is_the_exact_one():
     DSM(times=DiscreteTimes((t,)))(network, process, x0, generator(4))
     fitted = torch.linalg.lstsq(seen["u"], noise_of(seen["u"])).solution.T
     mean = process.mean(t)
-    spread = mean @ process.data_covariance(torch.tensor(VARIANCE)) @ mean.T + process.Sigma(t)
-    assert relative(fitted, (process.R(t).T @ spread.inv()).values) < 0.02
+    spread = mean @ process.data_covariance(torch.tensor(VARIANCE, dtype=torch.float64)) @ mean.T + process.Sigma(t)
+    assert relative(fitted, (process.R(t).T @ spread.inv()).values) < 0.03
 
 
 # values and forms
@@ -288,7 +288,8 @@ def test_importance_sampled_time_lowers_the_variance_of_the_likelihood_loss(name
     process, x0 = PROCESSES[name], data(name, 20_000)
     network = exact_network(process, data_shape(name), "L")
     uniform, importance = (
-        DSM("likelihood", times, "L")(network, process, x0, generator(6)) for times in (UniformTimes(1e-3), ImportanceTimes(1e-3))
+        DSM("likelihood", times, "L")(network, process, x0, generator(6))
+        for times in (UniformTimes(1e-3), ImportanceTimes(1e-3))
     )
     error = math.sqrt((uniform.var() + importance.var()) / len(x0))
     assert abs(uniform.mean() - importance.mean()) < 4 * error

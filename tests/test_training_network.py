@@ -1,11 +1,9 @@
 """Training of networks: the loop written out, the average, the order of the data, resume after kill -9, two processes."""
 
 import math
-import os
+import multiprocessing
 import signal
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from training_case import ADAM, DATA, SETTINGS, Network, losses, train
+from training_case import ADAM, DATA, SETTINGS, Network, losses, run, train
 
 from rescore.errors import RescoreError
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
-
-CASE = Path(__file__).with_name("training_case.py")
-
 
 def tensors(network: nn.Module) -> list[torch.Tensor]:
     return list(network.state_dict().values())
@@ -36,10 +31,13 @@ def whole(tmp_path_factory):
     return train(tmp_path_factory.mktemp("training") / "whole")
 
 
-def child(folder: Path, delay: float, rank: str = "0", **environment: str) -> subprocess.Popen:
-    folder.mkdir(exist_ok=True)
-    variables = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), **environment}
-    return subprocess.Popen([sys.executable, CASE, folder, str(delay), rank], env=variables)
+def child(folder: Path, delay: float, **environment: str) -> multiprocessing.process.BaseProcess:
+    """Forked from a server that has imported torch, once for all tests, and has never computed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training_case"])
+    process = context.Process(target=run, args=(folder, delay, environment))
+    process.start()
+    return process
 
 
 # optimiser settings
@@ -188,12 +186,12 @@ def test_resume_is_bit_identical(tmp_path, whole, killed_in):
 
 def test_resume_after_kill_9_is_bit_identical(tmp_path, whole):
     process = child(tmp_path, delay=0.1)
-    deadline = time.monotonic() + 200
     while not list(tmp_path.glob("checkpoints/step-*.json")):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.exitcode is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "checkpoints" / "step-00000012.json").exists()
     raw, trained = train(tmp_path / "checkpoints")
     assert same_bits(raw, whole[0]) and same_bits(trained.network, whole[1].network)
@@ -208,8 +206,10 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    processes = [child(tmp_path, 0.0, rank, **address, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
-    assert [process.wait(200) for process in processes] == [0, 0]
+    processes = [child(tmp_path, 0.0, **address, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
     for name, network in (("raw", whole[0]), ("ema", whole[1].network)):
         first, second = (load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in "01")
         for key, value in network.state_dict().items():
@@ -220,7 +220,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
 # bad input
 
 
-def test_parts_that_do_not_fit(tmp_path, monkeypatch):
+def test_parts_that_do_not_fit(tmp_path):
     with pytest.raises(RescoreError, match="parts = 4: it has to divide the batch, 6, and to be a multiple of the number of "
                                            "processes, 1"):
         train(tmp_path, settings=replace(SETTINGS, parts=4))

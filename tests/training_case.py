@@ -1,6 +1,6 @@
-"""A small training that tests run here, in a process to be killed and in two processes: `python training_case.py FOLDER DELAY`."""
+"""A small training that tests run here, in a process to be killed, and in two processes."""
 
-import sys
+import os
 import time
 from pathlib import Path
 
@@ -47,9 +47,11 @@ def train(folder: Path, delay: float = 0.0, settings: Training = SETTINGS, width
     return network, train_network(network, slowly, settings, folder, checkpoint_every=2)
 
 
-if __name__ == "__main__":
+def run(folder: Path, delay: float, environment: dict[str, str]) -> None:
+    """`train`, and its networks in files named after the rank: what a process of its own does."""
+    os.environ.update(environment)
     torch.set_num_threads(1)
-    raw, trained = train(Path(sys.argv[1]) / "checkpoints", float(sys.argv[2]))
-    rank = sys.argv[3] if len(sys.argv) > 3 else "0"
-    save_weights(Path(sys.argv[1]) / f"raw-{rank}.safetensors", raw)
-    save_weights(Path(sys.argv[1]) / f"ema-{rank}.safetensors", trained.network)
+    raw, trained = train(folder / "checkpoints", delay)
+    rank = environment.get("RANK", "0")
+    save_weights(folder / f"raw-{rank}.safetensors", raw)
+    save_weights(folder / f"ema-{rank}.safetensors", trained.network)

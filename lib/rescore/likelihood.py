@@ -60,8 +60,9 @@ def flow_log_prob(
 
         log p_t0(u) = log prior(u_T) + integral from t0 to T of div f dt,
 
-    by an adaptive Dormand-Prince method. div F u is exact; the rest is too, by one backward pass per coordinate, or it is
-    Hutchinson's estimate eps^T J eps with one probe per sample, fixed along the path: then `log_prob` is unbiased.
+    by an adaptive Dormand-Prince method. The divergence is exact, by one backward pass per coordinate, or Hutchinson's estimate
+    eps^T J eps with one probe per sample, fixed along the path: then `log_prob` is unbiased. With the prior's score for s, f would
+    be linear; that part's divergence is exact in both cases. The probes see only what is left, little at late times.
 
     On CLD velocities v ~ N(0, gamma M) are drawn and this is log p(x, v) - log q(v): on average the bound of CLD, appendix B.5,
     with the entropy of v. It is at most log p(x), and equal to it for each v where x and v are independent under the model.
@@ -78,18 +79,20 @@ def flow_log_prob(
         raise RescoreError("flow_log_prob draws probes or velocities: it needs a torch.Generator")
     u, log_q = _with_velocities(process, x, generator)
     state, nfe = tuple(u.shape[1:]), 0
+    precision = process.prior_covariance.inv()
     divergence = _exact if trace == "exact" else _hutchinson(_probe(u, trace, generator))
 
     def rate(t: Tensor, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal nfe
         nfe += 1
         time = min(max(t.item(), t0), process.T)  # a stage may fall outside the ends by rounding
-        linear = process.F(time)
+        spread = process.GG(time) * 0.5
+        linear = process.F(time) + spread @ precision
         with torch.enable_grad():
             u = values[0].detach().requires_grad_()
-            pull = process.GG(time)(score(u, time)) * -0.5
-            bent = divergence(pull, u)
-        return linear(u.detach()) + pull.detach(), bent + linear.trace(state).to(bent)
+            rest = -spread(score(u, time) + precision(u))
+            bent = divergence(rest, u)
+        return linear(u.detach()) + rest.detach(), bent + linear.trace(state).to(bent)
 
     ends = torch.tensor([t0, process.T], dtype=torch.float64, device=u.device)
     try:

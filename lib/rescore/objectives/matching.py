@@ -91,8 +91,8 @@ class DSM(_Matching):
 class HSM(_Matching):
     """Hybrid score matching for the velocities (CLD eq. 8): v_0 ~ N(0, gamma M) is marginalised, given x_0 alone.
 
-    The network predicts the velocities' noise alpha, s_v = -ell_t alpha with ell_t = 1 / L22 of the Cholesky factor; "likelihood"
-    weighs it by Gamma beta ell_t^2.
+    The network predicts the velocities' noise alpha, s_v = -ell_t alpha with ell_t = 1 / L22 of the Cholesky factor;
+    "likelihood" weighs it by Gamma beta ell_t^2.
     """
 
     def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
@@ -129,7 +129,7 @@ class VelocityDSM(HSM):
 
 
 def ncsn(process: VE, levels: int) -> DSM:
-    """The loss of NCSN (eqs. 5, 6): the mean over `levels` geometric sigma_i of 1/2 sigma_i^2 abs(s(x + sigma_i z, t_i) + z / sigma_i)^2.
+    """NCSN eqs. 5, 6: 1/2 sigma_i^2 abs(s(x + sigma_i z, t_i) + z / sigma_i)^2, averaged over geometric levels sigma_i.
 
     sigma_i runs from sigma_min to sigma_max, at the times t_i = i / (levels - 1). Raises RescoreError for fewer than 2 levels.
     """

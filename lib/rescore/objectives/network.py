@@ -14,7 +14,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 """network(u, t) for u (n, *state) and t (n,), both of the dtype and device of u; what it returns is its `Predicts`."""
 
 Predicts = Literal["R", "L", "score", "velocity"]
-"""The noise eps under K = R_t or L_t or the score, all of state shape; or the noise of the velocities alone (CLD), (n, *data)."""
+"""The noise under K = R_t or L_t or the score, all of state shape; or the velocities' noise alone (CLD), (n, *data)."""
 
 PREDICTS = ("R", "L", "score", "velocity")
 

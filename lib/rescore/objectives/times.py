@@ -63,7 +63,7 @@ class ImportanceTimes:
     def cells(self, process: LinearSDE) -> tuple[Tensor, Tensor]:
         """The cells' ends (CELLS + 1,) and the share of the density in each (CELLS,)."""
         if not 0 < self.t0 < process.T:
-            raise RescoreError(f"importance-sampled times from t0 = {self.t0:g}: allowed are values between 0 and {process.T:g}")
+            raise RescoreError(f"importance-sampled times: t0 = {self.t0:g}: allowed are values between 0 and {process.T:g}")
         return _cells(process, self.t0)
 
 
@@ -86,7 +86,7 @@ def _uniform(n: int, generator: torch.Generator) -> Tensor:
 @lru_cache(16)
 def _cells(process: LinearSDE, t0: float) -> tuple[Tensor, Tensor]:
     ends = torch.tensor([t0, process.T], dtype=torch.float64).log()
-    knots = torch.exp(ends[0] + torch.arange(CELLS + 1) / CELLS * (ends[1] - ends[0]))
+    knots = torch.exp(ends[0] + torch.arange(CELLS + 1, dtype=torch.float64) / CELLS * (ends[1] - ends[0]))
     knots[0], knots[-1] = t0, process.T
     x, w = gauss_legendre(4)
     width = knots.diff()
@@ -95,5 +95,5 @@ def _cells(process: LinearSDE, t0: float) -> tuple[Tensor, Tensor]:
     event = tuple(rate.values.shape[t.ndim : t.ndim + rate.event_ndim])
     mass = (rate.trace(process.state_shape(event)) * w).sum(1) * width
     if not (mass.isfinite().all() and (mass > 0).all()):
-        raise RescoreError(f"importance-sampled times: the likelihood weight of {process} is not positive and finite on [t0, T]")
+        raise RescoreError(f"importance-sampled times: the weight of {process} is not positive and finite from t0 to T")
     return knots, mass / mass.sum()

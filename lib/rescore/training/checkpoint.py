@@ -109,7 +109,7 @@ def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> Non
         state.generator.set_state(tensors["generator"])
     saved = tensors["history"][: len(state.history)]
     state.history[: len(saved)] = saved
-    state.cost |= description["cost"]
+    state.cost |= description.get("cost", {})
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ class Trained:
 
 
 def batch_rows(data: int, batch: int, seed: int, step: int) -> Tensor:
-    """Indices (batch,) of step `step`: one shuffled pass over 0 .. data - 1 follows the other, a batch may hold the end of one."""
+    """Indices (batch,) of one step. Shuffled passes over 0 .. data - 1 follow each other; a batch may straddle two."""
     first = step * batch
     passes = range(first // data, (first + batch - 1) // data + 1)
     rows = torch.cat([_shuffled(data, seed, epoch) for epoch in passes])

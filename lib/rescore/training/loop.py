@@ -128,7 +128,8 @@ def minimise(
             skipped = 0
         else:
             skipped += 1
-            warn(f"{label}: the loss is {loss.item():g} or its gradient is not finite at step {step}: no update")
+            if writes:
+                warn(f"{label}: the loss is {loss.item():g} or its gradient is not finite at step {step}: no update")
             if skipped == SKIPPED_IN_A_ROW:
                 raise RescoreError(f"{label}: diverged: no finite loss or gradient in {skipped} steps up to step {step}; "
                                    f"checkpoints up to it are in {folder}")
