@@ -15,7 +15,7 @@ from rescore.scores import GaussianMixture
 
 PROCESSES = {"ve": VE(), "vp": VP(), "subvp": SubVP(), "cld": PAPER_CLD, "blurring": Blurring((2, 3), sigma_max=2.0)}
 each_process = pytest.mark.parametrize("name", PROCESSES)
-TIGHT = {"rtol": 1e-6, "atol": 1e-6}
+TIGHT = {"rtol": 1e-7, "atol": 1e-7}
 
 
 def mixture(process, name):

@@ -23,10 +23,6 @@ FROM_FEATURES = """
 real, generated = (Features("inception", name, torch.randn(N, 2048, generator=g)) for name in ("real", "generated"))
 value = evaluate(generated, real, ["fid", "kid"], Settings(subsets=2))["fid"]
 """
-PRECISION = """
-real, generated = (Features("small", name, torch.randn(N, 64, generator=g)) for name in ("real", "generated"))
-value = evaluate(generated, real, ["precision"])["precision"]
-"""
 PROGRAM = """
 import json, resource, torch
 from rescore.metrics.features import Features
@@ -38,9 +34,7 @@ print(json.dumps([value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 10
 """
 
 
-@pytest.mark.parametrize(
-    "work", [FROM_IMAGES, FROM_FEATURES, PRECISION], ids=["small features", "Inception's features", "precision"]
-)
+@pytest.mark.parametrize("work", [FROM_IMAGES, FROM_FEATURES], ids=["small features", "Inception's features"])
 def test_50000_samples_take_less_than_2_gb(benchmark, work):
     """The whole process, libraries included; images of two sets one after the other, features of both together."""
 

@@ -242,10 +242,11 @@ def extract(
     for part in (images,) if isinstance(images, Tensor) else images:
         check_images(part, source)
         largest = max(largest, int(part.max()))
-        for rows in part.split(batch):
-            v, s = extractor(rows.to(device))
-            values.append(v.cpu())
-            logits.append(s.cpu())
+        values.append(torch.empty(len(part), extractor.dim))  # ahead of the work: what is kept does not fragment the heap
+        logits.append(torch.empty(len(part), extractor.classes))
+        for start in range(0, len(part), batch):
+            rows = slice(start, start + batch)
+            values[-1][rows], logits[-1][rows] = extractor(part[rows].to(device))
     if not values:
         raise RescoreError(f"{source}: no images")
     check_range(largest, source)

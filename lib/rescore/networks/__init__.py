@@ -1,0 +1,50 @@
+"""Networks of scores and noise: called as network(images, levels), named as in the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from rescore.errors import RescoreError
+from rescore.networks.cld import VelocityPrediction
+from rescore.networks.device import autocast, place
+from rescore.networks.mlp import mlp
+from rescore.networks.parametrise import NoisePrediction, state_channels
+from rescore.networks.refinenet import ncsn, ncsnv2
+from rescore.networks.scoreunet import ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep
+
+__all__ = ["NETWORKS", "NoisePrediction", "VelocityPrediction", "autocast", "make_network", "place", "state_channels"]
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "ddpm": ddpm,
+    "ddpmpp": ddpmpp,
+    "ddpmpp_deep": ddpmpp_deep,
+    "ncsnpp": ncsnpp,
+    "ncsnpp_deep": ncsnpp_deep,
+    "ncsn": ncsn,
+    "ncsnv2": ncsnv2,
+}
+
+
+def make_network(
+    name: str, settings: dict, channels: int, side: int, seed: int, out_channels: int | None = None
+) -> nn.Module:
+    """A network with weights that depend on the seed only (and on torch's version), on the CPU; leaves torch's seed as it was.
+
+    Args:
+        name: a key of `NETWORKS`.
+        settings: fields of its config that differ from the published ones.
+        channels, side: of the images it takes; `state_channels(process, channels)` for a process.
+        seed: as of `rescore.random.derive_seed`.
+        out_channels: of the images it gives; as many as it takes if None.
+
+    Raises RescoreError for an unknown name or setting, or a size the network cannot take.
+    """
+    if name not in NETWORKS:
+        raise RescoreError(f"unknown network {name!r}; allowed are {', '.join(NETWORKS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[name](channels, side, out_channels, **settings)

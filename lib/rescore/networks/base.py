@@ -1,0 +1,36 @@
+"""What all networks share: they take images and one noise level per image; their settings and inputs are checked here."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TypeVar
+
+from torch import Tensor
+
+from rescore.errors import RescoreError
+
+Config = TypeVar("Config")
+
+
+def configured(config: Config, settings: dict, network: str) -> Config:
+    """A frozen config dataclass with some fields replaced; RescoreError for a setting it does not have."""
+    allowed = [field.name for field in fields(config)]
+    unknown = [name for name in settings if name not in allowed]
+    if unknown:
+        raise RescoreError(f"network {network}: unknown setting {unknown[0]!r}; allowed are {', '.join(allowed)}")
+    return replace(config, **settings)
+
+
+def check_choice(network: str, name: str, value: object, allowed: tuple) -> None:
+    """RescoreError unless a setting has one of the allowed values."""
+    if value not in allowed:
+        raise RescoreError(f"network {network}: {name} {value!r}; allowed are {', '.join(map(repr, allowed))}")
+
+
+def check_input(network: str, x: Tensor, level: Tensor, shape: tuple[int, ...]) -> None:
+    """RescoreError unless x is floating point of shape (batch, *shape) and level is (batch,)."""
+    if tuple(x.shape[1:]) != tuple(shape) or not x.is_floating_point():
+        wanted = ", ".join(("batch", *map(str, shape)))
+        raise RescoreError(f"{network} takes floating point input of shape ({wanted}), not {x.dtype} of {tuple(x.shape)}")
+    if level.shape != x.shape[:1]:
+        raise RescoreError(f"{network} takes one noise level per input, shape ({len(x)},), not {tuple(level.shape)}")

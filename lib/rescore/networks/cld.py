@@ -1,0 +1,51 @@
+"""CLD's parametrisation of the score: of the velocities only, and mixed (Dockhorn et al., section 3.2 and appendix B)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rescore.errors import RescoreError
+from rescore.networks.parametrise import NoisePrediction
+from rescore.processes.base import Time
+from rescore.processes.cld import CLD
+from rescore.processes.operators import Diagonal
+
+
+class VelocityPrediction(NoisePrediction):
+    """eps = (0, alpha), with grad_v log p_t(u) = -ell_t alpha(u, t), ell_t = 1 / L22 and L_t L_t^T = Sigma_t.
+
+    alpha is the network's output, plus v / (ell_t Sigma_vv) if `mixed`, so that a network of zero gives the score
+    -v / Sigma_vv of independent Gaussian velocities. Only the velocity part of the score means anything: the samplers of CLD
+    (Euler-Maruyama, SSCS, gDDIM with L_t) and their Euler denoising use no other, the Tweedie denoising does. Hybrid score
+    matching is |alpha - eps_v|^2 for (u, eps) = perturb(x, t, generator, "L").
+
+    Args:
+        network: takes x and v as twice the channels of the data, gives as many as the data have.
+        process: the CLD; gamma = 0 is plain denoising score matching.
+        mixed: the mixed score.
+        level: as in `NoisePrediction`.
+
+    Raises RescoreError for another process.
+    """
+
+    def __init__(self, network: nn.Module, process: CLD, mixed: bool = True, level: Literal["steps", "time"] = "time"):
+        if not isinstance(process, CLD):
+            raise RescoreError(f"a velocity prediction does not apply to {type(process).__name__}: allowed is CLD")
+        super().__init__(network, process, level, factor="L")
+        self.mixed = mixed
+
+    def alpha(self, u: Tensor, t: Time) -> Tensor:
+        """The prediction of eps_v: (batch, *data) from u (batch, 2, *data)."""
+        v = u[:, 1]
+        alpha = self.evaluate(u, t).reshape(v.shape)
+        if not self.mixed:
+            return alpha
+        root, covariance = self.process.L(t).values, self.process.Sigma(t).values
+        return alpha + Diagonal(root[..., 1, 1] / covariance[..., 1, 1])(v)
+
+    def forward(self, u: Tensor, t: Time) -> Tensor:
+        alpha = self.alpha(u, t)
+        return torch.stack((torch.zeros_like(alpha), alpha), 1)

@@ -1,0 +1,80 @@
+"""A small residual MLP for flattened images and points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rescore.errors import RescoreError
+from rescore.networks.base import check_choice, check_input, configured
+from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
+from rescore.networks.layers import linear
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Attributes:
+    width: features of the hidden layers, even.
+    blocks: residual blocks.
+    embedding, fourier_scale: as in `UNetConfig`.
+    dropout: its probability.
+    """
+
+    width: int = 256
+    blocks: int = 3
+    embedding: Embedding = "positional"
+    fourier_scale: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        check_choice("MLP", "embedding", self.embedding, EMBEDDINGS)
+        if self.width < 4 or self.width % 2 or self.blocks < 1:
+            raise RescoreError("network MLP: allowed are an even width >= 4 and blocks >= 1")
+
+
+class ResidualLayer(nn.Module):
+    """x + linear(drop(swish(linear(swish(norm(x))) + linear(time)))); the last linear layer starts at zero."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.norm, self.first, self.time = nn.LayerNorm(width), linear(width, width), linear(width, width)
+        self.dropout, self.last = nn.Dropout(dropout), linear(width, width, scale=0.0)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.first(functional.silu(self.norm(x))) + self.time(time)
+        return x + self.last(self.dropout(functional.silu(h)))
+
+
+class MLP(nn.Module):
+    """A function of a point and its noise level; zero at initialisation.
+
+    Args:
+        config: see there.
+        shape: of one input, any number of dimensions.
+        out_shape: of one output; that of the input if None.
+    """
+
+    def __init__(self, config: MLPConfig, shape: tuple[int, ...], out_shape: tuple[int, ...] | None = None):
+        super().__init__()
+        self.shape, self.out_shape = tuple(shape), tuple(out_shape or shape)
+        self.time = LevelMLP(config.embedding, config.width, config.fourier_scale, config.width)
+        self.first = linear(math.prod(self.shape), config.width)
+        self.blocks = nn.ModuleList(ResidualLayer(config.width, config.dropout) for _ in range(config.blocks))
+        self.norm, self.last = nn.LayerNorm(config.width), linear(config.width, math.prod(self.out_shape), scale=0.0)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """(batch, *out_shape) from x (batch, *shape) and noise levels (batch,)."""
+        check_input("MLP", x, level, self.shape)
+        time = self.time(level)
+        h = self.first(x.flatten(1))
+        for block in self.blocks:
+            h = block(h, time)
+        return self.last(functional.silu(self.norm(h))).reshape(len(x), *self.out_shape)
+
+
+def mlp(channels: int = 1, side: int = 8, out_channels: int | None = None, **settings) -> MLP:
+    """An MLP of images."""
+    return MLP(configured(MLPConfig(), settings, "mlp"), (channels, side, side), (out_channels or channels, side, side))

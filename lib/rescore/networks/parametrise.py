@@ -1,0 +1,75 @@
+"""From a network of images and noise levels to the noise prediction eps(u, t) = -K_t^T score(u, t) of a process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rescore.networks.base import check_choice
+from rescore.processes.base import Factor, LinearSDE, Time, as_time
+from rescore.processes.isotropic import Isotropic
+from rescore.scores import Score, to_score
+
+LEVELS: dict[str, Callable[[LinearSDE, Tensor], Tensor]] = {
+    "time": lambda process, t: t,
+    "steps": lambda process, t: 999 * t,  # the index of DDPM's 1000 steps
+    "sigma": lambda process, t: process.R(t).values,
+}
+
+
+def state_channels(process: LinearSDE, channels: int) -> int:
+    """The channels of a state as an image: twice those of the data for CLD (Dockhorn et al., section 5)."""
+    return math.prod(process.state_shape((channels,)))
+
+
+class NoisePrediction(nn.Module):
+    """eps(u, t) for states u of a process, from a network of (images, levels).
+
+    A state becomes an image: in pixels for blurring diffusion, x and v as channels for CLD. A network that gives a score
+    becomes eps by -K_t^T. `perturb(x, t, generator, model.factor)` gives pairs (u, eps) to train on.
+
+    Args:
+        network: called as network(images, levels), with one level per image; its output has the shape of the images.
+        process: the forward process.
+        level: what the network calls its noise level: "steps" is 999 t (DDPM, DDPM++), "time" is t (CLD's NCSN++), "sigma"
+            the standard deviation of the noise, of isotropic processes only (NCSN, NCSNv2, NCSN++).
+        output: what it gives: "noise", or "score" (NCSN, NCSNv2, and NCSN++, which divide by sigma).
+        factor: K_t, "R" or "L".
+
+    Raises RescoreError for other choices.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: LinearSDE,
+        level: Literal["steps", "time", "sigma"] = "steps",
+        output: Literal["noise", "score"] = "noise",
+        factor: Factor = "R",
+    ):
+        super().__init__()
+        name, kind = type(self).__name__, type(process).__name__
+        check_choice(name, f"level for {kind}", level, tuple(LEVELS) if isinstance(process, Isotropic) else ("time", "steps"))
+        check_choice(name, "output", output, ("noise", "score"))
+        check_choice(name, "factor", factor, ("R", "L"))
+        self.network, self.process = network, process
+        self.level, self.output, self.factor = level, output, factor
+
+    def evaluate(self, u: Tensor, t: Time) -> Tensor:
+        """The network's output for states (batch, *state) at one time or one per state; an image, in the dtype of u."""
+        images = self.process.unrotate(u).flatten(1, 1 + len(self.process.state_shape(())))
+        levels = LEVELS[self.level](self.process, as_time(t)).to(device=u.device, dtype=u.dtype)
+        return self.network(images, levels.expand(len(u))).to(u.dtype)
+
+    def forward(self, u: Tensor, t: Time) -> Tensor:
+        """eps, the shape of u, at one time or one per state."""
+        out = self.process.rotate(self.evaluate(u, t).reshape(u.shape))
+        return out if self.output == "noise" else -self.process.K(t, self.factor).T(out)
+
+    def score(self) -> Score:
+        """(u, t) -> score, for the samplers; without gradients."""
+        return torch.no_grad()(to_score(self.process, self, self.factor))

@@ -1,0 +1,207 @@
+"""The U-Nets of DDPM and Score-SDE: DDPM, DDPM++, NCSN++ and their deep forms (Score-SDE, section 4.4 and appendix H)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rescore.errors import RescoreError
+from rescore.networks.base import check_choice, check_input, configured
+from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
+from rescore.networks.layers import Attention, ConvDown, ConvUp, Resample, ResidualBlock, conv3x3, group_norm
+
+NIN = 0.1  # the scale of the 1x1 shortcuts in the blocks of DDPM in Score-SDE's code
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """A score U-Net; the defaults are DDPM++ for CIFAR-10.
+
+    Attributes:
+        width: channels of the first layer, even; the time vector has 4 times as many.
+        multipliers: channels at each side, in widths; the side halves from one to the next.
+        blocks: residual blocks per side on the way down; one more on the way up.
+        attention: the sides that have attention, after each block down and once up. The middle always has it.
+        block: "biggan" resamples inside residual blocks, "ddpm" by convolutions between them.
+        fir: resample with the filter [1, 3, 3, 1] ("biggan" only).
+        pyramid: add a convolved pyramid of the input on the way down ("progressive input: residual").
+        rescale: divide sums of two branches by sqrt(2).
+        embedding: of the noise level c: "positional" (c up to 999) or "fourier" (of log c, so c > 0).
+        fourier_scale: the standard deviation of Fourier frequencies.
+        dropout: its probability.
+        scale_by_sigma: divide the output by c, which must be sigma.
+        unit_input: data lie in [0, 1]; x -> 2 x - 1 comes first.
+    """
+
+    width: int = 128
+    multipliers: Sequence[int] = (1, 2, 2, 2)
+    blocks: int = 4
+    attention: Sequence[int] = (16,)
+    block: Literal["biggan", "ddpm"] = "biggan"
+    fir: bool = False
+    pyramid: bool = False
+    rescale: bool = True
+    embedding: Embedding = "positional"
+    fourier_scale: float = 16.0
+    dropout: float = 0.1
+    scale_by_sigma: bool = False
+    unit_input: bool = False
+
+    def __post_init__(self):
+        check_choice("U-Net", "embedding", self.embedding, EMBEDDINGS)
+        check_choice("U-Net", "block", self.block, ("biggan", "ddpm"))
+        if self.width < 4 or self.width % 2 or self.blocks < 1 or not self.multipliers or min(self.multipliers) < 1:
+            raise RescoreError("network U-Net: allowed are an even width >= 4, blocks >= 1 and multipliers >= 1")
+        if self.block == "ddpm" and (self.fir or self.pyramid):
+            raise RescoreError("network U-Net: fir and pyramid need block 'biggan'")
+        if self.scale_by_sigma and self.embedding != "fourier":
+            raise RescoreError("network U-Net: scale_by_sigma needs embedding 'fourier'; allowed with 'positional' is false")
+
+
+class Stage(nn.Module):
+    """All blocks at one side.
+
+    Attributes:
+        blocks: each a list of layers.
+        end: what follows the last block.
+        pyramid: from the input pyramid to the output of `end`, or None.
+    """
+
+    def __init__(self, blocks: list[list[nn.Module]], end: list[nn.Module], pyramid: nn.Module | None = None):
+        super().__init__()
+        self.blocks, self.end = nn.ModuleList(Timed(*block) for block in blocks), Timed(*end)
+        self.pyramid = pyramid
+
+
+class Timed(nn.Sequential):
+    """Layers in a row, each called with the time vector."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x, time)
+        return x
+
+
+class ScoreUNet(nn.Module):
+    """A function of an image and its noise level; zero at initialisation.
+
+    Args:
+        config: see there.
+        channels, side: of the images taken.
+        out_channels: of the images given; as many as taken if None.
+
+    Raises RescoreError for a side that cannot be halved often enough.
+    """
+
+    def __init__(self, config: UNetConfig, channels: int, side: int, out_channels: int | None = None):
+        super().__init__()
+        halvings = len(config.multipliers) - 1
+        if side % 2**halvings:
+            raise RescoreError(f"network U-Net: {halvings} halvings of images of side {side}; allowed are sides divisible by "
+                               f"{2**halvings}, or fewer multipliers")
+        self.config, self.shape = config, (channels, side, side)
+        self.time = LevelMLP(config.embedding, config.width, config.fourier_scale, 4 * config.width)
+        self.first = conv3x3(channels, config.width)
+        widths = [config.width * multiplier for multiplier in config.multipliers]
+        sides = [side >> i for i in range(len(widths))]
+
+        kept, pyramid, self.down = [config.width], channels, nn.ModuleList()
+        for n, here in zip(widths, sides, strict=True):
+            blocks = [[self._block(n_in, n), *self._attention(n, here)] for n_in in [kept[-1]] + [n] * (config.blocks - 1)]
+            kept += [n] * config.blocks
+            if here == sides[-1]:
+                self.down.append(Stage(blocks, []))
+            else:
+                step = ConvDown(pyramid, n, config.fir) if config.pyramid else None
+                self.down.append(Stage(blocks, [self._resample(n, "down")], step))
+                kept.append(n)
+                pyramid = n
+
+        n = widths[-1]
+        self.middle = Timed(self._block(n, n), Attention(n, config.rescale), self._block(n, n))
+
+        self.up = nn.ModuleList()
+        for m, here in zip(reversed(widths), reversed(sides), strict=True):
+            blocks = []
+            for _ in range(config.blocks + 1):
+                blocks.append([self._block(n + kept.pop(), m)])
+                n = m
+            end = self._attention(n, here) + ([] if here == side else [self._resample(n, "up")])
+            self.up.append(Stage(blocks, end))
+
+        self.last = nn.Sequential(group_norm(n), nn.SiLU(), conv3x3(n, out_channels or channels, scale=0.0))
+
+    def _block(self, n_in: int, n_out: int, resample: Resample | None = None) -> ResidualBlock:
+        c = self.config
+        shortcut = 1.0 if c.block == "biggan" else NIN
+        return ResidualBlock(n_in, n_out, 4 * c.width, c.dropout, c.rescale, resample, shortcut)
+
+    def _attention(self, n: int, side: int) -> list[nn.Module]:
+        return [Attention(n, self.config.rescale)] if side in self.config.attention else []
+
+    def _resample(self, n: int, direction: Literal["up", "down"]) -> nn.Module:
+        if self.config.block == "ddpm":
+            return ConvUp(n) if direction == "up" else ConvDown(n, n)
+        return self._block(n, n, Resample(direction, self.config.fir))
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """(batch, out_channels, side, side) from x (batch, channels, side, side) and noise levels (batch,)."""
+        check_input("U-Net", x, level, self.shape)
+        if self.config.unit_input:
+            x = 2 * x - 1
+        time = self.time(level)
+        pyramid = x
+        kept = [self.first(x)]
+        for stage in self.down:
+            for block in stage.blocks:
+                kept.append(block(kept[-1], time))
+            if len(stage.end):
+                h = stage.end(kept[-1], time)
+                if stage.pyramid is not None:
+                    h = pyramid = (stage.pyramid(pyramid) + h) * (2**-0.5 if self.config.rescale else 1.0)
+                kept.append(h)
+        h = self.middle(kept[-1], time)
+        for stage in self.up:
+            for block in stage.blocks:
+                h = block(torch.cat((h, kept.pop()), 1), time)
+            h = stage.end(h, time)
+        h = self.last(h)
+        return h / level[:, None, None, None] if self.config.scale_by_sigma else h
+
+
+DDPMPP = UNetConfig()
+DDPM = replace(DDPMPP, blocks=2, block="ddpm", rescale=False)
+NCSNPP = UNetConfig(fir=True, pyramid=True, embedding="fourier", scale_by_sigma=True, unit_input=True)
+
+
+def ddpm(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+    """The network of DDPM as Score-SDE has it (its Tables 1 and 4): one attention per side on the way up. Level 999 t."""
+    return ScoreUNet(configured(DDPM, settings, "ddpm"), channels, side, out_channels)
+
+
+def ddpmpp(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+    """DDPM++: 61.80 M parameters on CIFAR-10. Level 999 t."""
+    return ScoreUNet(configured(DDPMPP, settings, "ddpmpp"), channels, side, out_channels)
+
+
+def ddpmpp_deep(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+    """DDPM++ deep: twice the blocks."""
+    return ScoreUNet(configured(replace(DDPMPP, blocks=8), settings, "ddpmpp_deep"), channels, side, out_channels)
+
+
+def ncsnpp(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma.
+
+    The discrete form has `embedding="positional", scale_by_sigma=False` and level 999 t: its division by sigma is then
+    that of `rescore.scores.to_score`.
+    """
+    return ScoreUNet(configured(NCSNPP, settings, "ncsnpp"), channels, side, out_channels)
+
+
+def ncsnpp_deep(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+    """NCSN++ cont. deep: twice the blocks."""
+    return ScoreUNet(configured(replace(NCSNPP, blocks=8), settings, "ncsnpp_deep"), channels, side, out_channels)
