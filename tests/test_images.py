@@ -16,7 +16,7 @@ from PIL import Image
 
 from rescore.data import cifar, fetch, folders, idx, images
 from rescore.data.images import ImageSet, images_at_hand, load_images
-from rescore.data.pixels import batch_indices, dequantise, random_flip, to_uint8, to_unit
+from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
 from rescore.errors import MissingData, RescoreError
 from rescore.random import make_generator
 
@@ -382,7 +382,6 @@ def test_truncation_and_rounding():
         (lambda: to_uint8(torch.zeros(1), "up"), "to_uint8: rounding 'up'; allowed: truncate, nearest"),
         (lambda: to_unit(torch.zeros(1)), "to_unit: torch.float32; allowed: uint8"),
         (lambda: dequantise(torch.zeros(1), make_generator("x")), "dequantise: torch.float32; allowed: uint8"),
-        (lambda: batch_indices(0, -1, 3, 2), "batch_indices: step -1, n 3, batch 2"),
     ],
 )
 def test_pixels_of_another_kind_are_refused(call, message):
@@ -408,21 +407,3 @@ def test_flips_are_mirror_images_of_half():
     assert ((flipped == images).all((1, 2, 3)) ^ mirrored).all(), "each is itself or its mirror image"
     assert mirrored.double().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / 4000**0.5)
     assert torch.equal(flipped, random_flip(images, make_generator("flip")))
-
-
-@pytest.mark.parametrize(("n", "batch"), [(10, 4), (12, 4), (5, 13), (1, 1)])
-def test_batches_run_through_every_image_once_an_epoch(n, batch):
-    steps = 3 * n
-    order = torch.cat([batch_indices(7, step, n, batch) for step in range(steps)])
-    assert len(order) == steps * batch
-    for epoch in order[: len(order) // n * n].split(n):
-        assert epoch.sort().values.tolist() == list(range(n))
-
-
-def test_a_batch_depends_on_seed_and_step_alone():
-    later = batch_indices(1, 1234, 100, 7)
-    for step in range(5):
-        batch_indices(2, step, 100, 7)
-    assert torch.equal(later, batch_indices(1, 1234, 100, 7)), "whatever was asked for before"
-    assert not torch.equal(later, batch_indices(2, 1234, 100, 7))
-    assert not torch.equal(batch_indices(1, 0, 100, 100), batch_indices(1, 1, 100, 100)), "each epoch has its own order"

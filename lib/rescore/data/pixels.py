@@ -1,13 +1,11 @@
-"""From pixels to the numbers that a model sees and back; flips, dequantisation and the order of batches."""
+"""From pixels to the numbers that a model sees and back; flips and dequantisation."""
 
-from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
-from rescore.random import make_generator
 
 Rounding = Literal["truncate", "nearest"]
 QUANTISED: dict[Rounding, str] = {"truncate": "uint8-truncated", "nearest": "uint8-nearest"}  # what a protocol says
@@ -59,27 +57,6 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image of (n, C, H, W) mirrored left to right with probability 1/2."""
     flipped = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
     return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
-
-
-def batch_indices(seed: int, step: int, n: int, batch: int) -> Tensor:
-    """Indices of the `step`-th batch, (batch,) int64 in [0, n): a function of its arguments alone.
-
-    The batches, joined, run through one permutation of the n images after another, with no image left out between them.
-    """
-    if step < 0 or n < 1 or batch < 1:
-        raise RescoreError(f"batch_indices: step {step}, n {n}, batch {batch}; allowed: step >= 0, n >= 1, batch >= 1")
-    parts, position, end = [], step * batch, (step + 1) * batch
-    while position < end:
-        epoch, start = divmod(position, n)
-        part = _permutation(seed, epoch, n)[start : start + end - position]
-        parts.append(part)
-        position += len(part)
-    return torch.cat(parts)
-
-
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, n: int) -> Tensor:
-    return torch.randperm(n, generator=make_generator("batches", seed, epoch))
 
 
 def _check_uint8(images: Tensor, function: str) -> None:
