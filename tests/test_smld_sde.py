@@ -32,6 +32,16 @@ def generator(seed: int = 0) -> torch.Generator:
 # --- chains ---------------------------------------------------------------------------------------------------------------
 
 
+def test_ve_chain_between_its_levels():
+    """sigma^2 is linear in each step, G G^T its slope, and rho = sigma is inverted."""
+    process = chains.chain("VE", 5)
+    t = torch.tensor([0.05, 0.1, 0.2, 0.33, 0.77, 1.0], dtype=torch.float64)
+    assert torch.allclose(process.time_of_rho(process.rho(t)), t, rtol=1e-12)
+    slope = (process.Sigma(t).values - process.Sigma(t - 1e-3).values) / 1e-3
+    assert torch.allclose(process.GG(t).values, slope, rtol=1e-9)
+    assert (process.F(t).values == 0).all()
+
+
 def test_ve_chain_is_smld():
     """sigma_0 = 0, then geometric levels from 0.01 to 50; a step adds sigma_i^2 - sigma_{i-1}^2 (note eq. 44)."""
     process, times = chains.chain("VE", 1000), chains.chain_times(1000)

@@ -49,13 +49,28 @@ class DiscreteVE(Isotropic):
     def _knots(self) -> Tensor:
         return torch.cat((torch.zeros(1, dtype=torch.float64), self.sigmas.to(torch.float64) ** 2))
 
+    def _step(self, t: Time) -> tuple[Tensor, Tensor]:
+        """t in steps, and the step that ends at or after it."""
+        position = as_time(t) * len(self.sigmas)
+        return position, (torch.ceil(position - 1e-9).long() - 1).clamp(0, len(self.sigmas) - 1)
+
+    def F(self, t: Time) -> Diagonal:
+        return Diagonal(torch.zeros_like(as_time(t)))
+
+    def GG(self, t: Time) -> Diagonal:
+        return Diagonal(self._knots.diff()[self._step(t)[1]] * len(self.sigmas))
+
     def mean(self, t: Time) -> Diagonal:
         return Diagonal(torch.ones_like(as_time(t)))
 
     def Sigma(self, t: Time) -> Diagonal:
-        position = as_time(t) * len(self.sigmas)
-        i = (torch.ceil(position - 1e-9).long() - 1).clamp(0, len(self.sigmas) - 1)
-        return Diagonal(self._knots[i] + (position - i) * (self._knots[i + 1] - self._knots[i]))
+        position, i = self._step(t)
+        return Diagonal(self._knots[i] + (position - i) * self._knots.diff()[i])
+
+    def time_of_rho(self, rho: Time) -> Tensor:
+        variance = as_time(rho) ** 2
+        i = (torch.searchsorted(self._knots, variance) - 1).clamp(0, len(self.sigmas) - 1)
+        return (i + (variance - self._knots[i]) / self._knots.diff()[i]) / len(self.sigmas)
 
     def Q(self, t: Time, s: Time) -> Diagonal:
         return self.Sigma(t) - self.Sigma(s)

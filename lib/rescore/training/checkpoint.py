@@ -51,9 +51,7 @@ def save_checkpoint(folder: Path, step: int, state: State) -> None:
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
     description = {"step": step, "sha256": sha256(path), "param_groups": optimizer["param_groups"], "cost": state.cost}
     atomic_write(path.with_suffix(".json"), json.dumps(description, indent=1))
-    for old in sorted(folder.glob("step-*.json"))[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    _drop_old(folder)
 
 
 def load_checkpoint(folder: Path, state: State) -> int:
@@ -77,10 +75,18 @@ def load_checkpoint(folder: Path, state: State) -> int:
             warn(f"damaged checkpoint passed over: {problems[-1]}; going on from {path}")
         _require_same_network(path, tensors, state)
         _restore(tensors, description, state)
+        _drop_old(folder)  # a kill may have come between the removal of two files
         return description["step"]
     if problems:
         raise RescoreError(f"no good checkpoint: {'; '.join(problems)}. Remove {folder} to train again from the start")
     return 0
+
+
+def _drop_old(folder: Path) -> None:
+    kept = sorted(path.stem for path in folder.glob("step-*.json"))[-KEPT:]
+    for path in folder.glob("step-*"):
+        if path.suffix in (".json", ".safetensors") and path.stem < kept[0]:
+            path.unlink(missing_ok=True)
 
 
 def _require_same_network(path: Path, tensors: dict[str, Tensor], state: State) -> None:
