@@ -39,7 +39,7 @@ def gaussian_error(problem: str, variant: str, nfe: int) -> Selector:
 
 
 def flow_error(tolerance: str) -> Selector:
-    return row(table="9", dataset="digits_exact", variant=f"ODE-RK45-{tolerance}", metric="solver_rmse")
+    return row(table="9", dataset="digits_exact", method="CLD", variant=f"ODE-RK45-{tolerance}", metric="solver_rmse")
 
 
 def sscs_against(method: str, metric: str, budgets: Iterable[int], stridings: Iterable[str] = STRIDINGS) -> Predicate:
@@ -54,7 +54,7 @@ def hsm_below_dsm(metric: str, stabiliser: str) -> Predicate:
 
 
 def nearest(variant: str, nfe: int) -> Selector:
-    return row(table="9", dataset="digits_exact", variant=variant, metric="nearest", nfe=nfe)
+    return row(table="9", dataset="digits_exact", method="CLD", variant=variant, metric="nearest", nfe=nfe)
 
 
 def smaller_at(metric: str, times: Iterable[str], method: str = "CLD") -> Predicate:
