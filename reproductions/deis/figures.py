@@ -100,8 +100,9 @@ def trained(results: Path, out: Path) -> None:
         curves.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         strips = {f"{name}, {nfe}": f"digits/{name}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES} | {"real": "digits/real"}
         strips = {label: found.arrays[key] for label, key in strips.items() if key in found.arrays}
-        picture = np.concatenate([np.concatenate(list(images[:, 0]), axis=1) for images in strips.values()])
-        pictures.imshow(picture.clip(-1, 1), cmap="gray", vmin=-1, vmax=1)
+        framed = [np.pad(images[:, 0].clip(-1, 1), ((0, 0), (1, 1), (1, 1)), constant_values=1) for images in strips.values()]
+        picture = np.concatenate([np.concatenate(list(images), axis=1) for images in framed])
+        pictures.imshow(picture, cmap="gray", vmin=-1, vmax=1)
         side = picture.shape[0] // len(strips)
         pictures.set(xticks=[], yticks=[side * (i + 0.5) for i in range(len(strips))], yticklabels=list(strips))
         pictures.set_title("Samples")
