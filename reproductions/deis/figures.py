@@ -95,11 +95,15 @@ def trained(results: Path, out: Path) -> None:
             _errorbar(curves, cells, *_style(name), name)
         for real in (r for r in rows if r.method == "real images"):
             curves.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--", label="real digits")
+        strips = {f"{name}, {nfe}": f"digits/{name}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES} | {"real": "digits/real"}
+        strips = {label: found.arrays[key] for label, key in strips.items() if key in found.arrays}
+        if not strips:
+            for ax in (curves, pictures):
+                draw.placeholder(ax, "no trained network at this scale")
+            return
         _against_nfe(curves, "8x8 digits", "score evaluations")
         curves.set_ylabel("FID, features of a small classifier")
         curves.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        strips = {f"{name}, {nfe}": f"digits/{name}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES} | {"real": "digits/real"}
-        strips = {label: found.arrays[key] for label, key in strips.items() if key in found.arrays}
         framed = [np.pad(images[:, 0].clip(-1, 1), ((0, 0), (1, 1), (1, 1)), constant_values=1) for images in strips.values()]
         picture = np.concatenate([np.concatenate(list(images), axis=1) for images in framed])
         pictures.imshow(picture, cmap="gray", vmin=-1, vmax=1)
