@@ -115,6 +115,14 @@ def test_versions_are_read_in_parts():
         parse_version("0.1.0")
 
 
+def test_a_reference_keeps_ten_digits(tmp_path):
+    fresh = save(tmp_path / "laptop", record(value=1.2345678901234567, seconds=3.14159))
+    accept(fresh, tmp_path / "reference" / "laptop")
+    (kept,) = read_records(tmp_path / "reference" / "laptop" / "records.csv")
+    assert (kept.value, kept.seconds) == (1.23456789, 3.14)
+    assert not gate(fresh, tmp_path / "reference" / "laptop").moved
+
+
 def test_accept_copies_one_clean_commit(tmp_path):
     reference = tmp_path / "reference" / "laptop"
     fresh = save(tmp_path / "laptop", record(), SECOND)

@@ -3,19 +3,20 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import keys, read_diff
-from rescore.ledger.records import Record, describe, read_records, run_command
+from rescore.ledger.records import Record, describe, read_records, run_command, write_records
 
 FILES = ("records.csv", "diff.csv", "claims.csv")
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
 EXACT_RELATIVE, EXACT_ABSOLUTE = 1e-6, 1e-12
 SIGMAS, STATISTICAL_RELATIVE = 5.0, 0.05
+DIGITS = 10  # of a reference: more than EXACT_RELATIVE can tell apart
 
 
 @dataclass
@@ -154,4 +155,11 @@ def accept(fresh_dir: Path, reference_dir: Path, allow_dirty: bool = False) -> s
         raise RescoreError(f"{source}: measured with uncommitted changes; commit and run again, or give --allow-dirty")
     for name in FILES:
         atomic_write(reference_dir / name, (fresh_dir / name).read_bytes())
+    write_records(reference_dir / "records.csv", [_shortened(record) for record in records])
     return commits.pop()
+
+
+def _shortened(record: Record) -> Record:
+    """The numbers to as many digits as the gate can tell apart, and some: a reference is committed and should be small."""
+    value, stderr = (None if x is None else float(f"{x:.{DIGITS}g}") for x in (record.value, record.stderr))
+    return replace(record, value=value, stderr=stderr, seconds=round(record.seconds, 2))
