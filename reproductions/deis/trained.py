@@ -9,6 +9,7 @@ import torch
 from reproductions.deis.config import Config
 from reproductions.deis.problems import table_cells
 from rescore.data.images import load_images
+from rescore.data.pixels import to_unit
 from rescore.jobs import Measurement, Run
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import load_model
@@ -49,7 +50,7 @@ def trained_table(config: Config, run: Run, arrays: dict[str, np.ndarray]) -> It
             protocol = common | judge.protocol(metric, x)
             values = [found[metric] for found in by_seed]
             yield measurement(method, variant, metric, sampler.nfe, values, len(x), protocol, started)
-    arrays[f"{spec.data}/real"] = (test.images[:SHOWN].float() / 127.5 - 1).numpy()
+    arrays[f"{spec.data}/real"] = to_unit(test.images[:SHOWN]).numpy()
     started = time.perf_counter()
     for metric, value in judge.of_real(METRICS).items():
         protocol = judge.protocol(metric, torch.empty(len(test)))
