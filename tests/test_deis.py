@@ -31,9 +31,10 @@ def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deis")
     spec = config.models["vp"]
     save_weights(folder / "vp.safetensors", train_model(spec, folder / "training", "cpu", "vp").network)
-    run = Run("deis", "smoke", "job", folder / "job", "0", "cpu", 1, {"vp": folder / "vp.safetensors"})
     common = {"paper": "deis", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0"}
-    rows = [row for job in config.jobs.values() for row in jobs.measure(job, config, run).measurements]
+    weights = {"vp/0": folder / "vp.safetensors"}
+    runs = {name: Run("deis", "smoke", name, folder / "job", "0", "cpu", 1, weights) for name in config.jobs}
+    rows = [row for name, job in config.jobs.items() for row in jobs.measure(job, config, runs[name]).measurements]
     return [Record(**(vars(row) | {"protocol": "a=1"} | common)) for row in rows]
 
 

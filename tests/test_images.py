@@ -390,14 +390,28 @@ def test_pixels_of_another_kind_are_refused(call, message):
 
 def test_dequantised_pixels_stay_in_their_bin_and_fill_it():
     images = torch.arange(256, dtype=torch.uint8).expand(1000, 1, 1, 256)
-    x = dequantise(images, make_generator("dequantise"))
+    x, per_unit = dequantise(images, make_generator("dequantise"))
+    assert per_unit == 128
     assert x.dtype == torch.float32 and x.min() >= -1 and x.max() < 1
     exact = (x.double() + 1) * 128
     assert torch.equal(exact.floor().to(torch.uint8), images), "no draw reaches the next level"
     u = exact - images
     assert u.mean().item() == pytest.approx(1 / 2, abs=5 / (12 * u.numel()) ** 0.5)
     assert u.square().mean().item() == pytest.approx(1 / 3, abs=5 * (4 / 45 / u.numel()) ** 0.5)
-    assert torch.equal(x, dequantise(images, make_generator("dequantise")))
+    assert torch.equal(x, dequantise(images, make_generator("dequantise"))[0])
+
+
+def test_few_grey_levels_have_wide_bins_around_their_places():
+    levels = torch.tensor([0, 16, 32, 239, 255], dtype=torch.uint8)  # k = 0, 1, 2, 15, 16 of 17
+    images = levels.expand(4000, 1, 1, 5)
+    x, per_unit = dequantise(images, make_generator("grey"), grey_levels=17)
+    assert per_unit == 8
+    offset = (x.double() - torch.tensor([0, 1, 2, 15, 16]) / 8 + 1) * per_unit
+    assert offset.min() >= -0.5 and offset.max() < 0.5
+    assert offset.mean().item() == pytest.approx(0, abs=5 / (12 * offset.numel()) ** 0.5)
+    assert failure(lambda: dequantise(images + 1, make_generator("grey"), 17)) == (
+        "dequantise: a pixel is none of 17 equal steps from 0 to 255"
+    )
 
 
 def test_flips_are_mirror_images_of_half():

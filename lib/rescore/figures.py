@@ -1,7 +1,7 @@
 """What the papers' figures.py share: one style, a paper's results at one scale, panels, notes below them."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,6 +164,29 @@ def draw_samples(ax: Axes, density: DensityMap, samples: np.ndarray, color: str)
     outside = float((np.abs(samples) > density.axis[-1]).any(1).mean())
     label = f"{len(samples)} points" + (f", {outside:.1%} outside" if outside else "")
     ax.text(0.02, 0.015, label, transform=ax.transAxes, fontsize=SMALL, color=GREY)
+
+
+def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color: str, marker: str, label: str,
+             line: str = "-") -> None:  # fmt: skip
+    """(x, value, standard error) with bars of two errors; a bar that reaches zero ends outside a log axis."""
+    if not cells:
+        return
+    x, y, errors = (np.array([np.nan if v is None else v for v in column], dtype=float) for column in zip(*cells, strict=True))
+    errors = 2 * np.nan_to_num(errors)
+    ax.errorbar(x, y, [np.minimum(errors, 0.99 * y), errors], color=color, marker=marker, linestyle=line, label=label,
+                markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
+
+
+def image_rows(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry; C = 1 or 3."""
+    frame = ((0, 0), (0, 0), (1, 1), (1, 1))
+    framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for images in rows.values()]
+    picture = np.concatenate([np.concatenate(list(images), axis=2) for images in framed], axis=1)
+    ax.imshow((picture.transpose(1, 2, 0).squeeze() + 1) / 2, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    side = picture.shape[1] // len(rows)
+    ax.set(xticks=[], yticks=[side * (i + 0.5) for i in range(len(rows))], yticklabels=list(rows))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
 
 
 def log_axis_if_wide(ax: Axes) -> None:

@@ -18,18 +18,6 @@ class Dataset(Model):
     samples: PositiveInt = Field(description="of each seed")
 
 
-class Trained(Model):
-    """Table 6.2 on a trained network.
-
-    Args:
-        samples: of each seed and cell.
-        classifier_steps: of the training of the network whose features FID compares.
-    """
-
-    samples: PositiveInt = 1000
-    classifier_steps: PositiveInt = 1000
-
-
 class Job(ModelJob):
     """One process: for each exact-score problem the experiments to run; with `models: [vp]`, Table 6.2 on that network."""
 
@@ -49,7 +37,6 @@ class Config(ModelConfig):
     order_steps: tuple[PositiveInt, ...] = (32, 64, 128, 256)
     reference_steps: PositiveInt = Field(50, description="of rho4RK in log rho, where no closed form gives the solution")
     projections: PositiveInt = Field(200, description="of sw2")
-    trained: Trained = Trained()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")

@@ -73,7 +73,7 @@ def table62(results: Path, out: Path) -> None:
         for ax, (title, label, rows) in zip(axes, panels, strict=True):
             for name in TABLE_METHODS:
                 cells = sorted((r.nfe, value, error) for r, value, error in rows if _column(r) == name)
-                _errorbar(ax, cells, *_style(name), name)
+                draw.errorbar(ax, cells, *_style(name), name)
             exact = [(value, error) for r, value, error in rows if r.method == "exact flow"]
             if exact:
                 line = ax.axhline(exact[0][0], color=draw.BLACK, linewidth=0.8, linestyle=":")
@@ -92,11 +92,11 @@ def trained(results: Path, out: Path) -> None:
     with draw.sheet(out, 2, 2, (4.6, 3.8)) as (figure, (curves, pictures)):
         for name in TABLE_METHODS:
             cells = sorted((r.nfe, r.value, r.stderr) for r in rows if r.method != "real images" and _column(r) == name)
-            _errorbar(curves, cells, *_style(name), name)
+            draw.errorbar(curves, cells, *_style(name), name)
         for real in (r for r in rows if r.method == "real images"):
             curves.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--", label="real digits")
-        strips = {f"{name}, {nfe}": f"digits/{name}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES} | {"real": "digits/real"}
-        strips = {label: found.arrays[key] for label, key in strips.items() if key in found.arrays}
+        strips = {f"{name}, {nfe}": f"digits/6.2/{_name(name)}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES}
+        strips = {label: found.arrays[key] for label, key in (strips | {"real": "digits/real"}).items() if key in found.arrays}
         if not strips:
             for ax in (curves, pictures):
                 draw.placeholder(ax, "no trained network at this scale")
@@ -104,11 +104,7 @@ def trained(results: Path, out: Path) -> None:
         _against_nfe(curves, "8x8 digits", "score evaluations")
         curves.set_ylabel("FID, features of a small classifier")
         curves.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        framed = [np.pad(images[:, 0].clip(-1, 1), ((0, 0), (1, 1), (1, 1)), constant_values=1) for images in strips.values()]
-        picture = np.concatenate([np.concatenate(list(images), axis=1) for images in framed])
-        pictures.imshow(picture, cmap="gray", vmin=-1, vmax=1)
-        side = picture.shape[0] // len(strips)
-        pictures.set(xticks=[], yticks=[side * (i + 0.5) for i in range(len(strips))], yticklabels=list(strips))
+        draw.image_rows(pictures, strips)
         pictures.set_title("Samples")
         draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over seeds, of samples from one trained network.")
 
@@ -126,7 +122,7 @@ def orders(results: Path, out: Path) -> None:
                 for r in rows if r.method == method and r.metric == "solver_median"
             )  # fmt: skip
             label = f"{method}: {slope.value:.2f} (order {order})" if slope else method
-            _errorbar(ax, cells, *_style(method), label)
+            draw.errorbar(ax, cells, *_style(method), label)
         ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="median distance to the solution")
         steps = sorted({int(r.variant.removeprefix("steps-")) for r in rows if r.metric == "solver_median"})
         ax.set_xticks(steps, [str(n) for n in steps])
@@ -145,7 +141,7 @@ def change(results: Path, out: Path) -> None:
             for name, color, label in (("score", draw.ORANGE, "score"), ("eps", draw.GREEN, "noise prediction")):
                 rows = {r.variant: r for r in found.records if (r.table, r.dataset, r.method) == ("fig6.4", dataset, name)}
                 cells = [(t, rows[f"t={t:g}"].value, rows[f"t={t:g}"].stderr) for t in CHANGE_TIMES]
-                _errorbar(ax, cells, color, "o", label)
+                draw.errorbar(ax, cells, color, "o", label)
             ax.axvline(CHANGE_SPLIT, color=draw.GREY, linewidth=0.8, linestyle=":")
             ax.set(title=TITLES[dataset], xlabel="t", yscale="log")
             ax.grid(axis="y")
@@ -172,6 +168,10 @@ def _style(method: str) -> tuple[str, str]:
     return COLORS[family], ORDER_MARKS[digit]
 
 
+def _name(column: str) -> str:
+    return "DDIM" if column == "DDIM" else f"DEIS, {column}"
+
+
 def _errors(records: Sequence[Record], dataset: str, method: str, grid: str) -> list[tuple[int, float, float]]:
     wanted = ("fig6.5", dataset, method, grid, "solver_median")
     rows = [r for r in records if (r.table, r.dataset, r.method, r.variant, r.metric) == wanted]
@@ -179,17 +179,7 @@ def _errors(records: Sequence[Record], dataset: str, method: str, grid: str) -> 
 
 
 def _line(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color: str, line: str, label: str) -> None:
-    _errorbar(ax, cells, color, "o", label, line)
-
-
-def _errorbar(ax: Axes, cells: Sequence[tuple], color: str, marker: str, label: str, line: str = "-") -> None:
-    """Values with two standard errors; a bar that reaches zero ends outside a log axis."""
-    if not cells:
-        return
-    x, y, errors = (np.array([np.nan if v is None else v for v in column], dtype=float) for column in zip(*cells, strict=True))
-    errors = 2 * np.nan_to_num(errors)
-    ax.errorbar(x, y, [np.minimum(errors, 0.99 * y), errors], color=color, marker=marker, linestyle=line, label=label,
-                markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
+    draw.errorbar(ax, cells, color, "o", label, line)
 
 
 def _against_nfe(ax: Axes, title: str, label: str) -> None:

@@ -15,6 +15,7 @@ from reproductions.deis.trained import trained_table
 from rescore.data.digits import load_digits
 from rescore.jobs import Measurement, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
+from rescore.models.evaluate import TrainedModels
 from rescore.processes import VP
 from rescore.random import make_generator
 from rescore.samplers import Sampler
@@ -186,6 +187,7 @@ def measure(job: Job, config: Config, run: Run) -> Result:
             measurements += EXPERIMENTS[experiment](problem)
         evaluations += problem.evaluations
     if job.models:
-        measurements += (cells := list(trained_table(config, run, arrays)))
-        evaluations += sum(cell.nfe * cell.n_samples for cell in cells if cell.metric == "fid" and cell.nfe)
+        models = TrainedModels(config, run, arrays)
+        measurements += trained_table(config, models)
+        evaluations += models.evaluations
     return Result(measurements, [], evaluations, arrays)

@@ -24,6 +24,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "cifar10": cifar.SPLITS,
     "celeba64": tuple(folders.CELEBA_SPLITS),
 }
+GREY_LEVELS = {"digits": 17}  # spread over 0 to 255; the other sets have all 256
 DIGITS_TEST_EVERY = 5  # scikit-learn has no split; every fifth image is ours
 LAYOUT = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte and the other three IDX files",
@@ -70,6 +71,11 @@ class ImageSet:
     def source(self) -> str:
         """`cifar10/train`; a protocol appends the number of images."""
         return f"{self.name}/{self.split}"
+
+    @property
+    def grey_levels(self) -> int:
+        """How many values a pixel can have."""
+        return GREY_LEVELS.get(self.name, 256)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -186,7 +192,7 @@ def _digits(split: str) -> tuple["np.ndarray", "np.ndarray"]:
     from sklearn.datasets import load_digits  # slow to import
 
     data = load_digits()
-    images = np.rint(data.images * (255 / 16)).astype(np.uint8)[:, None]
+    images = np.rint(data.images * (255 / (GREY_LEVELS["digits"] - 1))).astype(np.uint8)[:, None]
     test = np.arange(len(images)) % DIGITS_TEST_EVERY == DIGITS_TEST_EVERY - 1
     chosen = {"all": np.full_like(test, True), "train": ~test, "test": test}[split]
     return images[chosen], data.target[chosen]

@@ -40,17 +40,26 @@ def to_uint8(x: Tensor, rounding: Rounding = "truncate") -> Tensor:
     return (levels + (0.5 if rounding == "nearest" else SLACK)).clamp(max=255).to(torch.uint8)
 
 
-def dequantise(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Uniform dequantisation: 2 (x + u) / 256 - 1 with u ~ U[0, 1), float32 in [-1, 1) (Theis et al. 2016).
+def dequantise(images: Tensor, generator: torch.Generator, grey_levels: int = 256) -> tuple[Tensor, float]:
+    """Uniform dequantisation of grey levels k by u ~ U[0, 1) (Theis et al. 2016): float32, and the levels to a unit of it.
 
-    A bin is 2/256 wide, so that bits per dimension are those of the density on [-1, 1) plus 7. `u` has 16 bits, the most that
-    leave x + u exact in float32: no draw reaches the next grey level.
+    Of 256 levels 2 (k + u) / 256 - 1 in [-1, 1) and 128, as in Score-SDE. Fewer, spread over 0 to 255 in equal steps, get bins
+    centred at their place in training, (2 k + 2 u - 1) / (levels - 1) - 1: 255 of the 256 bins would stay empty, and a density
+    could gain without bound by finding the others. `u` has 16 bits, the most that leave k + u exact in float32: no draw reaches
+    the next level.
 
-    Raises RescoreError for a dtype other than uint8.
+    Raises RescoreError for a dtype other than uint8, or for values that are none of the levels.
     """
     _check_uint8(images, "dequantise")
     u = torch.randint(2**16, images.shape, generator=generator, device=generator.device, dtype=torch.int32)
-    return (images.float() + u.to(images.device) / 2**16) / 128 - 1
+    u = u.to(images.device) / 2**16
+    if grey_levels == 256:
+        return (images.float() + u) / 128 - 1, 128.0
+    steps = grey_levels - 1
+    k = (images.float() * steps / 255).round()
+    if not torch.equal((k * 255 / steps).round().to(torch.uint8), images):
+        raise RescoreError(f"dequantise: a pixel is none of {grey_levels} equal steps from 0 to 255")
+    return (2 * k + 2 * u - 1) / steps - 1, steps / 2
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,8 +1,8 @@
-"""From a spec to its process, data, network and objective; and from trained weights to a score."""
+"""From a spec to its process, data, network and objective; and from trained weights to a model."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rescore import processes
-from rescore.data.images import ImageSet, load_images
+from rescore.data.images import load_images
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
 from rescore.models.spec import ModelSpec, Objective, Part
@@ -72,19 +72,42 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
     return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label)
 
 
-def load_model(spec: ModelSpec, weights: Path, data: ImageSet, device: str) -> tuple[LinearSDE, Score]:
-    """The process and the score of a trained model; no gradients.
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model.
 
-    Raises RescoreError if the weights are missing, damaged or of another network.
+    Args:
+        spec: what it is.
+        process: its samples are drawn by reversing this.
+        network: eps(u, t) under `network.process`, frozen, on `device`.
     """
-    process = make_process(spec.process, data.shape)
-    model = load_weights(weights, make_model(spec, process, data.shape)).eval()
-    predicts = spec.objective.factor if spec.objective.name == "dsm" else "velocity"
-    score = score_of(place(model, device), model.process, predicts)
 
-    @torch.inference_mode()
-    def evaluate(u: Tensor, t: float) -> Tensor:
-        with autocast(device):
-            return score(u, t)
+    spec: ModelSpec
+    process: LinearSDE
+    network: NoisePrediction
+    device: str
 
-    return process, evaluate
+    @property
+    def differentiable_score(self) -> Score:
+        """(u, t) -> score, in float32, with gradients for u."""
+        predicts = self.spec.objective.factor if self.spec.objective.name == "dsm" else "velocity"
+        return score_of(self.network, self.network.process, predicts)
+
+    @property
+    def score(self) -> Score:
+        """(u, t) -> score for samplers: no gradients, bfloat16 on a GPU."""
+        score = self.differentiable_score
+
+        @torch.inference_mode()
+        def evaluate(u: Tensor, t: float) -> Tensor:
+            with autocast(self.device):
+                return score(u, t)
+
+        return evaluate
+
+
+def load_model(spec: ModelSpec, weights: Path, shape: tuple[int, int, int], device: str) -> LoadedModel:
+    """A trained model of images (C, H, W). Raises RescoreError if the weights are missing, damaged or of another network."""
+    process = make_process(spec.process, shape)
+    network = load_weights(weights, make_model(spec, process, shape)).eval().requires_grad_(False)
+    return LoadedModel(spec, process, place(network, device), device)

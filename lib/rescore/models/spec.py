@@ -108,14 +108,36 @@ class ModelJob(JobConfig):
     models: tuple[str, ...] = ()
 
 
+class Evaluation(Model):
+    """How samples of trained models are judged.
+
+    Args:
+        samples: of each training seed and sampler. As many as there are held-out images make FID comparable to its floor.
+        features: what FID and IS see: `inception`, or a `classifier` trained in the run where its weights are not at hand.
+        classifier_steps: of that training.
+        likelihood_images: held-out images whose likelihood is computed.
+        tolerance: relative and absolute, of the likelihood's ODE solver.
+    """
+
+    samples: PositiveInt = 359
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
+    likelihood_images: PositiveInt = 100
+    tolerance: PositiveFloat = 1e-5
+
+
 class ModelConfig(PaperConfig):
     """A paper that uses trained models. Its `config.Config` derives from this, its jobs from `ModelJob`.
 
     Args:
         models: by a name that only this paper knows.
+        training_seeds: each model is trained once with each; what a table says of a model is the mean over them.
+        evaluation: of the trained models.
     """
 
     models: dict[str, ModelSpec] = {}
+    training_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _jobs_name_known_models(self) -> "ModelConfig":
@@ -126,8 +148,14 @@ class ModelConfig(PaperConfig):
         return self
 
     def job_models(self, job: str) -> dict[str, ModelSpec]:
-        return {name: self.models[name] for name in self.jobs[job].models}
+        """The models of a job as `<name>/<training seed>`."""
+        return {
+            f"{name}/{seed}": self.models[name].model_copy(update={"seed": seed})
+            for name in self.jobs[job].models for seed in self.training_seeds
+        }  # fmt: skip
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
-        """A job's numbers depend on its own models, by what identifies them."""
-        return super().job_dependencies(job) | {"models": {name: spec.key for name, spec in self.job_models(job).items()}}
+        """A job's numbers depend on its own models, by what identifies them; without models, not on how those are judged."""
+        needs = super().job_dependencies(job) | {"models": {name: spec.key for name, spec in self.job_models(job).items()}}
+        others = () if self.jobs[job].models else ("training_seeds", "evaluation")
+        return {key: value for key, value in needs.items() if key not in others}

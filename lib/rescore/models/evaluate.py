@@ -1,0 +1,167 @@
+"""What trained models are worth: FID and IS of their samples, and bits per dimension, as measurements over training seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+
+from rescore.data.images import ImageSet, load_images
+from rescore.data.pixels import dequantise, to_unit
+from rescore.errors import RescoreError
+from rescore.jobs import Measurement, Run
+from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
+from rescore.metrics.features import ClassifierSettings
+from rescore.models.build import LoadedModel, load_model, make_objective
+from rescore.models.judge import Judge, draw, make_judge
+from rescore.models.spec import ModelConfig, ModelSpec
+from rescore.processes import LinearSDE
+from rescore.progress import progress
+from rescore.random import make_generator
+from rescore.samplers import Sampler
+from rescore.scores import Score
+
+METRICS = ("fid", "is")
+SHOWN = 8  # images kept of each cell, for figures
+BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One sampler on one model, and the place of its numbers in the paper.
+
+    Args:
+        model: its name in the config.
+        protocol: what the numbers depend on besides model and judge.
+        adapt: from the model's score to the one that the sampler asks for, where that has another clock or scale.
+    """
+
+    table: str
+    method: str
+    variant: str
+    model: str
+    sampler: Sampler
+    protocol: Mapping[str, object] = field(default_factory=dict)
+    adapt: Callable[[Score], Score] | None = None
+
+    @property
+    def name(self) -> str:
+        """`<method>, <variant>`."""
+        return ", ".join(filter(None, (self.method, self.variant)))
+
+
+class TrainedModels:
+    """The trained models of a job, one for each training seed, and the judge of what they draw.
+
+    Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
+    seeds on, covers both. All samplers of one seed start from the same noise.
+
+    Args:
+        config, run: of the job; all its models are of one data set.
+        arrays: receives samples of each cell, (SHOWN, C, H, W) of the first seed.
+    """
+
+    def __init__(self, config: ModelConfig, run: Run, arrays: dict[str, np.ndarray]):
+        self.config, self.run, self.arrays = config, run, arrays
+        self.names = config.jobs[run.job].models
+        (self.data, *others) = {config.models[name].data for name in self.names}
+        if others:
+            raise RescoreError(f"{run.paper} {run.job}: models of {self.data} and {', '.join(others)}; allowed: one data set a job")
+        self.evaluations = 0
+        self.load = cache(self._load)
+
+    def _load(self, name: str, seed: int) -> LoadedModel:
+        spec = self.spec(name).model_copy(update={"seed": seed})
+        return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
+
+    @cached_property
+    def train(self) -> ImageSet:
+        return load_images(self.data, "train")
+
+    @cached_property
+    def held_out(self) -> ImageSet:
+        return load_images(self.data, "test")
+
+    @cached_property
+    def judge(self) -> Judge:
+        settings = self.config.evaluation
+        folder, classifier = self.run.folder.parent / "judges", ClassifierSettings(settings.classifier_steps)
+        return make_judge(settings.features, self.train, self.held_out, classifier, folder, self.run.device)
+
+    def spec(self, name: str) -> ModelSpec:
+        return self.config.models[name]
+
+    def process(self, name: str) -> LinearSDE:
+        """The process of a model, the same for all seeds."""
+        return self.load(name, self.config.training_seeds[0]).process
+
+    def measure(self, cells: Iterable[Cell], label: str, metrics: Iterable[str] = METRICS) -> Iterator[Measurement]:
+        """Image metrics of each cell; `label` stands before the progress bar."""
+        settings = self.config.evaluation
+        for cell in progress(list(cells), desc=label):
+            started, by_seed = time.perf_counter(), []
+            for seed in self.config.training_seeds:
+                model = self.load(cell.model, seed)
+                score = cell.adapt(model.score) if cell.adapt else model.score
+                generator = make_generator("samples", self.data, seed, device=self.run.device)
+                x = draw(cell.sampler, score, self.train.shape, settings.samples, generator)
+                self.evaluations += cell.sampler.nfe * len(x)
+                by_seed.append(self.judge(x, metrics))
+                if seed == self.config.training_seeds[0]:
+                    self.arrays[f"{self.data}/{cell.table}/{cell.name}/{cell.sampler.nfe}"] = x[:SHOWN].numpy()
+            common = {"process": type(cell.sampler.process).__name__, "score": "trained", "t0": cell.sampler.times[-1],
+                      "steps": cell.sampler.steps, "denoise": cell.sampler.denoise}  # fmt: skip
+            for metric in metrics:
+                protocol = common | self.spec(cell.model).protocol | dict(cell.protocol) | self.judge.protocol(metric, x)
+                values = [found[metric] for found in by_seed]
+                yield self._measurement(cell.table, cell.method, cell.variant, metric, cell.sampler.nfe, values, len(x),
+                                        protocol, started)  # fmt: skip
+
+    def floor(self, table: str, metrics: Iterable[str] = METRICS) -> Iterator[Measurement]:
+        """Held-out real images in the place of samples, as many of them as there are: what a perfect model can hope for."""
+        started = time.perf_counter()
+        self.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()
+        for metric, value in self.judge.of_real(metrics).items():
+            protocol = self.judge.protocol(metric, torch.empty(len(self.held_out)))
+            yield self._measurement(table, "real images", "", metric, None, [value], len(self.held_out), protocol, started)
+
+    def likelihood(self, table: str, method: str, variant: str, name: str, bound: bool = False) -> Iterator[Measurement]:
+        """`bpd`, bits per dimension of held-out images by the probability flow; `bpd_bound` from the ELBO if `bound`.
+
+        The evaluations of the adaptive solver stand in the protocol: no two models take the same.
+        """
+        settings, spec = self.config.evaluation, self.spec(name)
+        images = self.held_out.images[: settings.likelihood_images]
+        started, found, nfes = time.perf_counter(), {"bpd": [], "bpd_bound": []}, []
+        for seed in self.config.training_seeds:
+            model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
+            x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
+            t0, tolerance, network = spec.objective.t0, settings.tolerance, model.network.process
+            flow = flow_log_prob(model.differentiable_score, network, x, generator, "rademacher", t0, tolerance, tolerance)
+            found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
+            nfes.append(flow.nfe)
+            self.evaluations += flow.nfe * len(x)
+            if bound:
+                objective = make_objective(spec.objective)
+                with torch.no_grad():
+                    draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
+                found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
+                self.evaluations += BOUND_DRAWS * len(x)
+        common = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
+                  "dequantisation": "uniform"} | spec.protocol  # fmt: skip
+        how = {"bpd": {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))},
+               "bpd_bound": {"bound": "elbo", "draws": BOUND_DRAWS}}  # fmt: skip
+        for metric, values in found.items():
+            if values:
+                yield self._measurement(table, method, variant, metric, None, values, len(images), common | how[metric], started)
+
+    def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
+                     protocol: Mapping[str, object], started: float) -> Measurement:  # fmt: skip
+        stderr = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+        seconds = time.perf_counter() - started
+        return Measurement(table, self.data, method, variant, metric, nfe, float(np.mean(values)), stderr, len(values),
+                           len(values) * n, protocol, seconds)  # fmt: skip
