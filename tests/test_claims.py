@@ -11,6 +11,7 @@ from rescore.ledger.claims import (
     Claim,
     above,
     agrees,
+    apart,
     all_of,
     below,
     evaluate,
@@ -53,6 +54,13 @@ def test_smaller_adds_errors_in_quadrature():
     assert line["status"] == "holds" and line["margin"] == pytest.approx(1.01)
     assert line["evidence"] == "mg/A/NN/logz_bias/100 = 1 ± 0.3; mg/B/NN/logz_bias/100 = 2.01 ± 0.4"
     assert judge(smaller(B, A), *records)["status"] == "fails"
+
+
+@pytest.mark.parametrize(("gap", "status"), [(0.9, "holds"), (1.0, "inconclusive"), (3.1, "fails")])
+def test_apart_by_more_than_a_gap(gap, status):
+    records = [record(method="A", value=3.0, stderr=0.3), record(method="B", value=1.0, stderr=0.4)]
+    line = judge(apart(A, B, gap), *records)
+    assert line["status"] == status and line["margin"] == pytest.approx(2.0 - gap)
 
 
 def test_smaller_by_size():

@@ -4,22 +4,22 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, PaperConfig
+from rescore.models.spec import ModelConfig, ModelJob
 
 Section = Literal["recovery", "noise", "factors", "lambdas", "grid"]
 
 
-class Job(JobConfig):
-    """One process: which parts of the paper it measures.
+class Job(ModelJob):
+    """One process: which parts of the paper it measures on exact scores; with `models`, Tables 7.1 to 7.3 on those.
 
     recovery: one step on a single data point (Prop. 7); noise: eps along the flow (fig. 7.1); factors, lambdas, grid: Tables
     7.1, 7.2 and 7.3.
     """
 
-    measure: tuple[Section, ...] = Field(min_length=1)
+    measure: tuple[Section, ...] = ()
 
 
-class Config(PaperConfig):
+class Config(ModelConfig):
     """One scale of the paper. `samples` are states a seed; the two-dimensional mixture takes `samples_2d`."""
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)

@@ -172,6 +172,43 @@ def grid(results: Path, out: Path) -> None:
         )
 
 
+def trained(results: Path, out: Path) -> None:
+    """Tables 7.1 to 7.3 on trained networks, and samples."""
+    found = _open(results)
+    rows = _select(found.records, dataset="digits", metric="fid")
+    with draw.sheet(out, 6, 3, (3.4, 3.0)) as (figure, axes):
+        if not rows:
+            for ax in axes:
+                draw.placeholder(ax, "no trained network at this scale")
+            return
+        for factor, color in FACTORS.items():
+            of_factor = _select(rows, table="7.1", variant=f"K={factor}")
+            _curve(axes[0], of_factor, label=f"$K={factor}$", color=color, marker="o", linestyle="-")
+        axes[0].set(title="Table 7.1, CLD", yscale="log", xlabel="score evaluations", ylabel="FID")
+        for method, (color, marker) in LAMBDAS.items():
+            of_method = _select(rows, table="7.2", method=method)
+            _curve(axes[1], of_method, x=_lambda, label=method, color=color, marker=marker, linestyle="-")
+        axes[1].set(title="Table 7.2, CLD", yscale="log", xlabel="$\\lambda$", ylabel="FID")
+        pictures = {}
+        for ax, name in zip(axes[2:5], PROCESSES, strict=True):
+            for method, (color, marker, line) in GRID.items():
+                cells = _select(rows, table="7.3", method=method, variant=name)
+                _curve(ax, cells, label=method, color=color, marker=marker, linestyle=line)
+            ax.set(title=f"Table 7.3, {TITLES[name]}", xscale="log", yscale="log", xlabel="score evaluations", ylabel="FID")
+            _plain_ticks(ax, (10, 20, 50, 100, 1000))
+            for nfe in (10, 50):
+                pictures[f"{name}, {nfe}"] = found.arrays.get(f"digits/7.3/gDDIM, {name}/{nfe}")
+        for ax in axes[:5]:
+            for real in _select(rows, method="real images"):
+                ax.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--")
+            ax.grid()
+            ax.legend(fontsize=6.5)
+        pictures["real"] = found.arrays.get("digits/real")
+        draw.image_rows(axes[5], {label: images for label, images in pictures.items() if images is not None})
+        axes[5].set_title("gDDIM, and real digits")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real digits.")
+
+
 def _open(results: Path) -> draw.PaperResults:
     return draw.open_results(results, "gddim", ROOT)
 

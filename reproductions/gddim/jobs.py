@@ -1,4 +1,4 @@
-"""Run gDDIM and its rivals on exact scores: Prop. 7, fig. 7.1 and Tables 7.1 to 7.3."""
+"""Run gDDIM and its rivals on exact scores: Prop. 7, fig. 7.1 and Tables 7.1 to 7.3, these on trained networks too."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,22 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reproductions.gddim import problems
+from reproductions.gddim import problems, tables
 from reproductions.gddim.config import Config, Job
 from reproductions.gddim.problems import PROCESSES, Problem
+from reproductions.gddim.trained import trained_tables
 from rescore.errors import RescoreError
 from rescore.jobs import Measurement, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
-from rescore.processes.grids import quadratic, rho_power
+from rescore.models.evaluate import TrainedModels
+from rescore.processes.grids import quadratic
 from rescore.progress import progress
 from rescore.random import make_generator
-from rescore.samplers import (
-    AdaptiveFlow, RungeKutta, Sampler, ancestral, euler_maruyama, gddim, gddim_stochastic, within_budget,
-)  # fmt: skip
-from rescore.samplers.base import OneStep
+from rescore.samplers import AdaptiveFlow, Sampler, euler_maruyama, gddim
 
-# Table 7.3 does not say how many steps its predictors have; README.md says why these.
-GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}
 ORDERS = (1, 2, 3)
 ON_MODE = 4.0  # standard deviations
 PATHS, TRACED = 32, 3  # states and pixels of fig. 7.1
@@ -97,10 +94,14 @@ class Notebook:
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
-    """All parts of the paper that one job measures."""
+    """All parts of the paper that one job measures; Tables 7.1 to 7.3 on trained networks if it has them."""
     book = Notebook(config)
     for section in job.measure:
         SECTIONS[section](book)
+    if job.models:
+        models = TrainedModels(config, run, book.arrays)
+        book.measurements += trained_tables(config, models)
+        book.evaluations += models.evaluations
     return Result(book.measurements, book.skipped, book.evaluations, book.arrays)
 
 
@@ -177,35 +178,22 @@ def factors(book: Notebook) -> None:
         exact = book.per_seed(problem.process.project(problem.solve(u, config.reference_steps, "euler")))
         metrics = {**book.distances(problem, n), "solver_rmse": lambda x, i, exact=exact: rmse(x, exact[i])}
         book.floor("7.1", problem, n)
-        cells = [
-            ("gDDIM", f"K={factor}" if order == 3 else f"K={factor}, q={order}", nfe, gddim, {"order": order, "factor": factor})
-            for factor in ("R", "L") for order in ORDERS for nfe in config.factor_nfes
-        ]  # fmt: skip
+        cells = list(tables.factors(config, problem.process, ORDERS))
         if problem.modes is not None:
-            cells += [("Euler", "CLD", nfe, euler_maruyama, {"lam": 0.0}) for nfe in config.euler_nfes]
-        for method, variant, nfe, make, options in progress(cells, desc=f"Table 7.1, {problem.dataset}"):
-            sampler = within_budget(make, problem.process, quadratic, nfe, **options, denoise="euler")
-            book.sample("7.1", problem, u, method, variant, sampler, metrics, **options, reference_steps=config.reference_steps)
+            cells += tables.naive_euler(config, problem.process)
+        for cell in progress(cells, desc=f"Table 7.1, {problem.dataset}"):
+            book.sample("7.1", problem, u, cell.method, cell.variant, cell.sampler, metrics, **cell.options,
+                        reference_steps=config.reference_steps)  # fmt: skip
 
 
 def lambdas(book: Notebook) -> None:
     """Table 7.2, and Euler-Maruyama with the drift of the released code."""
     config = book.config
-    methods = {"gDDIM": gddim_stochastic, "EM": euler_maruyama, "EM as released": released_euler_maruyama}
     for problem, n in _cld_problems(config):
         u = problem.start(config.seeds, n)
         metrics = book.distances(problem, n)
-        cells = [(method, lam) for method in methods for lam in config.lambdas]
-        for method, lam in progress(cells, desc=f"Table 7.2, {problem.dataset}"):
-            sampler = within_budget(methods[method], problem.process, quadratic, config.lambda_nfe, lam=lam, denoise="euler")
-            book.sample("7.2", problem, u, method, f"lam={lam:g}", sampler, metrics, lam=lam)
-
-
-def released_euler_maruyama(process, times, lam: float, denoise: str = "none") -> OneStep:
-    """Euler-Maruyama with (1 + lam) / 2 before the score, where eq. 7.6 has (1 + lam^2) / 2."""
-    sampler = euler_maruyama(process, times, lam, denoise)
-    sampler.B = [b * ((1 + lam) / (1 + lam**2)) for b in sampler.B]
-    return sampler
+        for cell in progress(list(tables.lambdas(config, problem.process)), desc=f"Table 7.2, {problem.dataset}"):
+            book.sample("7.2", problem, u, cell.method, cell.variant, cell.sampler, metrics, **cell.options)
 
 
 def grid(book: Notebook) -> None:
@@ -217,23 +205,8 @@ def grid(book: Notebook) -> None:
         metrics = book.distances(problem, n)
         if name == "DDPM":
             book.floor("7.3", problem, n)
-        samplers = {
-            "gDDIM": (gddim, quadratic, {"order": GRID_ORDERS[name]}),
-            "gDDIM, q=1": (gddim, quadratic, {"order": 1}),
-            "EM": (euler_maruyama, quadratic, {}),
-            "Ancestral": (ancestral, quadratic, {}),
-            "Prob.Flow Heun": (RungeKutta, quadratic, {"tableau": "heun2", "clock": "t"}),
-        }
-        printed = {"gDDIM", "Ancestral" if name == "BDM" else "EM"}  # RK45, and Heun for it, converge long before
-        if name == "DDPM":
-            samplers["2nd Heun"] = (RungeKutta, rho_power, {"tableau": "heun2", "clock": "rho"})
-            printed.add("2nd Heun")
-        cells = [(method, nfe) for method in samplers for nfe in config.grid_nfes]
-        cells += [(method, config.long_nfe) for method in samplers if config.long_nfe and method in printed]
-        for method, nfe in progress(cells, desc=f"Table 7.3, {name}"):
-            make, times, options = samplers[method]
-            sampler = within_budget(make, process, times, nfe, **options)
-            book.sample("7.3", problem, u, method, name, sampler, metrics, **{"grid": times.__name__} | options)
+        for cell in progress(list(tables.grid(config, name, process)), desc=f"Table 7.3, {name}"):
+            book.sample("7.3", problem, u, cell.method, cell.variant, cell.sampler, metrics, **cell.options)
         for tolerance in config.rk45_tolerances:
             sampler = AdaptiveFlow(process, [process.T, process.eps], tolerance, tolerance)
             book.sample("7.3", problem, u, "Prob.Flow RK45", f"{name}, tolerance {tolerance:g}", sampler, metrics,

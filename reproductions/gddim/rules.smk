@@ -4,6 +4,8 @@ GDDIM = SUITE.papers["gddim"]
 
 
 rule gddim_measure:
+    input:
+        GDDIM.models,
     output:
         **GDDIM.outputs,
     log:

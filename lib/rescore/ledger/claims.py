@@ -131,6 +131,16 @@ def agrees(left: Selector, right: Selector | float, within: float) -> Predicate:
     return compare
 
 
+def apart(left: Selector, right: Selector, by_more_than: float) -> Predicate:
+    """`left - right > by_more_than`."""
+
+    def compare(records: Sequence[Record]) -> list[Comparison]:
+        a, b = left(records), right(records)
+        return [_comparison(a.value - b.value - by_more_than, a, b)]
+
+    return compare
+
+
 def monotone(rows: Sequence[Selector], increasing: bool, by: Transform = float) -> Predicate:
     """Each value is above (or below) the one before it."""
     pairs = list(zip(rows, rows[1:], strict=False))

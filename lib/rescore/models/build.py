@@ -15,7 +15,7 @@ from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
 from rescore.models.spec import ModelSpec, Objective, Part
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
-from rescore.objectives import DSM, HSM, ImportanceTimes, UniformTimes, VelocityDSM, score_of
+from rescore.objectives import DSM, HSM, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
@@ -88,15 +88,9 @@ class LoadedModel:
     device: str
 
     @property
-    def differentiable_score(self) -> Score:
-        """(u, t) -> score, in float32, with gradients for u."""
-        predicts = self.spec.objective.factor if self.spec.objective.name == "dsm" else "velocity"
-        return score_of(self.network, self.network.process, predicts)
-
-    @property
     def score(self) -> Score:
-        """(u, t) -> score for samplers: no gradients, bfloat16 on a GPU."""
-        score = self.differentiable_score
+        """(u, t) -> score for samplers: no gradients, bfloat16 on a GPU. `network.score()` has gradients, in float32."""
+        score = self.network.score()
 
         @torch.inference_mode()
         def evaluate(u: Tensor, t: float) -> Tensor:

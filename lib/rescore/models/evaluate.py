@@ -103,23 +103,23 @@ class TrainedModels:
         """Image metrics of each cell; `label` stands before the progress bar."""
         settings = self.config.evaluation
         for cell in progress(list(cells), desc=label):
-            started, by_seed = time.perf_counter(), []
+            started, by_seed, nfes = time.perf_counter(), [], []
             for seed in self.config.training_seeds:
                 model = self.load(cell.model, seed)
                 score = cell.adapt(model.score) if cell.adapt else model.score
                 generator = make_generator("samples", self.data, seed, device=self.run.device)
                 x = draw(cell.sampler, score, self.train.shape, settings.samples, generator)
-                self.evaluations += cell.sampler.nfe * len(x)
+                nfes.append(cell.sampler.nfe)
+                self.evaluations += nfes[-1] * len(x)
                 by_seed.append(self.judge(x, metrics))
-                if seed == self.config.training_seeds[0]:
-                    self.arrays[f"{self.data}/{cell.table}/{cell.name}/{cell.sampler.nfe}"] = x[:SHOWN].numpy()
+                self.arrays.setdefault(f"{self.data}/{cell.table}/{cell.name}/{nfes[0]}", x[:SHOWN].numpy())
+            nfe = round(np.mean(nfes))  # an adaptive solver takes as many as each network asks for
             common = {"process": type(cell.sampler.process).__name__, "score": "trained", "t0": cell.sampler.times[-1],
                       "steps": cell.sampler.steps, "denoise": cell.sampler.denoise}  # fmt: skip
             for metric in metrics:
                 protocol = common | self.spec(cell.model).protocol | dict(cell.protocol) | self.judge.protocol(metric, x)
                 values = [found[metric] for found in by_seed]
-                yield self._measurement(cell.table, cell.method, cell.variant, metric, cell.sampler.nfe, values, len(x),
-                                        protocol, started)  # fmt: skip
+                yield self._measurement(cell.table, cell.method, cell.variant, metric, nfe, values, len(x), protocol, started)
 
     def floor(self, table: str, metrics: Iterable[str] = METRICS) -> Iterator[Measurement]:
         """Held-out real images in the place of samples, as many of them as there are: what a perfect model can hope for."""
@@ -140,8 +140,8 @@ class TrainedModels:
         for seed in self.config.training_seeds:
             model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
             x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
-            t0, tolerance, network = spec.objective.t0, settings.tolerance, model.network.process
-            flow = flow_log_prob(model.differentiable_score, network, x, generator, "rademacher", t0, tolerance, tolerance)
+            t0, tolerance = spec.objective.t0, settings.tolerance
+            flow = flow_log_prob(model.network.score(), model.process, x, generator, "rademacher", t0, tolerance, tolerance)
             found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
             nfes.append(flow.nfe)
             self.evaluations += flow.nfe * len(x)

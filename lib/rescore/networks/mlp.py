@@ -68,7 +68,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """(batch, *out_shape) from x (batch, *shape) and noise levels (batch,)."""
         check_input("MLP", x, level, self.shape)
-        time = self.time(level)
+        time = self.time(level[:1] if level.stride() == (0,) else level)  # expanded: one level for all, as in sampling
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = block(h, time)

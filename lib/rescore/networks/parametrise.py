@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from rescore.networks.base import check_choice
@@ -71,5 +70,5 @@ class NoisePrediction(nn.Module):
         return out if self.output == "noise" else -self.process.K(t, self.factor).T(out)
 
     def score(self) -> Score:
-        """(u, t) -> score, for the samplers; without gradients."""
-        return torch.no_grad()(to_score(self.process, self, self.factor))
+        """(u, t) -> score, differentiable in u; t is a float."""
+        return to_score(self.process, self, self.factor)
