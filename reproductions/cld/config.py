@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import JobConfig, Model, PaperConfig
+from rescore.config import Model
+from rescore.models.spec import ModelConfig, ModelJob
 
 Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits"]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
@@ -67,13 +68,24 @@ class Digits(Model):
     tolerances: tuple[PositiveFloat, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1), description="the first is the reference")
 
 
-class Job(JobConfig):
-    """One process: the sections to measure."""
+class Trained(Model):
+    """The samplers on trained networks; the ablations with the `ablation` sampler, which the paper does not state."""
 
-    measure: tuple[Section, ...] = Field(min_length=1)
+    cld: dict[Variant, tuple[PositiveInt, ...]] = {}
+    vp_em: tuple[PositiveInt, ...] = ()
+    vp_ddim: tuple[PositiveInt, ...] = ()
+    tolerances: tuple[PositiveFloat, ...] = ()
+    ablation: Variant = "EM-QS"
+    ablation_nfe: PositiveInt = 150
 
 
-class Config(PaperConfig):
+class Job(ModelJob):
+    """One process: the sections to measure on exact scores; with `models`, the tables on those."""
+
+    measure: tuple[Section, ...] = ()
+
+
+class Config(ModelConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
@@ -84,10 +96,12 @@ class Config(PaperConfig):
     mixture: Mixture
     frechet: Frechet
     digits: Digits
+    trained: Trained = Trained()
     jobs: dict[str, Job]
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """A job's numbers depend on the settings of its own sections, not of the others."""
         needs = super().job_dependencies(job)
         others = set(Section.__args__) - set(self.jobs[job].measure)
+        others |= set() if self.jobs[job].models else {"trained"}
         return {key: value for key, value in needs.items() if key not in others}

@@ -172,13 +172,49 @@ def samplers(results: Path, out: Path) -> None:
         )
 
 
+def trained(results: Path, out: Path) -> None:
+    """FID of trained networks against evaluations, the ablations, and samples."""
+    found = _open(results)
+    rows = [one for one in found.records if one.dataset == "digits" and one.metric == "fid"]
+    with draw.sheet(out, 4, 2, (4.2, 3.0)) as (figure, axes):
+        if not rows:
+            for ax in axes:
+                draw.placeholder(ax, "no trained network at this scale")
+            return
+        real = next(one.value for one in rows if one.method == "real images")
+        for ax, (striding, title) in zip(axes[:2], STRIDINGS.items(), strict=True):
+            _curves(ax, [one for one in rows if one.table == "9" and one.nfe], striding)
+            ax.set(title=f"8x8 digits, {title}", xlabel="evaluations", ylabel="FID")
+        bars = [one for one in rows if one.method == "CLD-ablation"]
+        labels = {"M^-1=4": "$M^{-1}=4$", "M^-1=1": "$M^{-1}=1$", "M^-1=16": "$M^{-1}=16$"}
+        places = range(len(bars))
+        errors = [2 * (one.stderr or 0.0) for one in bars]
+        axes[2].errorbar([one.value for one in bars], places, xerr=errors, color=draw.BLUE, marker="o", linestyle="none")
+        axes[2].set(yticks=list(places), yticklabels=[labels.get(one.variant, one.variant) for one in bars], xlabel="FID")
+        axes[2].set_title("Ablations, 150 evaluations" if found.scale != "smoke" else "Ablations")
+        axes[2].invert_yaxis()
+        axes[0].legend(handles=[
+            Line2D([], [], color=color, marker=shape, markersize=4, label=label) for label, color, shape in STYLES.values()
+        ], fontsize=6.5)  # fmt: skip
+        for ax in axes[:2]:
+            ax.axhline(real, color=draw.BLACK, linewidth=0.8, linestyle="--")
+            ax.grid()
+        axes[2].axvline(real, color=draw.BLACK, linewidth=0.8, linestyle="--")
+        pictures = {
+            name.removeprefix("digits/9/").replace("/", ", "): images
+            for name, images in found.arrays.items() if name.startswith("digits/9/CLD, ") and name.endswith(("/50", "/150", "/10"))
+        }  # fmt: skip
+        draw.image_rows(axes[3], pictures | {"real": found.arrays["digits/real"]})
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real digits.")
+
+
 def _curves(ax: Axes, records: list[Record], striding: str) -> None:
     for (method, sampler), (_, color, marker) in STYLES.items():
         variants = (sampler,) if sampler == "DDIM" else (f"{sampler}-{striding}",)
         mine = sorted((one for one in records if one.method == method and one.variant in variants), key=lambda one: one.nfe)
         mine = [one for one in mine if one.value > 0]
         if mine:
-            n, values, stderr = np.array([(one.nfe, one.value, one.stderr) for one in mine]).T
+            n, values, stderr = np.array([(one.nfe, one.value, one.stderr or 0.0) for one in mine]).T
             bars = np.minimum(2 * stderr, 0.9 * values)
             ax.errorbar(n, values, bars, color=color, marker=marker, markersize=4, linewidth=1.2)
     exact = [one for one in records if one.method == "exact" and one.value > 0]

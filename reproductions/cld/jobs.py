@@ -5,7 +5,9 @@ from collections.abc import Callable
 from reproductions.cld.config import Config, Job
 from reproductions.cld.images import on_digits, on_gaussian_digits
 from reproductions.cld.sections import Findings, damping, joined, on_mixture, scores, splitting, weights
+from reproductions.cld.trained import trained_tables
 from rescore.jobs import Result, Run
+from rescore.models.evaluate import TrainedModels
 
 SECTIONS: dict[str, Callable[[Config], Findings]] = {
     "scores": scores,
@@ -21,4 +23,8 @@ SECTIONS: dict[str, Callable[[Config], Findings]] = {
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All that one job measures."""
     found = joined(SECTIONS[name](config) for name in job.measure)
+    if job.models:
+        models = TrainedModels(config, run, found.arrays)
+        found.rows += trained_tables(config, models)
+        found.evaluations += models.evaluations
     return Result(found.rows, function_evaluations=found.evaluations, arrays=found.arrays)

@@ -4,6 +4,8 @@ CLD = SUITE.papers["cld"]
 
 
 rule cld_measure:
+    input:
+        CLD.models,
     output:
         **CLD.outputs,
     log:
