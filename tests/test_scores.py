@@ -7,8 +7,8 @@ import torch
 from diffusion_cases import PROCESSES, data_shape, generator
 
 from rescore.errors import RescoreError
-from rescore.processes import CLD, VP, Blurring
-from rescore.scores import EmpiricalData, GaussianMixture, to_noise, to_score
+from rescore.processes import CLD, VE, VP, Blurring, DiscreteVP, SubVP
+from rescore.scores import EmpiricalData, GaussianMixture, on_process, to_noise, to_score
 
 each_process = pytest.mark.parametrize("name", PROCESSES)
 WEIGHTS = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
@@ -144,6 +144,17 @@ def test_blurring_scores_live_in_dct_space():
     x = process.project(mixture.sample(2, t, generator())).requires_grad_()
     pixel = torch.autograd.grad(mixture.log_prob(process.embed(x), t).sum(), x)[0]
     assert torch.allclose(process.embed(pixel), mixture(process.embed(x.detach()), t), atol=1e-9)
+
+
+@pytest.mark.parametrize("source", [VE(0.01, 80.0), VP(), SubVP()])
+@pytest.mark.parametrize("target", [VE(0.02, 50.0), VP(0.2, 12.0), DiscreteVP(torch.linspace(0.001, 0.1, 50, dtype=torch.float64))])
+def test_a_score_moves_between_isotropic_processes(source, target):
+    """Change of variables: the marginals of two isotropic processes at one ratio sigma / m differ by a scale only."""
+    data = {"means": torch.tensor([[-1.0, 0.3], [0.4, 0.9]], dtype=torch.float64), "stds": 0.2}
+    exact, moved = GaussianMixture(target, **data), on_process(GaussianMixture(source, **data), source, target)
+    for t in (0.1, 0.5, 0.8):
+        u = exact.sample(5, t, generator())
+        assert torch.allclose(moved(u, t), exact(u, t), rtol=1e-8, atol=1e-10)
 
 
 def test_shapes_that_do_not_fit():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.processes.base import Factor, LinearSDE, gaussian_log_prob
+from rescore.processes.isotropic import Isotropic
 from rescore.processes.operators import Operator
 
 Score = Callable[[Tensor, float], Tensor]
@@ -28,6 +29,25 @@ def to_score(process: LinearSDE, noise: Score, factor: Factor = "R") -> Score:
     """The score -K_t^{-T} eps(u, t) of a noise prediction trained with K = R_t or L_t."""
     root = lru_cache(4096)(lambda t: -process.K(t, factor).T.inv())
     return lambda u, t: root(t)(noise(u, t))
+
+
+def on_process(score: Score, source: Isotropic, target: Isotropic) -> Score:
+    """The score of the same data under another isotropic process, from that under `source`.
+
+    With t' the time at which `source` has the ratio sigma / m of `target` at t, and c = m_source(t') / m_target(t), c u_t is
+    a draw of source's marginal at t': the score is c score(c u, t'). Times that `source` does not reach are taken at its end.
+    """
+
+    @lru_cache(4096)
+    def clock(t: float) -> tuple[float, float]:
+        time = min(source.time_of_rho(target.rho(t)).item(), source.T)
+        return time, (source.mean(time).values / target.mean(t).values).item()
+
+    def evaluate(u: Tensor, t: float) -> Tensor:
+        time, c = clock(t)
+        return c * score(c * u, time)
+
+    return evaluate
 
 
 class GaussianMixture:

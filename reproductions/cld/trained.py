@@ -33,7 +33,7 @@ def cells(config: Config, models: TrainedModels) -> Iterator[Cell]:
         for tolerance in settings.tolerances:
             sampler = AdaptiveFlow(process, [process.T, process.eps], tolerance, tolerance, denoise="euler")
             name = f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-")
-            yield Cell("9", "CLD", name, MAIN, sampler, {"grid": "adaptive", "tolerance": tolerance, "steps": "adaptive"})
+            yield Cell("9", "CLD", name, MAIN, sampler, {"grid": "adaptive", "tolerance": tolerance})
     if VP in here:
         for nfe in settings.vp_em:
             yield Cell("9", "VPSDE", "EM-US", VP, vp_em("US", nfe), {"grid": "US"})

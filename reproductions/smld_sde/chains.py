@@ -80,10 +80,13 @@ class DiscreteVE(Isotropic):
         return Diagonal(self._knots[-1])
 
 
-def chain(kind: str, levels: int, sigma_max: float = SIGMA_MAX) -> Isotropic:
-    """SMLD's geometric levels or DDPM's betas; twice the levels keep the ends of sigma and halve the betas."""
+def chain(kind: str, levels: int, sigma_max: float = SIGMA_MAX, side: float = 1.0) -> Isotropic:
+    """SMLD's geometric levels or DDPM's betas; twice the levels keep the ends of sigma and halve the betas.
+
+    `side` is the length of the pixels' range under SMLD: 1 for [0, 1], where its sigmas are stated, 2 for [-1, 1].
+    """
     if kind == "VE":
-        return DiscreteVE(torch.linspace(math.log(SIGMA_MIN), math.log(sigma_max), levels, dtype=torch.float64).exp())
+        return DiscreteVE(side * torch.linspace(math.log(SIGMA_MIN), math.log(sigma_max), levels, dtype=torch.float64).exp())
     return DiscreteVP(torch.linspace(BETA_MIN / levels, BETA_MAX / levels, levels, dtype=torch.float64))
 
 
@@ -128,10 +131,10 @@ class Cell:
         return f"{self.kind} {self.budget}"
 
 
-def cells(levels: int) -> Iterator[Cell]:
-    """All cells of fig. 17, and the P2000 column of Score-SDE Table 1."""
+def cells(levels: int, side: float = 1.0) -> Iterator[Cell]:
+    """All cells of fig. 17, and the P2000 column of Score-SDE Table 1; `side` as for `chain`."""
     for kind in ("VE", "VP"):
-        single, double = chain(kind, levels), chain(kind, 2 * levels)
+        single, double = (chain(kind, n, side=side) for n in (levels, 2 * levels))
         times, fine = chain_times(levels), chain_times(2 * levels)
         for name in PREDICTORS:
             method, last = predictor(name, kind), last_step(name)

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import JobConfig, Model, PaperConfig
+from rescore.config import Model
+from rescore.models.spec import ModelConfig, ModelJob
 
 BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
 
@@ -51,13 +52,27 @@ class Grid(Model):
     particles: PositiveInt = Field(400, description="of each seed, on the sampled problem")
 
 
-class Job(JobConfig):
-    """One process and the parts it measures."""
+class Trained(Model):
+    """Fig. 17 and Score-SDE Tables 1 to 3 on trained networks.
 
-    measure: tuple[Part, ...] = Field(min_length=1)
+    Args:
+        levels: N of fig. 17's chains, 1000 in the paper.
+        steps: N of Table 3's samplers, 1000 in the paper; with a corrector twice the evaluations.
+        tolerance: of Table 2's ODE solver.
+    """
+
+    levels: int = Field(1000, gt=BETA_MAX)
+    steps: PositiveInt = 1000
+    tolerance: PositiveFloat = 1e-5
 
 
-class Config(PaperConfig):
+class Job(ModelJob):
+    """One process and the parts it measures on exact scores; with `models`, fig. 17 and the tables on those."""
+
+    measure: tuple[Part, ...] = ()
+
+
+class Config(ModelConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5, 6, 7), min_length=4)
@@ -68,6 +83,7 @@ class Config(PaperConfig):
         (30, 100, 300, 1000, 3000), description="predictor steps whose error is measured"
     )
     largest_sigmas: tuple[PositiveFloat, ...] = (0.5, 5.0, 50.0)
+    trained: Trained = Trained()
     jobs: dict[str, Job]
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
@@ -80,5 +96,6 @@ class Config(PaperConfig):
             "steps": {"steps"},
             "largest_sigmas": {"largest_sigma"},
         }
-        parts = set(self.jobs[job].measure)
+        used_by["trained"] = {"models"}
+        parts = {*self.jobs[job].measure, *(("models",) if self.jobs[job].models else ())}
         return {key: value for key, value in needs.items() if key not in used_by or used_by[key] & parts}

@@ -10,8 +10,10 @@ from reproductions.smld_sde import chains, toys
 from reproductions.smld_sde.chains import PREDICTORS, Cell
 from reproductions.smld_sde.config import Config, Job
 from reproductions.smld_sde.gaussian import DigitsGaussian, cell_distance, result_law
+from reproductions.smld_sde.trained import trained_tables
 from rescore.jobs import Measurement, Result, Run
 from rescore.metrics import sliced_wasserstein
+from rescore.models.evaluate import TrainedModels
 from rescore.progress import progress
 from rescore.random import make_generator
 from rescore.samplers import reverse_diffusion
@@ -28,6 +30,10 @@ KEPT = 2000  # particles of a run kept for the figures
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All parts of one job."""
     parts = [PARTS[part](config) for part in job.measure]
+    if job.models:
+        models = TrainedModels(config, run, arrays := {})
+        rows = list(trained_tables(config, models))
+        parts.append(Result(rows, function_evaluations=models.evaluations, arrays=arrays))
     return Result(
         [row for part in parts for row in part.measurements],
         function_evaluations=sum(part.function_evaluations for part in parts),

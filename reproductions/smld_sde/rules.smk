@@ -4,6 +4,8 @@ SMLD_SDE = SUITE.papers["smld_sde"]
 
 
 rule smld_sde_measure:
+    input:
+        SMLD_SDE.models,
     output:
         **SMLD_SDE.outputs,
     log:

@@ -22,7 +22,7 @@ from rescore.models.spec import ModelConfig, ModelSpec
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import make_generator
-from rescore.samplers import Sampler
+from rescore.samplers import AdaptiveFlow, Sampler
 from rescore.scores import Score
 
 METRICS = ("fid", "is")
@@ -48,10 +48,11 @@ class Cell:
     protocol: Mapping[str, object] = field(default_factory=dict)
     adapt: Callable[[Score], Score] | None = None
 
-    @property
-    def name(self) -> str:
-        """`<method>, <variant>`."""
-        return ", ".join(filter(None, (self.method, self.variant)))
+    def array(self, data: str) -> str:
+        """The name of its samples for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
+        name = ", ".join(filter(None, (self.method, self.variant)))
+        nfe = () if isinstance(self.sampler, AdaptiveFlow) else (str(self.sampler.nfe),)
+        return "/".join((data, self.table, name, *nfe))
 
 
 class TrainedModels:
@@ -112,10 +113,13 @@ class TrainedModels:
                 nfes.append(cell.sampler.nfe)
                 self.evaluations += nfes[-1] * len(x)
                 by_seed.append(self.judge(x, metrics))
-                self.arrays.setdefault(f"{self.data}/{cell.table}/{cell.name}/{nfes[0]}", x[:SHOWN].numpy())
-            nfe = round(np.mean(nfes))  # an adaptive solver takes as many as each network asks for
+                self.arrays.setdefault(cell.array(self.data), x[:SHOWN].numpy())
+            # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
+            adaptive = isinstance(cell.sampler, AdaptiveFlow)
+            nfe = None if adaptive else nfes[0]
             common = {"process": type(cell.sampler.process).__name__, "score": "trained", "t0": cell.sampler.times[-1],
-                      "steps": cell.sampler.steps, "denoise": cell.sampler.denoise}  # fmt: skip
+                      "denoise": cell.sampler.denoise}  # fmt: skip
+            common |= {"evaluations": round(np.mean(nfes))} if adaptive else {"steps": cell.sampler.steps}
             for metric in metrics:
                 protocol = common | self.spec(cell.model).protocol | dict(cell.protocol) | self.judge.protocol(metric, x)
                 values = [found[metric] for found in by_seed]
