@@ -2,20 +2,17 @@
 
 import pytest
 import torch
+from trained_case import records_of
 
 from rescore.config import load_config
-from rescore.jobs import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
-from rescore.ledger.records import Record
-from rescore.models.build import train_model
 from rescore.papers import load_paper
 from rescore.processes import VP, grids
 from rescore.random import make_generator
 from rescore.samplers import rhork_deis
 from rescore.scores import GaussianMixture
-from rescore.training import save_weights
 
 PAPER = load_paper("deis")
 problems, jobs, claims = (PAPER.module(name) for name in ("problems", "jobs", "claims"))
@@ -28,14 +25,7 @@ def records(tmp_path_factory):
     config = load_config(PAPER, "smoke")
     few = {name: dataset.model_copy(update={"samples": 3}) for name, dataset in config.datasets.items()}
     config = config.model_copy(update={"datasets": few, "projections": 2, "reference_steps": 8})
-    folder = tmp_path_factory.mktemp("deis")
-    spec = config.models["vp"]
-    save_weights(folder / "vp.safetensors", train_model(spec, folder / "training", "cpu", "vp").network)
-    common = {"paper": "deis", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0"}
-    weights = {"vp/0": folder / "vp.safetensors"}
-    runs = {name: Run("deis", "smoke", name, folder / "job", "0", "cpu", 1, weights) for name in config.jobs}
-    rows = [row for name, job in config.jobs.items() for row in jobs.measure(job, config, runs[name]).measurements]
-    return [Record(**(vars(row) | {"protocol": "a=1"} | common)) for row in rows]
+    return records_of(PAPER, config, config.jobs, tmp_path_factory.mktemp("deis"))
 
 
 def test_quantiles_solve_the_flow():

@@ -10,7 +10,7 @@ from rescore.errors import RescoreError
 from rescore.ledger.claims import Claim, below, evaluate, row, write_claims
 from rescore.ledger.diff import diff, write_diff
 from rescore.ledger.gate import accept, gate, parse_version
-from rescore.ledger.records import Record, read_records, write_records
+from rescore.ledger.records import Record, is_timed, read_records, write_records
 
 CLAIMS = [Claim("negative", "The bias is negative.", "Table 1", below(row(nfe=100), 0.0))]
 OTHER = {"device": "cpu B"}
@@ -90,6 +90,19 @@ def test_changed_statuses_warn_on_another_machine_class(tmp_path):
     assert moved(tmp_path, record(value=-0.01, **OTHER), SECOND, reference=near_zero) == [("warn", "claim", "negative")]
 
 
+def test_times_may_move_and_so_may_claims_on_them(tmp_path):
+    """A ratio of times is a record like any other, but two runs of one commit do not give the same."""
+    claim = Claim("fast", "It is faster.", "Table 2", below(row(metric="train_time_ratio"), 1.0))
+    folders = []
+    for name, value in (("fresh", 0.9), ("reference", 1.1)):
+        timed = record(metric="train_time_ratio", value=value)
+        folders.append(save(tmp_path / name / "laptop", timed))
+        write_claims(folders[-1] / "claims.csv", evaluate("toy", [claim], [timed]))
+    report = gate(*folders)
+    assert [(line["verdict"], line["what"]) for line in report.moved] == [("warn", "claim")]
+    assert not is_timed("mixing_time") and is_timed("images_per_second")
+
+
 def test_one_paper_alone(tmp_path):
     other = record(paper="other")
     fresh = save(tmp_path / "laptop", record(), SECOND)
@@ -132,7 +145,7 @@ def test_accept_copies_one_clean_commit(tmp_path):
     dirty = "0.1.0+gabc1234.dirty.torch2.11.0"
     for records, problem in (
         ((record(version=dirty),), "uncommitted changes"),
-        ((record(), record(nfe=7, version="0.1.0+gdef.torch2.11.0")), r"records of 2 commits \(abc1234, def\)"),
+        ((record(), record(nfe=7, version="0.1.0+gdef.torch2.11.0")), r"records of toy of 2 commits \(abc1234, def\)"),
         ((record(version="0.1.0.torch2.11.0"),), "outside a git checkout"),
         ((), "no records to accept"),
     ):

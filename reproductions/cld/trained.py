@@ -54,3 +54,4 @@ def trained_tables(config: Config, models: TrainedModels) -> Iterator[Measuremen
     if VP in models.names:
         yield from models.likelihood("1", "VPSDE", "ODE-RK45", VP)
     yield from models.floor("9")
+    yield from models.training()

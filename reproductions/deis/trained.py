@@ -18,3 +18,4 @@ def trained_table(config: Config, models: TrainedModels) -> Iterator[Measurement
     ]
     yield from models.measure(cells, "Table 6.2, trained")
     yield from models.floor("6.2")
+    yield from models.training()

@@ -27,3 +27,4 @@ def trained_tables(config: Config, models: TrainedModels) -> Iterator[Measuremen
             grid = tables.grid(config, name, models.process(model))
             yield from models.measure(cells("7.3", model, grid), f"Table 7.3, {name}, trained")
     yield from models.floor("7.3")
+    yield from models.training()

@@ -62,3 +62,4 @@ def trained_tables(config: Config, models: TrainedModels) -> Iterator[Measuremen
             name = NAMES[models.spec(model).network.name]
             yield from models.likelihood("score-sde-2", name, kind, model, bound=True)
     yield from models.floor("fig17")
+    yield from models.training()

@@ -10,7 +10,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import keys, read_diff
-from rescore.ledger.records import Record, describe, read_records, run_command, write_records
+from rescore.ledger.records import TIMED, Record, describe, is_timed, read_records, run_command, write_records
 
 FILES = ("records.csv", "diff.csv", "claims.csv")
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
@@ -54,7 +54,8 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
     otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|`. Another protocol or count of seeds or samples
     fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
-    a claim fails on the same machine class and version and is a warning otherwise.
+    a claim fails on the same machine class and version and is a warning otherwise. Times and memory (`is_timed`) may move,
+    and what is said of them.
 
     Args:
         fresh_dir, reference_dir: folders with `records.csv`, `diff.csv` and `claims.csv`.
@@ -80,9 +81,11 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     common = fresh.keys() & reference.keys()
     strict = {key for key in common if same_class(fresh[key], reference[key])}
     loose_papers = {key[0] for key in common - strict}
+    strict = {key for key in strict if not is_timed(fresh[key].metric)}
+    timed_claims = _timed_claims(fresh_dir) | _timed_claims(reference_dir)
     _compare_statuses(report, "verdict", _verdicts(fresh_dir, paper), _verdicts(reference_dir, paper), strict.__contains__)
     _compare_statuses(report, "claim", _claims(fresh_dir, paper), _claims(reference_dir, paper),
-                      lambda key: key[0] not in loose_papers)
+                      lambda key: key[0] not in loose_papers and key not in timed_claims)
     report.moved.sort(key=lambda line: (line["verdict"], line["what"], line["row"]))
     return report
 
@@ -101,6 +104,8 @@ def _compare(fresh: Record, reference: Record, report: Report) -> None:
             report.add(True, name, column, before, after)
     if fresh.config_hash != reference.config_hash:
         report.add(False, name, "config_hash", reference.config_hash, fresh.config_hash)
+    if is_timed(fresh.metric):
+        return
     if same_class(fresh, reference):
         for column in ("value", "stderr"):
             before, after = getattr(reference, column), getattr(fresh, column)
@@ -124,6 +129,12 @@ def _claims(folder: Path, paper: str | None) -> dict[tuple, str]:
             if paper in (None, line["paper"])}
 
 
+def _timed_claims(folder: Path) -> set[tuple]:
+    """Claims whose evidence holds a time: its records are spelled `dataset/.../metric/nfe = value`."""
+    timed = re.compile(rf"({'|'.join(TIMED)})(/[^ ]*)? = ")
+    return {(line["paper"], line["claim"]) for line in read_claims(folder / "claims.csv") if timed.search(str(line["evidence"]))}
+
+
 def _compare_statuses(
     report: Report, what: str, fresh: Mapping[tuple, str], reference: Mapping[tuple, str], strict: Callable[[tuple], bool]
 ) -> None:
@@ -135,28 +146,32 @@ def _compare_statuses(
 
 
 def accept(fresh_dir: Path, reference_dir: Path, allow_dirty: bool = False) -> str:
-    """Make a run the reference: copy its records, verdicts and claims; returns the commit the records name.
+    """Make a run the reference: copy its records, verdicts and claims; returns the commits the records name.
 
     Raises:
-        RescoreError: no records, records of several commits, or of uncommitted code (unless `allow_dirty`).
+        RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`).
     """
     _require(fresh_dir, run_command(fresh_dir.name))
     source = fresh_dir / "records.csv"
     records = read_records(source)
     if not records:
         raise RescoreError(f"{source}: no records to accept")
-    versions = [parse_version(record.version) for record in records]
-    commits = {version["commit"] for version in versions}
-    if None in commits:
-        raise RescoreError(f"{source}: the records name no commit: they were measured outside a git checkout")
-    if len(commits) > 1:
-        raise RescoreError(f"{source}: records of {len(commits)} commits ({', '.join(sorted(commits))}); run all jobs at one")
-    if not allow_dirty and any(version["dirty"] for version in versions):
-        raise RescoreError(f"{source}: measured with uncommitted changes; commit and run again, or give --allow-dirty")
+    versions: dict[str, list[dict[str, str | None]]] = {}
+    for record in records:
+        versions.setdefault(record.paper, []).append(parse_version(record.version))
+    for paper, found in versions.items():
+        commits = {version["commit"] for version in found}
+        if None in commits:
+            raise RescoreError(f"{source}: records of {paper} name no commit: they were measured outside a git checkout")
+        if len(commits) > 1:
+            names = ", ".join(sorted(commits))
+            raise RescoreError(f"{source}: records of {paper} of {len(commits)} commits ({names}); run all its jobs at one")
+        if not allow_dirty and any(version["dirty"] for version in found):
+            raise RescoreError(f"{source}: {paper} was measured with uncommitted changes; commit and run again, or give --allow-dirty")
     for name in FILES:
         atomic_write(reference_dir / name, (fresh_dir / name).read_bytes())
     write_records(reference_dir / "records.csv", [_shortened(record) for record in records])
-    return commits.pop()
+    return ", ".join(sorted({found[0]["commit"] for found in versions.values()}))
 
 
 def _shortened(record: Record) -> Record:

@@ -14,6 +14,8 @@ from rescore.files import atomic_write
 
 KEY = ("paper", "table", "dataset", "method", "variant", "metric", "nfe")
 SKIPPED_COLUMNS = (*KEY, "reason")
+# Metrics of time and memory are named so: they are measured and judged, but no two runs give the same.
+TIMED = ("_time_ms", "_time_ratio", "_seconds", "_per_second", "_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -282,3 +284,8 @@ def matches(pattern: Mapping[str, object], row: Any) -> bool:
         text(getattr(row, column)) in [text(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])]
         for column, wanted in pattern.items()
     )
+
+
+def is_timed(metric: str) -> bool:
+    """Whether a metric is one of time or memory, which differs between two equal runs."""
+    return metric.endswith(TIMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import LoadedModel, load_model, make_objective
 from rescore.models.judge import Judge, draw, make_judge
+from rescore.models.node import read_about
 from rescore.models.spec import ModelConfig, ModelSpec
 from rescore.processes import LinearSDE
 from rescore.progress import progress
@@ -28,6 +30,9 @@ from rescore.scores import Score
 METRICS = ("fid", "is")
 SHOWN = 8  # images kept of each cell, for figures
 BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
+COSTS = {  # the metric of each number that a trained model's about.json holds
+    "train_images_per_second": "images_per_second", "train_memory_mb": "peak_memory_mb", "train_gpu_memory_mb": "peak_gpu_memory_mb",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,18 @@ class TrainedModels:
         for metric, values in found.items():
             if values:
                 yield self._measurement(table, method, variant, metric, None, values, len(images), common | how[metric], started)
+
+    def training(self) -> Iterator[Measurement]:
+        """What the training of each model took: images a second and peak memory, as records of the table `training`."""
+        for name in self.names:
+            abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
+            spec = self.spec(name)
+            protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
+            for metric, key in COSTS.items():
+                values = [about[key] for about in abouts if about[key] is not None and math.isfinite(about[key])]
+                if values:
+                    started = time.perf_counter()
+                    yield self._measurement("training", name, spec.process.name, metric, None, values, spec.steps, protocol, started)
 
     def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
                      protocol: Mapping[str, object], started: float) -> Measurement:  # fmt: skip

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,3 +51,8 @@ def _train(spec: ModelSpec, results: Path, scale: str) -> None:
         np.savez(stream, loss=trained.history.numpy())
     atomic_write(folder / MODEL_FILES["about"], json.dumps(about | cost, indent=1) + "\n")
     save_weights(folder / MODEL_FILES["weights"], trained.network)
+
+
+def read_about(weights: Path) -> dict[str, Any]:
+    """What is written beside a model's weights: spec, device, version, and what its training took."""
+    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text())
