@@ -244,7 +244,7 @@ def test_every_published_row_ends_with_a_status(smoke):
 def test_configs_and_claims_load():
     for scale in PAPER.scales:
         assert set(load_config(PAPER, scale).jobs)
-    assert PAPER.scales == ["smoke", "laptop"]
+    assert PAPER.scales == ["smoke", "laptop", "gpu", "paper"]
     names = [claim.name for claim in PAPER.module("claims").CLAIMS]
     assert len(set(names)) == len(names) and len(names) >= 7
 

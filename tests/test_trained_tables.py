@@ -1,22 +1,29 @@
 """Tables on trained networks: the cells that papers print find stand-ins, claims find their records, likelihoods are exact."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from trained_case import records_of
 
 from rescore.config import load_config
+from rescore.data.images import images_at_hand, load_images
 from rescore.data.pixels import dequantise
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.likelihood import bits_per_dim, flow_log_prob
-from rescore.models.build import make_model, make_process
+from rescore.models import build
+from rescore.models.build import load_model, make_model, make_process, train_model
+from rescore.models.judge import draw
 from rescore.models.spec import ModelSpec, Network, Part
 from rescore.papers import load_paper
+from rescore.processes import grids
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
+from rescore.samplers import euler_maruyama
+from rescore.training import save_weights
 
 # The cells that claims and stand-ins ask for, and no long ones.
 SMALLER = {
@@ -86,3 +93,23 @@ def test_bits_of_a_network_that_predicts_nothing():
     assert torch.allclose(found.log_prob, exact, rtol=1e-6)
     expected = -exact / (64 * math.log(2)) + 3  # bins an eighth wide
     assert torch.allclose(bits_per_dim(found.log_prob, 64, per_unit), expected, rtol=1e-6)
+
+
+def test_the_gpu_scale_runs_on_a_cpu_with_a_tiny_budget(tmp_path, monkeypatch):
+    """CIFAR-10, U-Nets of VP, VE and CLD as the gpu configs name them, but two steps and few channels: trained, loaded, sampled."""
+    if images_at_hand("cifar10", "train", 8) == "absent":
+        pytest.skip("cifar10/train is not under RESCORE_DATA")
+    monkeypatch.setattr(build, "load_images", partial(load_images, limit=8))
+    config = {name: load_config(load_paper(paper), "gpu").models[name] for name, paper in
+              {"vp": "deis", "ve": "smld_sde", "cld": "cld"}.items()}  # fmt: skip
+    for name, spec in config.items():
+        settings = spec.network.settings | {"width": 8, "blocks": 1, "attention": ()}
+        tiny = spec.model_copy(update={
+            "network": spec.network.model_copy(update={"settings": settings}), "steps": 2, "batch": 2, "warmup": 1, "gpu": 0,
+        })  # fmt: skip
+        trained = train_model(tiny, tmp_path / name, "cpu", name)
+        save_weights(tmp_path / f"{name}.safetensors", trained.network)
+        model = load_model(tiny, tmp_path / f"{name}.safetensors", (3, 32, 32), "cpu")
+        sampler = euler_maruyama(model.process, grids.uniform(model.process, 2), denoise="mean")
+        x = draw(sampler, model.score, (3, 32, 32), 2, make_generator(name))
+        assert x.shape == (2, 3, 32, 32) and x.isfinite().all()

@@ -73,6 +73,11 @@ class PaperResults:
     def records(self) -> list[Record]:
         return collect_records(self._files("records"), self.scale)
 
+    @property
+    def trained_data(self) -> str | None:
+        """The data set of the trained networks, None where there are none: it has the floor `real images`."""
+        return next((record.dataset for record in self.records if record.method == "real images"), None)
+
     @cached_property
     def skipped(self) -> list[dict[str, str]]:
         return [row for path in self._files("skipped") for row in read_skipped(path)]

@@ -15,7 +15,7 @@ class Scores(Model):
     """Fig. 2: distances of scores from the score of N(0, I), and Jacobians, at these times."""
 
     times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-    samples: PositiveInt = Field(description="for each seed and time")
+    samples: PositiveInt = Field(5000, description="for each seed and time")
 
 
 class Damping(Model):
@@ -38,21 +38,21 @@ class Weights(Model):
 class Splitting(Model):
     """Fig. 8: exact covariances that the samplers leave on Gaussian data."""
 
-    nfe: tuple[PositiveInt, ...]
+    nfe: tuple[PositiveInt, ...] = (25, 50, 100, 200, 400)
     data_variance: PositiveFloat = 0.3
 
 
 class Mixture(Model):
     """Fig. 11: samplers on the mixture of nine Gaussians."""
 
-    nfe: tuple[PositiveInt, ...]
-    samples: PositiveInt = Field(description="for each seed")
+    nfe: tuple[PositiveInt, ...] = (10, 20, 50, 100, 200)
+    samples: PositiveInt = Field(1000, description="for each seed")
 
 
 class Frechet(Model):
     """Tables 3 to 5 and 9: the samplers on the Gaussian with the digits' mean and covariance, exactly."""
 
-    cld: dict[Variant, tuple[PositiveInt, ...]] = Field(description="evaluations of each sampler of CLD")
+    cld: dict[Variant, tuple[PositiveInt, ...]] = Field({}, description="evaluations of each sampler of CLD")
     vp_em: tuple[PositiveInt, ...] = ()
     vp_ddim: tuple[PositiveInt, ...] = ()
     ablation_nfe: PositiveInt = 150
@@ -61,8 +61,8 @@ class Frechet(Model):
 class Digits(Model):
     """The samplers on the exact score of scikit-learn's digits, and the tolerance of the ODE solver."""
 
-    samples: PositiveInt = Field(description="for each seed")
-    cld: dict[Variant, tuple[PositiveInt, ...]]
+    samples: PositiveInt = Field(100, description="for each seed")
+    cld: dict[Variant, tuple[PositiveInt, ...]] = {}
     vp_em: tuple[PositiveInt, ...] = ()
     vp_ddim: tuple[PositiveInt, ...] = ()
     tolerances: tuple[PositiveFloat, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1), description="the first is the reference")
@@ -89,13 +89,13 @@ class Config(ModelConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
-    scores: Scores
+    scores: Scores = Scores()
     damping: Damping = Damping()
     weights: Weights = Weights()
-    splitting: Splitting
-    mixture: Mixture
-    frechet: Frechet
-    digits: Digits
+    splitting: Splitting = Splitting()
+    mixture: Mixture = Mixture()
+    frechet: Frechet = Frechet()
+    digits: Digits = Digits()
     trained: Trained = Trained()
     jobs: dict[str, Job]
 

@@ -175,7 +175,8 @@ def samplers(results: Path, out: Path) -> None:
 def trained(results: Path, out: Path) -> None:
     """FID of trained networks against evaluations, the ablations, and samples."""
     found = _open(results)
-    rows = [one for one in found.records if one.dataset == "digits" and one.metric == "fid"]
+    data = found.trained_data
+    rows = [one for one in found.records if one.dataset == data and one.metric == "fid"]
     with draw.sheet(out, 4, 2, (4.2, 3.0)) as (figure, axes):
         if not rows:
             for ax in axes:
@@ -184,7 +185,7 @@ def trained(results: Path, out: Path) -> None:
         real = next(one.value for one in rows if one.method == "real images")
         for ax, (striding, title) in zip(axes[:2], STRIDINGS.items(), strict=True):
             _curves(ax, [one for one in rows if one.table == "9" and one.nfe], striding)
-            ax.set(title=f"8x8 digits, {title}", xlabel="evaluations", ylabel="FID")
+            ax.set(title=f"{data}, {title}", xlabel="evaluations", ylabel="FID")
         bars = [one for one in rows if one.method == "CLD-ablation"]
         labels = {"M^-1=4": "$M^{-1}=4$", "M^-1=1": "$M^{-1}=1$", "M^-1=16": "$M^{-1}=16$"}
         places = range(len(bars))
@@ -201,11 +202,11 @@ def trained(results: Path, out: Path) -> None:
             ax.grid()
         axes[2].axvline(real, color=draw.BLACK, linewidth=0.8, linestyle="--")
         pictures = {
-            name.removeprefix("digits/9/").replace("/", ", "): images
-            for name, images in found.arrays.items() if name.startswith("digits/9/CLD, ") and name.endswith(("/50", "/150", "/10"))
+            name.removeprefix(f"{data}/9/").replace("/", ", "): images
+            for name, images in found.arrays.items() if name.startswith(f"{data}/9/CLD, ") and name.endswith(("/50", "/150", "/10"))
         }  # fmt: skip
-        draw.image_rows(axes[3], pictures | {"real": found.arrays["digits/real"]})
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real digits.")
+        draw.image_rows(axes[3], pictures | {"real": found.arrays[f"{data}/real"]})
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real images.")
 
 
 def _curves(ax: Axes, records: list[Record], striding: str) -> None:

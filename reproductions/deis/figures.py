@@ -88,20 +88,21 @@ def table62(results: Path, out: Path) -> None:
 def trained(results: Path, out: Path) -> None:
     """Table 6.2 on the network trained on the digits: FID against evaluations, and samples."""
     found = _open(results)
-    rows = [r for r in found.records if (r.table, r.dataset, r.metric) == ("6.2", "digits", "fid")]
+    data = found.trained_data
+    rows = [r for r in found.records if (r.table, r.dataset, r.metric) == ("6.2", data, "fid")]
     with draw.sheet(out, 2, 2, (4.6, 3.8)) as (figure, (curves, pictures)):
         for name in TABLE_METHODS:
             cells = sorted((r.nfe, r.value, r.stderr) for r in rows if r.method != "real images" and _column(r) == name)
             draw.errorbar(curves, cells, *_style(name), name)
         for real in (r for r in rows if r.method == "real images"):
-            curves.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--", label="real digits")
-        strips = {f"{name}, {nfe}": f"digits/6.2/{_name(name)}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES}
-        strips = {label: found.arrays[key] for label, key in (strips | {"real": "digits/real"}).items() if key in found.arrays}
+            curves.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--", label="real images")
+        strips = {f"{name}, {nfe}": f"{data}/6.2/{_name(name)}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES}
+        strips = {label: found.arrays[key] for label, key in (strips | {"real": f"{data}/real"}).items() if key in found.arrays}
         if not strips:
             for ax in (curves, pictures):
                 draw.placeholder(ax, "no trained network at this scale")
             return
-        _against_nfe(curves, "8x8 digits", "score evaluations")
+        _against_nfe(curves, data, "score evaluations")
         curves.set_ylabel("FID, features of a small classifier")
         curves.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         draw.image_rows(pictures, strips)

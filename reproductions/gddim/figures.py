@@ -175,7 +175,8 @@ def grid(results: Path, out: Path) -> None:
 def trained(results: Path, out: Path) -> None:
     """Tables 7.1 to 7.3 on trained networks, and samples."""
     found = _open(results)
-    rows = _select(found.records, dataset="digits", metric="fid")
+    data = found.trained_data
+    rows = _select(found.records, dataset=data, metric="fid")
     with draw.sheet(out, 6, 3, (3.4, 3.0)) as (figure, axes):
         if not rows:
             for ax in axes:
@@ -197,16 +198,16 @@ def trained(results: Path, out: Path) -> None:
             ax.set(title=f"Table 7.3, {TITLES[name]}", xscale="log", yscale="log", xlabel="score evaluations", ylabel="FID")
             _plain_ticks(ax, (10, 20, 50, 100, 1000))
             for nfe in (10, 50):
-                pictures[f"{name}, {nfe}"] = found.arrays.get(f"digits/7.3/gDDIM, {name}/{nfe}")
+                pictures[f"{name}, {nfe}"] = found.arrays.get(f"{data}/7.3/gDDIM, {name}/{nfe}")
         for ax in axes[:5]:
             for real in _select(rows, method="real images"):
                 ax.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--")
             ax.grid()
             ax.legend(fontsize=6.5)
-        pictures["real"] = found.arrays.get("digits/real")
+        pictures["real"] = found.arrays.get(f"{data}/real")
         draw.image_rows(axes[5], {label: images for label, images in pictures.items() if images is not None})
-        axes[5].set_title("gDDIM, and real digits")
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real digits.")
+        axes[5].set_title("gDDIM, and real images")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real images.")
 
 
 def _open(results: Path) -> draw.PaperResults:

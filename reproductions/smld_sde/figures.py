@@ -117,7 +117,8 @@ def trained(results: Path, out: Path) -> None:
     found = _open(results)
     levels = found.config.trained.levels
     budgets = (f"P{levels}", f"P{2 * levels}", f"PC{levels}", f"C{2 * levels}")
-    measured = [r for r in found.records if (r.table, r.dataset, r.metric) == ("fig17", "digits", "fid")]
+    data = found.trained_data
+    measured = [r for r in found.records if (r.table, r.dataset, r.metric) == ("fig17", data, "fid")]
     with draw.sheet(out, 3, 3, (3.6, 3.0)) as (figure, axes):
         if not measured:
             for ax in axes:
@@ -125,21 +126,21 @@ def trained(results: Path, out: Path) -> None:
             return
         for ax, kind in zip(axes, ("VE", "VP"), strict=False):
             _cells(ax, {(r.method, r.variant): (r.value, r.stderr or 0.0) for r in measured}, kind, budgets)
-            ax.set_title(f"{kind}, 8x8 digits")
+            ax.set_title(f"{kind}, {data}")
             ax.set_xticks(range(len(budgets)), budgets)
             for real in (r for r in measured if r.method == "real images"):
                 ax.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--")
-        axes[0].set_ylabel("FID, features of a small classifier")
-        places = {name.split("/", 1)[1]: images for name, images in found.arrays.items() if name.startswith("digits/score-sde")}
+        axes[0].set_ylabel("FID")
+        places = {name.split("/", 1)[1]: images for name, images in found.arrays.items() if name.startswith(f"{data}/score-sde")}
         pictures = {
             f"{place.split(', ')[1].split('/')[0]}, {'ODE' if 'sde-2' in place else 'SDE'}": images for place, images in places.items()
         }
-        draw.image_rows(axes[2], pictures | {"real": found.arrays["digits/real"]})
-        axes[2].set_title("Tables 2 and 3, and real digits")
+        draw.image_rows(axes[2], pictures | {"real": found.arrays[f"{data}/real"]})
+        axes[2].set_title("Tables 2 and 3, and real images")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real digits. P: predictor steps, "
+            f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real images. P: predictor steps, "
             "PC: with a corrector step each, C: corrector steps alone. Lines join the cells of a predictor.",
         )
 
