@@ -25,6 +25,7 @@ from rescore import machine, progress
 from rescore.config import SCALES
 from rescore.errors import RescoreError
 from rescore.locks import drop_stale_locks, try_lock, waiting_lock
+from rescore.models.spec import ModelSpec
 from rescore.workflow import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
@@ -217,3 +218,10 @@ def test_gpus_are_handed_out_one_job_each(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert (both, none) == (["0", "1"], [])
     with pytest.raises(RescoreError, match=r"asks for 3 GPU, this machine shows 2 \(0, 1\)"), machine.claim_gpus(3):
         pass
+
+
+def test_gpus_share_the_parts_of_a_batch():
+    spec = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1}
+    assert ModelSpec(**spec, gpu=4, parts=8).key == ModelSpec(**spec, parts=8).key  # resources are not part of the identity
+    with pytest.raises(ValueError, match="parts: 2 cannot be shared by 4 GPUs"):
+        ModelSpec(**spec, gpu=4, parts=2)

@@ -31,8 +31,10 @@ METRICS = ("fid", "is")
 SHOWN = 8  # images kept of each cell, for figures
 BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
 COSTS = {  # the metric of each number that a trained model's about.json holds
-    "train_images_per_second": "images_per_second", "train_memory_mb": "peak_memory_mb", "train_gpu_memory_mb": "peak_gpu_memory_mb",
-}  # fmt: skip
+    "train_images_per_second": "images_per_second",
+    "train_memory_mb": "peak_memory_mb",
+    "train_gpu_memory_mb": "peak_gpu_memory_mb",
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class TrainedModels:
         self.names = config.jobs[run.job].models
         (self.data, *others) = {config.models[name].data for name in self.names}
         if others:
-            raise RescoreError(f"{run.paper} {run.job}: models of {self.data} and {', '.join(others)}; allowed: one data set a job")
+            names = ", ".join(others)
+            raise RescoreError(f"{run.paper} {run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.evaluations = 0
         self.load = cache(self._load)
 
@@ -166,7 +169,8 @@ class TrainedModels:
                "bpd_bound": {"bound": "elbo", "draws": BOUND_DRAWS}}  # fmt: skip
         for metric, values in found.items():
             if values:
-                yield self._measurement(table, method, variant, metric, None, values, len(images), common | how[metric], started)
+                protocol = common | how[metric]
+                yield self._measurement(table, method, variant, metric, None, values, len(images), protocol, started)
 
     def training(self) -> Iterator[Measurement]:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""
@@ -177,8 +181,8 @@ class TrainedModels:
             for metric, key in COSTS.items():
                 values = [about[key] for about in abouts if about[key] is not None and math.isfinite(about[key])]
                 if values:
-                    started = time.perf_counter()
-                    yield self._measurement("training", name, spec.process.name, metric, None, values, spec.steps, protocol, started)
+                    process, started = spec.process.name, time.perf_counter()
+                    yield self._measurement("training", name, process, metric, None, values, spec.steps, protocol, started)
 
     def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
                      protocol: Mapping[str, object], started: float) -> Measurement:  # fmt: skip

@@ -1,6 +1,8 @@
 """A trained model as a node of the DAG: `rescore train KEY` writes results/<scale>/models/<key>/."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 from argparse import Namespace
@@ -21,7 +23,7 @@ from rescore.workflow import MODEL_FILES, load_suite, model_folder, run_folder
 
 
 def main_train(args: Namespace) -> None:
-    """`rescore train`: train one model that a paper's config names, or finish its training.
+    """`rescore train`: train one model that a paper's config names, or finish its training, on as many GPUs as its `gpu` says.
 
     Raises RescoreError for a key that no config at this scale has.
     """
@@ -30,22 +32,41 @@ def main_train(args: Namespace) -> None:
     spec = suite.models[args.key]
     stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"model {args.key} | ")
     with redirect_stderr(stderr):
-        _train(spec, args.results, args.scale)
+        if "WORLD_SIZE" in os.environ:  # one of the processes that torchrun started
+            _train(spec, args.results, args.scale)
+            return
+        state = _state(spec, args.results, args.scale)
+        state.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(state / "lock", f"another process that trains model {spec.key}"), claim_gpus(spec.gpu):
+            if spec.gpu > 1:
+                subprocess.run(_torchrun(spec.gpu), check=True)
+            else:
+                _train(spec, args.results, args.scale)
+
+
+def _torchrun(processes: int) -> list[str]:
+    """This command again, once for each GPU that this process holds."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [*launcher, "-m", "rescore", *sys.argv[1:]]
+
+
+def _state(spec: ModelSpec, results: Path, scale: str) -> Path:
+    return run_folder(results, scale, f"model-{spec.key}")
 
 
 def _train(spec: ModelSpec, results: Path, scale: str) -> None:
-    state = run_folder(results, scale, f"model-{spec.key}")
-    state.mkdir(parents=True, exist_ok=True)
-    with waiting_lock(state / "lock", f"another process that trains model {spec.key}"), claim_gpus(spec.gpu):
-        device = prepare_torch(spec)
-        from rescore.models.build import train_model
-        from rescore.training import save_weights
+    """Train, and leave the model's folder; of several processes the first one does."""
+    device = prepare_torch(spec)
+    from rescore.models.build import train_model
+    from rescore.training import save_weights
 
-        about = {"key": spec.key, "device": device_name(device), "version": version(), "spec": spec.model_dump(mode="json")}
-        started = time.perf_counter()
-        trained = train_model(spec, state, device, f"{spec.data} {spec.process.name}")
-        cost = {"seconds": time.perf_counter() - started, "images_per_second": trained.images_per_second,
-                "peak_memory_mb": trained.peak_memory_mb, "peak_gpu_memory_mb": trained.peak_gpu_memory_mb}  # fmt: skip
+    about = {"key": spec.key, "device": device_name(device), "version": version(), "spec": spec.model_dump(mode="json")}
+    started = time.perf_counter()
+    trained = train_model(spec, _state(spec, results, scale), device, f"{spec.data} {spec.process.name}")
+    if os.environ.get("RANK", "0") != "0":
+        return
+    cost = {"seconds": time.perf_counter() - started, "images_per_second": trained.images_per_second,
+            "peak_memory_mb": trained.peak_memory_mb, "peak_gpu_memory_mb": trained.peak_gpu_memory_mb}  # fmt: skip
     folder = model_folder(results, scale, spec.key)
     with atomic_path(folder / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, loss=trained.history.numpy())

@@ -59,7 +59,7 @@ class ModelSpec(JobConfig):
         data: a data set of `rescore.data.images`; `split`: of it.
         flip: random horizontal flips.
         steps, batch, lr, warmup, clip, ema: of the training (`rescore.training`).
-        parts: a batch is worked off in so many parts.
+        parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
     """
 
@@ -80,6 +80,12 @@ class ModelSpec(JobConfig):
     checkpoint_every: PositiveInt = 1000
 
     unhashed = RESOURCES | {"checkpoint_every"}
+
+    @model_validator(mode="after")
+    def _gpus_share_the_parts(self) -> "ModelSpec":
+        if self.gpu > 1 and self.parts % self.gpu:
+            raise ValueError(f"parts: {self.parts} cannot be shared by {self.gpu} GPUs (gpu); allowed: a multiple of {self.gpu}")
+        return self
 
     @field_validator("process")
     @classmethod
