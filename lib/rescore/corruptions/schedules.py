@@ -94,4 +94,5 @@ def mse_matched(
     ratio = (ve.Sigma(t).values / ve.Sigma(1.0).values).numpy()
     wanted = ratio * (mse[-1] + noises[-1]) - noises
     found = np.interp(wanted, mse, levels)
+    found[0] = family.lowest  # C_0 = I, although sigma_0 = 0 leaves an error to be had
     return Interpolated(tuple(t.tolist()), tuple(np.maximum.accumulate(found).tolist()))
