@@ -4,7 +4,7 @@ FID here is between digits, through a small classifier. The paper's steps are ke
 2000 for the MSE-matched schedule; masking on 64 pixels takes 16 and 64 steps where 4096 pixels took 1024 and 4096.
 """
 
-from rescore.ledger.claims import Claim, Selector, agrees, all_of, monotone, row, smaller
+from rescore.ledger.claims import Claim, Selector, all_of, monotone, row, smaller
 
 CLEAN = "blur; clean-prediction loss (Bansal et al.)"
 MSE = "blur; MSE-matched blur schedule"
@@ -59,7 +59,7 @@ CLAIMS = [
     ),
     Claim(
         "momentum-converges",
-        "With exact posterior means the Momentum Sampler and its flow come nearer to the data with every refinement of the steps.",
+        "With exact posterior means the Momentum Sampler and its flow come nearer to the data with every finer grid.",
         "Eqs. 16 and 44, discretised SDE and ODE",
         all_of(*(monotone([exact(variant, nfe) for nfe in CURVE], increasing=False) for variant in (MOMENTUM, FLOW))),
     ),
@@ -94,8 +94,8 @@ CLAIMS = [
         all_of(*(smaller(exact(MOMENTUM, nfe), exact(MSE, nfe)) for nfe in CURVE)),
     ),
     Claim(
-        "path-is-shorter",
-        "The nodes of the shortest path are nearer to each other than as many of the MSE-matched schedule: the largest hop is smaller.",
+        "path-has-smaller-hops",
+        "The largest hop between neighbours on the shortest path is smaller than on the MSE-matched path of as many nodes.",
         "Section 3.3, eq. 22",
         smaller(path("Wasserstein schedule", "largest_hop"), path("MSE-matched blur schedule", "largest_hop")),
     ),
@@ -124,10 +124,10 @@ CLAIMS = [
         smaller(trained(MOMENTUM, 50), trained("masking", 256)),
     ),
     Claim(
-        "flow-as-good",
-        "The flow's FID is within 5 per cent of the Momentum Sampler's.",
-        "Section 4, CIFAR-10: 3.86 and 3.91 (the margin is ours, taken at the printed value)",
-        agrees(trained(FLOW), trained(MOMENTUM), within=0.05 * 3.91),
+        "flow-beats-momentum",
+        "The flow's FID is a little smaller than the Momentum Sampler's.",
+        "Section 4, CIFAR-10: 3.86 and 3.91",
+        smaller(trained(FLOW), trained(MOMENTUM)),
     ),
     Claim(
         "more-steps-help",

@@ -176,9 +176,10 @@ class GaussianData:
         """Mean and covariance of what the sampler makes of exact draws of x_1: each step is affine plus isotropic noise."""
         mean, covariance, _ = self.marginal(sampler.process, 1.0)
         d = len(mean)
+        probes = torch.cat((torch.zeros(1, d), torch.eye(d))).double()
         for i in range(sampler.steps):
             clean = self.posterior(sampler.process, sampler.times[i])
-            x = (mean + torch.cat((torch.zeros(1, d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)))).reshape(-1, *self.shape)
+            x = (mean + probes).reshape(-1, *self.shape)
             h = clean(x, sampler.times[i])
             last = i == sampler.steps - 1
             end = (h if last else sampler.step(i, h, x, torch.zeros_like)).flatten(1)

@@ -31,7 +31,7 @@ LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
 PARTS = 4  # of the held-out images, for an error of their distance to the training images
 SHOWN = 16  # samples kept for the figures
 STRIP_TIMES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
-STRIP_STEPS = 20 * 5  # so that the times of the strips are on the grid
+STRIP_STEPS = 100  # so that the times of the strips are on the grid
 
 
 def measure(book: "Notebook", corruptions: Corruptions, names: Sequence[VariantName], data: ImageSet, held_out: ImageSet,
@@ -201,6 +201,10 @@ def strips(book: "Notebook", name: str, process: Corruption, clean: Clean, image
     """A test image corrupted, what the network makes of it, and one path of the Momentum Sampler, at the same times."""
     generator = make_generator("strip", device=device)
     sampler = MomentumSampler(process, uniform_times(STRIP_STEPS))
+
+    def draw_noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, device=like.device)
+
     forward, means = [], []
     for t in STRIP_TIMES:
         x = process.perturb(images[:4].to(device), t, generator)[0]
@@ -211,7 +215,7 @@ def strips(book: "Notebook", name: str, process: Corruption, clean: Clean, image
         reverse[round(t * STRIP_STEPS)] = x
         if i < STRIP_STEPS:
             h = clean(x, t)
-            x = h if i == STRIP_STEPS - 1 else sampler.step(i, h, x, lambda u: torch.randn(u.shape, generator=generator, device=u.device))
+            x = h if i == STRIP_STEPS - 1 else sampler.step(i, h, x, draw_noise)
     book.arrays[f"strip/{name}/forward"] = torch.stack(forward).cpu().numpy()
     book.arrays[f"strip/{name}/means"] = torch.stack(means).cpu().numpy()
     book.arrays[f"strip/{name}/reverse"] = torch.stack([reverse[round(t * STRIP_STEPS)] for t in STRIP_TIMES]).cpu().numpy()

@@ -14,7 +14,8 @@ class Ensemble(nn.Module):
     """m networks with stacked parameters; each sees its own inputs and, under a sum of losses, gets its own gradient.
 
     Args:
-        members: networks called as network(images, levels), alike but for their weights, without dropout or buffers that change.
+        members: networks called as network(images, levels), alike but for their weights; without dropout, and without buffers
+            that change.
     """
 
     def __init__(self, members: Sequence[nn.Module]):
