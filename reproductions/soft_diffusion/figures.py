@@ -28,7 +28,7 @@ OTHERS = {
     "masking": ("masking", draw.GREY, "*", "-"),
 }
 ROWS = {
-    MOMENTUM: "Momentum", "blur; Probability Flow Momentum Sampler": "Flow Momentum", "blur; Naive Sampler": "Naive",
+    MOMENTUM: "Momentum", "blur; Probability Flow Momentum Sampler": "Flow", "blur; Naive Sampler": "Naive",
     "blur; clean-prediction loss (Bansal et al.)": "clean loss", "blur; MSE-matched blur schedule": "MSE schedule",
     "blur; noise and blur change together": "joint noise", "blur; sigma_max=0.05": "$\\sigma_{max}$ = 0.05",
     "blur; sigma_max=0.025": "$\\sigma_{max}$ = 0.025", "masking": "masking",
@@ -86,7 +86,7 @@ def schedules(results: Path, out: Path) -> None:
         for name, color in names.items():
             label = f"{found.config.data}, MSE-matched" if name == "mse" else f"{name}, shortest path"
             axes[1].plot(t, found.arrays[f"schedule/{name}"], color=color, label=label)
-        axes[1].set(title="Blur", xlabel="t", ylabel="std of the kernel over the image's side")
+        axes[1].set(title="Blur", xlabel="t", ylabel="std of the kernel / image side")
         axes[1].legend()
         for ax in axes:
             ax.grid()
@@ -102,7 +102,7 @@ def quality(results: Path, out: Path) -> None:
     exact = [r for r in found.records if r.metric == "frechet"]
     distance = "Frechet distance of pixels"
     panels = [("Networks: samplers", trained, SAMPLERS, "FID"), ("Exact: samplers", exact, SAMPLERS, distance),
-              ("Exact: corruptions", exact, {MOMENTUM: SAMPLERS[MOMENTUM]} | OTHERS, distance)]  # fmt: skip
+              ("Exact: corruptions", exact, {MOMENTUM: ("blur after noise", *SAMPLERS[MOMENTUM][1:])} | OTHERS, distance)]  # fmt: skip
     with draw.sheet(out, 3, 3, (3.5, 3.6)) as (figure, axes):
         for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
             _curves(ax, records, styles)
@@ -110,7 +110,7 @@ def quality(results: Path, out: Path) -> None:
             if not ax.has_data():
                 draw.placeholder(ax, "not measured at this scale")
                 continue
-            ticks = sorted({r.nfe for r in records if r.variant in styles and r.nfe})
+            ticks = sorted({r.nfe for r in records if r.variant in styles and r.variant != "masking"})
             _plain_ticks(ax, ticks)
             ax.yaxis.set_major_formatter("{x:g}")
             ax.grid()
@@ -136,7 +136,7 @@ def ablations(results: Path, out: Path) -> None:
             best = max(records, key=lambda r: r.nfe)
             rows[f"{label}, {best.nfe} steps: {best.value:.1f} ± {2 * (best.stderr or 0):.1f}"] = found.arrays[
                 f"samples/{variant}/{best.nfe}"][:PER_ROW]  # fmt: skip
-    with draw.sheet(out, 1, 1, (7.6, 0.42 * (len(rows) + 1) + 0.5)) as (figure, axes):
+    with draw.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6)) as (figure, axes):
         if not rows:
             draw.placeholder(axes[0], "no networks at this scale")
             return
@@ -151,7 +151,7 @@ def neighbours(results: Path, out: Path) -> None:
     """Fig. 9: samples, and the training image nearest to each."""
     found = _open(results)
     keys = [key for key in found.arrays if key.startswith(f"samples/{MOMENTUM}/")]
-    with draw.sheet(out, 1, 1, (6.0, 1.8)) as (figure, axes):
+    with draw.sheet(out, 1, 1, (6.0, 1.5)) as (figure, axes):
         if not keys:
             draw.placeholder(axes[0], "no networks at this scale")
             return
