@@ -6,6 +6,7 @@
 | `ncsn` (a `DSM`) | the score | NCSN eqs. 5, 6 |
 | `HSM` | the velocities' noise | CLD eq. 8 |
 | `VelocityDSM` | the velocities' noise given v_0 | CLD, appendix B.3 |
+| `SoftScoreMatching`, `CleanPrediction` | the residual x_0 - x_t, for a `Corruption` | Soft Diffusion eq. 12; Bansal et al. |
 
 Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
 samplers and likelihoods take.
@@ -13,18 +14,23 @@ samplers and likelihoods take.
 
 from rescore.objectives.matching import DSM, HSM, VelocityDSM, ncsn
 from rescore.objectives.network import Network, Predicts, score_of
+from rescore.objectives.soft import CleanPrediction, SoftScoreMatching, clean_of, score_of_clean
 from rescore.objectives.times import DiscreteTimes, ImportanceTimes, Times, UniformTimes
 
 __all__ = [
     "DSM",
     "HSM",
+    "CleanPrediction",
     "DiscreteTimes",
     "ImportanceTimes",
     "Network",
     "Predicts",
+    "SoftScoreMatching",
     "Times",
     "UniformTimes",
     "VelocityDSM",
+    "clean_of",
     "ncsn",
     "score_of",
+    "score_of_clean",
 ]

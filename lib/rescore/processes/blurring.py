@@ -22,6 +22,11 @@ def dct_matrix(n: int) -> Tensor:
     return matrix
 
 
+def laplacian_eigenvalues(n: int) -> Tensor:
+    """(pi k / n)^2 of the frequencies k of n pixels, (n,) float64: heat decays as exp(-lambda tau)."""
+    return (math.pi * torch.arange(n, dtype=torch.float64) / n) ** 2
+
+
 @dataclass(frozen=True)
 class Blurring(LinearSDE):
     """y_t = sqrt(alpha_t) d_t y_0 + sqrt(1 - alpha_t) eps on y = DCT(x), for images of shape (..., height, width).
@@ -54,8 +59,8 @@ class Blurring(LinearSDE):
         return -math.pi / (1 + 2 * self.s) * torch.tan(self._phase(t))
 
     def _lambda(self) -> Tensor:
-        i, j = (math.pi * torch.arange(n, dtype=torch.float64) / n for n in self.size)
-        return i[:, None] ** 2 + j**2
+        i, j = (laplacian_eigenvalues(n) for n in self.size)
+        return i[:, None] + j
 
     def _decay(self, t: Tensor) -> Tensor:
         """exp(-lambda tau_t), (*t, height, width)."""

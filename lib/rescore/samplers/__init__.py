@@ -12,6 +12,7 @@
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `GDDIMCorrected` | all | 2 |
 | `SSCS` | CLD | 1 |
+| `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | `Corruption`; they take a clean prediction, not a score | 1 |
 """
 
 from rescore.samplers.base import Sampler, within_budget
@@ -22,6 +23,7 @@ from rescore.samplers.flow import AdaptiveFlow, RungeKutta
 from rescore.samplers.gddim import GDDIMCorrected, gddim, gddim_stochastic
 from rescore.samplers.ipndm import ipndm
 from rescore.samplers.langevin import AnnealedLangevin, langevin
+from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.predictor_corrector import PredictorCorrector, ancestral, probability_flow, reverse_diffusion
 from rescore.samplers.sscs import SSCS
 
@@ -29,7 +31,10 @@ __all__ = [
     "SSCS",
     "AdaptiveFlow",
     "AnnealedLangevin",
+    "FlowMomentumSampler",
     "GDDIMCorrected",
+    "MomentumSampler",
+    "NaiveSampler",
     "PredictorCorrector",
     "RungeKutta",
     "Sampler",
@@ -46,5 +51,6 @@ __all__ = [
     "rhoab_deis",
     "rhork_deis",
     "tab_deis",
+    "uniform_times",
     "within_budget",
 ]

@@ -35,6 +35,7 @@ class Sampler(ABC):
 
     per_step = 1
     stochastic = False
+    predicts = "score"  # what the function that it is given returns
 
     def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
         allowed = ("none", "mean", "euler", "tweedie") if self.stochastic else ("none", "euler", "tweedie")
@@ -71,7 +72,7 @@ class Sampler(ABC):
         """
         if self.stochastic and generator is None:
             raise RescoreError(f"{type(self).__name__} draws noise: it needs a torch.Generator")
-        score = _checked(score)
+        score = _checked(score, self.predicts)
 
         def draw(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
@@ -193,11 +194,11 @@ def within_budget(
     return method(process, grid(process, steps), **options)
 
 
-def _checked(score: Score) -> Score:
+def _checked(score: Score, name: str) -> Score:
     def evaluate(u: Tensor, t: float) -> Tensor:
         value = score(u, t)
         if not value.sum(dtype=torch.float64).isfinite():
-            raise RescoreError(f"the score at t = {t:g} is not finite")
+            raise RescoreError(f"the {name} at t = {t:g} is not finite")
         return value
 
     return evaluate

@@ -1,0 +1,83 @@
+"""Soft Score Matching and its rival for corruptions x_t = C_t x_0 + sigma_t eta (Daras et al. 2022).
+
+The network phi predicts the residual x_0 - x_t, so that the clean image is h = phi + x_t (eq. 10) and the score
+(C_t h - x_t) / sigma_t^2 (eq. 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from rescore.corruptions.process import Clean, Corruption
+from rescore.errors import RescoreError
+from rescore.objectives.network import Network
+from rescore.objectives.times import Times, UniformTimes
+from rescore.processes.operators import Diagonal
+from rescore.scores import Score
+
+SoftWeighting = Literal["1/sigma^2", "1"]
+
+
+@dataclass(frozen=True)
+class SoftScoreMatching:
+    """w(t) |C_t (phi(x_t, t) - (x_0 - x_t))|^2, summed over pixels (eq. 12).
+
+    With C_t = I and w = 1 / sigma^2 this is denoising score matching with lambda = sigma^2, |sigma s + eta|^2. Its minimiser is
+    E[x_0 | x_t] where C_t is invertible; what C_t removes entirely it leaves free.
+
+    Args:
+        weighting: w(t); 1 / sigma_t^2 in all the paper's experiments.
+        times: at which times; uniform on (0, 1].
+    """
+
+    weighting: SoftWeighting = "1/sigma^2"
+    times: Times = field(default_factory=UniformTimes)
+
+    def __post_init__(self):
+        if self.weighting not in get_args(SoftWeighting):
+            raise RescoreError(f"weighting {self.weighting!r}: allowed are {', '.join(get_args(SoftWeighting))}")
+
+    def __call__(self, network: Network, process: Corruption, x0: Tensor, generator: torch.Generator) -> Tensor:
+        """Losses (n,) for images x0 (n, C, H, W); `generator` lives on the device of x0."""
+        t, x = self.pairs(process, x0, generator)
+        return self.losses(process, network(x, t.to(x)), x0, x, t)
+
+    def pairs(self, process: Corruption, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Times (n,) float64 on the CPU and corrupted images x_t (n, C, H, W)."""
+        t, _ = self.times.draw(process, len(x0), generator)
+        return t, process.perturb(x0, t, generator)[0]
+
+    def losses(self, process: Corruption, phi: Tensor, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """(n,), of predicted residuals phi (n, C, H, W) at `pairs`."""
+        errors = self.filtered(process, phi - (x0 - x), t).square().flatten(1).sum(1)
+        return errors if self.weighting == "1" else errors / process.sigma(t).square().to(errors)
+
+    def filtered(self, process: Corruption, errors: Tensor, t: Tensor) -> Tensor:
+        """C_t applied to errors of the prediction."""
+        return process.C(t)(errors)
+
+
+@dataclass(frozen=True)
+class CleanPrediction(SoftScoreMatching):
+    """w(t) |phi(x_t, t) - (x_0 - x_t)|^2: the same without C_t, an upper bound where |C_t| <= 1 (Bansal et al. 2022)."""
+
+    def filtered(self, process: Corruption, errors: Tensor, t: Tensor) -> Tensor:
+        return errors
+
+
+def clean_of(network: Network) -> Clean:
+    """h = phi + x_t (eq. 10) of a network of residuals, at one time for all."""
+
+    def clean(x: Tensor, t: float) -> Tensor:
+        return network(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device)) + x
+
+    return clean
+
+
+def score_of_clean(process: Corruption, clean: Clean) -> Score:
+    """(C_t h - x_t) / sigma_t^2 (eq. 8)."""
+    return lambda x, t: Diagonal(process.sigma(t) ** -2)(process.C(t)(clean(x, t)) - x)

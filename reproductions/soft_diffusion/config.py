@@ -1,0 +1,104 @@
+"""What a Soft Diffusion run may be told. What the paper does not state is an assumption, listed in README.md."""
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from rescore.config import JobConfig, Model, PaperConfig
+from rescore.data.images import images_at_hand
+
+Section = Literal["schedules", "gaussian"]
+VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
+
+
+class Blur(Model):
+    """The kernel: its half size and largest standard deviation, in pixels."""
+
+    half_size: PositiveInt = 8
+    std: PositiveFloat = 4.5
+
+
+class Schedule(Model):
+    """The shortest path: candidates, nodes of the path, training images on which distances are measured."""
+
+    candidates: PositiveInt = 256
+    nodes: PositiveInt = 32
+    images: PositiveInt = 64
+
+
+class Training(Model):
+    """Of every network; `level` is what it is told of t: 999 t or t.
+
+    Args:
+        together: train the networks of a job at once, as an ensemble: for small ones.
+    """
+
+    network: str = "mlp"
+    settings: dict[str, Any] = {}
+    level: Literal["steps", "time"] = "steps"
+    together: bool = True
+    steps: PositiveInt
+    batch: PositiveInt = 128
+    lr: PositiveFloat = 2e-4
+    warmup: int = Field(5000, ge=0)
+    clip: PositiveFloat | None = Field(1.0, description="only where networks are trained one by one")
+    ema: float = Field(0.999, ge=0, lt=1)
+    flip: bool = False
+    checkpoint_every: PositiveInt = 1000
+
+    @model_validator(mode="after")
+    def _one_clip_a_network(self) -> "Training":
+        if self.together and self.clip is not None:
+            raise ValueError("training: networks trained together cannot share one gradient clip: set clip: null")
+        return self
+
+
+class Job(JobConfig):
+    """One process: sections without a network to measure, and networks to train and measure."""
+
+    measure: tuple[Section, ...] = ()
+    train: tuple[VariantName, ...] = ()
+
+
+class Config(PaperConfig):
+    """One scale of the paper.
+
+    Args:
+        seeds: of the networks; each draws its own samples.
+        sigma_min, sigma_max, until: the noise grows geometrically up to t = until.
+        ve_sigma_max: of the VE process that the MSE schedule follows; None is the largest distance of two training images.
+        start_modes: directions of the Gaussian that sampling starts from.
+        samples: of each network and cell; `features`: through which FID sees them.
+        nfes: steps of each network's samplers; `main` runs all three.
+        gaussian_nfes: steps on the Gaussian; `masking_nfes` those of masking there.
+    """
+
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    data: Literal["digits", "cifar10", "celeba64"] = "digits"
+    blur: Blur = Blur()
+    sigma_min: PositiveFloat = 0.01
+    sigma_max: PositiveFloat = 0.1
+    until: float = Field(0.2, gt=0, le=1)
+    ve_sigma_max: PositiveFloat | None = None
+    schedule: Schedule = Schedule()
+    start_modes: PositiveInt = 64
+    training: Training
+    samples: PositiveInt = 500
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
+    nfes: dict[VariantName, tuple[PositiveInt, ...]]
+    gaussian_nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
+    masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
+    jobs: dict[str, Job]
+
+    @model_validator(mode="after")
+    def _trained_networks_are_sampled(self) -> "Config":
+        for name, job in self.jobs.items():
+            for variant in job.train:
+                if not self.nfes.get(variant):
+                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.nfes)}")
+        return self
+
+    def data_fingerprint(self, job: str) -> str:
+        """Whether the images are at hand."""
+        return images_at_hand(self.data)
