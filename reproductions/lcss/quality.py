@@ -163,29 +163,31 @@ def _twins(dsm: ModelSpec, lcss: ModelSpec, at_dsm: Path, at_lcss: Path, studio:
 
 
 def variants(studio: Studio) -> Iterator[Row]:
-    """Trainings with other seeds, and with other gammas."""
+    """Other seeds of the training with DSM (an LCSS of one seed is its twin), and fig. 7's gammas."""
     job, settings = studio.job, studio.config.quality
     short = [spec.model_copy(update={"steps": settings.variant_iterations}) for spec in studio.specs]
     for seed in settings.train_seeds:
-        for spec in (one.model_copy(update={"seed": seed}) for one in short):
-            yield from studio.rows("seeds", spec, studio.weights(spec), f"{job.variant}, seed {seed}")
+        spec = short[0].model_copy(update={"seed": seed})
+        yield from studio.rows("seeds", spec, studio.weights(spec), f"{job.variant}, seed {seed}", bits=False)
     for gamma in settings.gammas:
         objective = short[1].objective.model_copy(update={"gamma": gamma})
         spec = short[1].model_copy(update={"objective": objective})
-        yield from _ablated(studio, spec, f"{job.variant}, gamma={gamma:g}")
+        yield from _ablated(studio, spec, studio.weights(spec), 1.0, f"{job.variant}, gamma={gamma:g}")
+        yield from _ablated(studio, studio.specs[1], studio.node(job.models[1]), gamma, f"{job.variant}, {gamma:g} x score")
 
 
-def _ablated(studio: Studio, spec: ModelSpec, variant: str) -> Iterator[Row]:
+def _ablated(studio: Studio, spec: ModelSpec, weights: Path, factor: float, variant: str) -> Iterator[Row]:
     """Fig. 7: samples by the predictor alone, whose answer to gamma has a closed form on Gaussian data.
 
-    `variance_ratio` is the variance of the samples over that of the data; `roughness_ratio` that of the differences of
+    Of a network trained with gamma, and of one trained with gamma = 1 whose score is multiplied by `factor` = gamma, which is
+    what the first tends to. `variance_ratio` is the variance of the samples over that of the data; `roughness_ratio` that of the differences of
     neighbouring pixels.
     """
-    process, score = load_model(spec, studio.weights(spec), studio.train, studio.run.device)
+    process, score = load_model(spec, weights, studio.train, studio.run.device)
     sampler = studio.sampler(process, corrected=False)
-    drawn, real = studio.samples(sampler, score), to_unit(studio.train.images)
+    drawn, real = studio.samples(sampler, lambda u, t: factor * score(u, t)), to_unit(studio.train.images)
     studio.arrays[f"samples/{variant}"] = drawn[0][:SHOWN].numpy()
-    protocol = studio.protocol(spec, sampler) | {"gamma": spec.objective.gamma}
+    protocol = studio.protocol(spec, sampler) | {"gamma": spec.objective.gamma, "score_times": factor}
     for name, measure in (("variance_ratio", variance), ("roughness_ratio", roughness)):
         values = [measure(x) / measure(real) for x in drawn]
         yield Row("fig7", spec.data, "LCSS", variant, name, values, studio.config.quality.samples, protocol)
