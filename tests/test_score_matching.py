@@ -282,8 +282,14 @@ def test_the_exact_score_is_stationary(name, objective, weighting):
 
 
 @pytest.mark.parametrize("predicts", ["R", "score"])
-@pytest.mark.parametrize(("weighting", "factor"), [("simple", lambda p, t: 2.0), ("sigma^2", lambda p, t: 1.0),
-                                                   ("likelihood", lambda p, t: p.GG(t).values / p.Sigma(t).values)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("weighting", "factor"),
+    [
+        ("simple", lambda p, t: 2.0),
+        ("sigma^2", lambda p, t: 1.0),
+        ("likelihood", lambda p, t: p.GG(t).values / p.Sigma(t).values),
+    ],
+)
 def test_weights_of_the_trace_objectives(weighting, factor, predicts):
     """At one time, with eps = c u: lambda (-c d / sigma + c^2 |u|^2 / (2 sigma^2))."""
     process, t, c, x0 = SubVP(), 0.3, 0.7, normal(6, 3)

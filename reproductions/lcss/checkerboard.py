@@ -24,8 +24,9 @@ PROBES = 2000  # points of the score error
 
 def draw_checkerboard(n: int, generator: torch.Generator) -> Tensor:
     """(n, 2) float32: uniform on eight squares of side 2 in [-4, 4]^2; twice (u, v - 2 b + floor(u) mod 2)."""
-    u, v = 4 * torch.rand(n, generator=generator) - 2, torch.rand(n, generator=generator)
-    b = torch.randint(2, (n,), generator=generator)
+    where = generator.device
+    u, v = torch.rand(2, n, generator=generator, device=where)
+    u, b = 4 * u - 2, torch.randint(2, (n,), generator=generator, device=where)
     return 2 * torch.stack((u, v - 2 * b + u.floor() % 2), 1)
 
 
@@ -58,7 +59,7 @@ def objective(method: str, settings: Checkerboard) -> Callable[[PointScore, Tens
     """Losses (n,) of a score at data x (n, 2). SSM and FD-SSM see the data as they are, DSM and LCSS with noise."""
     if method in ("DSM", "LCSS"):
         loss = dsm if method == "DSM" else lcss
-        return lambda score, x, draws: loss(score, x, torch.randn(x.shape, generator=draws), settings.sigma)
+        return lambda score, x, draws: loss(score, x, probes(x, draws), settings.sigma)
     if method == "SSM":
         return lambda score, x, draws: ssm_vr(score, x, probes(x, draws))
     return lambda score, x, draws: fd_ssm(score, x, probes(x, draws, "sphere"), settings.eps)
@@ -80,11 +81,11 @@ class Learnt:
     score_error: np.ndarray
 
 
-def learn(method: str, settings: Checkerboard, folder: Path) -> Learnt:
+def learn(method: str, settings: Checkerboard, folder: Path, device: str = "cpu") -> Learnt:
     """Train one ensemble; all objectives start from the same weights and see the same data and, where they can, noise."""
-    ensemble = Ensemble([density_mlp(settings.width, seed) for seed in range(settings.members)])
+    ensemble = Ensemble([density_mlp(settings.width, seed) for seed in range(settings.members)]).to(device)
     loss, n = objective(method, settings), settings.members * settings.batch
-    at, target = _probe_points(settings)
+    at, target = (values.to(device) for values in _probe_points(settings))
 
     def step(draws: torch.Generator) -> Tensor:
         x = draw_checkerboard(n, draws)
@@ -95,15 +96,18 @@ def learn(method: str, settings: Checkerboard, folder: Path) -> Learnt:
         squares = (found.unflatten(0, (settings.members, -1)) - target).square()
         return squares.sum((1, 2)) / target.square().sum()
 
-    tracked = Tracked(ensemble, settings.iterations, every=max(1, settings.iterations // 20))
-    tracked = train_ensemble(tracked, step, error, settings.lr, make_generator("lcss", "checkerboard"), folder, method)
+    tracked = Tracked(ensemble, settings.iterations, every=max(1, settings.iterations // 20)).to(device)
+    draws = make_generator("lcss", "checkerboard", device=device)
+    tracked = train_ensemble(tracked, step, error, settings.lr, draws, folder, method)
+    final = error().cpu()
+    tracked.cpu()  # the ensemble with it
     points = grid(settings.cells)
     with torch.no_grad():
         logits = torch.stack([ensemble.member(i)(points)[:, 0].double() for i in range(settings.members)])
     maps = torch.softmax(logits, 1)
     tv = 0.5 * (maps - exact_map(settings, 0.0)).abs().sum(1)
     shape = (settings.members, settings.cells, settings.cells)
-    return Learnt(tracked, maps.reshape(shape).numpy(), tv.numpy(), error().numpy())
+    return Learnt(tracked, maps.reshape(shape).numpy(), tv.numpy(), final.numpy())
 
 
 def exact_map(settings: Checkerboard, sigma: float) -> Tensor:

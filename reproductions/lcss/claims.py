@@ -212,7 +212,7 @@ CLAIMS = [
     ),
     Claim(
         "gamma-above-1",
-        "With gamma = 10 textures are lost: neighbouring pixels differ less than with gamma = 2, and there less than in the data.",
+        "With gamma = 10 textures are lost: neighbours differ less than with gamma = 2, and there less than in the data.",
         "section 4.4, fig. 7; asked of the roughness",
         all_of(smaller(ablated("10", "roughness_ratio"), ablated("2", "roughness_ratio")),
                below(ablated("2", "roughness_ratio"), 1.0)),

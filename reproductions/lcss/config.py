@@ -145,5 +145,6 @@ class Config(ModelConfig):
         for name, job in self.jobs.items():
             objectives = [self.models[model].objective.name for model in job.models if model in self.models]
             if job.models and objectives != ["dsm", "lcss"]:
-                raise ValueError(f"jobs.{name}.models: objectives {', '.join(objectives)}; allowed: one of dsm, then one of lcss")
+                found = ", ".join(objectives)
+                raise ValueError(f"jobs.{name}.models: objectives {found}; allowed: one of dsm, then one of lcss")
         return self

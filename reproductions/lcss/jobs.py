@@ -43,7 +43,7 @@ def densities(book: Notebook) -> Iterator[Row]:
     common = {"network": f"MLP 2-{settings.width}-{settings.width}-1", "train_steps": settings.iterations,
               "train_batch": settings.batch, "train_lr": settings.lr, "optimiser": "Adam", "cells": settings.cells}  # fmt: skip
     for method in board.METHODS:
-        learnt = board.learn(method, settings, book.run.folder / f"checkerboard-{method}")
+        learnt = board.learn(method, settings, book.run.folder / f"checkerboard-{method}", book.run.device)
         noise = {"sigma": settings.sigma if method in ("DSM", "LCSS") else 0}
         losses = learnt.tracked.losses.numpy()
         book.arrays[f"density/{method}"] = learnt.maps[0].astype(np.float32)
@@ -64,7 +64,7 @@ def costs(book: Notebook) -> Iterator[Row]:
     clock = "processor" if device == "cpu" and book.run.threads == 1 else "wall"
     common = {"rounds": config.rounds, "clock": clock, "hardware": device}
     cells = {
-        ("checkerboard", "MLP"): (timing.checkerboard_steps(book.config.checkerboard, config), {"train_batch": config.batch}),
+        ("checkerboard", "MLP"): (timing.checkerboard_steps(book.config.checkerboard, config, device), {"train_batch": config.batch}),
         (f"random{config.side}", "NCSNv2"): (
             timing.image_steps(config, device), {"train_batch": config.images, "width": config.width}),
     }  # fmt: skip
@@ -79,8 +79,9 @@ def costs(book: Notebook) -> Iterator[Row]:
 def losses(book: Notebook) -> Iterator[Row]:
     """Section 4.2.3's convergence and stability."""
     settings = book.config.stability
-    common = {"network": "mlp", "width": settings.width, "process": "VE", "sigma_max": settings.sigma_max, "weighting": "sigma^2",
-              "train_steps": settings.iterations, "train_batch": settings.batch, "train_lr": settings.lr}  # fmt: skip
+    common = {"network": "mlp", "width": settings.width, "process": "VE", "sigma_max": settings.sigma_max,
+              "weighting": "sigma^2", "train_steps": settings.iterations, "train_batch": settings.batch,
+              "train_lr": settings.lr}  # fmt: skip
     for method in stability.OBJECTIVES:
         tracked = stability.train(method, settings, book.run.folder / f"stability-{method}")
         history, errors = tracked.losses.numpy(), tracked.errors.numpy()

@@ -116,8 +116,8 @@ class Studio:
             yield Row(table, name, method, variant, metric, values, n, protocol | self.judge.protocol(metric, drawn[0]))
         if bits:
             n = min(self.config.quality.test_images, len(self.test))
-            how = protocol | {"t0": LIKELIHOOD_T0, "solver": "dopri5", "rtol": self.config.quality.tolerance, "trace": "rademacher",
-                              "dequantisation": "uniform", "levels_per_unit": LEVELS}  # fmt: skip
+            how = protocol | {"t0": LIKELIHOOD_T0, "solver": "dopri5", "rtol": self.config.quality.tolerance,
+                              "trace": "rademacher", "dequantisation": "uniform", "levels_per_unit": LEVELS}  # fmt: skip
             how = {key: value for key, value in how.items() if key not in ("sampler", "nfe", "denoise")}
             score = score_of(place(self.model(spec, weights), self.run.device), process, spec.objective.factor)
             yield Row(table, name, method, variant, "bpd", self.bits(process, score), n, how)
@@ -180,8 +180,8 @@ def _ablated(studio: Studio, spec: ModelSpec, weights: Path, factor: float, vari
     """Fig. 7: samples by the predictor alone, whose answer to gamma has a closed form on Gaussian data.
 
     Of a network trained with gamma, and of one trained with gamma = 1 whose score is multiplied by `factor` = gamma, which is
-    what the first tends to. `variance_ratio` is the variance of the samples over that of the data; `roughness_ratio` that of the differences of
-    neighbouring pixels.
+    what the first tends to. `variance_ratio` is the variance of the samples over that of the data, `roughness_ratio` that of
+    the differences of neighbouring pixels.
     """
     process, score = load_model(spec, weights, studio.train, studio.run.device)
     sampler = studio.sampler(process, corrected=False)

@@ -1,4 +1,4 @@
-"""What follows from the printed equations without training: identities, minimisers, moments of losses, sigma_t = g(t), gamma."""
+"""What follows from the printed equations: identity with DSM, minimisers, moments of losses, sigma_t = g(t), gamma."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -72,7 +72,8 @@ def identity(config: Config) -> Iterator[Row]:
                 ]
                 values[key].append(relative_difference(*pair))
         for variant, found in values.items():
-            yield Row("identity", "noise", "LCSS against DSM", f"{variant}, {name}", "gradient_difference", found, n, {"dtype": name})
+            variant, metric = f"{variant}, {name}", "gradient_difference"
+            yield Row("identity", "noise", "LCSS against DSM", variant, metric, found, n, {"dtype": name})
 
 
 def hermite(nodes: int = 8) -> tuple[Tensor, Tensor]:
@@ -169,7 +170,8 @@ def literal_sigma(config: Config) -> Iterator[Row]:
     }  # fmt: skip
     for (name, reading), (process, make, precision) in cases.items():
         ratio = output_variance(process, make, steps, precision, process.eps) / s
-        yield _exact("sigma_t", "gaussian", "LCSS", f"{name}, {reading}", "variance_ratio", ratio, steps=steps, sampler=make.__name__)
+        how = {"steps": steps, "sampler": make.__name__}
+        yield _exact("sigma_t", "gaussian", "LCSS", f"{name}, {reading}", "variance_ratio", ratio, **how)
     half = torch.tensor(0.5, dtype=torch.float64)
     for name, process in (("VE", ve), ("subVP", subvp)):
         ratio = (process.GG(half).values.sqrt() / process.R(half).values).item()

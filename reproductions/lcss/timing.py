@@ -17,13 +17,13 @@ from rescore.random import derive_seed, make_generator
 SIGMAS = (0.01, 50.0)  # of NCSNv2's levels; they do not matter to the time
 
 
-def checkerboard_steps(board: Checkerboard, timing: Timing) -> dict[str, Callable[[], None]]:
+def checkerboard_steps(board: Checkerboard, timing: Timing, device: str) -> dict[str, Callable[[], None]]:
     """An iteration of the published MLP for each objective: draw, loss, gradient, Adam."""
-    return {method: _checkerboard_step(method, board, timing) for method in METHODS}
+    return {method: _checkerboard_step(method, board, timing, device) for method in METHODS}
 
 
-def _checkerboard_step(method: str, board: Checkerboard, timing: Timing) -> Callable[[], None]:
-    network, draws = density_mlp(board.width, 0), make_generator("lcss", "timing")
+def _checkerboard_step(method: str, board: Checkerboard, timing: Timing, device: str) -> Callable[[], None]:
+    network, draws = density_mlp(board.width, 0).to(device), make_generator("lcss", "timing", device=device)
     loss, score = objective(method, board), gradient_of(lambda y: network(y)[:, 0])
     return _step(network, lambda: loss(score, draw_checkerboard(timing.batch, draws), draws))
 

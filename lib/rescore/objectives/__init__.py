@@ -9,7 +9,8 @@
 | `HSM` | the velocities' noise | CLD eq. 8 |
 | `VelocityDSM` | the velocities' noise given v_0 | CLD, appendix B.3 |
 
-`rescore.objectives.pointwise` has score matching at one density, without time. Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
+`rescore.objectives.pointwise` has score matching at one density, without time. Times of training: `UniformTimes`,
+`ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
 samplers and likelihoods take.
 """
 

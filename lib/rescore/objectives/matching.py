@@ -111,8 +111,8 @@ class LCSS(_Denoising):
 
         lambda(t) [gamma s_theta(x', t)^T Sigma_t^-1 (x' - m_t x0) + 1/2 abs(s_theta(x', t))^2],   x' = m_t x0 + K_t eps.
 
-    Eq. 19 has m_t = 1 and Sigma_t = sigma_t^2 I; a sampler of any other process needs its own mean and covariance. With the noise
-    as the unknown this is lambda abs(eps_theta)^2 / 2 - gamma lambda eps_theta^T eps: for gamma = 1, DSM without the term
+    Eq. 19 has m_t = 1 and Sigma_t = sigma_t^2 I; a sampler of any other process needs its own mean and covariance. With the
+    noise as the unknown this is lambda abs(eps_theta)^2 / 2 - gamma lambda eps_theta^T eps: for gamma = 1, DSM without the term
     lambda abs(eps)^2 / 2, in which there is no parameter. The weights are those of the module's table.
 
     Args:

@@ -20,9 +20,9 @@ Form = Literal["explicit", "ssm", "ssm_vr", "fd_ssm"]
 
 @dataclass(frozen=True)
 class TraceMatching:
-    """lambda(t) J(s_theta(., t), u_t) over u_t = m_t x0 + sigma_t eps (LCSS eq. 5, and it with eqs. 6 and 7), isotropic processes.
+    """lambda(t) J(s_theta(., t), u_t), u_t = m_t x0 + sigma_t eps (LCSS eq. 5; with eqs. 6 and 7 for J), isotropic processes.
 
-    The weights lambda(t) are those of DSM's squares, so that all objectives estimate the same number up to a constant: 2 sigma_t^2
+    The weights lambda(t) are those of DSM's squares, so that all objectives estimate one number up to a constant: 2 sigma_t^2
     ("simple"), sigma_t^2 ("sigma^2") and g_t^2 ("likelihood").
 
     Args:
