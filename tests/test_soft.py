@@ -10,7 +10,6 @@ from rescore.corruptions import Blur, Constant, Corruption, Family, GeometricNoi
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
 from rescore.networks import make_network
-from rescore.networks.ensemble import Ensemble
 from rescore.objectives import DSM, CleanPrediction, SoftScoreMatching, UniformTimes, clean_of, score_of_clean
 from rescore.processes import VE
 from rescore.processes.operators import Diagonal
@@ -254,25 +253,6 @@ def test_conditional_regression_gives_the_marginal_score():
 
         found = score_of_clean(BLUR, posterior)(basis, t).reshape(64, 64).T
         torch.testing.assert_close(found, slope, rtol=1e-7, atol=1e-5)
-
-
-def test_an_ensemble_is_its_members():
-    members = [make_network("mlp", {"width": 8, "blocks": 1}, 1, 8, seed).double() for seed in range(3)]
-    for member in members:  # their last layers start at zero
-        for i, parameter in enumerate(member.parameters()):
-            torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(i))
-    ensemble = Ensemble(members)
-    x, t = torch.randn(3, 5, 1, 8, 8, dtype=torch.float64), 999 * torch.rand(3, 5, dtype=torch.float64)
-    together = ensemble(x, t)
-    together.square().sum().backward()
-    for i, member in enumerate(members):
-        alone = member(x[i], t[i])
-        torch.testing.assert_close(together[i], alone, rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(ensemble.member(i)(x[i], t[i]), alone, rtol=1e-12, atol=1e-12)
-        alone.square().sum().backward()
-        own, stacked = dict(member.named_parameters()), dict(ensemble.stacked.named_parameters())
-        for name in own:
-            torch.testing.assert_close(stacked[name].grad[i], own[name].grad, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(("call", "message"), [

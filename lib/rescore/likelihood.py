@@ -118,8 +118,11 @@ def elbo(
         network: as in training with `objective`.
         objective: only what its network predicts matters.
 
-    Raises RescoreError for `VelocityDSM`, whose score is conditioned on v_0.
+    Raises RescoreError for `VelocityDSM`, whose score is conditioned on v_0, and for `LCSS`, whose loss lacks a term of the bound:
+    its network is DSM's.
     """
+    if not isinstance(objective, (DSM, HSM)):
+        raise RescoreError(f"elbo: objective {type(objective).__name__}: allowed are DSM and HSM")
     if isinstance(objective, VelocityDSM):
         raise RescoreError("elbo: a VelocityDSM network gives the score given v_0: allowed are DSM and HSM")
     likelihood = {"weighting": "likelihood", "times": ImportanceTimes(t0)}

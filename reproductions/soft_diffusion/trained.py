@@ -111,8 +111,6 @@ def group_losses(corruptions: Corruptions, processes: dict[VariantName, Corrupti
         drawn = {name: LOSSES[VARIANTS[name].loss].pairs(processes[name], x0, generator) for name in names}
         x = torch.cat([x for _, x in drawn.values()])
         level = torch.cat([LEVELS[settings.level](None, t) for t, _ in drawn.values()]).to(x)
-        if settings.together:
-            x, level = x.unflatten(0, (len(group), -1)), level.unflatten(0, (len(group), -1))
         phi = network(x, level).reshape(len(names), *x0.shape)
         parts = [LOSSES[VARIANTS[name].loss].losses(processes[name], phi[i], x0, xt, t)
                  for i, (name, (t, xt)) in enumerate(drawn.items())]  # fmt: skip

@@ -15,7 +15,7 @@ from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
 from rescore.models.spec import ModelSpec, Objective, Part
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
-from rescore.objectives import DSM, HSM, ImportanceTimes, UniformTimes, VelocityDSM
+from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
@@ -33,17 +33,19 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
         raise RescoreError(f"process {part.name}: {error}") from None
 
 
-def make_objective(objective: Objective) -> DSM | HSM:
+def make_objective(objective: Objective) -> DSM | LCSS | HSM:
     times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
     if objective.name == "dsm":
         return DSM(objective.weighting, times, predicts=objective.factor)
+    if objective.name == "lcss":
+        return LCSS(objective.weighting, times, predicts=objective.factor, gamma=objective.gamma)
     return OBJECTIVES[objective.name](objective.weighting, times)
 
 
 def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int]) -> NoisePrediction:
     """An untrained noise prediction for states of images (C, H, W)."""
     channels, side, network = shape[0], shape[1], spec.network
-    velocities = spec.objective.name != "dsm"
+    velocities = spec.objective.of_velocities
     bare = make_network(
         network.name, network.settings, state_channels(process, channels), side,
         derive_seed("model", spec.seed) % 2**31, channels if velocities else None,

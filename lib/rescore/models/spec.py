@@ -5,7 +5,9 @@ Two papers whose configs spell the same `ModelSpec` share one trained model: it 
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field, PositiveFloat, PositiveInt, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator,
+)  # fmt: skip
 
 from rescore.config import RESOURCES, JobConfig, Model, PaperConfig, check_choice, config_hash
 from rescore.errors import RescoreError
@@ -24,18 +26,36 @@ class Objective(Model):
     """How the network is trained; see `rescore.objectives`.
 
     Args:
-        name: `dsm`, or for CLD's velocities `hsm` (hybrid) and `velocity_dsm` (the ablation).
-        factor: K of the noise that a `dsm` network predicts.
+        name: `dsm` or `lcss`, or for CLD's velocities `hsm` (hybrid) and `velocity_dsm` (the ablation).
+        factor: K of the noise that a `dsm` or `lcss` network predicts.
         weighting: of the residual's square.
         importance: times of training with density proportional to the likelihood weight.
         t0: the smallest time of training.
+        gamma: of `lcss` only: the weight of its first term (LCSS eq. 21).
     """
 
-    name: Literal["dsm", "hsm", "velocity_dsm"] = "dsm"
+    name: Literal["dsm", "lcss", "hsm", "velocity_dsm"] = "dsm"
     factor: Literal["R", "L"] = "R"
     weighting: Literal["simple", "sigma^2", "likelihood"] = "simple"
     importance: bool = False
     t0: PositiveFloat = 1e-5
+    gamma: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _gamma_is_of_lcss(self) -> "Objective":
+        if self.gamma != 1 and self.name != "lcss":
+            raise ValueError(f"gamma is for lcss; allowed with {self.name}: 1")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_default_gamma(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field younger than the specs that lack it: left out at its default, so that their keys stay."""
+        return {name: value for name, value in content(self).items() if (name, value) != ("gamma", 1.0)}
+
+    @property
+    def of_velocities(self) -> bool:
+        """Whether the network predicts CLD's velocities alone."""
+        return self.name in ("hsm", "velocity_dsm")
 
 
 class Network(Part):

@@ -1,4 +1,4 @@
-"""Several independent networks of one architecture, evaluated together: small ones spend most of their time in overheads."""
+"""Several networks of one architecture as one module, to train them side by side."""
 
 from __future__ import annotations
 
@@ -7,38 +7,49 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
+from torch.func import functional_call, stack_module_state, vmap
+
+from rescore.errors import RescoreError
 
 
 class Ensemble(nn.Module):
-    """m networks with stacked parameters; each sees its own inputs and, under a sum of losses, gets its own gradient.
+    """k networks whose batch is in k equal blocks: block i goes through network i.
+
+    A sum of losses over the blocks has, for each network, the gradient of its own block; with an optimiser that treats every
+    parameter by itself, such as Adam without a clip, each trains as it would alone.
 
     Args:
-        members: networks called as network(images, levels), alike but for their weights; without dropout, and without buffers
-            that change.
+        members: of one class and shape, without buffers that differ and without dropout; their parameters are copied.
+
+    Raises RescoreError without members.
     """
 
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
+        if not members:
+            raise RescoreError("an ensemble of no networks: needs at least 1")
+        parameters, _ = stack_module_state(list(members))
+        self.names = list(parameters)
+        self.stacked = nn.ParameterList(nn.Parameter(value.detach().clone()) for value in parameters.values())
+        self.__dict__["skeleton"] = copy.deepcopy(members[0])  # not a submodule: its own parameters are never used
         self.size = len(members)
-        self.stacked = copy.deepcopy(members[0])
-        parameters, buffers = stack_module_state(list(members))
-        for name, value in {**parameters, **buffers}.items():
-            owner, _, leaf = name.rpartition(".")
-            getattr(self.stacked.get_submodule(owner), leaf).data = value.detach()
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """(m, n, C, H, W) from images (m, n, C, H, W) and levels (m, n)."""
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(k n, ...) from inputs (k n, ...) each; RescoreError where k does not divide the batch."""
+        rows = len(inputs[0])
+        if rows % self.size:
+            raise RescoreError(f"an ensemble of {self.size} networks takes as many equal blocks, not {rows} rows")
 
-        def one(weights: dict[str, Tensor], x: Tensor, level: Tensor) -> Tensor:
-            return functional_call(self.stacked, weights, (x, level))
+        def member(parameters: dict[str, Tensor], *block: Tensor) -> Tensor:
+            return functional_call(self.skeleton, parameters, block)
 
-        weights = dict(self.stacked.named_parameters()) | dict(self.stacked.named_buffers())
-        return torch.vmap(one)(weights, x, level)
+        blocks = (values.unflatten(0, (self.size, rows // self.size)) for values in inputs)
+        return vmap(member)(dict(zip(self.names, self.stacked, strict=True)), *blocks).flatten(0, 1)
 
+    @torch.no_grad()
     def member(self, i: int) -> nn.Module:
-        """A copy of the i-th network, on its own."""
-        network = copy.deepcopy(self.stacked)
-        for tensor in (*network.parameters(), *network.buffers()):
-            tensor.data = tensor.data[i].clone()
+        """Network i by itself, a copy."""
+        network = copy.deepcopy(self.skeleton)
+        for name, values in zip(self.names, self.stacked, strict=True):
+            network.get_parameter(name).copy_(values[i])
         return network

@@ -4,22 +4,27 @@
 | --- | --- | --- |
 | `DSM` | noise under K = R or L, or the score | Score-SDE eq. 7; DDPM eq. 14; thesis eq. 7.5 |
 | `ncsn` (a `DSM`) | the score | NCSN eqs. 5, 6 |
+| `LCSS` | as `DSM` | LCSS eqs. 19 to 21 |
+| `TraceMatching` | as `DSM`, isotropic processes | LCSS eqs. 5 to 7; sliced score matching |
 | `HSM` | the velocities' noise | CLD eq. 8 |
 | `VelocityDSM` | the velocities' noise given v_0 | CLD, appendix B.3 |
 | `SoftScoreMatching`, `CleanPrediction` | the residual x_0 - x_t, for a `Corruption` | Soft Diffusion eq. 12; Bansal et al. |
 
-Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
+`rescore.objectives.pointwise` has score matching at one density, without time. Times of training: `UniformTimes`,
+`ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
 samplers and likelihoods take.
 """
 
-from rescore.objectives.matching import DSM, HSM, VelocityDSM, ncsn
+from rescore.objectives.matching import DSM, HSM, LCSS, VelocityDSM, ncsn
 from rescore.objectives.network import Network, Predicts, score_of
 from rescore.objectives.soft import CleanPrediction, SoftScoreMatching, clean_of, score_of_clean
 from rescore.objectives.times import DiscreteTimes, ImportanceTimes, Times, UniformTimes
+from rescore.objectives.trace import TraceMatching
 
 __all__ = [
     "DSM",
     "HSM",
+    "LCSS",
     "CleanPrediction",
     "DiscreteTimes",
     "ImportanceTimes",
@@ -27,6 +32,7 @@ __all__ = [
     "Predicts",
     "SoftScoreMatching",
     "Times",
+    "TraceMatching",
     "UniformTimes",
     "VelocityDSM",
     "clean_of",

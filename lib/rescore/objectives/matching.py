@@ -1,7 +1,7 @@
-"""Denoising and hybrid score matching.
+"""Denoising and hybrid score matching, and LCSS.
 
-u_t = m_t e(x0) + K_t eps has the conditional score s = -K_t^{-T} eps. Every objective here is a weighted square of the same
-residual eps_theta - eps, summed over the coordinates of the state:
+u_t = m_t e(x0) + K_t eps has the conditional score s = -K_t^{-T} eps. DSM and HSM are weighted squares
+of the same residual eps_theta - eps, summed over the coordinates of the state:
 
 | weighting | loss | where it is used |
 | --- | --- | --- |
@@ -9,7 +9,8 @@ residual eps_theta - eps, summed over the coordinates of the state:
 | sigma^2 | half of it: 1/2 abs(s_theta - s)^2 in the norm of Sigma_t, sigma_t^2 / 2 | NCSN eqs. 5, 6; Score-SDE's VE |
 | likelihood | 1/2 abs(G_t^T (s_theta - s))^2, g^2 / 2; Gamma beta for CLD | Song et al. 2021 eq. 7; CLD eq. 7 |
 
-The mean of the last over time, times T - t0, bounds the KL divergence of the model; see `rescore.likelihood`.
+LCSS has the same weights and leaves out the square of eps. The mean of the last over time, times T - t0, bounds the KL
+divergence of a model, of the squares only; see `rescore.likelihood`.
 """
 
 import math
@@ -48,18 +49,21 @@ class _Matching:
 
     def _losses(self, process: LinearSDE, t: Tensor, weight: Tensor, residual: Tensor, factor: Factor) -> Tensor:
         """(n,), of the residual eps_theta - eps (n, *state) under K_t = `factor`."""
-        if self.weighting == "likelihood":
-            residual = (process.G(t).T @ process.K(t, factor).T.inv())(residual)
-        scale = 1.0 if self.weighting == "simple" else 0.5
-        return residual.square().flatten(1).sum(1) * (scale * weight.to(residual))
+        residual = self._weighted(process, t, residual, factor)
+        return residual.square().flatten(1).sum(1) * self._scale(weight, residual)
+
+    def _weighted(self, process: LinearSDE, t: Tensor, noise: Tensor, factor: Factor) -> Tensor:
+        """Noise in the coordinates in which the weighting takes its square."""
+        return (process.G(t).T @ process.K(t, factor).T.inv())(noise) if self.weighting == "likelihood" else noise
+
+    def _scale(self, weight: Tensor, like: Tensor) -> Tensor:
+        """The weights (n,) of the squares."""
+        return (1.0 if self.weighting == "simple" else 0.5) * weight.to(like)
 
 
 @dataclass(frozen=True)
-class DSM(_Matching):
-    """Denoising score matching over the whole state, for every process (Score-SDE eq. 7; thesis eq. 7.5).
-
-    On CLD the velocities' start is marginalised: this is hybrid score matching with a network of the whole state, as gDDIM
-    trains it.
+class _Denoising(_Matching):
+    """An objective over the whole state, from a prediction and the noise that made the state.
 
     Args:
         predicts: "R" or "L": the network predicts the noise under that factor. "score": it predicts the score itself, and
@@ -74,7 +78,7 @@ class DSM(_Matching):
     def __post_init__(self):
         super().__post_init__()
         if self.predicts not in ("R", "L", "score"):
-            raise RescoreError(f"DSM: predicts {self.predicts!r}: allowed are R, L, score")
+            raise RescoreError(f"{type(self).__name__}: predicts {self.predicts!r}: allowed are R, L, score")
 
     def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: torch.Generator) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
@@ -83,8 +87,51 @@ class DSM(_Matching):
         u, noise = process.perturb(x0, t, generator, factor)
         output = network(u, t.to(u))
         predicted = (-process.K(t, factor).T)(output) if self.predicts == "score" else output
-        losses = self._losses(process, t, weight, predicted - noise, factor)
+        losses = self._compare(process, t, weight, predicted, noise, factor)
         return losses / noise[0].numel() if self.per_dimension else losses
+
+
+@dataclass(frozen=True)
+class DSM(_Denoising):
+    """Denoising score matching over the whole state, for every process (Score-SDE eq. 7; thesis eq. 7.5).
+
+    On CLD the velocities' start is marginalised: this is hybrid score matching with a network of the whole state, as gDDIM
+    trains it.
+    """
+
+    def _compare(
+        self, process: LinearSDE, t: Tensor, weight: Tensor, predicted: Tensor, noise: Tensor, factor: Factor
+    ) -> Tensor:
+        return self._losses(process, t, weight, predicted - noise, factor)
+
+
+@dataclass(frozen=True)
+class LCSS(_Denoising):
+    """Local curvature smoothing with Stein's identity (LCSS eqs. 19 to 21), one draw of x' per data point:
+
+        lambda(t) [gamma s_theta(x', t)^T Sigma_t^-1 (x' - m_t x0) + 1/2 abs(s_theta(x', t))^2],   x' = m_t x0 + K_t eps.
+
+    Eq. 19 has m_t = 1 and Sigma_t = sigma_t^2 I; a sampler of any other process needs its own mean and covariance. With the
+    noise as the unknown this is lambda abs(eps_theta)^2 / 2 - gamma lambda eps_theta^T eps: for gamma = 1, DSM without the term
+    lambda abs(eps)^2 / 2, in which there is no parameter. The weights are those of the module's table.
+
+    Args:
+        gamma: of the first term (eq. 21); the minimiser is gamma times the score.
+    """
+
+    gamma: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not (math.isfinite(self.gamma) and self.gamma > 0):
+            raise RescoreError(f"LCSS: gamma {self.gamma:g}: allowed are positive numbers")
+
+    def _compare(
+        self, process: LinearSDE, t: Tensor, weight: Tensor, predicted: Tensor, noise: Tensor, factor: Factor
+    ) -> Tensor:
+        predicted, noise = (self._weighted(process, t, values, factor) for values in (predicted, noise))
+        inner = (predicted * noise).flatten(1).sum(1)
+        return (predicted.square().flatten(1).sum(1) - 2 * self.gamma * inner) * self._scale(weight, predicted)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""Losses of four objectives over all times, on the digits: how fast they learn, and how often the loss jumps."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reproductions.lcss.config import Stability
+from reproductions.lcss.ensembles import Tracked, train_ensemble
+from reproductions.lcss.networks import score_mlp
+from rescore.data.images import load_images
+from rescore.data.pixels import to_unit
+from rescore.networks import NoisePrediction
+from rescore.networks.ensemble import Ensemble
+from rescore.objectives import DSM, LCSS, TraceMatching, UniformTimes
+from rescore.processes import VE
+from rescore.random import make_generator
+
+TIMES = UniformTimes()
+OBJECTIVES = {
+    "SSM": TraceMatching("ssm_vr", "sigma^2", TIMES),
+    "FD-SSM": TraceMatching("fd_ssm", "sigma^2", TIMES, probe="sphere"),
+    "DSM": DSM("sigma^2", TIMES),
+    "LCSS": LCSS("sigma^2", TIMES),
+}
+PAIRS = 8  # of time and noise for each held-out image
+
+
+def train(method: str, settings: Stability, folder: Path) -> Tracked:
+    """An ensemble trained with one objective; its errors are DSM's loss, per pixel, on held-out images with fixed noise."""
+    process = VE(sigma_max=settings.sigma_max)
+    members = [score_mlp(settings.width, settings.blocks, seed) for seed in range(settings.members)]
+    network = NoisePrediction(Ensemble(members), process)
+    data, held_out = (to_unit(load_images("digits", split).images) for split in ("train", "test"))
+    objective, n = OBJECTIVES[method], settings.members * settings.batch
+
+    def step(draws: torch.Generator) -> Tensor:
+        rows = torch.randint(len(data), (n,), generator=draws)
+        return objective(network, process, data[rows], draws)
+
+    @torch.no_grad()
+    def error() -> Tensor:
+        x = held_out.repeat(PAIRS, 1, 1, 1)
+        draws = make_generator("lcss", "stability", "error")
+        t, _ = TIMES.draw(process, len(x), draws)
+        u, noise = process.perturb(x, t, draws, "R")
+        found = network(u.repeat(settings.members, 1, 1, 1), t.to(u).repeat(settings.members))
+        return (found.unflatten(0, (settings.members, -1)) - noise).square().mean((1, 2, 3, 4)).double()
+
+    tracked = Tracked(network.network, settings.iterations, settings.every)
+    generator = make_generator("lcss", "stability")
+    return train_ensemble(tracked, step, error, settings.lr, generator, folder, f"{method} on digits")

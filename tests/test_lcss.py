@@ -1,0 +1,274 @@
+"""LCSS: the checkerboard, ensembles, spikes, the closed forms of fig. 7, specs and configs, and claims on a tiny run."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rescore.config import load_config
+from rescore.errors import RescoreError
+from rescore.jobs import Run
+from rescore.ledger.claims import evaluate
+from rescore.ledger.diff import diff
+from rescore.ledger.gate import same_class
+from rescore.ledger.published import read_published
+from rescore.ledger.records import Record
+from rescore.models.build import make_objective, train_model
+from rescore.models.spec import ModelSpec
+from rescore.networks.ensemble import Ensemble
+from rescore.objectives import LCSS
+from rescore.papers import load_paper
+from rescore.processes import VE
+from rescore.random import make_generator
+from rescore.training import save_weights
+
+PAPER = load_paper("lcss")
+board, claims, config, ensembles, jobs, rows, theory, timing = (
+    PAPER.module(name) for name in ("checkerboard", "claims", "config", "ensembles", "jobs", "rows", "theory", "timing")
+)
+PUBLISHED = read_published(PAPER.folder / "published.csv", "lcss")
+COMMON = {"paper": "lcss", "scale": "smoke", "device": "cpu", "version": "0.1.torch2", "config_hash": "0"}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """The smoke job, on less of everything."""
+    smoke = load_config(PAPER, "smoke")
+    quality = smoke.quality.model_copy(update={"steps": 2, "samples": 70, "tolerance": 0.1, "test_images": 2, "iterations": (2,),
+                                               "variant_iterations": 2, "gammas": (0.5, 1.0, 2.0, 10.0)})  # fmt: skip
+    smoke = smoke.model_copy(update={
+        "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)), "quality": quality,
+        "checkerboard": config.Checkerboard(members=2, width=4, iterations=102, batch=4, cells=10),
+        "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
+        "stability": config.Stability(members=2, width=8, iterations=102, batch=4, every=51),
+    })  # fmt: skip
+    folder = tmp_path_factory.mktemp("lcss")
+    weights = {}
+    for name, spec in smoke.models.items():
+        weights[name] = folder / f"{name}.safetensors"
+        save_weights(weights[name], train_model(spec, folder / name, "cpu", name).network)
+    run = Run("lcss", "smoke", "all", folder / "job", "0", "cpu", 1, weights)
+    found = jobs.measure(smoke.jobs["all"], smoke, run).measurements
+    return [Record(**(vars(row) | {"protocol": "a=1"} | COMMON)) for row in found]
+
+
+# the tiny run
+
+
+def test_every_claim_finds_its_records(records):
+    """Those on sub-VP need a second pair of models, which smoke has not."""
+    missing = [line["claim"] for line in evaluate("lcss", claims.CLAIMS, records) if line["status"] == "not-run"]
+    assert missing == ["fid-subvp", "is-subvp", "bpd-subvp"]
+    assert len(claims.CLAIMS) >= 10
+
+
+def test_every_printed_number_has_a_status(records):
+    frame = diff([r for r in records if r.value == r.value], PUBLISHED, {"lcss": PAPER})
+    assert len(frame) == 36
+    assert not (frame["note"] == "no record").any()
+    shown = frame[frame["status"] == "indicative"]
+    assert set(shown["table"]) == {"2", "3"} and not frame["status"].isin(["reproduced", "off"]).any()
+
+
+def value(records, **columns):
+    (found,) = (r.value for r in records if all(getattr(r, name) == wanted for name, wanted in columns.items()))
+    return found
+
+
+def test_dsm_and_lcss_train_the_same_networks(records):
+    assert value(records, table="twins", metric="weight_distance") < 1e-5
+    for table, metric in (("1", "score_error"), ("stability", "final_error")):
+        pair = [value(records, table=table, metric=metric, method=method) for method in ("DSM", "LCSS")]
+        assert pair[0] == pytest.approx(pair[1], rel=1e-5)
+    pair = [value(records, table="moments", metric="loss_mean", variant="sigma=1", method=m) for m in ("DSM", "LCSS")]
+    assert pair[0] - pair[1] == pytest.approx(theory.DIMENSION / 2, rel=0.1)
+
+
+def test_minimisers_and_lemma_1(records):
+    slopes = {r.method: r.value for r in records if r.table == "minimisers"}
+    assert slopes["explicit"] == pytest.approx(-1 / 0.7, abs=1e-12)
+    for method in ("DSM", "LCSS", "LCS"):
+        assert slopes[method] == pytest.approx(-1 / (0.7 + 0.16), abs=1e-12)
+    gap = value(records, table="eq. 11", variant="sigma=0.01")
+    assert gap == pytest.approx((-3 + 3 * 0.7**4) / (0.5 * 9 * 0.7**4), rel=0.01)
+
+
+# the checkerboard
+
+
+def test_the_checkerboard_lies_in_its_squares():
+    x = board.draw_checkerboard(4000, make_generator("test"))
+    assert (board.density(x, 0.0) == 1 / 32).all()
+    inside = [((x[:, 0] >= a) & (x[:, 0] < a + 2) & (x[:, 1] >= b) & (x[:, 1] < b + 2)).double().mean() for a, b in board.CELLS]
+    assert sum(inside) == pytest.approx(1) and max(abs(p - 1 / 8) for p in inside) < 0.03
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.1, 0.2])
+def test_the_noised_density_has_mass_1(sigma):
+    area = (2 * board.HALF_WIDTH / 180) ** 2
+    assert board.density(board.grid(180), sigma).sum().item() * area == pytest.approx(1, abs=2e-3)
+
+
+def test_the_noised_score_is_that_of_a_single_edge():
+    """In the middle of an outer edge: d log Phi(x / sigma) / dx."""
+    x, sigma = torch.tensor([[-4.05, -3.0]], dtype=torch.float64), 0.1
+    z = -0.05 / sigma
+    expected = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) / sigma / (0.5 * math.erfc(-z / math.sqrt(2)))
+    found = board.noised_score(x, sigma)[0]
+    assert found[0].item() == pytest.approx(expected, rel=1e-9) and abs(found[1].item()) < 1e-9
+
+
+# closed forms
+
+
+@pytest.mark.parametrize(("gamma", "ratio"), [(0.5, 11.339), (0.9, 1.2504), (1.0, 1.0), (2.0, 1 / 3), (10.0, 1 / 19)])
+def test_variance_under_gamma_times_the_score(gamma, ratio):
+    """gamma = 1/2: 1 + ln(sigma_max^2 / S); the chain comes to the limit like 1 / N."""
+    s, process = theory.VARIANCE, VE()
+    assert theory.limit_ratio(process, gamma, s) == pytest.approx(ratio, rel=0.005)
+    errors = []
+    for steps in (1000, 2000):
+        found = theory.output_variance(
+            process, theory.reverse_diffusion, steps, lambda t: gamma / (s + process.Sigma(t).values), process.eps
+        )
+        errors.append(abs(found / s - ratio) / ratio)
+    assert errors[1] < 0.03 and errors[1] < errors[0]
+
+
+def test_gamma_one_half_is_noise():
+    s = theory.VARIANCE
+    assert theory.limit_ratio(VE(), 0.5, s) == pytest.approx(1 + math.log(2500 / s), rel=1e-4)
+
+
+# ensembles and spikes
+
+
+def networks(n):
+    made = []
+    for seed in range(n):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            made.append(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)).double())
+    return made
+
+
+def test_an_ensemble_is_its_members_side_by_side():
+    """Values, gradients and so a step of Adam; also the second derivatives that a gradient model needs."""
+    members = networks(3)
+    ensemble = Ensemble(members)
+    x = torch.randn(12, 3, dtype=torch.float64, requires_grad=True)
+    optimizers = [torch.optim.Adam(one.parameters(), lr=0.1) for one in (ensemble, *members)]
+
+    def loss(network, x):
+        slope = torch.autograd.grad(network(x).sum(), x, create_graph=True)[0]
+        return (network(x).square().sum() + slope.square().sum()) / 4
+
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss(ensemble, x).backward()
+    for member, block in zip(members, x.split(4), strict=True):
+        loss(member, block).backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    for i, member in enumerate(members):
+        for ours, theirs in zip(ensemble.member(i).parameters(), member.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert len(list(ensemble.parameters())) == len(list(members[0].parameters()))
+    with pytest.raises(RescoreError, match="3 networks takes as many equal blocks, not 4 rows"):
+        ensemble(x[:4])
+    with pytest.raises(RescoreError, match="needs at least 1"):
+        Ensemble([])
+
+
+def test_spikes_are_counted_and_noise_is_not():
+    losses = np.random.default_rng(0).normal(size=(1100, 2))
+    losses[[300, 700, 1000], 1] += 30
+    assert ensembles.spikes(losses).tolist() == [0.0, 3.0]
+
+
+def test_a_tracked_training_resumes_with_its_losses(tmp_path):
+    def train(steps_at_once):
+        tracked = ensembles.Tracked(Ensemble(networks(2)), 6, every=2)
+        target = torch.ones(8, 2, dtype=torch.float64)
+
+        def losses(draws):
+            if int(tracked.step) == steps_at_once:
+                raise KeyboardInterrupt
+            x = torch.randn(8, 3, generator=draws, dtype=torch.float64)
+            return (tracked.ensemble(x) - target).square().sum(1)
+
+        def error():
+            return torch.stack([p.detach().abs().sum() for p in (tracked.ensemble.stacked[0][0], tracked.ensemble.stacked[0][1])])
+
+        folder = tmp_path / str(steps_at_once)
+        return ensembles.train_ensemble(tracked, losses, error, 0.1, make_generator("resume"), folder, "test")
+
+    whole = train(None)
+    assert (whole.losses != 0).all() and (whole.errors != 0).all() and int(whole.step) == 6
+    again = train(None)  # only loads
+    assert torch.equal(whole.losses, again.losses) and torch.equal(whole.errors, again.errors)
+
+
+def test_rows_of_each_kind():
+    def made(values, kind):
+        return rows.Row("t", "d", "m", "", "x", values, 5, {}, kind).measurement(0.0)
+
+    mean, median, exact = made([1.0, 2.0, 6.0], "mean"), made([1.0, 2.0, 6.0], "median"), made([4.0], "exact")
+    assert (mean.value, median.value, exact.value) == (3.0, 2.0, 4.0)
+    assert mean.stderr == pytest.approx(math.sqrt(7 / 3)) and exact.stderr == 0.0 and made([4.0], "mean").stderr is None
+    assert median.stderr == pytest.approx(mean.stderr * math.sqrt(math.pi / 2)) and mean.n_samples == 15
+
+
+def test_turns_rotate_and_the_first_round_does_not_count():
+    calls = []
+    steps = {name: lambda name=name: calls.append(name) for name in "abc"}
+    seconds = timing.interleaved(steps, 3, "cpu")
+    assert "".join(calls) == "cababcbcacab" and all(len(values) == 3 for values in seconds.values())
+
+
+# specs, configs, gate
+
+SPEC = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 5000, "lr": 1e-3, "warmup": 500,
+        "ema": 0.999}  # fmt: skip
+
+
+def test_specs_without_gamma_keep_their_key():
+    assert ModelSpec(**SPEC).key == "ff5fb3bfbb24", "the key of a spec from before there was a gamma"
+    lcss = [ModelSpec(**SPEC, objective={"name": "lcss", "gamma": gamma}) for gamma in (1.0, 2.0)]
+    assert len({ModelSpec(**SPEC).key, *(spec.key for spec in lcss)}) == 3
+    assert make_objective(lcss[1].objective) == LCSS("simple", gamma=2.0)
+    assert ModelSpec(**lcss[1].model_dump()) == lcss[1] and ModelSpec(**lcss[0].model_dump()) == lcss[0]
+
+
+def test_gamma_belongs_to_lcss():
+    with pytest.raises(ValueError, match="gamma is for lcss; allowed with dsm: 1"):
+        ModelSpec(**SPEC, objective={"gamma": 2.0})
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
+def test_configs_pair_dsm_with_lcss(scale):
+    """The two differ in the objective's name alone, the seed of weights and noise included."""
+    found = load_config(PAPER, scale)
+    for job in found.jobs.values():
+        if job.models:
+            dsm, lcss = (found.models[name] for name in job.models)
+            assert lcss.model_copy(update={"objective": dsm.objective}) == dsm
+            assert (dsm.objective.name, lcss.objective.name) == ("dsm", "lcss")
+
+
+def test_models_come_in_pairs():
+    models = {name: SPEC | {"objective": {"name": name}} for name in ("dsm", "lcss")}
+    job = {"models": ["lcss", "dsm"], "variant": "MLP", "measure": ["quality"]}
+    with pytest.raises(ValueError, match="objectives lcss, dsm; allowed: one of dsm, then one of lcss"):
+        config.Config(models=models, jobs={"a": job})
+    with pytest.raises(ValueError, match="models and variant belong to the parts quality and variants"):
+        config.Config(models=models, jobs={"a": {"measure": ["quality"]}})
+
+
+def test_what_a_clock_gives_is_never_compared_to_rounding():
+    base = {"table": "2", "dataset": "d", "method": "m", "variant": "", "nfe": None, "value": 1.0, "stderr": 0.1, "n_seeds": 1,
+            "n_samples": 1, "protocol": "", "seconds": 0.0}  # fmt: skip
+    timed, other = (Record(**base, **COMMON, metric=metric) for metric in ("train_time_ratio", "tv"))
+    assert not same_class(timed, timed) and same_class(other, other)
