@@ -47,8 +47,8 @@ def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lcss")
     weights = {}
     for name, spec in smoke.models.items():
-        weights[name] = folder / f"{name}.safetensors"
-        save_weights(weights[name], train_model(spec, folder / name, "cpu", name).network)
+        weights[f"{name}/0"] = folder / f"{name}.safetensors"
+        save_weights(weights[f"{name}/0"], train_model(spec, folder / name, "cpu", name).network)
     run = Run("lcss", "smoke", "all", folder / "job", "0", "cpu", 1, weights)
     found = jobs.measure(smoke.jobs["all"], smoke, run).measurements
     return [Record(**(vars(row) | {"protocol": "a=1"} | COMMON)) for row in found]
