@@ -42,7 +42,7 @@ def make_objective(objective: Objective) -> DSM | HSM:
 
 def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int]) -> NoisePrediction:
     """An untrained noise prediction for states of images (C, H, W)."""
-    channels, side, network = shape[0], shape[1], spec.network
+    channels, side, network = shape[0], shape[1] if shape[1] == shape[2] else shape[1:], spec.network
     velocities = spec.objective.name != "dsm"
     bare = make_network(
         network.name, network.settings, state_channels(process, channels), side,
@@ -72,8 +72,10 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
     return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label)
 
 
-def load_model(spec: ModelSpec, weights: Path, data: ImageSet, device: str) -> tuple[LinearSDE, Score]:
-    """The process and the score of a trained model; no gradients.
+def load_model(
+    spec: ModelSpec, weights: Path, data: ImageSet, device: str, gradients: bool = False
+) -> tuple[LinearSDE, Score]:
+    """The process and the score of a trained model; gradients pass it (with respect to the state) only if asked for.
 
     Raises RescoreError if the weights are missing, damaged or of another network.
     """
@@ -82,9 +84,8 @@ def load_model(spec: ModelSpec, weights: Path, data: ImageSet, device: str) -> t
     predicts = spec.objective.factor if spec.objective.name == "dsm" else "velocity"
     score = score_of(place(model, device), model.process, predicts)
 
-    @torch.inference_mode()
     def evaluate(u: Tensor, t: float) -> Tensor:
         with autocast(device):
             return score(u, t)
 
-    return process, evaluate
+    return process, evaluate if gradients else torch.inference_mode()(evaluate)
