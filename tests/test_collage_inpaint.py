@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rescore.collage import chain, composed_score, outpaint, reconstructed_score, replaced_score
+from rescore.collage import chain, clipped_score, composed_score, outpaint, reconstructed_score, replaced_score
 from rescore.errors import RescoreError
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import ddim
@@ -45,6 +45,13 @@ def test_replacement_replaces_the_known_pixels_of_x0_only():
     score, u = gaussian(ar1(6, 0.9)), states(3, 1, 1, 6)
     replaced = clean(replaced_score(PROCESS, score, KNOWN, MASK), u, 0.4)
     assert torch.allclose(replaced, torch.where(MASK.bool(), KNOWN, clean(score, u, 0.4)), rtol=1e-12, atol=1e-13)
+
+
+def test_the_clip_bounds_x0_only():
+    score, u = gaussian(ar1(6, 0.9)), states(3, 1, 1, 6)
+    free = clean(score, u, 0.1)
+    assert free.abs().max() > 0.5 > free.abs().min()
+    assert torch.allclose(clean(clipped_score(PROCESS, score, 0.5), u, 0.1), free.clamp(-0.5, 0.5), rtol=1e-12)
 
 
 def test_reconstruction_is_an_exact_line_search_along_the_gradient():
@@ -95,13 +102,24 @@ def test_outpainting_keeps_what_is_there_and_counts_its_runs():
         return -u
 
     sampler = ddim(PROCESS, grids.quadratic(PROCESS, 4))
-    both, runs = outpaint(graph, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
+    both, runs = outpaint(graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
     assert both.shape == (3, 1, 2, 24) and runs == 6 and seen == [3] + [6] * 5
     seen.clear()
-    _, one_by_one = outpaint(graph, sampler, watched, (3, 1), torch.Generator().manual_seed(0), both_sides=False)
+    _, one_by_one = outpaint(graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0), order=[[j] for j in range(11)])
     assert one_by_one == 11 and seen == [3] * 11
-    first, _ = outpaint(chain(2, 4, 4, 2), sampler, watched, (3, 1), torch.Generator().manual_seed(0))
+    one = chain(2, 4, 4, 2)
+    first, _ = outpaint(one.size, one.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
     assert torch.equal(first, both[..., 10:14]), "the middle piece is generated first and stays as it is"
+
+
+def test_outpainting_between_given_ends():
+    graph = chain(1, 8, 4, 2)
+    ends = torch.tensor([3.0, 3, 0, 0, 0, 0, -3, -3]).expand(2, 1, 1, 8)
+    sampler = ddim(PROCESS, grids.quadratic(PROCESS, 10), denoise="tweedie")
+    arguments = (graph.size, graph.factors, sampler, gaussian(ar1(4, 0.99).float()), (2, 1))
+    x, runs = outpaint(*arguments, torch.Generator().manual_seed(0), order=[[1]], given=(ends, ends[0, 0] != 0))
+    assert runs == 1 and torch.equal(x[..., [0, 1, 6, 7]], ends[..., [0, 1, 6, 7]]), "what is given stays"
+    assert not torch.equal(x[0, ..., 2:6], x[1, ..., 2:6])
 
 
 def test_outpainting_gives_each_piece_its_condition():
@@ -113,7 +131,7 @@ def test_outpainting_gives_each_piece_its_condition():
         return (PROCESS.mean(t).values.item() * y - u) / PROCESS.Sigma(t).values.item()
 
     sampler = ddim(PROCESS, grids.quadratic(PROCESS, 4), denoise="tweedie")
-    x, _ = outpaint(graph, sampler, pulled, (2, 1), torch.Generator().manual_seed(0), conditions=conditions)
+    x, _ = outpaint(graph.size, graph.factors, sampler, pulled, (2, 1), torch.Generator().manual_seed(0), conditions=conditions)
     assert torch.allclose(x[:, 0, 0], torch.tensor([0.0, 0, 10, 10, 10, 10, 20, 20]).expand(2, -1), atol=1e-3)
 
 
@@ -127,6 +145,8 @@ def test_bad_input_is_named():
         reconstructed_score(PROCESS, torch.no_grad()(score), KNOWN, MASK)(u, 0.5)
     sampler = ddim(PROCESS, grids.quadratic(PROCESS, 2))
     with pytest.raises(RescoreError, match="method 'copy'; allowed: replacement, reconstruction"):
-        outpaint(chain(1, 8, 4, 2), sampler, score, (1, 1), torch.Generator(), method="copy")
+        outpaint((1, 8), chain(1, 8, 4, 2).factors, sampler, score, (1, 1), torch.Generator(), method="copy")
+    with pytest.raises(RescoreError, match="factor 3 is not there; allowed: 0 to 2"):
+        outpaint((1, 8), chain(1, 8, 4, 2).factors, sampler, score, (1, 1), torch.Generator(), order=[[0], [3]])
     with pytest.raises(RescoreError, match="factor 2 has no condition"):
-        outpaint(chain(1, 8, 4, 2), sampler, score, (1, 1), torch.Generator(), conditions={0: u, 1: u})
+        outpaint((1, 8), chain(1, 8, 4, 2).factors, sampler, score, (1, 1), torch.Generator(), conditions={0: u, 1: u})

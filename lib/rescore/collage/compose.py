@@ -115,14 +115,14 @@ def _collect(size: tuple[int, ...], parts: Sequence[Part], u: Tensor, t: float, 
             which = range(start, min(start + together, len(patches)))
             positions, weight = patches[start : which.stop].to(u.device), weights[start : which.stop].to(u)
             pieces = content[:, :, positions].transpose(1, 2).flatten(0, 1)  # (batch x pieces, C, *patch)
-            given = () if conditions is None else (_stacked(conditions, which, len(u)),)
+            given = () if conditions is None else (stacked(conditions, which, len(u)),)
             scores = model(pieces, t, *given).unflatten(0, (len(u), len(which)))
             scores = scores * weight.reshape(1, -1, *[1] * (scores.ndim - 2))
             total = total.index_add(2, positions.flatten(), scores.transpose(1, 2).flatten(2))
     return total.reshape(u.shape)
 
 
-def _stacked(conditions: Mapping[int, Tensor], which: range, batch: int) -> Tensor:
-    """(batch x pieces, *condition)."""
+def stacked(conditions: Mapping[int, Tensor], which: Sequence[int], batch: int) -> Tensor:
+    """The conditions of some factors for a batch, sample by sample: (batch x pieces, *condition)."""
     expanded = [conditions[j].expand(batch, *conditions[j].shape[1:]) for j in which]
     return torch.stack(expanded, 1).flatten(0, 1)

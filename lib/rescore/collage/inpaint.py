@@ -1,19 +1,20 @@
 """Scores under known pixels, and the autoregressive baselines made of them (thesis section 4.5.1).
 
-Both conditioned scores correct the prediction x0(u, t) = (u + Sigma_t s(u, t)) / m_t of the clean content and turn it back into
+The scores here correct the prediction x0(u, t) = (u + Sigma_t s(u, t)) / m_t of the clean content and turn it back into
 a score, (m_t x0 - u) / Sigma_t. So they take any score, of a piece or composed, and any sampler takes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rescore.collage.compose import check_conditions
-from rescore.collage.graph import FactorGraph
+from rescore.collage.compose import check_conditions, stacked
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
 from rescore.samplers import Sampler
@@ -21,6 +22,21 @@ from rescore.samplers.base import require
 from rescore.scores import Score
 
 Known = Literal["replacement", "reconstruction"]
+
+
+def clipped_score(process: Isotropic, score: Score, bound: float = 1.0) -> Score:
+    """x0(u, t) clipped to [-bound, bound]: the static thresholding of the released sampler, for data in that range.
+
+    A composed density need not be normalisable where its models disagree: without the clip a path can leave for infinity.
+    """
+    require(process, Isotropic, "clipped_score")
+
+    def clipped(u: Tensor, t: float) -> Tensor:
+        m, variance = _coefficients(process, t)
+        x0 = ((u + variance * score(u, t)) / m).clamp(-bound, bound)
+        return (m * x0 - u) / variance
+
+    return clipped
 
 
 def replaced_score(process: Isotropic, score: Score, known: Tensor, mask: Tensor) -> Score:
@@ -85,58 +101,77 @@ CONDITIONED: dict[Known, Callable[..., Score]] = {"replacement": replaced_score,
 
 
 def outpaint(
-    graph: FactorGraph,
+    size: Sequence[int],
+    patches: Tensor,
     sampler: Sampler,
     factor: Callable[..., Tensor],
     shape: tuple[int, int],
     generator: torch.Generator,
     method: Known = "replacement",
+    order: Sequence[Sequence[int]] | None = None,
+    given: tuple[Tensor, Tensor] | None = None,
     conditions: Mapping[int, Tensor] | None = None,
-    both_sides: bool = True,
+    clip: float | None = None,
 ) -> tuple[Tensor, int]:
-    """A content of a chain, piece by piece: the middle factor, then its neighbours, each given what it shares with the content.
+    """A content piece by piece, each piece given what of it is there already: the autoregressive baselines.
 
     Args:
-        graph: a chain, whose factors are numbered along it.
+        size: of the content without channels.
+        patches: (n, *patch) flat positions of the pieces, such as `graph.factors`.
         sampler: of one piece.
         factor, conditions: as of `composed_score`.
         shape: (batch, channels).
         generator: of all noise, on the device of the content.
         method: how the pixels that are there already enter.
-        both_sides: the two ends grow in one batch; False: from factor 0 on, to the right only.
+        order: numbers of the pieces that are sampled together, in one batch, one such group after another; None: as
+            `from_the_middle`.
+        given: a content (batch, channels, *size) and which of its positions are known from the start, (*size) bool.
+        clip: the bound of `clipped_score`, applied last; None: no clip.
 
     Returns:
-        Contents (batch, channels, *graph.size) and the number of sampling runs that followed each other.
+        Contents (batch, channels, *size) and the number of sampling runs that followed each other.
 
-    Raises RescoreError for an unknown method or a condition that does not fit.
+    Raises RescoreError for an unknown method, a piece of the order that is not there, or a condition that does not fit.
     """
     if method not in CONDITIONED:
         raise RescoreError(f"outpaint: method {method!r}; allowed: {', '.join(CONDITIONED)}")
-    n, (batch, channels) = len(graph.factors), shape
+    order = from_the_middle(len(patches)) if order is None else order
+    if unknown := [j for group in order for j in group if j not in range(len(patches))]:
+        raise RescoreError(f"outpaint: factor {unknown[0]} is not there; allowed: 0 to {len(patches) - 1}")
     if conditions is not None:
-        check_conditions(conditions, n)
-    device, process = generator.device, sampler.process
-    content = torch.zeros(batch, channels, graph.positions, device=device)
-    filled = torch.zeros(graph.positions, dtype=torch.bool, device=device)
-    middle = (n - 1) // 2 if both_sides else 0
-    runs = 0
-    for step in range(max(middle + 1, n - middle)):
-        which = [j for j in dict.fromkeys((middle - step, middle + step)) if 0 <= j < n]
-        positions = graph.factors[which].to(device)
-        mask = filled[positions][None, :, None].expand(batch, -1, channels, *[-1] * (positions.ndim - 1)).flatten(0, 1)
+        check_conditions(conditions, len(patches))
+    device, process, (batch, channels) = generator.device, sampler.process, shape
+    content = torch.zeros(batch, channels, math.prod(size), device=device)
+    filled = torch.zeros(math.prod(size), dtype=torch.bool, device=device)
+    if given is not None:
+        content, filled = given[0].to(device).flatten(2).clone(), given[1].to(device).flatten().clone()
+    for group in order:
+        positions = patches[list(group)].to(device)
         known = content[:, :, positions].transpose(1, 2).flatten(0, 1)
+        mask = filled[positions][None, :, None].expand(batch, -1, channels, *[-1] * (positions.ndim - 1)).flatten(0, 1)
         score = factor
         if conditions is not None:
-            y = torch.stack([conditions[j].expand(batch, *conditions[j].shape[1:]) for j in which], 1).flatten(0, 1)
-            score = lambda u, t, y=y: factor(u, t, y)  # noqa: E731
-        if step:
+            score = partial(_under, factor, stacked(conditions, group, batch))
+        if mask.any():
             score = CONDITIONED[method](process, score, known, mask)
+        if clip is not None:
+            score = clipped_score(process, score, clip)
         start = process.prior_sample(tuple(known.shape), generator, content.dtype, device)
-        pieces = torch.where(mask, known, sampler(score, start, generator)).unflatten(0, (batch, len(which)))
+        pieces = torch.where(mask, known, sampler(score, start, generator)).unflatten(0, (batch, len(group)))
         content[:, :, positions] = pieces.transpose(1, 2)
         filled[positions] = True
-        runs += 1
-    return content.reshape(batch, channels, *graph.size), runs
+    return content.reshape(batch, channels, *size), len(order)
+
+
+def from_the_middle(n: int) -> list[list[int]]:
+    """The order of n pieces of a chain: the middle one, then its two neighbours in one batch, and so on to both ends."""
+    middle = (n - 1) // 2
+    pairs = [dict.fromkeys((middle - step, middle + step)) for step in range(n - middle)]
+    return [[j for j in pair if 0 <= j < n] for pair in pairs]
+
+
+def _under(factor: Callable[..., Tensor], y: Tensor, u: Tensor, t: float) -> Tensor:
+    return factor(u, t, y)
 
 
 def _coefficients(process: Isotropic, t: float) -> tuple[float, float]:
