@@ -37,7 +37,9 @@ def matrix(graph: FactorGraph, covariance: Tensor, s2: float) -> Tensor:
 
     def score(patches: Tensor) -> callable:
         """Gaussian scores of pieces that are evaluated in the order of `patches`."""
-        inverses = torch.stack([(covariance[p][:, p] + s2 * torch.eye(len(p), dtype=torch.float64)).inverse() for p in patches.flatten(1)])
+        inverses = torch.stack(
+            [(covariance[p][:, p] + s2 * torch.eye(len(p), dtype=torch.float64)).inverse() for p in patches.flatten(1)]
+        )
 
         def evaluate(u: Tensor, t: float) -> Tensor:
             pieces = u.flatten(1).unflatten(0, (-1, len(inverses)))
@@ -116,7 +118,9 @@ def test_independent_coordinates_are_exact_at_every_time(name, s2):
     assert torch.allclose(matrix(graph, covariance, s2), true(covariance, s2), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize(("sigma", "pair", "window"), [(0.1, 5.0e-2, 1.8e-6), (0.5, 3.2e-1, 1.1e-2), (1, 3.2e-1, 4.5e-2), (10, 1.6e-2, 1.1e-2)])
+@pytest.mark.parametrize(
+    ("sigma", "pair", "window"), [(0.1, 5.0e-2, 1.8e-6), (0.5, 3.2e-1, 1.1e-2), (1, 3.2e-1, 4.5e-2), (10, 1.6e-2, 1.1e-2)]
+)
 def test_noise_breaks_the_markov_property(sigma, pair, window):
     """The relative RMS error of the score under q_t: it vanishes at both ends of time, and is smaller for a wider overlap."""
     for graph, expected in ((chain(1, 9, 2, 1), pair), (chain(1, 24, 8, 4), window)):
@@ -127,7 +131,9 @@ def test_noise_breaks_the_markov_property(sigma, pair, window):
         assert relative == pytest.approx(expected, rel=0.05)  # two digits are known
 
 
-@pytest.mark.parametrize(("sigma", "kl"), [(0.1, 7.437224508e-4), (0.5, 3.758618727e-2), (1, 3.332349240e-2), (2, 9.051348963e-3)])
+@pytest.mark.parametrize(
+    ("sigma", "kl"), [(0.1, 7.437224508e-4), (0.5, 3.758618727e-2), (1, 3.332349240e-2), (2, 9.051348963e-3)]
+)
 def test_kl_of_a_chain_is_the_conditional_information(sigma, kl):
     """Three neighbours of correlation 0.9: KL(q_t | p_t) = -log(1 - r^2) / 2, r their partial correlation given the middle."""
     covariance, s2 = ar1(3, 0.9), sigma**2
@@ -196,12 +202,17 @@ def test_batched_is_looped_and_chunked(name):
     graph = GRAPHS[name]
     u = contents(graph)
     looped = torch.zeros_like(u).flatten(2)
-    for patches, weights in [(graph.factors, torch.ones(len(graph.factors))), *zip(graph.variables, graph.weights, strict=True)]:
+    for patches, weights in [
+        (graph.factors, torch.ones(len(graph.factors))),
+        *zip(graph.variables, graph.weights, strict=True),
+    ]:
         for patch, weight in zip(patches, weights.tolist(), strict=True):
             piece = u.flatten(2)[:, :, patch.flatten()].reshape(3, 2, *patch.shape)
             looped[:, :, patch.flatten()] += weight * lumpy(piece, 0.3).flatten(2)
     for chunk in (None, 1, 7, 1000):
-        assert torch.allclose(composed_score(graph, lumpy, chunk=chunk)(u, 0.3), looped.reshape(u.shape), rtol=1e-13, atol=1e-13)
+        assert torch.allclose(
+            composed_score(graph, lumpy, chunk=chunk)(u, 0.3), looped.reshape(u.shape), rtol=1e-13, atol=1e-13
+        )
 
 
 def test_chunks_bound_the_calls():
@@ -328,12 +339,12 @@ ONE = torch.zeros(1, 1, 1, 1)
     (lambda: grid((12, 12), (6, 6), (4, 4)), "at most half"),
     (lambda: tilings((8, 10), 4), "allowed: an even side"),
     (lambda: FactorGraph((4,), torch.tensor([[0, 1], [2, 3]])), "factor 1: no chain of overlaps leads from factor 0"),
-    (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]])), r"overlaps do not match at position \(1,\), held by factor 0, factor 1"),
+    (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]])), r"overlaps do not match at position \(1,\), held by factor 0"),
     (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]]), (torch.tensor([[2]]),)), "variable 0: 1 factors hold all of it"),
     (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 3]])), "factor 1: its patch reaches outside"),
     (lambda: FactorGraph((3,), torch.tensor([[0, 1]])), r"no factor holds position \(2,\)"),
     (lambda: FactorGraph((2,), torch.tensor([[0, 1, 1]])), "factor 0: a piece larger than the content"),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, {0: ONE, 1: ONE, 2: ONE, 3: ONE}), "condition of factor 3: there is no such"),
+    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)), "condition of factor 3: there is no such"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, {0: ONE, 2: ONE}), "factor 1 has no condition"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, None, {0: ONE, 1: ONE, 2: ONE}), "a score of their own"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, [lumpy, lumpy]), "2 scores of variables; allowed: 1"),

@@ -68,7 +68,11 @@ def test_reconstruction_is_an_exact_line_search_along_the_gradient():
         return ((before - w.reshape(-1, 1, 1, 1) * gradient - KNOWN) * MASK).square().flatten(1).sum(1)
 
     best = left(step[:, 0])
-    assert (best < left(torch.zeros(3))).all() and (best <= left(1.01 * step[:, 0])).all() and (best <= left(0.99 * step[:, 0])).all()
+    assert (
+        (best < left(torch.zeros(3))).all()
+        and (best <= left(1.01 * step[:, 0])).all()
+        and (best <= left(0.99 * step[:, 0])).all()
+    )
 
 
 def test_reconstruction_goes_through_a_composed_score_and_can_replace():
@@ -105,7 +109,9 @@ def test_outpainting_keeps_what_is_there_and_counts_its_runs():
     both, runs = outpaint(graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
     assert both.shape == (3, 1, 2, 24) and runs == 6 and seen == [3] + [6] * 5
     seen.clear()
-    _, one_by_one = outpaint(graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0), order=[[j] for j in range(11)])
+    _, one_by_one = outpaint(
+        graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0), order=[[j] for j in range(11)]
+    )
     assert one_by_one == 11 and seen == [3] * 11
     one = chain(2, 4, 4, 2)
     first, _ = outpaint(one.size, one.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))

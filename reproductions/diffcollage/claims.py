@@ -61,18 +61,23 @@ CLAIMS = [
         "fid-plus-above-fid",
         "The crops of long images are worse than the squares of the same model: FID+ exceeds FID for every method.",
         "Table 4.2",
-        all_of(*(smaller(wide(t, method, "FID"), wide(t, method, "FID+"))
-                 for t in ("grass", "gravel") for method in (*AUTOREGRESSIVE, "DiffCollage"))),  # fmt: skip
+        all_of(
+            *(
+                smaller(wide(t, method, "FID"), wide(t, method, "FID+"))
+                for t in ("grass", "gravel")
+                for method in (*AUTOREGRESSIVE, "DiffCollage")
+            )
+        ),  # fmt: skip
     ),
     Claim(
         "boundaries-of-the-baseline",
-        "Concatenated squares show clear boundaries: their seams are more than twice as rough as the rest, on all three textures.",
+        "Concatenated squares show clear boundaries: their seams are more than twice as rough as the rest, on all textures.",
         "section 4.5.1; the bound is ours",
         all_of(*(above(wide(t, "Baseline", "seam"), 2.0) for t in TEXTURES)),
     ),
     Claim(
         "autoregression-leaves-seams",
-        "Replacement and reconstruction introduce discontinuities that DiffCollage does not have: rougher seams on all textures.",
+        "Replacement and reconstruction introduce discontinuities that DiffCollage lacks: rougher seams on all textures.",
         "fig. 4.4",
         best("seam", tuple(TEXTURES), AUTOREGRESSIVE),
     ),
@@ -111,8 +116,14 @@ CLAIMS = [
         "speed-up",
         "At ratio 6 DiffCollage is at least 3 times faster than replacement and 6 times faster than reconstruction, in passes.",
         "section 4.5.1 (a half and once the ratio, in time); here in sequential passes",
-        all_of(*(above(row(table="text", method="DiffCollage", metric=f"speed-up over {rival} at long/short side ratio 6"), bound)
-                 for rival, bound in (("Replacement", 2.99), ("Reconstruction", 5.99)))),  # fmt: skip
+        all_of(
+            *(
+                above(
+                    row(table="text", method="DiffCollage", metric=f"speed-up over {rival} at long/short side ratio 6"), bound
+                )
+                for rival, bound in (("Replacement", 2.99), ("Reconstruction", 5.99))
+            )
+        ),  # fmt: skip
     ),
     Claim(
         "gradients-cost",
@@ -133,7 +144,9 @@ CLAIMS = [
         "grid-without-seams",
         "A grid graph enlarges images in both directions: better FID+ and smoother seams than squares side by side.",
         "section 4.4.1, fig. 4.2",
-        all_of(*(smaller(part("grid", "DiffCollage", metric), part("grid", "Baseline", metric)) for metric in ("FID+", "seam"))),
+        all_of(
+            *(smaller(part("grid", "DiffCollage", metric), part("grid", "Baseline", metric)) for metric in ("FID+", "seam"))
+        ),
     ),
     Claim(
         "cube-without-edges",
@@ -167,13 +180,21 @@ CLAIMS = [
             f"motion-{name}",
             statement,
             "Table 4.3",
-            all_of(*(
-                smaller(*pair if low else pair[::-1])
-                for other in OTHERS for pair in [(motion("DiffCollage", metric), motion(other, metric))]
-            )),  # fmt: skip
+            all_of(
+                *(
+                    smaller(*pair if low else pair[::-1])
+                    for other in OTHERS
+                    for pair in [(motion("DiffCollage", metric), motion(other, metric))]
+                )
+            ),  # fmt: skip
         )
         for name, metric, low, statement in (
-            ("precision", "R precision (top 1)", False, "Long series of DiffCollage show their activity more often than others."),
+            (
+                "precision",
+                "R precision (top 1)",
+                False,
+                "Long series of DiffCollage show their activity more often than others.",
+            ),
             ("fid", "FID", True, "Long series of DiffCollage have the smallest Frechet distance."),
             ("distance", "Multimodal distance", True, "Long series of DiffCollage lie nearest to their activity."),
             ("diversity", "Diversity gap", True, "The diversity of DiffCollage's long series is nearest to that of real data."),

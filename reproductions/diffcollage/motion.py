@@ -16,14 +16,13 @@ from rescore.collage import averaged_score, chain, clipped_score, composed_score
 from rescore.data.motion import ACTIVITIES, load_motions
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
-from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks import NoisePrediction
+from rescore.networks.mlp import MLP, MLPConfig
 from rescore.objectives import DSM, UniformTimes
 from rescore.processes import VP, grids
 from rescore.progress import progress
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import ddim
-from rescore.scores import to_score
 from rescore.training import Adam, Training, fit, train_network
 
 CHANNELS, K = 6, len(ACTIVITIES)
@@ -85,7 +84,9 @@ def train(settings: Motion, data: Tensor, labels: Tensor, width: int, folder: Pa
         y = y * (torch.rand(len(y), 1, generator=generator, device=device) >= settings.null_rate)
         return objective(lambda u, t: forward(conditioned(u, y), t), PROCESS, x, generator)
 
-    training = Training(Adam(settings.steps, 1e-3, warmup=200, clip=1.0), len(rows_of), 128, derive_seed("motion", width), 0.998)
+    training = Training(
+        Adam(settings.steps, 1e-3, warmup=200, clip=1.0), len(rows_of), 128, derive_seed("motion", width), 0.998
+    )
     return train_network(network, losses, training, folder / f"motion-{width}", device, label=f"motion, width {width}").network
 
 
@@ -126,7 +127,9 @@ def motion(book: Notebook) -> None:
     series, test = ((x / loudest).clip(-1, 1) for x in (raw, raw_test))
     labels = torch.from_numpy(raw_labels)
     data = windows(series, settings.width)
-    networks = {w: train(settings, windows(series, w), labels, w, run.folder, run.device) for w in (settings.width, settings.overlap)}
+    networks = {
+        w: train(settings, windows(series, w), labels, w, run.folder, run.device) for w in (settings.width, settings.overlap)
+    }
     models = MotionModels(networks[settings.width], networks[settings.overlap])
     judge = train_judge(settings, data, labels, run.folder)
     scores = Scores(config, judge, data, labels, windows(test, settings.width), torch.from_numpy(test_labels))
@@ -135,7 +138,16 @@ def motion(book: Notebook) -> None:
 
     def record(method: str, found: list[dict[str, float]], began: float, n: int, extra: dict) -> None:
         for metric in found[0]:
-            book.record("4.3", DATASET, method, metric, [each[metric] for each in found], n, protocol | extra, time.perf_counter() - began)
+            book.record(
+                "4.3",
+                DATASET,
+                method,
+                metric,
+                [each[metric] for each in found],
+                n,
+                protocol | extra,
+                time.perf_counter() - began,
+            )
 
     began = time.perf_counter()
     real = [scores.of_real(make_generator("motion real", seed)) for seed in config.seeds]
@@ -171,9 +183,14 @@ def several(book: Notebook, maker: "Maker", scores: "Scores", protocol: dict[str
             generator = make_generator("motion several", seed, device=book.run.device)
             x, _ = maker.compose(method, own, settings.series, generator)
             # only pieces whose neighbours share their activity: what lies between two activities has no right answer
-            sure = [j for j in range(settings.pieces) if plan[max(0, j - 1)] == plan[j] == plan[min(j + 1, settings.pieces - 1)]]
+            sure = [
+                j for j in range(settings.pieces) if plan[max(0, j - 1)] == plan[j] == plan[min(j + 1, settings.pieces - 1)]
+            ]
             sure = sure or list(range(settings.pieces))
-            hits = [(scores.judge(x[..., j * stride : j * stride + width])[1].argmax(1) == plan[j]).float().mean().item() for j in sure]
+            hits = [
+                (scores.judge(x[..., j * stride : j * stride + width])[1].argmax(1) == plan[j]).float().mean().item()
+                for j in sure
+            ]
             right.append(float(np.mean(hits)))
         book.record("fig4.8", DATASET, method, "accuracy", right, settings.series, protocol | {"variables": "null"},
                     time.perf_counter() - began)  # fmt: skip
@@ -191,13 +208,23 @@ class Maker:
 
     @property
     def sampler(self):
-        return ddim(PROCESS, grids.quadratic(PROCESS, self.config.steps, self.config.t0), eta=self.config.eta, denoise="tweedie")
+        return ddim(
+            PROCESS, grids.quadratic(PROCESS, self.config.steps, self.config.t0), eta=self.config.eta, denoise="tweedie"
+        )
 
     @property
     def protocol(self) -> dict[str, object]:
         settings = self.config.motion
-        return {"process": "vp", "score": "trained", "sampler": f"ddim, eta {self.config.eta:g}", "steps": self.config.steps,
-                "t0": self.config.t0, "x0": "clipped to [-1, 1]", "piece": settings.width, "overlap": settings.overlap}  # fmt: skip
+        return {
+            "process": "vp",
+            "score": "trained",
+            "sampler": f"ddim, eta {self.config.eta:g}",
+            "steps": self.config.steps,
+            "t0": self.config.t0,
+            "x0": "clipped to [-1, 1]",
+            "piece": settings.width,
+            "overlap": settings.overlap,
+        }
 
     def make(self, method: str, y: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
         """Series (n, 6, 1, length) of one activity each, y (n, K), and passes; "short" makes single pieces."""
@@ -231,7 +258,9 @@ class Maker:
         kind = AUTOREGRESSIVE[method]
         factor = partial(piece, gradients=True) if kind == "reconstruction" else piece
         order = [[j] for j in range(settings.pieces)]
-        x, runs = outpaint(graph.size, graph.factors, self.sampler, factor, (n, CHANNELS), generator, kind, order, conditions=y, clip=1.0)
+        x, runs = outpaint(
+            graph.size, graph.factors, self.sampler, factor, (n, CHANNELS), generator, kind, order, conditions=y, clip=1.0
+        )
         nfe = self.sampler.nfe
         return x.clamp(-1, 1).cpu(), nfe * runs + (nfe * (runs - 1) if kind == "reconstruction" else 0)
 

@@ -46,7 +46,9 @@ def panoramas(book: Notebook, pieces: Pieces) -> None:
         seconds = time.perf_counter() - began
         for metric, values in found.items():
             shape = metric in ("seam", "wrap seam")
-            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if shape else fid_protocol | {"overlap": OVERLAP}
+            protocol = (
+                pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if shape else fid_protocol | {"overlap": OVERLAP}
+            )
             book.record(table, pieces.name, method, metric, values, n, protocol, seconds)
         if method in METHODS:
             book.record(table, pieces.name, method, "FID", squares, n, fid_protocol, square_seconds)

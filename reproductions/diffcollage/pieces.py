@@ -13,10 +13,10 @@ from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
 from rescore.data.textures import load_texture, windows
 from rescore.jobs import Measurement, Run
+from rescore.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
 from rescore.models.build import load_model
 from rescore.models.judge import Judge
-from rescore.locks import waiting_lock
 from rescore.processes import LinearSDE, grids
 from rescore.samplers import Sampler, ddim
 from rescore.scores import Score
@@ -158,4 +158,6 @@ class Notebook:
     def exact(self, table: str, dataset: str, method: str, metric: str, value: float, protocol: dict[str, object],
               variant: str = "") -> None:  # fmt: skip
         """A count: it has no error."""
-        self.measurements.append(Measurement(table, dataset, method, variant, metric, None, float(value), 0.0, 1, 1, protocol, 0.0))
+        self.measurements.append(
+            Measurement(table, dataset, method, variant, metric, None, float(value), 0.0, 1, 1, protocol, 0.0)
+        )

@@ -7,11 +7,28 @@ import torch
 from torch import Tensor
 
 from reproductions.diffcollage.pieces import (
-    AUTOREGRESSIVE, OVERLAP, SIDE, Notebook, Pieces, crops, make_judge, seam, wrap_seam,
+    AUTOREGRESSIVE,
+    OVERLAP,
+    SIDE,
+    Notebook,
+    Pieces,
+    crops,
+    make_judge,
+    seam,
+    wrap_seam,
 )  # fmt: skip
 from rescore.collage import (
-    averaged_score, chain, composed_score, cubemap, cycle, equirectangular, outpaint, reconstructed_score, replaced_score,
-    side_by_side, tilings,
+    averaged_score,
+    chain,
+    composed_score,
+    cubemap,
+    cycle,
+    equirectangular,
+    outpaint,
+    reconstructed_score,
+    replaced_score,
+    side_by_side,
+    tilings,
 )  # fmt: skip
 from rescore.collage.inpaint import from_the_middle
 from rescore.data.pixels import to_unit
@@ -59,7 +76,9 @@ def grid(book: Notebook, pieces: Pieces) -> None:
             inner = x[..., half:-half, half:-half]
             both = torch.cat((inner, inner.mT))
             found["seam"].append(seam(both, range(half, GRID[1] - SIDE, SIDE)))
-        _record(book, "grid", pieces, method, found, config.samples, began, {"graph": "two tilings", "size": f"{GRID[0]}x{GRID[1]}"})
+        _record(
+            book, "grid", pieces, method, found, config.samples, began, {"graph": "two tilings", "size": f"{GRID[0]}x{GRID[1]}"}
+        )
         book.arrays[f"grid/{method}"] = x[:SHOWN].numpy()
 
 

@@ -46,7 +46,9 @@ def composed_score(
             raise RescoreError("composed_score: the factors' model is conditional: give the variables a score of their own")
         variables = [variables or factor] * groups
     if len(variables) != groups:
-        raise RescoreError(f"composed_score: {len(variables)} scores of variables; allowed: {groups}, one a group, or one for all")
+        raise RescoreError(
+            f"composed_score: {len(variables)} scores of variables; allowed: {groups}, one a group, or one for all"
+        )
     if conditions is not None:
         check_conditions(conditions, len(graph.factors))
     ones = torch.ones(len(graph.factors), dtype=torch.float64)

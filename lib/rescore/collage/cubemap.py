@@ -33,9 +33,7 @@ def cubemap(side: int) -> FactorGraph:
     if side < 1:
         raise RescoreError(f"cubemap: faces of side {side}; allowed: 1 or more")
     faces = torch.arange(6 * side * side).reshape(6, side, side)
-    rings = [
-        torch.cat([faces[FACES.index(name)].rot90(turns) for name, turns in ring.items()], 1) for ring in RINGS.values()
-    ]
+    rings = [torch.cat([faces[FACES.index(name)].rot90(turns) for name, turns in ring.items()], 1) for ring in RINGS.values()]
     return FactorGraph((6, side, side), torch.stack(rings), (faces,))
 
 
@@ -58,7 +56,9 @@ def equirectangular(faces: Tensor, height: int) -> Tensor:
     """
     side = faces.shape[-1]
     if tuple(faces.shape[-3:]) != (6, side, side) or height < 1:
-        raise RescoreError(f"equirectangular: cubes {tuple(faces.shape)} at height {height}; allowed: (..., 6, side, side), height >= 1")
+        raise RescoreError(
+            f"equirectangular: cubes {tuple(faces.shape)} at height {height}; allowed: (..., 6, side, side), height >= 1"
+        )
     latitude = math.pi * (0.5 - (torch.arange(height, dtype=torch.float64) + 0.5) / height)
     longitude = math.pi * ((torch.arange(2 * height, dtype=torch.float64) + 0.5) / height - 1)
     up, around = torch.meshgrid(latitude, longitude, indexing="ij")

@@ -40,8 +40,10 @@ class FactorGraph:
     def __post_init__(self) -> None:
         for name, positions in self.nodes:
             if not len(positions) or positions.min() < 0 or positions.max() >= self.positions:
-                raise RescoreError(f"{name}: its patch reaches outside the content {self.size}; allowed: "
-                                   f"flat positions 0 to {self.positions - 1}")
+                raise RescoreError(
+                    f"{name}: its patch reaches outside the content {self.size}; allowed: "
+                    f"flat positions 0 to {self.positions - 1}"
+                )
             if len(np.unique(positions)) < len(positions):
                 raise RescoreError(f"{name}: a piece larger than the content {self.size}: it holds a position twice")
         names = [name for name, _ in self.nodes[len(self.factors) :]]
@@ -117,15 +119,18 @@ class FactorGraph:
         if len(wrong := np.flatnonzero(np.abs(total - 1) > 1e-9)):
             held = self._members.T[[wrong[0]]].toarray()[0]
             names = ", ".join(self.nodes[node][0] for node in np.flatnonzero(held))
-            raise RescoreError(f"overlaps do not match at position {_unravel(wrong[0], self.size)}, held by {names}: weights sum "
-                               f"to {total[wrong[0]]:g}; allowed: 1, every overlap of factors in a variable")
+            raise RescoreError(
+                f"overlaps do not match at position {_unravel(wrong[0], self.size)}, held by {names}: weights sum "
+                f"to {total[wrong[0]]:g}; allowed: 1, every overlap of factors in a variable"
+            )
 
     def _check_connected(self) -> None:
         factors = self._members[: len(self.factors)]
         _, part = connected_components(factors @ factors.T, directed=False)
         if part.any():
-            raise RescoreError(f"factor {int(np.argmax(part > 0))}: no chain of overlaps leads from factor 0 to it; allowed: a "
-                               "connected graph")
+            raise RescoreError(
+                f"factor {int(np.argmax(part > 0))}: no chain of overlaps leads from factor 0 to it; allowed: a connected graph"
+            )
 
 
 def _unravel(position: int, size: tuple[int, ...]) -> tuple[int, ...]:
@@ -133,7 +138,7 @@ def _unravel(position: int, size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _windows(size: Sequence[int], corners: Sequence[tuple[int, int]], patch: tuple[int, int], wrap: bool = False) -> Tensor:
-    """Flat positions of patches (h, w) at the corners (row, column) of an image of this size, (n, h, w)."""
+    """Flat positions of patches (h, w) at corners (row, column) of an image of this size, (n, h, w)."""
     height, width = size
     corners = torch.tensor(corners, dtype=torch.long).reshape(-1, 2)
     rows = corners[:, 0, None] + torch.arange(patch[0])
@@ -154,13 +159,15 @@ def _count(what: str, length: int, side: int, overlap: int) -> int:
     if side > length:
         raise RescoreError(f"{what}: factor 0: a piece larger than the content: {side} > {length}")
     if (length - overlap) % (side - overlap):
-        raise RescoreError(f"{what}: factors of {side} that overlap by {overlap} do not fill {length}; allowed lengths: "
-                           f"{overlap} + n x {side - overlap}")
+        raise RescoreError(
+            f"{what}: factors of {side} that overlap by {overlap} do not fill {length}; allowed lengths: "
+            f"{overlap} + n x {side - overlap}"
+        )
     return (length - overlap) // (side - overlap)
 
 
 def chain(height: int, length: int, width: int, overlap: int) -> FactorGraph:
-    """A row of factors (height, width), each overlapping the next: a content (height, length), length = n width - (n-1) overlap.
+    """A row of factors (height, width), overlapping the next: contents (height, length), length = n width - (n-1) overlap.
 
     A sequence has height 1, or its features as channels. Raises RescoreError for a length that the factors do not fill.
     """
@@ -179,13 +186,19 @@ def cycle(height: int, length: int, width: int, overlap: int) -> FactorGraph:
     _check_overlap("cycle", width, overlap)
     stride, size = width - overlap, (height, length)
     if length % stride:
-        raise RescoreError(f"cycle: factors of {width} that overlap by {overlap} do not fill {length}; allowed: a multiple of {stride}")
+        raise RescoreError(
+            f"cycle: factors of {width} that overlap by {overlap} do not fill {length}; allowed: a multiple of {stride}"
+        )
     n = length // stride
     if length < width + stride:
-        raise RescoreError(f"cycle: factor 0: a piece larger than the content: it and factor 1 meet at both ends of {length}; "
-                           f"allowed: lengths from {width + stride} on")
+        raise RescoreError(
+            f"cycle: factor 0: a piece larger than the content: it and factor 1 meet at both ends of {length}; "
+            f"allowed: lengths from {width + stride} on"
+        )
     corners = [(0, j * stride) for j in range(n)]
-    return FactorGraph(size, _windows(size, corners, (height, width), True), (_windows(size, corners, (height, overlap), True),))
+    return FactorGraph(
+        size, _windows(size, corners, (height, width), True), (_windows(size, corners, (height, overlap), True),)
+    )
 
 
 def grid(size: tuple[int, int], patch: tuple[int, int], overlap: tuple[int, int]) -> FactorGraph:
@@ -217,8 +230,10 @@ def tilings(size: tuple[int, int], side: int) -> FactorGraph:
     Raises RescoreError unless both lengths are multiples of an even side, from 2 sides on.
     """
     if side % 2 or any(n % side or n < 2 * side for n in size):
-        raise RescoreError(f"tilings: squares of side {side} on a content {tuple(size)}; allowed: an even side, and lengths that "
-                           "are multiples of it, from two on")
+        raise RescoreError(
+            f"tilings: squares of side {side} on a content {tuple(size)}; allowed: an even side, and lengths that "
+            "are multiples of it, from two on"
+        )
     half = side // 2
     (height, width) = size
     first = [(a, b) for a in range(0, height, side) for b in range(0, width, side)]

@@ -65,7 +65,7 @@ def replaced_score(process: Isotropic, score: Score, known: Tensor, mask: Tensor
 def reconstructed_score(process: Isotropic, score: Score, known: Tensor, mask: Tensor, replace: bool = False) -> Score:
     """Reconstruction: x0 - w grad_u l, l = |x0(u, t) - known|^2 over the known pixels, w by exact line search for each sample.
 
-    With delta = x0 - known and g = grad_u l, both on the known pixels, w = <delta, g> / <g, g> makes |delta - w g| smallest. The
+    With delta = x0 - known and g = grad_u l, both on the known pixels, w = <delta, g> / <g, g> minimises |delta - w g|. The
     gradient goes through the model: `score` must let gradients pass.
 
     Args: as of `replaced_score`; replace: overwrite the known pixels of the result as well.

@@ -1,4 +1,4 @@
-"""BasicMotions: 80 recordings of a smart watch, 6 channels, 100 samples at 10 Hz, four activities (UEA archive; J. Clements)."""
+"""BasicMotions: 80 recordings of a smart watch, 6 channels, 100 samples at 10 Hz, four activities (UEA archive)."""
 
 import importlib.util
 import io
@@ -68,8 +68,10 @@ def _download() -> Path:
             archive = zipfile.ZipFile(io.BytesIO(response.read()))
         contents = {split: archive.read(_file(split)) for split in SPLITS}
     except (OSError, HTTPException, zipfile.BadZipFile, KeyError) as error:
-        raise MissingData(f"BasicMotions: no {_file('train')} and {_file('test')} under RESCORE_DATA/BasicMotions or in an "
-                          f"installed aeon, and {URL} could not be downloaded ({error})") from None
+        raise MissingData(
+            f"BasicMotions: no {_file('train')} and {_file('test')} under RESCORE_DATA/BasicMotions or in an "
+            f"installed aeon, and {URL} could not be downloaded ({error})"
+        ) from None
     for split, content in contents.items():
         check_content(content, SHA256[split], Path(f"{URL}: {_file(split)}"))
     for split, content in contents.items():
@@ -98,8 +100,10 @@ def parse(text: str, source: str) -> tuple["np.ndarray", "np.ndarray"]:
         except ValueError:
             raise RescoreError(f"{source}, line {number}: not a series of numbers") from None
         if values.shape != SHAPE or label not in ACTIVITIES:
-            raise RescoreError(f"{source}, line {number}: a series {values.shape} labelled {label!r}; allowed: {SHAPE} and "
-                               f"{', '.join(ACTIVITIES)}")
+            raise RescoreError(
+                f"{source}, line {number}: a series {values.shape} labelled {label!r}; allowed: {SHAPE} and "
+                f"{', '.join(ACTIVITIES)}"
+            )
         series.append(values)
         labels.append(ACTIVITIES.index(label))
     if not series:
