@@ -24,12 +24,12 @@ class Motion(Model):
         features: of the judge.
     """
 
-    width: PositiveInt = 24
-    overlap: PositiveInt = 12
+    width: PositiveInt = 16
+    overlap: PositiveInt = 8
     pieces: PositiveInt = 7
-    series: PositiveInt = 200
-    steps: PositiveInt = 2000
-    hidden: PositiveInt = 128
+    series: PositiveInt = 150
+    steps: PositiveInt = 1500
+    hidden: PositiveInt = 192
     null_rate: float = Field(0.2, gt=0, lt=1, description="of training: the activity is withheld")
     classifier_steps: PositiveInt = 400
     features: PositiveInt = 16
@@ -55,7 +55,7 @@ class Config(ModelConfig):
     """One scale of the paper.
 
     Args:
-        samples: contents of each seed and method.
+        samples: contents of each seed and method; `crops`: random squares of each for FID+.
         steps, eta: of the sampler, DDIM with its own noise; eta 1 is ancestral sampling.
         ratio: width over height of the panoramas; `ratios` those of fig. 4.5.
         classifier_steps: of the network whose features FID compares.
@@ -64,6 +64,7 @@ class Config(ModelConfig):
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300
+    crops: PositiveInt = 6
     steps: PositiveInt = 30
     eta: float = Field(1.0, ge=0)
     t0: float = Field(1e-3, gt=0, lt=1)

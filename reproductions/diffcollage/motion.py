@@ -16,7 +16,6 @@ from rescore.collage import averaged_score, chain, clipped_score, composed_score
 from rescore.data.motion import ACTIVITIES, load_motions
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
-from rescore.networks import NoisePrediction
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.objectives import DSM, UniformTimes
 from rescore.processes import VP, grids
@@ -29,6 +28,7 @@ CHANNELS, K = 6, len(ACTIVITIES)
 DATASET = "BasicMotions"
 PAIRS = 300  # of which diversity is the mean distance
 LOUDEST = 99.5  # percentile of |x| of a channel that becomes 1; what is beyond is clipped
+EACH = 3  # pieces of one activity, where one follows the other
 PROCESS = VP()
 
 
@@ -44,16 +44,22 @@ def conditioned(u: Tensor, y: Tensor) -> Tensor:
 
 
 class ConditionalMLP(nn.Module):
-    """The noise of a window (n, 6, 1, width) under a condition, which `y` holds during a call."""
+    """The noise of a window (n, 6, 1, width) under a condition.
 
-    def __init__(self, hidden: int, width: int):
+    The network adds to the noise prediction of N(0, spread^2) data, R u / (m^2 spread^2 + R^2): so it need not carry all of u
+    through its hidden layers.
+    """
+
+    def __init__(self, hidden: int, width: int, spread: float):
         super().__init__()
         shapes = (CHANNELS + K, 1, width), (CHANNELS, 1, width)
-        self.network = NoisePrediction(MLP(MLPConfig(hidden, 2), *shapes), PROCESS)
+        self.network, self.spread = MLP(MLPConfig(hidden, 2), *shapes), spread
 
     def forward(self, joined: Tensor, t: Tensor) -> Tensor:
         """From what `conditioned` joins."""
-        return self.network.network(joined, 999 * t)
+        m, r = (a.values.to(t)[:, None, None, None] for a in (PROCESS.mean(t), PROCESS.R(t)))
+        linear = joined[:, :CHANNELS] * (r / ((m * self.spread) ** 2 + r**2))
+        return linear + self.network(joined, 999 * t)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def train(settings: Motion, data: Tensor, labels: Tensor, width: int, folder: Pa
     """A network of windows of one width, trained with the condition withheld at `null_rate`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("motion", width) % 2**31)
-        network = ConditionalMLP(settings.hidden, width)
+        network = ConditionalMLP(settings.hidden, width, data.std().item())
     rows_of = data.flatten(0, 1)
     activity = F.one_hot(labels, K).float().repeat_interleave(data.shape[1], 0)
     objective = DSM("simple", UniformTimes(1e-5))
@@ -174,7 +180,8 @@ def motion(book: Notebook) -> None:
 def several(book: Notebook, maker: "Maker", scores: "Scores", protocol: dict[str, object]) -> None:
     """Fig. 4.8: one activity after another; each factor has its own, the variables have none."""
     settings = book.config.motion
-    plan = [j * K // settings.pieces for j in range(settings.pieces)]
+    last = EACH * K
+    plan = [min(j // EACH, K - 1) for j in range(last + 1)]  # an odd number, which squares side by side fill
     own = {j: F.one_hot(torch.tensor([k]), K).float() for j, k in enumerate(plan)}
     stride, width = settings.width - settings.overlap, settings.width
     for method in ("Baseline", *AUTOREGRESSIVE, "DiffCollage"):
@@ -183,10 +190,7 @@ def several(book: Notebook, maker: "Maker", scores: "Scores", protocol: dict[str
             generator = make_generator("motion several", seed, device=book.run.device)
             x, _ = maker.compose(method, own, settings.series, generator)
             # only pieces whose neighbours share their activity: what lies between two activities has no right answer
-            sure = [
-                j for j in range(settings.pieces) if plan[max(0, j - 1)] == plan[j] == plan[min(j + 1, settings.pieces - 1)]
-            ]
-            sure = sure or list(range(settings.pieces))
+            sure = [j for j, k in enumerate(plan) if plan[max(0, j - 1)] == k == plan[min(j + 1, last)]]
             hits = [
                 (scores.judge(x[..., j * stride : j * stride + width])[1].argmax(1) == plan[j]).float().mean().item()
                 for j in sure
@@ -244,11 +248,11 @@ class Maker:
     def _long(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator, variables) -> tuple[Tensor, int]:
         settings, piece = self.config.motion, partial(self.models.score, self.models.piece)
         stride = settings.width - settings.overlap
-        graph = chain(1, settings.pieces * stride + settings.overlap, settings.width, settings.overlap)
+        graph = chain(1, len(y) * stride + settings.overlap, settings.width, settings.overlap)
         shape = (n, CHANNELS, *graph.size)
         if method == "Baseline":
             tiles = side_by_side(*graph.size, settings.width)
-            last = settings.pieces - 1
+            last = len(y) - 1
             own = {i: y[min(round(i * settings.width / stride), last)] for i in range(len(tiles))}
             return self._sample(averaged_score(graph.size, tiles, piece, own), shape, generator)
         if method == "Averaging":
@@ -257,7 +261,7 @@ class Maker:
             return self._sample(composed_score(graph, piece, variables, y), shape, generator)
         kind = AUTOREGRESSIVE[method]
         factor = partial(piece, gradients=True) if kind == "reconstruction" else piece
-        order = [[j] for j in range(settings.pieces)]
+        order = [[j] for j in range(len(y))]
         x, runs = outpaint(
             graph.size, graph.factors, self.sampler, factor, (n, CHANNELS), generator, kind, order, conditions=y, clip=1.0
         )

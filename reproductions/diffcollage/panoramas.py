@@ -23,11 +23,14 @@ def panoramas(book: Notebook, pieces: Pieces) -> None:
     began, squares = time.perf_counter(), []
     for seed in config.seeds:
         generator = make_generator("diffcollage", pieces.name, "squares", seed, device=book.run.device)
-        x = pieces.sample(pieces.square, (n, *pieces.train.shape), generator)
+        x = pieces.sample(pieces.square, (n * config.crops, *pieces.train.shape), generator)
         squares.append(judge(x, ["fid"])["fid"])
     square_seconds = time.perf_counter() - began
-    fid_protocol = pieces.protocol | dict(judge.protocol("fid", x)) | {"W/H": config.ratio}
+    fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
     book.arrays[f"squares/{pieces.name}"] = x[: 2 * SHOWN].numpy()
+
+    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": OVERLAP}
+    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": OVERLAP}
 
     for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
         began = time.perf_counter()
@@ -35,7 +38,7 @@ def panoramas(book: Notebook, pieces: Pieces) -> None:
         for seed in config.seeds:
             names = ("diffcollage", pieces.name, "wide", seed)
             x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=book.run.device))
-            found["FID+"].append(judge(crops(x, make_generator(*names, "crops")), ["fid"])["fid"])
+            found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             middle = (length - SIDE) // 2
             ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :SIDE], x[..., -SIDE:])
             found["FID middle"].append(judge(x[..., middle : middle + SIDE], ["fid"])["fid"])
@@ -45,13 +48,10 @@ def panoramas(book: Notebook, pieces: Pieces) -> None:
             found["wrap seam"].append(wrap_seam(x))
         seconds = time.perf_counter() - began
         for metric, values in found.items():
-            shape = metric in ("seam", "wrap seam")
-            protocol = (
-                pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if shape else fid_protocol | {"overlap": OVERLAP}
-            )
-            book.record(table, pieces.name, method, metric, values, n, protocol, seconds)
+            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if "seam" in metric else few
+            book.record(table, pieces.name, method, metric, values, n, many if metric == "FID+" else protocol, seconds)
         if method in METHODS:
-            book.record(table, pieces.name, method, "FID", squares, n, fid_protocol, square_seconds)
+            book.record(table, pieces.name, method, "FID", squares, n * config.crops, fid_protocol, square_seconds)
         book.exact(table, pieces.name, method, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
         book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
 

@@ -116,8 +116,9 @@ def make_judge(config: Config, run: Run, pieces: Pieces) -> Judge:
     return Judge(extractor, real, floor, rounding="nearest")
 
 
-def crops(x: Tensor, generator: torch.Generator) -> Tensor:
-    """One random 8x8 crop of each image (n, C, H, W)."""
+def crops(x: Tensor, generator: torch.Generator, each: int = 1) -> Tensor:
+    """`each` random 8x8 crops of every image (n, C, H, W)."""
+    x = x.repeat_interleave(each, 0)
     rows = torch.randint(x.shape[2] - SIDE + 1, (len(x),), generator=generator)
     columns = torch.randint(x.shape[3] - SIDE + 1, (len(x),), generator=generator)
     return torch.stack([image[:, a : a + SIDE, b : b + SIDE] for image, a, b in zip(x, rows, columns, strict=True)])

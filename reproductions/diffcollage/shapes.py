@@ -52,7 +52,7 @@ def loop(book: Notebook, pieces: Pieces) -> None:
         x = pieces.sample(score, (config.samples, 1, *graph.size), make_generator(*names, device=book.run.device))
         found["wrap seam"].append(wrap_seam(x))
         found["seam"].append(seam(x, range(OVERLAP, graph.size[1], OVERLAP)))
-        found["FID+"].append(judge(crops(x, make_generator(*names, "crops")), ["fid"])["fid"])
+        found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
     _record(book, "loop", pieces, "DiffCollage", found, config.samples, began, {"graph": "cycle"})
     book.arrays["loop"] = x[:SHOWN].numpy()
 
@@ -72,7 +72,7 @@ def grid(book: Notebook, pieces: Pieces) -> None:
         for seed in config.seeds:
             names = ("diffcollage", "grid", pieces.name, seed)
             x = pieces.sample(score, (config.samples, 1, *GRID), make_generator(*names, device=book.run.device))
-            found["FID+"].append(judge(crops(x, make_generator(*names, "crops")), ["fid"])["fid"])
+            found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             inner = x[..., half:-half, half:-half]
             both = torch.cat((inner, inner.mT))
             found["seam"].append(seam(both, range(half, GRID[1] - SIDE, SIDE)))
@@ -147,7 +147,7 @@ def connect(book: Notebook, pieces: Pieces) -> None:
             found["seam"].append(seam(made, (SIDE, length - SIDE)))
             # crops that hold no more than half of a given square
             between = made[..., SIDE - OVERLAP : length - SIDE + OVERLAP]
-            found["FID+"].append(judge(crops(between, make_generator(*names, "crops")), ["fid"])["fid"])
+            found["FID+"].append(judge(crops(between, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
         _record(book, "fig4.6", pieces, method, found, config.samples, began, {"graph": "chain", "W/H": config.ratio})
         book.arrays[f"connect/{method}"] = made[:SHOWN].numpy()
 
