@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rescore.data import cifar, folders
+from rescore.data import cifar, folders, textures
 from rescore.data.idx import FASHION_MNIST, MNIST
 from rescore.data.idx import SPLITS as IDX_SPLITS
 from rescore.errors import MissingData, RescoreError
@@ -23,6 +23,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "fashion_mnist": IDX_SPLITS,
     "cifar10": cifar.SPLITS,
     "celeba64": tuple(folders.CELEBA_SPLITS),
+    **dict.fromkeys(textures.NAMES, textures.SPLITS),
 }
 GREY_LEVELS = {"digits": 17}  # spread over 0 to 255; the other sets have all 256
 DIGITS_TEST_EVERY = 5  # scikit-learn has no split; every fifth image is ours
@@ -87,7 +88,8 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     """The images of a data set's split, (n, C, H, W) uint8 in a fixed order.
 
     `digits` (1,797 of 8x8, their 17 grey levels spread over 0 to 255; every fifth is `test`), `mnist`, `fashion_mnist` (28x28),
-    `cifar10` (32x32), `celeba64` (centre crop of 140, then 64x64; `rescore.data.folders.read_celeba64`), `folder` and `npz`
+    `cifar10` (32x32), `celeba64` (centre crop of 140, then 64x64; `rescore.data.folders.read_celeba64`), patches of textures
+    such as `brick-8x4` (all of `rescore.data.textures.NAMES`; not every patch is square), `folder` and `npz`
     (any size; `split` is `all`, or a sub-folder, or the start of the npz's keys).
 
     Args:
@@ -122,7 +124,7 @@ def images_at_hand(name: str, split: str = "train", limit: int | None = None, pa
     """`present` or `absent`, without a download or a digest: for a job that ran without them and is to run again with them."""
     _check(name, split, limit, path)
     match name:
-        case "digits":
+        case _ if name == "digits" or name in textures.NAMES:
             there = True
         case "cifar10":
             there = cifar.at_hand(split, limit)
@@ -183,6 +185,8 @@ def _read(name: str, split: str, limit: int | None, path: Path | str | None) -> 
             return folders.read_folder(Path(path), split, limit), None
         case "npz":
             return folders.read_npz(Path(path), split)
+        case _ if name in textures.NAMES:
+            return textures.read(name, split)
         case _:
             return IDX[name].read(split)
 

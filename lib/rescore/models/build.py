@@ -44,7 +44,7 @@ def make_objective(objective: Objective) -> DSM | LCSS | HSM:
 
 def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int]) -> NoisePrediction:
     """An untrained noise prediction for states of images (C, H, W)."""
-    channels, side, network = shape[0], shape[1], spec.network
+    channels, side, network = shape[0], shape[1] if shape[1] == shape[2] else shape[1:], spec.network
     velocities = spec.objective.of_velocities
     bare = make_network(
         network.name, network.settings, state_channels(process, channels), side,

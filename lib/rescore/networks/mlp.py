@@ -75,6 +75,7 @@ class MLP(nn.Module):
         return self.last(functional.silu(self.norm(h))).reshape(len(x), *self.out_shape)
 
 
-def mlp(channels: int = 1, side: int = 8, out_channels: int | None = None, **settings) -> MLP:
-    """An MLP of images."""
-    return MLP(configured(MLPConfig(), settings, "mlp"), (channels, side, side), (out_channels or channels, side, side))
+def mlp(channels: int = 1, side: int | tuple[int, int] = 8, out_channels: int | None = None, **settings) -> MLP:
+    """An MLP of images of one side, or of any height and width."""
+    size = (side, side) if isinstance(side, int) else tuple(side)
+    return MLP(configured(MLPConfig(), settings, "mlp"), (channels, *size), (out_channels or channels, *size))

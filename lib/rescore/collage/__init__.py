@@ -1,0 +1,31 @@
+"""DiffCollage: the score of a large content from the scores of its pieces, on any factor graph (thesis chapter 4).
+
+| what | where |
+| --- | --- |
+| `FactorGraph`, `chain`, `cycle`, `grid`, `tilings` | `graph` |
+| `composed_score` (eqs. 4.6, 4.7), `averaged_score` | `compose` |
+| `cubemap`, `equirectangular` | `cubemap` |
+| `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint` | `inpaint` |
+"""
+
+from rescore.collage.compose import averaged_score, composed_score
+from rescore.collage.cubemap import cubemap, equirectangular
+from rescore.collage.graph import FactorGraph, chain, cycle, grid, side_by_side, tilings
+from rescore.collage.inpaint import clipped_score, outpaint, reconstructed_score, replaced_score
+
+__all__ = [
+    "FactorGraph",
+    "averaged_score",
+    "chain",
+    "clipped_score",
+    "composed_score",
+    "cubemap",
+    "cycle",
+    "equirectangular",
+    "grid",
+    "outpaint",
+    "reconstructed_score",
+    "replaced_score",
+    "side_by_side",
+    "tilings",
+]

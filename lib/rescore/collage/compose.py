@@ -1,0 +1,130 @@
+"""Scores of a content from scores of its pieces (thesis eqs. 4.6 and 4.7), for any sampler of the suite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from rescore.collage.graph import FactorGraph
+from rescore.errors import RescoreError
+from rescore.scores import Score
+
+ConditionalScore = Callable[[Tensor, float, Tensor], Tensor]
+"""(u, t, y) -> score of u (n, C, *patch) under conditions y (n, *condition)."""
+
+
+def composed_score(
+    graph: FactorGraph,
+    factor: Score | ConditionalScore,
+    variables: Score | Sequence[Score] | None = None,
+    conditions: Mapping[int, Tensor] | None = None,
+    chunk: int | None = None,
+) -> Score:
+    """S(u, t) = sum_j s(f_j, t) + sum_i (1 - d_i) s(x_i, t) (eq. 4.7), a score of contents u (batch, C, *graph.size).
+
+    All factors are one batch of the factor model, all variables of one shape one batch of theirs: a call of n pieces is a call
+    on batch x n patches (n, C, *patch). Gradients flow through. The sum is exact at t = 0 where the clean content has the
+    graph's Markov property and the graph no loops; noise breaks it in between.
+
+    Args:
+        graph: the factor graph.
+        factor: the factors' score; it is called with a third argument, the conditions, where there are some.
+        variables: a score for each group of `graph.variables`, or one for all of them; `factor` if None. They are never given
+            conditions: a conditional model comes with its null condition filled in.
+        conditions: y[f_j] of every factor j, each (batch, *condition), or (1, *condition) for the whole batch.
+        chunk: at most so many patches at a time (but no fewer than a batch), which bounds the memory; None: all.
+
+    Raises RescoreError for a number of scores other than that of the groups, a condition of a factor that is not there, or a
+    factor without one where others have one; when called, for contents of another size.
+    """
+    groups = len(graph.variables)
+    if variables is None or callable(variables):
+        if variables is None and conditions is not None and groups:
+            raise RescoreError("composed_score: the factors' model is conditional: give the variables a score of their own")
+        variables = [variables or factor] * groups
+    if len(variables) != groups:
+        raise RescoreError(
+            f"composed_score: {len(variables)} scores of variables; allowed: {groups}, one a group, or one for all"
+        )
+    if conditions is not None:
+        check_conditions(conditions, len(graph.factors))
+    ones = torch.ones(len(graph.factors), dtype=torch.float64)
+    parts = [(factor, graph.factors, ones, conditions)]
+    parts += [(s, p, w, None) for s, p, w in zip(variables, graph.variables, graph.weights, strict=True)]
+
+    def score(u: Tensor, t: float) -> Tensor:
+        return _collect(graph.size, parts, u, t, chunk)
+
+    return score
+
+
+def averaged_score(
+    size: Sequence[int],
+    patches: Tensor,
+    factor: Score | ConditionalScore,
+    conditions: Mapping[int, Tensor] | None = None,
+    chunk: int | None = None,
+) -> Score:
+    """The mean, at each position, of the scores of the patches that hold it: a baseline. Arguments as of `composed_score`.
+
+    With `side_by_side` patches, which share nothing, it is the score of independent pieces.
+
+    Args:
+        size: of the content.
+        patches: (n, *patch) flat positions, such as `graph.factors`.
+
+    Raises RescoreError for a position that no patch holds.
+    """
+    counts = torch.bincount(patches.flatten(), minlength=math.prod(size))
+    if not counts.all():
+        raise RescoreError(f"averaged_score: no patch holds position {int(counts.argmin())} of the content {tuple(size)}")
+    if conditions is not None:
+        check_conditions(conditions, len(patches))
+    parts = [(factor, patches, torch.ones(len(patches), dtype=torch.float64), conditions)]
+    shares = (1 / counts.double()).reshape(tuple(size))
+
+    def score(u: Tensor, t: float) -> Tensor:
+        return _collect(tuple(size), parts, u, t, chunk) * shares.to(u)
+
+    return score
+
+
+def check_conditions(conditions: Mapping[int, Tensor], factors: int) -> None:
+    """Raise RescoreError unless there is one condition for each factor and none for another."""
+    for j in conditions:
+        if j not in range(factors):
+            raise RescoreError(f"condition of factor {j}: there is no such factor; allowed: 0 to {factors - 1}")
+    for j in range(factors):
+        if j not in conditions:
+            raise RescoreError(f"factor {j} has no condition, others have one; allowed: one a factor, or none at all")
+
+
+Part = tuple[Callable[..., Tensor], Tensor, Tensor, Mapping[int, Tensor] | None]
+
+
+def _collect(size: tuple[int, ...], parts: Sequence[Part], u: Tensor, t: float, chunk: int | None) -> Tensor:
+    """The weighted sum of all parts' scores, each added where its patch lies."""
+    if tuple(u.shape[2:]) != tuple(size):
+        raise RescoreError(f"contents of shape {tuple(u.shape)}; allowed: (batch, channels, {', '.join(map(str, size))})")
+    content = u.flatten(2)
+    total = torch.zeros_like(content)
+    for model, patches, weights, conditions in parts:
+        together = len(patches) if chunk is None else max(1, chunk // len(u))
+        for start in range(0, len(patches), together):
+            which = range(start, min(start + together, len(patches)))
+            positions, weight = patches[start : which.stop].to(u.device), weights[start : which.stop].to(u)
+            pieces = content[:, :, positions].transpose(1, 2).flatten(0, 1)  # (batch x pieces, C, *patch)
+            given = () if conditions is None else (stacked(conditions, which, len(u)),)
+            scores = model(pieces, t, *given).unflatten(0, (len(u), len(which)))
+            scores = scores * weight.reshape(1, -1, *[1] * (scores.ndim - 2))
+            total = total.index_add(2, positions.flatten(), scores.transpose(1, 2).flatten(2))
+    return total.reshape(u.shape)
+
+
+def stacked(conditions: Mapping[int, Tensor], which: Sequence[int], batch: int) -> Tensor:
+    """The conditions of some factors for a batch, sample by sample: (batch x pieces, *condition)."""
+    expanded = [conditions[j].expand(batch, *conditions[j].shape[1:]) for j in which]
+    return torch.stack(expanded, 1).flatten(0, 1)

@@ -1,0 +1,90 @@
+"""What a DiffCollage run may be told."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from rescore.config import Model
+from rescore.data.motion import motions_at_hand
+from rescore.models.spec import ModelConfig, ModelJob
+
+Texture = Literal["brick", "grass", "gravel"]
+Shape = Literal["loop", "grid", "cubemap", "connect", "inpaint"]
+HALF, QUARTER = "_half", "_quarter"  # of the names of a texture's models of overlaps
+
+
+class Motion(Model):
+    """The motion experiment.
+
+    Args:
+        width, overlap: of a piece, in samples of 0.1 s.
+        pieces: of a long series, whose length is pieces (width - overlap) + overlap.
+        series: long series of each seed.
+        steps: of the training of each of the two networks; `classifier_steps` of the judge's.
+        features: of the judge.
+    """
+
+    width: PositiveInt = 16
+    overlap: PositiveInt = 8
+    pieces: PositiveInt = 7
+    series: PositiveInt = 150
+    steps: PositiveInt = 1500
+    hidden: PositiveInt = 192
+    null_rate: float = Field(0.2, gt=0, lt=1, description="of training: the activity is withheld")
+    classifier_steps: PositiveInt = 400
+    features: PositiveInt = 16
+
+
+class Job(ModelJob):
+    """One or several parts of the paper.
+
+    Args:
+        panoramas: textures of which wide images are made by all methods (Tables 4.1 and 4.2).
+        lengths: calls and time against length (fig. 4.5), on the first of the panoramas' textures.
+        shapes: other graphs and conditioned sampling.
+        motion: long series of activities (Table 4.3).
+    """
+
+    panoramas: tuple[Texture, ...] = ()
+    lengths: bool = False
+    shapes: dict[Shape, Texture] = {}
+    motion: bool = False
+
+
+class Config(ModelConfig):
+    """One scale of the paper.
+
+    Args:
+        samples: contents of each seed and method; `crops`: random squares of each for FID+.
+        steps, eta: of the sampler, DDIM with its own noise; eta 1 is ancestral sampling.
+        ratio: width over height of the panoramas; `ratios` those of fig. 4.5.
+        classifier_steps: of the network whose features FID compares.
+        sparse: the fraction of pixels that inpainting is given.
+    """
+
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    samples: PositiveInt = 300
+    crops: PositiveInt = 6
+    steps: PositiveInt = 30
+    eta: float = Field(1.0, ge=0)
+    t0: float = Field(1e-3, gt=0, lt=1)
+    ratio: PositiveInt = 6
+    ratios: tuple[PositiveInt, ...] = (2, 3, 4, 6, 8)
+    classifier_steps: PositiveInt = 300
+    sparse: float = Field(0.15, gt=0, lt=1)
+    motion: Motion = Motion()
+    jobs: dict[str, Job]
+
+    @model_validator(mode="after")
+    def _jobs_have_their_models(self) -> "Config":
+        for name, job in self.jobs.items():
+            needed = {texture + part for texture in (*job.panoramas, *job.shapes.values()) for part in ("", HALF)}
+            needed |= {job.shapes["grid"] + QUARTER} if "grid" in job.shapes else set()
+            if missing := sorted(needed - set(job.models)):
+                raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(sorted(needed))}")
+            if job.lengths and not job.panoramas:
+                raise ValueError(f"jobs.{name}.lengths: needs a texture in panoramas")
+        return self
+
+    def data_fingerprint(self, job: str) -> str:
+        return motions_at_hand() if self.jobs[job].motion else ""

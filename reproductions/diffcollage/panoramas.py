@@ -1,0 +1,88 @@
+"""Wide images: Tables 4.1 and 4.2, fig. 4.5, and quality along the image."""
+
+import time
+
+import torch
+
+from reproductions.diffcollage.pieces import ALL, METHODS, OVERLAP, SIDE, Notebook, Pieces, crops, make_judge, seam, wrap_seam
+from rescore.progress import progress
+from rescore.random import make_generator
+
+TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2"}
+SHOWN = 3  # panoramas of each method in the figure
+TIMED = 32  # panoramas at a time, for fig. 4.5
+
+
+def panoramas(book: Notebook, pieces: Pieces) -> None:
+    """All methods on one texture: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
+    config, table = book.config, TABLES[pieces.name]
+    judge, n = make_judge(config, book.run, pieces), config.samples
+    length = SIDE * config.ratio
+    borders = {method: range(SIDE if method == "Baseline" else OVERLAP, length, SIDE if method == "Baseline" else OVERLAP)
+               for method in ALL}  # fmt: skip
+    began, squares = time.perf_counter(), []
+    for seed in config.seeds:
+        generator = make_generator("diffcollage", pieces.name, "squares", seed, device=book.run.device)
+        x = pieces.sample(pieces.square, (n * config.crops, *pieces.train.shape), generator)
+        squares.append(judge(x, ["fid"])["fid"])
+    square_seconds = time.perf_counter() - began
+    fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
+    book.arrays[f"squares/{pieces.name}"] = x[: 2 * SHOWN].numpy()
+
+    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": OVERLAP}
+    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": OVERLAP}
+
+    for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
+        began = time.perf_counter()
+        found: dict[str, list[float]] = {key: [] for key in ("FID+", "FID middle", "FID ends", "drift", "seam", "wrap seam")}
+        for seed in config.seeds:
+            names = ("diffcollage", pieces.name, "wide", seed)
+            x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=book.run.device))
+            found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            middle = (length - SIDE) // 2
+            ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :SIDE], x[..., -SIDE:])
+            found["FID middle"].append(judge(x[..., middle : middle + SIDE], ["fid"])["fid"])
+            found["FID ends"].append(judge(ends, ["fid"])["fid"])
+            found["drift"].append(found["FID ends"][-1] - found["FID middle"][-1])
+            found["seam"].append(seam(x, borders[method]))
+            found["wrap seam"].append(wrap_seam(x))
+        seconds = time.perf_counter() - began
+        for metric, values in found.items():
+            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if "seam" in metric else few
+            book.record(table, pieces.name, method, metric, values, n, many if metric == "FID+" else protocol, seconds)
+        if method in METHODS:
+            book.record(table, pieces.name, method, "FID", squares, n * config.crops, fid_protocol, square_seconds)
+        book.exact(table, pieces.name, method, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
+        book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
+
+    real = pieces.strips(config.ratio)
+    pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
+    book.arrays[f"wide/{pieces.name}/real"] = real[pick].numpy()
+    held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
+    book.record(table, pieces.name, "real images", "FID", [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out, 0.0)
+    strips = {"W/H": config.ratio, "overlap": OVERLAP}
+    # every strip of the photograph is in it: a count, without an error
+    book.exact(table, pieces.name, "real images", "seam", seam(real, borders["DiffCollage"]), strips)
+    book.exact(table, pieces.name, "real images", "wrap seam", wrap_seam(real), strips)
+
+
+def lengths(book: Notebook, pieces: Pieces) -> None:
+    """Fig. 4.5: passes, and seconds of a batch, against length. Seconds are drawn but are no records: they never repeat."""
+    protocol, passes = pieces.protocol | {"batch": TIMED}, {}
+    for method in progress(ALL, desc="lengths"):
+        seconds = []
+        for ratio in book.config.ratios:
+            generator = make_generator("diffcollage", "lengths", method, ratio, device=book.run.device)
+            began = time.perf_counter()
+            _, passes[method, ratio] = pieces.wide(method, TIMED, ratio, generator)
+            seconds.append((time.perf_counter() - began) / TIMED)
+            book.exact("fig4.5", pieces.name, method, "sequential passes", passes[method, ratio], protocol, f"W/H {ratio}")
+        book.arrays[f"lengths/{method}/seconds"] = torch.tensor(seconds).numpy()
+        book.arrays[f"lengths/{method}/passes"] = torch.tensor([passes[method, ratio] for ratio in book.config.ratios]).numpy()
+    book.arrays["lengths/ratios"] = torch.tensor(book.config.ratios).numpy()
+    ratio = 6  # the text's
+    for rival in ("Replacement", "Reconstruction"):
+        if ("DiffCollage", ratio) in passes:
+            metric = f"speed-up over {rival} at long/short side ratio {ratio}"
+            faster = passes[rival, ratio] / passes["DiffCollage", ratio]
+            book.exact("text", pieces.name, "DiffCollage", metric, faster, protocol | {"of": "sequential passes"})

@@ -1,0 +1,213 @@
+"""Other graphs and conditioned sampling: loops, two dimensions, the cube, connecting and inpainting."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from reproductions.diffcollage.pieces import (
+    AUTOREGRESSIVE,
+    OVERLAP,
+    SIDE,
+    Notebook,
+    Pieces,
+    crops,
+    make_judge,
+    seam,
+    wrap_seam,
+)  # fmt: skip
+from rescore.collage import (
+    averaged_score,
+    chain,
+    composed_score,
+    cubemap,
+    cycle,
+    equirectangular,
+    outpaint,
+    reconstructed_score,
+    replaced_score,
+    side_by_side,
+    tilings,
+)  # fmt: skip
+from rescore.collage.inpaint import from_the_middle
+from rescore.data.pixels import to_unit
+from rescore.random import make_generator
+
+SHOWN = 3
+GRID = (3 * SIDE, 3 * SIDE)
+PANORAMA_HEIGHT = 48
+
+Values = dict[str, list[float]]
+
+
+def loop(book: Notebook, pieces: Pieces) -> None:
+    """A closed image of a cycle; the wrap seams of the open methods stand with Tables 4.1 and 4.2."""
+    config, judge = book.config, make_judge(book.config, book.run, pieces)
+    graph = cycle(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
+    score = composed_score(graph, pieces.square, pieces.half)
+    began, found = time.perf_counter(), {"wrap seam": [], "seam": [], "FID+": []}
+    for seed in config.seeds:
+        names = ("diffcollage", "loop", pieces.name, seed)
+        x = pieces.sample(score, (config.samples, 1, *graph.size), make_generator(*names, device=book.run.device))
+        found["wrap seam"].append(wrap_seam(x))
+        found["seam"].append(seam(x, range(OVERLAP, graph.size[1], OVERLAP)))
+        found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+    _record(book, "loop", pieces, "DiffCollage", found, config.samples, began, {"graph": "cycle"})
+    book.arrays["loop"] = x[:SHOWN].numpy()
+
+
+def grid(book: Notebook, pieces: Pieces) -> None:
+    """Images three patches high and wide on the paper's two tilings. Seams are those inside the outermost half patch."""
+    config, judge = book.config, make_judge(book.config, book.run, pieces)
+    graph, half = tilings(GRID, SIDE), SIDE // 2
+    first = graph.factors[: GRID[0] * GRID[1] // SIDE**2]
+    scores = {
+        "Baseline": averaged_score(GRID, first, pieces.square),
+        "Averaging": averaged_score(GRID, graph.factors, pieces.square),
+        "DiffCollage": composed_score(graph, pieces.square, pieces.quarter),
+    }
+    for method, score in scores.items():
+        began, found = time.perf_counter(), {"FID+": [], "seam": []}
+        for seed in config.seeds:
+            names = ("diffcollage", "grid", pieces.name, seed)
+            x = pieces.sample(score, (config.samples, 1, *GRID), make_generator(*names, device=book.run.device))
+            found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            inner = x[..., half:-half, half:-half]
+            both = torch.cat((inner, inner.mT))
+            found["seam"].append(seam(both, range(half, GRID[1] - SIDE, SIDE)))
+        _record(
+            book, "grid", pieces, method, found, config.samples, began, {"graph": "two tilings", "size": f"{GRID[0]}x{GRID[1]}"}
+        )
+        book.arrays[f"grid/{method}"] = x[:SHOWN].numpy()
+
+
+def cube(book: Notebook, pieces: Pieces) -> None:
+    """360-degree images: three rings, each composed on a cycle, minus the six faces."""
+    config, judge, n = book.config, make_judge(book.config, book.run, pieces), max(80, book.config.samples // 3)
+    graph = cubemap(SIDE)
+    ring = composed_score(cycle(SIDE, 4 * SIDE, SIDE, OVERLAP), pieces.square, pieces.half)
+
+    def faces_alone(u: Tensor, t: float) -> Tensor:
+        return pieces.square(u.transpose(1, 2).flatten(0, 1), t).unflatten(0, (len(u), 6)).transpose(1, 2)
+
+    scores = {"Baseline": faces_alone, "DiffCollage": composed_score(graph, ring, pieces.square)}
+    for method, score in scores.items():
+        began, found = time.perf_counter(), {"seam": [], "FID": []}
+        for seed in config.seeds:
+            generator = make_generator("diffcollage", "cubemap", pieces.name, seed, device=book.run.device)
+            x = pieces.sample(score, (n, 1, *graph.size), generator)
+            rings = x.flatten(2)[:, :, graph.factors]  # (n, 1, 3, side, 4 side)
+            rings = torch.cat((rings, rings[..., :1]), -1)  # closed, so that every edge of a ring is a step
+            found["seam"].append(seam(rings, range(SIDE, 4 * SIDE + 1, SIDE)))
+            found["FID"].append(judge(x[:, 0].flatten(0, 1)[:, None], ["fid"])["fid"])
+        _record(book, "cubemap", pieces, method, found, n, began, {"graph": "cubemap of three cycles"})
+        book.arrays[f"cubemap/{method}"] = equirectangular(x[:2, 0], PANORAMA_HEIGHT).numpy()
+
+
+def connect(book: Notebook, pieces: Pieces) -> None:
+    """Between two given squares: the pieces between them, one after another or at once. Seams are those at the two joins."""
+    config, judge = book.config, make_judge(book.config, book.run, pieces)
+    graph = chain(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
+    length, joint = graph.size[1], composed_score(graph, pieces.square, pieces.half)
+    mask = torch.zeros(graph.size, dtype=torch.bool)
+    mask[:, :SIDE] = mask[:, -SIDE:] = True
+    inner = range(1, len(graph.factors) - 1)
+    tiles = side_by_side(*graph.size, SIDE)
+
+    def known(seed: int) -> Tensor:
+        generator = make_generator("diffcollage", "ends", pieces.name, seed)
+        ends = _real(pieces.test.images, 2 * config.samples, generator)
+        x = torch.zeros(config.samples, 1, *graph.size)
+        x[..., :SIDE], x[..., -SIDE:] = ends.chunk(2)
+        return x
+
+    def baseline(x: Tensor, generator: torch.Generator) -> Tensor:
+        order = [range(1, len(tiles) - 1)]
+        return outpaint(graph.size, tiles, pieces.sampler, pieces.square, (len(x), 1), generator, order=order, given=(x, mask),
+                        clip=1.0)[0]  # fmt: skip
+
+    def one_by_one(method: str) -> Callable[[Tensor, torch.Generator], Tensor]:
+        return lambda x, generator: outpaint(
+            graph.size, graph.factors, pieces.sampler, pieces.factor(method), (len(x), 1), generator, AUTOREGRESSIVE[method],
+            [[j] for j in inner], (x, mask), clip=1.0,
+        )[0]  # fmt: skip
+
+    def at_once(x: Tensor, generator: torch.Generator) -> Tensor:
+        return pieces.sample(replaced_score(pieces.process, joint, x, mask), tuple(x.shape), generator)
+
+    methods = {"Baseline": baseline, **{m: one_by_one(m) for m in AUTOREGRESSIVE}, "DiffCollage": at_once}
+    for method, make in methods.items():
+        began, found = time.perf_counter(), {"seam": [], "FID+": []}
+        for seed in config.seeds:
+            names = ("diffcollage", "connect", pieces.name, seed)
+            x = known(seed)
+            made = make(x, make_generator(*names, device=book.run.device)).clamp(-1, 1).cpu()
+            made = torch.where(mask, x, made)
+            found["seam"].append(seam(made, (SIDE, length - SIDE)))
+            # crops that hold no more than half of a given square
+            between = made[..., SIDE - OVERLAP : length - SIDE + OVERLAP]
+            found["FID+"].append(judge(crops(between, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+        _record(book, "fig4.6", pieces, method, found, config.samples, began, {"graph": "chain", "W/H": config.ratio})
+        book.arrays[f"connect/{method}"] = made[:SHOWN].numpy()
+
+
+def inpaint(book: Notebook, pieces: Pieces) -> None:
+    """Fig. 4.7: a wide real image from few of its pixels, square by square or on the chain."""
+    config = book.config
+    graph = chain(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
+    joint = composed_score(graph, pieces.differentiable, pieces.half_with_gradients)
+    split = averaged_score(graph.size, side_by_side(*graph.size, SIDE), pieces.differentiable)
+    borders = range(SIDE, graph.size[1], SIDE)
+    strips = pieces.strips(config.ratio)
+
+    def at_once(score: Callable, condition: Callable) -> Callable[[Tensor, Tensor, torch.Generator], Tensor]:
+        def make(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+            with torch.no_grad():
+                return pieces.sample(condition(pieces.process, score, x, mask), tuple(x.shape), generator)
+
+        return make
+
+    def outpainted(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        given = (x * mask, mask[0, 0])
+        return outpaint(graph.size, graph.factors, pieces.sampler, pieces.square, (len(x), 1), generator, "replacement",
+                        from_the_middle(len(graph.factors)), given, clip=1.0)[0]  # fmt: skip
+
+    methods = {
+        "Split, Replacement": at_once(split, replaced_score),
+        "Split, Reconstruction": at_once(split, reconstructed_score),
+        "Outpainted, Replacement": outpainted,
+        "DiffCollage, Replacement": at_once(joint, replaced_score),
+        "DiffCollage, Reconstruction": at_once(joint, reconstructed_score),
+    }
+    for method, make in methods.items():
+        began, found = time.perf_counter(), {"rmse": [], "seam": []}
+        for seed in config.seeds:
+            names = ("diffcollage", "inpaint", pieces.name, seed)
+            generator = make_generator(*names)
+            x = strips[torch.randint(len(strips), (config.samples,), generator=generator)]
+            mask = torch.rand(1, 1, *graph.size, generator=generator) < config.sparse
+            made = make(x, mask, make_generator(*names, "noise", device=book.run.device)).clamp(-1, 1).cpu()
+            made = torch.where(mask, x, made)
+            hidden = ~mask.expand_as(x)
+            found["rmse"].append((made - x)[hidden].square().mean().sqrt().item())
+            found["seam"].append(seam(made, borders))
+        protocol = {"graph": "chain", "W/H": config.ratio, "known pixels": config.sparse}
+        _record(book, "fig4.7", pieces, method, found, config.samples, began, protocol)
+        book.arrays[f"inpaint/{method}"] = made[:SHOWN].numpy()
+    book.arrays["inpaint/real"], book.arrays["inpaint/mask"] = x[:SHOWN].numpy(), mask[0, 0].numpy()
+
+
+SHAPES: dict[str, Callable[[Notebook, Pieces], None]] = {
+    "loop": loop, "grid": grid, "cubemap": cube, "connect": connect, "inpaint": inpaint,
+}  # fmt: skip
+
+
+def _real(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """n of the images, in [-1, 1]."""
+    return to_unit(images[torch.randint(len(images), (n,), generator=generator)])
+
+
+def _record(book: Notebook, table: str, pieces: Pieces, method: str, found: Values, n: int, began: float, extra: dict) -> None:
+    for metric, values in found.items():
+        book.record(table, pieces.name, method, metric, values, n, pieces.protocol | extra, time.perf_counter() - began)
