@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rescore.neural_sde.model import NeuralSDE, backward_noise, forward_step, prior_log_prob, require_finite
+from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob, require_finite
 
 
 def path_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor) -> Tensor:
@@ -24,12 +24,12 @@ def path_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor) -> Ten
     """
     steps = model.steps(times, x0)
     x, path = x0, x0.new_zeros(len(x0))
+    drift = model.drift(x, steps.t[0])
     for i in range(steps.n):
-        after = forward_step(model.drift, steps, i, x, noise[i])
-        t = steps.t[i + 1]
-        nodes = slice(i + 1, i + 2)
-        fields = (field(after, t)[None] for field in (model.drift, model.score))
-        path = path + 0.5 * backward_noise(steps, nodes, x[None], after[None], *fields)[0].square().flatten(1).sum(1)
+        after = x + drift * steps.dt[i] + steps.g[i] * steps.dt[i].sqrt() * noise[i]
+        drift, score = (field(after, steps.t[i + 1]) for field in (model.drift, model.score))
+        delta = backward_noise(steps, slice(i + 1, i + 2), x[None], after[None], drift[None], score[None])
+        path = path + 0.5 * delta[0].square().flatten(1).sum(1)
         x = after
     require_finite(x.detach()[None], steps, "forward")
     return path - prior_log_prob(x) + offset(noise, steps.log_g_ratio)

@@ -73,7 +73,8 @@ class NeuralSDE(nn.Module):
         states = x0.new_empty((steps.n + 1, *x0.shape))
         states[0] = x0
         for i in range(steps.n):
-            states[i + 1] = forward_step(self.drift, steps, i, states[i], noise[i])
+            drift = self.drift(states[i], steps.t[i])
+            states[i + 1] = states[i] + drift * steps.dt[i] + steps.g[i] * steps.dt[i].sqrt() * noise[i]
         require_finite(states, steps, "forward")
         return states
 
@@ -104,11 +105,6 @@ class NeuralSDE(nn.Module):
                 x = x + lam * g * dt.sqrt() * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         require_finite(x[None], steps, "backward")
         return x
-
-
-def forward_step(drift: Field, steps: Steps, i: int, x: Tensor, noise: Tensor) -> Tensor:
-    """x_{i+1} from x_i (eq. 3.11)."""
-    return x + drift(x, steps.t[i]) * steps.dt[i] + steps.g[i] * steps.dt[i].sqrt() * noise
 
 
 def backward_noise(steps: Steps, nodes: slice, before: Tensor, after: Tensor, drift: Tensor, score: Tensor) -> Tensor:
