@@ -13,6 +13,7 @@ from rescore.neural_sde import (
     path_loss, prior_log_prob, seeded,
 )  # fmt: skip
 from rescore.random import make_generator
+from rescore.saved_bytes import SavedBytes
 from rescore.training.loop import Adam
 
 
@@ -91,34 +92,6 @@ def test_adjoint_on_images():
         found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert len(found[0]) == 3
     assert relative_error(*found[::-1]) < 1e-9
-
-
-class SavedBytes:
-    """Bytes of the tensors that graphs keep, parameters left out: now, and the most at any time."""
-
-    def __init__(self, model: nn.Module):
-        self.own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-        self.now = self.peak = 0
-
-    def __enter__(self):
-        owner = self
-
-        class Packed:
-            def __init__(self, tensor: Tensor):
-                self.tensor = tensor
-                self.bytes = 0 if tensor.untyped_storage().data_ptr() in owner.own else tensor.numel() * tensor.element_size()
-                owner.now += self.bytes
-                owner.peak = max(owner.peak, owner.now)
-
-            def __del__(self):
-                owner.now -= self.bytes
-
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(Packed, lambda packed: packed.tensor)
-        self.hooks.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self.hooks.__exit__(*error)
 
 
 def saved_bytes(loss, model: NeuralSDE, n: int, batch: int) -> tuple[int, int]:
