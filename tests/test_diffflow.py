@@ -1,4 +1,4 @@
-"""The DiffFlow paper's folder: its configs, its three models behind one face, early stopping, the status of every printed row."""
+"""The DiffFlow paper's folder: configs, three models behind one face, early stopping, the status of every printed row."""
 
 import json
 
@@ -26,9 +26,8 @@ def test_scales_and_their_jobs():
     assert kinds["smoke"] == {"planar", "cost", "tabular", "images"}
     assert kinds["laptop"] == {"planar", "cost", "tabular"} and kinds["gpu"] == {"images"}
     laptop = load_config(PAPER, "laptop")
-    assert {name for job in laptop.jobs.values() for part in job.parts if part.kind == "planar" for name in part.datasets} == set(
-        PAPER.module("figures").SETS
-    )
+    planar = [part for job in laptop.jobs.values() for part in job.parts if part.kind == "planar"]
+    assert {name for part in planar for name in part.datasets} == set(PAPER.module("figures").SETS)
     assert laptop.sweep == (5, 10, 20, 50, 100)
 
 

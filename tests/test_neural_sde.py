@@ -280,7 +280,7 @@ def test_network_sizes_of_the_released_code():
         ({"times": torch.tensor([0.0, 0.2, 0.1])}, r"entry 2 \(0\.1\) is below entry 1"),
         ({"g": 0.0}, r"g is 0 at t = 0: the loss divides by it"),
         ({"g": lambda t: t}, r"g is 0 at t = 0: the loss divides by it"),
-        ({"drift": lambda x, t: 1e200 * x}, r"forward trajectory leaves the floating range at t = 0\.2 \(step 2 of 3\): 4 of 4"),
+        ({"drift": lambda x, t: 1e200 * x}, r"leaves the floating range at t = 0\.2 \(step 2 of 3\): 4 of 4"),
     ],
 )
 @pytest.mark.parametrize("loss", [path_loss, adjoint_loss])
@@ -313,7 +313,7 @@ def test_bad_input_elsewhere():
         (lambda: hat_l_beta(1, make_generator("x")), "needs at least 2"),
         (lambda: Progressive((10, 5), (0.5, 0.5)), "increasing N"),
         (lambda: Progressive((5, 10), (0.5, 0.6)), "sum to 1"),
-        (lambda: DiffFlowTraining(Adam(1, 0.1), Progressive((5,), (1.0,)), 4, grid="flexible"), "allowed are L_beta, hat L_beta"),
+        (lambda: DiffFlowTraining(Adam(1, 0.1), Progressive((5,), (1.0,)), 4, grid="some"), "allowed are L_beta, hat L_beta"),
     ):
         with pytest.raises(RescoreError, match=message):
             call()
@@ -340,7 +340,7 @@ def test_progressive_schedule_and_training(tmp_path):
     schedule = Progressive((3, 6), (0.75, 0.25))
     assert [schedule.at(i, 8) for i in range(8)] == [3] * 6 + [6] * 2
     data = 0.3 * torch.randn(400, 2, generator=make_generator("data")) + 1
-    settings = DiffFlowTraining(Adam(60, 1e-2, clip=1.0), schedule, 64)
+    settings = DiffFlowTraining(Adam(40, 1e-2, clip=1.0), schedule, 64)
 
     def run(folder):
         model = NeuralSDE(*(seeded(lambda: FourierMLP(2, 16, 1), seed) for seed in (3, 4)), 0.2)
@@ -348,7 +348,7 @@ def test_progressive_schedule_and_training(tmp_path):
 
     first = run("a")
     assert first.losses[-10:].mean() < first.losses[:10].mean() - 0.5
-    for path in (tmp_path / "a").glob("step-00000060*"):
+    for path in (tmp_path / "a").glob("step-00000040*"):
         path.unlink()
     again = run("a")
     assert torch.equal(again.losses, first.losses)

@@ -47,7 +47,8 @@ def test_carpet_keeps_eight_ninths_of_each_level():
     x = torch.rand(N * 5, 2, generator=make_generator("unit square"), dtype=torch.float64)
     assert 1 - carpet.off_support(x) == pytest.approx((8 / 9) ** 4, abs=0.006)
     assert carpet.entropy == pytest.approx(4 * math.log(8 / 9))
-    assert carpet.distance(torch.tensor([[0.5, 0.5], [0.01, 0.01], [1 / 6, 1 / 6], [0.01, 0.5]]).double()).tolist() == [1, 0, 1, 0]
+    points = torch.tensor([[0.5, 0.5], [0.01, 0.01], [1 / 6, 1 / 6], [0.01, 0.5]], dtype=torch.float64)
+    assert carpet.distance(points).tolist() == [1, 0, 1, 0]
     corner = (carpet.sample(N, make_generator("carpet")) < 1 / 3).all(1).double().mean().item()
     assert corner == pytest.approx(1 / 8, abs=0.01)
 
@@ -154,7 +155,8 @@ def test_embedded_sets(name, shapes):
         assert first.train.abs().max() < 1 and (first.train.std(0) > 0.01).all()
     else:
         together = torch.cat((first.train, first.validation))
-        assert together.mean(0).abs().max() < 1e-12 and torch.allclose(together.std(0, correction=0), torch.ones(first.dim).double())
+        assert together.mean(0).abs().max() < 1e-12
+        assert torch.allclose(together.std(0, correction=0), torch.ones(first.dim, dtype=torch.float64))
 
 
 def test_patches_lose_mean_and_last_pixel():

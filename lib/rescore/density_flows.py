@@ -22,9 +22,8 @@ def ffjord(dim: int, hidden: Sequence[int], seed: int, tolerance: float = 1e-4, 
         tolerance: absolute and relative, of the solver.
         exact: the trace itself; else Hutchinson's estimate.
     """
-    return _seeded(
-        lambda: zuko.flows.CNF(dim, hidden_features=hidden, activation=nn.SiLU, atol=tolerance, rtol=tolerance, exact=exact), seed
-    )
+    options = {"hidden_features": hidden, "activation": nn.SiLU, "atol": tolerance, "rtol": tolerance, "exact": exact}
+    return _seeded(lambda: zuko.flows.CNF(dim, **options), seed)
 
 
 def realnvp(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
@@ -51,7 +50,7 @@ def _seeded(make: Seeded, seed: int) -> nn.Module:
 def fit_flow(
     flow: nn.Module, data: Tensor, batch: int, adam: Adam, generator: torch.Generator, folder: Path, label: str = "flow"
 ) -> Tensor:
-    """Minimise the mean negative log-likelihood of batches of `data` (n, d), in place; the history of `rescore.training.fit`."""
+    """Minimise the mean negative log-likelihood of batches of `data` (n, d), in place; returns the losses of each step."""
 
     def loss(generator: torch.Generator) -> Tensor:
         return -flow().log_prob(data[torch.randint(len(data), (batch,), generator=generator)]).mean()

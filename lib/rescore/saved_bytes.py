@@ -19,7 +19,8 @@ class SavedBytes:
         self.now = self.peak = 0
 
     def __enter__(self) -> "SavedBytes":
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(lambda tensor: _Packed(tensor, self), lambda packed: packed.tensor)
+        hooks = torch.autograd.graph.saved_tensors_hooks
+        self._hooks = hooks(lambda tensor: _Packed(tensor, self), lambda packed: packed.tensor)
         self._hooks.__enter__()
         return self
 

@@ -79,7 +79,7 @@ CLAIMS = [
     *(
         Claim(
             f"degrades-less-than-{rival.lower()}",
-            f"With 5, 10 and 20 steps DiffFlow loses less quality, relative to 100 steps, than {rival}, on the six planar sets.",
+            f"With 5, 10 and 20 steps, relative to 100, DiffFlow loses less quality than {rival}, on the six planar sets.",
             "Table 3.5, in sw2 for FID",
             degrades_less(rival, SETS),
         )

@@ -21,7 +21,7 @@ class Fit(Model):
 
 
 class DiffFlow(Fit):
-    """Model and training; the defaults are the released code's for points, and a pair of networks of 94,868 parameters in 2-D."""
+    """Model and training. g and times are the released code's for points; in 2-D the pair has 94,868 parameters."""
 
     width: PositiveInt = 88
     layers: PositiveInt = 3

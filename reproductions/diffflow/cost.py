@@ -83,7 +83,7 @@ def seconds_of_iteration(model: nn.Module, loss: Callable[[], Tensor], repeats: 
 
 
 def count_memory(book: Notebook, problem: Problem, job: CostJob) -> None:
-    """Bytes that graphs hold: the cached states against the peak of an adjoint step, and that peak against plain back-propagation."""
+    """Bytes that graphs hold at most in a step of the adjoint and of plain back-propagation, beside those of the states."""
     config = book.config
     batch, n = config.diffflow.batch, job.fixed_steps
     generator = make_generator("diffflow", "memory")

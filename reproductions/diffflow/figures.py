@@ -41,8 +41,8 @@ def trajectories(results: Path, out: Path) -> None:
                 ax.set_title("prior")
             else:
                 ax.set_title(f"{i}/{parts - 1} of T")
-        draw.add_notes(figure, f"Scale {found.scale}, first seed. Left the data, right the end of the forward process. Axes: 3.2 "
-                       "standard deviations of the data. Steps of DiffFlow are equal in number, times of DDPM and FFJORD in length.")
+        draw.add_notes(figure, f"Scale {found.scale}, first seed. Left the data, right the end of the forward process. "
+                       "Axes: 3.2 standard deviations. DiffFlow's panels are equally many steps apart, the others equal times.")
 
 
 def samples(results: Path, out: Path) -> None:
@@ -82,8 +82,8 @@ def numbers(results: Path, out: Path) -> None:
             ax.grid(axis="y")
         handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles, loc="outside upper left", ncols=len(handles))
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over trainings. Coordinates have mean 0 and variance "
-                       "1. The entropy, which no true likelihood goes below, is drawn where it has a closed form.")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over trainings. Coordinates have mean 0 and "
+                       "variance 1. The entropy, which no true likelihood goes below, is drawn where it has a closed form.")
 
 
 def sweep(results: Path, out: Path) -> None:

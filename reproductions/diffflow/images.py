@@ -66,8 +66,8 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
 
 def _pad(x: Tensor, side: int) -> Tensor:
     """Black borders up to side x side."""
-    missing = [side - n for n in (x.shape[-1], x.shape[-2])]
-    return functional.pad(x, (missing[0] // 2, missing[0] - missing[0] // 2, missing[1] // 2, missing[1] - missing[1] // 2), value=-1)
+    borders = [half for n in (x.shape[-1], x.shape[-2]) for half in ((side - n) // 2, (side - n + 1) // 2)]
+    return functional.pad(x, borders, value=-1)
 
 
 def _bits(log_prob: Tensor, x: Tensor) -> float:
@@ -100,7 +100,8 @@ def _cost(book: Notebook, job: ImagesJob, train: Tensor, pixels: Tensor, device:
 
         ours, theirs = (seconds_of_iteration(*pair_, job.timed) for pair_ in ((pair, path), (ddpm, matching)))
         ratios.append(ours / theirs)
-    protocol = {"N": n, "batch": fit.batch, "timed": job.timed, "clock": "wall" if device != "cpu" else "CPU seconds of one thread", "network": job.network}
+    clock = "CPU seconds of one thread" if device == "cpu" else "wall"
+    protocol = {"N": n, "batch": fit.batch, "timed": job.timed, "clock": clock, "network": job.network}
     book.record("text", printed, "DiffFlow", "", "training time relative to DDPM", None, ratios, fit.batch, protocol)
     with SavedBytes(pair) as saved:
         path().backward()

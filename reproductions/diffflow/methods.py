@@ -84,15 +84,15 @@ def diffflow_training(fit: settings.DiffFlow, gradient: str = "adjoint") -> Diff
 
 
 def diffflow_pair(fit: settings.DiffFlow, dim: int, *names: object) -> NeuralSDE:
-    networks = (seeded(lambda: FourierMLP(dim, fit.width, fit.layers), derive_seed(*names, part)) for part in ("drift", "score"))
-    return NeuralSDE(*networks, fit.g)
+    seeds = (derive_seed(*names, part) for part in ("drift", "score"))
+    return NeuralSDE(*(seeded(lambda: FourierMLP(dim, fit.width, fit.layers), seed) for seed in seeds), fit.g)
 
 
 def train_diffflow_points(fit: settings.DiffFlow, x: Tensor, folder: Path, *names: object) -> TrainedDiffFlow:
     """`names` name the seeds of weights and batches."""
     training, dim = diffflow_training(fit), x.shape[1]
-    generator = make_generator(*names, "batches")
-    trained = train_diffflow(diffflow_pair(fit, dim, *names), x, training, generator, folder, CHECKPOINTS, f"DiffFlow {names[-2]}")
+    pair, generator, label = diffflow_pair(fit, dim, *names), make_generator(*names, "batches"), f"DiffFlow {names[-2]}"
+    trained = train_diffflow(pair, x, training, generator, folder, CHECKPOINTS, label)
     return TrainedDiffFlow(trained.model, training, dim, fit.sampling_steps, trained.seconds_per_step * fit.iterations)
 
 
@@ -130,7 +130,8 @@ def ddpm_network(fit: settings.DDPM, *names: object) -> NoisePrediction:
 def train_ddpm(fit: settings.DDPM, x: Tensor, folder: Path, *names: object) -> TrainedDDPM:
     model, generator, process, objective = ddpm_network(fit, *names), make_generator(*names, "batches"), VP(), DSM()
     how = adam(fit)
-    state = State(model, how.optimizer(model), torch.zeros(fit.iterations, dtype=torch.float64), generator, averaged_copy(model, EMA))
+    history = torch.zeros(fit.iterations, dtype=torch.float64)
+    state = State(model, how.optimizer(model), history, generator, averaged_copy(model, EMA))
 
     def backward(step: int) -> Tensor:
         rows = torch.randint(len(x), (fit.batch,), generator=generator)

@@ -65,7 +65,8 @@ def _trainer(method: str, job: TabularJob, config: Config, train: Tensor, names:
         adam = methods.adam(job.flow)
 
         def train_to(iterations: int, folder: Path) -> nn.Module:
-            fit_flow(flow.train(), train, job.flow.batch, replace(adam, steps=iterations), batches, folder, " ".join(names[1:3]))
+            how = replace(adam, steps=iterations)
+            fit_flow(flow.train(), train, job.flow.batch, how, batches, folder, " ".join(names[1:3]))
             return flow
 
         blank = FLOWS[method](dim, job.flow.transforms, job.flow.hidden, 0)
@@ -79,9 +80,9 @@ def _trainer(method: str, job: TabularJob, config: Config, train: Tensor, names:
 
     def log_prob(x: Tensor) -> Tensor:
         probes = make_generator(*names, "probes")
-        parts = [ode_log_prob(blank, part, training.t0, training.T, probes, rtol=config.tolerance, atol=config.tolerance).log_prob
-                 for part in x.split(500)]  # fmt: skip
-        return torch.cat(parts)
+        options = {"rtol": config.tolerance, "atol": config.tolerance}
+        found = [ode_log_prob(blank, part, training.t0, training.T, probes, **options) for part in x.split(500)]
+        return torch.cat([one.log_prob for one in found])
 
     return train_to, log_prob, blank
 
@@ -89,7 +90,7 @@ def _trainer(method: str, job: TabularJob, config: Config, train: Tensor, names:
 def stopped_at_best(
     blank: nn.Module, train_to: Callable[[int, Path], nn.Module], loss: Callable[[], float], stops: list[int], folder: Path
 ) -> None:
-    """Leave in `blank` the weights with the least validation loss at the `stops`, iterations; what is done is kept in `folder`."""
+    """Leave in `blank` the weights with the least validation loss at the `stops` (iterations); `folder` keeps what is done."""
     weights, notes = folder / "best.safetensors", folder / "stages.json"
     done = json.loads(notes.read_text()) if notes.exists() else []
     for stop in stops[len(done) :]:

@@ -70,7 +70,7 @@ class Rings(PlanarSet):
 
 @dataclass(frozen=True)
 class Spirals(PlanarSet):
-    """Two arms of one and a half turns (FFJORD): (-r cos r + u, r sin r + u) / 3 with r = 3 pi sqrt(U), u = U/2, and its mirror.
+    """Two arms (FFJORD): (-r cos r + u, r sin r + u') / 3 with r = 3 pi sqrt(U), u and u' uniform up to 1/2, and its mirror.
 
     Noise of standard deviation 0.1 is added. The support is the arm without noise and with u at its mean, 1/4, whose spread
     `tolerance` includes: half of 1/2 along the diagonal, over 3.
@@ -131,7 +131,8 @@ class FractalTree(PlanarSet):
     def branches(self) -> tuple[Tensor, Tensor, Tensor]:
         """Start (K, 2), vector (K, 2) and width (K,) of all branches, the trunk first; K = 2^levels - 1."""
         starts, vectors, widths = [torch.zeros(1, 2, dtype=torch.float64)], [torch.tensor([[0.0, 1.0]]).double()], [self.width]
-        turns = [torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]]).double() for a in (self.angle, -self.angle)]
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        turns = [torch.tensor([[cos, -s], [s, cos]], dtype=torch.float64) for s in (sin, -sin)]
         for level in range(1, self.levels):
             tips = starts[-1] + vectors[-1]
             vectors.append(self.ratio * torch.cat([vectors[-1] @ turn.T for turn in turns]))

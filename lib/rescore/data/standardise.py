@@ -23,7 +23,7 @@ class Standardiser:
         if bad.any():
             i = int(bad.nonzero()[0])
             what = f"constant ({x[0, i].item():g})" if std[i].isfinite() else "not finite"
-            raise RescoreError(f"{name}: column {i} of {x.shape[1]} is {what}: it cannot be standardised and has no density; drop it")
+            raise RescoreError(f"{name}: column {i} of {x.shape[1]} is {what}: it has no scale and no density; drop it")
         return cls(mean, std)
 
     def __call__(self, x: Tensor) -> Tensor:

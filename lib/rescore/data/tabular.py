@@ -2,7 +2,7 @@
 
 | set | d | what |
 | --- | --- | --- |
-| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | those of DiffFlow's Table 3.1, from RESCORE_DATA (`LAYOUT`) |
+| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | of DiffFlow's Table 3.1, from RESCORE_DATA (`LAYOUT`) |
 | `wine` | 13 | scikit-learn's, with uniform noise of its recording steps, as POWER |
 | `breast_cancer` | 24 | scikit-learn's, less the features that repeat their smallest value, as HEPMASS and MINIBOONE |
 | `patches` | 63 | 8x8 patches of scikit-image's photographs, made as those of BSDS300 |
@@ -80,8 +80,8 @@ def load_tabular(name: str) -> Tabular:
     check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
     if tabular_at_hand(name) == "absent":
         files = " and ".join(LAYOUT[name])
-        raise MissingData(f"{name}: set RESCORE_DATA to a folder that holds {files} (from data.tar.gz of Zenodo record 1161203"
-                          + ("; gas/ethylene_CO.pickle written once as csv with pandas" if name == "gas" else "") + ")")  # fmt: skip
+        how = "; gas/ethylene_CO.pickle written once as csv with pandas" if name == "gas" else ""
+        raise MissingData(f"{name}: set RESCORE_DATA to a folder that holds {files} (Zenodo record 1161203, data.tar.gz{how})")
     if name in EMBEDDED:
         return {"wine": _wine, "breast_cancer": _breast_cancer, "patches": _patches}[name]()
     paths = [data_folder() / part for part in LAYOUT[name]]
@@ -96,9 +96,9 @@ def _tabular(name: str, parts: tuple[np.ndarray, ...]) -> Tabular:
     return Tabular(name, *(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float64)) for part in parts))
 
 
-def split(data: np.ndarray, test_first: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The last tenth is the test set, the last tenth of the rest is for validation; `test_first` False: no test set is cut."""
-    test = int(0.1 * len(data)) if test_first else 0
+def split(data: np.ndarray, with_test: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The last tenth is the test set, the last tenth of the rest is for validation; `with_test` False: none is cut."""
+    test = int(0.1 * len(data)) if with_test else 0
     data, test = data[: len(data) - test], data[len(data) - test :]
     validation = int(0.1 * len(data))
     return data[: len(data) - validation], data[len(data) - validation :], test
@@ -116,7 +116,7 @@ def drop_repeated(data: np.ndarray) -> np.ndarray:
 
 
 def drop_correlated(data: np.ndarray) -> np.ndarray:
-    """`data` without its first column that has a correlation above 0.98 with another one, again and again until none is left."""
+    """`data` without its first column that has a correlation above 0.98 with another one, repeated until none is left."""
     while (counts := (np.corrcoef(data.T) > CORRELATED).sum(1)).max(initial=0) > 1:
         data = np.delete(data, int(np.flatnonzero(counts > 1)[0]), 1)
     return data
@@ -154,7 +154,7 @@ def _hepmass(train_path: Path, test_path: Path) -> tuple[np.ndarray, ...]:
     train, test = (table[table.iloc[:, 0] == 1].iloc[:, 1:28].to_numpy(np.float64) for table in (train, test))
     train, test = standardise("hepmass", (train, test), train)
     kept = drop_repeated(train)
-    train, validation, _ = split(train[:, kept], test_first=False)
+    train, validation, _ = split(train[:, kept], with_test=False)
     return train, validation, test[:, kept]
 
 
@@ -203,7 +203,7 @@ def _patches() -> Tabular:
 
 
 def patches(image: np.ndarray, n: int, generator: np.random.RandomState) -> np.ndarray:
-    """n patches of 8x8 of a grey image (H, W) uint8, as BSDS300's: (k + u) / 256, less their mean, without the last pixel; (n, 63)."""
+    """n patches of 8x8 of a grey image (H, W) uint8, as BSDS300's: (k + u) / 256 less its mean, no last pixel; (n, 63)."""
     if image.ndim != 2 or min(image.shape) < SIDE:
         raise RescoreError(f"patches of an image of shape {image.shape}: allowed are grey ones of {SIDE}x{SIDE} and more")
     windows = np.lib.stride_tricks.sliding_window_view(image, (SIDE, SIDE)).reshape(-1, SIDE, SIDE)

@@ -6,11 +6,11 @@ With c_i = 1/2 |dB_i|^2 as a function of (x_i, x_{i+1}, theta) and a_i = d loss 
     b = a_{i+1} + dc_i/dx_{i+1},    a_i = b d[x_i + f_i(x_i) dt_i]/dx_i + dc_i/dx_i,
     dtheta += dc_i/dtheta + b d[f_i(x_i) dt_i]/dtheta.
 
-Algorithm 2 as printed counts d 1/2|dB_N|^2/dx_N twice: in the initial a and in the first turn of its loop. The noise is a constant
-given the states, so nothing but the states has to be kept, and the replay is exact.
+Algorithm 2 as printed counts d 1/2|dB_N|^2/dx_N twice: in the initial a and in the first turn of its loop. The noise is a
+constant given the states, so nothing but the states has to be kept, and the replay is exact.
 
-f_i(x_i) enters c_{i-1} and the step from x_i: both pull back through one evaluation. The states being known, the score is evaluated
-and pulled back for `chunk` times in one call; only the drift's pull-back depends on the step after it.
+f_i(x_i) enters c_{i-1} and the step from x_i: both pull back through one evaluation. The states being known, the score is
+evaluated and pulled back for `chunk` times in one call; only the drift's pull-back depends on the step after it.
 """
 
 import torch

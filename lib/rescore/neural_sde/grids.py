@@ -1,7 +1,7 @@
 """Time grids of DiffFlow, from the data (t_0) to the prior (t_N = T), and the schedule of their length (thesis section 3.3.3).
 
-The thesis prints t_i = (i/N)^beta T with beta = 0.9 and says that the steps grow towards x_N. They do for t_i = (i/N)^(1/beta) T,
-which is also what the authors' code computes and what is meant by `beta` here.
+The thesis prints t_i = (i/N)^beta T with beta = 0.9 and says that the steps grow towards x_N. They do for
+t_i = (i/N)^(1/beta) T, which is also what the authors' code computes and what is meant by `beta` here.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def check_grid(times: Tensor | Sequence[float]) -> Tensor:
     """`times` as float64 on the CPU; RescoreError unless it has two or more finite, strictly increasing times >= 0."""
     times = torch.as_tensor(times, dtype=torch.float64, device="cpu")
     if times.ndim != 1 or len(times) < 2 or not times.isfinite().all() or times[0] < 0:
-        raise RescoreError(f"time grid {tuple(times.shape)}: allowed are two or more finite times >= 0, from the data to the prior")
+        raise RescoreError(f"time grid of shape {tuple(times.shape)}: needs two or more finite times >= 0, from the data on")
     steps = times.diff()
     if (steps == 0).any():
         i = int((steps == 0).nonzero()[0])
@@ -77,7 +77,7 @@ class Progressive:
     def __post_init__(self):
         increasing = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
         if not self.steps or len(self.steps) != len(self.shares) or not increasing or self.steps[0] < 2:
-            raise RescoreError(f"progressive N {self.steps} with shares {self.shares}: needs as many shares as increasing N >= 2")
+            raise RescoreError(f"progressive N {self.steps}, shares {self.shares}: needs a share for each of increasing N >= 2")
         if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise RescoreError(f"progressive N: shares {self.shares}; allowed are positive ones that sum to 1")
 

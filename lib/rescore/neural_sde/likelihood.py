@@ -44,8 +44,8 @@ def ode_log_prob(
 
     Args:
         generator: of the probes; an exact trace needs none.
-        trace: "exact", one backward pass per coordinate; "hutchinson", one Rademacher probe per sample, unbiased; "auto" is exact
-            up to two dimensions.
+        trace: "exact", one backward pass per coordinate; "hutchinson", one Rademacher probe per sample, unbiased; "auto" is
+            exact up to two dimensions.
 
     Raises RescoreError for another trace, a missing generator, or a solution that is not finite.
     """
@@ -77,5 +77,5 @@ def ode_log_prob(
 
 @torch.no_grad()
 def elbo(model: NeuralSDE, x: Tensor, times: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
-    """An unbiased estimate, (n,) nats, of a lower bound of the SDE model's log p(x): minus `path_loss`, the mean of `draws` paths."""
+    """An unbiased estimate, (n,) nats, of a lower bound of the SDE's log p(x): minus `path_loss`, the mean of `draws` paths."""
     return -torch.stack([path_loss(model, x, times, draw_noise(x, len(times) - 1, generator)) for _ in range(draws)]).mean(0)

@@ -11,9 +11,9 @@ def path_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor) -> Ten
 
         -log N(x_N; 0, I) + sum_i [ 1/2 |dB_i|^2 - 1/2 |dF_i|^2 + d log(g_{i+1} / g_i) ],    i = 0 .. N - 1.
 
-    The mean is KL(p_F(tau) || p_B(tau)) + H(data), so it bounds the model's NLL from above: minus it is the ELBO. Eq. 3.15 leaves
-    out the last two terms, which have no gradient; with them the value is a likelihood and varies less. (Eq. 3.13 prints a sum up
-    to N - 1, for N transitions; all N are here.)
+    The mean is KL(p_F(tau) || p_B(tau)) + H(data), so it bounds the model's NLL from above: minus it is the ELBO. Eq. 3.15
+    leaves out the last two terms, which have no gradient; with them the value is a likelihood and varies less. (Eq. 3.13 prints
+    a sum up to N - 1, for N transitions; all N are here.)
 
     Args:
         x0: data, (n, *data).

@@ -1,4 +1,4 @@
-"""Two neural SDEs with one drift: forward from the data to the prior, backward from the prior to the data (thesis eqs. 3.8, 3.9)."""
+"""Two neural SDEs with one drift: from the data to the prior and back (thesis eqs. 3.8, 3.9)."""
 
 import math
 from collections.abc import Callable
@@ -54,7 +54,8 @@ class NeuralSDE(nn.Module):
         g = self.g(times) if callable(self.g) else torch.full_like(times, self.g)
         if not (g.isfinite().all() and (g > 0).all()):
             i = int((~(g.isfinite() & (g > 0))).nonzero()[0])
-            raise RescoreError(f"g is {g[i].item():g} at t = {times[i].item():g}: the loss divides by it; allowed are finite values > 0")
+            raise RescoreError(f"g is {g[i].item():g} at t = {times[i].item():g}: the loss divides by it; "
+                               "allowed are finite values > 0")  # fmt: skip
         ratio = (g[-1] / g[0]).log().item()
         return Steps(times.to(like), g.to(like), times.diff().to(like), ratio)
 
@@ -138,5 +139,6 @@ def require_finite(states: Tensor, steps: Steps, direction: str) -> None:
         return  # only the sum overflowed
     i = int(bad.nonzero()[0])
     where = f" at t = {steps.t[i].item():g} (step {i} of {steps.n})" if direction == "forward" else ""
-    raise RescoreError(f"the {direction} trajectory leaves the floating range{where}: {int(bad[i])} of {states.shape[1]} states "
-                       "are not finite; a smaller learning rate, a gradient clip or more steps keep it")  # fmt: skip
+    count = f"{int(bad[i])} of {states.shape[1]} states"
+    raise RescoreError(f"the {direction} trajectory leaves the floating range{where}: {count} are not finite; "
+                       " a smaller learning rate, a gradient clip or more steps keep it")  # fmt: skip
