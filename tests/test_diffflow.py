@@ -133,3 +133,10 @@ def test_planar_problem_is_standard_and_knows_its_support():
     draws = problem.draws(0, "test", 500)
     assert problem.off_support(draws) < 0.01, "float32 rounds a point over an edge now and then"
     assert problem.distance(draws, 0) < 0.25 < problem.distance(draws + 1, 0)
+
+
+def test_images_are_padded_before_they_are_dequantised():
+    """A constant border would have no density."""
+    padded = PAPER.module("images")._pad(torch.full((2, 1, 28, 27), 9, dtype=torch.uint8), 32)
+    assert padded.shape == (2, 1, 32, 32) and padded.dtype == torch.uint8
+    assert padded[:, :, 2:30, 2:29].min() == 9 and padded.sum() == 2 * 28 * 27 * 9

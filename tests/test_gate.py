@@ -66,6 +66,12 @@ def test_another_machine_or_version_is_compared_statistically(tmp_path, change):
     assert ("fail", "value", "100") in moved(tmp_path, record(value=-1.301, stderr=0.04, **change), SECOND, reference=reference)
 
 
+def test_a_time_only_warns(tmp_path):
+    before = record(protocol="clock=wall", stderr=0.01)
+    assert moved(tmp_path, dataclasses.replace(before, value=-1.1), SECOND, reference=(before, SECOND)) == []
+    assert moved(tmp_path, dataclasses.replace(before, value=-3.0), SECOND, reference=(before, SECOND))[0][:2] == ("warn", "value")
+
+
 def test_missing_rows_fail_and_new_rows_warn(tmp_path):
     assert moved(tmp_path, record(), SECOND, record(nfe=7)) == [("warn", "record", "7")]
     assert moved(tmp_path, record()) == [("fail", "record", "logz_bias"), ("warn", "verdict", "logz_bias")]

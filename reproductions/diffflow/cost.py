@@ -123,4 +123,5 @@ def compare_schedules(book: Notebook, problem: Problem, job: CostJob, run: Run) 
     protocol |= {"progressive_N": " ".join(map(str, progressive.steps)), "shares": " ".join(map(str, progressive.shares))}
     for (variant, metric), values in found.items():
         table = "text" if not variant else "section-3.3.3"
-        book.record(table, problem.name, "DiffFlow", variant, metric, None, values, config.samples, protocol)
+        how = protocol if metric == "nll" else protocol | {"clock": "wall"}
+        book.record(table, problem.name, "DiffFlow", variant, metric, None, values, config.samples, how)
