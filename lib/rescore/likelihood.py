@@ -80,7 +80,7 @@ def flow_log_prob(
     u, log_q = _with_velocities(process, x, generator)
     state, nfe = tuple(u.shape[1:]), 0
     precision = process.prior_covariance.inv()
-    divergence = _exact if trace == "exact" else _hutchinson(_probe(u, trace, generator))
+    divergence = exact_divergence if trace == "exact" else hutchinson_divergence(probe(u, trace, generator))
 
     def rate(t: Tensor, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal nfe
@@ -167,20 +167,24 @@ def _with_velocities(process: LinearSDE, x: Tensor, generator: torch.Generator |
     return torch.stack((x, v), 1), gaussian_log_prob(v, variance)
 
 
-def _probe(u: Tensor, trace: Trace, generator: torch.Generator) -> Tensor:
+def probe(u: Tensor, trace: Trace, generator: torch.Generator) -> Tensor:
+    """Probes with independent coordinates of mean 0 and variance 1, like u: "gaussian" normals, else random signs."""
     if trace == "gaussian":
         return torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
     return torch.randint(2, u.shape, generator=generator, device=u.device).to(u) * 2 - 1
 
 
-def _hutchinson(probe: Tensor) -> Divergence:
+def hutchinson_divergence(probe: Tensor) -> Divergence:
+    """(value(u), u) -> probe^T (d value / du) probe, (n,)."""
+
     def divergence(value: Tensor, u: Tensor) -> Tensor:
         return (_pullback(value, u, probe) * probe).flatten(1).sum(1)
 
     return divergence
 
 
-def _exact(value: Tensor, u: Tensor) -> Tensor:
+def exact_divergence(value: Tensor, u: Tensor) -> Tensor:
+    """tr d value / du, (n,), by one backward pass per coordinate."""
     total = u.new_zeros(len(u))
     for i in range(u[0].numel()):
         basis = torch.zeros_like(u)

@@ -1,0 +1,212 @@
+"""Tabular sets for density estimation, prepared as Papamakarios et al. (2017) do, and three that need no download.
+
+| set | d | what |
+| --- | --- | --- |
+| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | of DiffFlow's Table 3.1, from RESCORE_DATA (`LAYOUT`) |
+| `wine` | 13 | scikit-learn's, with uniform noise of its recording steps, as POWER |
+| `breast_cancer` | 24 | scikit-learn's, less the features that repeat their smallest value, as HEPMASS and MINIBOONE |
+| `patches` | 63 | 8x8 patches of scikit-image's photographs, made as those of BSDS300 |
+
+The official archive (Zenodo record 1161203, data.tar.gz) is not downloaded here: no SHA-256 of it is known to us.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rescore.config import check_choice
+from rescore.data.fetch import data_folder
+from rescore.data.standardise import Standardiser
+from rescore.errors import MissingData, RescoreError
+
+SEED = 42  # of the published preparation's shuffles and noise
+REPEATED = 5  # a feature whose smallest value occurs more often is dropped
+CORRELATED = 0.98
+SIZES = {  # d, and rows of train, validation and test as published
+    "power": (6, (1659917, 184435, 204928)),
+    "gas": (8, (852174, 94685, 105206)),
+    "hepmass": (21, (315123, 35013, 174987)),
+    "miniboone": (43, (29556, 3284, 3648)),
+    "bsds300": (63, (1000000, 50000, 250000)),
+}
+LAYOUT = {
+    "power": ("power/data.npy",),
+    "gas": ("gas/ethylene_CO.csv",),
+    "hepmass": ("hepmass/1000_train.csv", "hepmass/1000_test.csv"),
+    "miniboone": ("miniboone/data.npy",),
+    "bsds300": ("BSDS300/BSDS300.hdf5",),
+}
+EMBEDDED = ("wine", "breast_cancer", "patches")
+WINE_STEPS = (0.01, 0.01, 0.01, 0.1, 1, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 1)
+PHOTOGRAPHS = {"train": ("astronaut", "brick", "camera", "coffee", "coins", "grass"), "validation": ("rocket",),
+               "test": ("chelsea",)}  # fmt: skip
+PATCHES = {"train": 3000, "validation": 500, "test": 1000}  # of each photograph
+SIDE = 8
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """Rows of train, validation and test, (n, d) float64, as the likelihood is reported."""
+
+    name: str
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+    @property
+    def dim(self) -> int:
+        return self.train.shape[1]
+
+
+def tabular_at_hand(name: str) -> str:
+    """`present` or `absent`, without reading the data. Raises RescoreError for an unknown name."""
+    check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
+    if name in EMBEDDED:
+        return "present"
+    folder = data_folder()
+    return "present" if folder and all((folder / part).is_file() for part in LAYOUT[name]) else "absent"
+
+
+def load_tabular(name: str) -> Tabular:
+    """One of the sets of the module's table.
+
+    Raises:
+        MissingData: not under RESCORE_DATA; the message names what belongs there.
+        RescoreError: an unknown name, a constant column, or rows that are not as many as published.
+    """
+    check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
+    if tabular_at_hand(name) == "absent":
+        files = " and ".join(LAYOUT[name])
+        how = "; gas/ethylene_CO.pickle written once as csv with pandas" if name == "gas" else ""
+        raise MissingData(f"{name}: set RESCORE_DATA to a folder that holds {files} (Zenodo record 1161203, data.tar.gz{how})")
+    if name in EMBEDDED:
+        return {"wine": _wine, "breast_cancer": _breast_cancer, "patches": _patches}[name]()
+    paths = [data_folder() / part for part in LAYOUT[name]]
+    parts = {"power": _power, "gas": _gas, "hepmass": _hepmass, "miniboone": _miniboone, "bsds300": _bsds300}[name](*paths)
+    found = parts[0].shape[1], tuple(map(len, parts))
+    if found != SIZES[name]:
+        raise RescoreError(f"{name}: {paths[0].parent} gives dimension and rows {found}; published are {SIZES[name]}")
+    return _tabular(name, parts)
+
+
+def _tabular(name: str, parts: tuple[np.ndarray, ...]) -> Tabular:
+    return Tabular(name, *(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float64)) for part in parts))
+
+
+def split(data: np.ndarray, with_test: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The last tenth is the test set, the last tenth of the rest is for validation; `with_test` False: none is cut."""
+    test = int(0.1 * len(data)) if with_test else 0
+    data, test = data[: len(data) - test], data[len(data) - test :]
+    validation = int(0.1 * len(data))
+    return data[: len(data) - validation], data[len(data) - validation :], test
+
+
+def standardise(name: str, parts: tuple[np.ndarray, ...], by: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Every part less the mean of `by` over its standard deviation. Raises RescoreError for a constant column."""
+    scale = Standardiser.of(torch.from_numpy(np.asarray(by, dtype=np.float64)), name)
+    return tuple((part - scale.mean.numpy()) / scale.std.numpy() for part in parts)
+
+
+def drop_repeated(data: np.ndarray) -> np.ndarray:
+    """Which columns stay, (d,) bool: those whose smallest value occurs at most `REPEATED` times."""
+    return (data == data.min(0)).sum(0) <= REPEATED
+
+
+def drop_correlated(data: np.ndarray) -> np.ndarray:
+    """`data` without its first column that has a correlation above 0.98 with another one, repeated until none is left."""
+    while (counts := (np.corrcoef(data.T) > CORRELATED).sum(1)).max(initial=0) > 1:
+        data = np.delete(data, int(np.flatnonzero(counts > 1)[0]), 1)
+    return data
+
+
+def _power(path: Path) -> tuple[np.ndarray, ...]:
+    data, generator = np.load(path), np.random.RandomState(SEED)
+    generator.shuffle(data)
+    return dequantised_power(data, generator)
+
+
+def dequantised_power(data: np.ndarray, generator: np.random.RandomState) -> tuple[np.ndarray, ...]:
+    """POWER after its shuffle: columns 3 and 1 out, uniform noise of the recording steps in, split, standardised."""
+    data = np.delete(np.delete(data, 3, 1), 1, 1)
+    voltage, gap = 0.01 * generator.rand(len(data), 1), 0.001 * generator.rand(len(data), 1)
+    noise = np.hstack((gap, voltage, generator.rand(len(data), 3), np.zeros((len(data), 1))))
+    parts = split(data + noise)
+    return standardise("power", parts, np.vstack(parts[:2]))
+
+
+def _gas(path: Path) -> tuple[np.ndarray, ...]:
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    data = table.drop(columns=[name for name in ("Unnamed: 0", "Meth", "Eth", "Time") if name in table]).to_numpy(np.float64)
+    data = drop_correlated(data)
+    return split(*standardise("gas", (data,), data))
+
+
+def _hepmass(train_path: Path, test_path: Path) -> tuple[np.ndarray, ...]:
+    import pandas as pd
+
+    train, test = (pd.read_csv(path, header=None, skiprows=1) for path in (train_path, test_path))
+    # the rows of the test file have one column more than its header
+    train, test = (table[table.iloc[:, 0] == 1].iloc[:, 1:28].to_numpy(np.float64) for table in (train, test))
+    train, test = standardise("hepmass", (train, test), train)
+    kept = drop_repeated(train)
+    train, validation, _ = split(train[:, kept], with_test=False)
+    return train, validation, test[:, kept]
+
+
+def _miniboone(path: Path) -> tuple[np.ndarray, ...]:
+    parts = split(np.load(path))
+    return standardise("miniboone", parts, np.vstack(parts[:2]))
+
+
+def _bsds300(path: Path) -> tuple[np.ndarray, ...]:
+    try:
+        import h5py
+    except ImportError:
+        raise RescoreError(f"{path}: reading it needs the package h5py, which is not installed") from None
+    with h5py.File(path) as file:
+        return tuple(file[part][:] for part in ("train", "validation", "test"))
+
+
+def _wine() -> Tabular:
+    from sklearn.datasets import load_wine  # slow to import
+
+    data, generator = load_wine().data, np.random.RandomState(SEED)
+    generator.shuffle(data)
+    parts = split(data + generator.rand(*data.shape) * WINE_STEPS)
+    return _tabular("wine", standardise("wine", parts, np.vstack(parts[:2])))
+
+
+def _breast_cancer() -> Tabular:
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer().data
+    np.random.RandomState(SEED).shuffle(data)
+    parts = split(data[:, drop_repeated(data)])
+    return _tabular("breast_cancer", standardise("breast_cancer", parts, np.vstack(parts[:2])))
+
+
+def _patches() -> Tabular:
+    from skimage import color, data, img_as_ubyte
+
+    generator = np.random.RandomState(SEED)
+    parts = []
+    for part, names in PHOTOGRAPHS.items():
+        images = (getattr(data, name)() for name in names)
+        grey = (img_as_ubyte(color.rgb2gray(image)) if image.ndim == 3 else image for image in images)
+        parts.append(np.vstack([patches(image, PATCHES[part], generator) for image in grey]))
+    return _tabular("patches", tuple(parts))
+
+
+def patches(image: np.ndarray, n: int, generator: np.random.RandomState) -> np.ndarray:
+    """n patches of 8x8 of a grey image (H, W) uint8, as BSDS300's: (k + u) / 256 less its mean, no last pixel; (n, 63)."""
+    if image.ndim != 2 or min(image.shape) < SIDE:
+        raise RescoreError(f"patches of an image of shape {image.shape}: allowed are grey ones of {SIDE}x{SIDE} and more")
+    windows = np.lib.stride_tricks.sliding_window_view(image, (SIDE, SIDE)).reshape(-1, SIDE, SIDE)
+    chosen = windows[generator.randint(len(windows), size=n)].reshape(n, SIDE * SIDE)
+    pixels = (chosen + generator.rand(n, SIDE * SIDE)) / 256
+    return (pixels - pixels.mean(1, keepdims=True))[:, :-1]

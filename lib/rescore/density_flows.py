@@ -1,0 +1,72 @@
+"""Normalizing flows as density estimators, trained by maximum likelihood: zuko's, with seeded weights.
+
+`rescore.flows` has the other direction, transports trained by reverse KL.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import zuko
+from torch import Tensor, nn
+
+from rescore.training.loop import Adam, fit
+
+Seeded = Callable[[], nn.Module]
+
+
+def ffjord(dim: int, hidden: Sequence[int], seed: int, tolerance: float = 1e-4, exact: bool = True) -> nn.Module:
+    """FFJORD (Grathwohl et al. 2019): zuko's continuous flow, an adaptive solver with its adjoint.
+
+    Args:
+        tolerance: absolute and relative, of the solver.
+        exact: the trace itself; else Hutchinson's estimate.
+    """
+    options = {"hidden_features": hidden, "activation": nn.SiLU, "atol": tolerance, "rtol": tolerance, "exact": exact}
+    return _seeded(lambda: zuko.flows.CNF(dim, **options), seed)
+
+
+def realnvp(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
+    """RealNVP (Dinh et al. 2017): affine couplings under random permutations."""
+    return _seeded(lambda: zuko.flows.RealNVP(dim, transforms=transforms, hidden_features=hidden, randmask=True), seed)
+
+
+def maf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
+    """MAF (Papamakarios et al. 2017): affine autoregressive transforms under random orders."""
+    return _seeded(lambda: zuko.flows.MAF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
+
+
+def nsf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
+    """NSF (Durkan et al. 2019), autoregressive: rational-quadratic splines of 8 bins on [-5, 5]."""
+    return _seeded(lambda: zuko.flows.NSF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
+
+
+def _seeded(make: Seeded, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def fit_flow(
+    flow: nn.Module, data: Tensor, batch: int, adam: Adam, generator: torch.Generator, folder: Path, label: str = "flow"
+) -> Tensor:
+    """Minimise the mean negative log-likelihood of batches of `data` (n, d), in place; returns the losses of each step."""
+
+    def loss(generator: torch.Generator) -> Tensor:
+        return -flow().log_prob(data[torch.randint(len(data), (batch,), generator=generator)]).mean()
+
+    return fit(flow, loss, adam, generator, folder, checkpoint_every=1000, label=label)
+
+
+@torch.no_grad()
+def flow_log_prob(flow: nn.Module, x: Tensor) -> Tensor:
+    """log p(x), (n,), of a flow out of training."""
+    return flow.eval()().log_prob(x)
+
+
+@torch.no_grad()
+def flow_sample(flow: nn.Module, n: int, generator: torch.Generator) -> Tensor:
+    """n samples (n, d): the base's draws come from `generator`."""
+    distribution = flow.eval()()
+    z = torch.randn((n, *distribution.base.event_shape), generator=generator)
+    return distribution.transform.inv(z)

@@ -1,0 +1,30 @@
+"""DiffFlow: neural SDEs whose forward process is learned (Zhang and Chen 2021; thesis chapter 3)."""
+
+from rescore.neural_sde.adjoint import adjoint_loss
+from rescore.neural_sde.grids import Progressive, check_grid, hat_l_beta, l_beta
+from rescore.neural_sde.likelihood import ODELikelihood, elbo, ode_log_prob
+from rescore.neural_sde.loss import draw_noise, path_loss
+from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob
+from rescore.neural_sde.network import FourierMLP, ImageField, seeded
+from rescore.neural_sde.train import DiffFlowTraining, train_diffflow
+
+__all__ = [
+    "DiffFlowTraining",
+    "FourierMLP",
+    "ImageField",
+    "NeuralSDE",
+    "ODELikelihood",
+    "Progressive",
+    "adjoint_loss",
+    "backward_noise",
+    "check_grid",
+    "draw_noise",
+    "elbo",
+    "hat_l_beta",
+    "l_beta",
+    "ode_log_prob",
+    "path_loss",
+    "prior_log_prob",
+    "seeded",
+    "train_diffflow",
+]

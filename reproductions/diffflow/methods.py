@@ -1,0 +1,171 @@
+"""The three models of the plane behind one face: train, then `log_prob`, `sample` and `trajectory`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from reproductions.diffflow import config as settings
+from rescore.density_flows import ffjord, fit_flow, flow_log_prob, flow_sample
+from rescore.likelihood import flow_log_prob as process_log_prob
+from rescore.networks.mlp import MLP, MLPConfig
+from rescore.networks.parametrise import NoisePrediction
+from rescore.neural_sde import (
+    DiffFlowTraining, FourierMLP, NeuralSDE, Progressive, draw_noise, elbo, ode_log_prob, seeded, train_diffflow,
+)  # fmt: skip
+from rescore.objectives import DSM, score_of
+from rescore.processes import VP, grids
+from rescore.random import derive_seed, make_generator
+from rescore.samplers import ancestral, ddim
+from rescore.training.checkpoint import State
+from rescore.training.ema import averaged_copy
+from rescore.training.loop import Adam, minimise
+
+EMA = 0.999
+EVERY = 10  # iterations between changes of the learning rate
+T0 = 1e-3  # where the times of DDPM end
+CHECKPOINTS = 1000
+
+
+class Model(Protocol):
+    """A trained model. `steps` of sampling; a model that takes its own steps has none."""
+
+    method: str
+    network: nn.Module
+
+    def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor: ...
+
+    def sample(self, n: int, generator: torch.Generator, steps: int | None = None) -> Tensor: ...
+
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor: ...
+
+
+def adam(fit: settings.Fit) -> Adam:
+    return Adam(fit.iterations, fit.lr, clip=1.0, decay=0.1 ** (EVERY / fit.iterations), decay_every=EVERY)
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+@dataclass(frozen=True)
+class TrainedDiffFlow:
+    """`seconds`: of the whole training, over interruptions."""
+
+    network: NeuralSDE
+    training: DiffFlowTraining
+    dim: int
+    sampling_steps: int
+    seconds: float
+    method: str = "DiffFlow"
+
+    def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor:
+        ends = self.training.t0, self.training.T
+        return ode_log_prob(self.network, x, *ends, generator, rtol=tolerance, atol=tolerance).log_prob
+
+    def elbo(self, x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+        return elbo(self.network, x, self.training.times(steps), generator)
+
+    def sample(self, n: int, generator: torch.Generator, steps: int | None = None) -> Tensor:
+        z = torch.randn(n, self.dim, generator=generator)
+        return self.network.sample(z, self.training.times(steps or self.sampling_steps), generator)
+
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
+        steps = parts * -(-self.sampling_steps // parts)
+        states = self.network.trajectory(x, self.training.times(steps), draw_noise(x, steps, generator))
+        return states[:: steps // parts]
+
+
+def diffflow_training(fit: settings.DiffFlow, gradient: str = "adjoint") -> DiffFlowTraining:
+    schedule = Progressive(fit.steps, fit.shares)
+    return DiffFlowTraining(adam(fit), schedule, fit.batch, fit.grid, fit.t0, fit.T, fit.beta, EMA, gradient)
+
+
+def diffflow_pair(fit: settings.DiffFlow, dim: int, *names: object) -> NeuralSDE:
+    seeds = (derive_seed(*names, part) for part in ("drift", "score"))
+    return NeuralSDE(*(seeded(lambda: FourierMLP(dim, fit.width, fit.layers), seed) for seed in seeds), fit.g)
+
+
+def train_diffflow_points(fit: settings.DiffFlow, x: Tensor, folder: Path, *names: object) -> TrainedDiffFlow:
+    """`names` name the seeds of weights and batches."""
+    training, dim = diffflow_training(fit), x.shape[1]
+    pair, generator, label = diffflow_pair(fit, dim, *names), make_generator(*names, "batches"), f"DiffFlow {names[-2]}"
+    trained = train_diffflow(pair, x, training, generator, folder, CHECKPOINTS, label)
+    return TrainedDiffFlow(trained.model, training, dim, fit.sampling_steps, trained.seconds_per_step * fit.iterations)
+
+
+@dataclass(frozen=True)
+class TrainedDDPM:
+    network: NoisePrediction
+    sampling_steps: int
+    method: str = "DDPM"
+    process = VP()
+
+    def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor:
+        score = score_of(self.network, self.process)
+        return process_log_prob(score, self.process, x, trace="exact", t0=T0, rtol=tolerance, atol=tolerance).log_prob
+
+    def sample(self, n: int, generator: torch.Generator, steps: int | None = None, deterministic: bool = False) -> Tensor:
+        """Ancestral sampling, or DDIM."""
+        times = grids.uniform(self.process, steps or self.sampling_steps, T0)
+        sampler = ddim(self.process, times) if deterministic else ancestral(self.process, times, denoise="mean")
+        return sampler(self.network.score(), torch.randn(n, 2, generator=generator), generator)
+
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
+        """Exact draws at parts + 1 times on one path of noise for each point, from 0 to T."""
+        states, times = [x], [self.process.T * i / parts for i in range(parts + 1)]
+        for s, t in zip(times, times[1:], strict=False):
+            noise = torch.randn(x.shape, generator=generator)
+            states.append(self.process.Psi(t, s)(states[-1]) + self.process.Q(t, s).cholesky()(noise))
+        return torch.stack(states)
+
+
+def ddpm_network(fit: settings.DDPM, *names: object) -> NoisePrediction:
+    network = seeded(lambda: MLP(MLPConfig(width=fit.width, blocks=fit.blocks), (2,)), derive_seed(*names))
+    return NoisePrediction(network, TrainedDDPM.process, "steps")
+
+
+def train_ddpm(fit: settings.DDPM, x: Tensor, folder: Path, *names: object) -> TrainedDDPM:
+    model, generator, process, objective = ddpm_network(fit, *names), make_generator(*names, "batches"), VP(), DSM()
+    how = adam(fit)
+    history = torch.zeros(fit.iterations, dtype=torch.float64)
+    state = State(model, how.optimizer(model), history, generator, averaged_copy(model, EMA))
+
+    def backward(step: int) -> Tensor:
+        rows = torch.randint(len(x), (fit.batch,), generator=generator)
+        loss = objective(model, process, x[rows], generator).mean()
+        loss.backward()
+        return loss.detach()
+
+    minimise(state, backward, how, folder, CHECKPOINTS, f"DDPM {names[-2]}")
+    return TrainedDDPM(state.ema.module.requires_grad_(False), fit.sampling_steps)
+
+
+@dataclass(frozen=True)
+class TrainedFFJORD:
+    network: nn.Module
+    method: str = "FFJORD"
+    sampling_steps: None = None
+
+    def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor:
+        return flow_log_prob(self.network, x)
+
+    def sample(self, n: int, generator: torch.Generator, steps: int | None = None) -> Tensor:
+        return flow_sample(self.network, n, generator)
+
+    @torch.no_grad()
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
+        flow = self.network.eval()().transform
+        states = [x]
+        for i in range(1, parts + 1):
+            flow.t1 = torch.tensor(i / parts)
+            states.append(flow(x))
+        return torch.stack(states)
+
+
+def train_ffjord(fit: settings.FFJORD, x: Tensor, folder: Path, *names: object) -> TrainedFFJORD:
+    flow = ffjord(x.shape[1], fit.hidden, derive_seed(*names), fit.tolerance)
+    fit_flow(flow, x, fit.batch, adam(fit), make_generator(*names, "batches"), folder, f"FFJORD {names[-2]}")
+    return TrainedFFJORD(flow)

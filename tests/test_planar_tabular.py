@@ -1,0 +1,168 @@
+"""The sets of DiffFlow: planar ones by their exact geometry, tabular ones by their preparation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rescore.data import tabular
+from rescore.data.planar import PLANAR, planar_set
+from rescore.data.standardise import Standardiser
+from rescore.errors import MissingData, RescoreError
+from rescore.random import make_generator
+
+N = 20_000
+
+
+@pytest.mark.parametrize("name", PLANAR)
+def test_draws_are_seeded_and_on_the_support(name):
+    data = planar_set(name)
+    x, same, other = (data.sample(N, make_generator(name, seed)) for seed in (0, 0, 1))
+    assert x.shape == (N, 2) and x.dtype == torch.float64
+    assert torch.equal(x, same) and not torch.equal(x, other)
+    assert data.off_support(x) < (0.003 if name == "spirals" else 1e-9)
+    assert data.off_support(x + torch.tensor([30.0, 0.0])) == 1
+
+
+def test_rings_are_thin_and_equal():
+    for name, k in (("rings", 4), ("olympic_rings", 5)):
+        data = planar_set(name)
+        x = data.sample(N, make_generator("rings"))
+        shares = torch.bincount(data.ring(x), minlength=k) / N
+        assert len(data.centres) == k and (shares - 1 / k).abs().max() < 0.02  # crossings may count for either ring
+        assert data.distance(x).square().mean().sqrt().item() == pytest.approx(0.001, rel=0.02)
+
+
+def test_checkerboard_is_uniform_on_eight_squares():
+    x = planar_set("checkerboard").sample(N, make_generator("board"))
+    cells, counts = torch.unique((x / 2).floor(), dim=0, return_counts=True)
+    assert len(cells) == 8 and (counts / N - 1 / 8).abs().max() < 0.01
+    assert (cells.sum(1) % 2 == 0).all()
+    assert planar_set("checkerboard").entropy == math.log(8 * 4)
+
+
+def test_carpet_keeps_eight_ninths_of_each_level():
+    carpet = planar_set("carpet")
+    x = torch.rand(N * 5, 2, generator=make_generator("unit square"), dtype=torch.float64)
+    assert 1 - carpet.off_support(x) == pytest.approx((8 / 9) ** 4, abs=0.006)
+    assert carpet.entropy == pytest.approx(4 * math.log(8 / 9))
+    points = torch.tensor([[0.5, 0.5], [0.01, 0.01], [1 / 6, 1 / 6], [0.01, 0.5]], dtype=torch.float64)
+    assert carpet.distance(points).tolist() == [1, 0, 1, 0]
+    corner = (carpet.sample(N, make_generator("carpet")) < 1 / 3).all(1).double().mean().item()
+    assert corner == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_tree_is_binary():
+    tree = planar_set("tree")
+    start, vector, width = tree.branches
+    assert len(start) == 2**tree.levels - 1
+    lengths = torch.cat([torch.full((2**level,), tree.ratio**level, dtype=torch.float64) for level in range(tree.levels)])
+    assert torch.allclose(vector.norm(dim=1), lengths)
+    assert torch.equal(start[1:3], vector[:1].expand(2, 2)) and width[1] == tree.width * tree.ratio
+    on_axis = start + 0.5 * vector
+    assert tree.distance(on_axis).max() == 0
+    assert tree.distance(torch.tensor([[0.13, 0.2]], dtype=torch.float64)).item() == pytest.approx(0.10, abs=1e-12)
+
+
+def test_spirals_match_their_arm():
+    """Distance to the arm at a known angle; the mirror image is as likely."""
+    data = planar_set("spirals")
+    r = 2.0
+    point = (torch.tensor([[-r * math.cos(r), r * math.sin(r)]]).double() + 0.25) / 3
+    assert data.distance(point).item() < 0.01 and data.distance(-point).item() < 0.01
+    assert data.sample(N, make_generator("mean")).mean(0).abs().max() < 0.05
+
+
+def test_unknown_planar_set():
+    with pytest.raises(RescoreError, match="unknown planar set 'ring'; allowed: rings"):
+        planar_set("ring")
+
+
+def test_standardiser_and_its_constant_column():
+    x = torch.randn(50, 3, generator=make_generator("scale")).double() * 3 + 7
+    scale = Standardiser.of(x, "x")
+    z = scale(x)
+    assert z.mean(0).abs().max() < 1e-12 and torch.allclose(z.std(0, correction=0), torch.ones(3).double())
+    assert torch.allclose(scale.inverse(z), x) and scale.log_scale == pytest.approx(x.std(0, correction=0).log().sum().item())
+    x[:, 1] = 2.5
+    with pytest.raises(RescoreError, match=r"mine: column 1 of 3 is constant \(2\.5\)"):
+        Standardiser.of(x, "mine")
+    x[0, 0] = math.nan
+    with pytest.raises(RescoreError, match="mine: column 0 of 3 is not finite"):
+        Standardiser.of(x, "mine")
+
+
+def test_power_is_prepared_as_published():
+    """Columns 0, 2, 4, 5, 6, 7 of the raw file stay, in the published order of noise draws."""
+    raw = np.random.RandomState(0).rand(200, 8) * 10
+    train, validation, test = tabular.dequantised_power(raw.copy(), np.random.RandomState(42))
+    assert [len(part) for part in (train, validation, test)] == [162, 18, 20]
+    generator = np.random.RandomState(42)
+    voltage, gap = 0.01 * generator.rand(200), 0.001 * generator.rand(200)
+    columns = raw[:, [0, 2, 4, 5, 6, 7]]
+    columns[:, 0] += gap
+    columns[:, 1] += voltage
+    columns[:, 2:5] += generator.rand(200, 3)
+    whole = (columns - columns[:180].mean(0)) / columns[:180].std(0)
+    assert np.allclose(np.vstack((train, validation, test)), whole)
+
+
+def test_filters_of_columns():
+    data = np.random.RandomState(1).rand(100, 4)
+    data[:6, 1] = -1.0
+    data[:5, 2] = -1.0
+    assert tabular.drop_repeated(data).tolist() == [True, False, True, True]
+    x = np.random.RandomState(2).randn(500, 3)
+    twins = np.column_stack((x[:, 0], x[:, 1], x[:, 0] + 1e-3 * x[:, 2], x[:, 2]))
+    assert np.array_equal(tabular.drop_correlated(twins), twins[:, 1:])
+
+
+def test_files_under_rescore_data(tmp_path, monkeypatch):
+    """HEPMASS's test file has a column more; a set of the wrong size is refused; an absent one says what belongs where."""
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
+    with pytest.raises(MissingData, match="power: set RESCORE_DATA to a folder that holds power/data.npy"):
+        tabular.load_tabular("power")
+    folder = tmp_path / "hepmass"
+    folder.mkdir()
+    rows = np.random.RandomState(3).randn(40, 27)
+    header = ",".join(["label", *(f"f{i}" for i in range(27))])
+    for name, extra in (("1000_train.csv", 0), ("1000_test.csv", 1)):
+        lines = [",".join(map(str, [i % 2, *row, *[0.0] * extra])) for i, row in enumerate(rows)]
+        (folder / name).write_text("\n".join([header, *lines]))
+    assert tabular.tabular_at_hand("hepmass") == "present"
+    train, validation, test = tabular._hepmass(folder / "1000_train.csv", folder / "1000_test.csv")
+    assert (train.shape, validation.shape, test.shape) == ((18, 27), (2, 27), (20, 27))
+    assert np.allclose(np.vstack((train, validation)), test), "the same rows, of class 1 only"
+    with pytest.raises(RescoreError, match=r"hepmass: .* gives dimension and rows \(27, \(18, 2, 20\)\); published are \(21,"):
+        tabular.load_tabular("hepmass")
+    (tmp_path / "miniboone").mkdir()
+    np.save(tmp_path / "miniboone" / "data.npy", np.ones((50, 43)))
+    with pytest.raises(RescoreError, match=r"miniboone: column 0 of 43 is constant \(1\)"):
+        tabular.load_tabular("miniboone")
+
+
+@pytest.mark.parametrize(("name", "shapes"), [
+    ("wine", ((145, 13), (16, 13), (17, 13))),
+    ("breast_cancer", ((462, 24), (51, 24), (56, 24))),
+    ("patches", ((18000, 63), (500, 63), (1000, 63))),
+])  # fmt: skip
+def test_embedded_sets(name, shapes):
+    first, again = tabular.load_tabular(name), tabular.load_tabular(name)
+    assert tuple(tuple(part.shape) for part in (first.train, first.validation, first.test)) == shapes
+    assert torch.equal(first.train, again.train) and first.dim == shapes[0][1]
+    if name == "patches":
+        assert first.train.abs().max() < 1 and (first.train.std(0) > 0.01).all()
+    else:
+        together = torch.cat((first.train, first.validation))
+        assert together.mean(0).abs().max() < 1e-12
+        assert torch.allclose(together.std(0, correction=0), torch.ones(first.dim, dtype=torch.float64))
+
+
+def test_patches_lose_mean_and_last_pixel():
+    image = np.full((8, 8), 100, dtype=np.uint8)
+    image[-1, -1] = 200
+    patch = tabular.patches(image, 1, np.random.RandomState(0))[0]
+    assert patch.shape == (63,) and patch.mean() == pytest.approx(-100 / 64 / 256, abs=0.001)
+    with pytest.raises(RescoreError, match=r"image of shape \(4, 4\)"):
+        tabular.patches(image[:4, :4], 1, np.random.RandomState(0))
