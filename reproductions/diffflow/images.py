@@ -26,7 +26,6 @@ from rescore.saved_bytes import SavedBytes
 
 PRINTED = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
-LEVELS_PER_UNIT = 128  # x = 2 (k + u) / 256 - 1
 LEVEL = 999.0  # what the networks of score matching call the end of time
 
 
@@ -34,29 +33,31 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
     book = Notebook(config)
     table, printed = TABLES[job.dataset], PRINTED[job.dataset]
     try:
-        train, test = (load_images(job.dataset, split).images for split in ("train", "test"))
+        sets = [load_images(job.dataset, split) for split in ("train", "test")]
     except MissingData as error:
         book.skipped.append({"dataset": printed, "method": "DiffFlow", "reason": str(error)})
         return book.result
     fit, settings = job.training, methods.diffflow_training(job.training)
-    train, test = _pad(train, job.side), _pad(test[: job.test_images], job.side)
-    train_pixels = dequantise(train, make_generator("diffflow", "dequantise", job.dataset)).to(run.device)
+    grey_levels = sets[0].grey_levels
+    train, test = _pad(sets[0].images, job.side), _pad(sets[1].images[: job.test_images], job.side)
+    pixels, per_unit = dequantise(train, make_generator("diffflow", "dequantise", job.dataset), grey_levels)
+    train_pixels = pixels.to(run.device)
     bound, exact = [], []
     for seed in config.seeds:
         names = "diffflow", job.dataset, seed
         trained = train_diffflow(_pair(job, train, run.device, *names), train_pixels, settings,
                                  make_generator(*names, device=run.device), run.folder / f"{job.dataset}-{seed}")  # fmt: skip
         generator = make_generator(*names, "test", device=run.device)
-        x = dequantise(test, make_generator(*names, "test")).to(run.device)
+        x = dequantise(test, make_generator(*names, "test"), grey_levels)[0].to(run.device)
         times = settings.times(fit.sampling_steps)
         parts = x.split(fit.batch)
         found = torch.cat([elbo(trained.model, part, times, generator) for part in parts])
-        bound.append(_bits(found, x))
+        bound.append(_bits(found, x, per_unit))
         found = torch.cat([ode_log_prob(trained.model, part, settings.t0, settings.T, generator, rtol=config.tolerance,
                                         atol=config.tolerance).log_prob for part in parts])  # fmt: skip
-        exact.append(_bits(found, x))
+        exact.append(_bits(found, x, per_unit))
     protocol = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side, "test_images": len(x)}
-    protocol |= {"dequantised": "uniform", "levels_per_unit": LEVELS_PER_UNIT}
+    protocol |= {"dequantised": "uniform", "grey_levels": grey_levels}
     protocol |= {"tolerance": config.tolerance, "trace": "hutchinson"}
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
@@ -72,8 +73,8 @@ def _pad(images: Tensor, side: int) -> Tensor:
     return functional.pad(images, borders)
 
 
-def _bits(log_prob: Tensor, x: Tensor) -> float:
-    return bits_per_dim(log_prob.double().mean(), math.prod(x.shape[1:]), LEVELS_PER_UNIT).item()
+def _bits(log_prob: Tensor, x: Tensor, per_unit: float) -> float:
+    return bits_per_dim(log_prob.double().mean(), math.prod(x.shape[1:]), per_unit).item()
 
 
 def _pair(job: ImagesJob, images: Tensor, device: str, *names: object) -> NeuralSDE:
