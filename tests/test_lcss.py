@@ -12,7 +12,6 @@ from rescore.errors import RescoreError
 from rescore.jobs import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
-from rescore.ledger.gate import same_class
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
 from rescore.models.build import make_objective, train_model
@@ -265,10 +264,3 @@ def test_models_come_in_pairs():
         config.Config(models=models, jobs={"a": job})
     with pytest.raises(ValueError, match="models and variant belong to the parts quality and variants"):
         config.Config(models=models, jobs={"a": {"measure": ["quality"]}})
-
-
-def test_what_a_clock_gives_is_never_compared_to_rounding():
-    base = {"table": "2", "dataset": "d", "method": "m", "variant": "", "nfe": None, "value": 1.0, "stderr": 0.1, "n_seeds": 1,
-            "n_samples": 1, "protocol": "", "seconds": 0.0}  # fmt: skip
-    timed, other = (Record(**base, **COMMON, metric=metric) for metric in ("train_time_ratio", "tv"))
-    assert not same_class(timed, timed) and same_class(other, other)
