@@ -1,6 +1,8 @@
 """The paper's own code: exact laws of samplers, the networks' joint loss, configs and claims."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,6 +116,17 @@ def test_joint_loss_is_the_sum_over_networks(corruptions, smoke):
     torch.testing.assert_close(found, expected)
     assert levels[0].shape == (30,)
     assert levels[0].max() <= 999
+
+
+def test_networks_trained_one_by_one_have_their_own_folders_and_clip(corruptions, smoke, tmp_path):
+    settings = smoke.training.model_copy(update={"together": False, "clip": 1.0, "steps": 3})
+    alone = replace(corruptions, config=smoke.model_copy(update={"training": settings}))
+    run = SimpleNamespace(folder=tmp_path, device="cpu")
+    networks = trained.train(alone, {"main": corruptions(VARIANTS["main"])}, load_images("digits", "train"), run)["main"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["main-0", "main-1"]
+    weights = [network.last.weight for network in networks]
+    assert all(weight.abs().max() > 0 for weight in weights)  # zero before the first step
+    assert not torch.equal(*weights)
 
 
 def test_nearest_is_the_median_distance_and_the_neighbour():

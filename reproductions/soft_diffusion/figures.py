@@ -49,7 +49,7 @@ def strips(results: Path, out: Path) -> None:
             lines = [(label, images[:, i]) for label, images in pictures for i in (0, 1)]
             _mosaic(ax, [images for _, images in lines], [label for label, _ in lines], STRIP_TIMES)
             ax.set(title=title.capitalize(), xlabel="t")
-        draw.add_notes(figure, f"Scale {found.scale}. Corruption runs from left to right, sampling (100 steps) back to the left.")
+        draw.add_notes(figure, f"Scale {found.scale}. Corruption runs to the right, sampling (100 steps) to the left.")
 
 
 def means(results: Path, out: Path) -> None:
@@ -66,8 +66,8 @@ def means(results: Path, out: Path) -> None:
             ax.set(title=title.capitalize(), xlabel="t")
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves "
-            "the prediction free.",
+            f"Scale {found.scale}. Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching "
+            "leaves the prediction free.",
         )
 
 
@@ -100,9 +100,9 @@ def quality(results: Path, out: Path) -> None:
     found = _open(results)
     trained = [r for r in found.records if r.metric == "fid" and r.nfe is not None]
     exact = [r for r in found.records if r.metric == "frechet"]
-    distance = "Frechet distance of pixels"
+    distance, main = "Frechet distance of pixels", ("blur after noise", *SAMPLERS[MOMENTUM][1:])
     panels = [("Networks: samplers", trained, SAMPLERS, "FID"), ("Exact: samplers", exact, SAMPLERS, distance),
-              ("Exact: corruptions", exact, {MOMENTUM: ("blur after noise", *SAMPLERS[MOMENTUM][1:])} | OTHERS, distance)]  # fmt: skip
+              ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance)]  # fmt: skip
     with draw.sheet(out, 3, 3, (3.5, 3.6)) as (figure, axes):
         for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
             _curves(ax, records, styles)
@@ -121,8 +121,7 @@ def quality(results: Path, out: Path) -> None:
         draw.add_notes(
             figure,
             f"Scale {found.scale}. Left: mean over {len(found.config.seeds)} networks, bars: two standard errors; dashed: real "
-            "images that the reference does not hold. Exact: Gaussian data, where posterior means and the law of the samples are "
-            "known.",
+            "images that the reference does not hold. Exact: Gaussian data, where posterior mean and law of samples are known.",
         )
 
 
@@ -143,8 +142,8 @@ def ablations(results: Path, out: Path) -> None:
         rows["real"] = found.arrays["real"][:PER_ROW]
         _mosaic(axes[0], [(images + 1) / 2 for images in rows.values()], list(rows), ())
         axes[0].set_title("Samples, and FID")
-        draw.add_notes(figure, f"Scale {found.scale}. Not chosen: the first samples of the first network. ±: two standard errors "
-                               f"over {len(found.config.seeds)} networks.")  # fmt: skip
+        draw.add_notes(figure, f"Scale {found.scale}. Not chosen: the first samples of the first network. ±: two standard "
+                               f"errors over {len(found.config.seeds)} networks.")  # fmt: skip
 
 
 def neighbours(results: Path, out: Path) -> None:
@@ -162,8 +161,8 @@ def neighbours(results: Path, out: Path) -> None:
         shown = {("", None): "unseen images", (MOMENTUM, steps): "samples"}
         cells = [r for r in found.records if r.metric == "nearest" and (r.variant, r.nfe) in shown]
         text = "; ".join(f"{shown[r.variant, r.nfe]} {r.value:.3f}" for r in cells)
-        draw.add_notes(figure, f"Scale {found.scale}. Momentum Sampler, {steps} steps. Median RMS distance a pixel, of [-1, 1], to "
-                               f"the nearest training image: {text}.")  # fmt: skip
+        draw.add_notes(figure, f"Scale {found.scale}. Momentum Sampler, {steps} steps. Median RMS distance a pixel, "
+                               f"of [-1, 1], to the nearest training image: {text}.")  # fmt: skip
 
 
 def _open(results: Path) -> draw.PaperResults:

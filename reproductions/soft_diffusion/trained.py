@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reproductions.soft_diffusion.jobs import Notebook
 
 LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
+UNSEEN = 500  # held-out images for the losses, at most
 PARTS = 4  # of the held-out images, for an error of their distance to the training images
 SHOWN = 16  # samples kept for the figures
 STRIP_TIMES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
@@ -43,18 +44,19 @@ def measure(book: "Notebook", corruptions: Corruptions, names: Sequence[VariantN
     classifier = ClassifierSettings(config.classifier_steps)
     judge = make_judge(config.features, data, held_out, classifier, run.folder.parent / "judges", run.device)
     real = to_unit(data.images).flatten(1)
+    unseen = unit_interval(held_out, UNSEEN).float().to(run.device)
     if "main" in names:
         real_images(book, config.data, judge, held_out, real)
     for name in names:
         variant, process = VARIANTS[name], processes[name]
         clean = [cleaner(corruptions, network, process, run.device) for network in networks[name]]
-        held_out_losses(book, corruptions, variant, process, clean, unit_interval(held_out).float())
+        held_out_losses(book, corruptions, variant, process, clean, unseen)
         for label, kind in samplers(name, variant).items():
             for nfe in config.nfes[name]:
                 sampler = kind(process, uniform_times(nfe))
                 sample(book, corruptions, variant, label, sampler, clean, judge, real, run.device)
         if name in ("main", "masking"):
-            strips(book, name, process, clean[0], unit_interval(held_out).float(), run.device)
+            strips(book, name, process, clean[0], unseen)
     book.arrays["real"] = to_unit(held_out.images[:SHOWN]).numpy()
 
 
@@ -139,7 +141,7 @@ def held_out_losses(book: "Notebook", corruptions: Corruptions, variant: Variant
     config, began = corruptions.config, time.perf_counter()
     values = {"soft_loss": [], "clean_loss": []}
     for h in clean:
-        generator, found = make_generator("held out"), {key: [] for key in values}
+        generator, found = make_generator("held out", device=images.device), {key: [] for key in values}
         for t in torch.linspace(0.025, 0.975, 20, dtype=torch.float64):
             x, _ = process.perturb(images, t, generator)
             phi = h(x, t.item()) - x
@@ -195,9 +197,9 @@ def nearest(x: Tensor, real: Tensor) -> tuple[float, Tensor]:
     return (distances.median() / real.shape[1] ** 0.5).item(), rows
 
 
-def strips(book: "Notebook", name: str, process: Corruption, clean: Clean, images: Tensor, device: str) -> None:
+def strips(book: "Notebook", name: str, process: Corruption, clean: Clean, images: Tensor) -> None:
     """A test image corrupted, what the network makes of it, and one path of the Momentum Sampler, at the same times."""
-    generator = make_generator("strip", device=device)
+    generator = make_generator("strip", device=images.device)
     sampler = MomentumSampler(process, uniform_times(STRIP_STEPS))
 
     def draw_noise(like: Tensor) -> Tensor:
@@ -205,10 +207,10 @@ def strips(book: "Notebook", name: str, process: Corruption, clean: Clean, image
 
     forward, means = [], []
     for t in STRIP_TIMES:
-        x = process.perturb(images[:4].to(device), t, generator)[0]
+        x = process.perturb(images[:4], t, generator)[0]
         forward.append(x)
         means.append(clean(x, t) if t else x)
-    reverse, x = {}, process.prior_sample((4, *images.shape[1:]), generator, device=device)
+    reverse, x = {}, process.prior_sample((4, *images.shape[1:]), generator, device=images.device)
     for i, t in enumerate(sampler.times):
         reverse[round(t * STRIP_STEPS)] = x
         if i < STRIP_STEPS:
