@@ -95,7 +95,7 @@ class Quality(Model):
         classifier_steps: of the training of the classifier.
         iterations: shorter trainings, for quality against iterations.
         variant_iterations: of the trainings with other seeds and with other gammas.
-        train_seeds: other seeds of the training.
+        train_seeds: other seeds of DSM's training.
         gammas: of eq. 21, besides 1.
     """
 

@@ -23,7 +23,7 @@ def densities(results: Path, out: Path) -> None:
     """Table 1."""
     found = _open(results)
     names = {"data": "data", **{f"{method}": method for method in METHODS}}
-    with draw.sheet(out, len(names), len(names), (2.2, 2.6)) as (figure, axes):
+    with draw.sheet(out, len(names), len(names), (2.2, 2.9)) as (figure, axes):
         for ax, (key, title) in zip(axes, names.items(), strict=True):
             values = found.arrays.get(f"density/{key}")
             ax.set(title=title, xticks=[-4, 0, 4], yticks=[-4, 0, 4])
@@ -109,7 +109,8 @@ def losses(results: Path, out: Path) -> None:
                 ax.text(0.97, 0.95, label, transform=ax.transAxes, ha="right", va="top", fontsize=draw.SMALL, color=draw.GREY)
             errors = found.arrays[f"errors/{method}"]
             at = np.linspace(0, len(history), len(errors))
-            line = {"marker": "x", "linestyle": "none"} if method == "LCSS" else {"linewidth": 1.2}
+            line = {"linewidth": 1.2, "linestyle": "--" if method == "FD-SSM" else "-"}
+            line = {"marker": "x", "linestyle": "none"} if method == "LCSS" else line
             axes[4].plot(at, errors.mean(1), color=COLORS[method], label=method, **line)
         axes[4].set(title="Denoising error", xlabel="iteration")
         axes[4].grid()

@@ -49,7 +49,7 @@ def gradient(losses: Tensor, network: nn.Module) -> Tensor:
 
 def identity(config: Config) -> Iterator[Row]:
     """The largest difference of the gradients of LCSS and DSM from the same draws, relative to the largest entry."""
-    n = 256
+    n = 200  # no power of 2: a mean over one is exact in both, and hides that they round differently
     for dtype in (torch.float64, torch.float32):
         name = str(dtype).removeprefix("torch.")
         values: dict[str, list[float]] = {"MLP, eq. 18": [], "MLP (VE), eq. 19": [], "MLP (subVP), eq. 19": []}
