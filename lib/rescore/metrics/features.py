@@ -26,6 +26,7 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_VARIABLE = "RESCORE_INCEPTION"
+BLOCK = 4096  # rows looked at at a time
 SMALL_VERSION = 1  # of the network and its training below; to be raised when they change
 
 
@@ -55,7 +56,7 @@ class Features:
             if x.ndim != 2 or len(x) != len(self.values) or x.dtype not in (torch.float32, torch.float64):
                 raise RescoreError(f"features of {self.source}: {name} {x.dtype} {tuple(x.shape)}; "
                                    "allowed: (n, d), float32 or float64")
-            if not x.sum(dtype=torch.float64).isfinite():  # isfinite of all of x would take twice its memory
+            if not all(torch.isfinite(rows).all() for rows in x.split(BLOCK)):  # of all of x at once it takes twice its memory
                 raise RescoreError(f"features of {self.source}: {name} are not finite")
 
     def __len__(self) -> int:
