@@ -65,8 +65,8 @@ def costs(book: Notebook) -> Iterator[Row]:
     common = {"rounds": config.rounds, "clock": clock, "hardware": device}
     cells = {
         ("checkerboard", "MLP"): (timing.checkerboard_steps(book.config.checkerboard, config, device), {"train_batch": config.batch}),
-        (f"random{config.side}", "NCSNv2"): (
-            timing.image_steps(config, device), {"train_batch": config.images, "width": config.width}),
+        ("random images", "NCSNv2"): (
+            timing.image_steps(config, device), {"train_batch": config.images, "width": config.width, "side": config.side}),
     }  # fmt: skip
     for (dataset, variant), (steps, about) in cells.items():
         seconds = timing.interleaved(steps, config.rounds, device)
