@@ -63,9 +63,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
-def test_memory_is_linear_and_a_chunk_bounds_it():
+def test_memory_is_linear_and_a_chunk_bounds_it(benchmark):
     """MiB above what the process has before the call."""
-    grown = {(n, chunk): _memory(n, chunk) for n, chunk in ((100, None), (400, None), (400, 100), (1600, 100))}
+    cases = ((100, None), (400, None), (400, 100), (1600, 100))
+    grown = benchmark.pedantic(lambda: {case: _memory(*case) for case in cases}, rounds=1)
+    benchmark.extra_info |= {str(case): megabytes for case, megabytes in grown.items()}
+    print(grown)
     assert grown[400, None] < 1.2 * 4 * grown[100, None]
     assert grown[400, 100] < grown[400, None] / 2
     assert grown[1600, 100] < 1.5 * grown[400, 100] + 20

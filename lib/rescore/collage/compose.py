@@ -120,7 +120,8 @@ def _collect(size: tuple[int, ...], parts: Sequence[Part], u: Tensor, t: float, 
             given = () if conditions is None else (stacked(conditions, which, len(u)),)
             scores = model(pieces, t, *given).unflatten(0, (len(u), len(which)))
             scores = scores * weight.reshape(1, -1, *[1] * (scores.ndim - 2))
-            total = total.index_add(2, positions.flatten(), scores.transpose(1, 2).flatten(2))
+            added = scores.transpose(1, 2).flatten(2)  # (batch, C, pieces x patch)
+            total = total.scatter_add(2, positions.flatten().expand(added.shape), added)
     return total.reshape(u.shape)
 
 
