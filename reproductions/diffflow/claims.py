@@ -101,7 +101,7 @@ CLAIMS = [
         "progressive-is-faster",
         "Progressive N takes less than half the time of a fixed N for as many iterations.",
         "section 3.3.3: significantly less training time; the bound 2 is ours",
-        above(cost("training speed-up of progressive N (at most)"), 2.0),
+        above(cost("progressive_time_ratio"), 2.0),
     ),
     Claim(
         "progressive-is-as-good",
@@ -114,15 +114,15 @@ CLAIMS = [
         "On the plane an iteration of DiffFlow costs 3 to 12 times one of DDPM.",
         "section 3.6: about 6 times slower; a factor of 2 on either side is ours",
         all_of(
-            above(cost("training time relative to DDPM", dataset="2-D toys"), 3.0),
-            below(cost("training time relative to DDPM", dataset="2-D toys"), 12.0),
+            above(cost("train_time_ratio", dataset="2-D toys"), 3.0),
+            below(cost("train_time_ratio", dataset="2-D toys"), 12.0),
         ),
     ),
     Claim(
         "states-are-few",
         "The cached states are below 5 percent of what plain back-propagation keeps.",
         "section 3.3.2: about 2 percent of the memory, of images; the bound is ours",
-        below(cost("states relative to autograd (percent)"), 5.0),
+        below(cost("states_percent_of_autograd"), 5.0),
     ),
     *(
         Claim(

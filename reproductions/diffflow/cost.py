@@ -56,9 +56,9 @@ def time_iterations(book: Notebook, problem: Problem, job: CostJob) -> None:
             seconds.setdefault(name, []).append(seconds_of_iteration(model, loss, job.timed))
     protocol = {"N": n, "batch": batch, "clock": "CPU seconds of one thread", "timed": job.timed, "data": problem.name}
     ratios = {
-        ("text", PUBLISHED, "DiffFlow", "", "training time relative to DDPM"): ("adjoint", "DDPM"),
-        ("text", PUBLISHED, "DiffFlow", "autograd", "training time relative to DDPM"): ("autograd", "DDPM"),
-        ("text", PUBLISHED, "DiffFlow", "adjoint", "training time relative to autograd"): ("adjoint", "autograd"),
+        ("text", PUBLISHED, "DiffFlow", "", "train_time_ratio"): ("adjoint", "DDPM"),
+        ("text", PUBLISHED, "DiffFlow", "autograd", "train_time_ratio"): ("autograd", "DDPM"),
+        ("text", PUBLISHED, "DiffFlow", "adjoint", "autograd_time_ratio"): ("adjoint", "autograd"),
     }
     for (table, dataset, method, variant, metric), (above, below) in ratios.items():
         values = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
@@ -96,9 +96,9 @@ def count_memory(book: Notebook, problem: Problem, job: CostJob) -> None:
     states = (n + 1) * x.numel() * x.element_size()
     protocol = {"N": n, "batch": batch, "data": problem.name, "counted": "tensors saved by graphs"}
     for metric, value in {
-        "memory share of cached states (percent)": 100 * states / peaks["adjoint"],
-        "states relative to autograd (percent)": 100 * states / peaks["autograd"],
-        "memory relative to autograd": peaks["adjoint"] / peaks["autograd"],
+        "states_percent_of_adjoint": 100 * states / peaks["adjoint"],
+        "states_percent_of_autograd": 100 * states / peaks["autograd"],
+        "adjoint_over_autograd_memory": peaks["adjoint"] / peaks["autograd"],
     }.items():
         book.exact("text", problem.name, "DiffFlow", metric, value, protocol)
 
@@ -116,9 +116,9 @@ def compare_schedules(book: Notebook, problem: Problem, job: CostJob, run: Run) 
             test = problem.draws(seed, "test", config.samples)
             bound = model.elbo(test, job.fixed_steps, make_generator("diffflow", "paths", seed))
             found.setdefault((variant, "nll"), []).append(-bound.mean().item())
-            found.setdefault((variant, "seconds"), []).append(model.seconds)
-    ratio = [f / p for f, p in zip(found["fixed", "seconds"], found["progressive", "seconds"], strict=True)]
-    found["", "training speed-up of progressive N (at most)"] = ratio
+            found.setdefault((variant, "train_seconds"), []).append(model.seconds)
+    ratio = [f / p for f, p in zip(found["fixed", "train_seconds"], found["progressive", "train_seconds"], strict=True)]
+    found["", "progressive_time_ratio"] = ratio
     protocol = {"iterations": job.iterations, "batch": fixed.batch, "fixed_N": job.fixed_steps}
     protocol |= {"progressive_N": " ".join(map(str, progressive.steps)), "shares": " ".join(map(str, progressive.shares))}
     for (variant, metric), values in found.items():

@@ -16,7 +16,7 @@ SETS = {"rings": "four rings", "olympic_rings": "Olympic rings", "spirals": "2 s
         "tree": "fractal tree", "carpet": "Sierpinski carpet"}  # fmt: skip
 METHODS = {"DiffFlow": (draw.BLUE, "o"), "DDPM": (draw.RED, "s"), "FFJORD": (draw.GREEN, "^")}
 SWEPT = {"DiffFlow": (draw.BLUE, "o"), "DDPM": (draw.RED, "s"), "DDIM": (draw.ORANGE, "D")}
-METRICS = {"nll": "NLL (nats)", "sw2": "sw2 to the data", "off_support": "mass off the support"}
+METRICS = {"nll": "nll", "sw2": "sw2 to the data", "off_support": "mass off the support"}
 RINGS = (draw.BLUE, draw.ORANGE, draw.GREEN, draw.RED, draw.PURPLE)
 REACH = 3.2  # of a panel, in standard deviations
 SHOWN = 2500  # points of a panel

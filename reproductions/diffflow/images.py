@@ -24,18 +24,17 @@ from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
 from rescore.saved_bytes import SavedBytes
 
-PRINTED = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
 LEVEL = 999.0  # what the networks of score matching call the end of time
 
 
 def measure(job: ImagesJob, config: Config, run: Run) -> Result:
     book = Notebook(config)
-    table, printed = TABLES[job.dataset], PRINTED[job.dataset]
+    table = TABLES[job.dataset]
     try:
         sets = [load_images(job.dataset, split) for split in ("train", "test")]
     except MissingData as error:
-        book.skipped.append({"dataset": printed, "method": "DiffFlow", "reason": str(error)})
+        book.skipped.append({"dataset": job.dataset, "method": "DiffFlow", "reason": str(error)})
         return book.result
     fit, settings = job.training, methods.diffflow_training(job.training)
     grey_levels = sets[0].grey_levels
@@ -62,7 +61,7 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
     for variant, values in zip(variants, (bound, exact), strict=True):
-        book.record(table, printed, "DiffFlow", variant, "NLL (bits/dim)", fit.sampling_steps, values, len(x), protocol)
+        book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(x), protocol)
     _cost(book, job, train, train_pixels, run.device)
     return book.result
 
@@ -88,7 +87,7 @@ def _network(job: ImagesJob, images: Tensor, *names: object) -> nn.Module:
 
 def _cost(book: Notebook, job: ImagesJob, train: Tensor, pixels: Tensor, device: str) -> None:
     """An iteration beside DDPM's with one such network, and the memory share of the states."""
-    config, fit, printed = book.config, job.training, PRINTED[job.dataset]
+    config, fit = book.config, job.training
     x, n, process, objective, ratios = pixels[: fit.batch], fit.sampling_steps, VP(), DSM(), []
     for seed in config.seeds:
         generator = make_generator("diffflow", "cost", seed, device=device)
@@ -105,8 +104,8 @@ def _cost(book: Notebook, job: ImagesJob, train: Tensor, pixels: Tensor, device:
         ratios.append(ours / theirs)
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
     protocol = {"N": n, "batch": fit.batch, "timed": job.timed, "clock": clock, "network": job.network}
-    book.record("text", printed, "DiffFlow", "", "training time relative to DDPM", None, ratios, fit.batch, protocol)
+    book.record("text", job.dataset, "DiffFlow", "", "train_time_ratio", None, ratios, fit.batch, protocol)
     with SavedBytes(pair) as saved:
         path().backward()
     states = (n + 1) * x.numel() * x.element_size()
-    book.exact("text", printed, "DiffFlow", "memory share of cached states (percent)", 100 * states / saved.peak, protocol)
+    book.exact("text", job.dataset, "DiffFlow", "states_percent_of_adjoint", 100 * states / saved.peak, protocol)

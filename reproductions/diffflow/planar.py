@@ -115,7 +115,7 @@ def sweep(problem: Problem, model: Model, seed: int, method: str, variant: str, 
     distances = {n: problem.distance(sample(model, config.samples, seed, n, **options), seed) for n in config.sweep}
     last = distances[config.sweep[-1]]
     values = {(method, "3.4", variant, "sw2", n): value for n, value in distances.items()}
-    return values | {(method, "3.5", variant, "relative sw2 degeneracy", n): value / last for n, value in distances.items()}
+    return values | {(method, "3.5", variant, "sw2_degeneracy", n): value / last for n, value in distances.items()}
 
 
 def sample(model: Model, n: int, seed: int, steps: int | None = None, **options: bool) -> Tensor:

@@ -24,7 +24,7 @@ from rescore.training.weights import load_weights, save_weights
 
 PRINTED = {"power": "POWER", "gas": "GAS", "hepmass": "HEPMASS", "miniboone": "MINIBOONE", "bsds300": "BSDS300"}
 FLOWS = {"RealNVP": realnvp, "MAF": maf, "NSF": nsf}
-METRIC = "NLL (nats)"
+METRIC = "nll"
 
 
 def measure(job: TabularJob, config: Config, run: Run) -> Result:
