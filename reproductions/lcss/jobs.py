@@ -64,7 +64,8 @@ def costs(book: Notebook) -> Iterator[Row]:
     clock = "processor" if device == "cpu" and book.run.threads == 1 else "wall"
     common = {"rounds": config.rounds, "clock": clock, "hardware": device}
     cells = {
-        ("checkerboard", "MLP"): (timing.checkerboard_steps(book.config.checkerboard, config, device), {"train_batch": config.batch}),
+        ("checkerboard", "MLP"): (
+            timing.checkerboard_steps(book.config.checkerboard, config, device), {"train_batch": config.batch}),
         ("random images", "NCSNv2"): (
             timing.image_steps(config, device), {"train_batch": config.images, "width": config.width, "side": config.side}),
     }  # fmt: skip
