@@ -153,4 +153,4 @@ def test_a_job_without_its_models_is_refused():
 def test_every_printed_row_is_there():
     rows = read_published(PAPER.folder / "published.csv", "diffcollage")
     assert len(rows) == 59
-    assert {row.number for row in rows if row.table == "4.1" and row.metric == "FID+"} == {24.15, 10.25, 8.97, 4.54}
+    assert {row.number for row in rows if row.table == "4.1" and row.metric == "fid_plus"} == {24.15, 10.25, 8.97, 4.54}

@@ -34,14 +34,14 @@ CLAIMS = [
         "fid-plus-best-brick",
         "DiffCollage has a smaller FID+ than the baseline, replacement and reconstruction, on brick.",
         "Table 4.1 (printed 4.54 against 24.15, 10.25 and 8.97)",
-        best("FID+", ("brick",)),
+        best("fid_plus", ("brick",)),
     ),
     *(
         Claim(
             f"fid-plus-best-{texture}",
             f"DiffCollage has a smaller FID+ than replacement and reconstruction, on {texture}.",
             "Table 4.2",
-            best("FID+", (texture,), AUTOREGRESSIVE),
+            best("fid_plus", (texture,), AUTOREGRESSIVE),
         )
         for texture in ("grass", "gravel")
     ),
@@ -49,13 +49,13 @@ CLAIMS = [
         "reconstruction-beats-replacement",
         "Reconstruction has a smaller FID+ than replacement, on all three textures.",
         "Tables 4.1 and 4.2",
-        all_of(*(smaller(wide(t, "Reconstruction", "FID+"), wide(t, "Replacement", "FID+")) for t in TEXTURES)),
+        all_of(*(smaller(wide(t, "Reconstruction", "fid_plus"), wide(t, "Replacement", "fid_plus")) for t in TEXTURES)),
     ),
     Claim(
         "baseline-worst",
         "Concatenated squares have a larger FID+ than any outpainting, on brick.",
         "Table 4.1",
-        all_of(*(smaller(wide("brick", method, "FID+"), wide("brick", "Baseline", "FID+")) for method in AUTOREGRESSIVE)),
+        all_of(*(smaller(wide("brick", method, "fid_plus"), wide("brick", "Baseline", "fid_plus")) for method in AUTOREGRESSIVE)),
     ),
     Claim(
         "fid-plus-above-fid",
@@ -63,7 +63,7 @@ CLAIMS = [
         "Table 4.2",
         all_of(
             *(
-                smaller(wide(t, method, "FID"), wide(t, method, "FID+"))
+                smaller(wide(t, method, "fid"), wide(t, method, "fid_plus"))
                 for t in ("grass", "gravel")
                 for method in (*AUTOREGRESSIVE, "DiffCollage")
             )
@@ -119,7 +119,7 @@ CLAIMS = [
         all_of(
             *(
                 above(
-                    row(table="text", method="DiffCollage", metric=f"speed-up over {rival} at long/short side ratio 6"), bound
+                    row(table="text", method="DiffCollage", metric=f"speedup_over_{rival.lower()}_at_6"), bound
                 )
                 for rival, bound in (("Replacement", 2.99), ("Reconstruction", 5.99))
             )
@@ -136,8 +136,8 @@ CLAIMS = [
         "A cycle closes the image: its wrap is as smooth as the rest, within 0.1, and smoother than that of every open method.",
         "section 4.5.4, fig. 4.9; the bound is ours",
         all_of(
-            agrees(part("loop", "DiffCollage", "wrap seam"), 1.0, within=0.1),
-            *(smaller(part("loop", "DiffCollage", "wrap seam"), wide("brick", method, "wrap seam")) for method in OTHERS),
+            agrees(part("loop", "DiffCollage", "wrap_seam"), 1.0, within=0.1),
+            *(smaller(part("loop", "DiffCollage", "wrap_seam"), wide("brick", method, "wrap_seam")) for method in OTHERS),
         ),
     ),
     Claim(
@@ -145,7 +145,7 @@ CLAIMS = [
         "A grid graph enlarges images in both directions: better FID+ and smoother seams than squares side by side.",
         "section 4.4.1, fig. 4.2",
         all_of(
-            *(smaller(part("grid", "DiffCollage", metric), part("grid", "Baseline", metric)) for metric in ("FID+", "seam"))
+            *(smaller(part("grid", "DiffCollage", metric), part("grid", "Baseline", metric)) for metric in ("fid_plus", "seam"))
         ),
     ),
     Claim(
@@ -191,20 +191,20 @@ CLAIMS = [
         for name, metric, low, statement in (
             (
                 "precision",
-                "R precision (top 1)",
+                "r_precision_top1",
                 False,
                 "Long series of DiffCollage show their activity more often than others.",
             ),
-            ("fid", "FID", True, "Long series of DiffCollage have the smallest Frechet distance."),
-            ("distance", "Multimodal distance", True, "Long series of DiffCollage lie nearest to their activity."),
-            ("diversity", "Diversity gap", True, "The diversity of DiffCollage's long series is nearest to that of real data."),
+            ("fid", "fid", True, "Long series of DiffCollage have the smallest Frechet distance."),
+            ("distance", "multimodal_distance", True, "Long series of DiffCollage lie nearest to their activity."),
+            ("diversity", "diversity_gap", True, "The diversity of DiffCollage's long series is nearest to that of real data."),
         )
     ),
     Claim(
         "short-is-better",
         "Short series of the model are better than long ones of any method: a smaller Frechet distance.",
         "Table 4.3 (printed 0.492 for the model, 0.605 for DiffCollage)",
-        all_of(*(smaller(motion("MDM", "FID"), motion(method, "FID")) for method in (*OTHERS, "DiffCollage"))),
+        all_of(*(smaller(motion("MDM", "fid"), motion(method, "fid")) for method in (*OTHERS, "DiffCollage"))),
     ),
     Claim(
         "several-activities",

@@ -41,9 +41,9 @@ def tables(results: Path, out: Path) -> None:
     """Tables 4.1 and 4.2 with seams and drift."""
     found = _open(results)
     values = {(r.dataset, r.method, r.metric): r for r in found.records if r.table in ("4.1", "4.2")}
-    shown = [texture for texture in TEXTURES if (texture, "DiffCollage", "FID+") in values]
+    shown = [texture for texture in TEXTURES if (texture, "DiffCollage", "fid_plus") in values]
     panels = (
-        ("FID+", "FID+ (bar), FID of the squares (line)"),
+        ("fid_plus", "FID+ (bar), FID of the squares (line)"),
         ("seam", "roughness of seams"),
         ("drift", "FID at the ends less that at the middle"),
     )
@@ -61,8 +61,8 @@ def tables(results: Path, out: Path) -> None:
                         color=COLORS[method],
                         label=method if i == 0 else None,
                     )
-                if metric == "FID+":
-                    level = values[texture, "DiffCollage", "FID"].value
+                if metric == "fid_plus":
+                    level = values[texture, "DiffCollage", "fid"].value
                     ax.hlines(level, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
                 if metric == "seam":
                     ax.hlines(values[texture, "real images", "seam"].value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)

@@ -158,7 +158,7 @@ def motion(book: Notebook) -> None:
     began = time.perf_counter()
     real = [scores.of_real(make_generator("motion real", seed)) for seed in config.seeds]
     record("Real data", real, began, settings.series, {})
-    target = float(np.mean([each["Diversity"] for each in real]))
+    target = float(np.mean([each["diversity"] for each in real]))
     for method in progress(("short", "Baseline", *AUTOREGRESSIVE, "Averaging", "DiffCollage"), desc="motion"):
         began, found = time.perf_counter(), []
         for seed in config.seeds:
@@ -166,7 +166,7 @@ def motion(book: Notebook) -> None:
             generator = make_generator("motion", seed, device=run.device)
             x, passes = maker.make(method, F.one_hot(y, K).float(), generator)
             found.append(scores(x, y, make_generator("motion crops", seed)))
-            found[-1]["Diversity gap"] = abs(found[-1]["Diversity"] - target)
+            found[-1]["diversity_gap"] = abs(found[-1]["diversity"] - target)
         name = "MDM" if method == "short" else method  # the row of short motions
         record(name, found, began, settings.series, {"length": x.shape[-1]})
         if method != "short":
@@ -295,10 +295,10 @@ class Scores:
         centres = torch.stack([real[self.labels.repeat_interleave(self.data.shape[1]) == k].mean(0) for k in range(K)])
         pairs = torch.randint(len(x), (2, PAIRS), generator=generator)
         return {
-            "R precision (top 1)": (logits.argmax(1) == y).double().mean().item(),
-            "FID": frechet_distance(Features("motion", "samples", values), Features("motion", "train", real)),
-            "Multimodal distance": (values - centres[y]).norm(dim=1).mean().item(),
-            "Diversity": (values[pairs[0]] - values[pairs[1]]).norm(dim=1).mean().item(),
+            "r_precision_top1": (logits.argmax(1) == y).double().mean().item(),
+            "fid": frechet_distance(Features("motion", "samples", values), Features("motion", "train", real)),
+            "multimodal_distance": (values - centres[y]).norm(dim=1).mean().item(),
+            "diversity": (values[pairs[0]] - values[pairs[1]]).norm(dim=1).mean().item(),
         }
 
     def of_real(self, generator: torch.Generator) -> dict[str, float]:

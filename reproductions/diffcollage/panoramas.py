@@ -34,24 +34,24 @@ def panoramas(book: Notebook, pieces: Pieces) -> None:
 
     for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
         began = time.perf_counter()
-        found: dict[str, list[float]] = {key: [] for key in ("FID+", "FID middle", "FID ends", "drift", "seam", "wrap seam")}
+        found: dict[str, list[float]] = {key: [] for key in ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")}
         for seed in config.seeds:
             names = ("diffcollage", pieces.name, "wide", seed)
             x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=book.run.device))
-            found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             middle = (length - SIDE) // 2
             ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :SIDE], x[..., -SIDE:])
-            found["FID middle"].append(judge(x[..., middle : middle + SIDE], ["fid"])["fid"])
-            found["FID ends"].append(judge(ends, ["fid"])["fid"])
-            found["drift"].append(found["FID ends"][-1] - found["FID middle"][-1])
+            found["fid_middle"].append(judge(x[..., middle : middle + SIDE], ["fid"])["fid"])
+            found["fid_ends"].append(judge(ends, ["fid"])["fid"])
+            found["drift"].append(found["fid_ends"][-1] - found["fid_middle"][-1])
             found["seam"].append(seam(x, borders[method]))
-            found["wrap seam"].append(wrap_seam(x))
+            found["wrap_seam"].append(wrap_seam(x))
         seconds = time.perf_counter() - began
         for metric, values in found.items():
             protocol = pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if "seam" in metric else few
-            book.record(table, pieces.name, method, metric, values, n, many if metric == "FID+" else protocol, seconds)
+            book.record(table, pieces.name, method, metric, values, n, many if metric == "fid_plus" else protocol, seconds)
         if method in METHODS:
-            book.record(table, pieces.name, method, "FID", squares, n * config.crops, fid_protocol, square_seconds)
+            book.record(table, pieces.name, method, "fid", squares, n * config.crops, fid_protocol, square_seconds)
         book.exact(table, pieces.name, method, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
         book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
 
@@ -59,11 +59,11 @@ def panoramas(book: Notebook, pieces: Pieces) -> None:
     pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
     book.arrays[f"wide/{pieces.name}/real"] = real[pick].numpy()
     held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
-    book.record(table, pieces.name, "real images", "FID", [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out, 0.0)
+    book.record(table, pieces.name, "real images", "fid", [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out, 0.0)
     strips = {"W/H": config.ratio, "overlap": OVERLAP}
     # every strip of the photograph is in it: a count, without an error
     book.exact(table, pieces.name, "real images", "seam", seam(real, borders["DiffCollage"]), strips)
-    book.exact(table, pieces.name, "real images", "wrap seam", wrap_seam(real), strips)
+    book.exact(table, pieces.name, "real images", "wrap_seam", wrap_seam(real), strips)
 
 
 def lengths(book: Notebook, pieces: Pieces) -> None:
@@ -83,6 +83,6 @@ def lengths(book: Notebook, pieces: Pieces) -> None:
     ratio = 6  # the text's
     for rival in ("Replacement", "Reconstruction"):
         if ("DiffCollage", ratio) in passes:
-            metric = f"speed-up over {rival} at long/short side ratio {ratio}"
+            metric = f"speedup_over_{rival.lower()}_at_{ratio}"
             faster = passes[rival, ratio] / passes["DiffCollage", ratio]
             book.exact("text", pieces.name, "DiffCollage", metric, faster, protocol | {"of": "sequential passes"})

@@ -42,17 +42,17 @@ Values = dict[str, list[float]]
 
 
 def loop(book: Notebook, pieces: Pieces) -> None:
-    """A closed image of a cycle; the wrap seams of the open methods stand with Tables 4.1 and 4.2."""
+    """A closed image of a cycle; the wrap_seams of the open methods stand with Tables 4.1 and 4.2."""
     config, judge = book.config, make_judge(book.config, book.run, pieces)
     graph = cycle(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
     score = composed_score(graph, pieces.square, pieces.half)
-    began, found = time.perf_counter(), {"wrap seam": [], "seam": [], "FID+": []}
+    began, found = time.perf_counter(), {"wrap_seam": [], "seam": [], "fid_plus": []}
     for seed in config.seeds:
         names = ("diffcollage", "loop", pieces.name, seed)
         x = pieces.sample(score, (config.samples, 1, *graph.size), make_generator(*names, device=book.run.device))
-        found["wrap seam"].append(wrap_seam(x))
+        found["wrap_seam"].append(wrap_seam(x))
         found["seam"].append(seam(x, range(OVERLAP, graph.size[1], OVERLAP)))
-        found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+        found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
     _record(book, "loop", pieces, "DiffCollage", found, config.samples, began, {"graph": "cycle"})
     book.arrays["loop"] = x[:SHOWN].numpy()
 
@@ -68,11 +68,11 @@ def grid(book: Notebook, pieces: Pieces) -> None:
         "DiffCollage": composed_score(graph, pieces.square, pieces.quarter),
     }
     for method, score in scores.items():
-        began, found = time.perf_counter(), {"FID+": [], "seam": []}
+        began, found = time.perf_counter(), {"fid_plus": [], "seam": []}
         for seed in config.seeds:
             names = ("diffcollage", "grid", pieces.name, seed)
             x = pieces.sample(score, (config.samples, 1, *GRID), make_generator(*names, device=book.run.device))
-            found["FID+"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             inner = x[..., half:-half, half:-half]
             both = torch.cat((inner, inner.mT))
             found["seam"].append(seam(both, range(half, GRID[1] - SIDE, SIDE)))
@@ -93,14 +93,14 @@ def cube(book: Notebook, pieces: Pieces) -> None:
 
     scores = {"Baseline": faces_alone, "DiffCollage": composed_score(graph, ring, pieces.square)}
     for method, score in scores.items():
-        began, found = time.perf_counter(), {"seam": [], "FID": []}
+        began, found = time.perf_counter(), {"seam": [], "fid": []}
         for seed in config.seeds:
             generator = make_generator("diffcollage", "cubemap", pieces.name, seed, device=book.run.device)
             x = pieces.sample(score, (n, 1, *graph.size), generator)
             rings = x.flatten(2)[:, :, graph.factors]  # (n, 1, 3, side, 4 side)
             rings = torch.cat((rings, rings[..., :1]), -1)  # closed, so that every edge of a ring is a step
             found["seam"].append(seam(rings, range(SIDE, 4 * SIDE + 1, SIDE)))
-            found["FID"].append(judge(x[:, 0].flatten(0, 1)[:, None], ["fid"])["fid"])
+            found["fid"].append(judge(x[:, 0].flatten(0, 1)[:, None], ["fid"])["fid"])
         _record(book, "cubemap", pieces, method, found, n, began, {"graph": "cubemap of three cycles"})
         book.arrays[f"cubemap/{method}"] = equirectangular(x[:2, 0], PANORAMA_HEIGHT).numpy()
 
@@ -138,7 +138,7 @@ def connect(book: Notebook, pieces: Pieces) -> None:
 
     methods = {"Baseline": baseline, **{m: one_by_one(m) for m in AUTOREGRESSIVE}, "DiffCollage": at_once}
     for method, make in methods.items():
-        began, found = time.perf_counter(), {"seam": [], "FID+": []}
+        began, found = time.perf_counter(), {"seam": [], "fid_plus": []}
         for seed in config.seeds:
             names = ("diffcollage", "connect", pieces.name, seed)
             x = known(seed)
@@ -147,7 +147,7 @@ def connect(book: Notebook, pieces: Pieces) -> None:
             found["seam"].append(seam(made, (SIDE, length - SIDE)))
             # crops that hold no more than half of a given square
             between = made[..., SIDE - OVERLAP : length - SIDE + OVERLAP]
-            found["FID+"].append(judge(crops(between, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            found["fid_plus"].append(judge(crops(between, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
         _record(book, "fig4.6", pieces, method, found, config.samples, began, {"graph": "chain", "W/H": config.ratio})
         book.arrays[f"connect/{method}"] = made[:SHOWN].numpy()
 
