@@ -86,15 +86,24 @@ class TabularJob(JobConfig):
 
 
 class ImagesJob(JobConfig):
-    """Tables 3.2 and 3.3: likelihood of a model of images, and the cost of an iteration beside DDPM's."""
+    """Tables 3.2 to 3.5: likelihood and FID of a model of images, and the cost of an iteration beside DDPM's.
+
+    Args:
+        side: images are padded to it with black.
+        samples: of a seed and number of steps N, for FID at each N of the config's `sweep`; 0 for none.
+        features: what FID compares; `classifier_steps` of the training of such a network.
+    """
 
     kind: Literal["images"]
     dataset: Literal["digits", "mnist", "cifar10"]
-    side: PositiveInt = Field(32, description="images are padded to it with black")
+    side: PositiveInt = 32
     network: str = "ddpm"
     network_settings: dict[str, int | float | list[int]] = {}
     training: DiffFlow
     test_images: PositiveInt = 1000
+    samples: int = Field(0, ge=0)
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
     timed: PositiveInt = 5
 
 

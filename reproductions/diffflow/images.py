@@ -1,4 +1,4 @@
-"""Tables 3.2 and 3.3: the likelihood of images, and the cost of an iteration beside DDPM's."""
+"""Tables 3.2 to 3.5: likelihood and FID of models of images, and the cost of an iteration beside DDPM's."""
 
 import math
 
@@ -10,14 +10,16 @@ from reproductions.diffflow import methods
 from reproductions.diffflow.config import Config, ImagesJob
 from reproductions.diffflow.cost import seconds_of_iteration
 from reproductions.diffflow.notebook import Notebook
-from rescore.data.images import load_images
+from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise
 from rescore.errors import MissingData
 from rescore.jobs import Result, Run
 from rescore.likelihood import bits_per_dim
+from rescore.metrics.features import ClassifierSettings
+from rescore.models.judge import Judge, make_judge
 from rescore.networks import NoisePrediction, make_network
 from rescore.neural_sde import (
-    ImageField, NeuralSDE, adjoint_loss, draw_noise, elbo, l_beta, ode_log_prob, train_diffflow,
+    DiffFlowTraining, ImageField, NeuralSDE, adjoint_loss, draw_noise, elbo, l_beta, ode_log_prob, train_diffflow,
 )  # fmt: skip
 from rescore.objectives import DSM
 from rescore.processes import VP
@@ -41,7 +43,8 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
     train, test = _pad(sets[0].images, job.side), _pad(sets[1].images[: job.test_images], job.side)
     pixels, per_unit = dequantise(train, make_generator("diffflow", "dequantise", job.dataset), grey_levels)
     train_pixels = pixels.to(run.device)
-    bound, exact = [], []
+    judge = _judge(job, sets, run) if job.samples else None
+    bound, exact, fids = [], [], {}
     for seed in config.seeds:
         names = "diffflow", job.dataset, seed
         trained = train_diffflow(_pair(job, train, run.device, *names), train_pixels, settings,
@@ -55,6 +58,9 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
         found = torch.cat([ode_log_prob(trained.model, part, settings.t0, settings.T, generator, rtol=config.tolerance,
                                         atol=config.tolerance).log_prob for part in parts])  # fmt: skip
         exact.append(_bits(found, x, per_unit))
+        if judge:
+            for key, value in _fids(job, config, trained.model, settings, judge, sets[0].shape, generator).items():
+                fids.setdefault(key, []).append(value)
     protocol = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side, "test_images": len(x)}
     protocol |= {"dequantised": "uniform", "grey_levels": grey_levels}
     protocol |= {"tolerance": config.tolerance, "trace": "hutchinson"}
@@ -62,8 +68,39 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
     variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
     for variant, values in zip(variants, (bound, exact), strict=True):
         book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(x), protocol)
+    if judge:
+        drawn = torch.empty(job.samples)
+        how = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side} | dict(judge.protocol("fid", drawn))
+        for (table, variant, metric, n), values in fids.items():
+            book.record(table, job.dataset, "DiffFlow", variant, metric, n, values, job.samples, how)
     _cost(book, job, train, train_pixels, run.device)
     return book.result
+
+
+def _judge(job: ImagesJob, sets: list[ImageSet], run: Run) -> Judge:
+    settings = ClassifierSettings(job.classifier_steps)
+    return make_judge(job.features, *sets, settings, run.folder.parent / "judges", run.device)
+
+
+def _fids(job: ImagesJob, config: Config, model: NeuralSDE, settings: DiffFlowTraining, judge: Judge, shape: tuple[int, int, int],
+          generator: torch.Generator) -> dict[tuple[str, str, str, int], float]:  # fmt: skip
+    """By (table, variant, metric, N): Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
+    grid, last = job.training.grid, job.training.sampling_steps
+
+    def fid(n: int, lam: float) -> float:
+        parts = []
+        for start in range(0, job.samples, job.training.batch):
+            state = (min(job.training.batch, job.samples - start), shape[0], job.side, job.side)
+            u = torch.randn(state, generator=generator, device=generator.device)
+            parts.append(model.sample(u, settings.times(n), generator, lam).cpu())
+        x = torch.cat(parts)
+        top, left = (job.side - shape[1]) // 2, (job.side - shape[2]) // 2
+        return judge(x[..., top : top + shape[1], left : left + shape[2]], ["fid"])["fid"]
+
+    sweep = {n: fid(n, 1.0) for n in config.sweep}
+    found = {("3.3", grid, "fid", last): fid(last, 1.0), ("3.3", f"{grid}, ODE", "fid", last): fid(last, 0.0)}
+    found |= {("3.4", grid, "fid", n): value for n, value in sweep.items()}
+    return found | {("3.5", grid, "fid_degeneracy", n): value / sweep[config.sweep[-1]] for n, value in sweep.items()}
 
 
 def _pad(images: Tensor, side: int) -> Tensor:
