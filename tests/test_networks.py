@@ -522,3 +522,16 @@ def test_odd_sides_and_wrong_parametrisations_are_one_clear_error():
         NoisePrediction(Constant(0.0, 1), VP(), factor="I")
     with pytest.raises(RescoreError, match="does not apply to VP: allowed is CLD"):
         VelocityPrediction(Constant(0.0, 1), VP())
+
+
+@pytest.mark.parametrize("out_channels", [2, 1])
+def test_the_skip_of_an_mlp_mixes_the_channels(out_channels):
+    """All else being zero, its output is the matrix times the channels, at every pixel; one level for all is one for each."""
+    net = make_network("mlp", {"width": 8, "blocks": 1, "skip": True}, 2, 3, seed=0, out_channels=out_channels).double()
+    matrix = torch.arange(1.0, 2 * out_channels + 1, dtype=torch.float64).reshape(out_channels, 2)
+    with torch.no_grad():
+        net.skip[0].bias.copy_(matrix.flatten())
+    x, level = torch.randn(4, 2, 3, 3, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
+    expected = torch.einsum("oc,nchw->nohw", matrix, x)
+    assert torch.allclose(net(x, level.expand(4)), expected, atol=1e-12)
+    assert torch.allclose(net(x, level.repeat(4)), expected, atol=1e-12)

@@ -131,7 +131,7 @@ def trained(results: Path, out: Path) -> None:
             for real in (r for r in measured if r.method == "real images"):
                 ax.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--")
         axes[0].set_ylabel("FID")
-        places = {name.split("/", 1)[1]: images for name, images in found.arrays.items() if name.startswith(f"{data}/score-sde")}
+        places = {name.split("/", 1)[1]: images for name, images in found.arrays.items() if name.startswith((f"{data}/score-sde-2", f"{data}/score-sde-3"))}
         pictures = {
             f"{place.split(', ')[1].split('/')[0]}, {'ODE' if 'sde-2' in place else 'SDE'}": images for place, images in places.items()
         }
