@@ -185,7 +185,9 @@ def trained(results: Path, out: Path) -> None:
         real = next(one.value for one in rows if one.method == "real images")
         for ax, (striding, title) in zip(axes[:2], STRIDINGS.items(), strict=True):
             _curves(ax, [one for one in rows if one.table == "9" and one.nfe], striding)
-            ax.set(title=f"{data}, {title}", xlabel="evaluations", ylabel="FID")
+            ax.set(title=f"{data}, {title}", xlabel="evaluations", ylabel="FID", yscale="linear", ylim=(0, None))
+            ax.set_xticks([50, 150, 500, 1000], ["50", "150", "500", "1000"])
+            ax.minorticks_off()
         bars = [one for one in rows if one.method == "CLD-ablation"]
         labels = {"M^-1=4": "$M^{-1}=4$", "M^-1=1": "$M^{-1}=1$", "M^-1=16": "$M^{-1}=16$"}
         places = range(len(bars))
