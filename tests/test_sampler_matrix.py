@@ -14,6 +14,7 @@ PAPER = load_paper("sampler_matrix")
 methods, jobs = PAPER.module("methods"), PAPER.module("jobs")
 KINDS = {"all": object, "isotropic": Isotropic, "isotropic, blurring": (Isotropic, Blurring), "CLD": CLD}
 NOT_ROWS = {"Sampler", "within_budget", "langevin"}  # the base class, a helper, and a chain without a process
+NOT_ROWS |= {"NaiveSampler", "MomentumSampler", "FlowMomentumSampler", "uniform_times"}  # of corruptions, which are no processes
 
 
 def promised():
@@ -21,7 +22,7 @@ def promised():
     table = {}
     for line in samplers.__doc__.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if line.startswith("| `"):
+        if line.startswith("| `") and not cells[1].startswith("corruptions"):
             for name in re.findall(r"`(\w+)`", cells[0]):
                 table[name] = KINDS[cells[1]]
     return table

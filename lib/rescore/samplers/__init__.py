@@ -12,7 +12,7 @@
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `GDDIMCorrected` | all | 2 |
 | `SSCS` | CLD | 1 |
-| `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | `Corruption`; they take a clean prediction, not a score | 1 |
+| `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
 """
 
 from rescore.samplers.base import Sampler, within_budget
