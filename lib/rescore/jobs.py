@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,14 @@ class Measurement:
     protocol: Mapping[str, object]
     seconds: float
 
+    @classmethod
+    def of_seeds(cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
+                 values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float) -> "Measurement":  # fmt: skip
+        """The mean of the values at each seed with the standard error of that mean, which a single seed has not (None)."""
+        stderr = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+        mean = float(np.mean(values))
+        return cls(table, dataset, method, variant, metric, nfe, mean, stderr, len(values), n_samples, protocol, seconds)
+
 
 _MEASURED = [column.name for column in dataclasses.fields(Measurement)]
 
@@ -65,6 +73,34 @@ class Result:
     skipped: list[Mapping[str, object]] = field(default_factory=list)
     function_evaluations: int = 0
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Notebook:
+    """What a job has measured so far; `result` is what it returns."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    skipped: list[Mapping[str, object]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    function_evaluations: int = 0
+
+    def record(self, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
+               values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0) -> None:  # fmt: skip
+        """`Measurement.of_seeds`; n_samples are those of all seeds."""
+        self.measurements.append(
+            Measurement.of_seeds(table, dataset, method, variant, metric, nfe, values, n_samples, protocol, seconds)
+        )
+
+    def exact(self, table: str, dataset: str, method: str, variant: str, metric: str, value: float,
+              protocol: Mapping[str, object], nfe: int | None = None) -> None:  # fmt: skip
+        """A number without an error: a count, an entropy."""
+        self.measurements.append(
+            Measurement(table, dataset, method, variant, metric, nfe, float(value), 0.0, 1, 1, protocol, 0.0)
+        )
+
+    @property
+    def result(self) -> Result:
+        return Result(self.measurements, self.skipped, self.function_evaluations, self.arrays)
 
 
 @dataclass(frozen=True)
