@@ -1,6 +1,7 @@
 """The DiffFlow paper's folder: configs, three models behind one face, early stopping, the status of every printed row."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -24,9 +25,9 @@ def test_scales_and_their_jobs():
         jobs = load_config(PAPER, scale).jobs.values()
         kinds[scale] = {part.kind for job in jobs for part in (job.parts if job.kind == "several" else (job,))}
     assert kinds["smoke"] == {"planar", "cost", "tabular", "images"}
-    assert kinds["laptop"] == {"planar", "cost", "tabular"} and kinds["gpu"] == {"images"}
+    assert kinds["laptop"] == {"planar", "cost", "tabular", "images"} and kinds["gpu"] == {"images"}
     laptop = load_config(PAPER, "laptop")
-    planar = [part for job in laptop.jobs.values() for part in job.parts if part.kind == "planar"]
+    planar = [part for job in laptop.jobs.values() if job.kind == "several" for part in job.parts if part.kind == "planar"]
     assert {name for part in planar for name in part.datasets} == set(PAPER.module("figures").SETS)
     assert laptop.sweep == (5, 10, 20, 50, 100)
 
@@ -51,6 +52,24 @@ def test_every_published_row_has_a_status():
     table = diff([], rows, {"diffflow": PAPER})
     assert len(table) == 114 and (table["status"] == "not-run").all()
     assert not table["note"].str.startswith("no record").any()
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_the_ddpm_of_images_is_one_that_other_papers_train(scale):
+    others = load_config(load_paper("deis"), scale).models["vp"]
+    assert load_config(PAPER, scale).models["vp"].key == others.key
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+def test_an_untrained_ddpm_is_ddim_of_a_standard_normal(steps):
+    """v = 0 gives eps = R u and x_0 = m u, so that a step from angle a to b, tan a = R / m, multiplies u by cos(a - b)."""
+    settings = CONFIG.DDPM(iterations=1, batch=1, lr=1, width=8, blocks=1)
+    model = METHODS.TrainedDDPM(METHODS.ddpm_network(settings, "x").requires_grad_(False), 100)
+    angles = METHODS.ddpm_sampler(model.process, steps, True).times
+    angles = torch.tensor([math.atan2(model.process.R(t).values, model.process.mean(t).values) for t in angles])
+    start = torch.randn(50, 2, generator=make_generator("n"))
+    x = model.sample(50, make_generator("n"), steps, deterministic=True)
+    assert torch.allclose(x, start * angles.diff().cos().prod(), rtol=1e-5)
 
 
 def test_three_models_of_about_90_000_parameters():

@@ -22,7 +22,7 @@ from rescore.networks.embeddings import Fourier, Positional
 from rescore.networks.layers import Attention, ConvDown, Resample, ResidualBlock, group_norm, linear
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks.refinenet import InstanceNormPlus
-from rescore.processes import CLD, VE, VP, Blurring, grids
+from rescore.processes import CLD, VE, VP, Blurring, SubVP, grids
 from rescore.samplers import SSCS, euler_maruyama, gddim
 from rescore.scores import GaussianMixture, to_noise
 
@@ -363,6 +363,27 @@ def test_exact_networks_give_exact_scores_and_noises(process, level, output):
         assert torch.allclose(batched[i], to_noise(process, exact)(u, t)[i], rtol=1e-9, atol=1e-12)
 
 
+def test_v_is_the_noise_turned_by_the_angle_of_the_process():
+    """For u = m x + R eps: a network that gives m eps - R x gives back eps; and x is m u - R v (Salimans and Ho 2022, app. D)."""
+    process, x, noise = VP(), images(3, 1, 4, 4, dtype=torch.float64), images(3, 1, 4, 4, dtype=torch.float64) * 2 - 1
+    m, r = process.mean(TIMES), process.R(TIMES)
+    u, v = m(x) + r(noise), m(noise) - r(x)
+
+    class V(nn.Module):
+        def forward(self, u, level):
+            return v
+
+    assert torch.allclose(NoisePrediction(V(), process, output="v")(u, TIMES), noise, rtol=0, atol=1e-13)
+    assert torch.allclose(m(u) - r(v), x, rtol=0, atol=1e-13)
+
+
+def test_v_of_nothing_is_exact_for_standard_normal_data():
+    model = NoisePrediction(Constant(0.0, 1), VP(), output="v")
+    u = images(3, 1, 4, 4, dtype=torch.float64)
+    for t in (1e-3, 0.5, 1.0):
+        assert torch.allclose(model.score()(u, t), -u, rtol=1e-12)
+
+
 def test_a_level_is_one_number_per_image_in_the_dtype_of_the_state():
     seen = []
 
@@ -516,8 +537,10 @@ def test_odd_sides_and_wrong_parametrisations_are_one_clear_error():
         make_network("ncsnv2", {}, 1, 7, 0)
     with pytest.raises(RescoreError, match="level for CLD 'sigma'; allowed are 'time', 'steps'"):
         NoisePrediction(Constant(0.0, 1), CLD(), "sigma")
-    with pytest.raises(RescoreError, match="output 'epsilon'; allowed are 'noise', 'score'"):
+    with pytest.raises(RescoreError, match="output for VP 'epsilon'; allowed are 'noise', 'score', 'v'"):
         NoisePrediction(Constant(0.0, 1), VP(), output="epsilon")
+    with pytest.raises(RescoreError, match="output for SubVP 'v'; allowed are 'noise', 'score'"):
+        NoisePrediction(Constant(0.0, 1), SubVP(), output="v")
     with pytest.raises(RescoreError, match="factor 'I'"):
         NoisePrediction(Constant(0.0, 1), VP(), factor="I")
     with pytest.raises(RescoreError, match="does not apply to VP: allowed is CLD"):

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Model, PaperConfig
+from rescore.config import Model
 from rescore.data.images import images_at_hand
+from rescore.models.spec import ModelConfig, ModelJob
 
 Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "carpet"]
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "breast_cancer", "patches"]
@@ -57,14 +58,14 @@ class Flow(Fit):
     hidden: tuple[PositiveInt, ...] = (64, 64)
 
 
-class PlanarJob(JobConfig):
+class PlanarJob(ModelJob):
     """Figures 3.4 and 3.5, and the shape of Tables 3.4 and 3.5, on sets of the plane."""
 
     kind: Literal["planar"]
     datasets: tuple[Planar, ...] = Field(min_length=1)
 
 
-class CostJob(JobConfig):
+class CostJob(ModelJob):
     """Fixed against progressive N, and the cost of an iteration beside DDPM's, on one set of the plane."""
 
     kind: Literal["cost"]
@@ -74,7 +75,7 @@ class CostJob(JobConfig):
     timed: PositiveInt = Field(10, description="iterations that are timed, of each method")
 
 
-class TabularJob(JobConfig):
+class TabularJob(ModelJob):
     """Table 3.1 on some sets. Validation picks the best of `stages` equally spaced stops of each training."""
 
     kind: Literal["tabular"]
@@ -85,13 +86,14 @@ class TabularJob(JobConfig):
     flow: Flow
 
 
-class ImagesJob(JobConfig):
+class ImagesJob(ModelJob):
     """Tables 3.2 to 3.5: likelihood and FID of a model of images, and the cost of an iteration beside DDPM's.
 
     Args:
         side: images are padded to it with black.
         samples: of a seed and number of steps N, for FID at each N of the config's `sweep`; 0 for none.
         features: what FID compares; `classifier_steps` of the training of such a network.
+        models: of the job, or of the one that this is a part of: noise predictions of these images, for DDPM and DDIM.
     """
 
     kind: Literal["images"]
@@ -110,8 +112,8 @@ class ImagesJob(JobConfig):
 Part = PlanarJob | CostJob | TabularJob | ImagesJob
 
 
-class SeveralJob(JobConfig):
-    """Several of them in one process: starting one takes longer than a short part."""
+class SeveralJob(ModelJob):
+    """Several of them in one process: starting one takes longer than a short part. `models` are named here, not in the parts."""
 
     kind: Literal["several"]
     parts: tuple[Annotated[Part, Field(discriminator="kind")], ...] = Field(min_length=1)
@@ -120,7 +122,7 @@ class SeveralJob(JobConfig):
 Job = Annotated[Part | SeveralJob, Field(discriminator="kind")]
 
 
-class Config(PaperConfig):
+class Config(ModelConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from reproductions.diffflow import methods
 from reproductions.diffflow.config import Config, CostJob
-from reproductions.diffflow.notebook import Notebook
 from reproductions.diffflow.planar import Problem
-from rescore.jobs import Result, Run
+from rescore.jobs import Notebook, Run
 from rescore.neural_sde import adjoint_loss, draw_noise, l_beta, path_loss
 from rescore.objectives import DSM
 from rescore.random import make_generator
@@ -21,17 +20,16 @@ from rescore.training.loop import Adam
 PUBLISHED = "2-D toys"
 
 
-def measure(job: CostJob, config: Config, run: Run) -> Result:
-    book, problem = Notebook(config), Problem(job.dataset, config)
+def measure(book: Notebook, job: CostJob, config: Config, run: Run) -> None:
+    problem = Problem(job.dataset, config)
     time_iterations(book, problem, job)
     count_memory(book, problem, job)
     compare_schedules(book, problem, job, run)
-    return book.result
 
 
 def time_iterations(book: Notebook, problem: Problem, job: CostJob) -> None:
     """CPU seconds of an iteration, data, loss, gradient and optimiser, at one batch size; ratios within each seed."""
-    config = book.config
+    config = problem.config
     batch, n = config.diffflow.batch, job.fixed_steps
     process, objective = methods.TrainedDDPM.process, DSM()
     seconds: dict[str, list[float]] = {}
@@ -62,7 +60,7 @@ def time_iterations(book: Notebook, problem: Problem, job: CostJob) -> None:
     }
     for (table, dataset, method, variant, metric), (above, below) in ratios.items():
         values = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
-        book.record(table, dataset, method, variant, metric, None, values, batch, protocol, sum(seconds[above]))
+        book.record(table, dataset, method, variant, metric, None, values, len(values) * batch, protocol, sum(seconds[above]))
 
 
 def seconds_of_iteration(model: nn.Module, loss: Callable[[], Tensor], repeats: int) -> float:
@@ -84,7 +82,7 @@ def seconds_of_iteration(model: nn.Module, loss: Callable[[], Tensor], repeats: 
 
 def count_memory(book: Notebook, problem: Problem, job: CostJob) -> None:
     """Bytes that graphs hold at most in a step of the adjoint and of plain back-propagation, beside those of the states."""
-    config = book.config
+    config = problem.config
     batch, n = config.diffflow.batch, job.fixed_steps
     generator = make_generator("diffflow", "memory")
     x, pair = problem.train[:batch], methods.diffflow_pair(config.diffflow, 2, "diffflow", "memory", 0)
@@ -100,12 +98,12 @@ def count_memory(book: Notebook, problem: Problem, job: CostJob) -> None:
         "states_percent_of_autograd": 100 * states / peaks["autograd"],
         "adjoint_over_autograd_memory": peaks["adjoint"] / peaks["autograd"],
     }.items():
-        book.exact("text", problem.name, "DiffFlow", metric, value, protocol)
+        book.exact("text", problem.name, "DiffFlow", "", metric, value, protocol)
 
 
 def compare_schedules(book: Notebook, problem: Problem, job: CostJob, run: Run) -> None:
     """As many iterations with progressive and with fixed N, from the same weights: wall time, and the bound at the fixed N."""
-    config = book.config
+    config = problem.config
     progressive = config.diffflow.model_copy(update={"iterations": job.iterations})
     fixed = progressive.model_copy(update={"steps": (job.fixed_steps,), "shares": (1.0,)})
     found: dict[tuple[str, str], list[float]] = {}
@@ -124,4 +122,4 @@ def compare_schedules(book: Notebook, problem: Problem, job: CostJob, run: Run) 
     for (variant, metric), values in found.items():
         table = "text" if not variant else "section-3.3.3"
         how = protocol if metric == "nll" else protocol | {"clock": "wall"}
-        book.record(table, problem.name, "DiffFlow", variant, metric, None, values, config.samples, how)
+        book.record(table, problem.name, "DiffFlow", variant, metric, None, values, len(values) * config.samples, how)

@@ -17,6 +17,7 @@ SETS = {"rings": "four rings", "olympic_rings": "Olympic rings", "spirals": "2 s
 METHODS = {"DiffFlow": (draw.BLUE, "o"), "DDPM": (draw.RED, "s"), "FFJORD": (draw.GREEN, "^")}
 SWEPT = {"DiffFlow": (draw.BLUE, "o"), "DDPM": (draw.RED, "s"), "DDIM": (draw.ORANGE, "D")}
 METRICS = {"nll": "nll", "sw2": "sw2 to the data", "off_support": "mass off the support"}
+SWEPT_SETS = SETS | {"digits": "8x8 digits, FID", "cifar10": "CIFAR-10, FID"}
 RINGS = (draw.BLUE, draw.ORANGE, draw.GREEN, draw.RED, draw.PURPLE)
 REACH = 3.2  # of a panel, in standard deviations
 SHOWN = 2500  # points of a panel
@@ -26,7 +27,9 @@ def trajectories(results: Path, out: Path) -> None:
     """Fig. 3.4."""
     found = _open(results)
     names = [name for name in ("rings", "olympic_rings") if f"trajectory/{name}/DiffFlow" in found.arrays]
-    parts = len(next(array for key, array in found.arrays.items() if key.startswith("trajectory/")))
+    if not names:
+        return _nothing(out, found)
+    parts = len(found.arrays[f"trajectory/{names[0]}/DiffFlow"])
     with draw.sheet(out, len(names) * len(METHODS) * parts, parts, (1.75, 1.85)) as (figure, axes):
         panels = [(name, method, i) for name in names for method in METHODS for i in range(parts)]
         for ax, (name, method, i) in zip(axes, panels, strict=True):
@@ -49,6 +52,8 @@ def samples(results: Path, out: Path) -> None:
     """Fig. 3.5."""
     found = _open(results)
     names = [name for name in SETS if f"samples/{name}/data" in found.arrays]
+    if not names:
+        return _nothing(out, found)
     columns = ("data", *METHODS)
     with draw.sheet(out, len(names) * len(columns), len(columns), (2.0, 2.1)) as (figure, axes):
         for ax, (name, column) in zip(axes, [(name, column) for name in names for column in columns], strict=True):
@@ -64,6 +69,8 @@ def numbers(results: Path, out: Path) -> None:
     """Fig. 3.5 in numbers."""
     found = _open(results)
     names = [name for name in SETS if _select(found.records, table="fig3.5", dataset=name)]
+    if not names:
+        return _nothing(out, found)
     with draw.sheet(out, len(METRICS), len(METRICS), (3.6, 3.2)) as (figure, axes):
         for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
             for k, (method, (color, marker)) in enumerate(METHODS.items()):
@@ -89,8 +96,10 @@ def numbers(results: Path, out: Path) -> None:
 def sweep(results: Path, out: Path) -> None:
     """The shape of Tables 3.4 and 3.5."""
     found = _open(results)
-    names = [name for name in SETS if _select(found.records, table="3.4", dataset=name)]
-    with draw.sheet(out, 2 * len(names), len(names), (2.3, 2.4)) as (figure, axes):
+    names = [name for name in SWEPT_SETS if _select(found.records, table="3.4", dataset=name)]
+    if not names:
+        return _nothing(out, found)
+    with draw.sheet(out, 2 * len(names), len(names), (2.2, 2.4)) as (figure, axes):
         panels = [(table, name) for table in ("3.4", "3.5") for name in names]
         for ax, (table, name) in zip(axes, panels, strict=True):
             for method, (color, marker) in SWEPT.items():
@@ -99,16 +108,34 @@ def sweep(results: Path, out: Path) -> None:
                 low = np.minimum(errors, 0.99 * np.array(values))  # a bar that reaches zero has no place on a log axis
                 ax.errorbar([one.nfe for one in rows], values, (low, errors), label=method, color=color, marker=marker,
                             markersize=4, linewidth=1.2, elinewidth=0.8)  # fmt: skip
-            ax.set(xscale="log", yscale="log", xlabel="N", title=SETS[name] if table == "3.4" else "")
+            ax.set(xscale="log", yscale="log", xlabel="N", title=SWEPT_SETS[name] if table == "3.4" else "")
             ax.set_xticks(sorted({one.nfe for one in _select(found.records, table="3.4")}))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.xaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.grid()
-        axes[0].set_ylabel("sw2 to the data")
+        axes[0].set_ylabel("sw2 to the data" if names[0] in SETS else "FID")
         axes[len(names)].set_ylabel("relative to the largest N")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SWEPT))
         draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over trainings.")
+
+
+def images(results: Path, out: Path) -> None:
+    """Samples of Tables 3.2 to 3.5's models of images."""
+    found = _open(results)
+    names = sorted({key.split("/")[1] for key in found.arrays if key.startswith("images/")})
+    if not names:
+        return _nothing(out, found)
+    with draw.sheet(out, len(names), 1, (8.0, 1.3)) as (figure, axes):
+        for ax, name in zip(axes, names, strict=True):
+            draw.image_rows(ax, {row: found.arrays[f"images/{name}/{row}"] for row in ("data", "DiffFlow")})
+            ax.set_title(name)
+        draw.add_notes(figure, f"Scale {found.scale}, first seed; real images are held out.")
+
+
+def _nothing(out: Path, found: draw.PaperResults) -> None:
+    with draw.sheet(out, 1, 1, (6.0, 1.5)) as (_, axes):
+        draw.placeholder(axes[0], f"scale {found.scale} does not measure this")
 
 
 def _open(results: Path) -> draw.PaperResults:

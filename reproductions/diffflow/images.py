@@ -9,11 +9,11 @@ from torch.nn import functional
 from reproductions.diffflow import methods
 from reproductions.diffflow.config import Config, ImagesJob
 from reproductions.diffflow.cost import seconds_of_iteration
-from reproductions.diffflow.notebook import Notebook
+from reproductions.diffflow.image_quality import Key, ddpm_fids, ddpm_protocol, diffflow_fids, diffflow_images
 from rescore.data.images import ImageSet, load_images
-from rescore.data.pixels import dequantise
+from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import MissingData
-from rescore.jobs import Result, Run
+from rescore.jobs import Notebook, Run
 from rescore.likelihood import bits_per_dim
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.judge import Judge, make_judge
@@ -27,17 +27,17 @@ from rescore.random import derive_seed, make_generator
 from rescore.saved_bytes import SavedBytes
 
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
+SHOWN = 16  # images kept for the figure
 LEVEL = 999.0  # what the networks of score matching call the end of time
 
 
-def measure(job: ImagesJob, config: Config, run: Run) -> Result:
-    book = Notebook(config)
+def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
     table = TABLES[job.dataset]
     try:
         sets = [load_images(job.dataset, split) for split in ("train", "test")]
     except MissingData as error:
         book.skipped.append({"dataset": job.dataset, "method": "DiffFlow", "reason": str(error)})
-        return book.result
+        return
     fit, settings = job.training, methods.diffflow_training(job.training)
     grey_levels = sets[0].grey_levels
     train, test = _pad(sets[0].images, job.side), _pad(sets[1].images[: job.test_images], job.side)
@@ -59,48 +59,38 @@ def measure(job: ImagesJob, config: Config, run: Run) -> Result:
                                         atol=config.tolerance).log_prob for part in parts])  # fmt: skip
         exact.append(_bits(found, x, per_unit))
         if judge:
-            for key, value in _fids(job, config, trained.model, settings, judge, sets[0].shape, generator).items():
+
+            def images(steps: int, lam: float, n: int = job.samples, model=trained.model, generator=generator) -> Tensor:
+                return diffflow_images(job, model, settings, sets[0].shape, n, steps, generator, lam)
+
+            for key, value in diffflow_fids(job, config, judge, images).items():
                 fids.setdefault(key, []).append(value)
+            book.arrays.setdefault(f"images/{job.dataset}/DiffFlow", images(fit.sampling_steps, 1.0, SHOWN).numpy())
     protocol = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side, "test_images": len(x)}
     protocol |= {"dequantised": "uniform", "grey_levels": grey_levels}
     protocol |= {"tolerance": config.tolerance, "trace": "hutchinson"}
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
     for variant, values in zip(variants, (bound, exact), strict=True):
-        book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(x), protocol)
+        book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(values) * len(x), protocol)
     if judge:
-        drawn = torch.empty(job.samples)
-        how = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side} | dict(judge.protocol("fid", drawn))
-        for (table, variant, metric, n), values in fids.items():
-            book.record(table, job.dataset, "DiffFlow", variant, metric, n, values, job.samples, how)
-    _cost(book, job, train, train_pixels, run.device)
-    return book.result
+        how = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side}
+        _record(book, job, fids, how | dict(judge.protocol("fid", torch.empty(job.samples))))
+        for name in config.jobs[run.job].models:
+            found = ddpm_fids(job, config, run, name, judge, sets[0].shape)
+            _record(book, job, found, ddpm_protocol(config.models[name], judge, job.samples))
+        book.arrays[f"images/{job.dataset}/data"] = to_unit(sets[1].images[:SHOWN]).numpy()
+    _cost(book, config, job, train, train_pixels, run.device)
+
+
+def _record(book: Notebook, job: ImagesJob, fids: dict[Key, list[float]], protocol: dict[str, object]) -> None:
+    for (table, method, variant, metric, n), values in fids.items():
+        book.record(table, job.dataset, method, variant, metric, n, values, len(values) * job.samples, protocol)
 
 
 def _judge(job: ImagesJob, sets: list[ImageSet], run: Run) -> Judge:
     settings = ClassifierSettings(job.classifier_steps)
     return make_judge(job.features, *sets, settings, run.folder.parent / "judges", run.device)
-
-
-def _fids(job: ImagesJob, config: Config, model: NeuralSDE, settings: DiffFlowTraining, judge: Judge, shape: tuple[int, int, int],
-          generator: torch.Generator) -> dict[tuple[str, str, str, int], float]:  # fmt: skip
-    """By (table, variant, metric, N): Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
-    grid, last = job.training.grid, job.training.sampling_steps
-
-    def fid(n: int, lam: float) -> float:
-        parts = []
-        for start in range(0, job.samples, job.training.batch):
-            state = (min(job.training.batch, job.samples - start), shape[0], job.side, job.side)
-            u = torch.randn(state, generator=generator, device=generator.device)
-            parts.append(model.sample(u, settings.times(n), generator, lam).cpu())
-        x = torch.cat(parts)
-        top, left = (job.side - shape[1]) // 2, (job.side - shape[2]) // 2
-        return judge(x[..., top : top + shape[1], left : left + shape[2]], ["fid"])["fid"]
-
-    sweep = {n: fid(n, 1.0) for n in config.sweep}
-    found = {("3.3", grid, "fid", last): fid(last, 1.0), ("3.3", f"{grid}, ODE", "fid", last): fid(last, 0.0)}
-    found |= {("3.4", grid, "fid", n): value for n, value in sweep.items()}
-    return found | {("3.5", grid, "fid_degeneracy", n): value / sweep[config.sweep[-1]] for n, value in sweep.items()}
 
 
 def _pad(images: Tensor, side: int) -> Tensor:
@@ -122,9 +112,9 @@ def _network(job: ImagesJob, images: Tensor, *names: object) -> nn.Module:
     return make_network(job.network, dict(job.network_settings), images.shape[1], job.side, derive_seed(*names))
 
 
-def _cost(book: Notebook, job: ImagesJob, train: Tensor, pixels: Tensor, device: str) -> None:
+def _cost(book: Notebook, config: Config, job: ImagesJob, train: Tensor, pixels: Tensor, device: str) -> None:
     """An iteration beside DDPM's with one such network, and the memory share of the states."""
-    config, fit = book.config, job.training
+    fit = job.training
     x, n, process, objective, ratios = pixels[: fit.batch], fit.sampling_steps, VP(), DSM(), []
     for seed in config.seeds:
         generator = make_generator("diffflow", "cost", seed, device=device)
@@ -141,8 +131,8 @@ def _cost(book: Notebook, job: ImagesJob, train: Tensor, pixels: Tensor, device:
         ratios.append(ours / theirs)
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
     protocol = {"N": n, "batch": fit.batch, "timed": job.timed, "clock": clock, "network": job.network}
-    book.record("text", job.dataset, "DiffFlow", "", "train_time_ratio", None, ratios, fit.batch, protocol)
+    book.record("text", job.dataset, "DiffFlow", "", "train_time_ratio", None, ratios, len(ratios) * fit.batch, protocol)
     with SavedBytes(pair) as saved:
         path().backward()
     states = (n + 1) * x.numel() * x.element_size()
-    book.exact("text", job.dataset, "DiffFlow", "states_percent_of_adjoint", 100 * states / saved.peak, protocol)
+    book.exact("text", job.dataset, "DiffFlow", "", "states_percent_of_adjoint", 100 * states / saved.peak, protocol)

@@ -1,20 +1,35 @@
 """Run DiffFlow and its rivals: one module for each kind of job."""
 
+import math
+
+import zuko
+from torch import Tensor
+
 from reproductions.diffflow import cost, images, planar, tabular
 from reproductions.diffflow.config import Config, Job
-from rescore.jobs import Result, Run
+from rescore.evaluations import CountEvaluations
+from rescore.jobs import Notebook, Result, Run
+from rescore.networks import NoisePrediction
+from rescore.neural_sde import FourierMLP, ImageField
 
 KINDS = {"planar": planar.measure, "cost": cost.measure, "tabular": tabular.measure, "images": images.measure}
 
 
+def _rows(x: Tensor) -> int:
+    return math.prod(x.shape[:-1])
+
+
+POINTS = {
+    FourierMLP: _rows, zuko.nn.MLP: _rows, zuko.nn.MaskedMLP: _rows, NoisePrediction: len,
+    ImageField: lambda x: math.prod(x.shape[:-3]),
+}  # fmt: skip
+
+
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All that one job measures."""
-    if job.kind != "several":
-        return KINDS[job.kind](job, config, run)
-    results = [measure(part, config, run) for part in job.parts]
-    return Result(
-        [one for result in results for one in result.measurements],
-        [row for result in results for row in result.skipped],
-        sum(result.function_evaluations for result in results),
-        {name: array for result in results for name, array in result.arrays.items()},
-    )
+    book = Notebook()
+    with CountEvaluations(POINTS) as evaluations:
+        for part in job.parts if job.kind == "several" else (job,):
+            KINDS[part.kind](book, part, config, run)
+    book.function_evaluations = evaluations.total
+    return book.result

@@ -16,9 +16,9 @@ from rescore.neural_sde import (
     DiffFlowTraining, FourierMLP, NeuralSDE, Progressive, draw_noise, elbo, ode_log_prob, seeded, train_diffflow,
 )  # fmt: skip
 from rescore.objectives import DSM, score_of
-from rescore.processes import VP, grids
+from rescore.processes import VP, Isotropic, grids
 from rescore.random import derive_seed, make_generator
-from rescore.samplers import ancestral, ddim
+from rescore.samplers import Sampler, ancestral, ddim
 from rescore.training.checkpoint import State
 from rescore.training.ema import averaged_copy
 from rescore.training.loop import Adam, minimise
@@ -96,6 +96,12 @@ def train_diffflow_points(fit: settings.DiffFlow, x: Tensor, folder: Path, *name
     return TrainedDiffFlow(trained.model, training, dim, fit.sampling_steps, trained.seconds_per_step * fit.iterations)
 
 
+def ddpm_sampler(process: Isotropic, steps: int, deterministic: bool) -> Sampler:
+    """DDIM, or DDPM's ancestral sampling without the noise of its last step, on equal steps."""
+    times = grids.uniform(process, steps, T0)
+    return ddim(process, times) if deterministic else ancestral(process, times, denoise="mean")
+
+
 @dataclass(frozen=True)
 class TrainedDDPM:
     network: NoisePrediction
@@ -109,8 +115,7 @@ class TrainedDDPM:
 
     def sample(self, n: int, generator: torch.Generator, steps: int | None = None, deterministic: bool = False) -> Tensor:
         """Ancestral sampling, or DDIM."""
-        times = grids.uniform(self.process, steps or self.sampling_steps, T0)
-        sampler = ddim(self.process, times) if deterministic else ancestral(self.process, times, denoise="mean")
+        sampler = ddpm_sampler(self.process, steps or self.sampling_steps, deterministic)
         return sampler(self.network.score(), torch.randn(n, 2, generator=generator), generator)
 
     def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
@@ -123,8 +128,9 @@ class TrainedDDPM:
 
 
 def ddpm_network(fit: settings.DDPM, *names: object) -> NoisePrediction:
+    """It predicts v, for a noise prediction of few iterations is not precise enough near T; the loss is that of the noise."""
     network = seeded(lambda: MLP(MLPConfig(width=fit.width, blocks=fit.blocks), (2,)), derive_seed(*names))
-    return NoisePrediction(network, TrainedDDPM.process, "steps")
+    return NoisePrediction(network, TrainedDDPM.process, "steps", "v")
 
 
 def train_ddpm(fit: settings.DDPM, x: Tensor, folder: Path, *names: object) -> TrainedDDPM:

@@ -9,10 +9,9 @@ from torch import Tensor
 from reproductions.diffflow import methods
 from reproductions.diffflow.config import Config, PlanarJob
 from reproductions.diffflow.methods import Model, TrainedDDPM, TrainedDiffFlow
-from reproductions.diffflow.notebook import Notebook
 from rescore.data.planar import PlanarSet, planar_set
 from rescore.data.standardise import Standardiser
-from rescore.jobs import Result, Run
+from rescore.jobs import Notebook, Run
 from rescore.metrics import sliced_wasserstein
 from rescore.random import make_generator
 
@@ -20,11 +19,9 @@ RINGS = ("rings", "olympic_rings")  # of figure 3.4
 PARTS = 4  # of a trajectory in that figure
 
 
-def measure(job: PlanarJob, config: Config, run: Run) -> Result:
-    book = Notebook(config)
+def measure(book: Notebook, job: PlanarJob, config: Config, run: Run) -> None:
     for name in job.datasets:
-        measure_set(book, name, run)
-    return book.result
+        measure_set(book, name, config, run)
 
 
 class Problem:
@@ -59,8 +56,8 @@ def train(problem: Problem, seed: int, run: Run) -> Iterator[Model]:
         yield make(fit, problem.train, run.folder / f"{method}-{problem.name}-{seed}", "diffflow", method, problem.name, seed)
 
 
-def measure_set(book: Notebook, name: str, run: Run) -> None:
-    config, problem = book.config, Problem(name, book.config)
+def measure_set(book: Notebook, name: str, config: Config, run: Run) -> None:
+    problem = Problem(name, config)
     found: dict[tuple, list[float]] = {}
     seconds: dict[str, float] = {}
     for seed in config.seeds:
@@ -73,7 +70,8 @@ def measure_set(book: Notebook, name: str, run: Run) -> None:
                 keep_figures(book, problem, model, seed)
                 if name == "rings":
                     count = methods.parameters(model.network)
-                    book.exact("text", "2-D toys", model.method, "learnable parameters", count, {"data": "points in the plane"})
+                    where = {"data": "points in the plane"}
+                    book.exact("text", "2-D toys", model.method, "", "learnable parameters", count, where)
         exact = problem.draws(seed, "floor", config.samples)
         found.setdefault(("exact draws", "fig3.5", "", "sw2", None), []).append(problem.distance(exact, seed))
     fits = {"DiffFlow": config.diffflow, "DDPM": config.ddpm, "FFJORD": config.ffjord}
@@ -81,10 +79,10 @@ def measure_set(book: Notebook, name: str, run: Run) -> None:
         fit = fits.get(method if method != "DDIM" else "DDPM")
         protocol = {"coordinates": "mean 0 and variance 1"}
         protocol |= {"iterations": fit.iterations, "batch": fit.batch} if fit else {}
-        n = config.likelihoods if metric.startswith("nll") else config.samples
+        n = len(values) * (config.likelihoods if metric.startswith("nll") else config.samples)
         book.record(table, name, method, variant, metric, nfe, values, n, protocol, seconds.get(method, 0.0))
     if problem.set.entropy is not None:
-        book.exact("fig3.5", name, "entropy of the data", "nll", problem.set.entropy - problem.scale.log_scale,
+        book.exact("fig3.5", name, "entropy of the data", "", "nll", problem.set.entropy - problem.scale.log_scale,
                    {"coordinates": "mean 0 and variance 1"})  # fmt: skip
     if name in RINGS:
         book.arrays[f"ring/{name}"] = problem.set.ring(problem.scale.inverse(figure_points(problem))).numpy()
@@ -128,7 +126,7 @@ def figure_points(problem: Problem) -> Tensor:
 
 def keep_figures(book: Notebook, problem: Problem, model: Model, seed: int) -> None:
     """Samples (n, 2), and forward trajectories (PARTS + 1, n, 2) of rings."""
-    book.arrays[f"samples/{problem.name}/{model.method}"] = sample(model, book.config.samples, seed).numpy()
+    book.arrays[f"samples/{problem.name}/{model.method}"] = sample(model, problem.config.samples, seed).numpy()
     if problem.name in RINGS:
         path = model.trajectory(figure_points(problem), PARTS, make_generator("diffflow", "trajectories"))
         book.arrays[f"trajectory/{problem.name}/{model.method}"] = path.numpy()

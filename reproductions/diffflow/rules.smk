@@ -4,6 +4,8 @@ DIFFFLOW = SUITE.papers["diffflow"]
 
 
 rule diffflow_measure:
+    input:
+        DIFFFLOW.models,
     output:
         **DIFFFLOW.outputs,
     log:

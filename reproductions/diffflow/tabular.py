@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from reproductions.diffflow import methods
 from reproductions.diffflow.config import TABULAR_METHODS, Config, TabularJob
-from reproductions.diffflow.notebook import Notebook
 from rescore.data.standardise import Standardiser
 from rescore.data.tabular import load_tabular
 from rescore.density_flows import fit_flow, flow_log_prob, maf, nsf, realnvp
 from rescore.errors import MissingData
 from rescore.files import atomic_write
-from rescore.jobs import Result, Run
+from rescore.jobs import Notebook, Run
 from rescore.neural_sde import NeuralSDE, ode_log_prob, train_diffflow
 from rescore.random import derive_seed, make_generator
 from rescore.training.weights import load_weights, save_weights
@@ -27,8 +26,7 @@ FLOWS = {"RealNVP": realnvp, "MAF": maf, "NSF": nsf}
 METRIC = "nll"
 
 
-def measure(job: TabularJob, config: Config, run: Run) -> Result:
-    book = Notebook(config)
+def measure(book: Notebook, job: TabularJob, config: Config, run: Run) -> None:
     for name in job.datasets:
         try:
             data = load_tabular(name)
@@ -53,8 +51,7 @@ def measure(job: TabularJob, config: Config, run: Run) -> Result:
                         "stopping": f"best of {job.stages} on validation"}  # fmt: skip
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if method == "DiffFlow" else {}
             variant = "ODE" if method == "DiffFlow" else ""
-            book.record("3.1", PRINTED.get(name, name), method, variant, METRIC, None, values, len(test), protocol)
-    return book.result
+            book.record("3.1", PRINTED.get(name, name), method, variant, METRIC, None, values, len(values) * len(test), protocol)
 
 
 def _trainer(method: str, job: TabularJob, config: Config, train: Tensor, names: tuple) -> tuple[Callable, Callable, nn.Module]:

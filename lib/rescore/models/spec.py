@@ -68,7 +68,7 @@ class Network(Part):
     """
 
     level: Literal["steps", "time", "sigma"] = "steps"
-    output: Literal["noise", "score"] = "noise"
+    output: Literal["noise", "score", "v"] = "noise"
     mixed: bool = True
 
 

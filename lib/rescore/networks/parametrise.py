@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rescore.networks.base import check_choice
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
-from rescore.processes.isotropic import Isotropic
+from rescore.processes.isotropic import Isotropic, VariancePreserving
 from rescore.scores import Score, to_score
 
 LEVELS: dict[str, Callable[[LinearSDE, Tensor], Tensor]] = {
@@ -36,7 +36,9 @@ class NoisePrediction(nn.Module):
         process: the forward process.
         level: what the network calls its noise level: "steps" is 999 t (DDPM, DDPM++), "time" is t (CLD's NCSN++), "sigma"
             the standard deviation of the noise, of isotropic processes only (NCSN, NCSNv2, NCSN++).
-        output: what it gives: "noise", or "score" (NCSN, NCSNv2, and NCSN++, which divide by sigma).
+        output: what it gives: "noise", "score" (NCSN, NCSNv2, and NCSN++, which divide by sigma), or of variance-preserving
+            processes "v" = m_t eps - R_t u_0 (Salimans and Ho 2022), from which eps = R_t u + m_t v: the larger the noise, the
+            less of it has to be learnt, and the u_0 that follows, m_t u - R_t v, is never divided by a small m_t.
         factor: K_t, "R" or "L".
 
     Raises RescoreError for other choices.
@@ -47,13 +49,14 @@ class NoisePrediction(nn.Module):
         network: nn.Module,
         process: LinearSDE,
         level: Literal["steps", "time", "sigma"] = "steps",
-        output: Literal["noise", "score"] = "noise",
+        output: Literal["noise", "score", "v"] = "noise",
         factor: Factor = "R",
     ):
         super().__init__()
         name, kind = type(self).__name__, type(process).__name__
         check_choice(name, f"level for {kind}", level, tuple(LEVELS) if isinstance(process, Isotropic) else ("time", "steps"))
-        check_choice(name, "output", output, ("noise", "score"))
+        outputs = ("noise", "score", "v") if isinstance(process, VariancePreserving) else ("noise", "score")
+        check_choice(name, f"output for {kind}", output, outputs)
         check_choice(name, "factor", factor, ("R", "L"))
         self.network, self.process = network, process
         self.level, self.output, self.factor = level, output, factor
@@ -67,7 +70,12 @@ class NoisePrediction(nn.Module):
     def forward(self, u: Tensor, t: Time) -> Tensor:
         """eps, the shape of u, at one time or one per state."""
         out = self.process.rotate(self.evaluate(u, t).reshape(u.shape))
-        return out if self.output == "noise" else -self.process.K(t, self.factor).T(out)
+        match self.output:
+            case "score":
+                return -self.process.K(t, self.factor).T(out)
+            case "v":
+                return self.process.R(t)(u) + self.process.mean(t)(out)
+        return out
 
     def score(self) -> Score:
         """(u, t) -> score, differentiable in u; t is a float."""
