@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from rescore import figures as draw
 from rescore.ledger.records import Record
@@ -99,6 +99,7 @@ def sweep(results: Path, out: Path) -> None:
     names = [name for name in SWEPT_SETS if _select(found.records, table="3.4", dataset=name)]
     if not names:
         return _nothing(out, found)
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
     with draw.sheet(out, 2 * len(names), len(names), (2.2, 2.4)) as (figure, axes):
         panels = [(table, name) for table in ("3.4", "3.5") for name in names]
         for ax, (table, name) in zip(axes, panels, strict=True):
@@ -110,9 +111,11 @@ def sweep(results: Path, out: Path) -> None:
                             markersize=4, linewidth=1.2, elinewidth=0.8)  # fmt: skip
             ax.set(xscale="log", yscale="log", xlabel="N", title=SWEPT_SETS[name] if table == "3.4" else "")
             ax.set_xticks(sorted({one.nfe for one in _select(found.records, table="3.4")}))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.xaxis.set_major_formatter(plain)
             ax.xaxis.set_minor_locator(NullLocator())
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.yaxis.set_major_formatter(plain)
+            low, high = ax.get_ylim()
+            ax.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
             ax.grid()
         axes[0].set_ylabel("sw2 to the data" if names[0] in SETS else "FID")
         axes[len(names)].set_ylabel("relative to the largest N")
