@@ -1,12 +1,15 @@
 """The sets of DiffFlow: planar ones by their exact geometry, tabular ones by their preparation."""
 
+import hashlib
 import math
+import tarfile
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from rescore.data import tabular
+from rescore.data import fetch, tabular
 from rescore.data.planar import PLANAR, planar_set
 from rescore.data.standardise import Standardiser
 from rescore.errors import MissingData, RescoreError
@@ -121,7 +124,10 @@ def test_filters_of_columns():
 def test_files_under_rescore_data(tmp_path, monkeypatch):
     """HEPMASS's test file has a column more; a set of the wrong size is refused; an absent one says what belongs where."""
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
-    with pytest.raises(MissingData, match="power: set RESCORE_DATA to a folder that holds power/data.npy"):
+    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", _no_network)
+    assert tabular.tabular_at_hand("power") == "absent"
+    with pytest.raises(MissingData, match="power: .* could not be downloaded.*; set RESCORE_DATA to a folder that holds power/data"):
         tabular.load_tabular("power")
     folder = tmp_path / "hepmass"
     folder.mkdir()
@@ -140,6 +146,38 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     np.save(tmp_path / "miniboone" / "data.npy", np.ones((50, 43)))
     with pytest.raises(RescoreError, match=r"miniboone: column 0 of 43 is constant \(1\)"):
         tabular.load_tabular("miniboone")
+
+
+def _no_network(url, timeout):
+    raise OSError("no network")
+
+
+def test_the_official_archive_is_checked_and_unpacked(tmp_path, monkeypatch):
+    """A small archive of its layout in the cache, GAS as a pickle; a wrong checksum is an error that names both."""
+    rng = np.random.RandomState(5)
+    table = pd.DataFrame(rng.randn(100, 5), columns=["Time", "Meth", "Eth", "a", "b"])
+    (tmp_path / "data" / "gas").mkdir(parents=True)
+    table.to_pickle(tmp_path / "data" / "gas" / "ethylene_CO.pickle")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with tarfile.open(cache / tabular.ARCHIVE, "w:gz") as archive:
+        archive.add(tmp_path / "data", "data")
+    monkeypatch.setenv("RESCORE_CACHE", str(cache))
+    monkeypatch.delenv("RESCORE_DATA", raising=False)
+    assert tabular.tabular_at_hand("gas") == "present"
+    with pytest.raises(RescoreError, match=r"wrong checksum \(md5 [0-9a-f]{32}, expected 9b9c9b0375315ad270eba4ce80c093ab\)"):
+        tabular.load_tabular("gas")
+    monkeypatch.setattr(tabular, "MD5", "md5:" + hashlib.md5((cache / tabular.ARCHIVE).read_bytes()).hexdigest())
+    monkeypatch.setitem(tabular.SIZES, "gas", (2, (81, 9, 10)))
+    found = tabular.load_tabular("gas")
+    whole = (table[["a", "b"]] - table[["a", "b"]].mean()) / table[["a", "b"]].std(ddof=0)
+    assert np.allclose(torch.cat((found.train, found.validation, found.test)), whole)
+    (cache / tabular.ARCHIVE).unlink()
+    assert tabular.tabular_at_hand("gas") == "present", "what is unpacked is enough"
+    assert torch.equal(tabular.load_tabular("gas").train, found.train)
+    (cache / "maf-tabular" / "gas" / "ethylene_CO.pickle").write_bytes(b"of another age")
+    with pytest.raises(RescoreError, match="ethylene_CO.pickle: pandas .* cannot read it .*ethylene_CO.csv under RESCORE_DATA"):
+        tabular.load_tabular("gas")
 
 
 @pytest.mark.parametrize(("name", "shapes"), [

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+import shutil
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
 from rescore.errors import MissingData, RescoreError
-from rescore.files import atomic_path, sha256
+from rescore.files import atomic_path
 
 TIMEOUT_SECONDS = 20
 
@@ -28,8 +29,14 @@ def cache_folder() -> Path:
 
 
 def check(path: Path, digest: str, source: str | None = None) -> Path:
-    """Return `path` if its SHA-256 is `digest`; raises RescoreError otherwise: it names both digests and `source` or the path."""
-    _compare(sha256(path), digest, source or path)
+    """Return `path` if its SHA-256 is `digest`; raises RescoreError otherwise: it names both digests and `source` or the path.
+
+    A digest `md5:...` is an MD5, of a publisher who gives no other.
+    """
+    algorithm, _, expected = digest.rpartition(":")
+    with open(path, "rb") as stream:
+        found = hashlib.file_digest(stream, algorithm or "sha256").hexdigest()
+    _compare(found, expected, source or path, algorithm or "sha256")
     return path
 
 
@@ -39,10 +46,10 @@ def check_content(content: bytes, digest: str, source: Path) -> bytes:
     return content
 
 
-def _compare(found: str, digest: str, source: str | Path) -> None:
+def _compare(found: str, digest: str, source: str | Path, algorithm: str = "sha256") -> None:
     if found != digest:
         raise RescoreError(
-            f"{source}: wrong checksum (sha256 {found}, expected {digest}); the file is cut short or is another "
+            f"{source}: wrong checksum ({algorithm} {found}, expected {digest}); the file is cut short or is another "
             "version: remove or replace it and run again"
         )
 
@@ -54,7 +61,8 @@ def download(url: str, digest: str, name: str) -> Path:
         try:
             with atomic_path(path) as temporary:
                 with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-                    temporary.write_bytes(response.read())
+                    with open(temporary, "wb") as stream:
+                        shutil.copyfileobj(response, stream)
                 check(temporary, digest, source=url)
         except (OSError, HTTPException) as error:  # the second: a transfer that ends early
             raise MissingData(f"{name}: not under RESCORE_DATA, and {url} could not be downloaded ({error})") from None

@@ -2,14 +2,15 @@
 
 | set | d | what |
 | --- | --- | --- |
-| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | of DiffFlow's Table 3.1, from RESCORE_DATA (`LAYOUT`) |
+| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | of DiffFlow's Table 3.1, under RESCORE_DATA (`LAYOUT`) or from the official archive |
 | `wine` | 13 | scikit-learn's, with uniform noise of its recording steps, as POWER |
 | `breast_cancer` | 24 | scikit-learn's, less the features that repeat their smallest value, as HEPMASS and MINIBOONE |
 | `patches` | 63 | 8x8 patches of scikit-image's photographs, made as those of BSDS300 |
 
-The official archive (Zenodo record 1161203, data.tar.gz) is not downloaded here: no SHA-256 of it is known to us.
+The official archive (Zenodo record 1161203) has 817 MB. It is downloaded once, by the first job that asks for one of its sets.
 """
 
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,14 @@ import torch
 from torch import Tensor
 
 from rescore.config import check_choice
-from rescore.data.fetch import data_folder
+from rescore.data.fetch import cache_folder, data_folder, download
 from rescore.data.standardise import Standardiser
 from rescore.errors import MissingData, RescoreError
+from rescore.files import atomic_path
 
+URL = "https://zenodo.org/records/1161203/files/data.tar.gz"
+ARCHIVE = "maf-tabular.tar.gz"
+MD5 = "md5:9b9c9b0375315ad270eba4ce80c093ab"  # as Zenodo gives it
 SEED = 42  # of the published preparation's shuffles and noise
 REPEATED = 5  # a feature whose smallest value occurs more often is dropped
 CORRELATED = 0.98
@@ -34,7 +39,7 @@ SIZES = {  # d, and rows of train, validation and test as published
 }
 LAYOUT = {
     "power": ("power/data.npy",),
-    "gas": ("gas/ethylene_CO.csv",),
+    "gas": ("gas/ethylene_CO.pickle",),
     "hepmass": ("hepmass/1000_train.csv", "hepmass/1000_test.csv"),
     "miniboone": ("miniboone/data.npy",),
     "bsds300": ("BSDS300/BSDS300.hdf5",),
@@ -66,30 +71,56 @@ def tabular_at_hand(name: str) -> str:
     check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
     if name in EMBEDDED:
         return "present"
-    folder = data_folder()
-    return "present" if folder and all((folder / part).is_file() for part in LAYOUT[name]) else "absent"
+    there = _own(name) or (cache_folder() / ARCHIVE).is_file() or all(path.is_file() for path in _unpacked(name))
+    return "present" if there else "absent"
 
 
 def load_tabular(name: str) -> Tabular:
     """One of the sets of the module's table.
 
     Raises:
-        MissingData: not under RESCORE_DATA; the message names what belongs there.
-        RescoreError: an unknown name, a constant column, or rows that are not as many as published.
+        MissingData: neither under RESCORE_DATA nor to be downloaded; the message names what to put where.
+        RescoreError: an unknown name, a damaged archive, a constant column, or rows that are not as many as published.
     """
     check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
-    if tabular_at_hand(name) == "absent":
-        files = " and ".join(LAYOUT[name])
-        how = "; gas/ethylene_CO.pickle written once as csv with pandas" if name == "gas" else ""
-        raise MissingData(f"{name}: set RESCORE_DATA to a folder that holds {files} (Zenodo record 1161203, data.tar.gz{how})")
     if name in EMBEDDED:
         return {"wine": _wine, "breast_cancer": _breast_cancer, "patches": _patches}[name]()
-    paths = [data_folder() / part for part in LAYOUT[name]]
+    paths = _own(name) or _official(name)
     parts = {"power": _power, "gas": _gas, "hepmass": _hepmass, "miniboone": _miniboone, "bsds300": _bsds300}[name](*paths)
     found = parts[0].shape[1], tuple(map(len, parts))
     if found != SIZES[name]:
         raise RescoreError(f"{name}: {paths[0].parent} gives dimension and rows {found}; published are {SIZES[name]}")
     return _tabular(name, parts)
+
+
+def _own(name: str) -> list[Path]:
+    """The set's files under RESCORE_DATA; none if one is missing. GAS may be a csv of the published table."""
+    folder = data_folder()
+    layouts = [LAYOUT[name], ("gas/ethylene_CO.csv",)] if name == "gas" else [LAYOUT[name]]
+    for paths in ([folder / part for part in layout] for layout in layouts if folder):
+        if all(path.is_file() for path in paths):
+            return paths
+    return []
+
+
+def _unpacked(name: str) -> list[Path]:
+    return [cache_folder() / ARCHIVE.removesuffix(".tar.gz") / part for part in LAYOUT[name]]
+
+
+def _official(name: str) -> list[Path]:
+    """The set's files out of the official archive, unpacked beside it."""
+    paths = _unpacked(name)
+    if not all(path.is_file() for path in paths):
+        try:
+            archive = download(URL, MD5, ARCHIVE)
+        except MissingData as error:
+            files = " and ".join(LAYOUT[name])
+            raise MissingData(f"{name}: {error}; set RESCORE_DATA to a folder that holds {files}") from None
+        with tarfile.open(archive) as stream:
+            for path, part in zip(paths, LAYOUT[name], strict=True):
+                with atomic_path(path) as temporary:
+                    temporary.write_bytes(stream.extractfile(f"data/{part}").read())
+    return paths
 
 
 def _tabular(name: str, parts: tuple[np.ndarray, ...]) -> Tabular:
@@ -106,7 +137,7 @@ def split(data: np.ndarray, with_test: bool = True) -> tuple[np.ndarray, np.ndar
 
 def standardise(name: str, parts: tuple[np.ndarray, ...], by: np.ndarray) -> tuple[np.ndarray, ...]:
     """Every part less the mean of `by` over its standard deviation. Raises RescoreError for a constant column."""
-    scale = Standardiser.of(torch.from_numpy(np.asarray(by, dtype=np.float64)), name)
+    scale = Standardiser.of(torch.from_numpy(np.array(by, dtype=np.float64)), name)
     return tuple((part - scale.mean.numpy()) / scale.std.numpy() for part in parts)
 
 
@@ -140,7 +171,14 @@ def dequantised_power(data: np.ndarray, generator: np.random.RandomState) -> tup
 def _gas(path: Path) -> tuple[np.ndarray, ...]:
     import pandas as pd
 
-    table = pd.read_csv(path)
+    if path.suffix == ".csv":
+        table = pd.read_csv(path)
+    else:
+        try:
+            table = pd.read_pickle(path)
+        except Exception as error:  # a pickle of an old pandas fails in many ways
+            raise RescoreError(f"{path}: pandas {pd.__version__} cannot read it ({error}); write it with an older one as "
+                               "gas/ethylene_CO.csv under RESCORE_DATA") from None  # fmt: skip
     data = table.drop(columns=[name for name in ("Unnamed: 0", "Meth", "Eth", "Time") if name in table]).to_numpy(np.float64)
     data = drop_correlated(data)
     return split(*standardise("gas", (data,), data))
@@ -167,7 +205,7 @@ def _bsds300(path: Path) -> tuple[np.ndarray, ...]:
     try:
         import h5py
     except ImportError:
-        raise RescoreError(f"{path}: reading it needs the package h5py, which is not installed") from None
+        raise MissingData(f"{path}: reading it needs the package h5py: install rescore[tabular]") from None
     with h5py.File(path) as file:
         return tuple(file[part][:] for part in ("train", "validation", "test"))
 
