@@ -116,6 +116,15 @@ def test_gate_sees_one_changed_number(collected, capsys):
     assert "toy/1/funnel/PIS/NN/logz_bias/100" in out and "-0.9000018" in out and out.endswith("1 failed, 0 warnings\n")
 
 
+def test_accept_takes_one_paper(collected, capsys):
+    for command in ("diff", "claims"):
+        main([command, "--out", f"results/laptop/{command}.csv"])
+    assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "accept", "--paper", "toi")
+    assert "reference/laptop/diff.csv: no such file" in failure(capsys, "accept", "--paper", "toy")
+    assert main(["accept"]) == 0 and main(["accept", "--paper", "toy"]) == 0
+    assert capsys.readouterr().out.endswith("accepted the run of toy at commit abc1234\n")
+
+
 def test_readme_follows_the_reference(collected, capsys):
     for command in ("diff", "claims"):
         main([command, "--out", f"results/laptop/{command}.csv"])

@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--metric", required=True)
     compare.add_argument("--dataset", required=True)
     add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
-    accept = add("accept", _accept, "make a run the reference")
+    accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
     add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper)
     readme = add("readme", _readme, "render the results in README.md from the reference")
@@ -173,11 +173,13 @@ def _gate(args: argparse.Namespace) -> int:
 
 
 def _accept(args: argparse.Namespace) -> None:
-    from rescore.ledger.gate import accept
+    from rescore.ledger.reference import accept
 
+    if args.paper is not None:
+        check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
-    commit = accept(_folder(args), reference, args.allow_dirty)
-    print(f"{reference}: accepted the run of commit {commit}")
+    commit = accept(_folder(args), reference, args.allow_dirty, args.paper)
+    print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 
 def _cost(args: argparse.Namespace) -> None:
