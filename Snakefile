@@ -7,10 +7,12 @@
 # Options: --config scale=SCALE papers=A,B results=FOLDER
 
 import sys
+import time
 
 from rescore.locks import drop_stale_locks
 from rescore.workflow import failures, load_suite
 
+STARTED = time.time()
 ALIVE = drop_stale_locks()
 SUITE = load_suite(config, workflow.basedir)
 config.update(SUITE.options.model_dump(mode="json"))  # defaults too, for the report
@@ -118,6 +120,6 @@ onsuccess:
 
 
 onerror:
-    for failure in failures(f"{SUITE.folder}/logs"):
+    for failure in failures(f"{SUITE.folder}/logs", STARTED):
         print(failure, file=sys.stderr)
     print("What has finished is kept; the same command goes on from there.", file=sys.stderr)

@@ -50,6 +50,10 @@ def story(workspace: Workspace) -> SimpleNamespace:
     locks = workspace.root / ".snakemake" / "locks"  # as a killed Snakemake leaves it
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("results/smoke/toy/normal/records.csv")
+    log = workspace.root / "results" / "smoke" / "logs" / "toy-gone.log"  # of an earlier run
+    log.parent.mkdir(parents=True)
+    log.write_text("failed: toy gone\n")
+    os.utime(log, (1e9, 1e9))
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
     names = ("broken", "mended", "changed", "appeared", "report")
     printed = workspace.snakemake(
@@ -88,6 +92,7 @@ def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(stor
     last_words = broken.split("Exiting because a job execution failed")[1]
     assert "failed: toy uniform\n  log: results/smoke/logs/toy-uniform.log\n" in last_words
     assert "repeat it alone: python -m rescore run toy measure --scale smoke --job uniform\n" in last_words
+    assert "toy gone" not in broken, "an old log is no failure of this run"
 
 
 def test_finished_jobs_survive_a_failure_beside_them(story: SimpleNamespace) -> None:
@@ -146,10 +151,13 @@ def test_unknown_key_in_a_config_is_one_clear_error(workspace: Workspace) -> Non
     assert f"{config.relative_to(workspace.root)}: jobs.a.drawz: unknown key; allowed: draws, " in done.stdout
 
 
-def test_failures_reads_the_latest_run_only(tmp_path: Path) -> None:
+def test_failures_are_those_of_this_run(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("x\nfailed: toy a\n  log: l\nfailed: toy a\n  log: m\n")
     (tmp_path / "b.log").write_text("fine\n")
-    assert list(failures(tmp_path)) == ["failed: toy a\n  log: m"]
+    (tmp_path / "old.log").write_text("failed: toy old\n")
+    os.utime(tmp_path / "old.log", (1e9, 1e9))
+    assert list(failures(tmp_path, since=1e9 + 1)) == ["failed: toy a\n  log: m"]
+    assert len(list(failures(tmp_path, since=1e9))) == 2
 
 
 def test_bars_become_lines_with_their_job_s_name() -> None:

@@ -308,9 +308,14 @@ def _rules(paper: Paper, options: Options) -> PaperRules:
     return PaperRules(paper, options.scale, options.results, config)
 
 
-def failures(logs: Path | str) -> Iterable[str]:
-    """The last lines of the logs of the jobs whose latest run failed."""
+def failures(logs: Path | str, since: float) -> Iterable[str]:
+    """The last words of the jobs that failed: of the logs written from `since` on, in seconds as `time.time` counts them.
+
+    An older log may end in a failure too, of a job that this run does not need or has not come to.
+    """
     for path in sorted(Path(logs).glob("*.log")):
+        if path.stat().st_mtime < since:
+            continue
         lines = path.read_text(errors="replace").splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith("failed: ")]
         if starts:
