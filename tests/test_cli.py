@@ -87,7 +87,19 @@ def test_claims_prints_and_writes(collected, capsys):
     assert main(["claims", "--out", "results/laptop/claims.csv"]) == 0
     (line,) = read_claims("results/laptop/claims.csv")
     assert line["status"] == "holds" and line["margin"] == pytest.approx(0.1)
-    assert "1 holds, 0 fails, 0 inconclusive, 0 not-run; 1 in all" in capsys.readouterr().out
+    assert "1 holds, 0 fails, 0 inconclusive, 0 not-run, 0 broken; 1 in all" in capsys.readouterr().out
+
+
+def test_a_broken_claim_fails_when_all_else_is_written(collected, capsys):
+    (collected / "reproductions/toy/claims.py").write_text(
+        CLAIMS + "CLAIMS.append(Claim('vague', 'All agree.', 'Table 1', smaller(row(paper='toy'), row(dataset='mg'))))\n")
+    folder = collected / "results" / "laptop"
+    assert "error: 1 broken claim: paper toy, claim 'vague': toy selects 2 records: " in failure(capsys, "tables")
+    assert [line["status"] for line in read_claims(folder / "claims.csv")] == ["holds", "broken"]
+    assert (folder / "diff.csv").is_file() and 'class="broken"' in (folder / "tables" / "claims.html").read_text()
+    assert main(["tables", "--allow-broken"]) == 0
+    assert "claim 'vague'" in failure(capsys, "claims")
+    assert "claim 'vague'" in failure(capsys, "accept") and not (collected / "results" / "reference").exists()
 
 
 def test_tables_compare_and_cost(collected, capsys):

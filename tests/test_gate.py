@@ -99,6 +99,12 @@ def test_changed_statuses_warn_on_another_machine_class(tmp_path):
     assert moved(tmp_path, record(value=-0.01, **OTHER), SECOND, reference=near_zero) == [("warn", "claim", "negative")]
 
 
+@pytest.mark.parametrize("change", [{}, OTHER])
+def test_a_claim_that_breaks_fails_on_any_machine(tmp_path, change):
+    second = record(dataset="funnel")  # the claim asks for the one record of 100 evaluations
+    assert ("fail", "claim", "negative") in moved(tmp_path, record(**change), SECOND, second)
+
+
 def test_times_may_move_and_so_may_claims_on_them(tmp_path):
     """A ratio of times is a record like any other, but two runs of one commit do not give the same."""
     claim = Claim("fast", "It is faster.", "Table 2", below(row(metric="train_time_ratio"), 1.0))

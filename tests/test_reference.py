@@ -85,6 +85,16 @@ def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference):
     assert accept(save(tmp_path / "laptop", record(version=DIRTY)), reference, allow_dirty=True) == "abc1234"
 
 
+def test_accept_takes_no_broken_claim(tmp_path, reference):
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    accept(run, reference)
+    text = (run / "claims.csv").read_text()
+    (run / "claims.csv").write_text(text.replace("holds", "broken", 1))  # that of `other`
+    with pytest.raises(RescoreError, match="1 broken claim: paper other, claim 'negative'"):
+        accept(run, reference)
+    accept(run, reference, paper="toy")
+
+
 def test_accept_of_one_paper_leaves_the_others(tmp_path, reference):
     accept(run_of_two(tmp_path / "laptop", -1.0, -2.0), reference)
     before = contents(reference)

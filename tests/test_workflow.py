@@ -30,6 +30,10 @@ from rescore.workflow import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
 TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "papers=toy")
+VAGUE = """
+from rescore.ledger.claims import above, row
+CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
+"""
 CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
 
 
@@ -55,13 +59,15 @@ def story(workspace: Workspace) -> SimpleNamespace:
     log.write_text("failed: toy gone\n")
     os.utime(log, (1e9, 1e9))
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
-    names = ("broken", "mended", "changed", "appeared", "report")
+    vague = {"reproductions/toy/claims.py": (workspace.root / "reproductions" / "toy" / "claims.py").read_text() + VAGUE}
+    names = ("broken", "mended", "changed", "appeared", "report", "vague")
     printed = workspace.snakemake(
         Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
         Run(("toy", *TOY)),
         Run(("toy", "--dry-run", *TOY), files=config),
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
         Run(("everything", "--report", "results/smoke/report.html", *TOY)),
+        Run(("claims", *TOY), files=vague),
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
@@ -107,9 +113,18 @@ def test_a_new_paper_has_its_rows_in_the_diff(story: SimpleNamespace) -> None:
         "normal": "reproduced", "uniform": "reproduced", "elsewhere": "not-run"}
     assert "no toy data" in verdicts["elsewhere"]["note"]
     claims = [row for row in rows(story.results / "claims.csv") if row["paper"] == "toy"]
-    assert [row["status"] for row in claims] == ["holds"]
+    assert claims[0]["status"] == "holds"
     assert (story.results / "figures" / "toy" / "histogram.png").read_bytes().startswith(b"\x89PNG")
     assert "### toy, Table 1" in story.printed["mended"], "the paper's target ends with its tables"
+
+
+def test_a_broken_claim_fails_the_run_and_keeps_the_tables(story: SimpleNamespace) -> None:
+    printed = story.printed["vague"]
+    last_words = printed.split("Exiting because a job execution failed")[1]
+    assert "exit status 1" in printed and "rescore: error: 1 broken claim: paper toy, claim 'vague': mean selects 2 " in last_words
+    assert [row["status"] for row in rows(story.results / "claims.csv") if row["paper"] == "toy"] == ["holds", "broken"]
+    assert (story.results / "diff.csv").is_file() and (story.results / "tables" / "diff.html").is_file()
+    assert not (story.results / "claims.sound").exists()
 
 
 def test_records_and_costs_name_code_machine_and_config(workspace: Workspace, story: SimpleNamespace) -> None:

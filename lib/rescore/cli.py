@@ -72,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
                          help="records.csv, skipped.csv, or a job's folder of both")
     add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out)
     add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out)
-    add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
+    tables = add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
+    tables.add_argument("--allow-broken", action="store_true", help="broken claims are listed, but are no error")
     compare = add("compare", _compare, "methods side by side, over all papers")
     compare.add_argument("--metric", required=True)
     compare.add_argument("--dataset", required=True)
@@ -131,17 +132,18 @@ def _diff(args: argparse.Namespace) -> None:
 
 
 def _claims(args: argparse.Namespace) -> None:
-    from rescore.ledger.claims import STATUSES, write_claims
+    from rescore.ledger.claims import STATUSES, require_sound, write_claims
 
     rows = _claim_rows(args)
     if args.out:
         write_claims(args.out, rows)
     _print(["paper", "claim", "status", "margin", "evidence"], rows)
     _print_counts((row["status"] for row in rows), STATUSES)
+    require_sound(rows)
 
 
 def _tables(args: argparse.Namespace) -> None:
-    from rescore.ledger.claims import write_claims
+    from rescore.ledger.claims import require_sound, write_claims
     from rescore.ledger.diff import write_diff
     from rescore.ledger.tables import write_tables
 
@@ -150,6 +152,8 @@ def _tables(args: argparse.Namespace) -> None:
     write_claims(folder / "claims.csv", claims)
     for path in write_tables(folder / "tables", _records(args), verdicts, claims):
         print(path)
+    if not args.allow_broken:
+        require_sound(claims)
 
 
 def _compare(args: argparse.Namespace) -> None:

@@ -43,8 +43,8 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
     otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|`. Another protocol or count of seeds or samples
     fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
-    a claim fails on the same machine class and version and is a warning otherwise. Times and memory (`is_timed`) may move,
-    and what is said of them.
+    a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
+    and memory (`is_timed`) may move, and what is said of them.
 
     Args:
         fresh_dir: results/<scale>.
@@ -124,5 +124,5 @@ def _compare_statuses(
     for key in reference.keys() | fresh.keys():
         before, after = reference.get(key, "none"), fresh.get(key, "missing")
         if before != after:
-            gone = after == "missing"
-            report.add(gone or (before != "none" and strict(key)), describe(key), what, before, after)
+            lost = after in ("missing", "broken")
+            report.add(lost or (before != "none" and strict(key)), describe(key), what, before, after)

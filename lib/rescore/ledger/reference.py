@@ -40,8 +40,8 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
         paper: replace what is of this paper only, in a reference that exists.
 
     Raises:
-        RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`);
-            with `paper`, no whole reference.
+        RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
+            broken claims; with `paper`, no whole reference.
     """
     require_run(run)
     if paper is not None:
@@ -52,6 +52,7 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
             records.setdefault(record.paper, []).append(_shortened(record))
     commits = _commits(run / "records.csv", records, allow_dirty, paper)
     tables = {name: _rows(run / name, columns) for name, columns in TABLES.items()}
+    claims.require_sound(row for row in tables["claims.csv"] if paper in (None, row["paper"]))
     if paper is not None:
         for name, rows in tables.items():
             kept = [row for row in _rows(reference / name, TABLES[name]) if row["paper"] != paper]
