@@ -68,6 +68,8 @@ def test_collect_joins_records_and_skips(collected, capsys):
     assert "no pines here" in (collected / "results/laptop/skipped.csv").read_text()
     assert "unknown kind of file 'cost.json'" in failure(capsys, "collect", "results/laptop/toy/mg/cost.json")
     assert "duplicate key" in failure(capsys, "collect", "results/laptop/toy/mg", "results/laptop/records.csv")
+    assert "nothing to collect: no PATH is given" in failure(capsys, "collect")
+    assert "results/laptop/toi: no such file or folder" in failure(capsys, "collect", "results/laptop/toi")
     assert "in results of scale 'smoke'" in failure(capsys, "collect", "--scale", "smoke", "results/laptop/toy/mg")
     assert len(read_records("results/laptop/records.csv")) == 2  # as it was
 
@@ -161,6 +163,13 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
                                      ("compare", "--metric", "logz_bias", "--dataset", "mg")])
 def test_missing_results_name_the_command_that_makes_them(suite, capsys, command):
     assert "`snakemake --profile profiles/paper`" in failure(capsys, *command, "--scale", "paper")
+
+
+def test_figures_need_results(suite, capsys):
+    assert "unknown scale for paper toy 'laptop'; allowed: (none)" in failure(capsys, "figures", "toy")
+    (suite / "reproductions/toy/configs").mkdir()
+    (suite / "reproductions/toy/configs/laptop.yaml").touch()
+    assert "results/laptop/toy/*/arrays.npz: no such file; make them with `snakemake`" in failure(capsys, "figures", "toy")
 
 
 def test_run_and_figure_pass_their_options_on(monkeypatch):

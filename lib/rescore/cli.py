@@ -109,9 +109,14 @@ def _collect(args: argparse.Namespace) -> None:
 
     folder = _folder(args)
     names = ("records.csv", "skipped.csv")
+    if not args.paths:
+        raise RescoreError(f"nothing to collect: no PATH is given, or no paper that was asked for has jobs at scale {args.scale}")
+    for path in args.paths:
+        if not path.exists():
+            raise RescoreError(f"{path}: no such file or folder")
+        if path.is_file():
+            check_choice("kind of file", path.name, names)
     files = [file for path in args.paths for file in ([path / name for name in names] if path.is_dir() else [path])]
-    for file in files:
-        check_choice("kind of file", file.name, names)
     records = ledger.collect_records((file for file in files if file.name == "records.csv"), args.scale)
     skipped = [row for file in files if file.name == "skipped.csv" for row in ledger.read_skipped(file)]
     ledger.write_records(folder / "records.csv", records)

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rescore.config import JobConfig, check_choice, job_hash, load_config
 from rescore.errors import RescoreError
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
-from rescore.ledger.records import Record, write_records, write_skipped
+from rescore.ledger.records import Record, run_command, write_records, write_skipped
 from rescore.locks import waiting_lock
 from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.papers import Paper, load_paper
@@ -154,6 +155,10 @@ def main_figures(args: Namespace) -> None:
     paper = load_paper(args.paper, args.root)
     for name in args.names:
         check_choice(f"figure of {paper.name}", name, paper.meta.figures)
+    check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
+    made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
+    if not glob(str(made)):
+        raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
     import matplotlib
 
     matplotlib.use("Agg")
