@@ -114,7 +114,7 @@ def test_accept_of_one_paper_leaves_the_others(tmp_path, reference):
 
 def test_one_paper_needs_records_and_a_reference(tmp_path, reference):
     run = save(tmp_path / "laptop", record(), SECOND)
-    with pytest.raises(RescoreError, match=r"reference/laptop/diff.csv: no such file; make it with `rescore accept --scale laptop`"):
+    with pytest.raises(RescoreError, match="laptop/diff.csv: no such file; make it with `rescore accept --scale laptop`"):
         accept(run, reference, paper="toy")
     accept(run, reference)
     with pytest.raises(RescoreError, match="records.csv: no records of other to accept"):
@@ -140,8 +140,9 @@ def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last
     with pytest.raises(KeyboardInterrupt):
         accept(run, reference)
     monkeypatch.undo()
-    for broken in (lambda: read_reference(reference), lambda: gate(run, reference), lambda: accept(run, reference, paper="toy")):
+    uses = (lambda: read_reference(reference), lambda: gate(run, reference), lambda: accept(run, reference, paper="toy"))
+    for use in uses:
         with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale laptop`"):
-            broken()
+            use()
     accept(run, reference)
     assert not gate(run, reference).moved

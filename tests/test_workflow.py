@@ -121,7 +121,8 @@ def test_a_new_paper_has_its_rows_in_the_diff(story: SimpleNamespace) -> None:
 def test_a_broken_claim_fails_the_run_and_keeps_the_tables(story: SimpleNamespace) -> None:
     printed = story.printed["vague"]
     last_words = printed.split("Exiting because a job execution failed")[1]
-    assert "exit status 1" in printed and "rescore: error: 1 broken claim: paper toy, claim 'vague': mean selects 2 " in last_words
+    assert "exit status 1" in printed
+    assert "rescore: error: 1 broken claim: paper toy, claim 'vague': mean selects 2 records: " in last_words
     assert [row["status"] for row in rows(story.results / "claims.csv") if row["paper"] == "toy"] == ["holds", "broken"]
     assert (story.results / "diff.csv").is_file() and (story.results / "tables" / "diff.html").is_file()
     assert not (story.results / "claims.sound").exists()

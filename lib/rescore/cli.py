@@ -110,7 +110,7 @@ def _collect(args: argparse.Namespace) -> None:
     folder = _folder(args)
     names = ("records.csv", "skipped.csv")
     if not args.paths:
-        raise RescoreError(f"nothing to collect: no PATH is given, or no paper that was asked for has jobs at scale {args.scale}")
+        raise RescoreError(f"nothing to collect: no PATH is given, or no paper asked for has jobs at scale {args.scale}")
     for path in args.paths:
         if not path.exists():
             raise RescoreError(f"{path}: no such file or folder")

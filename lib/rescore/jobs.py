@@ -49,8 +49,10 @@ class Measurement:
     seconds: float
 
     @classmethod
-    def of_seeds(cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
-                 values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float) -> "Measurement":  # fmt: skip
+    def of_seeds(
+        cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
+        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float,
+    ) -> "Measurement":  # fmt: skip
         """The mean of the values at each seed with the standard error of that mean, which a single seed has not (None)."""
         stderr = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
         mean = float(np.mean(values))
@@ -85,8 +87,10 @@ class Notebook:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     function_evaluations: int = 0
 
-    def record(self, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
-               values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0) -> None:  # fmt: skip
+    def record(
+        self, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
+        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0,
+    ) -> None:  # fmt: skip
         """`Measurement.of_seeds`; n_samples are those of all seeds."""
         self.measurements.append(
             Measurement.of_seeds(table, dataset, method, variant, metric, nfe, values, n_samples, protocol, seconds)
@@ -151,7 +155,7 @@ def main_run(args: Namespace) -> None:
 
 
 def main_figures(args: Namespace) -> None:
-    """`rescore figures`: draw a paper's figures with `figures.<name>(results/<scale>, out)`, each with its caption beside it."""
+    """`rescore figures`: draw a paper's figures with `figures.<name>(results/<scale>, out)`, their captions beside them."""
     paper = load_paper(args.paper, args.root)
     for name in args.names:
         check_choice(f"figure of {paper.name}", name, paper.meta.figures)

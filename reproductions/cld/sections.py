@@ -41,8 +41,8 @@ class Findings(Notebook):
     ) -> None:
         """One row for each metric of `values` = {metric: (value, stderr)}; key = (table, dataset, method, variant)."""
         now = time.perf_counter()
-        for metric, (value, stderr) in values.items():
-            self.measurements.append(Measurement(*key, metric, nfe, value, stderr, seeds, samples, protocol, now - self.started))
+        for metric, pair in values.items():
+            self.measurements.append(Measurement(*key, metric, nfe, *pair, seeds, samples, protocol, now - self.started))
         self.started = now
 
 

@@ -37,8 +37,10 @@ class Book(Notebook):
     def per_seed(self, x: Tensor) -> Tensor:
         return x.reshape(len(self.config.seeds), -1, *x.shape[1:])
 
-    def record_each(self, table: str, problem: Problem, method: str, variant: str, nfe: int | None,
-                    values: Mapping[str, list[float]], n: int, protocol: Mapping[str, object], seconds: float) -> None:  # fmt: skip
+    def record_each(
+        self, table: str, problem: Problem, method: str, variant: str, nfe: int | None,
+        values: Mapping[str, list[float]], n: int, protocol: Mapping[str, object], seconds: float,
+    ) -> None:  # fmt: skip
         """One measurement for each metric, from its value at each seed."""
         protocol = {"process": problem.name, "score": "exact", "dtype": str(problem.dtype).removeprefix("torch.")} | protocol
         for metric, by_seed in values.items():

@@ -15,7 +15,8 @@ def library_chains(context: Context, method: str) -> Outcome:
     settings, target = context.config.chains, context.target
     chains = []
     for chain in range(settings.chains):
-        initial = torch.randn(target.dim, dtype=torch.float64, generator=make_generator(context.dataset, method, "start", chain))
+        generator = make_generator(context.dataset, method, "start", chain)
+        initial = torch.randn(target.dim, dtype=torch.float64, generator=generator)
         seed = derive_seed(context.dataset, method, "chain", chain) % 2**31
         chains.append(library.run_chain(target, method, settings.samples, settings.warmup, seed, initial))
     samples = torch.stack([chain.samples for chain in chains])

@@ -44,7 +44,7 @@ def path_integral(context: Context, method: str) -> Outcome:
         if seed == seeds[0]:
             paths = simulate(context, sde, policy, [context.generator(method, "shown", i) for i in range(-(-SHOWN // n))])
             outcome.arrays |= {f"{method}/samples": shown(paths.x), f"{method}/log_w": paths.log_w[0].numpy()}
-    protocol = {"runs": config.runs, "particles": n, "steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12)}
+    protocol = {"runs": config.runs, "particles": n} | sde_protocol(sde)
     if not exact:
         outcome.arrays[f"{method}/loss"] = np.stack(histories)
         protocol |= {f"train_{key}": value for key, value in settings.model_dump(exclude={"checkpoint_every"}).items()}
@@ -66,7 +66,7 @@ def noise_scale(context: Context, method: str) -> Outcome:
     for policy in POLICIES:
         for v in PRIOR_VARIANCES:
             sde = ControlledSDE(config.steps, config.horizon, (v / config.horizon) ** 0.5)
-            protocol = {"steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12)}
+            protocol = sde_protocol(sde)
             if cox:
                 metric, value = "path_kl", least_path_kl(sde, precision, guided=policy == "grad")
                 protocol["target"] = "laplace"
@@ -75,10 +75,15 @@ def noise_scale(context: Context, method: str) -> Outcome:
                 _, history = trained_policy(context, policy, config.seeds[0], sde, settings)
                 last = max(1, len(history) // LAST_PART)
                 metric, value = "path_cost", float(history[-last:].mean())
-                protocol |= {"train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr, "mean_of": last}
+                protocol |= {"train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr,
+                             "mean_of": last}  # fmt: skip
                 outcome.evaluations += settings.steps * settings.batch * sde.steps
             outcome.computed.append((f"{VARIANTS[policy]}-variance-{v}", metric, value, protocol))
     return outcome
+
+
+def sde_protocol(sde: ControlledSDE) -> dict[str, object]:
+    return {"steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12)}
 
 
 def exact_policy(context: Context) -> MixtureControl:

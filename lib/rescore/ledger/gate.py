@@ -115,7 +115,8 @@ def _claims(folder: Path, paper: str | None) -> dict[tuple, str]:
 def _timed_claims(folder: Path) -> set[tuple]:
     """Claims whose evidence holds a time: its records are spelled `dataset/.../metric/nfe = value`."""
     timed = re.compile(rf"({'|'.join(TIMED)})(/[^ ]*)? = ")
-    return {(line["paper"], line["claim"]) for line in read_claims(folder / "claims.csv") if timed.search(str(line["evidence"]))}
+    lines = read_claims(folder / "claims.csv")
+    return {(line["paper"], line["claim"]) for line in lines if timed.search(str(line["evidence"]))}
 
 
 def _compare_statuses(

@@ -102,7 +102,8 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
             listed = ", ".join(sorted(found))
             raise RescoreError(f"{source}: records of {name} of {len(found)} commits ({listed}); run all its jobs at one")
         if not allow_dirty and any(version["dirty"] for version in versions):
-            raise RescoreError(f"{source}: {name} was measured with uncommitted changes; commit and run again, or give --allow-dirty")
+            raise RescoreError(f"{source}: {name} was measured with uncommitted changes; "
+                               "commit and run again, or give --allow-dirty")
         commits |= found
     return ", ".join(sorted(commits))
 
