@@ -136,6 +136,8 @@ def test_a_broken_claim_does_not_lose_the_others():
     with pytest.raises(RescoreError, match="2 broken claims: paper toy, claim 'both': A sel.*; paper toy, claim 'ratio': Zero"):
         require_sound(rows)
     require_sound([one])
+    four = [record(method="A", nfe=nfe) for nfe in (1, 2, 3, 4)]
+    assert judge(below(A, 0.0), *four)["evidence"].endswith("/logz_bias/3, ...")
 
 
 def test_an_empty_variant_is_a_value():

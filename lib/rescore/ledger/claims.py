@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("holds", "fails", "inconclusive", "not-run", "broken")
 COLUMNS = ("paper", "claim", "statement", "source", "status", "margin", "evidence")
+LISTED = 3  # records that a message names
 
 
 class NoRecord(Exception):
@@ -82,8 +83,8 @@ def row(**columns: str | int) -> Selector:
         if not found:
             raise NoRecord(describe(columns.values()))
         if len(found) > 1:
-            raise RescoreError(f"{describe(columns.values())} selects {len(found)} records: "
-                               + ", ".join(describe(record.key) for record in found))
+            listed = ", ".join(describe(record.key) for record in found[:LISTED]) + (", ..." if len(found) > LISTED else "")
+            raise RescoreError(f"{describe(columns.values())} selects {len(found)} records: {listed}")
         return found[0]
 
     return select
