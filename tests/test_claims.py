@@ -18,6 +18,7 @@ from rescore.ledger.claims import (
     evaluate_all,
     monotone,
     read_claims,
+    require_sound,
     row,
     smaller,
     write_claims,
@@ -120,9 +121,23 @@ def test_a_missing_record_is_not_run():
     assert judge(below(A, 0.0), other)["status"] == "not-run"
 
 
-def test_an_ambiguous_row_names_the_claim():
-    with pytest.raises(RescoreError, match="paper toy, claim 'c': A selects 2 records: toy/1/mg/A/NN/logz_bias/100, toy"):
-        judge(below(A, 0.0), record(method="A"), record(method="A", dataset="lgcp"))
+def test_a_broken_claim_does_not_lose_the_others():
+    records = [record(method="A", value=-1.0), record(method="A", value=-2.0, dataset="lgcp")]
+
+    def ratio(found):
+        return below(A, 1 / 0)(found)
+
+    predicates = {"both": below(A, 0.0), "ratio": ratio, "one": below(row(dataset="mg"), 0.0)}
+    claims = [Claim(name, "", "", predicate) for name, predicate in predicates.items()]
+    both, divided, one = rows = evaluate("toy", claims, records)
+    assert (both["status"], both["margin"]) == ("broken", None) and one["status"] == "holds"
+    assert both["evidence"] == "A selects 2 records: toy/1/mg/A/NN/logz_bias/100, toy/1/lgcp/A/NN/logz_bias/100"
+    assert (divided["status"], divided["evidence"]) == ("broken", "ZeroDivisionError: division by zero")
+    with pytest.raises(RescoreError, match="2 broken claims: paper toy, claim 'both': A sel.*; paper toy, claim 'ratio': Zero"):
+        require_sound(rows)
+    require_sound([one])
+    four = [record(method="A", nfe=nfe) for nfe in (1, 2, 3, 4)]
+    assert judge(below(A, 0.0), *four)["evidence"].endswith("/logz_bias/3, ...")
 
 
 def test_an_empty_variant_is_a_value():
@@ -133,8 +148,8 @@ def test_an_empty_variant_is_a_value():
 def test_bad_claims_are_errors():
     with pytest.raises(RescoreError, match="unknown column datset; allowed: paper, table, dataset"):
         row(datset="mg")
-    with pytest.raises(RescoreError, match="compares nothing"):
-        judge(monotone([A], increasing=True), record(method="A"))
+    line = judge(monotone([A], increasing=True), record(method="A"))
+    assert (line["status"], line["evidence"]) == ("broken", "compares nothing")
     claim = Claim("c", "", "", below(A, 0.0))
     with pytest.raises(RescoreError, match="two claims are named 'c'"):
         evaluate("toy", [claim, claim], [record(method="A")])

@@ -68,6 +68,8 @@ def test_collect_joins_records_and_skips(collected, capsys):
     assert "no pines here" in (collected / "results/laptop/skipped.csv").read_text()
     assert "unknown kind of file 'cost.json'" in failure(capsys, "collect", "results/laptop/toy/mg/cost.json")
     assert "duplicate key" in failure(capsys, "collect", "results/laptop/toy/mg", "results/laptop/records.csv")
+    assert "nothing to collect: no PATH is given" in failure(capsys, "collect")
+    assert "results/laptop/toi: no such file or folder" in failure(capsys, "collect", "results/laptop/toi")
     assert "in results of scale 'smoke'" in failure(capsys, "collect", "--scale", "smoke", "results/laptop/toy/mg")
     assert len(read_records("results/laptop/records.csv")) == 2  # as it was
 
@@ -87,7 +89,19 @@ def test_claims_prints_and_writes(collected, capsys):
     assert main(["claims", "--out", "results/laptop/claims.csv"]) == 0
     (line,) = read_claims("results/laptop/claims.csv")
     assert line["status"] == "holds" and line["margin"] == pytest.approx(0.1)
-    assert "1 holds, 0 fails, 0 inconclusive, 0 not-run; 1 in all" in capsys.readouterr().out
+    assert "1 holds, 0 fails, 0 inconclusive, 0 not-run, 0 broken; 1 in all" in capsys.readouterr().out
+
+
+def test_a_broken_claim_fails_when_all_else_is_written(collected, capsys):
+    (collected / "reproductions/toy/claims.py").write_text(
+        CLAIMS + "CLAIMS.append(Claim('vague', 'All agree.', 'Table 1', smaller(row(paper='toy'), row(dataset='mg'))))\n")
+    folder = collected / "results" / "laptop"
+    assert "error: 1 broken claim: paper toy, claim 'vague': toy selects 2 records: " in failure(capsys, "tables")
+    assert [line["status"] for line in read_claims(folder / "claims.csv")] == ["holds", "broken"]
+    assert (folder / "diff.csv").is_file() and 'class="broken"' in (folder / "tables" / "claims.html").read_text()
+    assert main(["tables", "--allow-broken"]) == 0
+    assert "claim 'vague'" in failure(capsys, "claims")
+    assert "claim 'vague'" in failure(capsys, "accept") and not (collected / "results" / "reference").exists()
 
 
 def test_tables_compare_and_cost(collected, capsys):
@@ -116,6 +130,15 @@ def test_gate_sees_one_changed_number(collected, capsys):
     assert "toy/1/funnel/PIS/NN/logz_bias/100" in out and "-0.9000018" in out and out.endswith("1 failed, 0 warnings\n")
 
 
+def test_accept_takes_one_paper(collected, capsys):
+    for command in ("diff", "claims"):
+        main([command, "--out", f"results/laptop/{command}.csv"])
+    assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "accept", "--paper", "toi")
+    assert "reference/laptop/diff.csv: no such file" in failure(capsys, "accept", "--paper", "toy")
+    assert main(["accept"]) == 0 and main(["accept", "--paper", "toy"]) == 0
+    assert capsys.readouterr().out.endswith("accepted the run of toy at commit abc1234\n")
+
+
 def test_readme_follows_the_reference(collected, capsys):
     for command in ("diff", "claims"):
         main([command, "--out", f"results/laptop/{command}.csv"])
@@ -140,6 +163,13 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
                                      ("compare", "--metric", "logz_bias", "--dataset", "mg")])
 def test_missing_results_name_the_command_that_makes_them(suite, capsys, command):
     assert "`snakemake --profile profiles/paper`" in failure(capsys, *command, "--scale", "paper")
+
+
+def test_figures_need_results(suite, capsys):
+    assert "unknown scale for paper toy 'laptop'; allowed: (none)" in failure(capsys, "figures", "toy")
+    (suite / "reproductions/toy/configs").mkdir()
+    (suite / "reproductions/toy/configs/laptop.yaml").touch()
+    assert "results/laptop/toy/*/arrays.npz: no such file; make them with `snakemake`" in failure(capsys, "figures", "toy")
 
 
 def test_run_and_figure_pass_their_options_on(monkeypatch):

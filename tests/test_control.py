@@ -1,4 +1,4 @@
-"""The controlled SDE and its policies against closed forms."""
+"""The controlled SDE against closed forms."""
 
 import math
 
@@ -9,9 +9,7 @@ from scipy import integrate, stats
 from torch import Tensor
 
 from rescore.control import ControlledSDE, MixtureControl, Paths, PISGrad, PISNN
-from rescore.control.policies import StateNetwork, TimeNetwork
 from rescore.control.sde import Policy, StepControl
-from rescore.errors import RescoreError
 from rescore.montecarlo.logz import elbo, log_mean_exp
 from rescore.random import make_generator
 from rescore.targets import Funnel, GaussianMixture, Target, gaussian, lgcp, nine_modes
@@ -29,10 +27,6 @@ class NoControl:
 
 def randn(*shape: int, name: str = "noise", dtype: torch.dtype = F64) -> Tensor:
     return torch.randn(*shape, dtype=dtype, generator=make_generator(name))
-
-
-def number_of_parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def randomised(policy: torch.nn.Module, scale: float = 5.0, name: str = "random policy") -> torch.nn.Module:
@@ -294,166 +288,3 @@ def test_log_weights_of_the_cox_process_need_and_have_float64():
     with_policy = simulate(sde, PISGrad(target, make_generator("cox")), target, noise).log_w
     reference = simulate(sde, PISGrad(target, make_generator("cox")).double(), target, noise.double()).log_w
     assert (with_policy - reference).abs().max() < 0.01  # what is left are float32 states, not float32 sums
-
-
-# networks
-
-
-def test_parameter_counts_of_the_paper_s_networks():
-    assert number_of_parameters(StateNetwork(2, make_generator(0))) == 21_122
-    assert number_of_parameters(TimeNetwork(make_generator(0))) == 16_705
-    assert number_of_parameters(PISNN(nine_modes(), make_generator(0))) == 21_122
-    assert number_of_parameters(PISGrad(nine_modes(), make_generator(0))) == 21_122 + 16_705
-
-
-@pytest.mark.parametrize("network", [PISNN, PISGrad])
-def test_weights_come_from_the_generator_alone(network):
-    def weights(seed: int) -> Tensor:
-        torch.manual_seed(seed + 17)
-        policy = network(Funnel(), make_generator("weights", seed))
-        return torch.nn.utils.parameters_to_vector(policy.parameters())
-
-    one = weights(0)
-    torch.rand(3)
-    assert torch.equal(one, torch.nn.utils.parameters_to_vector(network(Funnel(), make_generator("weights", 0)).parameters()))
-    assert not torch.equal(one, weights(1))
-
-
-def test_fourier_features_by_hand():
-    network = StateNetwork(2, make_generator("features")).double()
-    features = network.time[0]
-    t = torch.tensor([0.0, 0.35, 4.95], dtype=F64)
-    angle = np.outer(t, np.linspace(0.1, 100, 64)) + features.phase.detach().numpy()
-    expected = np.concatenate((np.sin(angle), np.cos(angle)), 1)
-    np.testing.assert_allclose(features(t).detach(), expected, atol=1e-3)  # frequencies are float32, times t up to 5
-    assert features.frequency[0].item() == pytest.approx(0.1) and features.frequency[-1].item() == 100
-
-
-@pytest.mark.parametrize("network", [PISNN, PISGrad])
-def test_the_time_grid_at_once_is_each_time_alone(network):
-    target, times = nine_modes(), ControlledSDE(20).times()
-    policy = randomised(network(target, make_generator("grid")))
-    if network is PISGrad:
-        torch.nn.init.normal_(policy.time_network.body[-1].weight, generator=make_generator("gain"))
-    x = randn(4, 3, 2)
-    control = policy.on_grid(times)
-    for k in (0, 7, 19):
-        alone = policy.on_grid(times[k : k + 1])(0, x)
-        torch.testing.assert_close(control(k, x), alone, rtol=1e-12, atol=1e-12)
-        first = policy.state_network
-        by_hand = first.body(first.state(x) + first.time(times[k : k + 1]))
-        if network is PISGrad:
-            by_hand = by_hand + policy.time_network(times[k : k + 1]) * target.score(x)
-        torch.testing.assert_close(alone, by_hand, rtol=1e-12, atol=1e-12)
-    assert not torch.allclose(control(0, x), control(19, x))
-
-
-def test_network_and_score_are_clipped_element_by_element():
-    target, clip = Funnel(), 0.5
-    policy = PISGrad(target, make_generator("clip"), clip=clip).double()
-    with torch.no_grad():
-        policy.state_network.body[-1].weight.normal_(0, 3, generator=make_generator("large"))
-        policy.time_network.body[-1].bias.fill_(2.0)
-    x, times = 2 * randn(200, 10), ControlledSDE(5).times()
-    network = policy.state_network.on_grid(times)(2, x)
-    score = target.score(x)
-    assert (network.abs() > clip).any() and (network.abs() < clip).any()
-    assert (score.abs() > clip).any() and (score.abs() < clip).any()
-    expected = network.clamp(-clip, clip) + 2 * score.clamp(-clip, clip)
-    torch.testing.assert_close(policy.on_grid(times)(2, x), expected, rtol=1e-12, atol=1e-12)
-    assert PISGrad(target, make_generator("clip")).clip == 1e4
-
-
-# the path cost
-
-
-@pytest.mark.parametrize("policy", ["nn", "grad"])
-def test_cost_is_minus_the_mean_log_weight_and_the_stochastic_integral(policy):
-    sde, target = ControlledSDE(15, horizon=2.0, sigma=0.9), nine_modes()
-    policy = POLICIES[policy](target)
-    noise = randn(15, 60, 2, name="cost")
-    log_w = simulate(sde, policy, target, noise).log_w
-    control, x, energy, integral = policy.on_grid(sde.times()), torch.zeros(60, 2, dtype=F64), 0.0, 0.0
-    for k in range(15):
-        u, dw = control(k, x), math.sqrt(sde.dt) * noise[k]
-        energy = energy + 0.5 * u.square().sum(-1) * sde.dt
-        integral = integral + (u * dw).sum(-1)
-        x = x + sde.sigma * u * sde.dt + sde.sigma * dw
-    end = sde.prior_log_prob(x) - target.log_prob(x)
-    torch.testing.assert_close(log_w, -(energy + integral + end), rtol=1e-12, atol=1e-10)
-    cost = sde.cost(policy, target, noise)
-    torch.testing.assert_close(cost, (energy + end).mean(), rtol=1e-12, atol=1e-10)
-    torch.testing.assert_close(cost, -(log_w + integral).mean(), rtol=1e-12, atol=1e-10)
-    assert integral.mean().abs() > 1e-3
-
-
-def test_cost_is_the_mean_over_all_leading_dimensions():
-    sde, target, policy = ControlledSDE(4), nine_modes(), POLICIES["nn"](nine_modes())
-    noise = randn(4, 3, 5, 2)
-    torch.testing.assert_close(
-        sde.cost(policy, target, noise), sde.cost(policy, target, noise.reshape(4, 15, 2)), rtol=1e-13, atol=1e-13
-    )
-
-
-class RecordedScores(Target):
-    """A target whose scores are those of an earlier pass: constants, as the policy sees them in back-propagation."""
-
-    def __init__(self, target: Target):
-        self.target, self.dim, self.scores, self.playing = target, target.dim, [], None
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        return self.target.log_prob(x)
-
-    def score(self, x: Tensor) -> Tensor:
-        if self.playing is None:
-            self.scores.append(self.target.score(x))
-            return self.scores[-1].clone()
-        return next(self.playing).clone()
-
-
-@pytest.mark.parametrize("network", [PISNN, PISGrad])
-def test_gradient_of_the_cost_against_finite_differences(network):
-    """For PIS-Grad the score inside the policy is held constant, so the differences are taken with recorded scores."""
-    sde = ControlledSDE(6, horizon=2.0, sigma=0.8)
-    target = RecordedScores(gaussian(torch.tensor([0.5]), 0.7))
-    policy = randomised(network(target, make_generator("tiny")), scale=8.0)
-    noise = randn(6, 4, 1, name="tiny")
-
-    def cost() -> Tensor:
-        return sde.cost(policy, target, noise)
-
-    cost().backward()
-    direction = [randn(*parameter.shape, name=f"direction {i}") for i, parameter in enumerate(policy.parameters())]
-    step, costs = 1e-5, []
-    for sign in (1, -1):
-        with torch.no_grad():
-            for parameter, d in zip(policy.parameters(), direction, strict=True):
-                parameter.add_(d, alpha=sign * step)
-            target.playing = iter(target.scores)
-            costs.append(cost().item())
-            for parameter, d in zip(policy.parameters(), direction, strict=True):
-                parameter.sub_(d, alpha=sign * step)
-    slope = sum((p.grad * d).sum() for p, d in zip(policy.parameters(), direction, strict=True)).item()
-    assert abs(slope) > 0.01
-    assert (costs[0] - costs[1]) / (2 * step) == pytest.approx(slope, rel=1e-5)
-
-
-def test_a_reused_noise_buffer_is_as_good_as_fresh_noise():
-    sde, target = ControlledSDE(8), nine_modes()
-    policy, noise, buffer = POLICIES["grad"](target), randn(8, 10, 2), torch.empty(10, 2, dtype=F64)
-    steps = iter(noise)
-    reused = sde.simulate(policy, target, lambda: buffer.copy_(next(steps)))
-    fresh = simulate(sde, policy, target, noise)
-    assert torch.equal(reused.x, fresh.x) and torch.equal(reused.log_w, fresh.log_w)
-
-
-def test_times_are_the_left_ends():
-    sde = ControlledSDE(4, horizon=2.0, sigma=3.0)
-    assert sde.times().tolist() == [0.0, 0.5, 1.0, 1.5] and sde.times().dtype == F64
-    assert (sde.dt, sde.prior_variance) == (0.5, 18.0)
-
-
-@pytest.mark.parametrize("bad", [{"steps": 0}, {"horizon": 0.0}, {"sigma": -1.0}])
-def test_a_bad_process_is_one_clear_error(bad):
-    with pytest.raises(RescoreError, match=r"^ControlledSDE: steps=\S+, horizon=\S+, sigma=\S+; all must be > 0$"):
-        ControlledSDE(**bad)

@@ -91,7 +91,7 @@ def test_cells_meet_the_printed_table(records):
 
 def test_claims_find_their_records(records):
     lines = evaluate("deis", claims.CLAIMS, records)
-    assert [line["claim"] for line in lines if line["status"] == "not-run"] == []
+    assert [line["claim"] for line in lines if line["status"] in ("not-run", "broken")] == []
     assert len(lines) >= 7
 
 

@@ -9,8 +9,8 @@ from test_ledger import paper, printed, record
 from rescore.errors import RescoreError
 from rescore.ledger.claims import Claim, below, evaluate, row, write_claims
 from rescore.ledger.diff import diff, write_diff
-from rescore.ledger.gate import accept, gate, parse_version
-from rescore.ledger.records import Record, is_timed, read_records, write_records
+from rescore.ledger.gate import gate
+from rescore.ledger.records import Record, is_timed, write_records
 
 CLAIMS = [Claim("negative", "The bias is negative.", "Table 1", below(row(nfe=100), 0.0))]
 OTHER = {"device": "cpu B"}
@@ -25,8 +25,17 @@ def save(folder: Path, *records: Record) -> Path:
     return folder
 
 
+def save_reference(folder: Path, *records: Record) -> Path:
+    """The same as a committed reference, with one file of records a paper."""
+    save(folder, *records)
+    (folder / "records.csv").unlink()
+    for name in {record.paper for record in records}:
+        write_records(folder / "records" / f"{name}.csv", [record for record in records if record.paper == name])
+    return folder
+
+
 def moved(tmp_path, *fresh: Record, reference=(record(), record(nfe=None, value=-0.95))) -> list[tuple[str, str, str]]:
-    report = gate(save(tmp_path / "laptop", *fresh), save(tmp_path / "reference" / "laptop", *reference))
+    report = gate(save(tmp_path / "laptop", *fresh), save_reference(tmp_path / "reference" / "laptop", *reference))
     assert report.failed == any(line["verdict"] == "fail" for line in report.moved)
     return [(line["verdict"], line["what"], line["row"].rpartition("/")[2]) for line in report.moved]
 
@@ -90,13 +99,19 @@ def test_changed_statuses_warn_on_another_machine_class(tmp_path):
     assert moved(tmp_path, record(value=-0.01, **OTHER), SECOND, reference=near_zero) == [("warn", "claim", "negative")]
 
 
+@pytest.mark.parametrize("change", [{}, OTHER])
+def test_a_claim_that_breaks_fails_on_any_machine(tmp_path, change):
+    second = record(dataset="funnel")  # the claim asks for the one record of 100 evaluations
+    assert ("fail", "claim", "negative") in moved(tmp_path, record(**change), SECOND, second)
+
+
 def test_times_may_move_and_so_may_claims_on_them(tmp_path):
     """A ratio of times is a record like any other, but two runs of one commit do not give the same."""
     claim = Claim("fast", "It is faster.", "Table 2", below(row(metric="train_time_ratio"), 1.0))
     folders = []
-    for name, value in (("fresh", 0.9), ("reference", 1.1)):
+    for write, name, value in ((save, "fresh", 0.9), (save_reference, "reference", 1.1)):
         timed = record(metric="train_time_ratio", value=value)
-        folders.append(save(tmp_path / name / "laptop", timed))
+        folders.append(write(tmp_path / name / "laptop", timed))
         write_claims(folders[-1] / "claims.csv", evaluate("toy", [claim], [timed]))
     report = gate(*folders)
     assert [(line["verdict"], line["what"]) for line in report.moved] == [("warn", "claim")]
@@ -106,7 +121,7 @@ def test_times_may_move_and_so_may_claims_on_them(tmp_path):
 def test_one_paper_alone(tmp_path):
     other = record(paper="other")
     fresh = save(tmp_path / "laptop", record(), SECOND)
-    reference = save(tmp_path / "reference" / "laptop", record(), SECOND, other)
+    reference = save_reference(tmp_path / "reference" / "laptop", record(), SECOND, other)
     assert gate(fresh, reference).failed
     report = gate(fresh, reference, "toy")
     assert not report.moved and report.compared == 2
@@ -114,42 +129,7 @@ def test_one_paper_alone(tmp_path):
 
 def test_a_missing_reference_names_the_command(tmp_path):
     save(tmp_path / "smoke", record())
-    with pytest.raises(RescoreError, match="records.csv: no such file; make it with `rescore accept --scale smoke`"):
+    with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale smoke`"):
         gate(tmp_path / "smoke", tmp_path / "reference" / "smoke")
     with pytest.raises(RescoreError, match="make it with `snakemake --profile profiles/gpu`"):
         gate(tmp_path / "gpu", tmp_path / "reference" / "gpu")
-
-
-def test_versions_are_read_in_parts():
-    assert parse_version("0.1.0+gabc1234.dirty.torch2.15.0+cpu") == {
-        "release": "0.1.0", "commit": "abc1234", "dirty": ".dirty", "torch": "2.15.0+cpu"}
-    assert parse_version("0.1.0.torch2.11.0")["commit"] is None
-    with pytest.raises(RescoreError, match="expected <release>"):
-        parse_version("0.1.0")
-
-
-def test_a_reference_keeps_ten_digits(tmp_path):
-    fresh = save(tmp_path / "laptop", record(value=1.2345678901234567, seconds=3.14159))
-    accept(fresh, tmp_path / "reference" / "laptop")
-    (kept,) = read_records(tmp_path / "reference" / "laptop" / "records.csv")
-    assert (kept.value, kept.seconds) == (1.23456789, 3.14)
-    assert not gate(fresh, tmp_path / "reference" / "laptop").moved
-
-
-def test_accept_copies_one_clean_commit(tmp_path):
-    reference = tmp_path / "reference" / "laptop"
-    fresh = save(tmp_path / "laptop", record(), SECOND)
-    assert accept(fresh, reference) == "abc1234"
-    assert read_records(reference / "records.csv") == read_records(fresh / "records.csv")
-    assert not gate(fresh, reference).moved
-    dirty = "0.1.0+gabc1234.dirty.torch2.11.0"
-    for records, problem in (
-        ((record(version=dirty),), "uncommitted changes"),
-        ((record(), record(nfe=7, version="0.1.0+gdef.torch2.11.0")), r"records of toy of 2 commits \(abc1234, def\)"),
-        ((record(version="0.1.0.torch2.11.0"),), "outside a git checkout"),
-        ((), "no records to accept"),
-    ):
-        with pytest.raises(RescoreError, match=problem):
-            accept(save(tmp_path / "laptop", *records), reference)
-    assert len(read_records(reference / "records.csv")) == 2  # a refusal leaves the reference as it was
-    assert accept(save(tmp_path / "laptop", record(version=dirty)), reference, allow_dirty=True) == "abc1234"

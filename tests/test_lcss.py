@@ -58,7 +58,7 @@ def records(tmp_path_factory):
 
 def test_every_claim_finds_its_records(records):
     """Those on sub-VP need a second pair of models, which smoke has not."""
-    missing = [line["claim"] for line in evaluate("lcss", claims.CLAIMS, records) if line["status"] == "not-run"]
+    missing = [line["claim"] for line in evaluate("lcss", claims.CLAIMS, records) if line["status"] in ("not-run", "broken")]
     assert missing == ["fid-subvp", "is-subvp", "bpd-subvp"]
     assert len(claims.CLAIMS) >= 10
 

@@ -207,7 +207,7 @@ def smoke(tmp_path_factory):
 def test_claims_select_records(smoke):
     records, result = smoke
     rows = evaluate("smld_sde", PAPER.module("claims").CLAIMS, records)
-    missing = {row["claim"] for row in rows if row["status"] == "not-run"}
+    missing = {row["claim"] for row in rows if row["status"] in ("not-run", "broken")}
     trained = {claim.name for claim in PAPER.module("claims").TRAINED}
     assert missing == trained | {"all-levels-recover-the-weights"}  # it asks for 1000 levels, which smoke does not sample
     assert len(rows) >= 7 and len({record.key for record in records}) == len(records)

@@ -137,8 +137,8 @@ def test_nearest_is_the_median_distance_and_the_neighbour():
 
 
 def test_record_of_one_value_is_exact_unless_it_is_fid():
-    book = jobs.Notebook({})
-    book.record(("t", "d", "m", "v"), None, {"fid": [1.0], "frechet": [2.0], "nearest": [1.0, 3.0]}, 1, {}, 0.0)
+    book = jobs.Book(protocol={})
+    book.record_each(("t", "d", "m", "v"), None, {"fid": [1.0], "frechet": [2.0], "nearest": [1.0, 3.0]}, 1, {}, 0.0)
     assert [m.stderr for m in book.measurements] == [None, 0.0, 1.0]
     assert book.measurements[2].value == 2.0
 

@@ -60,7 +60,7 @@ def paper(request, tmp_path_factory):
 def test_claims_on_trained_networks_find_their_records(paper):
     found, records = paper
     lines = evaluate(found.name, found.module("claims").TRAINED, records)
-    assert {line["claim"] for line in lines if line["status"] == "not-run"} == NOT_TRAINED[found.name]
+    assert {line["claim"] for line in lines if line["status"] in ("not-run", "broken")} == NOT_TRAINED[found.name]
 
 
 def test_printed_cells_find_stand_ins_that_are_never_judged(paper):

@@ -30,6 +30,10 @@ from rescore.workflow import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
 TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "papers=toy")
+VAGUE = """
+from rescore.ledger.claims import above, row
+CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
+"""
 CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
 
 
@@ -50,14 +54,20 @@ def story(workspace: Workspace) -> SimpleNamespace:
     locks = workspace.root / ".snakemake" / "locks"  # as a killed Snakemake leaves it
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("results/smoke/toy/normal/records.csv")
+    log = workspace.root / "results" / "smoke" / "logs" / "toy-gone.log"  # of an earlier run
+    log.parent.mkdir(parents=True)
+    log.write_text("failed: toy gone\n")
+    os.utime(log, (1e9, 1e9))
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
-    names = ("broken", "mended", "changed", "appeared", "report")
+    vague = {"reproductions/toy/claims.py": (workspace.root / "reproductions" / "toy" / "claims.py").read_text() + VAGUE}
+    names = ("broken", "mended", "changed", "appeared", "report", "vague")
     printed = workspace.snakemake(
         Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
         Run(("toy", *TOY)),
         Run(("toy", "--dry-run", *TOY), files=config),
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
         Run(("everything", "--report", "results/smoke/report.html", *TOY)),
+        Run(("claims", *TOY), files=vague),
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
@@ -88,6 +98,7 @@ def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(stor
     last_words = broken.split("Exiting because a job execution failed")[1]
     assert "failed: toy uniform\n  log: results/smoke/logs/toy-uniform.log\n" in last_words
     assert "repeat it alone: python -m rescore run toy measure --scale smoke --job uniform\n" in last_words
+    assert "toy gone" not in broken, "an old log is no failure of this run"
 
 
 def test_finished_jobs_survive_a_failure_beside_them(story: SimpleNamespace) -> None:
@@ -102,9 +113,19 @@ def test_a_new_paper_has_its_rows_in_the_diff(story: SimpleNamespace) -> None:
         "normal": "reproduced", "uniform": "reproduced", "elsewhere": "not-run"}
     assert "no toy data" in verdicts["elsewhere"]["note"]
     claims = [row for row in rows(story.results / "claims.csv") if row["paper"] == "toy"]
-    assert [row["status"] for row in claims] == ["holds"]
+    assert claims[0]["status"] == "holds"
     assert (story.results / "figures" / "toy" / "histogram.png").read_bytes().startswith(b"\x89PNG")
     assert "### toy, Table 1" in story.printed["mended"], "the paper's target ends with its tables"
+
+
+def test_a_broken_claim_fails_the_run_and_keeps_the_tables(story: SimpleNamespace) -> None:
+    printed = story.printed["vague"]
+    last_words = printed.split("Exiting because a job execution failed")[1]
+    assert "exit status 1" in printed
+    assert "rescore: error: 1 broken claim: paper toy, claim 'vague': mean selects 2 records: " in last_words
+    assert [row["status"] for row in rows(story.results / "claims.csv") if row["paper"] == "toy"] == ["holds", "broken"]
+    assert (story.results / "diff.csv").is_file() and (story.results / "tables" / "diff.html").is_file()
+    assert not (story.results / "claims.sound").exists()
 
 
 def test_records_and_costs_name_code_machine_and_config(workspace: Workspace, story: SimpleNamespace) -> None:
@@ -146,10 +167,13 @@ def test_unknown_key_in_a_config_is_one_clear_error(workspace: Workspace) -> Non
     assert f"{config.relative_to(workspace.root)}: jobs.a.drawz: unknown key; allowed: draws, " in done.stdout
 
 
-def test_failures_reads_the_latest_run_only(tmp_path: Path) -> None:
+def test_failures_are_those_of_this_run(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("x\nfailed: toy a\n  log: l\nfailed: toy a\n  log: m\n")
     (tmp_path / "b.log").write_text("fine\n")
-    assert list(failures(tmp_path)) == ["failed: toy a\n  log: m"]
+    (tmp_path / "old.log").write_text("failed: toy old\n")
+    os.utime(tmp_path / "old.log", (1e9, 1e9))
+    assert list(failures(tmp_path, since=1e9 + 1)) == ["failed: toy a\n  log: m"]
+    assert len(list(failures(tmp_path, since=1e9))) == 2
 
 
 def test_bars_become_lines_with_their_job_s_name() -> None:

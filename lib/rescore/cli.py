@@ -72,12 +72,13 @@ def parser() -> argparse.ArgumentParser:
                          help="records.csv, skipped.csv, or a job's folder of both")
     add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out)
     add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out)
-    add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
+    tables = add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
+    tables.add_argument("--allow-broken", action="store_true", help="broken claims are listed, but are no error")
     compare = add("compare", _compare, "methods side by side, over all papers")
     compare.add_argument("--metric", required=True)
     compare.add_argument("--dataset", required=True)
     add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
-    accept = add("accept", _accept, "make a run the reference")
+    accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
     add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper)
     readme = add("readme", _readme, "render the results in README.md from the reference")
@@ -108,9 +109,14 @@ def _collect(args: argparse.Namespace) -> None:
 
     folder = _folder(args)
     names = ("records.csv", "skipped.csv")
+    if not args.paths:
+        raise RescoreError(f"nothing to collect: no PATH is given, or no paper asked for has jobs at scale {args.scale}")
+    for path in args.paths:
+        if not path.exists():
+            raise RescoreError(f"{path}: no such file or folder")
+        if path.is_file():
+            check_choice("kind of file", path.name, names)
     files = [file for path in args.paths for file in ([path / name for name in names] if path.is_dir() else [path])]
-    for file in files:
-        check_choice("kind of file", file.name, names)
     records = ledger.collect_records((file for file in files if file.name == "records.csv"), args.scale)
     skipped = [row for file in files if file.name == "skipped.csv" for row in ledger.read_skipped(file)]
     ledger.write_records(folder / "records.csv", records)
@@ -131,17 +137,18 @@ def _diff(args: argparse.Namespace) -> None:
 
 
 def _claims(args: argparse.Namespace) -> None:
-    from rescore.ledger.claims import STATUSES, write_claims
+    from rescore.ledger.claims import STATUSES, require_sound, write_claims
 
     rows = _claim_rows(args)
     if args.out:
         write_claims(args.out, rows)
     _print(["paper", "claim", "status", "margin", "evidence"], rows)
     _print_counts((row["status"] for row in rows), STATUSES)
+    require_sound(rows)
 
 
 def _tables(args: argparse.Namespace) -> None:
-    from rescore.ledger.claims import write_claims
+    from rescore.ledger.claims import require_sound, write_claims
     from rescore.ledger.diff import write_diff
     from rescore.ledger.tables import write_tables
 
@@ -150,6 +157,8 @@ def _tables(args: argparse.Namespace) -> None:
     write_claims(folder / "claims.csv", claims)
     for path in write_tables(folder / "tables", _records(args), verdicts, claims):
         print(path)
+    if not args.allow_broken:
+        require_sound(claims)
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -173,11 +182,13 @@ def _gate(args: argparse.Namespace) -> int:
 
 
 def _accept(args: argparse.Namespace) -> None:
-    from rescore.ledger.gate import accept
+    from rescore.ledger.reference import accept
 
+    if args.paper is not None:
+        check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
-    commit = accept(_folder(args), reference, args.allow_dirty)
-    print(f"{reference}: accepted the run of commit {commit}")
+    commit = accept(_folder(args), reference, args.allow_dirty, args.paper)
+    print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 
 def _cost(args: argparse.Namespace) -> None:

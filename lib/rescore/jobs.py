@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rescore.config import JobConfig, check_choice, job_hash, load_config
 from rescore.errors import RescoreError
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
-from rescore.ledger.records import Record, write_records, write_skipped
+from rescore.ledger.records import Record, run_command, write_records, write_skipped
 from rescore.locks import waiting_lock
 from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.papers import Paper, load_paper
@@ -48,8 +49,10 @@ class Measurement:
     seconds: float
 
     @classmethod
-    def of_seeds(cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
-                 values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float) -> "Measurement":  # fmt: skip
+    def of_seeds(
+        cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
+        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float,
+    ) -> "Measurement":  # fmt: skip
         """The mean of the values at each seed with the standard error of that mean, which a single seed has not (None)."""
         stderr = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
         mean = float(np.mean(values))
@@ -84,8 +87,10 @@ class Notebook:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     function_evaluations: int = 0
 
-    def record(self, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
-               values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0) -> None:  # fmt: skip
+    def record(
+        self, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
+        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0,
+    ) -> None:  # fmt: skip
         """`Measurement.of_seeds`; n_samples are those of all seeds."""
         self.measurements.append(
             Measurement.of_seeds(table, dataset, method, variant, metric, nfe, values, n_samples, protocol, seconds)
@@ -150,10 +155,14 @@ def main_run(args: Namespace) -> None:
 
 
 def main_figures(args: Namespace) -> None:
-    """`rescore figures`: draw a paper's figures with `figures.<name>(results/<scale>, out)`, each with its caption beside it."""
+    """`rescore figures`: draw a paper's figures with `figures.<name>(results/<scale>, out)`, their captions beside them."""
     paper = load_paper(args.paper, args.root)
     for name in args.names:
         check_choice(f"figure of {paper.name}", name, paper.meta.figures)
+    check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
+    made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
+    if not glob(str(made)):
+        raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -252,16 +252,22 @@ class Suite:
         """The same, its output kept in the rule's log and shown if it fails."""
         return f"{self.command(subcommand)} > {{log}} 2>&1 || (cat {{log}}; false)"
 
+    @property
+    def check_claims(self) -> str:
+        """Fail, and say why, where a claim is broken."""
+        return f"{self.command('claims')} 2> {{log}} > /dev/null || (cat {{log}}; false)"
+
     def finished_elsewhere(self, wildcards: Any, input: Iterable[str]) -> list[str]:
         """Files for `rescore collect` that are there already and not in `input`: of other papers' finished jobs."""
         return [path for path in self.job_files if path not in set(input) and Path(path).is_file()]
 
     def update_ledger(self, paper: str) -> str:
-        """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show that paper's tables."""
+        """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show its tables; then its broken claims fail."""
         commands = [
             self.command("collect {input.jobs} {params.others}"),
-            self.command("tables") + " > /dev/null",
+            self.command("tables --allow-broken") + " > /dev/null",
             f"cat {self.folder}/tables/{paper}-*.md",
+            self.command(f"claims --paper {paper}") + " > /dev/null",
         ]
         return " && ".join(commands)
 
@@ -308,10 +314,15 @@ def _rules(paper: Paper, options: Options) -> PaperRules:
     return PaperRules(paper, options.scale, options.results, config)
 
 
-def failures(logs: Path | str) -> Iterable[str]:
-    """The last lines of the logs of the jobs whose latest run failed."""
+def failures(logs: Path | str, since: float) -> Iterable[str]:
+    """The last words of what failed: of the logs written from `since` on, in seconds as `time.time` counts them.
+
+    An older log may end in a failure too, of a job that this run does not need or has not come to.
+    """
     for path in sorted(Path(logs).glob("*.log")):
+        if path.stat().st_mtime < since:
+            continue
         lines = path.read_text(errors="replace").splitlines()
-        starts = [number for number, line in enumerate(lines) if line.startswith("failed: ")]
+        starts = [number for number, line in enumerate(lines) if line.startswith(("failed: ", "rescore: error: "))]
         if starts:
             yield "\n".join(lines[starts[-1]:])

@@ -21,13 +21,13 @@ ABLATIONS = {
 }
 
 
-def on_gaussian_digits(config: Config) -> Findings:
+def on_gaussian_digits(config: Config, found: Findings) -> None:
     """Tables 3 and 9 (samplers and their evaluations), 4 and 5 (M and gamma): the Frechet distance that each sampler leaves.
 
     The data are the Gaussian with the mean and covariance of the digits, in the coordinates of its principal axes. The score is
     affine there, so the law of the samples is an exact recursion.
     """
-    found, settings = Findings(), config.frechet
+    settings = config.frechet
     points = load_digits().flatten(1)
     variances, axes = torch.linalg.eigh(torch.cov(points.T, correction=0))
     data = points.mean(0) @ axes, variances.clamp_min(0)
@@ -35,7 +35,7 @@ def on_gaussian_digits(config: Config) -> Findings:
     def run(method: str, variant: str, process, make, grid, nfe: int, table: str = TABLE) -> None:
         start = exact.prior_law(process, len(variances))
         law = exact.law_after(make, process, grid(process, nfe), exact.gaussian_score(process, *data), *start)
-        found.evaluations += nfe
+        found.function_evaluations += nfe
         protocol = {
             "process": process_label(process), "score": "exact", "grid": grid.__name__, "steps": nfe, "t0": process.eps,
             "denoise": "none", "start": "prior",
@@ -53,7 +53,6 @@ def on_gaussian_digits(config: Config) -> Findings:
     for variant, process in ABLATIONS.items():
         table = "5" if variant.startswith("gamma") else "4"
         run("CLD", variant, process, *cld_method("EM-QS"), settings.ablation_nfe, table)
-    return found
 
 
 def digits() -> Problem:
@@ -78,9 +77,9 @@ def digits() -> Problem:
     )
 
 
-def on_digits(config: Config) -> Findings:
+def on_digits(config: Config, found: Findings) -> None:
     """Samplers and their evaluations on the exact score of the digits, and the ODE solver's tolerance (fig. 17)."""
-    found, settings, seeds, problem = Findings(), config.digits, config.seeds, digits()
+    settings, seeds, problem = config.digits, config.seeds, digits()
     n, size, nothing = settings.samples, settings.samples * len(seeds), [None] * len(seeds)
     scores = {process: problem.score(process) for process in (MAIN, VP())}
     floor = problem.statistics(problem.data(n, seeds), nothing)
@@ -88,7 +87,7 @@ def on_digits(config: Config) -> Findings:
 
     def run(sampler: Sampler, method: str, variant: str, grid: str) -> None:
         points = problem.generate(sampler, scores[sampler.process], n, seeds, f"{method}-{variant}-{sampler.nfe}")
-        found.evaluations += sampler.nfe * size
+        found.function_evaluations += sampler.nfe * size
         key = (TABLE, problem.name, method, variant)
         found.add(key, sampler.nfe, problem.statistics(points, nothing), sampler_protocol(sampler, grid), len(seeds), size)
 
@@ -103,7 +102,7 @@ def on_digits(config: Config) -> Findings:
     for tolerance in settings.tolerances:
         sampler = AdaptiveFlow(MAIN, [MAIN.T, MAIN.eps], tolerance, tolerance, denoise="euler")
         points = problem.generate(sampler, scores[MAIN], n, seeds, "flow")
-        found.evaluations += sampler.nfe * size
+        found.function_evaluations += sampler.nfe * size
         statistics = problem.statistics(points, nothing)
         if reference is None:
             reference = points
@@ -112,4 +111,3 @@ def on_digits(config: Config) -> Findings:
         protocol = sampler_protocol(sampler, "adaptive") | {"steps": "adaptive", "tolerance": tolerance, "together": size}
         key = (TABLE, problem.name, "CLD", f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-"))
         found.add(key, sampler.nfe, statistics, protocol, len(seeds), size)
-    return found

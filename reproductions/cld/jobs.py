@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from reproductions.cld.config import Config, Job
 from reproductions.cld.images import on_digits, on_gaussian_digits
-from reproductions.cld.sections import Findings, damping, joined, on_mixture, scores, splitting, weights
+from reproductions.cld.sections import Findings, damping, on_mixture, scores, splitting, weights
 from reproductions.cld.trained import trained_tables
 from rescore.jobs import Result, Run
 from rescore.models.evaluate import TrainedModels
 
-SECTIONS: dict[str, Callable[[Config], Findings]] = {
+SECTIONS: dict[str, Callable[[Config, Findings], None]] = {
     "scores": scores,
     "damping": damping,
     "weights": weights,
@@ -22,9 +22,11 @@ SECTIONS: dict[str, Callable[[Config], Findings]] = {
 
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All that one job measures."""
-    found = joined(SECTIONS[name](config) for name in job.measure)
+    found = Findings()
+    for name in job.measure:
+        SECTIONS[name](config, found)
     if job.models:
         models = TrainedModels(config, run, found.arrays)
-        found.rows += trained_tables(config, models)
-        found.evaluations += models.evaluations
-    return Result(found.rows, function_evaluations=found.evaluations, arrays=found.arrays)
+        found.measurements += trained_tables(config, models)
+        found.function_evaluations += models.evaluations
+    return found.result

@@ -1,7 +1,7 @@
 """What each section of a job measures, as rows and arrays; `rescore.ledger` sees them through jobs.py."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from reproductions.cld import closed_forms as exact
 from reproductions.cld.config import Config
 from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, cld_sampler, mean_and_stderr, mixture, mixture_score, vp_em
-from rescore.jobs import Measurement
+from rescore.jobs import Measurement, Notebook
 from rescore.processes import CLD, VP, LinearSDE
 from rescore.random import make_generator
 from rescore.scores import GaussianMixture
@@ -25,12 +25,9 @@ FIG_2 = {
 
 
 @dataclass
-class Findings:
-    """Rows, arrays for figures, and evaluations of the score for one point."""
+class Findings(Notebook):
+    """A notebook whose rows are timed from one to the next."""
 
-    rows: list[Measurement] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    evaluations: int = 0
     started: float = field(default_factory=time.perf_counter)
 
     def add(
@@ -44,14 +41,14 @@ class Findings:
     ) -> None:
         """One row for each metric of `values` = {metric: (value, stderr)}; key = (table, dataset, method, variant)."""
         now = time.perf_counter()
-        for metric, (value, stderr) in values.items():
-            self.rows.append(Measurement(*key, metric, nfe, value, stderr, seeds, samples, protocol, now - self.started))
+        for metric, pair in values.items():
+            self.measurements.append(Measurement(*key, metric, nfe, *pair, seeds, samples, protocol, now - self.started))
         self.started = now
 
 
-def scores(config: Config) -> Findings:
+def scores(config: Config, found: Findings) -> None:
     """Fig. 2: xi(t) = E |score - score of N(0, I)|^2 along the noisy coordinates, and E |Jacobian of alpha|^2 (Frobenius)."""
-    found, settings, seeds = Findings(), config.scores, config.seeds
+    settings, seeds = config.scores, config.seeds
     size = settings.samples * len(seeds)
     found.arrays["scores/times"] = np.array(settings.times)
     for method, (process, beta) in FIG_2.items():
@@ -60,13 +57,12 @@ def scores(config: Config) -> Findings:
             draws = [score.sample(settings.samples, t, make_generator("cld", "scores", method, t, seed)) for seed in seeds]
             values = {"xi": [xi(process, score, u, t) for u in draws]}
             values["jacobian"], values["jacobian_mixed"] = zip(*(jacobians(process, score, u, t) for u in draws), strict=True)
-            found.evaluations += 2 * size
+            found.function_evaluations += 2 * size
             protocol = {"process": process_label(process), "beta": beta.removeprefix("beta="), "score": "exact", "t": t}
             summary = {metric: mean_and_stderr(each) for metric, each in values.items()}
             found.add(("fig2", "mixture9", method, f"t={t:g}"), None, summary, protocol, len(seeds), size)
             for metric, pair in summary.items():
                 found.arrays[f"scores/{method}/{metric}/{t:g}"] = np.array(pair)
-    return found
 
 
 def noisy(process: LinearSDE, u: Tensor) -> Tensor:
@@ -99,9 +95,9 @@ def jacobians(process: LinearSDE, score: GaussianMixture, u: Tensor, t: float) -
     return plain, sum(row.square().flatten(1).sum(1).mean().item() for row in rows)
 
 
-def damping(config: Config) -> Findings:
+def damping(config: Config, found: Findings) -> None:
     """Fig. 5: how Langevin dynamics from x_0 = 1 nears its equilibrium for several frictions, exactly."""
-    found, settings, M = Findings(), config.damping, MAIN.M
+    settings, M = config.damping, MAIN.M
     b = torch.linspace(0, settings.horizon, settings.points, dtype=torch.float64)[1:]
     start = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.diag(torch.tensor([0.0, MAIN.gamma * M], dtype=torch.float64))
     keep = slice(None, None, max(1, len(b) // 2000))
@@ -120,12 +116,11 @@ def damping(config: Config) -> Findings:
         found.add(("fig5", "one_point", "Langevin", f"Gamma/critical={ratio:g}"), None, exactly(values), protocol)
         for name, series in {"kl": kl, "w2": w2, "mean": mean[:, 0]}.items():
             found.arrays[f"damping/{name}/{ratio:g}"] = series[keep].numpy()
-    return found
 
 
-def weights(config: Config) -> Findings:
+def weights(config: Config, found: Findings) -> None:
     """Fig. 6: ell_t of HSM and DSM, its slope at t -> 0, and the variance of the regression target on Gaussian data."""
-    found, settings = Findings(), config.weights
+    settings = config.weights
     times = torch.tensor(settings.times, dtype=torch.float64)
     fine = torch.logspace(-8, 0, 161, dtype=torch.float64)
     found.arrays["weights/times"] = fine.numpy()
@@ -146,12 +141,11 @@ def weights(config: Config) -> Findings:
             found.arrays[f"weights/ell/{method}/{stabiliser:g}"] = curve.numpy()
             variances = exact.target_variance(process, fine, settings.data_variance)
             found.arrays[f"weights/target_variance/{method}/{stabiliser:g}"] = variances.numpy()
-    return found
 
 
-def splitting(config: Config) -> Findings:
+def splitting(config: Config, found: Findings) -> None:
     """Fig. 8: the error of the covariance that EM and SSCS leave on N(0, v) data and on the equilibrium, without sampling."""
-    found, settings = Findings(), config.splitting
+    settings = config.splitting
     data = torch.zeros(1, dtype=torch.float64), torch.tensor([settings.data_variance], dtype=torch.float64)
     equilibrium = exact.prior_law(MAIN, 1)
     problems = {
@@ -174,12 +168,11 @@ def splitting(config: Config) -> Findings:
                     last, before = settings.nfe[-1], settings.nfe[-2]
                     order = float(np.log(errors[-2] / errors[-1]) / np.log(last / before))
                     found.add(key, None, exactly({"order": order}), protocol | {"steps": f"{before} to {last}"})
-    return found
 
 
-def on_mixture(config: Config) -> Findings:
+def on_mixture(config: Config, found: Findings) -> None:
     """Fig. 11: VPSDE with EM, CLD with EM and SSCS on the mixture, uniform and quadratic striding."""
-    found, settings, seeds, problem = Findings(), config.mixture, config.seeds, mixture()
+    settings, seeds, problem = config.mixture, config.seeds, mixture()
     data = problem.data(settings.samples, seeds)
     size = settings.samples * len(seeds)
     floor = problem.statistics(problem.data(settings.samples, seeds, "exact"), data)
@@ -191,12 +184,11 @@ def on_mixture(config: Config) -> Findings:
         for nfe in settings.nfe:
             sampler = cld_sampler(variant, nfe) if method == "CLD" else vp_em(variant.removeprefix("EM-"), nfe)
             points = problem.generate(sampler, scores[sampler.process], settings.samples, seeds, f"{method}-{variant}-{nfe}")
-            found.evaluations += sampler.nfe * size
+            found.function_evaluations += sampler.nfe * size
             key = ("fig11", problem.name, method, variant)
             found.add(key, sampler.nfe, problem.statistics(points, data), sampler_protocol(sampler, variant), len(seeds), size)
             found.arrays[f"mixture/{method}/{variant}/{nfe}"] = points[0].float().numpy()
     found.arrays["mixture/data"] = data[0].float().numpy()
-    return found
 
 
 def sampler_protocol(sampler, grid: str) -> dict[str, object]:
@@ -217,13 +209,3 @@ def process_label(process: LinearSDE) -> str:
 def exactly(values: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """Values without an error."""
     return {metric: (value, 0.0) for metric, value in values.items()}
-
-
-def joined(parts: Iterable[Findings]) -> Findings:
-    """All rows and arrays."""
-    whole = Findings()
-    for part in parts:
-        whole.rows += part.rows
-        whole.arrays |= part.arrays
-        whole.evaluations += part.evaluations
-    return whole

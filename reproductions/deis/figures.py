@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from reproductions.deis.jobs import CHANGE_SPLIT, CHANGE_TIMES

@@ -1,6 +1,5 @@
 """Run the samplers of chapter 6 on exact scores and turn their errors into records."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from reproductions.deis.config import Config, DatasetName, Experiment, Job
 from reproductions.deis.problems import GRIDS, INGREDIENTS, ORDERS, make_score, solve, table_cells
 from reproductions.deis.trained import trained_table
 from rescore.data.digits import load_digits
-from rescore.jobs import Measurement, Result, Run
+from rescore.jobs import Measurement, Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.models.evaluate import TrainedModels
 from rescore.processes import VP
@@ -50,16 +49,13 @@ class Problem:
     def record(self, table: str, method: str, variant: str, metric: str, nfe: int | None, per_seed: np.ndarray,
                protocol: dict[str, object], started: float) -> Measurement:  # fmt: skip
         """The mean over seeds and its standard error."""
-        n_seeds, samples = self.start.shape[:2]
+        samples = self.start.shape[1]
         on_line = isinstance(self.score, GaussianMixture)
         exact = "quantiles" if on_line else f"rho4RK with {self.config.reference_steps} steps in log rho"
-        stderr = float(per_seed.std(ddof=1) / math.sqrt(n_seeds))
         common = {"process": "vp", "score": "exact", "t0": self.config.t0, "denoise": "none", "samples": samples,
                   "reference": exact, "start": "N(0, I)", "dtype": "float64"}  # fmt: skip
-        return Measurement(
-            table, self.name, method, variant, metric, nfe, float(per_seed.mean()), stderr, n_seeds,
-            n_seeds * samples, common | protocol, time.perf_counter() - started,
-        )  # fmt: skip
+        size, seconds = len(per_seed) * samples, time.perf_counter() - started
+        return Measurement.of_seeds(table, self.name, method, variant, metric, nfe, per_seed, size, common | protocol, seconds)
 
 
 def make_problem(name: DatasetName, config: Config) -> Problem:
@@ -180,14 +176,14 @@ EXPERIMENTS: dict[Experiment, Callable[[Problem], Iterator[Measurement]]] = {
 
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All experiments of one job; Table 6.2 on a trained network if it uses one."""
-    measurements, arrays, evaluations = [], {}, 0
+    book = Notebook()
     for name, experiments in job.measure.items():
         problem = make_problem(name, config)
         for experiment in experiments:
-            measurements += EXPERIMENTS[experiment](problem)
-        evaluations += problem.evaluations
+            book.measurements += EXPERIMENTS[experiment](problem)
+        book.function_evaluations += problem.evaluations
     if job.models:
-        models = TrainedModels(config, run, arrays)
-        measurements += trained_table(config, models)
-        evaluations += models.evaluations
-    return Result(measurements, [], evaluations, arrays)
+        models = TrainedModels(config, run, book.arrays)
+        book.measurements += trained_table(config, models)
+        book.function_evaluations += models.evaluations
+    return book.result

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from reproductions.gddim.config import Config, Job
 from reproductions.gddim.problems import PROCESSES, Problem
 from reproductions.gddim.trained import trained_tables
 from rescore.errors import RescoreError
-from rescore.jobs import Measurement, Result, Run
+from rescore.jobs import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.models.evaluate import TrainedModels
 from rescore.processes.grids import quadratic
@@ -29,28 +28,23 @@ Metrics = Mapping[str, Callable[[Tensor, int], float]]
 """Functions of the data of one seed and of that seed's place."""
 
 
-@dataclass
-class Notebook:
-    """What a job has measured so far."""
+@dataclass(kw_only=True)
+class Book(Notebook):
+    """The notebook of a job with this config."""
 
     config: Config
-    measurements: list[Measurement] = field(default_factory=list)
-    skipped: list[dict[str, object]] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    evaluations: int = 0
 
     def per_seed(self, x: Tensor) -> Tensor:
         return x.reshape(len(self.config.seeds), -1, *x.shape[1:])
 
-    def record(self, table: str, problem: Problem, method: str, variant: str, nfe: int | None,
-               values: Mapping[str, list[float]], n: int, protocol: Mapping[str, object], seconds: float) -> None:  # fmt: skip
+    def record_each(
+        self, table: str, problem: Problem, method: str, variant: str, nfe: int | None,
+        values: Mapping[str, list[float]], n: int, protocol: Mapping[str, object], seconds: float,
+    ) -> None:  # fmt: skip
         """One measurement for each metric, from its value at each seed."""
         protocol = {"process": problem.name, "score": "exact", "dtype": str(problem.dtype).removeprefix("torch.")} | protocol
         for metric, by_seed in values.items():
-            mean, stderr = float(np.mean(by_seed)), float(np.std(by_seed, ddof=1) / np.sqrt(len(by_seed)))
-            self.measurements.append(Measurement(
-                table, problem.dataset, method, variant, metric, nfe, mean, stderr, len(by_seed), n, protocol, seconds,
-            ))  # fmt: skip
+            self.record(table, problem.dataset, method, variant, metric, nfe, by_seed, n, protocol, seconds)
 
     def sample(self, table: str, problem: Problem, start: Tensor, method: str, variant: str, sampler: Sampler,
                metrics: Metrics, **protocol: object) -> Tensor | None:  # fmt: skip
@@ -64,10 +58,10 @@ class Notebook:
             self.skipped.append({"table": table, "dataset": problem.dataset, "method": method, "variant": variant,
                                  "nfe": sampler.nfe, "reason": f"diverged: {error}"})  # fmt: skip
             return None
-        self.evaluations += sampler.nfe * len(start)
+        self.function_evaluations += sampler.nfe * len(start)
         how = {"grid": "quadratic", "t0": sampler.times[-1], "denoise": sampler.denoise}
         how |= {"samples": len(start) // len(self.config.seeds)} | protocol
-        self.record(table, problem, method, variant, sampler.nfe, values, len(start), how, time.perf_counter() - began)
+        self.record_each(table, problem, method, variant, sampler.nfe, values, len(start), how, time.perf_counter() - began)
         return x
 
     def distances(self, problem: Problem, n: int) -> Metrics:
@@ -90,22 +84,22 @@ class Notebook:
         metrics = self.distances(problem, n)
         draws = [problem.draws(seed, n) for seed in self.config.seeds]
         values = {name: [f(x, i) for i, x in enumerate(draws)] for name, f in metrics.items()}
-        self.record(table, problem, "exact draws", "", None, values, n * len(draws), {"samples": n}, 0.0)
+        self.record_each(table, problem, "exact draws", "", None, values, n * len(draws), {"samples": n}, 0.0)
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All parts of the paper that one job measures; Tables 7.1 to 7.3 on trained networks if it has them."""
-    book = Notebook(config)
+    book = Book(config=config)
     for section in job.measure:
         SECTIONS[section](book)
     if job.models:
         models = TrainedModels(config, run, book.arrays)
         book.measurements += trained_tables(config, models)
-        book.evaluations += models.evaluations
-    return Result(book.measurements, book.skipped, book.evaluations, book.arrays)
+        book.function_evaluations += models.evaluations
+    return book.result
 
 
-def recovery(book: Notebook) -> None:
+def recovery(book: Book) -> None:
     """Prop. 7: from T to t0 on a single image (and, beyond the proposition, a Gaussian around it), against the exact flow."""
     config = book.config
     for make in (problems.one_point, problems.gaussian):
@@ -136,7 +130,7 @@ def _one_point_flow(problem: Problem, u: Tensor) -> Tensor:
     return process.mean(process.eps)(x) + process.R(process.eps)(epsilon)
 
 
-def noise(book: Notebook) -> None:
+def noise(book: Book) -> None:
     """Fig. 7.1: how much eps changes along the exact flow under R_t, and under L_t (of whose channels only v enters)."""
     config = book.config
     for problem in (problems.one_point("CLD"), problems.digits("CLD")):
@@ -144,7 +138,7 @@ def noise(book: Notebook) -> None:
         start = problem.start(config.seeds, max(1, PATHS // len(config.seeds)))
         times, states, scores = problem.trace(start, config.reference_steps)
         seconds = time.perf_counter() - began
-        book.evaluations += config.reference_steps * len(start)
+        book.function_evaluations += config.reference_steps * len(start)
         protocol = {"grid": "quadratic", "t0": problem.process.eps, "reference_steps": config.reference_steps}
         pixels = _pixels(problem)
         for factor, channels in {"R": slice(0, 2), "L": slice(1, 2)}.items():
@@ -152,7 +146,7 @@ def noise(book: Notebook) -> None:
             change = epsilon.std(0, correction=0).transpose(0, 1)  # over times equally spaced in sqrt(t)
             values = {"noise_change": [part.square().mean().sqrt().item() for part in book.per_seed(change)]}
             how = protocol | {"factor": factor}
-            book.record("fig7.1", problem, "exact flow", f"K={factor}", None, values, len(start), how, seconds)
+            book.record_each("fig7.1", problem, "exact flow", f"K={factor}", None, values, len(start), how, seconds)
             book.arrays[f"noise/{problem.dataset}/{factor}"] = epsilon[:, :, 0].flatten(2)[..., pixels].numpy()
         book.arrays[f"noise/{problem.dataset}/u"] = states[:, :, 0].flatten(2)[..., pixels].numpy()
         book.arrays["noise/times"] = times.numpy()
@@ -170,7 +164,7 @@ def _cld_problems(config: Config) -> Iterator[tuple[Problem, int]]:
     yield problems.digits("CLD"), config.samples
 
 
-def factors(book: Notebook) -> None:
+def factors(book: Book) -> None:
     """Table 7.1: predictors of 1 to 3 steps under R_t and L_t (the printed rows are taken to have 3), and naive Euler."""
     config = book.config
     for problem, n in _cld_problems(config):
@@ -186,7 +180,7 @@ def factors(book: Notebook) -> None:
                         reference_steps=config.reference_steps)  # fmt: skip
 
 
-def lambdas(book: Notebook) -> None:
+def lambdas(book: Book) -> None:
     """Table 7.2, and Euler-Maruyama with the drift of the released code."""
     config = book.config
     for problem, n in _cld_problems(config):
@@ -196,7 +190,7 @@ def lambdas(book: Notebook) -> None:
             book.sample("7.2", problem, u, cell.method, cell.variant, cell.sampler, metrics, **cell.options)
 
 
-def grid(book: Notebook) -> None:
+def grid(book: Book) -> None:
     """Table 7.3 on the digits: its printed rows, and each sampler on the processes where none is printed."""
     config = book.config
     for name, process in PROCESSES.items():

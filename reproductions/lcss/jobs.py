@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,33 +11,32 @@ from reproductions.lcss import ensembles, stability, theory, timing
 from reproductions.lcss import quality as trained
 from reproductions.lcss.config import Config, Job, Part
 from reproductions.lcss.rows import Row
-from rescore.jobs import Measurement, Result, Run
+from rescore.jobs import Notebook, Result, Run
 
 EARLY = 0.2  # share of the iterations after which "faster convergence" is asked
 
 
-@dataclass
-class Notebook:
-    """A job, and the arrays that its figures need."""
+@dataclass(kw_only=True)
+class Book(Notebook):
+    """A job and its notebook."""
 
     job: Job
     config: Config
     run: Run
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All parts of one job."""
-    book, measurements = Notebook(job, config, run), []
+    book = Book(job=job, config=config, run=run)
     for part in job.measure:
         started = time.perf_counter()
         for row in PARTS[part](book):
             seconds, started = time.perf_counter() - started, time.perf_counter()
-            measurements.append(row.measurement(seconds))
-    return Result(measurements, arrays=book.arrays)
+            book.measurements.append(row.measurement(seconds))
+    return book.result
 
 
-def densities(book: Notebook) -> Iterator[Row]:
+def densities(book: Book) -> Iterator[Row]:
     """Table 1 and fig. 8."""
     settings = book.config.checkerboard
     common = {"network": f"MLP 2-{settings.width}-{settings.width}-1", "train_steps": settings.iterations,
@@ -58,7 +57,7 @@ def densities(book: Notebook) -> Iterator[Row]:
     yield Row("1", "checkerboard", "data with noise", "MLP", "tv", [tv], 1, protocol, "exact")
 
 
-def costs(book: Notebook) -> Iterator[Row]:
+def costs(book: Book) -> Iterator[Row]:
     """Table 2 as ratios to LCSS."""
     config, device = book.config.timing, book.run.device
     clock = "processor" if device == "cpu" and book.run.threads == 1 else "wall"
@@ -77,7 +76,7 @@ def costs(book: Notebook) -> Iterator[Row]:
             yield Row("2", dataset, method, variant, "train_time_ratio", ratios, 1, common | about, "median")
 
 
-def losses(book: Notebook) -> Iterator[Row]:
+def losses(book: Book) -> Iterator[Row]:
     """Section 4.2.3's convergence and stability."""
     settings = book.config.stability
     common = {"network": "mlp", "width": settings.width, "process": "VE", "sigma_max": settings.sigma_max,
@@ -95,21 +94,21 @@ def losses(book: Notebook) -> Iterator[Row]:
             yield Row("stability", "digits", method, "MLP (VE)", metric, values, 1, common)
 
 
-def quality(book: Notebook) -> Iterator[Row]:
+def quality(book: Book) -> Iterator[Row]:
     """Table 3."""
     yield from trained.quality(trained.Studio(book.job, book.config, book.run, book.arrays))
 
 
-def variants(book: Notebook) -> Iterator[Row]:
+def variants(book: Book) -> Iterator[Row]:
     """Other seeds, and fig. 7."""
     yield from trained.variants(trained.Studio(book.job, book.config, book.run, book.arrays))
 
 
-def exact(book: Notebook) -> Iterator[Row]:
+def exact(book: Book) -> Iterator[Row]:
     """What needs no training."""
     yield from theory.theory(book.config)
 
 
-PARTS: dict[Part, Callable[[Notebook], Iterator[Row]]] = {
+PARTS: dict[Part, Callable[[Book], Iterator[Row]]] = {
     "theory": exact, "checkerboard": densities, "timing": costs, "stability": losses, "quality": quality, "variants": variants,
 }  # fmt: skip

@@ -1,8 +1,7 @@
 """One measured number on its way into the ledger."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,11 +31,13 @@ class Row:
 
     def measurement(self, seconds: float) -> Measurement:
         """With its standard error: 0 if exact, none for a single value, sqrt(pi / 2) times the mean's for a median."""
-        values, n = np.asarray(self.values, dtype=float), len(self.values)
-        stderr = 0.0 if self.kind == "exact" else None
-        if n > 1:
-            widening = math.sqrt(math.pi / 2) if self.kind == "median" else 1.0
-            stderr = float(widening * values.std(ddof=1) / math.sqrt(n))
-        value = float(np.median(values) if self.kind == "median" else values.mean())
-        return Measurement(self.table, self.dataset, self.method, self.variant, self.metric, None, value, stderr, n,
-                           n * self.points, self.protocol, seconds)  # fmt: skip
+        values = np.asarray(self.values, dtype=float)
+        mean = Measurement.of_seeds(self.table, self.dataset, self.method, self.variant, self.metric, None, values,
+                                    len(values) * self.points, self.protocol, seconds)  # fmt: skip
+        match self.kind:
+            case "exact":
+                return replace(mean, stderr=0.0)
+            case "median":
+                stderr = None if mean.stderr is None else (np.pi / 2) ** 0.5 * mean.stderr
+                return replace(mean, value=float(np.median(values)), stderr=stderr)
+        return mean

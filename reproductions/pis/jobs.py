@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from reproductions.pis.config import Config, Job
-from reproductions.pis.methods import METHODS, Context, Estimates, Outcome
+from reproductions.pis.context import Context, Estimates, Outcome
+from reproductions.pis.methods import METHODS
 from rescore.data.pines import load_pines
 from rescore.errors import MissingData
 from rescore.jobs import Measurement, Result, Run

@@ -6,7 +6,6 @@ the cost it leaves, KL(Q^u | Q*) in nats, follow without a sample. g = 0 is PIS-
 mean at no cost.
 """
 
-import math
 
 import torch
 from torch import Tensor

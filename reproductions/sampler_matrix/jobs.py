@@ -1,9 +1,8 @@
 """Run every sampler on every process it applies to within every budget, on the digits' exact score."""
 
-import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from reproductions.sampler_matrix.config import Config, Job, ProcessName
 from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, Make, applies, grid
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
-from rescore.jobs import Measurement, Result, Run
+from rescore.jobs import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.progress import progress
 from rescore.random import make_generator
@@ -25,7 +24,7 @@ TABLE, DATASET = "matrix", "digits_exact"
 
 @dataclass
 class Column:
-    """One process: starting points of all seeds and where the exact flow takes them; what was measured so far.
+    """One process: starting points of all seeds and where the exact flow takes them; and the job's notebook.
 
     The posterior over the data points is computed in float32, all else in float64.
 
@@ -40,9 +39,7 @@ class Column:
     start: Tensor
     score: EmpiricalData
     end: Tensor
-    rows: list[Measurement] = field(default_factory=list)
-    skipped: list[Mapping[str, object]] = field(default_factory=list)
-    evaluations: int = 0
+    book: Notebook
 
     def by_seed(self, u: Tensor) -> Tensor:
         """States as data, (seeds, samples, *data)."""
@@ -62,7 +59,7 @@ class Column:
         except RescoreError as error:
             self.skip(method, protocol["budget"], str(error))
             return
-        self.evaluations += sampler.nfe * len(self.start)
+        self.book.function_evaluations += sampler.nfe * len(self.start)
         for metric, per_seed in values.items():
             self.record(method, metric, sampler.nfe, per_seed, protocol, time.perf_counter() - started)
 
@@ -71,31 +68,26 @@ class Column:
 
     def record(self, method: str, metric: str, nfe: int | None, per_seed: list[float], protocol: Mapping[str, object],
                seconds: float) -> None:  # fmt: skip
-        """The mean over seeds and its standard error."""
-        n = len(per_seed)
-        stderr = float(np.std(per_seed, ddof=1) / math.sqrt(n))
         common = {"score": "exact", "grid": "uniform" if self.name == "VE" else "quadratic", "t0": PROCESSES[self.name].eps,
                   "denoise": "none", "samples": self.config.samples, "posterior": "float32"}  # fmt: skip
         common |= {"projections": self.config.projections} if metric == "sw2" else {}
         common |= {"reference_tolerance": self.config.reference_tolerance} if metric == "solver_rmse" else {}
-        self.rows.append(Measurement(
-            TABLE, DATASET, method, self.name, metric, nfe, float(np.mean(per_seed)), stderr, n, n * self.config.samples,
-            common | dict(protocol), seconds,
-        ))  # fmt: skip
+        size = len(per_seed) * self.config.samples
+        self.book.record(TABLE, DATASET, method, self.name, metric, nfe, per_seed, size, common | dict(protocol), seconds)
 
     def skip(self, method: str, budget: object, reason: str) -> None:
         cell = {"table": TABLE, "dataset": DATASET, "method": method, "variant": self.name, "nfe": budget}
-        self.skipped.append(cell | {"reason": reason})
+        self.book.skipped.append(cell | {"reason": reason})
 
 
-def make_column(name: ProcessName, config: Config) -> Column:
+def make_column(name: ProcessName, config: Config, book: Notebook) -> Column:
     """The same starting points for every sampler, and their exact solution by the adaptive solver with a float64 score."""
     process, data = PROCESSES[name], load_digits()
     shape = (config.samples, *process.state_shape(data.shape[1:]))
     start = torch.cat([process.prior_sample(shape, make_generator(TABLE, name, seed), torch.float64) for seed in config.seeds])
     tolerance = config.reference_tolerance
     end = AdaptiveFlow(process, grid(process, 1), tolerance, tolerance)(EmpiricalData(process, data), start)
-    column = Column(name, config, data, start, EmpiricalData(process, data.float()), end)
+    column = Column(name, config, data, start, EmpiricalData(process, data.float()), end, book)
     column.end = column.by_seed(end)
     return column
 
@@ -145,15 +137,10 @@ def cells(name: ProcessName) -> Iterator[tuple[str, Make]]:
 
 def measure(job: Job, config: Config, run: Run) -> Result:
     """The job's columns."""
-    columns = []
+    book = Notebook()
     for name in job.processes:
-        column = make_column(name, config)
+        column = make_column(name, config, book)
         exact_draws(column)
         for method, make in progress(list(cells(name)), desc=name):
             (adaptive if make is AdaptiveFlow else within_budgets)(column, method, make)
-        columns.append(column)
-    return Result(
-        [row for column in columns for row in column.rows],
-        [row for column in columns for row in column.skipped],
-        sum(column.evaluations for column in columns),
-    )
+    return book.result

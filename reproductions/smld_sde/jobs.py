@@ -11,7 +11,7 @@ from reproductions.smld_sde.chains import PREDICTORS, Cell
 from reproductions.smld_sde.config import Config, Job
 from reproductions.smld_sde.gaussian import DigitsGaussian, cell_distance, result_law
 from reproductions.smld_sde.trained import trained_tables
-from rescore.jobs import Measurement, Result, Run
+from rescore.jobs import Measurement, Notebook, Result, Run
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import TrainedModels
 from rescore.progress import progress
@@ -29,73 +29,64 @@ KEPT = 2000  # particles of a run kept for the figures
 
 def measure(job: Job, config: Config, run: Run) -> Result:
     """All parts of one job."""
-    parts = [PARTS[part](config) for part in job.measure]
+    book = Notebook()
+    for part in job.measure:
+        PARTS[part](config, book)
     if job.models:
-        models = TrainedModels(config, run, arrays := {})
-        rows = list(trained_tables(config, models))
-        parts.append(Result(rows, function_evaluations=models.evaluations, arrays=arrays))
-    return Result(
-        [row for part in parts for row in part.measurements],
-        function_evaluations=sum(part.function_evaluations for part in parts),
-        arrays={name: array for part in parts for name, array in part.arrays.items()},
-    )
+        models = TrainedModels(config, run, book.arrays)
+        book.measurements += trained_tables(config, models)
+        book.function_evaluations += models.evaluations
+    return book.result
 
 
-def example(config: Config) -> Result:
+def example(config: Config, book: Notebook) -> None:
     """Fig. 7 and what changes it."""
     boundary = toys.basin_boundary()
-    return _toy(toys.run_example(config), lambda outcome: toys.mode_numbers(outcome.x, boundary))
+    _toy(book, toys.run_example(config), lambda outcome: toys.mode_numbers(outcome.x, boundary))
 
 
-def toy(config: Config) -> Result:
+def toy(config: Config, book: Notebook) -> None:
     """NCSN's mixture in the plane."""
-    return _toy(toys.run_toy(config), lambda outcome: outcome.numbers)
+    _toy(book, toys.run_toy(config), lambda outcome: outcome.numbers)
 
 
-def _toy(outcomes: Iterator[toys.Outcome], numbers: Callable[[toys.Outcome], Mapping[str, np.ndarray]]) -> Result:
-    measurements, arrays, evaluations = [], {}, 0
+def _toy(
+    book: Notebook, outcomes: Iterator[toys.Outcome], numbers: Callable[[toys.Outcome], Mapping[str, np.ndarray]]
+) -> None:
     started = time.perf_counter()
     for outcome in outcomes:
         seconds, started = time.perf_counter() - started, time.perf_counter()
         seeds, particles = outcome.x.shape[:2]
         for metric, values in numbers(outcome).items():
-            measurements.append(Measurement(
-                outcome.table, outcome.dataset, outcome.method, outcome.variant, metric, outcome.nfe, *_mean(values),
-                seeds, seeds * particles, outcome.protocol, seconds,
-            ))  # fmt: skip
+            book.record(outcome.table, outcome.dataset, outcome.method, outcome.variant, metric, outcome.nfe, values,
+                        seeds * particles, outcome.protocol, seconds)  # fmt: skip
         name = "/".join(filter(None, (outcome.dataset, outcome.method, outcome.variant)))
-        arrays[name] = outcome.x.flatten(0, 1)[:KEPT].numpy()
-        evaluations += outcome.function_evaluations
-    return Result(measurements, function_evaluations=evaluations, arrays=arrays)
+        book.arrays[name] = outcome.x.flatten(0, 1)[:KEPT].numpy()
+        book.function_evaluations += outcome.function_evaluations
 
 
-def _mean(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error over seeds."""
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def exact_grid(config: Config) -> Result:
+def exact_grid(config: Config, book: Notebook) -> None:
     """Fig. 17 on `digits_gaussian`, without sampling error."""
-    digits, rows = DigitsGaussian.load(), []
+    digits = DigitsGaussian.load()
     for cell in progress(list(chains.cells(config.grid.levels)), desc="exact grid"):
         started = time.perf_counter()
         value = cell_distance(cell, digits, config.grid.levels)
-        rows.append(_exact(cell.table, cell.method, cell.variant, cell.sampler.nfe, value, started, _grid_protocol(cell)))
+        _exact(book, cell.table, cell.method, cell.variant, cell.sampler.nfe, value, started, _grid_protocol(cell))
     levels = config.grid.levels
     started, process = time.perf_counter(), chains.chain("VE", levels)
     noisy = reverse_diffusion(process, chains.chain_times(levels))
     value = digits.distance(result_law(noisy, process, digits.on_pixels("VE"), levels), "VE")
     protocol = {"process": "VE", "levels": levels, "denoise": "none"}
-    rows.append(_exact("fig17", "reverse diffusion", f"VE P{levels} not denoised", levels, value, started, protocol))
-    return Result(rows)
+    _exact(book, "fig17", "reverse diffusion", f"VE P{levels} not denoised", levels, value, started, protocol)
 
 
-def _exact(
-    table: str, method: str, variant: str, nfe: int, value: float, started: float, protocol: Mapping[str, object]
-) -> Measurement:
+def _exact(book: Notebook, table: str, method: str, variant: str, nfe: int, value: float, started: float,
+           protocol: Mapping[str, object]) -> None:  # fmt: skip
+    """A distance between laws: no seed, no samples."""
     protocol = {"score": "exact", "law": "exact"} | dict(protocol)
-    return Measurement(
-        table, "digits_gaussian", method, variant, "sw2", nfe, value, 0.0, 1, 0, protocol, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    book.measurements.append(
+        Measurement(table, "digits_gaussian", method, variant, "sw2", nfe, value, 0.0, 1, 0, protocol, seconds)
     )
 
 
@@ -106,7 +97,7 @@ def _grid_protocol(cell: Cell) -> dict[str, object]:
     return protocol | {"denoise": cell.sampler.denoise}
 
 
-def sampled_grid(config: Config) -> Result:
+def sampled_grid(config: Config, book: Notebook) -> None:
     """Fig. 17 on `mixture2d_unit`: NCSN's mixture shrunk into [-1, 1]^2, by the samplers themselves."""
     shape, levels = (len(config.seeds), config.grid.particles, 2), config.grid.sampled_levels
     n = shape[0] * shape[1]
@@ -116,8 +107,7 @@ def sampled_grid(config: Config) -> Result:
         data.sample(n, 0.0, make_generator("smld_sde", "mixture2d_unit", name)).reshape(shape)
         for name in ("exact", "reference")
     )
-    rows = _sampled("exact draws", "", None, exact, reference, {}, time.perf_counter())
-    evaluations = 0
+    _sampled(book, "exact draws", "", None, exact, reference, {}, time.perf_counter())
     for cell in progress([cell for cell in chains.cells(levels) if cell.table == "fig17"], desc="sampled grid"):
         started = time.perf_counter()
         half = 1.0 if cell.kind == "VP" else 0.5  # VE takes [0, 1]
@@ -126,20 +116,12 @@ def sampled_grid(config: Config) -> Result:
         u = cell.sampler.process.prior_sample((n, 2), generator, torch.float64)
         x = cell.sampler(lambda u, t, score=score, cell=cell: score(u, chains.score_time(t, levels, cell.scores)), u, generator)
         x = ((x - (1 - half)) / half).reshape(shape)
-        rows += _sampled(cell.method, cell.variant, cell.sampler.nfe, x, reference, _grid_protocol(cell), started)
-        evaluations += cell.sampler.nfe * n
-    return Result(rows, function_evaluations=evaluations)
+        _sampled(book, cell.method, cell.variant, cell.sampler.nfe, x, reference, _grid_protocol(cell), started)
+        book.function_evaluations += cell.sampler.nfe * n
 
 
-def _sampled(
-    method: str,
-    variant: str,
-    nfe: int | None,
-    x: torch.Tensor,
-    reference: torch.Tensor,
-    protocol: Mapping[str, object],
-    started: float,
-) -> list[Measurement]:
+def _sampled(book: Notebook, method: str, variant: str, nfe: int | None, x: torch.Tensor, reference: torch.Tensor,
+             protocol: Mapping[str, object], started: float) -> None:  # fmt: skip
     """Distance to other draws, weight of the right mode, and standard deviation around the modes; x (seeds, particles, 2)."""
     right = (x.sum(2) > 0)[..., None]
     centred = x - torch.where(right, UNIT["means"][0], UNIT["means"][1])
@@ -150,17 +132,13 @@ def _sampled(
     }
     seeds, particles = x.shape[:2]
     protocol, seconds = {"score": "exact", "particles": particles} | dict(protocol), time.perf_counter() - started
-    return [
-        Measurement(
-            "fig17", "mixture2d_unit", method, variant, metric, nfe, *_mean(values), seeds, seeds * particles, protocol, seconds
-        )
-        for metric, values in numbers.items()
-    ]
+    for metric, values in numbers.items():
+        book.record("fig17", "mixture2d_unit", method, variant, metric, nfe, values, seeds * particles, protocol, seconds)
 
 
-def steps(config: Config) -> Result:
+def steps(config: Config, book: Notebook) -> None:
     """The predictors' error against their number of steps, on `digits_gaussian`."""
-    digits, rows = DigitsGaussian.load(), []
+    digits = DigitsGaussian.load()
     for n in config.steps:
         for kind in ("VE", "VP"):
             process = chains.chain(kind, n)
@@ -169,23 +147,21 @@ def steps(config: Config) -> Result:
                 sampler = chains.predictor(name, kind)(process, chains.chain_times(n), denoise=chains.last_step(name))
                 value = digits.distance(result_law(sampler, process, digits.on_pixels(kind), n), kind)
                 protocol = {"process": kind, "levels": n, "scores": "own", "denoise": sampler.denoise}
-                rows.append(_exact("steps", name, kind, n, value, started, protocol))
-    return Result(rows)
+                _exact(book, "steps", name, kind, n, value, started, protocol)
 
 
-def largest_sigma(config: Config) -> Result:
+def largest_sigma(config: Config, book: Notebook) -> None:
     """Reverse diffusion on SMLD chains that end at other noise levels, on `digits_gaussian`."""
-    digits, levels, rows = DigitsGaussian.load(), config.grid.levels, []
+    digits, levels = DigitsGaussian.load(), config.grid.levels
     for sigma in config.largest_sigmas:
         started, process = time.perf_counter(), chains.chain("VE", levels, sigma)
         sampler = reverse_diffusion(process, chains.chain_times(levels), denoise="mean")
         value = digits.distance(result_law(sampler, process, digits.on_pixels("VE"), levels), "VE")
         protocol = {"process": "VE", "levels": levels, "sigma_max": sigma, "denoise": sampler.denoise}
-        rows.append(_exact("largest-sigma", "reverse diffusion", f"VE sigma_max {sigma:g}", levels, value, started, protocol))
-    return Result(rows)
+        _exact(book, "largest-sigma", "reverse diffusion", f"VE sigma_max {sigma:g}", levels, value, started, protocol)
 
 
-PARTS: dict[str, Callable[[Config], Result]] = {
+PARTS: dict[str, Callable[[Config, Notebook], None]] = {
     "example": example,
     "toy": toy,
     "exact_grid": exact_grid,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,33 +15,27 @@ from reproductions.soft_diffusion.problems import (
 from rescore.corruptions import Corruption, pairwise_wasserstein
 from rescore.data.images import load_images
 from rescore.errors import MissingData
-from rescore.jobs import Measurement, Result, Run
+from rescore.jobs import Measurement, Notebook, Result, Run
 from rescore.random import make_generator
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, uniform_times
 
 GAUSSIAN_VARIANTS = ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")
 
 
-@dataclass
-class Notebook:
-    """What a job has measured so far. `protocol` is part of every record's."""
+@dataclass(kw_only=True)
+class Book(Notebook):
+    """A notebook; `protocol` is part of every record's."""
 
     protocol: Mapping[str, object]
-    measurements: list[Measurement] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    evaluations: int = 0
 
-    def record(self, key: tuple[str, str, str, str], nfe: int | None, values: Mapping[str, list[float]], n_samples: int,
-               protocol: Mapping[str, object], began: float) -> None:  # fmt: skip
+    def record_each(self, key: tuple[str, str, str, str], nfe: int | None, values: Mapping[str, list[float]], n_samples: int,
+                    protocol: Mapping[str, object], began: float) -> None:  # fmt: skip
         """One measurement for each metric, from its value at each seed. A single value is exact; of FID and IS it is not."""
         seconds = time.perf_counter() - began
         for metric, found in values.items():
-            alone = None if metric in ("fid", "is") else 0.0
-            stderr = float(np.std(found, ddof=1) / np.sqrt(len(found))) if len(found) > 1 else alone
-            self.measurements.append(Measurement(
-                key[0], key[1], key[2], key[3], metric, nfe, float(np.mean(found)), stderr, len(found), n_samples,
-                {**self.protocol, **protocol}, seconds,
-            ))  # fmt: skip
+            one = Measurement.of_seeds(*key, metric, nfe, found, n_samples, {**self.protocol, **protocol}, seconds)
+            exact = len(found) == 1 and metric not in ("fid", "is")
+            self.measurements.append(replace(one, stderr=0.0) if exact else one)
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
@@ -52,15 +46,15 @@ def measure(job: Job, config: Config, run: Run) -> Result:
     except MissingData as error:
         return Result([], [{"dataset": config.data, "reason": str(error)}])
     corruptions = Corruptions(config, unit_interval(data, STATISTICS), run.folder.parent / "schedules")
-    book = Notebook({"sigma_min": config.sigma_min, "pixels": "0 to 1"})
+    book = Book(protocol={"sigma_min": config.sigma_min, "pixels": "0 to 1"})
     for section in job.measure:
         {"schedules": schedules, "gaussian": gaussian}[section](book, corruptions)
     if job.train:
         trained.measure(book, corruptions, job.train, data, held_out, run)
-    return Result(book.measurements, [], book.evaluations, book.arrays)
+    return book.result
 
 
-def schedules(book: Notebook, corruptions: Corruptions) -> None:
+def schedules(book: Book, corruptions: Corruptions) -> None:
     """Fig. 6: the noise, the blur found for two data sets and by the MSE rule; and how far apart its steps are."""
     config, images = corruptions.config, corruptions.images
     side = images.shape[-1]
@@ -76,7 +70,7 @@ def schedules(book: Notebook, corruptions: Corruptions) -> None:
         hops = [distances[a, b] for a, b in zip(path.nodes, path.nodes[1:], strict=False)]
         values = {"path_nodes": [float(len(path.nodes))], "epsilon": [path.epsilon], "path_length": [float(sum(hops))],
                   "largest_hop": [float(max(hops))], "direct_distance": [float(distances[0, -1])]}  # fmt: skip
-        book.record(("fig6", name, METHOD, "blur; Wasserstein schedule"), None, values, len(x), settings, began)
+        book.record_each(("fig6", name, METHOD, "blur; Wasserstein schedule"), None, values, len(x), settings, began)
         book.arrays[f"schedule/{name}"] = schedule(t).numpy() / n
     began = time.perf_counter()
     mse = corruptions(VARIANTS["mse"])
@@ -85,11 +79,11 @@ def schedules(book: Notebook, corruptions: Corruptions) -> None:
     noise = torch.randn(x.shape, generator=make_generator("schedule", 0), dtype=torch.float64)
     hops = np.diag(pairwise_wasserstein([mse.C(s)(x) + config.sigma_max * noise for s in nodes]), 1)
     values = {"path_length": [float(hops.sum())], "largest_hop": [float(hops.max())]}
-    book.record(("fig6", config.data, METHOD, "blur; MSE-matched blur schedule"), None, values, len(x), settings, began)
+    book.record_each(("fig6", config.data, METHOD, "blur; MSE-matched blur schedule"), None, values, len(x), settings, began)
     book.arrays["schedule/mse"] = mse.level(t).numpy() / side
 
 
-def gaussian(book: Notebook, corruptions: Corruptions) -> None:
+def gaussian(book: Book, corruptions: Corruptions) -> None:
     """The samplers on the Gaussian with the images' mean and covariance, exactly: no network, no samples."""
     config = corruptions.config
     data = GaussianData.of(corruptions.images)
@@ -101,8 +95,8 @@ def gaussian(book: Notebook, corruptions: Corruptions) -> None:
             law = data.law_after(kind(process, uniform_times(nfe)))
             values = {"frechet": [data.frechet(*law)], "variance_ratio": [(law[1].trace() / data.covariance.trace()).item()]}
             protocol = {"clean": "exact", "grid": "uniform", "start": "exact", "sampler": kind.__name__}
-            book.record(("exact", f"{config.data}_gaussian", method, variant), nfe, values, 0, protocol, began)
-            book.evaluations += nfe
+            book.record_each(("exact", f"{config.data}_gaussian", method, variant), nfe, values, 0, protocol, began)
+            book.function_evaluations += nfe
 
     for name, kind in SAMPLERS.items():
         run(main, kind, METHOD, f"blur; {name}", config.gaussian_nfes)

@@ -25,7 +25,7 @@ from rescore.samplers import MomentumSampler, Sampler, uniform_times
 from rescore.training import Adam, Training, train_network
 
 if TYPE_CHECKING:
-    from reproductions.soft_diffusion.jobs import Notebook
+    from reproductions.soft_diffusion.jobs import Book
 
 LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
 UNSEEN = 500  # held-out images for the losses, at most
@@ -35,7 +35,7 @@ STRIP_TIMES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 STRIP_STEPS = 100  # so that the times of the strips are on the grid
 
 
-def measure(book: "Notebook", corruptions: Corruptions, names: Sequence[VariantName], data: ImageSet, held_out: ImageSet,
+def measure(book: "Book", corruptions: Corruptions, names: Sequence[VariantName], data: ImageSet, held_out: ImageSet,
             run: Run) -> None:  # fmt: skip
     """Train the named variants, one network a seed each, and record the metrics of their samples."""
     config = corruptions.config
@@ -67,13 +67,13 @@ def samplers(name: VariantName, variant: Variant) -> dict[str, type]:
     return {f"{variant.label}; {label}": kind for label, kind in SAMPLERS.items()}
 
 
-def real_images(book: "Notebook", data: str, judge: Judge, held_out: ImageSet, real: Tensor) -> None:
+def real_images(book: "Book", data: str, judge: Judge, held_out: ImageSet, real: Tensor) -> None:
     """What held-out images get in the place of samples."""
     began, key, n = time.perf_counter(), ("real", data, "real images", ""), len(held_out)
     for metric, value in judge.of_real(("fid", "is")).items():
-        book.record(key, None, {metric: [value]}, n, judge.protocol(metric, held_out.images), began)
+        book.record_each(key, None, {metric: [value]}, n, judge.protocol(metric, held_out.images), began)
     parts = to_unit(held_out.images).chunk(PARTS)
-    book.record(key, None, {"nearest": [nearest(part, real)[0] for part in parts]}, n, {"parts": PARTS}, began)
+    book.record_each(key, None, {"nearest": [nearest(part, real)[0] for part in parts]}, n, {"parts": PARTS}, began)
 
 
 def train(corruptions: Corruptions, processes: dict[VariantName, Corruption], data: ImageSet, run: Run
@@ -135,7 +135,7 @@ def cleaner(corruptions: Corruptions, network: nn.Module, process: Corruption, d
     return evaluate
 
 
-def held_out_losses(book: "Notebook", corruptions: Corruptions, variant: Variant, process: Corruption, clean: Sequence[Clean],
+def held_out_losses(book: "Book", corruptions: Corruptions, variant: Variant, process: Corruption, clean: Sequence[Clean],
                     images: Tensor) -> None:  # fmt: skip
     """Both losses on images that no network saw, at 20 times, per pixel; the same noise for every network."""
     config, began = corruptions.config, time.perf_counter()
@@ -150,8 +150,8 @@ def held_out_losses(book: "Notebook", corruptions: Corruptions, variant: Variant
         for key, losses in found.items():
             values[key].append(sum(losses) / len(losses))
     protocol = training_protocol(corruptions, variant)
-    book.record(("held out", config.data, METHOD, variant.label), None, values, len(images), protocol, began)
-    book.evaluations += 20 * len(images) * len(clean)
+    book.record_each(("held out", config.data, METHOD, variant.label), None, values, len(images), protocol, began)
+    book.function_evaluations += 20 * len(images) * len(clean)
 
 
 def training_protocol(corruptions: Corruptions, variant: Variant) -> dict[str, object]:
@@ -165,7 +165,7 @@ def training_protocol(corruptions: Corruptions, variant: Variant) -> dict[str, o
     }  # fmt: skip
 
 
-def sample(book: "Notebook", corruptions: Corruptions, variant: Variant, label: str, sampler: Sampler, clean: Sequence[Clean],
+def sample(book: "Book", corruptions: Corruptions, variant: Variant, label: str, sampler: Sampler, clean: Sequence[Clean],
            judge: Judge, real: Tensor, device: str) -> None:  # fmt: skip
     """Samples of every network of a variant: FID, IS, total variance over the data's, distance to the training images."""
     config, began = corruptions.config, time.perf_counter()
@@ -181,13 +181,13 @@ def sample(book: "Notebook", corruptions: Corruptions, variant: Variant, label: 
         if i == 0:
             book.arrays[f"samples/{label}/{sampler.nfe}"] = x[:SHOWN].numpy()
             book.arrays[f"neighbours/{label}/{sampler.nfe}"] = real[rows[:SHOWN]].reshape(-1, *shape).numpy()
-        book.evaluations += sampler.nfe * len(x)
+        book.function_evaluations += sampler.nfe * len(x)
     common = training_protocol(corruptions, variant)
     common |= {"clean": "trained", "grid": "uniform", "start": "Gaussian", "start_modes": config.start_modes}
     for metric, by_seed in values.items():
         protocol = common | (judge.protocol(metric, x) if metric in ("fid", "is") else {"n_samples": config.samples})
         key = (variant.table, config.data, METHOD, label)
-        book.record(key, sampler.nfe, {metric: by_seed}, config.samples * len(clean), protocol, began)
+        book.record_each(key, sampler.nfe, {metric: by_seed}, config.samples * len(clean), protocol, began)
 
 
 def nearest(x: Tensor, real: Tensor) -> tuple[float, Tensor]:
@@ -197,7 +197,7 @@ def nearest(x: Tensor, real: Tensor) -> tuple[float, Tensor]:
     return (distances.median() / real.shape[1] ** 0.5).item(), rows
 
 
-def strips(book: "Notebook", name: str, process: Corruption, clean: Clean, images: Tensor) -> None:
+def strips(book: "Book", name: str, process: Corruption, clean: Clean, images: Tensor) -> None:
     """A test image corrupted, what the network makes of it, and one path of the Momentum Sampler, at the same times."""
     generator = make_generator("strip", device=images.device)
     sampler = MomentumSampler(process, uniform_times(STRIP_STEPS))

@@ -2,7 +2,8 @@
 
 A claim compares selected numbers. Each comparison has a margin, positive in favour of the claim, and its standard error
 (errors of different records are taken as independent). It `holds` above two standard errors, `fails` below minus two,
-and is `inconclusive` between, both ends included.
+and is `inconclusive` between, both ends included. Without a record that it needs it is `not-run`; it is `broken` where it
+cannot be evaluated, such as where it selects two records instead of one.
 """
 
 import math
@@ -18,8 +19,9 @@ from rescore.ledger.records import KEY, Record, describe, format_rows, matches, 
 if TYPE_CHECKING:
     from rescore.papers import Paper
 
-STATUSES = ("holds", "fails", "inconclusive", "not-run")
+STATUSES = ("holds", "fails", "inconclusive", "not-run", "broken")
 COLUMNS = ("paper", "claim", "statement", "source", "status", "margin", "evidence")
+LISTED = 3  # records that a message names
 
 
 class NoRecord(Exception):
@@ -81,8 +83,8 @@ def row(**columns: str | int) -> Selector:
         if not found:
             raise NoRecord(describe(columns.values()))
         if len(found) > 1:
-            raise RescoreError(f"{describe(columns.values())} selects {len(found)} records: "
-                               + ", ".join(describe(record.key) for record in found))
+            listed = ", ".join(describe(record.key) for record in found[:LISTED]) + (", ..." if len(found) > LISTED else "")
+            raise RescoreError(f"{describe(columns.values())} selects {len(found)} records: {listed}")
         return found[0]
 
     return select
@@ -171,10 +173,10 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
     """One row of `claims.csv` for each claim of a paper.
 
     The comparison with the smallest margin in standard errors decides: it fails if any fails, is inconclusive if any is,
-    and holds otherwise. `margin` is None for `not-run`.
+    and holds otherwise. `margin` is None for `not-run` and `broken`, and the evidence says why.
 
     Raises:
-        RescoreError: a selector that finds several records, or two claims of one name.
+        RescoreError: two claims of one name.
     """
     own = [record for record in records if record.paper == paper]
     rows: list[dict[str, object]] = []
@@ -188,8 +190,9 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
                 raise RescoreError("compares nothing")
         except NoRecord as missing:
             rows.append(head | {"status": "not-run", "margin": None, "evidence": f"no record: {missing}"})
-        except RescoreError as error:
-            raise RescoreError(f"paper {paper}, claim {claim.name!r}: {error}") from None
+        except Exception as error:  # whatever is wrong with one claim, the others are judged; `require_sound` tells it
+            what = "" if isinstance(error, RescoreError) else f"{type(error).__name__}: "
+            rows.append(head | {"status": "broken", "margin": None, "evidence": f"{what}{error}"})
         else:
             decisive = min(comparisons, key=lambda comparison: comparison.z)
             evidence = dict.fromkeys(text for comparison in comparisons for text in comparison.evidence)
@@ -205,6 +208,13 @@ def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> li
         if (paper.folder / "claims.py").is_file()
         for line in evaluate(name, paper.module("claims").CLAIMS, records)
     ]
+
+
+def require_sound(rows: Iterable[Mapping[str, object]]) -> None:
+    """Raise RescoreError, with what is wrong, where claims are broken."""
+    broken = [f"paper {row['paper']}, claim {row['claim']!r}: {row['evidence']}" for row in rows if row["status"] == "broken"]
+    if broken:
+        raise RescoreError(f"{len(broken)} broken claim{'s' if len(broken) > 1 else ''}: {'; '.join(broken)}")
 
 
 def write_claims(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None:

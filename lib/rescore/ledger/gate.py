@@ -3,20 +3,17 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rescore.errors import RescoreError
-from rescore.files import atomic_write
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import keys, read_diff
-from rescore.ledger.records import TIMED, Record, describe, is_timed, read_records, run_command, write_records
+from rescore.ledger.records import TIMED, Record, describe, is_timed, read_records
+from rescore.ledger.reference import parse_version, read_reference, require_run
 
-FILES = ("records.csv", "diff.csv", "claims.csv")
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
 EXACT_RELATIVE, EXACT_ABSOLUTE = 1e-6, 1e-12
 SIGMAS, STATISTICAL_RELATIVE = 5.0, 0.05
-DIGITS = 10  # of a reference: more than EXACT_RELATIVE can tell apart
 
 
 @dataclass
@@ -34,14 +31,6 @@ class Report:
         self.moved.append(dict(zip(COLUMNS, ("fail" if failed else "warn", row, what, reference, fresh, allowed), strict=True)))
 
 
-def parse_version(version: str) -> dict[str, str | None]:
-    """The parts `release`, `commit`, `dirty` and `torch` of `<release>[+g<commit>[.dirty]].torch<version>`."""
-    found = re.fullmatch(r"(?P<release>.+?)(\+g(?P<commit>[0-9a-f]+)(?P<dirty>\.dirty)?)?\.torch(?P<torch>.+)", version)
-    if not found:
-        raise RescoreError(f"version {version!r}: expected <release>+g<commit>[.dirty].torch<version>")
-    return found.groupdict()
-
-
 def same_class(fresh: Record, reference: Record) -> bool:
     """Whether two records must agree to rounding: one machine class, one release, one torch."""
     versions = [parse_version(record.version) for record in (fresh, reference)]
@@ -54,21 +43,21 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
     otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|`. Another protocol or count of seeds or samples
     fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
-    a claim fails on the same machine class and version and is a warning otherwise. Times and memory (`is_timed`) may move,
-    and what is said of them.
+    a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
+    and memory (`is_timed`) may move, and what is said of them.
 
     Args:
-        fresh_dir, reference_dir: folders with `records.csv`, `diff.csv` and `claims.csv`.
+        fresh_dir: results/<scale>.
+        reference_dir: the folder of that scale's reference.
         paper: compare this paper's rows only.
 
     Raises:
         RescoreError: a file is missing.
     """
-    _require(fresh_dir, run_command(fresh_dir.name))
-    _require(reference_dir, f"rescore accept --scale {fresh_dir.name}")
+    require_run(fresh_dir)
     report = Report()
-    fresh = {record.key: record for record in read_records(fresh_dir / "records.csv") if paper in (None, record.paper)}
-    reference = {record.key: record for record in read_records(reference_dir / "records.csv") if paper in (None, record.paper)}
+    fresh, reference = ({record.key: record for record in records if paper in (None, record.paper)}
+                        for records in (read_records(fresh_dir / "records.csv"), read_reference(reference_dir)))
     for key, record in reference.items():
         if key in fresh:
             report.compared += 1
@@ -88,12 +77,6 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
                       lambda key: key[0] not in loose_papers and key not in timed_claims)
     report.moved.sort(key=lambda line: (line["verdict"], line["what"], line["row"]))
     return report
-
-
-def _require(folder: Path, command: str) -> None:
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise RescoreError(f"{folder / name}: no such file; make it with `{command}`")
 
 
 def _compare(fresh: Record, reference: Record, report: Report) -> None:
@@ -132,7 +115,8 @@ def _claims(folder: Path, paper: str | None) -> dict[tuple, str]:
 def _timed_claims(folder: Path) -> set[tuple]:
     """Claims whose evidence holds a time: its records are spelled `dataset/.../metric/nfe = value`."""
     timed = re.compile(rf"({'|'.join(TIMED)})(/[^ ]*)? = ")
-    return {(line["paper"], line["claim"]) for line in read_claims(folder / "claims.csv") if timed.search(str(line["evidence"]))}
+    lines = read_claims(folder / "claims.csv")
+    return {(line["paper"], line["claim"]) for line in lines if timed.search(str(line["evidence"]))}
 
 
 def _compare_statuses(
@@ -141,40 +125,5 @@ def _compare_statuses(
     for key in reference.keys() | fresh.keys():
         before, after = reference.get(key, "none"), fresh.get(key, "missing")
         if before != after:
-            gone = after == "missing"
-            report.add(gone or (before != "none" and strict(key)), describe(key), what, before, after)
-
-
-def accept(fresh_dir: Path, reference_dir: Path, allow_dirty: bool = False) -> str:
-    """Make a run the reference: copy its records, verdicts and claims; returns the commits the records name.
-
-    Raises:
-        RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`).
-    """
-    _require(fresh_dir, run_command(fresh_dir.name))
-    source = fresh_dir / "records.csv"
-    records = read_records(source)
-    if not records:
-        raise RescoreError(f"{source}: no records to accept")
-    versions: dict[str, list[dict[str, str | None]]] = {}
-    for record in records:
-        versions.setdefault(record.paper, []).append(parse_version(record.version))
-    for paper, found in versions.items():
-        commits = {version["commit"] for version in found}
-        if None in commits:
-            raise RescoreError(f"{source}: records of {paper} name no commit: they were measured outside a git checkout")
-        if len(commits) > 1:
-            names = ", ".join(sorted(commits))
-            raise RescoreError(f"{source}: records of {paper} of {len(commits)} commits ({names}); run all its jobs at one")
-        if not allow_dirty and any(version["dirty"] for version in found):
-            raise RescoreError(f"{source}: {paper} was measured with uncommitted changes; commit and run again, or give --allow-dirty")
-    for name in FILES:
-        atomic_write(reference_dir / name, (fresh_dir / name).read_bytes())
-    write_records(reference_dir / "records.csv", [_shortened(record) for record in records])
-    return ", ".join(sorted({found[0]["commit"] for found in versions.values()}))
-
-
-def _shortened(record: Record) -> Record:
-    """The numbers to as many digits as the gate can tell apart, and some: a reference is committed and should be small."""
-    value, stderr = (None if x is None else float(f"{x:.{DIGITS}g}") for x in (record.value, record.stderr))
-    return replace(record, value=value, stderr=stderr, seconds=round(record.seconds, 2))
+            lost = after in ("missing", "broken")
+            report.add(lost or (before != "none" and strict(key)), describe(key), what, before, after)

@@ -101,7 +101,7 @@ table {{ border-collapse: collapse }}
 th, td {{ border-bottom: 1px solid #ddd; padding: .25em .6em; text-align: left; vertical-align: top }}
 th {{ position: sticky; top: 0; background: #f4f4f4 }}
 .reproduced, .holds {{ background: #d9f0d9 }}
-.off, .fails {{ background: #f6d5d5 }}
+.off, .fails, .broken {{ background: #f6d5d5 }}
 .indicative, .inconclusive {{ background: #fbf0cf }}
 .not-run {{ background: #eee }}
 </style></head><body><h1>{title}</h1>

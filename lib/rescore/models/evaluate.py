@@ -186,7 +186,5 @@ class TrainedModels:
 
     def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
                      protocol: Mapping[str, object], started: float) -> Measurement:  # fmt: skip
-        stderr = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-        seconds = time.perf_counter() - started
-        return Measurement(table, self.data, method, variant, metric, nfe, float(np.mean(values)), stderr, len(values),
-                           len(values) * n, protocol, seconds)  # fmt: skip
+        size, seconds = len(values) * n, time.perf_counter() - started
+        return Measurement.of_seeds(table, self.data, method, variant, metric, nfe, values, size, protocol, seconds)

@@ -1,0 +1,148 @@
+"""The committed reference: how a run, or one paper of it, becomes one."""
+
+from pathlib import Path
+
+import pytest
+from test_gate import SECOND, save
+from test_ledger import record
+
+from rescore.errors import RescoreError
+from rescore.ledger import reference as module
+from rescore.ledger.gate import gate
+from rescore.ledger.records import read_records
+from rescore.ledger.reference import accept, parse_version, read_reference
+
+DIRTY = "0.1.0+gabc1234.dirty.torch2.11.0"
+
+
+@pytest.fixture
+def reference(tmp_path) -> Path:
+    return tmp_path / "reference" / "laptop"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def with_paper(text: str, name: str) -> str:
+    """Verdicts or claims of the paper toy, with the same rows once more for another paper."""
+    head, *rows = text.splitlines(keepends=True)
+    return head + "".join(sorted(rows + [name + row.removeprefix("toy") for row in rows], key=lambda row: row.split(",")[0]))
+
+
+def run_of_two(folder: Path, toy: float, other: float) -> Path:
+    """A run of the papers `other` and `toy`, whose statuses follow the number of toy."""
+    save(folder, record(value=toy), SECOND, record(paper="other", value=other))
+    for name in ("diff.csv", "claims.csv"):
+        (folder / name).write_text(with_paper((folder / name).read_text(), "other"))
+    return folder
+
+
+def test_versions_are_read_in_parts():
+    assert parse_version("0.1.0+gabc1234.dirty.torch2.15.0+cpu") == {
+        "release": "0.1.0", "commit": "abc1234", "dirty": ".dirty", "torch": "2.15.0+cpu"}
+    assert parse_version("0.1.0.torch2.11.0")["commit"] is None
+    with pytest.raises(RescoreError, match="expected <release>"):
+        parse_version("0.1.0")
+
+
+def test_a_reference_keeps_ten_digits(tmp_path, reference):
+    run = save(tmp_path / "laptop", record(value=1.2345678901234567, seconds=3.14159))
+    accept(run, reference)
+    (kept,) = read_reference(reference)
+    assert (kept.value, kept.seconds) == (1.23456789, 3.14)
+    assert not gate(run, reference).moved
+
+
+def test_accept_keeps_one_file_a_paper_and_nothing_of_papers_that_are_gone(tmp_path, reference):
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    assert accept(run, reference) == "abc1234"
+    files = {"records/toy.csv", "records/other.csv", "diff.csv", "claims.csv"}
+    assert contents(reference).keys() == files
+    assert read_reference(reference) == read_records(run / "records.csv")
+    for name in ("diff.csv", "claims.csv"):
+        assert (reference / name).read_bytes() == (run / name).read_bytes()
+    before = contents(reference)
+    accept(run, reference)
+    assert contents(reference) == before
+    accept(save(tmp_path / "laptop", record()), reference)
+    assert contents(reference).keys() == files - {"records/other.csv"}
+
+
+def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference):
+    run = save(tmp_path / "laptop", record(), SECOND)
+    accept(run, reference)
+    before = contents(reference)
+    for records, problem in (
+        ((record(version=DIRTY),), "uncommitted changes"),
+        ((record(), record(nfe=7, version="0.1.0+gdef.torch2.11.0")), r"records of toy of 2 commits \(abc1234, def\)"),
+        ((record(version="0.1.0.torch2.11.0"),), "outside a git checkout"),
+        ((), "no records to accept"),
+    ):
+        with pytest.raises(RescoreError, match=problem):
+            accept(save(tmp_path / "laptop", *records), reference)
+    assert contents(reference) == before  # a refusal leaves the reference as it was
+    assert accept(save(tmp_path / "laptop", record(version=DIRTY)), reference, allow_dirty=True) == "abc1234"
+
+
+def test_accept_takes_no_broken_claim(tmp_path, reference):
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    accept(run, reference)
+    text = (run / "claims.csv").read_text()
+    (run / "claims.csv").write_text(text.replace("holds", "broken", 1))  # that of `other`
+    with pytest.raises(RescoreError, match="1 broken claim: paper other, claim 'negative'"):
+        accept(run, reference)
+    accept(run, reference, paper="toy")
+
+
+def test_accept_of_one_paper_leaves_the_others(tmp_path, reference):
+    accept(run_of_two(tmp_path / "laptop", -1.0, -2.0), reference)
+    before = contents(reference)
+    run = run_of_two(tmp_path / "laptop", 1.0, 2.0)
+    assert accept(run, reference, paper="toy") == "abc1234"
+    after = contents(reference)
+    assert after["records/other.csv"] == before["records/other.csv"] != after["records/toy.csv"]
+    assert not gate(run, reference, "toy").moved
+    for name in ("diff.csv", "claims.csv"):
+        old, new = (text[name].decode().splitlines() for text in (before, after))
+        assert [row for row in new if not row.startswith("toy")] == [row for row in old if not row.startswith("toy")]
+        assert [row for row in new if row.startswith("toy")] != [row for row in old if row.startswith("toy")]
+    accept(run, reference, paper="other")
+    assert contents(reference).keys() == before.keys()
+    assert all((reference / name).read_bytes() == (run / name).read_bytes() for name in ("diff.csv", "claims.csv"))
+
+
+def test_one_paper_needs_records_and_a_reference(tmp_path, reference):
+    run = save(tmp_path / "laptop", record(), SECOND)
+    with pytest.raises(RescoreError, match="laptop/diff.csv: no such file; make it with `rescore accept --scale laptop`"):
+        accept(run, reference, paper="toy")
+    accept(run, reference)
+    with pytest.raises(RescoreError, match="records.csv: no records of other to accept"):
+        accept(run, reference, paper="other")
+
+
+@pytest.mark.parametrize("last", ["records/toy.csv", "claims.csv", "diff.csv"])
+def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last):
+    """Whatever file `accept` is stopped before, over an old reference: nothing takes the rest for a whole one."""
+    accept(run_of_two(tmp_path / "laptop", -1.0, -2.0), reference)
+    run = run_of_two(tmp_path / "laptop", 1.0, 2.0)
+
+    def stopping(write):
+        def stopped(path, *content):
+            if path == reference / last:
+                raise KeyboardInterrupt
+            write(path, *content)
+        return stopped
+
+    for name in ("write_records", "atomic_write"):
+        original = getattr(module, name)
+        monkeypatch.setattr(f"rescore.ledger.reference.{name}", stopping(original))
+    with pytest.raises(KeyboardInterrupt):
+        accept(run, reference)
+    monkeypatch.undo()
+    uses = (lambda: read_reference(reference), lambda: gate(run, reference), lambda: accept(run, reference, paper="toy"))
+    for use in uses:
+        with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale laptop`"):
+            use()
+    accept(run, reference)
+    assert not gate(run, reference).moved
