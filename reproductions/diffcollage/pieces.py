@@ -1,9 +1,8 @@
 """The models of a texture's patches, the five ways to make a wide image of them, and how images are judged."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from rescore.collage import averaged_score, chain, clipped_score, composed_score
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
 from rescore.data.textures import load_texture, windows
-from rescore.jobs import Measurement, Run
+from rescore.jobs import Notebook, Run
 from rescore.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
 from rescore.models.build import load_model
@@ -25,6 +24,24 @@ SIDE, OVERLAP = 8, 4
 METHODS = ("Baseline", "Replacement", "Reconstruction", "DiffCollage")
 ALL = (*METHODS[:3], "Averaging", METHODS[3])  # with the one that the paper does not tabulate
 AUTOREGRESSIVE = {"Replacement": "replacement", "Reconstruction": "reconstruction"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every part of a job is told, and where it writes."""
+
+    config: Config
+    run: Run
+    book: Notebook
+
+    def counted(self, score: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The score; the points it is evaluated at are added to the notebook's function evaluations."""
+
+        def counted(u: Tensor, t: float, *given: Tensor, **settings: bool) -> Tensor:
+            self.book.function_evaluations += len(u)
+            return score(u, t, *given, **settings)
+
+        return counted
 
 
 @dataclass(frozen=True)
@@ -49,14 +66,15 @@ class Pieces:
     protocol: dict[str, object]
 
     @classmethod
-    def load(cls, name: str, config: Config, run: Run) -> "Pieces":
+    def load(cls, name: str, context: Context) -> "Pieces":
+        config, run = context.config, context.run
         scores: dict[tuple[str, bool], Score] = {}
         for part in ("", HALF, QUARTER):
             if (model := name + part) in config.jobs[run.job].models:
                 spec = config.models[model]
                 loaded = load_model(spec, run.models[f"{model}/{spec.seed}"], load_images(spec.data).shape, run.device)
                 process = loaded.process
-                scores[part, False], scores[part, True] = loaded.score, loaded.network.score()
+                scores[part, False], scores[part, True] = (context.counted(s) for s in (loaded.score, loaded.network.score()))
         spec = config.models[name]
         train, test = (load_images(spec.data, split) for split in ("train", "test"))
         sampler = ddim(process, grids.quadratic(process, config.steps, config.t0), eta=config.eta, denoise="tweedie")
@@ -104,8 +122,9 @@ class Pieces:
         return to_unit(torch.from_numpy(windows(image, SIDE, SIDE * ratio, [(0, image.shape[1])])))
 
 
-def make_judge(config: Config, run: Run, pieces: Pieces) -> Judge:
+def make_judge(context: Context, pieces: Pieces) -> Judge:
     """Patches in the features of a classifier of the three textures; the reference is the texture's training patches."""
+    config, run = context.config, context.run
     folder = run.folder.parent / "judges"
     folder.mkdir(parents=True, exist_ok=True)
     textures = load_images("textures-8x8")
@@ -135,29 +154,3 @@ def wrap_seam(x: Tensor) -> float:
     """`seam` between the last column and the first, if the image is closed to a ring."""
     inside = x.diff(dim=-1).square().mean()
     return ((x[..., 0] - x[..., -1]).square().mean() / inside).item()
-
-
-@dataclass
-class Notebook:
-    """What a job has measured so far."""
-
-    config: Config
-    run: Run
-    measurements: list[Measurement] = field(default_factory=list)
-    skipped: list[dict[str, object]] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def record(self, table: str, dataset: str, method: str, metric: str, values: Sequence[float], n: int,
-               protocol: dict[str, object], seconds: float, variant: str = "") -> None:  # fmt: skip
-        """One measurement from its value at each seed; n samples a seed."""
-        values = np.asarray(values, dtype=float)
-        stderr = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-        self.measurements.append(Measurement(table, dataset, method, variant, metric, None, float(values.mean()), stderr,
-                                             len(values), n * len(values), protocol, seconds))  # fmt: skip
-
-    def exact(self, table: str, dataset: str, method: str, metric: str, value: float, protocol: dict[str, object],
-              variant: str = "") -> None:  # fmt: skip
-        """A count: it has no error."""
-        self.measurements.append(
-            Measurement(table, dataset, method, variant, metric, None, float(value), 0.0, 1, 1, protocol, 0.0)
-        )

@@ -10,7 +10,7 @@ from reproductions.diffcollage.pieces import (
     AUTOREGRESSIVE,
     OVERLAP,
     SIDE,
-    Notebook,
+    Context,
     Pieces,
     crops,
     make_judge,
@@ -41,25 +41,25 @@ PANORAMA_HEIGHT = 48
 Values = dict[str, list[float]]
 
 
-def loop(book: Notebook, pieces: Pieces) -> None:
+def loop(context: Context, pieces: Pieces) -> None:
     """A closed image of a cycle; the wrap_seams of the open methods stand with Tables 4.1 and 4.2."""
-    config, judge = book.config, make_judge(book.config, book.run, pieces)
+    config, book, judge = context.config, context.book, make_judge(context, pieces)
     graph = cycle(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
     score = composed_score(graph, pieces.square, pieces.half)
     began, found = time.perf_counter(), {"wrap_seam": [], "seam": [], "fid_plus": []}
     for seed in config.seeds:
         names = ("diffcollage", "loop", pieces.name, seed)
-        x = pieces.sample(score, (config.samples, 1, *graph.size), make_generator(*names, device=book.run.device))
+        x = pieces.sample(score, (config.samples, 1, *graph.size), make_generator(*names, device=context.run.device))
         found["wrap_seam"].append(wrap_seam(x))
         found["seam"].append(seam(x, range(OVERLAP, graph.size[1], OVERLAP)))
         found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
-    _record(book, "loop", pieces, "DiffCollage", found, config.samples, began, {"graph": "cycle"})
+    _record(context, "loop", pieces, "DiffCollage", found, config.samples, began, {"graph": "cycle"})
     book.arrays["loop"] = x[:SHOWN].numpy()
 
 
-def grid(book: Notebook, pieces: Pieces) -> None:
+def grid(context: Context, pieces: Pieces) -> None:
     """Images three patches high and wide on the paper's two tilings. Seams are those inside the outermost half patch."""
-    config, judge = book.config, make_judge(book.config, book.run, pieces)
+    config, book, judge = context.config, context.book, make_judge(context, pieces)
     graph, half = tilings(GRID, SIDE), SIDE // 2
     first = graph.factors[: GRID[0] * GRID[1] // SIDE**2]
     scores = {
@@ -71,20 +71,21 @@ def grid(book: Notebook, pieces: Pieces) -> None:
         began, found = time.perf_counter(), {"fid_plus": [], "seam": []}
         for seed in config.seeds:
             names = ("diffcollage", "grid", pieces.name, seed)
-            x = pieces.sample(score, (config.samples, 1, *GRID), make_generator(*names, device=book.run.device))
+            x = pieces.sample(score, (config.samples, 1, *GRID), make_generator(*names, device=context.run.device))
             found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             inner = x[..., half:-half, half:-half]
             both = torch.cat((inner, inner.mT))
             found["seam"].append(seam(both, range(half, GRID[1] - SIDE, SIDE)))
         _record(
-            book, "grid", pieces, method, found, config.samples, began, {"graph": "two tilings", "size": f"{GRID[0]}x{GRID[1]}"}
+            context, "grid", pieces, method, found, config.samples, began, {"graph": "two tilings", "size": f"{GRID[0]}x{GRID[1]}"}
         )
         book.arrays[f"grid/{method}"] = x[:SHOWN].numpy()
 
 
-def cube(book: Notebook, pieces: Pieces) -> None:
+def cube(context: Context, pieces: Pieces) -> None:
     """360-degree images: three rings, each composed on a cycle, minus the six faces."""
-    config, judge, n = book.config, make_judge(book.config, book.run, pieces), max(80, book.config.samples // 3)
+    config, book, judge = context.config, context.book, make_judge(context, pieces)
+    n = max(80, config.samples // 3)
     graph = cubemap(SIDE)
     ring = composed_score(cycle(SIDE, 4 * SIDE, SIDE, OVERLAP), pieces.square, pieces.half)
 
@@ -95,19 +96,19 @@ def cube(book: Notebook, pieces: Pieces) -> None:
     for method, score in scores.items():
         began, found = time.perf_counter(), {"seam": [], "fid": []}
         for seed in config.seeds:
-            generator = make_generator("diffcollage", "cubemap", pieces.name, seed, device=book.run.device)
+            generator = make_generator("diffcollage", "cubemap", pieces.name, seed, device=context.run.device)
             x = pieces.sample(score, (n, 1, *graph.size), generator)
             rings = x.flatten(2)[:, :, graph.factors]  # (n, 1, 3, side, 4 side)
             rings = torch.cat((rings, rings[..., :1]), -1)  # closed, so that every edge of a ring is a step
             found["seam"].append(seam(rings, range(SIDE, 4 * SIDE + 1, SIDE)))
             found["fid"].append(judge(x[:, 0].flatten(0, 1)[:, None], ["fid"])["fid"])
-        _record(book, "cubemap", pieces, method, found, n, began, {"graph": "cubemap of three cycles"})
+        _record(context, "cubemap", pieces, method, found, n, began, {"graph": "cubemap of three cycles"})
         book.arrays[f"cubemap/{method}"] = equirectangular(x[:2, 0], PANORAMA_HEIGHT).numpy()
 
 
-def connect(book: Notebook, pieces: Pieces) -> None:
+def connect(context: Context, pieces: Pieces) -> None:
     """Between two given squares: the pieces between them, one after another or at once. Seams are those at the two joins."""
-    config, judge = book.config, make_judge(book.config, book.run, pieces)
+    config, book, judge = context.config, context.book, make_judge(context, pieces)
     graph = chain(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
     length, joint = graph.size[1], composed_score(graph, pieces.square, pieces.half)
     mask = torch.zeros(graph.size, dtype=torch.bool)
@@ -142,19 +143,19 @@ def connect(book: Notebook, pieces: Pieces) -> None:
         for seed in config.seeds:
             names = ("diffcollage", "connect", pieces.name, seed)
             x = known(seed)
-            made = make(x, make_generator(*names, device=book.run.device)).clamp(-1, 1).cpu()
+            made = make(x, make_generator(*names, device=context.run.device)).clamp(-1, 1).cpu()
             made = torch.where(mask, x, made)
             found["seam"].append(seam(made, (SIDE, length - SIDE)))
             # crops that hold no more than half of a given square
             between = made[..., SIDE - OVERLAP : length - SIDE + OVERLAP]
             found["fid_plus"].append(judge(crops(between, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
-        _record(book, "fig4.6", pieces, method, found, config.samples, began, {"graph": "chain", "W/H": config.ratio})
+        _record(context, "fig4.6", pieces, method, found, config.samples, began, {"graph": "chain", "W/H": config.ratio})
         book.arrays[f"connect/{method}"] = made[:SHOWN].numpy()
 
 
-def inpaint(book: Notebook, pieces: Pieces) -> None:
+def inpaint(context: Context, pieces: Pieces) -> None:
     """Fig. 4.7: a wide real image from few of its pixels, square by square or on the chain."""
-    config = book.config
+    config, book = context.config, context.book
     graph = chain(SIDE, SIDE * config.ratio, SIDE, OVERLAP)
     joint = composed_score(graph, pieces.differentiable, pieces.half_with_gradients)
     split = averaged_score(graph.size, side_by_side(*graph.size, SIDE), pieces.differentiable)
@@ -187,18 +188,18 @@ def inpaint(book: Notebook, pieces: Pieces) -> None:
             generator = make_generator(*names)
             x = strips[torch.randint(len(strips), (config.samples,), generator=generator)]
             mask = torch.rand(1, 1, *graph.size, generator=generator) < config.sparse
-            made = make(x, mask, make_generator(*names, "noise", device=book.run.device)).clamp(-1, 1).cpu()
+            made = make(x, mask, make_generator(*names, "noise", device=context.run.device)).clamp(-1, 1).cpu()
             made = torch.where(mask, x, made)
             hidden = ~mask.expand_as(x)
             found["rmse"].append((made - x)[hidden].square().mean().sqrt().item())
             found["seam"].append(seam(made, borders))
         protocol = {"graph": "chain", "W/H": config.ratio, "known pixels": config.sparse}
-        _record(book, "fig4.7", pieces, method, found, config.samples, began, protocol)
+        _record(context, "fig4.7", pieces, method, found, config.samples, began, protocol)
         book.arrays[f"inpaint/{method}"] = made[:SHOWN].numpy()
     book.arrays["inpaint/real"], book.arrays["inpaint/mask"] = x[:SHOWN].numpy(), mask[0, 0].numpy()
 
 
-SHAPES: dict[str, Callable[[Notebook, Pieces], None]] = {
+SHAPES: dict[str, Callable[[Context, Pieces], None]] = {
     "loop": loop, "grid": grid, "cubemap": cube, "connect": connect, "inpaint": inpaint,
 }  # fmt: skip
 
@@ -208,6 +209,9 @@ def _real(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return to_unit(images[torch.randint(len(images), (n,), generator=generator)])
 
 
-def _record(book: Notebook, table: str, pieces: Pieces, method: str, found: Values, n: int, began: float, extra: dict) -> None:
+def _record(context: Context, table: str, pieces: Pieces, method: str, found: Values, n: int, began: float, extra: dict) -> None:
     for metric, values in found.items():
-        book.record(table, pieces.name, method, metric, values, n, pieces.protocol | extra, time.perf_counter() - began)
+        context.book.record(
+            table, pieces.name, method, "", metric, None, values, n * len(values), pieces.protocol | extra,
+            time.perf_counter() - began,
+        )  # fmt: skip
