@@ -155,6 +155,24 @@ CLAIMS = [
         smaller(part("cubemap", "DiffCollage", "seam"), part("cubemap", "Baseline", "seam")),
     ),
     Claim(
+        "grid-beats-outpainting",
+        "Enlarged in both directions as well, DiffCollage has a smaller FID+ than replacement and reconstruction.",
+        "section 4.4.1 and Tables 4.1 and 4.2, which have no such row",
+        all_of(*(smaller(part("grid", "DiffCollage", "fid_plus"), part("grid", m, "fid_plus")) for m in AUTOREGRESSIVE)),
+    ),
+    Claim(
+        "grid-smoother-than-outpainting",
+        "Outpainting in two directions introduces discontinuities that DiffCollage lacks: rougher seams.",
+        "fig. 4.4, which shows one direction",
+        all_of(*(smaller(part("grid", "DiffCollage", "seam"), part("grid", m, "seam")) for m in AUTOREGRESSIVE)),
+    ),
+    Claim(
+        "cube-smoother-than-outpainting",
+        "A cubemap made square by square, whose last edge nothing closes, has rougher edges than DiffCollage's.",
+        "section 4.5.4, fig. 4.9, which shows no rival",
+        all_of(*(smaller(part("cubemap", "DiffCollage", "seam"), part("cubemap", m, "seam")) for m in AUTOREGRESSIVE)),
+    ),
+    Claim(
         "connects",
         "Between two given squares DiffCollage joins both ends more smoothly than every other method.",
         "section 4.5.1, fig. 4.6",

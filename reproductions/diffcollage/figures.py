@@ -11,6 +11,7 @@ from rescore.data.motion import ACTIVITIES
 ROOT = Path(__file__).parents[2]
 TEXTURES = ("brick", "grass", "gravel")
 METHODS = ("Baseline", "Replacement", "Reconstruction", "Averaging", "DiffCollage")
+TABULATED = tuple(method for method in METHODS if method != "Averaging")  # in the paper
 COLORS = dict(zip(METHODS, (draw.GREY, draw.ORANGE, draw.GREEN, draw.SKY, draw.RED), strict=True))
 BANDS = (draw.GREY, draw.RED, draw.BLUE, draw.GREEN)  # of the activities
 INPAINTED = ("Split, Reconstruction", "Outpainted, Replacement", "DiffCollage, Reconstruction")
@@ -110,16 +111,16 @@ def shapes(results: Path, out: Path) -> None:
             _stack(ring, [np.concatenate((image, image), 1) for image in arrays["loop"][:, 0]], [""] * len(arrays["loop"]))
             ring.axvline(arrays["loop"].shape[-1] - 0.5, color=draw.RED, linewidth=0.8)
         ring.set_title("cycle: three images, each twice; the red line is the wrap")
-        methods = ("Baseline", "Averaging", "DiffCollage")
         if "grid/DiffCollage" in arrays:
-            _beside(grid, [arrays[f"grid/{method}"][0, 0] for method in methods])
-        grid.set_title("two tilings: " + ", ".join(methods))
+            _beside(grid, [arrays[f"grid/{method}"][0, 0] for method in METHODS], METHODS)
+        grid.set_title("two dimensions")
         if "cubemap/DiffCollage" in arrays:
-            _stack(
-                cube, [arrays["cubemap/Baseline"][0], arrays["cubemap/DiffCollage"][0]], ["independent faces", "DiffCollage"]
-            )
+            rows = [[arrays[f"cubemap/{method}"][0] for method in pair] for pair in (TABULATED[:2], TABULATED[2:])]
+            gap = np.full((rows[0][0].shape[0], 4), np.nan)
+            _stack(cube, [np.concatenate((left, gap, right), 1) for left, right in rows],
+                   [f"{left}, {right}" for left, right in (TABULATED[:2], TABULATED[2:])])  # fmt: skip
         cube.set_title("cubemap")
-        methods = ("Baseline", "Replacement", "Reconstruction", "DiffCollage")
+        methods = TABULATED
         if "connect/DiffCollage" in arrays:
             _stack(connect, [arrays[f"connect/{method}"][0, 0] for method in methods], methods)
             width, side = arrays["connect/DiffCollage"].shape[-1], arrays["connect/DiffCollage"].shape[-2]
@@ -139,7 +140,7 @@ def shapes(results: Path, out: Path) -> None:
 def motion(results: Path, out: Path) -> None:
     """Fig. 4.8: series with bands of activities."""
     arrays = _open(results).arrays
-    methods = ("Baseline", "Replacement", "Reconstruction", "DiffCollage")
+    methods = TABULATED
     with draw.sheet(out, 3, 1, (8.0, 2.9)) as (figure, axes):
         if "motion/real" not in arrays:
             for ax in axes:
@@ -192,10 +193,13 @@ def _stack(ax: Axes, rows: list[np.ndarray], labels: list[str] | tuple[str, ...]
     ax.tick_params(length=0)
 
 
-def _beside(ax: Axes, images: list[np.ndarray]) -> None:
-    gap = np.full((images[0].shape[0], 2), np.nan)
+def _beside(ax: Axes, images: list[np.ndarray], labels: tuple[str, ...]) -> None:
+    """Images of one size side by side, labelled below."""
+    side, gap = images[0].shape[1], np.full((images[0].shape[0], 4), np.nan)
     _show(ax, np.concatenate([part for image in images for part in (image, gap)][:-1], 1))
     ax.set_yticks([])
+    ax.set_xticks([k * (side + 4) + side / 2 - 0.5 for k in range(len(images))], labels)
+    ax.tick_params(length=0)
 
 
 def _show(ax: Axes, image: np.ndarray) -> None:

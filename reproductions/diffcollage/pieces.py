@@ -110,11 +110,17 @@ class Pieces:
             case "DiffCollage":
                 score = composed_score(graph, self.square, self.half)
             case _:
-                x, runs = outpaint(graph.size, graph.factors, self.sampler, self.factor(method), (n, 1), generator,
-                                   AUTOREGRESSIVE[method], clip=1.0)  # fmt: skip
-                back = nfe * (runs - 1) if method == "Reconstruction" else 0
-                return x.clamp(-1, 1).cpu(), nfe * runs + back
+                return self.outpaint(method, graph.size, graph.factors, n, generator)
         return self.sample(score, shape, generator), nfe
+
+    def outpaint(self, method: str, size: Sequence[int], patches: Tensor, n: int, generator: torch.Generator,
+                 order: Sequence[Sequence[int]] | None = None) -> tuple[Tensor, int]:  # fmt: skip
+        """n contents (n, 1, *size) square by square, and the passes; the first run of the order has no way back."""
+        nfe = self.sampler.nfe
+        x, runs = outpaint(size, patches, self.sampler, self.factor(method), (n, 1), generator, AUTOREGRESSIVE[method], order,
+                           clip=1.0)  # fmt: skip
+        back = nfe * (runs - 1) if method == "Reconstruction" else 0
+        return x.clamp(-1, 1).cpu(), nfe * runs + back
 
     def strips(self, ratio: int) -> Tensor:
         """All real strips (n, 1, 8, 8 ratio) of the photograph in [-1, 1]."""

@@ -7,30 +7,13 @@ import torch
 from torch import Tensor
 
 from reproductions.diffcollage.pieces import (
-    AUTOREGRESSIVE,
-    OVERLAP,
-    SIDE,
-    Context,
-    Pieces,
-    crops,
-    make_judge,
-    seam,
-    wrap_seam,
+    ALL, AUTOREGRESSIVE, METHODS, OVERLAP, SIDE, Context, Pieces, crops, make_judge, seam, wrap_seam,
 )  # fmt: skip
 from rescore.collage import (
-    averaged_score,
-    chain,
-    composed_score,
-    cubemap,
-    cycle,
-    equirectangular,
-    outpaint,
-    reconstructed_score,
-    replaced_score,
-    side_by_side,
-    tilings,
+    averaged_score, chain, composed_score, cube_squares, cubemap, cycle, equirectangular, from_the_middle, outpaint,
+    reconstructed_score, replaced_score, side_by_side, tilings,
 )  # fmt: skip
-from rescore.collage.inpaint import from_the_middle
+from rescore.collage import grid as lattice_graph
 from rescore.data.pixels import to_unit
 from rescore.random import make_generator
 
@@ -58,51 +41,65 @@ def loop(context: Context, pieces: Pieces) -> None:
 
 
 def grid(context: Context, pieces: Pieces) -> None:
-    """Images three patches high and wide on the paper's two tilings. Seams are those inside the outermost half patch."""
+    """Images three patches high and wide. Seams are those inside the outermost half patch.
+
+    DiffCollage is on the paper's two tilings; outpainting goes from the middle in half-overlapping squares of a lattice.
+    """
     config, book, judge = context.config, context.book, make_judge(context, pieces)
-    graph, half = tilings(GRID, SIDE), SIDE // 2
+    graph, lattice, half = tilings(GRID, SIDE), lattice_graph(GRID, (SIDE, SIDE), (OVERLAP, OVERLAP)), SIDE // 2
     first = graph.factors[: GRID[0] * GRID[1] // SIDE**2]
+    order = from_the_middle(*((n - OVERLAP) // (SIDE - OVERLAP) for n in GRID))
     scores = {
         "Baseline": averaged_score(GRID, first, pieces.square),
         "Averaging": averaged_score(GRID, graph.factors, pieces.square),
         "DiffCollage": composed_score(graph, pieces.square, pieces.quarter),
     }
-    for method, score in scores.items():
+    for method in ALL:
         began, found = time.perf_counter(), {"fid_plus": [], "seam": []}
         for seed in config.seeds:
             names = ("diffcollage", "grid", pieces.name, seed)
-            x = pieces.sample(score, (config.samples, 1, *GRID), make_generator(*names, device=context.run.device))
+            generator = make_generator(*names, device=context.run.device)
+            if method in scores:
+                x = pieces.sample(scores[method], (config.samples, 1, *GRID), generator)
+                passes = pieces.sampler.nfe
+            else:
+                x, passes = pieces.outpaint(method, GRID, lattice.factors, config.samples, generator, order)
             found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             inner = x[..., half:-half, half:-half]
             both = torch.cat((inner, inner.mT))
             found["seam"].append(seam(both, range(half, GRID[1] - SIDE, SIDE)))
-        _record(
-            context, "grid", pieces, method, found, config.samples, began, {"graph": "two tilings", "size": f"{GRID[0]}x{GRID[1]}"}
-        )
+        shape = {"graph": "lattice" if method in AUTOREGRESSIVE else "two tilings", "size": f"{GRID[0]}x{GRID[1]}"}
+        _record(context, "grid", pieces, method, found, config.samples, began, shape)
+        book.exact("grid", pieces.name, method, "", "sequential passes", passes, pieces.protocol | shape)
         book.arrays[f"grid/{method}"] = x[:SHOWN].numpy()
 
 
 def cube(context: Context, pieces: Pieces) -> None:
-    """360-degree images: three rings, each composed on a cycle, minus the six faces."""
+    """360-degree images: three rings, each composed on a cycle, minus the six faces; or square by square from the front."""
     config, book, judge = context.config, context.book, make_judge(context, pieces)
     n = max(80, config.samples // 3)
-    graph = cubemap(SIDE)
+    graph, (squares, order) = cubemap(SIDE), cube_squares(SIDE)
     ring = composed_score(cycle(SIDE, 4 * SIDE, SIDE, OVERLAP), pieces.square, pieces.half)
 
     def faces_alone(u: Tensor, t: float) -> Tensor:
         return pieces.square(u.transpose(1, 2).flatten(0, 1), t).unflatten(0, (len(u), 6)).transpose(1, 2)
 
     scores = {"Baseline": faces_alone, "DiffCollage": composed_score(graph, ring, pieces.square)}
-    for method, score in scores.items():
+    for method in METHODS:
         began, found = time.perf_counter(), {"seam": [], "fid": []}
         for seed in config.seeds:
             generator = make_generator("diffcollage", "cubemap", pieces.name, seed, device=context.run.device)
-            x = pieces.sample(score, (n, 1, *graph.size), generator)
+            if method in scores:
+                x, passes = pieces.sample(scores[method], (n, 1, *graph.size), generator), pieces.sampler.nfe
+            else:
+                x, passes = pieces.outpaint(method, graph.size, squares, n, generator, order)
             rings = x.flatten(2)[:, :, graph.factors]  # (n, 1, 3, side, 4 side)
             rings = torch.cat((rings, rings[..., :1]), -1)  # closed, so that every edge of a ring is a step
             found["seam"].append(seam(rings, range(SIDE, 4 * SIDE + 1, SIDE)))
             found["fid"].append(judge(x[:, 0].flatten(0, 1)[:, None], ["fid"])["fid"])
-        _record(context, "cubemap", pieces, method, found, n, began, {"graph": "cubemap of three cycles"})
+        shape = {"graph": "squares over edges" if method in AUTOREGRESSIVE else "cubemap of three cycles"}
+        _record(context, "cubemap", pieces, method, found, n, began, shape)
+        book.exact("cubemap", pieces.name, method, "", "sequential passes", passes, pieces.protocol | shape)
         book.arrays[f"cubemap/{method}"] = equirectangular(x[:2, 0], PANORAMA_HEIGHT).numpy()
 
 
