@@ -105,8 +105,19 @@ def test_a_model_of_patches_that_are_not_square():
     process = make_process(SPEC.process, data.shape)
     model = make_model(SPEC, process, data.shape)
     assert model(torch.zeros(2, 1, 8, 4), 0.5).shape == (2, 1, 8, 4)
-    with pytest.raises(RescoreError, match=r"network ddpm takes square images, not \(8, 4\)"):
-        make_network("ddpm", {}, 1, (8, 4), 0)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ddpmpp", "ncsnpp", "ncsnv2"])
+def test_a_network_of_halves_is_that_of_squares(name):
+    """The same weights."""
+    settings = {"width": 8} if name == "ncsnv2" else {"width": 8, "blocks": 1, "multipliers": (1, 2), "attention": (4,)}
+    square, half = (make_network(name, settings, 3, side, 0) for side in (8, (8, 4)))
+    assert [(k, v.shape) for k, v in square.state_dict().items()] == [(k, v.shape) for k, v in half.state_dict().items()]
+    assert half(torch.randn(2, 3, 8, 4), torch.full((2,), 0.5)).shape == (2, 3, 8, 4)
+    with pytest.raises(RescoreError, match=r"\(batch, 3, 8, 4\)"):
+        half(torch.randn(2, 3, 8, 8), torch.full((2,), 0.5))
+    with pytest.raises(RescoreError, match="side"):
+        make_network(name, settings, 3, (8, 3), 0)
 
 
 def test_seams():
