@@ -132,7 +132,7 @@ def test_seams():
 
 def test_crops_are_squares_of_their_images():
     x = torch.arange(48.0).expand(200, 1, 8, 48) + 100 * torch.arange(200.0).reshape(-1, 1, 1, 1)
-    cut = pieces.crops(x, torch.Generator().manual_seed(0))
+    cut = pieces.crops(x, 8, torch.Generator().manual_seed(0))
     first = cut[:, 0, 0, 0] - 100 * torch.arange(200.0)
     assert cut.shape == (200, 1, 8, 8) and first.min() == 0 and first.max() == 40
     assert torch.equal(cut - cut[..., :1], torch.arange(8.0).expand_as(cut))
@@ -146,7 +146,8 @@ def test_passes_of_every_method():
     def score(u, t):
         return -u
 
-    one = pieces.Pieces("brick", None, None, process, score, score, score, score, None, sampler, {})
+    data = load_images("brick-8x8", "test")
+    one = pieces.Pieces("brick", data, data, process, score, score, score, score, None, sampler, {}, 4)
     passes = {}
     for method in pieces.ALL:
         x, passes[method] = one.wide(method, 2, 6, torch.Generator().manual_seed(0))

@@ -1,6 +1,6 @@
 """What a DiffCollage run may be told."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -9,8 +9,9 @@ from rescore.data.motion import motions_at_hand
 from rescore.models.spec import ModelConfig, ModelJob
 
 Texture = Literal["brick", "grass", "gravel"]
+Scene = Literal["lhq", "tower"]
 Shape = Literal["loop", "grid", "cubemap", "connect", "inpaint"]
-HALF, QUARTER = "_half", "_quarter"  # of the names of a texture's models of overlaps
+HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
 
 
 class Motion(Model):
@@ -39,15 +40,15 @@ class Job(ModelJob):
     """One or several parts of the paper.
 
     Args:
-        panoramas: textures of which wide images are made by all methods (Tables 4.1 and 4.2).
-        lengths: calls and time against length (fig. 4.5), on the first of the panoramas' textures.
-        shapes: other graphs and conditioned sampling.
+        panoramas: textures or scenes of which wide images are made by all methods (Tables 4.1 and 4.2).
+        lengths: calls and time against length (fig. 4.5), on the first of the panoramas.
+        shapes: other graphs and conditioned sampling; real strips to inpaint are there for textures only.
         motion: long series of activities (Table 4.3).
     """
 
-    panoramas: tuple[Texture, ...] = ()
+    panoramas: tuple[Texture | Scene, ...] = ()
     lengths: bool = False
-    shapes: dict[Shape, Texture] = {}
+    shapes: dict[Shape, Texture | Scene] = {}
     motion: bool = False
 
 
@@ -56,15 +57,17 @@ class Config(ModelConfig):
 
     Args:
         samples: contents of each seed and method; `crops`: random squares of each for FID+.
+        batch: contents at a time; None: all.
         steps, eta: of the sampler, DDIM with its own noise; eta 1 is ancestral sampling.
         ratio: width over height of the panoramas; `ratios` those of fig. 4.5.
-        classifier_steps: of the network whose features FID compares.
+        classifier_steps: of the network whose features FID of textures compares; that of scenes is `evaluation.features`.
         sparse: the fraction of pixels that inpainting is given.
     """
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300
     crops: PositiveInt = 6
+    batch: PositiveInt | None = None
     steps: PositiveInt = 30
     eta: float = Field(1.0, ge=0)
     t0: float = Field(1e-3, gt=0, lt=1)
@@ -83,7 +86,9 @@ class Config(ModelConfig):
             if missing := sorted(needed - set(job.models)):
                 raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(sorted(needed))}")
             if job.lengths and not job.panoramas:
-                raise ValueError(f"jobs.{name}.lengths: needs a texture in panoramas")
+                raise ValueError(f"jobs.{name}.lengths: needs a texture or scene in panoramas")
+            if job.shapes.get("inpaint") in get_args(Scene):
+                raise ValueError(f"jobs.{name}.shapes.inpaint: {job.shapes['inpaint']}; allowed: {', '.join(get_args(Texture))}")
         return self
 
     def data_fingerprint(self, job: str) -> str:

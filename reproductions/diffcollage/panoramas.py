@@ -4,11 +4,11 @@ import time
 
 import torch
 
-from reproductions.diffcollage.pieces import ALL, METHODS, OVERLAP, SIDE, Context, Pieces, crops, make_judge, seam, wrap_seam
+from reproductions.diffcollage.pieces import ALL, METHODS, Context, Pieces, crops, make_judge, seam, wrap_seam
 from rescore.progress import progress
 from rescore.random import make_generator
 
-TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2"}
+TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2", "lhq": "4.2", "tower": "4.2"}
 SHOWN = 3  # panoramas of each method in the figure
 TIMED = 32  # panoramas at a time, for fig. 4.5
 
@@ -18,9 +18,10 @@ def panoramas(context: Context, pieces: Pieces) -> None:
     config, run, book = context.config, context.run, context.book
     judge, n, seeds = make_judge(context, pieces), config.samples, len(config.seeds)
     key = (TABLES[pieces.name], pieces.name)
-    length = SIDE * config.ratio
-    borders = {method: range(SIDE if method == "Baseline" else OVERLAP, length, SIDE if method == "Baseline" else OVERLAP)
-               for method in ALL}  # fmt: skip
+    side, overlap = pieces.side, pieces.overlap
+    length, stride = side * config.ratio, side - overlap
+    # a square begins at every stride, and the last but one ends an overlap before the last
+    borders = {method: range(stride, length, stride) for method in ALL} | {"Baseline": range(side, length, side)}
     began, squares = time.perf_counter(), []
     for seed in config.seeds:
         generator = make_generator("diffcollage", pieces.name, "squares", seed, device=run.device)
@@ -30,8 +31,8 @@ def panoramas(context: Context, pieces: Pieces) -> None:
     fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
     book.arrays[f"squares/{pieces.name}"] = x[: 2 * SHOWN].numpy()
 
-    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": OVERLAP}
-    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": OVERLAP}
+    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": overlap}
+    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": overlap}
 
     for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
         began = time.perf_counter()
@@ -39,17 +40,17 @@ def panoramas(context: Context, pieces: Pieces) -> None:
         for seed in config.seeds:
             names = ("diffcollage", pieces.name, "wide", seed)
             x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=run.device))
-            found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
-            middle = (length - SIDE) // 2
-            ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :SIDE], x[..., -SIDE:])
-            found["fid_middle"].append(judge(x[..., middle : middle + SIDE], ["fid"])["fid"])
+            found["fid_plus"].append(judge(crops(x, side, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            middle = (length - side) // 2
+            ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :side], x[..., -side:])
+            found["fid_middle"].append(judge(x[..., middle : middle + side], ["fid"])["fid"])
             found["fid_ends"].append(judge(ends, ["fid"])["fid"])
             found["drift"].append(found["fid_ends"][-1] - found["fid_middle"][-1])
             found["seam"].append(seam(x, borders[method]))
             found["wrap_seam"].append(wrap_seam(x))
         seconds = time.perf_counter() - began
         for metric, values in found.items():
-            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if "seam" in metric else few
+            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": overlap} if "seam" in metric else few
             protocol = many if metric == "fid_plus" else protocol
             book.record(*key, method, "", metric, None, values, n * seeds, protocol, seconds)
         if method in METHODS:
@@ -57,12 +58,13 @@ def panoramas(context: Context, pieces: Pieces) -> None:
         book.exact(*key, method, "", "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
         book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
 
-    real = pieces.strips(config.ratio)
-    pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
-    book.arrays[f"wide/{pieces.name}/real"] = real[pick].numpy()
     held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
     book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out)
-    strips = {"W/H": config.ratio, "overlap": OVERLAP}
+    if (real := pieces.strips(config.ratio)) is None:
+        return
+    pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
+    book.arrays[f"wide/{pieces.name}/real"] = real[pick].numpy()
+    strips = {"W/H": config.ratio, "overlap": overlap}
     # every strip of the photograph is in it: a count, without an error
     book.exact(*key, "real images", "", "seam", seam(real, borders["DiffCollage"]), strips)
     book.exact(*key, "real images", "", "wrap_seam", wrap_seam(real), strips)
