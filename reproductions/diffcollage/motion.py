@@ -1,9 +1,7 @@
 """Long series of human activities from a model of short ones: Table 4.3 in small, on BasicMotions."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,18 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reproductions.diffcollage.config import Config
-from reproductions.diffcollage.motion_models import (
-    BATCH, CHANNELS, PROCESS, Judge, K, MotionModels, train, train_judge, windows,
-)  # fmt: skip
+from reproductions.diffcollage.motion_models import BATCH, CHANNELS, Judge, K, train, train_judge, windows
 from reproductions.diffcollage.pieces import AUTOREGRESSIVE, Context
-from rescore.collage import averaged_score, chain, clipped_score, composed_score, outpaint, side_by_side
+from reproductions.diffcollage.series import Maker, SeriesModels
 from rescore.data.motion import ACTIVITIES, load_motions
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
-from rescore.processes import grids
 from rescore.progress import progress
 from rescore.random import make_generator
-from rescore.samplers import ddim
 
 DATASET = "BasicMotions"
 PAIRS = 300  # of which diversity is the mean distance
@@ -43,10 +37,10 @@ def motion(context: Context) -> None:
         w: train(settings, windows(series, w), labels, w, run.folder, run.device) for w in (settings.width, settings.overlap)
     }
     book.function_evaluations += len(networks) * settings.steps * BATCH
-    models = MotionModels(networks[settings.width], networks[settings.overlap])
+    models = SeriesModels(networks[settings.width], networks[settings.overlap], CHANNELS, K)
     judge = train_judge(settings, data, labels, run.folder)
     scores = Scores(config, judge, data, labels, windows(test, settings.width), torch.from_numpy(test_labels))
-    maker = Maker(context, models)
+    maker = Maker(context, settings, models)
     protocol = maker.protocol | {"train_steps": settings.steps, "judge_steps": settings.classifier_steps}
 
     def record(method: str, found: list[dict[str, float]], began: float, n: int, extra: dict) -> None:
@@ -77,7 +71,7 @@ def motion(context: Context) -> None:
     several(context, maker, scores, protocol)
 
 
-def several(context: Context, maker: "Maker", scores: "Scores", protocol: dict[str, object]) -> None:
+def several(context: Context, maker: Maker, scores: "Scores", protocol: dict[str, object]) -> None:
     """Fig. 4.8: one activity after another; each factor has its own, the variables have none."""
     config, book, settings = context.config, context.book, context.config.motion
     last = EACH * K
@@ -100,88 +94,6 @@ def several(context: Context, maker: "Maker", scores: "Scores", protocol: dict[s
                     protocol | {"variables": "null"}, time.perf_counter() - began)  # fmt: skip
         book.arrays[f"several/{method}"] = x[0, :, 0].numpy()
     book.arrays["several/plan"] = np.array(plan)
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Long series by every method."""
-
-    context: Context
-    models: MotionModels
-
-    @property
-    def config(self) -> Config:
-        return self.context.config
-
-    @property
-    def piece(self) -> Callable[..., Tensor]:
-        return self.context.counted(partial(self.models.score, self.models.piece))
-
-    @property
-    def part(self) -> Callable[..., Tensor]:
-        return self.context.counted(partial(self.models.score, self.models.part))
-
-    @property
-    def sampler(self):
-        return ddim(
-            PROCESS, grids.quadratic(PROCESS, self.config.steps, self.config.t0), eta=self.config.eta, denoise="tweedie"
-        )
-
-    @property
-    def protocol(self) -> dict[str, object]:
-        settings = self.config.motion
-        return {
-            "process": "vp",
-            "score": "trained",
-            "sampler": f"ddim, eta {self.config.eta:g}",
-            "steps": self.config.steps,
-            "t0": self.config.t0,
-            "x0": "clipped to [-1, 1]",
-            "piece": settings.width,
-            "overlap": settings.overlap,
-        }
-
-    def make(self, method: str, y: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
-        """Series (n, 6, 1, length) of one activity each, y (n, K), and passes; "short" makes single pieces."""
-        settings, piece = self.config.motion, self.piece
-        if method == "short":
-            return self._sample(lambda u, t: piece(u, t, y.to(u)), (len(y), CHANNELS, 1, settings.width), generator)
-        every = {j: y.to(self.context.run.device) for j in range(settings.pieces)}
-        # one activity all along: the variables are pieces of it as well
-        part, n_shared = self.part, settings.pieces - 1
-        return self._long(method, every, len(y), generator, lambda u, t: part(u, t, y.to(u).repeat_interleave(n_shared, 0)))
-
-    def compose(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator) -> tuple[Tensor, int]:
-        """Series whose factor j has the condition y[j] and whose variables have none."""
-        return self._long(method, y, n, generator, self.part)
-
-    def _long(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator, variables) -> tuple[Tensor, int]:
-        settings, piece = self.config.motion, self.piece
-        stride = settings.width - settings.overlap
-        graph = chain(1, len(y) * stride + settings.overlap, settings.width, settings.overlap)
-        shape = (n, CHANNELS, *graph.size)
-        if method == "Baseline":
-            tiles = side_by_side(*graph.size, settings.width)
-            last = len(y) - 1
-            own = {i: y[min(round(i * settings.width / stride), last)] for i in range(len(tiles))}
-            return self._sample(averaged_score(graph.size, tiles, piece, own), shape, generator)
-        if method == "Averaging":
-            return self._sample(averaged_score(graph.size, graph.factors, piece, y), shape, generator)
-        if method == "DiffCollage":
-            return self._sample(composed_score(graph, piece, variables, y), shape, generator)
-        kind = AUTOREGRESSIVE[method]
-        factor = partial(piece, gradients=True) if kind == "reconstruction" else piece
-        order = [[j] for j in range(len(y))]
-        x, runs = outpaint(
-            graph.size, graph.factors, self.sampler, factor, (n, CHANNELS), generator, kind, order, conditions=y, clip=1.0
-        )
-        nfe = self.sampler.nfe
-        return x.clamp(-1, 1).cpu(), nfe * runs + (nfe * (runs - 1) if kind == "reconstruction" else 0)
-
-    def _sample(self, score, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, int]:
-        start = PROCESS.prior_sample(shape, generator, device=self.context.run.device)
-        x = self.sampler(clipped_score(PROCESS, score), start, generator).clamp(-1, 1).cpu()
-        return x, self.sampler.nfe
 
 
 @dataclass(frozen=True)

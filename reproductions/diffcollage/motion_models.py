@@ -1,6 +1,5 @@
-"""The networks of short series: scores under an activity, and the classifier that judges."""
+"""The networks of BasicMotions: noise of windows under an activity, and the classifier that judges."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reproductions.diffcollage.config import Motion
+from reproductions.diffcollage.series import PROCESS, conditioned
 from rescore.data.motion import ACTIVITIES
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.objectives import DSM, UniformTimes
-from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam, Training, fit, train_network
 
 CHANNELS, K = 6, len(ACTIVITIES)
-PROCESS = VP()
 BATCH = 128
 
 
@@ -25,11 +23,6 @@ def windows(series: np.ndarray, width: int) -> Tensor:
     """All windows of series (n, 6, L), (n, L - width + 1, 6, 1, width) float32."""
     views = np.lib.stride_tricks.sliding_window_view(series, width, axis=2)
     return torch.from_numpy(np.ascontiguousarray(views.transpose(0, 2, 1, 3)[:, :, :, None])).float()
-
-
-def conditioned(u: Tensor, y: Tensor) -> Tensor:
-    """u (n, 6, 1, w) with the condition y (n, K), one-hot or zeros for none, as K more channels."""
-    return torch.cat((u, y[:, :, None, None].expand(-1, -1, *u.shape[2:])), 1)
 
 
 class ConditionalMLP(nn.Module):
@@ -49,20 +42,6 @@ class ConditionalMLP(nn.Module):
         m, r = (a.values.to(t)[:, None, None, None] for a in (PROCESS.mean(t), PROCESS.R(t)))
         linear = joined[:, :CHANNELS] * (r / ((m * self.spread) ** 2 + r**2))
         return linear + self.network(joined, 999 * t)
-
-
-@dataclass(frozen=True)
-class MotionModels:
-    """Scores (u, t, y) of windows of `width` and of `overlap` samples; y None is the null condition."""
-
-    piece: nn.Module
-    part: nn.Module
-
-    def score(self, network: nn.Module, u: Tensor, t: float, y: Tensor | None = None, gradients: bool = False) -> Tensor:
-        y = u.new_zeros(len(u), K) if y is None else y
-        with torch.set_grad_enabled(gradients):
-            noise = network(conditioned(u, y), torch.full((len(u),), t, dtype=u.dtype, device=u.device))
-        return noise * (-1 / PROCESS.R(t).values.item())
 
 
 def train(settings: Motion, data: Tensor, labels: Tensor, width: int, folder: Path, device: str) -> nn.Module:
