@@ -1,7 +1,10 @@
 """Run DiffCollage and its baselines: one job, one or several parts of the paper."""
 
 from reproductions.diffcollage.config import Config, Job
-from reproductions.diffcollage.motion import DATASET, motion
+from reproductions.diffcollage.humanml import DATASET as HUMANML
+from reproductions.diffcollage.humanml import humanml
+from reproductions.diffcollage.motion import DATASET as BASIC
+from reproductions.diffcollage.motion import motion
 from reproductions.diffcollage.panoramas import lengths, panoramas
 from reproductions.diffcollage.pieces import Context, Pieces
 from reproductions.diffcollage.shapes import SHAPES
@@ -10,7 +13,7 @@ from rescore.jobs import Notebook, Result, Run
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
-    """All parts that one job measures; motion without its data is skipped with the reason."""
+    """All parts that one job measures; motions without their data are skipped with the reason."""
     context = Context(config, run, Notebook())
     loaded: dict[str, Pieces] = {}
 
@@ -25,9 +28,10 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         lengths(context, pieces(job.panoramas[0]))
     for shape, texture in job.shapes.items():
         SHAPES[shape](context, pieces(texture))
-    if job.motion:
-        try:
-            motion(context)
-        except MissingData as error:
-            context.book.skipped.append({"dataset": DATASET, "reason": str(error)})
+    for wanted, part, dataset in ((job.motion, motion, BASIC), (job.humanml, humanml, HUMANML)):
+        if wanted:
+            try:
+                part(context)
+            except MissingData as error:
+                context.book.skipped.append({"dataset": dataset, "reason": str(error)})
     return context.book.result

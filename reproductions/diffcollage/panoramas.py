@@ -58,8 +58,9 @@ def panoramas(context: Context, pieces: Pieces) -> None:
         book.exact(*key, method, "", "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
         book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
 
-    held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
-    book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out)
+    if pieces.train.split != "all":  # else none are held out
+        held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
+        book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out)
     if (real := pieces.strips(config.ratio)) is None:
         return
     pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]

@@ -75,7 +75,7 @@ class Pieces:
         """Raises RescoreError for a model of patches that cannot be the squares' overlaps."""
         config, run = context.config, context.run
         spec = config.models[name]
-        train, test = (load_images(spec.data, split) for split in ("train", "test"))
+        train, test = (load_images(spec.data, split) for split in (spec.split, "test"))
         scores: dict[tuple[str, bool], Score] = {}
         for part in ("", HALF, QUARTER):
             if (model := name + part) in config.jobs[run.job].models:
