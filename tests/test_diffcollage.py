@@ -15,6 +15,7 @@ from rescore.models.spec import ModelSpec, Network, Part
 from rescore.networks import make_network
 from rescore.papers import load_paper
 from rescore.samplers import ddim
+from rescore.scores import EmpiricalData
 
 PAPER = load_paper("diffcollage", ROOT)
 pieces = PAPER.module("pieces")
@@ -153,6 +154,15 @@ def test_passes_of_every_method():
         x, passes[method] = one.wide(method, 2, 6, torch.Generator().manual_seed(0))
         assert x.shape == (2, 1, 8, 48) and x.abs().max() <= 1
     assert passes == {"Baseline": 3, "Averaging": 3, "DiffCollage": 3, "Replacement": 18, "Reconstruction": 33}
+
+
+def test_exact_pieces_are_the_empirical_score():
+    exact, process = PAPER.module("exact"), make_process(SPEC.process, (1, 8, 8))
+    points = torch.randn(50, 1, 8, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    u = torch.randn(6, 1, 8, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for t in (0.01, 0.3, 1.0):
+        assert torch.allclose(exact.with_gradients(process, points)(u, t), EmpiricalData(process, points)(u, t), rtol=1e-10)
+    assert torch.autograd.gradcheck(lambda u: exact.with_gradients(process, points)(u, 0.3), u[:1].requires_grad_())
 
 
 def test_a_job_without_its_models_is_refused():

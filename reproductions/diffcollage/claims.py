@@ -4,12 +4,13 @@ from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all
 
 OTHERS = ("Baseline", "Replacement", "Reconstruction")
 AUTOREGRESSIVE = OTHERS[1:]
+EXACT = "exact pieces"
 TEXTURES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2"}
 
 
-def wide(texture: str, method: str, metric: str) -> Selector:
+def wide(texture: str, method: str, metric: str, variant: str = "") -> Selector:
     """A number of the wide images of Tables 4.1 and 4.2."""
-    return row(table=TEXTURES[texture], dataset=texture, method=method, metric=metric)
+    return row(table=TEXTURES[texture], dataset=texture, method=method, metric=metric, variant=variant)
 
 
 def at_length(method: str, ratio: int) -> Selector:
@@ -24,9 +25,15 @@ def part(table: str, method: str, metric: str) -> Selector:
     return row(table=table, method=method, metric=metric)
 
 
-def best(metric: str, textures: tuple[str, ...], rivals: tuple[str, ...] = OTHERS) -> Predicate:
+def best(metric: str, textures: tuple[str, ...], rivals: tuple[str, ...] = OTHERS, variant: str = "") -> Predicate:
     """DiffCollage has the smallest value."""
-    return all_of(*(smaller(wide(t, "DiffCollage", metric), wide(t, rival, metric)) for t in textures for rival in rivals))
+    return all_of(
+        *(
+            smaller(wide(t, "DiffCollage", metric, variant), wide(t, rival, metric, variant))
+            for t in textures
+            for rival in rivals
+        )
+    )  # fmt: skip
 
 
 CLAIMS = [
@@ -44,6 +51,13 @@ CLAIMS = [
             best("fid_plus", (texture,), AUTOREGRESSIVE),
         )
         for texture in ("grass", "gravel")
+    ),
+    Claim(
+        "fid-plus-best-exact",
+        "With exact scores of all pieces in the place of networks, DiffCollage has a smaller FID+ than the baseline, replacement and "
+        "reconstruction, on brick.",
+        "Table 4.1, whose networks are large and trained for long; exact scores of the training patches are our limit of that",
+        best("fid_plus", ("brick",), variant=EXACT),
     ),
     Claim(
         "reconstruction-beats-replacement",

@@ -92,12 +92,14 @@ class Job(ModelJob):
 
     Args:
         panoramas: textures or scenes of which wide images are made by all methods (Tables 4.1 and 4.2).
+        exact: textures of which the same is done with exact scores of the training patches in the place of networks.
         lengths: calls and time against length (fig. 4.5), on the first of the panoramas.
         shapes: other graphs and conditioned sampling; real strips to inpaint are there for textures only.
         motion: long series of activities (Table 4.3 in small); humanml: of captioned motions (Table 4.3).
     """
 
     panoramas: tuple[Texture | Scene, ...] = ()
+    exact: tuple[Texture, ...] = ()
     lengths: bool = False
     shapes: dict[Shape, Texture | Scene] = {}
     motion: bool = False

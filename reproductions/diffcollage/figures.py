@@ -41,7 +41,7 @@ def panoramas(results: Path, out: Path) -> None:
 def tables(results: Path, out: Path) -> None:
     """Tables 4.1 and 4.2 with seams and drift."""
     found = _open(results)
-    values = {(r.dataset, r.method, r.metric): r for r in found.records if r.table in ("4.1", "4.2")}
+    values = {(r.dataset, r.method, r.metric): r for r in found.records if r.table in ("4.1", "4.2") and not r.variant}
     shown = [name for name in IMAGES if (name, "DiffCollage", "fid_plus") in values]
     panels = (
         ("fid_plus", "FID+ (bar), FID of the squares (line)"),

@@ -1,6 +1,7 @@
 """Run DiffCollage and its baselines: one job, one or several parts of the paper."""
 
 from reproductions.diffcollage.config import Config, Job
+from reproductions.diffcollage.exact import exact_pieces
 from reproductions.diffcollage.humanml import DATASET as HUMANML
 from reproductions.diffcollage.humanml import humanml
 from reproductions.diffcollage.motion import DATASET as BASIC
@@ -24,6 +25,8 @@ def measure(job: Job, config: Config, run: Run) -> Result:
 
     for texture in job.panoramas:
         panoramas(context, pieces(texture))
+    for texture in job.exact:
+        panoramas(context, exact_pieces(texture, context))
     if job.lengths:
         lengths(context, pieces(job.panoramas[0]))
     for shape, texture in job.shapes.items():

@@ -17,7 +17,8 @@ def panoramas(context: Context, pieces: Pieces) -> None:
     """All methods on one texture: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
     config, run, book = context.config, context.run, context.book
     judge, n, seeds = make_judge(context, pieces), config.samples, len(config.seeds)
-    key = (TABLES[pieces.name], pieces.name)
+    key, variant = (TABLES[pieces.name], pieces.name), pieces.variant
+    arrays = "/".join(filter(None, (pieces.name, variant)))
     side, overlap = pieces.side, pieces.overlap
     length, stride = side * config.ratio, side - overlap
     # a square begins at every stride, and the last but one ends an overlap before the last
@@ -29,7 +30,7 @@ def panoramas(context: Context, pieces: Pieces) -> None:
         squares.append(judge(x, ["fid"])["fid"])
     square_seconds = time.perf_counter() - began
     fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
-    book.arrays[f"squares/{pieces.name}"] = x[: 2 * SHOWN].numpy()
+    book.arrays[f"squares/{arrays}"] = x[: 2 * SHOWN].numpy()
 
     few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": overlap}
     many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": overlap}
@@ -52,12 +53,14 @@ def panoramas(context: Context, pieces: Pieces) -> None:
         for metric, values in found.items():
             protocol = pieces.protocol | {"W/H": config.ratio, "overlap": overlap} if "seam" in metric else few
             protocol = many if metric == "fid_plus" else protocol
-            book.record(*key, method, "", metric, None, values, n * seeds, protocol, seconds)
+            book.record(*key, method, variant, metric, None, values, n * seeds, protocol, seconds)
         if method in METHODS:
-            book.record(*key, method, "", "fid", None, squares, n * config.crops * seeds, fid_protocol, square_seconds)
-        book.exact(*key, method, "", "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
-        book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
+            book.record(*key, method, variant, "fid", None, squares, n * config.crops * seeds, fid_protocol, square_seconds)
+        book.exact(*key, method, variant, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
+        book.arrays[f"wide/{arrays}/{method}"] = x[:SHOWN].numpy()
 
+    if variant:  # what is real has none
+        return
     if pieces.train.split != "all":  # else none are held out
         held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
         book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out)

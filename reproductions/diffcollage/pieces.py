@@ -45,6 +45,16 @@ class Context:
         return counted
 
 
+def make_sampler(config: Config, process: LinearSDE) -> Sampler:
+    return ddim(process, grids.quadratic(process, config.steps, config.t0), eta=config.eta, denoise="tweedie")
+
+
+def sampling(config: Config) -> dict[str, object]:
+    """What a protocol says of `make_sampler` on a VP process."""
+    return {"process": "vp", "sampler": f"ddim, eta {config.eta:g}", "steps": config.steps, "t0": config.t0,
+            "x0": "clipped to [-1, 1]"}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Pieces:
     """A texture's or scene's patches and the models of them.
@@ -54,6 +64,7 @@ class Pieces:
         differentiable, half_with_gradients: the first two, letting gradients pass.
         overlap: columns that two neighbours share.
         batch: contents at a time; None: all.
+        variant: of the records.
     """
 
     name: str
@@ -69,6 +80,7 @@ class Pieces:
     protocol: dict[str, object]
     overlap: int
     batch: int | None = None
+    variant: str = ""
 
     @classmethod
     def load(cls, name: str, context: Context) -> "Pieces":
@@ -88,12 +100,10 @@ class Pieces:
                 if not part:
                     process = loaded.process
                 scores[part, False], scores[part, True] = (context.counted(s) for s in (loaded.score, loaded.network.score()))
-        sampler = ddim(process, grids.quadratic(process, config.steps, config.t0), eta=config.eta, denoise="tweedie")
-        protocol = spec.protocol | {"process": "vp", "score": "trained", "sampler": f"ddim, eta {config.eta:g}",
-                                    "steps": config.steps, "t0": config.t0, "x0": "clipped to [-1, 1]"}  # fmt: skip
+        protocol = spec.protocol | sampling(config) | {"score": "trained"}
         return cls(
             name, train, test, process, scores["", False], scores[HALF, False], scores["", True], scores[HALF, True],
-            scores.get((QUARTER, False)), sampler, protocol, overlap, config.batch,
+            scores.get((QUARTER, False)), make_sampler(config, process), protocol, overlap, config.batch,
         )  # fmt: skip
 
     @property

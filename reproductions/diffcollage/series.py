@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from reproductions.diffcollage.config import Config, Series
-from reproductions.diffcollage.pieces import AUTOREGRESSIVE, Context
+from reproductions.diffcollage.pieces import AUTOREGRESSIVE, Context, make_sampler, sampling
 from rescore.collage import averaged_score, chain, clipped_score, composed_score, outpaint, side_by_side
-from rescore.processes import VP, grids
-from rescore.samplers import Sampler, ddim
+from rescore.processes import VP
+from rescore.samplers import Sampler
 from rescore.scores import Score
 
 PROCESS = VP()
@@ -68,17 +68,12 @@ class Maker:
 
     @property
     def sampler(self) -> Sampler:
-        times = grids.quadratic(PROCESS, self.config.steps, self.config.t0)
-        return ddim(PROCESS, times, eta=self.config.eta, denoise="tweedie")
+        return make_sampler(self.config, PROCESS)
 
     @property
     def protocol(self) -> dict[str, object]:
-        return {
-            "process": "vp",
+        return sampling(self.config) | {
             "score": "trained",
-            "sampler": f"ddim, eta {self.config.eta:g}",
-            "steps": self.config.steps,
-            "t0": self.config.t0,
             "x0": f"clipped to [-{self.models.bound:g}, {self.models.bound:g}]",
             "piece": self.settings.width,
             "overlap": self.settings.overlap,
