@@ -19,10 +19,11 @@ def test_precision_counts_who_is_nearer_in_the_pool():
     """On a line, motion i at i: a description shifted by s has 2 s - 1 or s nearer motions than its own, but at the end."""
     motion = torch.arange(8.0)[:, None]
     assert r_precision(motion, motion, 1, 4) == 1.0
-    shifted = motion + 1.1  # its own is third nearest, after i + 1 and i + 2, but second for the pool's last but one, first for the last
+    shifted = motion + 1.1  # nearer than i are i + 1 and i + 2, where the pool has them
     assert [r_precision(shifted, motion, top, 4) for top in (1, 2, 3)] == [0.25, 0.5, 1.0]
     assert r_precision(shifted, motion, 1, 8) == 1 / 8, "one pool of all"
-    assert r_precision(torch.cat((shifted, -9 + motion[:3])), torch.cat((motion, motion[:3])), 1, 4) == 0.25, "no whole pool: unused"
+    more = torch.cat((shifted, -9 + motion[:3])), torch.cat((motion, motion[:3]))
+    assert r_precision(*more, 1, 4) == 0.25, "what fills no pool is not used"
     with pytest.raises(RescoreError, match="3 pairs, top 1 of pools of 4"):
         r_precision(motion[:3], motion[:3], 1, 4)
 
@@ -73,7 +74,7 @@ def folder(tmp_path, monkeypatch):
 def test_motions_and_parts_of_them(folder):
     assert data.humanml_at_hand() == "present"
     train = data.load_humanml("train")
-    assert [(m.name, m.features.shape) for m in train] == [("000", (100, 263)), ("000:1-3.5", (50, 263)), ("M02:1-3.5", (50, 263))]
+    assert [(m.name, len(m.features)) for m in train] == [("000", 100), ("000:1-3.5", 50), ("M02:1-3.5", 50)]
     assert [caption.text for caption in train[0].captions] == ["a man walks.", "still"], "nan is all of it"
     assert train[1].captions[0].tokens == ("he/PRON", "turn/VERB") and train[1].features[0, 0] == 20
     assert [len(data.load_humanml(split, limit=1)) for split in data.SPLITS] == [2, 2]
@@ -105,8 +106,8 @@ def files(tmp_path, monkeypatch):
     paths = {key: tmp_path / name for key, name in judge.FILES.items()}
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    networks = {"text_encoder": judge.TextEncoder(), "movement_encoder": judge.MovementEncoder(), "motion_encoder": judge.Encoder(512, 1024)}
-    torch.save({name: network.state_dict() for name, network in networks.items()} | {"epoch": 1}, paths["weights"])
+    networks = {"text": judge.TextEncoder(), "movement": judge.MovementEncoder(), "motion": judge.Encoder(512, 1024)}
+    torch.save({f"{name}_encoder": network.state_dict() for name, network in networks.items()} | {"epoch": 1}, paths["weights"])
     np.save(paths["vectors"], np.random.default_rng(0).normal(size=(4, 300)))
     paths["index"].write_bytes(pickle.dumps({"unk": 0, "sos": 1, "eos": 2, "walk": 3}))
     np.save(paths["mean"], np.ones(263))
@@ -116,7 +117,8 @@ def files(tmp_path, monkeypatch):
 
 def test_the_evaluator_sees_each_pair_by_itself(files):
     evaluator = judge.load_evaluator()
-    captions = [data.Caption("", tokens) for tokens in (("walk/VERB",), ("walk/VERB", "now/ADV", "walk/NOUN"), ("walk/VERB",) * 30)]
+    texts = ("walk/VERB",), ("walk/VERB", "now/ADV", "walk/NOUN"), ("walk/VERB",) * 30
+    captions = [data.Caption("", tokens) for tokens in texts]
     together = evaluator.captions(captions)
     assert together.shape == (3, 512)
     assert all(torch.allclose(together[i], evaluator.captions([captions[i]])[0], atol=1e-5) for i in range(3))
@@ -133,7 +135,8 @@ def test_words_and_their_tags(files):
     words, tags, length = judge.load_evaluator()._words(data.Caption("", ("walk/NOUN", "never/ADV", "walk/")))
     assert length == 5 and words.shape == (22, 300) and tags.sum(1).tolist() == [1] * 22
     names = [judge.TAGS[k] for k in tags.argmax(1).tolist()]
-    assert names[:6] == ["OTHER", "Act_VIP", "OTHER", "Act_VIP", "OTHER", "OTHER"], "sos, walk, an unknown word, walk, eos, padding"
+    # sos, walk, an unknown word, walk, eos, padding
+    assert names[:6] == ["OTHER", "Act_VIP", "OTHER", "Act_VIP", "OTHER", "OTHER"]
     assert torch.equal(words[2], words[10]) and not torch.equal(words[1], words[2])
 
 

@@ -54,8 +54,8 @@ CLAIMS = [
     ),
     Claim(
         "fid-plus-best-exact",
-        "With exact scores of all pieces in the place of networks, DiffCollage has a smaller FID+ than the baseline, replacement and "
-        "reconstruction, on brick.",
+        "With exact scores of all pieces in the place of networks, DiffCollage has a smaller FID+ than the baseline, "
+        "replacement and reconstruction, on brick.",
         "Table 4.1, whose networks are large and trained for long; exact scores of the training patches are our limit of that",
         best("fid_plus", ("brick",), variant=EXACT),
     ),
@@ -69,7 +69,7 @@ CLAIMS = [
         "baseline-worst",
         "Concatenated squares have a larger FID+ than any outpainting, on brick.",
         "Table 4.1",
-        all_of(*(smaller(wide("brick", method, "fid_plus"), wide("brick", "Baseline", "fid_plus")) for method in AUTOREGRESSIVE)),
+        all_of(*(smaller(wide("brick", m, "fid_plus"), wide("brick", "Baseline", "fid_plus")) for m in AUTOREGRESSIVE)),
     ),
     Claim(
         "fid-plus-above-fid",

@@ -143,7 +143,8 @@ class Config(ModelConfig):
             if job.lengths and not job.panoramas:
                 raise ValueError(f"jobs.{name}.lengths: needs a texture or scene in panoramas")
             if job.shapes.get("inpaint") in get_args(Scene):
-                raise ValueError(f"jobs.{name}.shapes.inpaint: {job.shapes['inpaint']}; allowed: {', '.join(get_args(Texture))}")
+                allowed = ", ".join(get_args(Texture))
+                raise ValueError(f"jobs.{name}.shapes.inpaint: {job.shapes['inpaint']}; allowed: {allowed}")
         return self
 
     def data_fingerprint(self, job: str) -> str:

@@ -1,4 +1,4 @@
-"""Pieces without networks: the exact score of a texture's training patches, to tell what networks do from what the rule does."""
+"""Pieces without networks: exact scores of a texture's training patches tell what networks do from what the rule does."""
 
 import torch
 from torch import Tensor

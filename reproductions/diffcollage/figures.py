@@ -9,12 +9,13 @@ from rescore import figures as draw
 from rescore.data.motion import ACTIVITIES
 
 ROOT = Path(__file__).parents[2]
-IMAGES = ("brick", "grass", "gravel", "lhq", "tower")
+IMAGES = ("brick", "brick/exact pieces", "grass", "gravel", "lhq", "tower")  # data, and the variant of the records
 METHODS = ("Baseline", "Replacement", "Reconstruction", "Averaging", "DiffCollage")
 TABULATED = tuple(method for method in METHODS if method != "Averaging")  # in the paper
 COLORS = dict(zip(METHODS, (draw.GREY, draw.ORANGE, draw.GREEN, draw.SKY, draw.RED), strict=True))
 BANDS = (draw.GREY, draw.RED, draw.BLUE, draw.GREEN)  # of the activities
 INPAINTED = ("Split, Reconstruction", "Outpainted, Replacement", "DiffCollage, Reconstruction")
+UNKNOWN = np.array([0.3, 0.6, 1.0])[:, None, None]  # pale blue
 GAP = 0.15  # between images above each other, of their height
 
 
@@ -30,7 +31,7 @@ def panoramas(results: Path, out: Path) -> None:
                     rows += list(found.arrays[f"wide/{name}/{method}"][:2])
                     labels += [method, ""]
             _stack(ax, rows, labels)
-            ax.set_title(name)
+            ax.set_title(name.replace("/", ", "))
         if not shown:
             draw.placeholder(axes[0], "no job has made wide images")
         draw.add_notes(
@@ -41,7 +42,10 @@ def panoramas(results: Path, out: Path) -> None:
 def tables(results: Path, out: Path) -> None:
     """Tables 4.1 and 4.2 with seams and drift."""
     found = _open(results)
-    values = {(r.dataset, r.method, r.metric): r for r in found.records if r.table in ("4.1", "4.2") and not r.variant}
+    values = {
+        ("/".join(filter(None, (r.dataset, r.variant))), r.method, r.metric): r
+        for r in found.records if r.table in ("4.1", "4.2")
+    }
     shown = [name for name in IMAGES if (name, "DiffCollage", "fid_plus") in values]
     panels = (
         ("fid_plus", "FID+ (bar), FID of the squares (line)"),
@@ -65,9 +69,10 @@ def tables(results: Path, out: Path) -> None:
                 if metric == "fid_plus":
                     level = values[name, "DiffCollage", "fid"].value
                     ax.hlines(level, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
-                if metric == "seam" and (name, "real images", "seam") in values:
-                    ax.hlines(values[name, "real images", "seam"].value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
-            ax.set(xticks=range(len(shown)), xticklabels=shown, title=title)
+                real = name.split("/")[0], "real images", "seam"
+                if metric == "seam" and real in values:
+                    ax.hlines(values[real].value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
+            ax.set(xticks=range(len(shown)), xticklabels=[name.replace("/", ",\n") for name in shown], title=title)
             if not shown:
                 draw.placeholder(ax, "no job has made wide images")
         if shown:
@@ -119,7 +124,7 @@ def shapes(results: Path, out: Path) -> None:
             gap = np.full((*rows[0][0].shape[:-1], 4), np.nan)
             _stack(cube, [np.concatenate((left, gap, right), -1) for left, right in rows],
                    [f"{left}, {right}" for left, right in (TABULATED[:2], TABULATED[2:])])  # fmt: skip
-        cube.set_title("cubemap")
+        cube.set_title("cubemap: two methods in a row")
         methods = TABULATED
         if "connect/DiffCollage" in arrays:
             _stack(connect, [arrays[f"connect/{method}"][0] for method in methods], methods)
@@ -129,8 +134,8 @@ def shapes(results: Path, out: Path) -> None:
         connect.set_title("connecting the outer squares (red: the joins)")
         if "inpaint/real" in arrays:
             real, mask = arrays["inpaint/real"][0], arrays["inpaint/mask"]
-            _stack(inpaint, [real, np.where(mask, real, np.nan), *(arrays[f"inpaint/{method}"][0] for method in INPAINTED)],
-                   ["real", "given", *INPAINTED])  # fmt: skip
+            rows = [real, np.where(mask, real, UNKNOWN), *(arrays[f"inpaint/{method}"][0] for method in INPAINTED)]
+            _stack(inpaint, [np.broadcast_to(row, (3, *real.shape[1:])) for row in rows], ["real", "given", *INPAINTED])
         inpaint.set_title("inpainting from sparse pixels")
         for ax in axes:
             if not ax.images:
@@ -198,7 +203,8 @@ def _beside(ax: Axes, images: list[np.ndarray], labels: tuple[str, ...]) -> None
     gap = np.full((*images[0].shape[:2], side // 4), np.nan)
     _show(ax, np.concatenate([part for image in images for part in (image, gap)][:-1], 2))
     ax.set_yticks([])
-    ax.set_xticks([k * (side + side // 4) + side / 2 - 0.5 for k in range(len(images))], labels)
+    ax.set_xticks([k * (side + side // 4) + side / 2 - 0.5 for k in range(len(images))], labels,
+                  fontsize=draw.SMALL)  # fmt: skip
     ax.tick_params(length=0)
 
 

@@ -1,7 +1,7 @@
 """The published evaluator of HumanML3D (Guo et al. 2022): captions and motions as features of one space.
 
-Its files, from the archives `t2m.zip` and `glove.zip` of the authors' release, lie under RESCORE_DATA; see `FILES`. A network here
-is written from the sizes in the release: names of layers are those of the stored weights.
+Its files, from the archives `t2m.zip` and `glove.zip` of the authors' release, lie under RESCORE_DATA; see `FILES`. The names
+of layers are those of the stored weights.
 """
 
 import pickle
@@ -29,14 +29,14 @@ NAME = "t2m-match/512"  # in protocols
 CONTACTS = 4  # the last features, of the feet, which the evaluator does not see
 STRIDE = 4  # frames for one step of the motion encoder
 WORDS = 20  # of a caption at most; two more mark its ends
-TAGS = ("VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV", "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP", "Desc_VIP",
-        "OTHER")  # fmt: skip
+TAGS = ("VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV", "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP",
+        "Desc_VIP", "OTHER")  # fmt: skip
 TAGGED = {  # words with a tag of their own, whatever their part of speech
     "Loc_VIP": "left right clockwise counterclockwise anticlockwise forward back backward up down straight curve",
     "Body_VIP": "arm chin foot feet face hand mouth leg waist eye knee shoulder thigh",
     "Obj_VIP": "stair dumbbell chair window floor car ball handrail baseball basketball",
-    "Act_VIP": "walk run swing pick bring kick put squat throw hop dance jump turn stumble stop sit lift lower raise wash stand kneel "
-               "stroll rub bend balance flap jog shuffle lean rotate spin spread climb",
+    "Act_VIP": "walk run swing pick bring kick put squat throw hop dance jump turn stumble stop sit lift lower raise wash "
+               "stand kneel stroll rub bend balance flap jog shuffle lean rotate spin spread climb",
     "Desc_VIP": "slowly carefully fast careful slow quickly happy angry sad happily angrily sadly",
 }  # fmt: skip
 TAG_OF = {word: tag for tag, words in TAGGED.items() for word in words.split()}
@@ -106,7 +106,8 @@ class Evaluator:
     def captions(self, captions: Sequence[Caption], batch: int = 256) -> Tensor:
         parts = []
         for start in range(0, len(captions), batch):
-            words, tags, lengths = (torch.stack(each) for each in zip(*map(self._words, captions[start : start + batch]), strict=True))
+            some = map(self._words, captions[start : start + batch])
+            words, tags, lengths = (torch.stack(each) for each in zip(*some, strict=True))
             parts.append(self.text(words.to(self.device), tags.to(self.device), lengths).cpu())
         return torch.cat(parts)
 
@@ -143,7 +144,9 @@ def load_evaluator(device: str = "cpu") -> Evaluator:
     """The published one. Raises MissingData naming the files that are not there, RescoreError for damaged ones."""
     paths = {key: (data_folder() or Path("RESCORE_DATA")) / name for key, name in FILES.items()}
     if missing := [str(path) for path in paths.values() if not path.is_file()]:
-        raise MissingData(f"the evaluator of HumanML3D: no {', '.join(missing)}; unpack the authors' t2m.zip and glove.zip there")
+        raise MissingData(
+            f"the evaluator of HumanML3D: no {', '.join(missing)}; unpack the authors' t2m.zip and glove.zip there"
+        )
     networks = {"text_encoder": TextEncoder(), "movement_encoder": MovementEncoder(), "motion_encoder": Encoder(512, 1024)}
     path = paths["weights"]
     try:

@@ -37,7 +37,8 @@ def panoramas(context: Context, pieces: Pieces) -> None:
 
     for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
         began = time.perf_counter()
-        found: dict[str, list[float]] = {key: [] for key in ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")}
+        metrics = ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")
+        found: dict[str, list[float]] = {metric: [] for metric in metrics}
         for seed in config.seeds:
             names = ("diffcollage", pieces.name, "wide", seed)
             x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=run.device))

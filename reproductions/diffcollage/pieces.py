@@ -130,10 +130,9 @@ class Pieces:
     def sample_given(self, condition: Callable[..., Score], score: Score, x: Tensor, mask: Tensor,
                      generator: torch.Generator) -> Tensor:  # fmt: skip
         """Contents like x (n, C, *size) under the pixels of x that the mask knows; `condition` as `replaced_score`."""
-        parts = x.split(self.batch or len(x))
+        parts, mask = x.to(generator.device).split(self.batch or len(x)), mask.to(generator.device)
         return torch.cat([
-            self.sample(condition(self.process, score, part.to(generator.device), mask.to(generator.device)), part.shape, generator)
-            for part in parts
+            self.sample(condition(self.process, score, part, mask), part.shape, generator) for part in parts
         ])  # fmt: skip
 
     def _batches(self, n: int) -> list[int]:
@@ -170,7 +169,7 @@ class Pieces:
     def outpaint(self, method: str, size: Sequence[int], patches: Tensor, n: int, generator: torch.Generator,
                  order: Sequence[Sequence[int]] | None = None, given: tuple[Tensor, Tensor] | None = None,
                  ) -> tuple[Tensor, int]:  # fmt: skip
-        """n contents (n, C, *size) square by square, and the passes; the first run has no way back unless something is given."""
+        """n contents (n, C, *size) square by square, and the passes; a run has no way back where nothing is there before."""
         parts = []
         for start, count in zip(range(0, n, self.batch or n), self._batches(n), strict=True):
             known = None if given is None else (given[0][start : start + count], given[1])

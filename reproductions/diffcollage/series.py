@@ -81,7 +81,8 @@ class Maker:
 
     def make(self, method: str, y: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
         """Series (n, C, 1, length) of one condition each, y (n, K), and passes; "short" makes single pieces."""
-        made = [self._make(method, part.to(self.context.run.device), generator) for part in y.split(self.config.batch or len(y))]
+        parts = y.to(self.context.run.device).split(self.config.batch or len(y))
+        made = [self._make(method, part, generator) for part in parts]
         return torch.cat([x for x, _ in made]), made[0][1]
 
     def _make(self, method: str, y: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
@@ -97,7 +98,8 @@ class Maker:
         """Series whose factor j has the condition y[j] and whose variables have none."""
         return self._long(method, y, n, generator, self.part)
 
-    def _long(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator, variables: Score) -> tuple[Tensor, int]:
+    def _long(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator,
+              variables: Score) -> tuple[Tensor, int]:  # fmt: skip
         width, overlap, piece = self.settings.width, self.settings.overlap, self.piece
         stride = width - overlap
         graph = chain(1, len(y) * stride + overlap, width, overlap)

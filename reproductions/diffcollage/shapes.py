@@ -65,7 +65,8 @@ def grid(context: Context, pieces: Pieces) -> None:
                 passes = pieces.sampler.nfe
             else:
                 x, passes = pieces.outpaint(method, size, lattice.factors, config.samples, generator, order)
-            found["fid_plus"].append(judge(crops(x, pieces.side, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            squares = crops(x, side, make_generator(*names, "crops"), config.crops)
+            found["fid_plus"].append(judge(squares, ["fid"])["fid"])
             inner = x[..., half:-half, half:-half]
             both = torch.cat((inner, inner.mT))
             found["seam"].append(seam(both, range(half, size[1] - side, side)))
@@ -143,7 +144,8 @@ def connect(context: Context, pieces: Pieces) -> None:
             found["seam"].append(seam(made, (side, length - side)))
             # crops that hold no more than half of a given square
             between = made[..., side - pieces.overlap : length - side + pieces.overlap]
-            found["fid_plus"].append(judge(crops(between, pieces.side, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            squares = crops(between, side, make_generator(*names, "crops"), config.crops)
+            found["fid_plus"].append(judge(squares, ["fid"])["fid"])
         _record(context, "fig4.6", pieces, method, found, config.samples, began, {"graph": "chain", "W/H": config.ratio})
         book.arrays[f"connect/{method}"] = made[:SHOWN].numpy()
 
@@ -203,7 +205,8 @@ def _real(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return to_unit(images[torch.randint(len(images), (n,), generator=generator)])
 
 
-def _record(context: Context, table: str, pieces: Pieces, method: str, found: Values, n: int, began: float, extra: dict) -> None:
+def _record(context: Context, table: str, pieces: Pieces, method: str, found: Values, n: int, began: float,
+            extra: dict[str, object]) -> None:  # fmt: skip
     for metric, values in found.items():
         context.book.record(
             table, pieces.name, method, "", metric, None, values, n * len(values), pieces.protocol | extra,

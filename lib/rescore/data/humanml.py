@@ -75,8 +75,8 @@ def _folder() -> Path:
     folder = find_humanml()
     if folder is None:
         raise MissingData(
-            f"HumanML3D: no {FOLDER}/ with {', '.join(NEEDED)} under RESCORE_DATA ({data_folder() or 'unset'}); its licence asks "
-            "to build it from AMASS with the authors' scripts"
+            f"HumanML3D: no {FOLDER}/ with {', '.join(NEEDED)} under RESCORE_DATA ({data_folder() or 'unset'}); its licence "
+            "asks to build it from AMASS with the authors' scripts"
         )
     return folder
 

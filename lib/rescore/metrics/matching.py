@@ -18,7 +18,9 @@ def r_precision(text: Tensor, motion: Tensor, top: int = 3, pool: int = 32) -> f
     _check_pairs(text, motion)
     whole = len(text) // pool * pool
     if not whole or not 0 < top <= pool:
-        raise RescoreError(f"r_precision: {len(text)} pairs, top {top} of pools of {pool}; allowed: a pool or more, top 1 to {pool}")
+        raise RescoreError(
+            f"r_precision: {len(text)} pairs, top {top} of pools of {pool}; allowed: a pool or more, top 1 to {pool}"
+        )
     distances = torch.cdist(text[:whole].double().unflatten(0, (-1, pool)), motion[:whole].double().unflatten(0, (-1, pool)))
     own = distances.diagonal(dim1=1, dim2=2)[..., None]
     return ((distances < own).sum(2) < top).double().mean().item()
