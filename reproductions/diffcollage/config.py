@@ -92,7 +92,8 @@ class Job(ModelJob):
 
     Args:
         panoramas: textures or scenes of which wide images are made by all methods (Tables 4.1 and 4.2).
-        exact: textures of which the same is done with exact scores of the training patches in the place of networks.
+        exact: textures of which the same is done with exact scores of the training patches in the place of networks, on
+            `exact_samples` contents, for these scores cost more.
         lengths: calls and time against length (fig. 4.5), on the first of the panoramas.
         shapes: other graphs and conditioned sampling; real strips to inpaint are there for textures only.
         motion: long series of activities (Table 4.3 in small); humanml: of captioned motions (Table 4.3).
@@ -110,7 +111,7 @@ class Config(ModelConfig):
     """One scale of the paper.
 
     Args:
-        samples: contents of each seed and method; `crops`: random squares of each for FID+.
+        samples, exact_samples: contents of each seed and method; `crops`: random squares of each for FID+.
         batch: contents at a time; None: all.
         steps, eta: of the sampler, DDIM with its own noise; eta 1 is ancestral sampling.
         ratio: width over height of the panoramas; `ratios` those of fig. 4.5.
@@ -120,6 +121,7 @@ class Config(ModelConfig):
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300
+    exact_samples: PositiveInt = 100
     crops: PositiveInt = 6
     batch: PositiveInt | None = None
     steps: PositiveInt = 30

@@ -9,7 +9,8 @@ from rescore import figures as draw
 from rescore.data.motion import ACTIVITIES
 
 ROOT = Path(__file__).parents[2]
-IMAGES = ("brick", "brick/exact pieces", "grass", "gravel", "lhq", "tower")  # data, and the variant of the records
+TEXTURES, SCENES = ("brick", "grass", "gravel"), ("lhq", "tower")
+IMAGES = (*TEXTURES, *SCENES, *(f"{name}/exact pieces" for name in TEXTURES))  # data, and the variant of the records
 METHODS = ("Baseline", "Replacement", "Reconstruction", "Averaging", "DiffCollage")
 TABULATED = tuple(method for method in METHODS if method != "Averaging")  # in the paper
 COLORS = dict(zip(METHODS, (draw.GREY, draw.ORANGE, draw.GREEN, draw.SKY, draw.RED), strict=True))
@@ -40,46 +41,45 @@ def panoramas(results: Path, out: Path) -> None:
 
 
 def tables(results: Path, out: Path) -> None:
-    """Tables 4.1 and 4.2 with seams and drift."""
+    """Tables 4.1 and 4.2 with seams and drift: of networks, below of exact pieces."""
     found = _open(results)
     values = {
         ("/".join(filter(None, (r.dataset, r.variant))), r.method, r.metric): r
         for r in found.records if r.table in ("4.1", "4.2")
-    }
+    }  # fmt: skip
     shown = [name for name in IMAGES if (name, "DiffCollage", "fid_plus") in values]
+    rows = [row for row in ([name for name in shown if "/" not in name], [name for name in shown if "/" in name]) if row]
     panels = (
         ("fid_plus", "FID+ (bar), FID of the squares (line)"),
         ("seam", "roughness of seams"),
         ("drift", "FID at the ends less that at the middle"),
     )
-    with draw.sheet(out, 3, 3, (3.7, 3.0)) as (figure, axes):
-        for ax, (metric, title) in zip(axes, panels, strict=True):
-            for i, name in enumerate(shown):
-                for j, method in enumerate(METHODS):
-                    record = values[name, method, metric]
-                    error = 2 * record.stderr if record.stderr is not None else 0
-                    ax.bar(
-                        i + (j - 2) * 0.16,
-                        record.value,
-                        0.15,
-                        yerr=error,
-                        color=COLORS[method],
-                        label=method if i == 0 else None,
-                    )
-                if metric == "fid_plus":
-                    level = values[name, "DiffCollage", "fid"].value
-                    ax.hlines(level, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
-                real = name.split("/")[0], "real images", "seam"
-                if metric == "seam" and real in values:
-                    ax.hlines(values[real].value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
-            ax.set(xticks=range(len(shown)), xticklabels=[name.replace("/", ",\n") for name in shown], title=title)
-            if not shown:
+    with draw.sheet(out, 3 * max(1, len(rows)), 3, (3.7, 2.8)) as (figure, axes):
+        for k, ax in enumerate(axes):
+            if not rows:
                 draw.placeholder(ax, "no job has made wide images")
-        if shown:
-            axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+                continue
+            names, (metric, title) = rows[k // 3], panels[k % 3]
+            _bars(ax, values, names, metric)
+            ax.set(xticks=range(len(names)), xticklabels=[name.replace("/", ",\n") for name in names], title=title)
+        if rows:
+            axes[2].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         draw.add_notes(
             figure, f"Scale {found.scale}. Bars: two standard errors over seeds. Line under seams: the photograph's own."
         )
+
+
+def _bars(ax: Axes, values: dict, names: list[str], metric: str) -> None:
+    """A group of bars for each name, a bar for each method, and a line for what it is compared with."""
+    for i, name in enumerate(names):
+        for j, method in enumerate(METHODS):
+            record = values[name, method, metric]
+            error = 2 * record.stderr if record.stderr is not None else 0
+            label = method if i == 0 else None
+            ax.bar(i + (j - 2) * 0.16, record.value, 0.15, yerr=error, color=COLORS[method], label=label)
+        line = {"fid_plus": (name, "DiffCollage", "fid"), "seam": (name.split("/")[0], "real images", "seam")}.get(metric)
+        if line in values:
+            ax.hlines(values[line].value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
 
 
 def lengths(results: Path, out: Path) -> None:
@@ -193,7 +193,8 @@ def _stack(ax: Axes, images: list[np.ndarray], labels: list[str] | tuple[str, ..
         middles.append(y + image.shape[1] / 2 - 0.5)
         y += image.shape[1] + gap
     _show(ax, np.concatenate(parts[:-1], 1))
-    ax.set_yticks([m for m, label in zip(middles, labels, strict=True) if label], [label for label in labels if label])
+    named = [(middle, label) for middle, label in zip(middles, labels, strict=True) if label]
+    ax.set_yticks([middle for middle, _ in named], [label for _, label in named], fontsize=draw.SMALL)
     ax.tick_params(length=0)
 
 

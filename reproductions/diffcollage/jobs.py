@@ -24,9 +24,9 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         return loaded[texture]
 
     for texture in job.panoramas:
-        panoramas(context, pieces(texture))
+        panoramas(context, pieces(texture), config.samples)
     for texture in job.exact:
-        panoramas(context, exact_pieces(texture, context))
+        panoramas(context, exact_pieces(texture, context), config.exact_samples)
     if job.lengths:
         lengths(context, pieces(job.panoramas[0]))
     for shape, texture in job.shapes.items():

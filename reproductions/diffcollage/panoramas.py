@@ -13,10 +13,10 @@ SHOWN = 3  # panoramas of each method in the figure
 TIMED = 32  # panoramas at a time, for fig. 4.5
 
 
-def panoramas(context: Context, pieces: Pieces) -> None:
-    """All methods on one texture: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
+def panoramas(context: Context, pieces: Pieces, n: int) -> None:
+    """All methods on one texture or scene, n images of each: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
     config, run, book = context.config, context.run, context.book
-    judge, n, seeds = make_judge(context, pieces), config.samples, len(config.seeds)
+    judge, seeds = make_judge(context, pieces), len(config.seeds)
     key, variant = (TABLES[pieces.name], pieces.name), pieces.variant
     arrays = "/".join(filter(None, (pieces.name, variant)))
     side, overlap = pieces.side, pieces.overlap
