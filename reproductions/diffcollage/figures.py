@@ -27,10 +27,11 @@ def panoramas(results: Path, out: Path) -> None:
     with draw.sheet(out, max(1, len(shown)), 3, (3.6, 5.2)) as (figure, axes):
         for ax, name in zip(axes, shown, strict=False):
             rows, labels = [], []
-            for method in (*METHODS, "real"):
-                if f"wide/{name}/{method}" in found.arrays:
-                    rows += list(found.arrays[f"wide/{name}/{method}"][:2])
-                    labels += [method, ""]
+            keys = {method: f"wide/{name}/{method}" for method in METHODS} | {"real": f"wide/{name.split('/')[0]}/real"}
+            for label, key in keys.items():
+                if key in found.arrays:
+                    rows += list(found.arrays[key][:2])
+                    labels += [label, ""]
             _stack(ax, rows, labels)
             ax.set_title(name.replace("/", ", "))
         if not shown:
