@@ -164,11 +164,18 @@ def test_a_loop_is_not_exact(a, expected):
     assert error.abs().max().item() == pytest.approx(expected, rel=0.02)
 
 
-def test_covariance_at_the_end_of_the_flow():
-    """Composed dynamics du = -sigma score dsigma from sigma 80 to 1e-3 in closed steps: far correlations come out too weak."""
-    covariance, graph = ar1(9, 0.9), chain(1, 9, 2, 1)
+@pytest.mark.parametrize(
+    ("rho", "width", "length", "errors"),
+    [(0.9, 2, 9, (0.113, 0.185, 0.599)), (0.5, 2, 9, (0.006, 0.023, 0.125)), (0.9, 4, 24, (0.074, 0.103, 0.421))],
+)
+def test_covariance_at_the_end_of_the_flow(rho, width, length, errors):
+    """Composed dynamics du = -sigma score dsigma from sigma 80 to 1e-3 in closed steps: far correlations come out too weak.
+
+    The loss is smaller where neighbours depend less on each other, and where pieces overlap more.
+    """
+    covariance, graph = ar1(length, rho), chain(1, length, width, width // 2)
     ends = torch.linspace(80**0.2, 1e-3**0.2, 201, dtype=torch.float64) ** 5
-    P = covariance + 6400 * torch.eye(9)
+    P = covariance + 6400 * torch.eye(length)
     for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
 
         def rate(s: float, P: Tensor) -> Tensor:
@@ -181,9 +188,8 @@ def test_covariance_at_the_end_of_the_flow():
         k3 = rate(a + h / 2, P + h / 2 * k2)
         P = P + h / 6 * (k1 + 2 * k2 + 2 * k3 + rate(b, P + h * k3))
     error = (P - covariance).abs()
-    assert error.diagonal().max().item() == pytest.approx(0.113, abs=2e-3)
-    assert error.diagonal(1).max().item() == pytest.approx(0.185, abs=2e-3)
-    assert error.max().item() == pytest.approx(0.599, abs=2e-3)
+    found = error.diagonal().max().item(), error.diagonal(1).max().item(), error.max().item()
+    assert found == pytest.approx(errors, abs=2e-3)
 
 
 def lumpy(u: Tensor, t: float) -> Tensor:

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rescore.collage import chain, clipped_score, composed_score, outpaint, reconstructed_score, replaced_score
+from rescore.collage import (
+    chain, clipped_score, composed_score, cube_squares, from_the_middle, grid, outpaint, reconstructed_score, replaced_score,
+)  # fmt: skip
+from rescore.collage.cubemap import FACES, RINGS, directions
 from rescore.errors import RescoreError
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import ddim
@@ -116,6 +119,51 @@ def test_outpainting_keeps_what_is_there_and_counts_its_runs():
     one = chain(2, 4, 4, 2)
     first, _ = outpaint(one.size, one.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
     assert torch.equal(first, both[..., 10:14]), "the middle piece is generated first and stays as it is"
+
+
+def lattice_case() -> tuple[torch.Tensor, list[list[int]], int]:
+    return grid((24, 24), (8, 8), (4, 4)).factors, from_the_middle(5, 5), 24 * 24
+
+
+def cube_case() -> tuple[torch.Tensor, list[list[int]], int]:
+    return *cube_squares(8), 6 * 64
+
+
+@pytest.mark.parametrize("case", [lattice_case, cube_case])
+def test_an_order_of_squares_fills_the_content_half_a_square_at_a_time(case):
+    """No two squares of a batch make the same position, and each knows at least half of itself."""
+    squares, order, positions = case()
+    assert sorted(j for group in order for j in group) == list(range(len(squares)))
+    filled = torch.zeros(positions, dtype=torch.long)
+    for step, group in enumerate(order):
+        new = torch.zeros_like(filled)
+        for square in squares[group].flatten(1):
+            known = filled[square].sum().item()
+            assert known == 0 if step == 0 else known >= 32
+            new[square] += 1 - filled[square]
+        assert new.max() == 1, f"batch {step} makes a position twice"
+        filled += new
+    assert filled.all()
+
+
+def test_orders_start_in_the_middle():
+    assert from_the_middle(4) == [[1], [0, 2], [3]] and from_the_middle(5) == [[2], [1, 3], [0, 4]]
+    assert from_the_middle(3, 3) == [[4], [1, 3, 5, 7], [0, 2, 6, 8]] and from_the_middle(1, 4) == from_the_middle(4)
+
+
+def test_squares_of_the_cube_lie_on_two_faces():
+    """All edges but that of B and L are crossed, each by a square with half of either face."""
+    squares, _ = cube_squares(4)
+    crossed = {frozenset(FACES[k] for k in (square // 16).unique().tolist()) for square in squares[1:]}
+    edges = {frozenset((left, right)) for ring in RINGS for left, right in zip(ring, ring[1:] + ring[0], strict=True)}
+    assert len(edges) == 12 and edges - crossed == {frozenset("BL")} and len(crossed) == 11
+    place = directions(4).flatten(0, 2)
+    for square in squares[1:]:
+        assert ((square // 16).flatten().bincount(minlength=6) == 8).sum() == 2
+        steps = (place[square[:, 1:]] - place[square[:, :-1]]).norm(dim=-1)
+        assert steps.max() <= 0.5 + 1e-12, "neighbours in the square are neighbours on the cube"
+    with pytest.raises(RescoreError, match="faces of side 3; allowed: even sides"):
+        cube_squares(3)
 
 
 def test_outpainting_between_given_ends():

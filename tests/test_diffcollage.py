@@ -15,6 +15,7 @@ from rescore.models.spec import ModelSpec, Network, Part
 from rescore.networks import make_network
 from rescore.papers import load_paper
 from rescore.samplers import ddim
+from rescore.scores import EmpiricalData
 
 PAPER = load_paper("diffcollage", ROOT)
 pieces = PAPER.module("pieces")
@@ -105,8 +106,19 @@ def test_a_model_of_patches_that_are_not_square():
     process = make_process(SPEC.process, data.shape)
     model = make_model(SPEC, process, data.shape)
     assert model(torch.zeros(2, 1, 8, 4), 0.5).shape == (2, 1, 8, 4)
-    with pytest.raises(RescoreError, match=r"network ddpm takes square images, not \(8, 4\)"):
-        make_network("ddpm", {}, 1, (8, 4), 0)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ddpmpp", "ncsnpp", "ncsnv2"])
+def test_a_network_of_halves_is_that_of_squares(name):
+    """The same weights."""
+    settings = {"width": 8} if name == "ncsnv2" else {"width": 8, "blocks": 1, "multipliers": (1, 2), "attention": (4,)}
+    square, half = (make_network(name, settings, 3, side, 0) for side in (8, (8, 4)))
+    assert [(k, v.shape) for k, v in square.state_dict().items()] == [(k, v.shape) for k, v in half.state_dict().items()]
+    assert half(torch.randn(2, 3, 8, 4), torch.full((2,), 0.5)).shape == (2, 3, 8, 4)
+    with pytest.raises(RescoreError, match=r"\(batch, 3, 8, 4\)"):
+        half(torch.randn(2, 3, 8, 8), torch.full((2,), 0.5))
+    with pytest.raises(RescoreError, match="side"):
+        make_network(name, settings, 3, (8, 3), 0)
 
 
 def test_seams():
@@ -121,7 +133,7 @@ def test_seams():
 
 def test_crops_are_squares_of_their_images():
     x = torch.arange(48.0).expand(200, 1, 8, 48) + 100 * torch.arange(200.0).reshape(-1, 1, 1, 1)
-    cut = pieces.crops(x, torch.Generator().manual_seed(0))
+    cut = pieces.crops(x, 8, torch.Generator().manual_seed(0))
     first = cut[:, 0, 0, 0] - 100 * torch.arange(200.0)
     assert cut.shape == (200, 1, 8, 8) and first.min() == 0 and first.max() == 40
     assert torch.equal(cut - cut[..., :1], torch.arange(8.0).expand_as(cut))
@@ -135,12 +147,22 @@ def test_passes_of_every_method():
     def score(u, t):
         return -u
 
-    one = pieces.Pieces("brick", None, None, process, score, score, score, score, None, sampler, {})
+    data = load_images("brick-8x8", "test")
+    one = pieces.Pieces("brick", data, data, process, score, score, score, score, None, sampler, {}, 4)
     passes = {}
     for method in pieces.ALL:
         x, passes[method] = one.wide(method, 2, 6, torch.Generator().manual_seed(0))
         assert x.shape == (2, 1, 8, 48) and x.abs().max() <= 1
     assert passes == {"Baseline": 3, "Averaging": 3, "DiffCollage": 3, "Replacement": 18, "Reconstruction": 33}
+
+
+def test_exact_pieces_are_the_empirical_score():
+    exact, process = PAPER.module("exact"), make_process(SPEC.process, (1, 8, 8))
+    points = torch.randn(50, 1, 8, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    u = torch.randn(6, 1, 8, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for t in (0.01, 0.3, 1.0):
+        assert torch.allclose(exact.with_gradients(process, points)(u, t), EmpiricalData(process, points)(u, t), rtol=1e-10)
+    assert torch.autograd.gradcheck(lambda u: exact.with_gradients(process, points)(u, 0.3), u[:1].requires_grad_())
 
 
 def test_a_job_without_its_models_is_refused():

@@ -1,33 +1,40 @@
 """Run DiffCollage and its baselines: one job, one or several parts of the paper."""
 
 from reproductions.diffcollage.config import Config, Job
-from reproductions.diffcollage.motion import DATASET, motion
+from reproductions.diffcollage.exact import exact_pieces
+from reproductions.diffcollage.humanml import DATASET as HUMANML
+from reproductions.diffcollage.humanml import humanml
+from reproductions.diffcollage.motion import DATASET as BASIC
+from reproductions.diffcollage.motion import motion
 from reproductions.diffcollage.panoramas import lengths, panoramas
-from reproductions.diffcollage.pieces import Notebook, Pieces
+from reproductions.diffcollage.pieces import Context, Pieces
 from reproductions.diffcollage.shapes import SHAPES
 from rescore.errors import MissingData
-from rescore.jobs import Result, Run
+from rescore.jobs import Notebook, Result, Run
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
-    """All parts that one job measures; motion without its data is skipped with the reason."""
-    book = Notebook(config, run)
+    """All parts that one job measures; motions without their data are skipped with the reason."""
+    context = Context(config, run, Notebook())
     loaded: dict[str, Pieces] = {}
 
     def pieces(texture: str) -> Pieces:
         if texture not in loaded:
-            loaded[texture] = Pieces.load(texture, config, run)
+            loaded[texture] = Pieces.load(texture, context)
         return loaded[texture]
 
     for texture in job.panoramas:
-        panoramas(book, pieces(texture))
+        panoramas(context, pieces(texture), config.samples)
+    for texture in job.exact:
+        panoramas(context, exact_pieces(texture, context), config.exact_samples)
     if job.lengths:
-        lengths(book, pieces(job.panoramas[0]))
+        lengths(context, pieces(job.panoramas[0]))
     for shape, texture in job.shapes.items():
-        SHAPES[shape](book, pieces(texture))
-    if job.motion:
-        try:
-            motion(book)
-        except MissingData as error:
-            book.skipped.append({"dataset": DATASET, "reason": str(error)})
-    return Result(book.measurements, book.skipped, 0, book.arrays)
+        SHAPES[shape](context, pieces(texture))
+    for wanted, part, dataset in ((job.motion, motion, BASIC), (job.humanml, humanml, HUMANML)):
+        if wanted:
+            try:
+                part(context)
+            except MissingData as error:
+                context.book.skipped.append({"dataset": dataset, "reason": str(error)})
+    return context.book.result

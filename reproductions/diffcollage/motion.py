@@ -2,132 +2,32 @@
 
 import time
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from reproductions.diffcollage.config import Config, Motion
-from reproductions.diffcollage.pieces import AUTOREGRESSIVE, Notebook
-from rescore.collage import averaged_score, chain, clipped_score, composed_score, outpaint, side_by_side
+from reproductions.diffcollage.config import Config
+from reproductions.diffcollage.motion_models import BATCH, CHANNELS, Judge, K, train, train_judge, windows
+from reproductions.diffcollage.pieces import AUTOREGRESSIVE, Context
+from reproductions.diffcollage.series import Maker, SeriesModels
 from rescore.data.motion import ACTIVITIES, load_motions
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
-from rescore.networks.mlp import MLP, MLPConfig
-from rescore.objectives import DSM, UniformTimes
-from rescore.processes import VP, grids
 from rescore.progress import progress
-from rescore.random import derive_seed, make_generator
-from rescore.samplers import ddim
-from rescore.training import Adam, Training, fit, train_network
+from rescore.random import make_generator
 
-CHANNELS, K = 6, len(ACTIVITIES)
 DATASET = "BasicMotions"
 PAIRS = 300  # of which diversity is the mean distance
 LOUDEST = 99.5  # percentile of |x| of a channel that becomes 1; what is beyond is clipped
 EACH = 3  # pieces of one activity, where one follows the other
-PROCESS = VP()
 
 
-def windows(series: np.ndarray, width: int) -> Tensor:
-    """All windows of series (n, 6, L), (n, L - width + 1, 6, 1, width) float32."""
-    views = np.lib.stride_tricks.sliding_window_view(series, width, axis=2)
-    return torch.from_numpy(np.ascontiguousarray(views.transpose(0, 2, 1, 3)[:, :, :, None])).float()
-
-
-def conditioned(u: Tensor, y: Tensor) -> Tensor:
-    """u (n, 6, 1, w) with the condition y (n, K), one-hot or zeros for none, as K more channels."""
-    return torch.cat((u, y[:, :, None, None].expand(-1, -1, *u.shape[2:])), 1)
-
-
-class ConditionalMLP(nn.Module):
-    """The noise of a window (n, 6, 1, width) under a condition.
-
-    The network adds to the noise prediction of N(0, spread^2) data, R u / (m^2 spread^2 + R^2): so it need not carry all of u
-    through its hidden layers.
-    """
-
-    def __init__(self, hidden: int, width: int, spread: float):
-        super().__init__()
-        shapes = (CHANNELS + K, 1, width), (CHANNELS, 1, width)
-        self.network, self.spread = MLP(MLPConfig(hidden, 2), *shapes), spread
-
-    def forward(self, joined: Tensor, t: Tensor) -> Tensor:
-        """From what `conditioned` joins."""
-        m, r = (a.values.to(t)[:, None, None, None] for a in (PROCESS.mean(t), PROCESS.R(t)))
-        linear = joined[:, :CHANNELS] * (r / ((m * self.spread) ** 2 + r**2))
-        return linear + self.network(joined, 999 * t)
-
-
-@dataclass(frozen=True)
-class MotionModels:
-    """Scores (u, t, y) of windows of `width` and of `overlap` samples; y None is the null condition."""
-
-    piece: nn.Module
-    part: nn.Module
-
-    def score(self, network: nn.Module, u: Tensor, t: float, y: Tensor | None = None, gradients: bool = False) -> Tensor:
-        y = u.new_zeros(len(u), K) if y is None else y
-        with torch.set_grad_enabled(gradients):
-            noise = network(conditioned(u, y), torch.full((len(u),), t, dtype=u.dtype, device=u.device))
-        return noise * (-1 / PROCESS.R(t).values.item())
-
-
-def train(settings: Motion, data: Tensor, labels: Tensor, width: int, folder: Path, device: str) -> nn.Module:
-    """A network of windows of one width, trained with the condition withheld at `null_rate`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("motion", width) % 2**31)
-        network = ConditionalMLP(settings.hidden, width, data.std().item())
-    rows_of = data.flatten(0, 1)
-    activity = F.one_hot(labels, K).float().repeat_interleave(data.shape[1], 0)
-    objective = DSM("simple", UniformTimes(1e-5))
-
-    def losses(forward, rows: Tensor, generator: torch.Generator) -> Tensor:
-        x, y = rows_of[rows].to(device), activity[rows].to(device)
-        y = y * (torch.rand(len(y), 1, generator=generator, device=device) >= settings.null_rate)
-        return objective(lambda u, t: forward(conditioned(u, y), t), PROCESS, x, generator)
-
-    training = Training(
-        Adam(settings.steps, 1e-3, warmup=200, clip=1.0), len(rows_of), 128, derive_seed("motion", width), 0.998
-    )
-    return train_network(network, losses, training, folder / f"motion-{width}", device, label=f"motion, width {width}").network
-
-
-class Judge(nn.Module):
-    """A classifier of windows (n, 6, 1, width); what it sees before its last layer are the features."""
-
-    def __init__(self, features: int, width: int):
-        super().__init__()
-        layers = [nn.Conv1d(CHANNELS, 32, 5, 2, 2), nn.SiLU(), nn.Conv1d(32, 32, 5, 2, 2), nn.SiLU(), nn.Flatten()]
-        self.body = nn.Sequential(*layers, nn.Linear(32 * (-(-width // 4)), features))
-        self.head = nn.Linear(features, K)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        values = self.body(x[:, :, 0])
-        return values, self.head(F.silu(values))
-
-
-def train_judge(settings: Motion, data: Tensor, labels: Tensor, folder: Path) -> Judge:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("motion judge") % 2**31)
-        judge = Judge(settings.features, settings.width)
-    rows_of, targets = data.flatten(0, 1), labels.repeat_interleave(data.shape[1])
-
-    def loss(generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(rows_of), (128,), generator=generator)
-        return F.cross_entropy(judge(rows_of[rows])[1], targets[rows])
-
-    adam = Adam(settings.classifier_steps, 1e-3)
-    fit(judge, loss, adam, make_generator("motion judge batches"), folder / "motion-judge", label="motion, judge")
-    return judge.requires_grad_(False).eval()
-
-
-def motion(book: Notebook) -> None:
+def motion(context: Context) -> None:
     """Table 4.3's columns on series several times as long as a piece, and one series of all activities."""
-    config, settings, run = book.config, book.config.motion, book.run
+    config, run, book = context.config, context.run, context.book
+    settings = config.motion
     (raw, raw_labels), (raw_test, test_labels) = load_motions("train"), load_motions("test")
     loudest = np.percentile(np.abs(raw), LOUDEST, axis=(0, 2), keepdims=True)
     series, test = ((x / loudest).clip(-1, 1) for x in (raw, raw_test))
@@ -136,24 +36,18 @@ def motion(book: Notebook) -> None:
     networks = {
         w: train(settings, windows(series, w), labels, w, run.folder, run.device) for w in (settings.width, settings.overlap)
     }
-    models = MotionModels(networks[settings.width], networks[settings.overlap])
+    book.function_evaluations += len(networks) * settings.steps * BATCH
+    models = SeriesModels(networks[settings.width], networks[settings.overlap], CHANNELS, K)
     judge = train_judge(settings, data, labels, run.folder)
     scores = Scores(config, judge, data, labels, windows(test, settings.width), torch.from_numpy(test_labels))
-    maker = Maker(config, models, run.device)
+    maker = Maker(context, settings, models)
     protocol = maker.protocol | {"train_steps": settings.steps, "judge_steps": settings.classifier_steps}
 
     def record(method: str, found: list[dict[str, float]], began: float, n: int, extra: dict) -> None:
         for metric in found[0]:
-            book.record(
-                "4.3",
-                DATASET,
-                method,
-                metric,
-                [each[metric] for each in found],
-                n,
-                protocol | extra,
-                time.perf_counter() - began,
-            )
+            values = [each[metric] for each in found]
+            book.record("4.3", DATASET, method, "", metric, None, values, n * len(values), protocol | extra,
+                        time.perf_counter() - began)  # fmt: skip
 
     began = time.perf_counter()
     real = [scores.of_real(make_generator("motion real", seed)) for seed in config.seeds]
@@ -170,24 +64,24 @@ def motion(book: Notebook) -> None:
         name = "MDM" if method == "short" else method  # the row of short motions
         record(name, found, began, settings.series, {"length": x.shape[-1]})
         if method != "short":
-            book.exact("4.3", DATASET, method, "sequential passes", passes, protocol | {"length": x.shape[-1]})
+            book.exact("4.3", DATASET, method, "", "sequential passes", passes, protocol | {"length": x.shape[-1]})
             book.arrays[f"motion/{method}"] = x[:2, :, 0].numpy()
     book.arrays["motion/activities"] = y[:2].numpy()
     book.arrays["motion/real"] = np.stack([series[raw_labels == k][0] for k in range(K)])
-    several(book, maker, scores, protocol)
+    several(context, maker, scores, protocol)
 
 
-def several(book: Notebook, maker: "Maker", scores: "Scores", protocol: dict[str, object]) -> None:
+def several(context: Context, maker: Maker, scores: "Scores", protocol: dict[str, object]) -> None:
     """Fig. 4.8: one activity after another; each factor has its own, the variables have none."""
-    settings = book.config.motion
+    config, book, settings = context.config, context.book, context.config.motion
     last = EACH * K
     plan = [min(j // EACH, K - 1) for j in range(last + 1)]  # an odd number, which squares side by side fill
     own = {j: F.one_hot(torch.tensor([k]), K).float() for j, k in enumerate(plan)}
     stride, width = settings.width - settings.overlap, settings.width
     for method in ("Baseline", *AUTOREGRESSIVE, "DiffCollage"):
         began, right = time.perf_counter(), []
-        for seed in book.config.seeds:
-            generator = make_generator("motion several", seed, device=book.run.device)
+        for seed in config.seeds:
+            generator = make_generator("motion several", seed, device=context.run.device)
             x, _ = maker.compose(method, own, settings.series, generator)
             # only pieces whose neighbours share their activity: what lies between two activities has no right answer
             sure = [j for j, k in enumerate(plan) if plan[max(0, j - 1)] == k == plan[min(j + 1, last)]]
@@ -196,82 +90,10 @@ def several(book: Notebook, maker: "Maker", scores: "Scores", protocol: dict[str
                 for j in sure
             ]
             right.append(float(np.mean(hits)))
-        book.record("fig4.8", DATASET, method, "accuracy", right, settings.series, protocol | {"variables": "null"},
-                    time.perf_counter() - began)  # fmt: skip
+        book.record("fig4.8", DATASET, method, "", "accuracy", None, right, settings.series * len(right),
+                    protocol | {"variables": "null"}, time.perf_counter() - began)  # fmt: skip
         book.arrays[f"several/{method}"] = x[0, :, 0].numpy()
     book.arrays["several/plan"] = np.array(plan)
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Long series by every method."""
-
-    config: Config
-    models: MotionModels
-    device: str
-
-    @property
-    def sampler(self):
-        return ddim(
-            PROCESS, grids.quadratic(PROCESS, self.config.steps, self.config.t0), eta=self.config.eta, denoise="tweedie"
-        )
-
-    @property
-    def protocol(self) -> dict[str, object]:
-        settings = self.config.motion
-        return {
-            "process": "vp",
-            "score": "trained",
-            "sampler": f"ddim, eta {self.config.eta:g}",
-            "steps": self.config.steps,
-            "t0": self.config.t0,
-            "x0": "clipped to [-1, 1]",
-            "piece": settings.width,
-            "overlap": settings.overlap,
-        }
-
-    def make(self, method: str, y: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
-        """Series (n, 6, 1, length) of one activity each, y (n, K), and passes; "short" makes single pieces."""
-        settings, piece = self.config.motion, partial(self.models.score, self.models.piece)
-        if method == "short":
-            return self._sample(lambda u, t: piece(u, t, y.to(u)), (len(y), CHANNELS, 1, settings.width), generator)
-        every = {j: y.to(self.device) for j in range(settings.pieces)}
-        # one activity all along: the variables are pieces of it as well
-        part = partial(self.models.score, self.models.part)
-        n_shared = settings.pieces - 1
-        return self._long(method, every, len(y), generator, lambda u, t: part(u, t, y.to(u).repeat_interleave(n_shared, 0)))
-
-    def compose(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator) -> tuple[Tensor, int]:
-        """Series whose factor j has the condition y[j] and whose variables have none."""
-        return self._long(method, y, n, generator, partial(self.models.score, self.models.part))
-
-    def _long(self, method: str, y: dict[int, Tensor], n: int, generator: torch.Generator, variables) -> tuple[Tensor, int]:
-        settings, piece = self.config.motion, partial(self.models.score, self.models.piece)
-        stride = settings.width - settings.overlap
-        graph = chain(1, len(y) * stride + settings.overlap, settings.width, settings.overlap)
-        shape = (n, CHANNELS, *graph.size)
-        if method == "Baseline":
-            tiles = side_by_side(*graph.size, settings.width)
-            last = len(y) - 1
-            own = {i: y[min(round(i * settings.width / stride), last)] for i in range(len(tiles))}
-            return self._sample(averaged_score(graph.size, tiles, piece, own), shape, generator)
-        if method == "Averaging":
-            return self._sample(averaged_score(graph.size, graph.factors, piece, y), shape, generator)
-        if method == "DiffCollage":
-            return self._sample(composed_score(graph, piece, variables, y), shape, generator)
-        kind = AUTOREGRESSIVE[method]
-        factor = partial(piece, gradients=True) if kind == "reconstruction" else piece
-        order = [[j] for j in range(len(y))]
-        x, runs = outpaint(
-            graph.size, graph.factors, self.sampler, factor, (n, CHANNELS), generator, kind, order, conditions=y, clip=1.0
-        )
-        nfe = self.sampler.nfe
-        return x.clamp(-1, 1).cpu(), nfe * runs + (nfe * (runs - 1) if kind == "reconstruction" else 0)
-
-    def _sample(self, score, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, int]:
-        start = PROCESS.prior_sample(shape, generator, device=self.device)
-        x = self.sampler(clipped_score(PROCESS, score), start, generator).clamp(-1, 1).cpu()
-        return x, self.sampler.nfe
 
 
 @dataclass(frozen=True)

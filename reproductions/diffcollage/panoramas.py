@@ -4,85 +4,95 @@ import time
 
 import torch
 
-from reproductions.diffcollage.pieces import ALL, METHODS, OVERLAP, SIDE, Notebook, Pieces, crops, make_judge, seam, wrap_seam
+from reproductions.diffcollage.pieces import ALL, METHODS, Context, Pieces, crops, make_judge, seam, wrap_seam
 from rescore.progress import progress
 from rescore.random import make_generator
 
-TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2"}
+TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2", "lhq": "4.2", "tower": "4.2"}
 SHOWN = 3  # panoramas of each method in the figure
 TIMED = 32  # panoramas at a time, for fig. 4.5
 
 
-def panoramas(book: Notebook, pieces: Pieces) -> None:
-    """All methods on one texture: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
-    config, table = book.config, TABLES[pieces.name]
-    judge, n = make_judge(config, book.run, pieces), config.samples
-    length = SIDE * config.ratio
-    borders = {method: range(SIDE if method == "Baseline" else OVERLAP, length, SIDE if method == "Baseline" else OVERLAP)
-               for method in ALL}  # fmt: skip
+def panoramas(context: Context, pieces: Pieces, n: int) -> None:
+    """All methods on one texture or scene, n images of each: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
+    config, run, book = context.config, context.run, context.book
+    judge, seeds = make_judge(context, pieces), len(config.seeds)
+    key, variant = (TABLES[pieces.name], pieces.name), pieces.variant
+    arrays = "/".join(filter(None, (pieces.name, variant)))
+    side, overlap = pieces.side, pieces.overlap
+    length, stride = side * config.ratio, side - overlap
+    # a square begins at every stride, and the last but one ends an overlap before the last
+    borders = {method: range(stride, length, stride) for method in ALL} | {"Baseline": range(side, length, side)}
     began, squares = time.perf_counter(), []
     for seed in config.seeds:
-        generator = make_generator("diffcollage", pieces.name, "squares", seed, device=book.run.device)
+        generator = make_generator("diffcollage", pieces.name, "squares", seed, device=run.device)
         x = pieces.sample(pieces.square, (n * config.crops, *pieces.train.shape), generator)
         squares.append(judge(x, ["fid"])["fid"])
     square_seconds = time.perf_counter() - began
     fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
-    book.arrays[f"squares/{pieces.name}"] = x[: 2 * SHOWN].numpy()
+    book.arrays[f"squares/{arrays}"] = x[: 2 * SHOWN].numpy()
 
-    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": OVERLAP}
-    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": OVERLAP}
+    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": overlap}
+    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": overlap}
 
     for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
         began = time.perf_counter()
-        found: dict[str, list[float]] = {key: [] for key in ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")}
+        metrics = ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")
+        found: dict[str, list[float]] = {metric: [] for metric in metrics}
         for seed in config.seeds:
             names = ("diffcollage", pieces.name, "wide", seed)
-            x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=book.run.device))
-            found["fid_plus"].append(judge(crops(x, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
-            middle = (length - SIDE) // 2
-            ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :SIDE], x[..., -SIDE:])
-            found["fid_middle"].append(judge(x[..., middle : middle + SIDE], ["fid"])["fid"])
+            x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=run.device))
+            found["fid_plus"].append(judge(crops(x, side, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
+            middle = (length - side) // 2
+            ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :side], x[..., -side:])
+            found["fid_middle"].append(judge(x[..., middle : middle + side], ["fid"])["fid"])
             found["fid_ends"].append(judge(ends, ["fid"])["fid"])
             found["drift"].append(found["fid_ends"][-1] - found["fid_middle"][-1])
             found["seam"].append(seam(x, borders[method]))
             found["wrap_seam"].append(wrap_seam(x))
         seconds = time.perf_counter() - began
         for metric, values in found.items():
-            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": OVERLAP} if "seam" in metric else few
-            book.record(table, pieces.name, method, metric, values, n, many if metric == "fid_plus" else protocol, seconds)
+            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": overlap} if "seam" in metric else few
+            protocol = many if metric == "fid_plus" else protocol
+            book.record(*key, method, variant, metric, None, values, n * seeds, protocol, seconds)
         if method in METHODS:
-            book.record(table, pieces.name, method, "fid", squares, n * config.crops, fid_protocol, square_seconds)
-        book.exact(table, pieces.name, method, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
-        book.arrays[f"wide/{pieces.name}/{method}"] = x[:SHOWN].numpy()
+            book.record(*key, method, variant, "fid", None, squares, n * config.crops * seeds, fid_protocol, square_seconds)
+        book.exact(*key, method, variant, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
+        book.arrays[f"wide/{arrays}/{method}"] = x[:SHOWN].numpy()
 
-    real = pieces.strips(config.ratio)
+    if variant:  # what is real has none
+        return
+    if pieces.train.split != "all":  # else none are held out
+        held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
+        book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out)
+    if (real := pieces.strips(config.ratio)) is None:
+        return
     pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
     book.arrays[f"wide/{pieces.name}/real"] = real[pick].numpy()
-    held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
-    book.record(table, pieces.name, "real images", "fid", [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out, 0.0)
-    strips = {"W/H": config.ratio, "overlap": OVERLAP}
+    strips = {"W/H": config.ratio, "overlap": overlap}
     # every strip of the photograph is in it: a count, without an error
-    book.exact(table, pieces.name, "real images", "seam", seam(real, borders["DiffCollage"]), strips)
-    book.exact(table, pieces.name, "real images", "wrap_seam", wrap_seam(real), strips)
+    book.exact(*key, "real images", "", "seam", seam(real, borders["DiffCollage"]), strips)
+    book.exact(*key, "real images", "", "wrap_seam", wrap_seam(real), strips)
 
 
-def lengths(book: Notebook, pieces: Pieces) -> None:
+def lengths(context: Context, pieces: Pieces) -> None:
     """Fig. 4.5: passes, and seconds of a batch, against length. Seconds are drawn but are no records: they never repeat."""
+    ratios, book = context.config.ratios, context.book
     protocol, passes = pieces.protocol | {"batch": TIMED}, {}
     for method in progress(ALL, desc="lengths"):
         seconds = []
-        for ratio in book.config.ratios:
-            generator = make_generator("diffcollage", "lengths", method, ratio, device=book.run.device)
+        for ratio in ratios:
+            generator = make_generator("diffcollage", "lengths", method, ratio, device=context.run.device)
             began = time.perf_counter()
             _, passes[method, ratio] = pieces.wide(method, TIMED, ratio, generator)
             seconds.append((time.perf_counter() - began) / TIMED)
-            book.exact("fig4.5", pieces.name, method, "sequential passes", passes[method, ratio], protocol, f"W/H {ratio}")
+            book.exact("fig4.5", pieces.name, method, f"W/H {ratio}", "sequential passes", passes[method, ratio], protocol)
         book.arrays[f"lengths/{method}/seconds"] = torch.tensor(seconds).numpy()
-        book.arrays[f"lengths/{method}/passes"] = torch.tensor([passes[method, ratio] for ratio in book.config.ratios]).numpy()
-    book.arrays["lengths/ratios"] = torch.tensor(book.config.ratios).numpy()
+        book.arrays[f"lengths/{method}/passes"] = torch.tensor([passes[method, ratio] for ratio in ratios]).numpy()
+    book.arrays["lengths/ratios"] = torch.tensor(ratios).numpy()
     ratio = 6  # the text's
     for rival in ("Replacement", "Reconstruction"):
         if ("DiffCollage", ratio) in passes:
             metric = f"speedup_over_{rival.lower()}_at_{ratio}"
             faster = passes[rival, ratio] / passes["DiffCollage", ratio]
-            book.exact("text", pieces.name, "DiffCollage", metric, faster, protocol | {"of": "sequential passes"})
+            book.exact("text", pieces.name, "DiffCollage", "", metric, faster, protocol | {"of": "sequential passes"})

@@ -1,39 +1,70 @@
-"""The models of a texture's patches, the five ways to make a wide image of them, and how images are judged."""
+"""The models of an image's patches, the five ways to make a wide image of them, and how images are judged."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from reproductions.diffcollage.config import HALF, QUARTER, Config
-from rescore.collage import averaged_score, chain, clipped_score, composed_score, outpaint, side_by_side
+from rescore.collage import FactorGraph, averaged_score, chain, clipped_score, composed_score, outpaint, side_by_side
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
-from rescore.data.textures import load_texture, windows
-from rescore.jobs import Measurement, Run
+from rescore.data.textures import TEXTURES, load_texture, windows
+from rescore.errors import RescoreError
+from rescore.jobs import Notebook, Run
 from rescore.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
 from rescore.models.build import load_model
 from rescore.models.judge import Judge
+from rescore.models.judge import make_judge as judge_of
 from rescore.processes import LinearSDE, grids
 from rescore.samplers import Sampler, ddim
 from rescore.scores import Score
 
-SIDE, OVERLAP = 8, 4
 METHODS = ("Baseline", "Replacement", "Reconstruction", "DiffCollage")
 ALL = (*METHODS[:3], "Averaging", METHODS[3])  # with the one that the paper does not tabulate
 AUTOREGRESSIVE = {"Replacement": "replacement", "Reconstruction": "reconstruction"}
 
 
 @dataclass(frozen=True)
+class Context:
+    """What every part of a job is told, and where it writes."""
+
+    config: Config
+    run: Run
+    book: Notebook
+
+    def counted(self, score: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The score; the points it is evaluated at are added to the notebook's function evaluations."""
+
+        def counted(u: Tensor, t: float, *given: Tensor, **settings: bool) -> Tensor:
+            self.book.function_evaluations += len(u)
+            return score(u, t, *given, **settings)
+
+        return counted
+
+
+def make_sampler(config: Config, process: LinearSDE) -> Sampler:
+    return ddim(process, grids.quadratic(process, config.steps, config.t0), eta=config.eta, denoise="tweedie")
+
+
+def sampling(config: Config) -> dict[str, object]:
+    """What a protocol says of `make_sampler` on a VP process."""
+    return {"process": "vp", "sampler": f"ddim, eta {config.eta:g}", "steps": config.steps, "t0": config.t0,
+            "x0": "clipped to [-1, 1]"}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Pieces:
-    """A texture's patches and the models of them.
+    """A texture's or scene's patches and the models of them.
 
     Args:
-        square: the score of 8x8 patches; half: of 8x4 patches; quarter: of 4x4 patches, or None.
+        square: the score of square patches; half: of the overlaps of two in a row; quarter: of those of four, or None.
         differentiable, half_with_gradients: the first two, letting gradients pass.
+        overlap: columns that two neighbours share.
+        batch: contents at a time; None: all.
+        variant: of the records.
     """
 
     name: str
@@ -47,66 +78,140 @@ class Pieces:
     quarter: Score | None
     sampler: Sampler
     protocol: dict[str, object]
+    overlap: int
+    batch: int | None = None
+    variant: str = ""
 
     @classmethod
-    def load(cls, name: str, config: Config, run: Run) -> "Pieces":
+    def load(cls, name: str, context: Context) -> "Pieces":
+        """Raises RescoreError for a model of patches that cannot be the squares' overlaps."""
+        config, run = context.config, context.run
+        spec = config.models[name]
+        train, test = (load_images(spec.data, split) for split in (spec.split, "test"))
         scores: dict[tuple[str, bool], Score] = {}
         for part in ("", HALF, QUARTER):
             if (model := name + part) in config.jobs[run.job].models:
-                spec = config.models[model]
-                loaded = load_model(spec, run.models[f"{model}/{spec.seed}"], load_images(spec.data).shape, run.device)
-                process = loaded.process
-                scores[part, False], scores[part, True] = loaded.score, loaded.network.score()
-        spec = config.models[name]
-        train, test = (load_images(spec.data, split) for split in ("train", "test"))
-        sampler = ddim(process, grids.quadratic(process, config.steps, config.t0), eta=config.eta, denoise="tweedie")
-        protocol = spec.protocol | {"process": "vp", "score": "trained", "sampler": f"ddim, eta {config.eta:g}",
-                                    "steps": config.steps, "t0": config.t0, "x0": "clipped to [-1, 1]"}  # fmt: skip
+                its = config.models[model]
+                shape = load_images(its.data, limit=1).shape
+                _check_part(model, part, shape, train.shape)
+                loaded = load_model(its, run.models[f"{model}/{its.seed}"], shape, run.device)
+                if part == HALF:
+                    overlap = shape[2]
+                if not part:
+                    process = loaded.process
+                scores[part, False], scores[part, True] = (context.counted(s) for s in (loaded.score, loaded.network.score()))
+        protocol = spec.protocol | sampling(config) | {"score": "trained"}
         return cls(
             name, train, test, process, scores["", False], scores[HALF, False], scores["", True], scores[HALF, True],
-            scores.get((QUARTER, False)), sampler, protocol,
+            scores.get((QUARTER, False)), make_sampler(config, process), protocol, overlap, config.batch,
         )  # fmt: skip
 
+    @property
+    def side(self) -> int:
+        """Of a square."""
+        return self.train.shape[1]
+
+    @property
+    def channels(self) -> int:
+        return self.train.shape[0]
+
+    def shape(self, n: int, size: Sequence[int]) -> tuple[int, ...]:
+        """Of n contents (n, channels, *size)."""
+        return (n, self.channels, *size)
+
     def sample(self, score: Score, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """One run on contents of this shape, x0 clipped."""
-        start = self.process.prior_sample(shape, generator, device=generator.device)
-        return self.sampler(clipped_score(self.process, score), start, generator).clamp(-1, 1).cpu()
+        """One run on contents of this shape, x0 clipped, `batch` contents at a time."""
+        score, parts = clipped_score(self.process, score), []
+        for n in self._batches(shape[0]):
+            start = self.process.prior_sample((n, *shape[1:]), generator, device=generator.device)
+            parts.append(self.sampler(score, start, generator).clamp(-1, 1).cpu())
+        return torch.cat(parts)
+
+    def sample_given(self, condition: Callable[..., Score], score: Score, x: Tensor, mask: Tensor,
+                     generator: torch.Generator) -> Tensor:  # fmt: skip
+        """Contents like x (n, C, *size) under the pixels of x that the mask knows; `condition` as `replaced_score`."""
+        parts, mask = x.to(generator.device).split(self.batch or len(x)), mask.to(generator.device)
+        return torch.cat([
+            self.sample(condition(self.process, score, part, mask), part.shape, generator) for part in parts
+        ])  # fmt: skip
+
+    def _batches(self, n: int) -> list[int]:
+        """How many contents are made at a time until n are."""
+        batch = self.batch or n
+        return [min(batch, n - start) for start in range(0, n, batch)]
 
     def factor(self, method: str) -> Score:
         """The squares' score; reconstruction needs gradients."""
         return self.differentiable if method == "Reconstruction" else self.square
 
     def wide(self, method: str, n: int, ratio: int, generator: torch.Generator) -> tuple[Tensor, int]:
-        """n panoramas (n, 1, 8, 8 ratio) in [-1, 1] by a method of `ALL`, and the network passes that follow each other.
+        """n panoramas (n, C, side, side ratio) in [-1, 1] by a method of `ALL`, and the network passes that follow each other.
 
         A pass is a batched evaluation, or the way back through one. The two models of a composed score need not wait for
         each other and count as one.
         """
-        graph, nfe = chain(SIDE, SIDE * ratio, SIDE, OVERLAP), self.sampler.nfe
-        shape = (n, 1, *graph.size)
+        graph = self.chain(ratio)
         match method:
             case "Baseline":
-                score = averaged_score(graph.size, side_by_side(*graph.size, SIDE), self.square)
+                score = averaged_score(graph.size, side_by_side(*graph.size, self.side), self.square)
             case "Averaging":
                 score = averaged_score(graph.size, graph.factors, self.square)
             case "DiffCollage":
                 score = composed_score(graph, self.square, self.half)
             case _:
-                x, runs = outpaint(graph.size, graph.factors, self.sampler, self.factor(method), (n, 1), generator,
-                                   AUTOREGRESSIVE[method], clip=1.0)  # fmt: skip
-                back = nfe * (runs - 1) if method == "Reconstruction" else 0
-                return x.clamp(-1, 1).cpu(), nfe * runs + back
-        return self.sample(score, shape, generator), nfe
+                return self.outpaint(method, graph.size, graph.factors, n, generator)
+        return self.sample(score, self.shape(n, graph.size), generator), self.sampler.nfe
 
-    def strips(self, ratio: int) -> Tensor:
-        """All real strips (n, 1, 8, 8 ratio) of the photograph in [-1, 1]."""
+    def chain(self, ratio: int) -> FactorGraph:
+        """Of panoramas `ratio` times as wide as high."""
+        return chain(self.side, self.side * ratio, self.side, self.overlap)
+
+    def outpaint(self, method: str, size: Sequence[int], patches: Tensor, n: int, generator: torch.Generator,
+                 order: Sequence[Sequence[int]] | None = None, given: tuple[Tensor, Tensor] | None = None,
+                 ) -> tuple[Tensor, int]:  # fmt: skip
+        """n contents (n, C, *size) square by square, and the passes; a run has no way back where nothing is there before."""
+        parts = []
+        for start, count in zip(range(0, n, self.batch or n), self._batches(n), strict=True):
+            known = None if given is None else (given[0][start : start + count], given[1])
+            x, runs = outpaint(
+                size, patches, self.sampler, self.factor(method), (count, self.channels), generator,
+                AUTOREGRESSIVE.get(method, "replacement"), order, known, clip=1.0,
+            )  # fmt: skip
+            parts.append(x.clamp(-1, 1).cpu())
+        back = (runs - (given is None)) if method == "Reconstruction" else 0
+        return torch.cat(parts), self.sampler.nfe * (runs + back)
+
+    def strips(self, ratio: int) -> Tensor | None:
+        """All real strips (n, 1, side, side ratio) of the photograph in [-1, 1]; a scene has none."""
+        if self.name not in TEXTURES:
+            return None
         image = load_texture(self.name)
-        return to_unit(torch.from_numpy(windows(image, SIDE, SIDE * ratio, [(0, image.shape[1])])))
+        return to_unit(torch.from_numpy(windows(image, self.side, self.side * ratio, [(0, image.shape[1])])))
 
 
-def make_judge(config: Config, run: Run, pieces: Pieces) -> Judge:
-    """Patches in the features of a classifier of the three textures; the reference is the texture's training patches."""
+def _check_part(model: str, part: str, shape: tuple[int, ...], square: tuple[int, ...]) -> None:
+    channels, side, width = square
+    fits = {
+        "": side == width,
+        HALF: shape[:2] == (channels, side) and 0 < shape[2] < side,
+        QUARTER: shape == (channels, side // 2, side // 2),
+    }
+    if not fits[part]:
+        allowed = {"": "squares", HALF: f"({channels}, {side}, fewer than {side})",
+                   QUARTER: f"({channels}, {side // 2}, {side // 2})"}  # fmt: skip
+        raise RescoreError(f"models.{model}: patches {shape} beside squares {square}; allowed: {allowed[part]}")
+
+
+def make_judge(context: Context, pieces: Pieces) -> Judge:
+    """Patches in the features of a network; the reference are the texture's or scene's training patches.
+
+    For textures it is a classifier of the three of them, for scenes what `evaluation.features` names.
+    """
+    config, run = context.config, context.run
     folder = run.folder.parent / "judges"
+    if pieces.name not in TEXTURES:
+        settings = ClassifierSettings(config.evaluation.classifier_steps)
+        return judge_of(config.evaluation.features, pieces.train, pieces.test, settings, folder, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     textures = load_images("textures-8x8")
     with waiting_lock(folder / "lock", "another process that judges textures"):
@@ -115,12 +220,12 @@ def make_judge(config: Config, run: Run, pieces: Pieces) -> Judge:
     return Judge(extractor, real, floor, rounding="nearest")
 
 
-def crops(x: Tensor, generator: torch.Generator, each: int = 1) -> Tensor:
-    """`each` random 8x8 crops of every image (n, C, H, W)."""
+def crops(x: Tensor, side: int, generator: torch.Generator, each: int = 1) -> Tensor:
+    """`each` random square crops of every image (n, C, H, W)."""
     x = x.repeat_interleave(each, 0)
-    rows = torch.randint(x.shape[2] - SIDE + 1, (len(x),), generator=generator)
-    columns = torch.randint(x.shape[3] - SIDE + 1, (len(x),), generator=generator)
-    return torch.stack([image[:, a : a + SIDE, b : b + SIDE] for image, a, b in zip(x, rows, columns, strict=True)])
+    rows = torch.randint(x.shape[2] - side + 1, (len(x),), generator=generator)
+    columns = torch.randint(x.shape[3] - side + 1, (len(x),), generator=generator)
+    return torch.stack([image[:, a : a + side, b : b + side] for image, a, b in zip(x, rows, columns, strict=True)])
 
 
 def seam(x: Tensor, borders: Sequence[int]) -> float:
@@ -135,29 +240,3 @@ def wrap_seam(x: Tensor) -> float:
     """`seam` between the last column and the first, if the image is closed to a ring."""
     inside = x.diff(dim=-1).square().mean()
     return ((x[..., 0] - x[..., -1]).square().mean() / inside).item()
-
-
-@dataclass
-class Notebook:
-    """What a job has measured so far."""
-
-    config: Config
-    run: Run
-    measurements: list[Measurement] = field(default_factory=list)
-    skipped: list[dict[str, object]] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def record(self, table: str, dataset: str, method: str, metric: str, values: Sequence[float], n: int,
-               protocol: dict[str, object], seconds: float, variant: str = "") -> None:  # fmt: skip
-        """One measurement from its value at each seed; n samples a seed."""
-        values = np.asarray(values, dtype=float)
-        stderr = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-        self.measurements.append(Measurement(table, dataset, method, variant, metric, None, float(values.mean()), stderr,
-                                             len(values), n * len(values), protocol, seconds))  # fmt: skip
-
-    def exact(self, table: str, dataset: str, method: str, metric: str, value: float, protocol: dict[str, object],
-              variant: str = "") -> None:  # fmt: skip
-        """A count: it has no error."""
-        self.measurements.append(
-            Measurement(table, dataset, method, variant, metric, None, float(value), 0.0, 1, 1, protocol, 0.0)
-        )

@@ -1,14 +1,17 @@
 """Speed and memory of composed scores; one thread, so that ratios mean something on a busy machine."""
 
-import subprocess
-import sys
+import json
 import time
+import tracemalloc
+from itertools import accumulate
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
-from rescore.collage import chain, composed_score
+from rescore.collage import FactorGraph, chain, composed_score
 
 pytestmark = pytest.mark.benchmark_suite
 
@@ -47,36 +50,54 @@ def test_composing_costs_at_most_a_tenth(benchmark, n):
     assert benchmark.stats.stats.min < 1.1 * bare
 
 
-MEMORY = """
-import resource, sys, torch
-from rescore.collage import chain, composed_score
-torch.set_num_threads(1)
-n, chunk, side = int(sys.argv[1]), eval(sys.argv[2]), 16
-network = torch.nn.Sequential(torch.nn.Conv2d(1, 128, 3, padding=1), torch.nn.SiLU(), torch.nn.Conv2d(128, 1, 3, padding=1))
-graph = chain(side, n * side - (n - 1) * side // 2, side, side // 2)
-score = composed_score(graph, lambda u, t: network(u), chunk=chunk)
-u = torch.randn(4, 1, *graph.size)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with torch.inference_mode():
-    score(u, 0.5)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-"""
-
-
-def test_memory_is_linear_and_a_chunk_bounds_it(benchmark):
-    """MiB above what the process has before the call."""
+def test_memory_is_linear_and_a_chunk_bounds_it(benchmark, tmp_path):
+    """MiB of the tensors alive at once in a call. (The process's own peak holds what imports and the allocator once took.)"""
     cases = ((100, None), (400, None), (400, 100), (1600, 100))
-    grown = benchmark.pedantic(lambda: {case: _memory(*case) for case in cases}, rounds=1)
-    benchmark.extra_info |= {str(case): megabytes for case, megabytes in grown.items()}
-    print(grown)
-    assert grown[400, None] < 1.2 * 4 * grown[100, None]
-    assert grown[400, 100] < grown[400, None] / 2
-    assert grown[1600, 100] < 1.5 * grown[400, 100] + 20
+    peak = benchmark.pedantic(lambda: {case: _peak(*case, tmp_path / "trace.json") for case in cases}, rounds=1)
+    benchmark.extra_info |= {str(case): megabytes for case, megabytes in peak.items()}
+    print(peak)
+    assert peak[400, None] < 1.05 * 4 * peak[100, None]
+    assert peak[400, 100] < 1.05 * peak[100, None] / 4 + CONTENTS * _content_size(400)  # 100 patches, 25 of each content
+    assert peak[1600, 100] < peak[400, 100] + CONTENTS * (_content_size(1600) - _content_size(400))
 
 
-def _memory(n: int, chunk: int | None) -> float:
-    command = [sys.executable, "-c", MEMORY, str(n), repr(chunk)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+def test_a_graph_takes_memory_linear_in_its_nodes(benchmark):
+    """MiB, of what numpy allocates; its tensors are as many positions as are asked for."""
+    peak = benchmark.pedantic(lambda: {n: _graph_peak(n) for n in (400, 1600)}, rounds=1)
+    print(peak)
+    assert peak[1600] < 1.05 * 4 * peak[400]
+
+
+BATCH, SIDE = 4, 16
+CONTENTS = 3  # the sum so far, the next one and the patches' share of it
+
+
+def _chain(n: int) -> FactorGraph:
+    return chain(SIDE, n * SIDE - (n - 1) * SIDE // 2, SIDE, SIDE // 2)
+
+
+def _content_size(n: int) -> float:
+    return BATCH * SIDE * (n + 1) * SIDE / 2 * 4 / 2**20
+
+
+def _peak(n: int, chunk: int | None, trace: Path) -> float:
+    network = nn.Sequential(nn.Conv2d(1, 128, 3, padding=1), nn.SiLU(), nn.Conv2d(128, 1, 3, padding=1))
+    score = composed_score(_chain(n), lambda u, t: network(u), chunk=chunk)
+    u = torch.randn(BATCH, 1, SIDE, (n + 1) * SIDE // 2)
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        score(u, 0.5)
+    profiled.export_chrome_trace(str(trace))
+    steps = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("name") == "[memory]"]
+    changes = (event["args"]["Bytes"] for event in sorted(steps, key=lambda event: event["ts"]))
+    return max(accumulate(changes)) / 2**20
+
+
+def _graph_peak(n: int) -> float:
+    tracemalloc.start()
+    _chain(n)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 2**20
 
 
 def _seconds(work) -> float:

@@ -4,14 +4,14 @@
 | --- | --- |
 | `FactorGraph`, `chain`, `cycle`, `grid`, `tilings` | `graph` |
 | `composed_score` (eqs. 4.6, 4.7), `averaged_score` | `compose` |
-| `cubemap`, `equirectangular` | `cubemap` |
-| `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint` | `inpaint` |
+| `cubemap`, `cube_squares`, `equirectangular` | `cubemap` |
+| `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint`, `from_the_middle` | `inpaint` |
 """
 
 from rescore.collage.compose import averaged_score, composed_score
-from rescore.collage.cubemap import cubemap, equirectangular
+from rescore.collage.cubemap import cube_squares, cubemap, equirectangular
 from rescore.collage.graph import FactorGraph, chain, cycle, grid, side_by_side, tilings
-from rescore.collage.inpaint import clipped_score, outpaint, reconstructed_score, replaced_score
+from rescore.collage.inpaint import clipped_score, from_the_middle, outpaint, reconstructed_score, replaced_score
 
 __all__ = [
     "FactorGraph",
@@ -19,9 +19,11 @@ __all__ = [
     "chain",
     "clipped_score",
     "composed_score",
+    "cube_squares",
     "cubemap",
     "cycle",
     "equirectangular",
+    "from_the_middle",
     "grid",
     "outpaint",
     "reconstructed_score",

@@ -37,6 +37,31 @@ def cubemap(side: int) -> FactorGraph:
     return FactorGraph((6, side, side), torch.stack(rings), (faces,))
 
 
+# Squares of a cube to sample in turn, each over the edge of two neighbours in a ring, those of a row in one batch. After the
+# first two rows all but B is there. No square crosses the edge of B and L: both its sides are there when its turn would come.
+EDGES = (("LF", "FR", "UF", "FD"), ("UL", "LD", "DR", "RU"), ("RB",), ("DB", "BU"))
+
+
+def cube_squares(side: int) -> tuple[Tensor, list[list[int]]]:
+    """Squares (12, side, side) and their order for `outpaint`: face F, then squares half on a face that is there already.
+
+    The flat positions are those of `cubemap(side)`; a square is upright in its ring. Raises RescoreError for an odd side.
+    """
+    if side % 2:
+        raise RescoreError(f"cube_squares: faces of side {side}; allowed: even sides")
+    strips = cubemap(side).factors
+    starts = {}
+    for strip, ring in zip(strips, RINGS, strict=True):
+        for k, (left, right) in enumerate(zip(ring, ring[1:] + ring[0], strict=True)):
+            starts[left + right] = strip.roll(-(k * side + side // 2), 1)[:, :side]
+    squares = [torch.arange(side * side).reshape(side, side)]  # F, the first of FACES
+    order = [[0]]
+    for names in EDGES:
+        order.append([len(squares) + i for i in range(len(names))])
+        squares += [starts[name] for name in names]
+    return torch.stack(squares), order
+
+
 def directions(side: int) -> Tensor:
     """Where on the cube each position of a content lies, (6, side, side, 3) float64."""
     s = (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1

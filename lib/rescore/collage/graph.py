@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
@@ -66,12 +66,18 @@ class FactorGraph:
         return factors + [(f"variable {i}", patch) for i, patch in enumerate(shared)]
 
     @cached_property
-    def _contains(self) -> np.ndarray:
-        """Whether node row holds node column, and more than it, (nodes, nodes)."""
-        members = self._members
-        sizes = members.sum(1)
-        shared = (members @ members.T).toarray()
-        return (shared == sizes[None]) & (sizes[:, None] > sizes[None])
+    def _contains(self) -> csc_array:
+        """1 where node row holds node column, and more than it, (nodes, nodes); sparse, for most nodes are far apart."""
+        sizes = self._members.sum(1)
+        shared = (self._members @ self._members.T).tocoo()
+        holds = (shared.data == sizes[shared.col]) & (sizes[shared.row] > sizes[shared.col])
+        ones = np.ones(holds.sum(), dtype=np.int64)
+        return csc_array((ones, (shared.row[holds], shared.col[holds])), shape=shared.shape)
+
+    def _holders(self, node: int) -> np.ndarray:
+        """The nodes that hold this one and more."""
+        start, end = self._contains.indptr[node : node + 2]
+        return self._contains.indices[start:end]
 
     @cached_property
     def _members(self) -> csr_array:
@@ -96,15 +102,16 @@ class FactorGraph:
         weights = np.ones(len(self.nodes))
         order = np.argsort([-len(positions) for _, positions in self.nodes], kind="stable")
         for node in order:
-            weights[node] -= weights[self._contains[:, node]].sum()
+            weights[node] -= weights[self._holders(node)].sum()
         return tuple(group.double() for group in self._grouped(weights[len(self.factors) :]))
 
     @property
     def overlaps(self) -> list[tuple[int, tuple[int, ...]]]:
         """For each variable its number of positions and the factors that hold it."""
-        held = self._contains[: len(self.factors), len(self.factors) :]
-        sizes = [len(positions) for _, positions in self.nodes[len(self.factors) :]]
-        return [(n, tuple(np.flatnonzero(column).tolist())) for n, column in zip(sizes, held.T, strict=True)]
+        m = len(self.factors)
+        sizes = [len(positions) for _, positions in self.nodes[m:]]
+        holders = (np.sort(self._holders(m + i)) for i in range(len(sizes)))
+        return [(n, tuple(found[found < m].tolist())) for n, found in zip(sizes, holders, strict=True)]
 
     def _grouped(self, values: np.ndarray) -> tuple[Tensor, ...]:
         return torch.from_numpy(np.ascontiguousarray(values)).split([len(group) for group in self.variables])

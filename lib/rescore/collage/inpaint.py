@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -163,11 +164,15 @@ def outpaint(
     return content.reshape(batch, channels, *size), len(order)
 
 
-def from_the_middle(n: int) -> list[list[int]]:
-    """The order of n pieces of a chain: the middle one, then its two neighbours in one batch, and so on to both ends."""
-    middle = (n - 1) // 2
-    pairs = [dict.fromkeys((middle - step, middle + step)) for step in range(n - middle)]
-    return [[j for j in pair if 0 <= j < n] for pair in pairs]
+def from_the_middle(*lattice: int) -> list[list[int]]:
+    """The order of the pieces of a chain, or of a lattice (rows, columns) numbered row by row: the middle one, then in one
+    batch all that lie one step from it, then two steps along rows and columns, and so on.
+
+    Pieces that overlap the next by half share with others of their batch only what is there already.
+    """
+    steps = sum(np.abs(np.arange(n) - (n - 1) // 2).reshape([-1 if k == axis else 1 for k in range(len(lattice))])
+                for axis, n in enumerate(lattice)).ravel()  # fmt: skip
+    return [np.flatnonzero(steps == k).tolist() for k in range(steps.max() + 1)]
 
 
 def _under(factor: Callable[..., Tensor], y: Tensor, u: Tensor, t: float) -> Tensor:

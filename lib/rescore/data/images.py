@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rescore.data import cifar, folders, textures
+from rescore.data import cifar, folders, scenes, textures
 from rescore.data.idx import FASHION_MNIST, MNIST
 from rescore.data.idx import SPLITS as IDX_SPLITS
 from rescore.errors import MissingData, RescoreError
@@ -24,6 +24,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "cifar10": cifar.SPLITS,
     "celeba64": tuple(folders.CELEBA_SPLITS),
     **dict.fromkeys(textures.NAMES, textures.SPLITS),
+    **dict.fromkeys(scenes.NAMES, scenes.SPLITS),
 }
 GREY_LEVELS = {"digits": 17}  # spread over 0 to 255; the other sets have all 256
 DIGITS_TEST_EVERY = 5  # scikit-learn has no split; every fifth image is ours
@@ -32,6 +33,7 @@ LAYOUT = {
     "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte and the other three IDX files, plain or .gz",
     "cifar10": f"cifar10/{cifar.ARCHIVE}",
     "celeba64": f"{folders.CELEBA_IMAGES}/*.jpg and {folders.CELEBA_PARTITION}",
+    **scenes.LAYOUT,
 }
 
 
@@ -89,7 +91,8 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
 
     `digits` (1,797 of 8x8, their 17 grey levels spread over 0 to 255; every fifth is `test`), `mnist`, `fashion_mnist` (28x28),
     `cifar10` (32x32), `celeba64` (centre crop of 140, then 64x64; `rescore.data.folders.read_celeba64`), patches of textures
-    such as `brick-8x4` (all of `rescore.data.textures.NAMES`; not every patch is square), `folder` and `npz`
+    such as `brick-8x4` (all of `rescore.data.textures.NAMES`; not every patch is square), squares of landscapes and towers
+    such as `lhq64` and their halves (all of `rescore.data.scenes.NAMES`), `folder` and `npz`
     (any size; `split` is `all`, or a sub-folder, or the start of the npz's keys).
 
     Args:
@@ -126,6 +129,8 @@ def images_at_hand(name: str, split: str = "train", limit: int | None = None, pa
     match name:
         case _ if name == "digits" or name in textures.NAMES:
             there = True
+        case _ if name in scenes.NAMES:
+            there = scenes.at_hand(name)
         case "cifar10":
             there = cifar.at_hand(split, limit)
         case "celeba64":
@@ -187,6 +192,8 @@ def _read(name: str, split: str, limit: int | None, path: Path | str | None) -> 
             return folders.read_npz(Path(path), split)
         case _ if name in textures.NAMES:
             return textures.read(name, split)
+        case _ if name in scenes.NAMES:
+            return scenes.read(name, split, limit), None
         case _:
             return IDX[name].read(split)
 

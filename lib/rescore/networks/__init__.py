@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from rescore.errors import RescoreError
+from rescore.networks.base import Side
 from rescore.networks.cld import VelocityPrediction
 from rescore.networks.device import autocast, place
 from rescore.networks.mlp import mlp
@@ -30,7 +31,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 
 def make_network(
-    name: str, settings: dict, channels: int, side: int | tuple[int, int], seed: int, out_channels: int | None = None
+    name: str, settings: dict, channels: int, side: Side, seed: int, out_channels: int | None = None
 ) -> nn.Module:
     """A network with weights that depend on the seed only (and on torch's version), on the CPU; leaves torch's seed as it was.
 
@@ -38,7 +39,7 @@ def make_network(
         name: a key of `NETWORKS`.
         settings: fields of its config that differ from the published ones.
         channels, side: of the images it takes; `state_channels(process, channels)` for a process. The side of images that
-            are not square is (height, width); of the networks, only `mlp` takes such.
+            are not square is (height, width).
         seed: as of `rescore.random.derive_seed`.
         out_channels: of the images it gives; as many as it takes if None.
 
@@ -46,8 +47,6 @@ def make_network(
     """
     if name not in NETWORKS:
         raise RescoreError(f"unknown network {name!r}; allowed are {', '.join(NETWORKS)}")
-    if not isinstance(side, int) and name != "mlp":
-        raise RescoreError(f"network {name} takes square images, not {side}; allowed for these: mlp")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[name](channels, side, out_channels, **settings)

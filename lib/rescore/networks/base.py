@@ -10,6 +10,13 @@ from torch import Tensor
 from rescore.errors import RescoreError
 
 Config = TypeVar("Config")
+Side = int | tuple[int, int]
+"""Of images: one number if they are square, else (height, width)."""
+
+
+def size_of(side: Side) -> tuple[int, int]:
+    """(height, width)."""
+    return (side, side) if isinstance(side, int) else tuple(side)
 
 
 def configured(config: Config, settings: dict, network: str) -> Config:

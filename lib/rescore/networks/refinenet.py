@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rescore.errors import RescoreError
-from rescore.networks.base import check_input, configured
+from rescore.networks.base import Side, check_input, configured, size_of
 
 
 @dataclass(frozen=True)
@@ -146,15 +146,16 @@ class RefineNet(nn.Module):
 
     Args:
         config: see there.
-        channels, side: of the images taken; the side is even.
+        channels, side: of the images taken, (height, width) where they are not square; both are even.
         out_channels: of the images given; as many as taken if None.
     """
 
-    def __init__(self, config: RefineNetConfig, channels: int, side: int, out_channels: int | None = None):
+    def __init__(self, config: RefineNetConfig, channels: int, side: Side, out_channels: int | None = None):
         super().__init__()
-        if side % 2:
+        size = size_of(side)
+        if any(length % 2 for length in size):
             raise RescoreError(f"network RefineNet: images of side {side}; allowed are even sides")
-        self.config, self.shape = config, (channels, side, side)
+        self.config, self.shape = config, (channels, *size)
         n, m, levels = config.width, 2 * config.width, config.levels
         self.first = nn.Conv2d(channels, n, 3, padding=1)
         self.stages = nn.ModuleList(
@@ -179,7 +180,7 @@ class RefineNet(nn.Module):
         return position.round().long().clamp(0, c.levels - 1)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """(batch, out_channels, side, side) from x (batch, channels, side, side) and sigma (batch,)."""
+        """(batch, out_channels, height, width) from x (batch, channels, height, width) and sigma (batch,)."""
         check_input("RefineNet", x, level, self.shape)
         index = self._index(level)
         h = self.first(2 * x - 1 if self.config.unit_input else x)
@@ -195,11 +196,11 @@ class RefineNet(nn.Module):
         return h if self.config.levels else h / level[:, None, None, None]
 
 
-def ncsnv2(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> RefineNet:
+def ncsnv2(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> RefineNet:
     """NCSNv2 for sides up to 64: 29.69 M parameters on CIFAR-10. Level sigma."""
     return RefineNet(configured(RefineNetConfig(), settings, "ncsnv2"), channels, side, out_channels)
 
 
-def ncsn(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> RefineNet:
+def ncsn(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> RefineNet:
     """NCSN with 10 levels: 30.12 M parameters on CIFAR-10; width 64 for MNIST. Level sigma."""
     return RefineNet(configured(RefineNetConfig(levels=10), settings, "ncsn"), channels, side, out_channels)

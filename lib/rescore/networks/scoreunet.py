@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rescore.errors import RescoreError
-from rescore.networks.base import check_choice, check_input, configured
+from rescore.networks.base import Side, check_choice, check_input, configured, size_of
 from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
 from rescore.networks.layers import Attention, ConvDown, ConvUp, Resample, ResidualBlock, conv3x3, group_norm
 
@@ -23,9 +23,9 @@ class UNetConfig:
 
     Attributes:
         width: channels of the first layer, even; the time vector has 4 times as many.
-        multipliers: channels at each side, in widths; the side halves from one to the next.
+        multipliers: channels at each side, in widths; height and width halve from one to the next.
         blocks: residual blocks per side on the way down; one more on the way up.
-        attention: the sides that have attention, after each block down and once up. The middle always has it.
+        attention: the heights that have attention, after each block down and once up. The middle always has it.
         block: "biggan" resamples inside residual blocks, "ddpm" by convolutions between them.
         fir: resample with the filter [1, 3, 3, 1] ("biggan" only).
         pyramid: add a convolved pyramid of the input on the way down ("progressive input: residual").
@@ -91,29 +91,31 @@ class ScoreUNet(nn.Module):
 
     Args:
         config: see there.
-        channels, side: of the images taken.
+        channels, side: of the images taken; side is (height, width) where they are not square.
         out_channels: of the images given; as many as taken if None.
 
     Raises RescoreError for a side that cannot be halved often enough.
     """
 
-    def __init__(self, config: UNetConfig, channels: int, side: int, out_channels: int | None = None):
+    def __init__(self, config: UNetConfig, channels: int, side: Side, out_channels: int | None = None):
         super().__init__()
         halvings = len(config.multipliers) - 1
-        if side % 2**halvings:
-            raise RescoreError(f"network U-Net: {halvings} halvings of images of side {side}; allowed are sides divisible by "
-                               f"{2**halvings}, or fewer multipliers")
-        self.config, self.shape = config, (channels, side, side)
+        height, width = size_of(side)
+        for length in (height, width):
+            if length % 2**halvings:
+                raise RescoreError(f"network U-Net: {halvings} halvings of images of side {length}; allowed are sides "
+                                   f"divisible by {2**halvings}, or fewer multipliers")
+        self.config, self.shape = config, (channels, height, width)
         self.time = LevelMLP(config.embedding, config.width, config.fourier_scale, 4 * config.width)
         self.first = conv3x3(channels, config.width)
         widths = [config.width * multiplier for multiplier in config.multipliers]
-        sides = [side >> i for i in range(len(widths))]
+        heights = [height >> i for i in range(len(widths))]
 
         kept, pyramid, self.down = [config.width], channels, nn.ModuleList()
-        for n, here in zip(widths, sides, strict=True):
+        for n, here in zip(widths, heights, strict=True):
             blocks = [[self._block(n_in, n), *self._attention(n, here)] for n_in in [kept[-1]] + [n] * (config.blocks - 1)]
             kept += [n] * config.blocks
-            if here == sides[-1]:
+            if here == heights[-1]:
                 self.down.append(Stage(blocks, []))
             else:
                 step = ConvDown(pyramid, n, config.fir) if config.pyramid else None
@@ -125,12 +127,12 @@ class ScoreUNet(nn.Module):
         self.middle = Timed(self._block(n, n), Attention(n, config.rescale), self._block(n, n))
 
         self.up = nn.ModuleList()
-        for m, here in zip(reversed(widths), reversed(sides), strict=True):
+        for m, here in zip(reversed(widths), reversed(heights), strict=True):
             blocks = []
             for _ in range(config.blocks + 1):
                 blocks.append([self._block(n + kept.pop(), m)])
                 n = m
-            end = self._attention(n, here) + ([] if here == side else [self._resample(n, "up")])
+            end = self._attention(n, here) + ([] if here == height else [self._resample(n, "up")])
             self.up.append(Stage(blocks, end))
 
         self.last = nn.Sequential(group_norm(n), nn.SiLU(), conv3x3(n, out_channels or channels, scale=0.0))
@@ -140,8 +142,8 @@ class ScoreUNet(nn.Module):
         shortcut = 1.0 if c.block == "biggan" else NIN
         return ResidualBlock(n_in, n_out, 4 * c.width, c.dropout, c.rescale, resample, shortcut)
 
-    def _attention(self, n: int, side: int) -> list[nn.Module]:
-        return [Attention(n, self.config.rescale)] if side in self.config.attention else []
+    def _attention(self, n: int, height: int) -> list[nn.Module]:
+        return [Attention(n, self.config.rescale)] if height in self.config.attention else []
 
     def _resample(self, n: int, direction: Literal["up", "down"]) -> nn.Module:
         if self.config.block == "ddpm":
@@ -149,7 +151,7 @@ class ScoreUNet(nn.Module):
         return self._block(n, n, Resample(direction, self.config.fir))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """(batch, out_channels, side, side) from x (batch, channels, side, side) and noise levels (batch,)."""
+        """(batch, out_channels, height, width) from x (batch, channels, height, width) and noise levels (batch,)."""
         check_input("U-Net", x, level, self.shape)
         if self.config.unit_input:
             x = 2 * x - 1
@@ -178,22 +180,22 @@ DDPM = replace(DDPMPP, blocks=2, block="ddpm", rescale=False)
 NCSNPP = UNetConfig(fir=True, pyramid=True, embedding="fourier", scale_by_sigma=True, unit_input=True)
 
 
-def ddpm(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+def ddpm(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
     """The network of DDPM as Score-SDE has it (its Tables 1 and 4): one attention per side on the way up. Level 999 t."""
     return ScoreUNet(configured(DDPM, settings, "ddpm"), channels, side, out_channels)
 
 
-def ddpmpp(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+def ddpmpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
     """DDPM++: 61.80 M parameters on CIFAR-10. Level 999 t."""
     return ScoreUNet(configured(DDPMPP, settings, "ddpmpp"), channels, side, out_channels)
 
 
-def ddpmpp_deep(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+def ddpmpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
     """DDPM++ deep: twice the blocks."""
     return ScoreUNet(configured(replace(DDPMPP, blocks=8), settings, "ddpmpp_deep"), channels, side, out_channels)
 
 
-def ncsnpp(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
     """NCSN++ cont.: a score, for data in [0, 1]. Level sigma.
 
     The discrete form has `embedding="positional", scale_by_sigma=False` and level 999 t: its division by sigma is then
@@ -202,6 +204,6 @@ def ncsnpp(channels: int = 3, side: int = 32, out_channels: int | None = None, *
     return ScoreUNet(configured(NCSNPP, settings, "ncsnpp"), channels, side, out_channels)
 
 
-def ncsnpp_deep(channels: int = 3, side: int = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
+def ncsnpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
     """NCSN++ cont. deep: twice the blocks."""
     return ScoreUNet(configured(replace(NCSNPP, blocks=8), settings, "ncsnpp_deep"), channels, side, out_channels)

@@ -1,0 +1,158 @@
+"""Contents against their descriptions: exact values of the metrics, the loader of HumanML3D and its published evaluator."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from rescore.data import humanml as data
+from rescore.errors import MissingData, RescoreError
+from rescore.metrics.matching import diversity, multimodal_distance, r_precision
+from rescore.papers import load_paper
+
+judge = load_paper("diffcollage", ROOT).module("humanml_judge")
+
+
+def test_precision_counts_who_is_nearer_in_the_pool():
+    """On a line, motion i at i: a description shifted by s has 2 s - 1 or s nearer motions than its own, but at the end."""
+    motion = torch.arange(8.0)[:, None]
+    assert r_precision(motion, motion, 1, 4) == 1.0
+    shifted = motion + 1.1  # nearer than i are i + 1 and i + 2, where the pool has them
+    assert [r_precision(shifted, motion, top, 4) for top in (1, 2, 3)] == [0.25, 0.5, 1.0]
+    assert r_precision(shifted, motion, 1, 8) == 1 / 8, "one pool of all"
+    more = torch.cat((shifted, -9 + motion[:3])), torch.cat((motion, motion[:3]))
+    assert r_precision(*more, 1, 4) == 0.25, "what fills no pool is not used"
+    with pytest.raises(RescoreError, match="3 pairs, top 1 of pools of 4"):
+        r_precision(motion[:3], motion[:3], 1, 4)
+
+
+def test_chance_of_a_precision():
+    generator = torch.Generator().manual_seed(0)
+    text, motion = torch.randn(2, 32 * 200, 16, generator=generator)
+    assert r_precision(text, motion) == pytest.approx(3 / 32, abs=0.015)
+
+
+def test_distances_and_diversity():
+    text, motion = torch.zeros(4, 2), torch.tensor([[3.0, 4.0]]).repeat(4, 1)
+    assert multimodal_distance(text, motion) == 5.0
+    corners = torch.tensor([[0.0], [1.0]])
+    # all rows drawn twice without repetition: the pairs are a permutation, of mean distance 0 or 1
+    found = {diversity(corners, 2, torch.Generator().manual_seed(seed)) for seed in range(20)}
+    assert found == {0.0, 1.0}
+    x = torch.randn(5000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    # |a - b| of N(0, I_3) is sqrt(2) times a chi variable of 3 degrees, of mean sqrt(8 / pi)
+    assert diversity(x, 5000, torch.Generator().manual_seed(2)) == pytest.approx((16 / np.pi) ** 0.5, abs=0.04)
+    with pytest.raises(RescoreError, match="300 pairs of 2 features"):
+        diversity(corners, 300, torch.Generator())
+    with pytest.raises(RescoreError, match="features of pairs"):
+        multimodal_distance(text, corners)
+
+
+CAPTIONS = "a man walks.#a/DET man/NOUN walk/VERB#0.0#0.0\nhe turns#he/PRON turn/VERB#1.0#3.5\nstill#still/ADV#nan#nan\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A tiny HumanML3D: motions of 100, 30 and 250 frames, and one that is not there."""
+    home = tmp_path / "HumanML3D"
+    (home / "new_joint_vecs").mkdir(parents=True)
+    (home / "texts").mkdir()
+    for name, frames in {"000": 100, "001": 30, "M02": 250}.items():
+        values = np.arange(frames, dtype=np.float64)[:, None].repeat(263, 1)
+        np.save(home / "new_joint_vecs" / f"{name}.npy", values)
+        (home / "texts" / f"{name}.txt").write_text(CAPTIONS)
+    np.save(home / "Mean.npy", np.zeros(263))
+    np.save(home / "Std.npy", np.ones(263))
+    (home / "train.txt").write_text("000\n001\nM02\nM99\n")
+    (home / "test.txt").write_text("000\n")
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
+    return home
+
+
+def test_motions_and_parts_of_them(folder):
+    assert data.humanml_at_hand() == "present"
+    train = data.load_humanml("train")
+    assert [(m.name, len(m.features)) for m in train] == [("000", 100), ("000:1-3.5", 50), ("M02:1-3.5", 50)]
+    assert [caption.text for caption in train[0].captions] == ["a man walks.", "still"], "nan is all of it"
+    assert train[1].captions[0].tokens == ("he/PRON", "turn/VERB") and train[1].features[0, 0] == 20
+    assert [len(data.load_humanml(split, limit=1)) for split in data.SPLITS] == [2, 2]
+    assert all(scale.shape == (263,) for scale in data.load_scales())
+
+
+def test_bad_motions_are_named(folder, monkeypatch):
+    with pytest.raises(RescoreError, match="split 'val'; allowed: train, test"):
+        data.load_humanml("val")
+    with pytest.raises(RescoreError, match=r"texts/000.txt, line 1: allowed: caption#tokens#from#to"):
+        data.parse_captions("a man walks", "HumanML3D/texts/000.txt")
+    np.save(folder / "new_joint_vecs" / "000.npy", np.zeros((100, 251)))
+    with pytest.raises(RescoreError, match=r"000.npy: an array \(100, 251\); allowed: \(T, 263\)"):
+        data.load_humanml("test")
+    (folder / "new_joint_vecs" / "000.npy").write_bytes(b"")
+    with pytest.raises(RescoreError, match="000.npy: cannot be read"):
+        data.load_humanml("test")
+    (folder / "Std.npy").unlink()
+    assert data.humanml_at_hand() == "absent"
+    with pytest.raises(MissingData, match="HumanML3D: no HumanML3D/ with Mean.npy, Std.npy"):
+        data.load_scales()
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """The evaluator's files, with random weights and four words."""
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
+    torch.manual_seed(0)
+    paths = {key: tmp_path / name for key, name in judge.FILES.items()}
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    networks = {"text": judge.TextEncoder(), "movement": judge.MovementEncoder(), "motion": judge.Encoder(512, 1024)}
+    torch.save({f"{name}_encoder": network.state_dict() for name, network in networks.items()} | {"epoch": 1}, paths["weights"])
+    np.save(paths["vectors"], np.random.default_rng(0).normal(size=(4, 300)))
+    paths["index"].write_bytes(pickle.dumps({"unk": 0, "sos": 1, "eos": 2, "walk": 3}))
+    np.save(paths["mean"], np.ones(263))
+    np.save(paths["deviation"], np.full(263, 2.0))
+    return paths
+
+
+def test_the_evaluator_sees_each_pair_by_itself(files):
+    evaluator = judge.load_evaluator()
+    texts = ("walk/VERB",), ("walk/VERB", "now/ADV", "walk/NOUN"), ("walk/VERB",) * 30
+    captions = [data.Caption("", tokens) for tokens in texts]
+    together = evaluator.captions(captions)
+    assert together.shape == (3, 512)
+    assert all(torch.allclose(together[i], evaluator.captions([captions[i]])[0], atol=1e-5) for i in range(3))
+    motions = [torch.randn(frames, 263) for frames in (40, 64, 196)]
+    seen = evaluator.motions(motions)
+    assert all(torch.allclose(seen[i], evaluator.motions([motions[i]])[0], atol=1e-5) for i in range(3))
+    changed = motions[0].clone()
+    changed[:, -judge.CONTACTS :] += 1
+    assert torch.equal(evaluator.motions([changed]), evaluator.motions([motions[0]])), "contacts are not seen"
+    assert torch.allclose(evaluator.motions([torch.cat((motions[0], motions[1][:3]))]), seen[:1], atol=1e-6), "43 frames are 40"
+
+
+def test_words_and_their_tags(files):
+    words, tags, length = judge.load_evaluator()._words(data.Caption("", ("walk/NOUN", "never/ADV", "walk/")))
+    assert length == 5 and words.shape == (22, 300) and tags.sum(1).tolist() == [1] * 22
+    names = [judge.TAGS[k] for k in tags.argmax(1).tolist()]
+    # sos, walk, an unknown word, walk, eos, padding
+    assert names[:6] == ["OTHER", "Act_VIP", "OTHER", "Act_VIP", "OTHER", "OTHER"]
+    assert torch.equal(words[2], words[10]) and not torch.equal(words[1], words[2])
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("harm",)
+
+
+def test_evaluator_files_missing_or_damaged(files, capsys):
+    files["index"].write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(RescoreError, match=r"our_vab_idx.pkl: not the evaluator's file \(builtins.print"):
+        judge.load_evaluator()
+    assert "harm" not in capsys.readouterr().out
+    files["weights"].write_bytes(b"no weights")
+    with pytest.raises(RescoreError, match="finest.tar: not the evaluator's file"):
+        judge.load_evaluator()
+    files["mean"].unlink()
+    with pytest.raises(MissingData, match="mean.npy; unpack the authors' t2m.zip and glove.zip"):
+        judge.load_evaluator()
