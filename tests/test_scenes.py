@@ -91,7 +91,7 @@ def test_what_is_missing_or_damaged_is_named(data, monkeypatch):
     (data / "tower_train_lmdb").mkdir()
     (data / "tower_train_lmdb" / "data.mdb").write_bytes(b"no database")
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(RescoreError, match=r"data.mdb: to read it takes the package lmdb: pip install 'rescore\[lsun\]'"):
+    with pytest.raises(RescoreError, match=r"data.mdb: to read it takes the package lmdb: pip install -e '.\[lsun\]'"):
         load_images("tower32")
 
 

@@ -132,7 +132,7 @@ def _database(folder: Path) -> Pictures:
         import lmdb
     except ImportError:
         raise RescoreError(
-            f"{folder / DATABASE}: to read it takes the package lmdb: pip install 'rescore[lsun]', or unpack its images into "
+            f"{folder / DATABASE}: to read it takes the package lmdb: pip install -e '.[lsun]', or unpack its images into "
             "RESCORE_DATA/tower and remove the database"
         ) from None
     try:

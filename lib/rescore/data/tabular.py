@@ -205,7 +205,7 @@ def _bsds300(path: Path) -> tuple[np.ndarray, ...]:
     try:
         import h5py
     except ImportError:
-        raise MissingData(f"{path}: reading it needs the package h5py: install rescore[tabular]") from None
+        raise MissingData(f"{path}: reading it needs the package h5py: pip install -e '.[tabular]'") from None
     with h5py.File(path) as file:
         return tuple(file[part][:] for part in ("train", "validation", "test"))
 
