@@ -15,6 +15,7 @@ from rescore.workflow import failures, load_suite
 STARTED = time.time()
 ALIVE = drop_stale_locks()
 SUITE = load_suite(config, workflow.basedir)
+SUITE.forget_missing()
 config.update(SUITE.options.model_dump(mode="json"))  # defaults too, for the report
 
 shell.prefix(SUITE.shell_prefix)

@@ -44,6 +44,7 @@ STYLE = {
 DPI = 150
 FONT_WIDTH = 0.055  # inches a character of a note, about
 SMALL = 7.5
+NOT_MEASURED = "not measured at this scale"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ def open_results(folder: Path, paper: str, root: Path) -> PaperResults:
 def sheet(
     out: Path, n: int, columns: int, size: tuple[float, float], **subplots: object
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block."""
+    """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block.
+
+    A panel that is still empty then says so.
+    """
     columns = min(columns, n)
     rows = -(-n // columns)
     with matplotlib.rc_context(STYLE):
@@ -113,7 +117,16 @@ def sheet(
         for above in axes[max(0, n - columns) : n]:  # the lowest panel of a column keeps its labels
             above.tick_params(labelbottom=True)
         yield figure, axes[:n]
+        for ax in axes[:n]:
+            if not ax.has_data() and not ax.texts and not ax.tables:
+                placeholder(ax, NOT_MEASURED)
         figure.savefig(out, dpi=DPI, metadata={"Software": None})
+
+
+def not_measured(out: Path) -> None:
+    """In the place of a figure whose numbers a scale does not measure, or could not for want of data."""
+    with sheet(out, 1, 1, (6.0, 1.5)):
+        pass
 
 
 def add_notes(figure: Figure, *notes: str) -> None:

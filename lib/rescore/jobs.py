@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from glob import glob
@@ -27,7 +27,7 @@ from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_me
 from rescore.papers import Paper, load_paper
 from rescore.progress import BarLines
 from rescore.workflow import (
-    JOB_FILES, MODEL_FILES, figure_folder, job_command, job_folder, log_path, model_folder, run_folder,
+    JOB_FILES, MODEL_FILES, figure_folder, job_command, job_folder, log_path, missing_data, model_folder, run_folder,
 )  # fmt: skip
 
 
@@ -194,6 +194,9 @@ def _run(paper: Paper, config: Any, function: Any, scale: str, job: str, results
     digest = job_hash(config, paper.name, job)
     state = run_folder(results, scale, digest)
     state.mkdir(parents=True, exist_ok=True)
+    missing = {spec.data: reason for name, spec in config.job_models(job).items() if (reason := missing_data(models[name]))}
+    if missing:  # to say so takes no GPU
+        settings, function = settings.model_copy(update={"gpu": 0}), _skip(missing)
     # a job outlives a killed Snakemake: whoever starts it again waits for it and finds its state
     with waiting_lock(state / "lock", f"another process that runs {paper.name} {job}"), claim_gpus(settings.gpu):
         device = prepare_torch(settings)
@@ -215,6 +218,11 @@ def _run(paper: Paper, config: Any, function: Any, scale: str, job: str, results
     atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
     write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
     write_records(paths["records"], records)
+
+
+def _skip(missing: Mapping[str, str]) -> Callable[..., Result]:
+    """A job whose models were not trained, by data set the reason: it measures nothing."""
+    return lambda settings, config, run: Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
 
 
 def _weights(results: Path, scale: str, key: str) -> Path:

@@ -1,7 +1,9 @@
 """What the Snakefile and every rules.smk call: options, jobs, paths, params and commands. No torch."""
 
+import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from rescore.config import SCALES, JobConfig, Model, PaperConfig, check_choice, job_hash, load_config, validated
+from rescore.data.images import images_at_hand
 from rescore.papers import Paper, find_papers, find_root
 
 if TYPE_CHECKING:
@@ -53,6 +56,11 @@ def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
 def model_folder(results: Path | str, scale: str, key: str) -> Path:
     """Where a trained model's files (`MODEL_FILES`) lie."""
     return Path(results) / scale / "models" / key
+
+
+def missing_data(weights: Path) -> str | None:
+    """Why a model was not trained, from the file beside its `weights`; None if it was."""
+    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text()).get("missing")
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
@@ -228,6 +236,13 @@ class Suite:
     def model_resource(self, name: str) -> Callable[[Any], int]:
         """`threads`, `gpu`, `mem_mb`, `runtime` or `priority` of a model, for Snakemake to ask for."""
         return lambda wildcards: getattr(self.models[wildcards.key], name)
+
+    def forget_missing(self) -> None:
+        """Drop the models that were not trained for want of data which lie there now: so the next run trains them."""
+        for key, spec in self.models.items():
+            weights = model_folder(self.options.results, self.scale, key) / MODEL_FILES["weights"]
+            if weights.is_file() and missing_data(weights) and images_at_hand(spec.data, spec.split) == "present":
+                shutil.rmtree(weights.parent)
 
     @property
     def train(self) -> str:

@@ -136,6 +136,8 @@ def change(results: Path, out: Path) -> None:
     """Fig. 6.4: relative change of score and noise prediction along exact solutions."""
     found = _open(results)
     datasets = [name for name in TITLES if any(r.table == "fig6.4" and r.dataset == name for r in found.records)]
+    if not datasets:
+        return draw.not_measured(out)
     with draw.sheet(out, len(datasets), 2, (3.6, 3.0), sharey=True) as (figure, axes):
         for ax, dataset in zip(axes, datasets, strict=True):
             for name, color, label in (("score", draw.ORANGE, "score"), ("eps", draw.GREEN, "noise prediction")):

@@ -28,7 +28,7 @@ def trajectories(results: Path, out: Path) -> None:
     found = _open(results)
     names = [name for name in ("rings", "olympic_rings") if f"trajectory/{name}/DiffFlow" in found.arrays]
     if not names:
-        return _nothing(out, found)
+        return draw.not_measured(out)
     parts = len(found.arrays[f"trajectory/{names[0]}/DiffFlow"])
     with draw.sheet(out, len(names) * len(METHODS) * parts, parts, (1.75, 1.85)) as (figure, axes):
         panels = [(name, method, i) for name in names for method in METHODS for i in range(parts)]
@@ -53,7 +53,7 @@ def samples(results: Path, out: Path) -> None:
     found = _open(results)
     names = [name for name in SETS if f"samples/{name}/data" in found.arrays]
     if not names:
-        return _nothing(out, found)
+        return draw.not_measured(out)
     columns = ("data", *METHODS)
     with draw.sheet(out, len(names) * len(columns), len(columns), (2.0, 2.1)) as (figure, axes):
         for ax, (name, column) in zip(axes, [(name, column) for name in names for column in columns], strict=True):
@@ -70,7 +70,7 @@ def numbers(results: Path, out: Path) -> None:
     found = _open(results)
     names = [name for name in SETS if _select(found.records, table="fig3.5", dataset=name)]
     if not names:
-        return _nothing(out, found)
+        return draw.not_measured(out)
     with draw.sheet(out, len(METRICS), len(METRICS), (3.6, 3.2)) as (figure, axes):
         for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
             for k, (method, (color, marker)) in enumerate(METHODS.items()):
@@ -98,7 +98,7 @@ def sweep(results: Path, out: Path) -> None:
     found = _open(results)
     names = [name for name in SWEPT_SETS if _select(found.records, table="3.4", dataset=name)]
     if not names:
-        return _nothing(out, found)
+        return draw.not_measured(out)
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     with draw.sheet(out, 2 * len(names), len(names), (2.2, 2.4)) as (figure, axes):
         panels = [(table, name) for table in ("3.4", "3.5") for name in names]
@@ -128,17 +128,12 @@ def images(results: Path, out: Path) -> None:
     found = _open(results)
     names = sorted({key.split("/")[1] for key in found.arrays if key.startswith("images/")})
     if not names:
-        return _nothing(out, found)
+        return draw.not_measured(out)
     with draw.sheet(out, len(names), 1, (8.0, 1.3)) as (figure, axes):
         for ax, name in zip(axes, names, strict=True):
             draw.image_rows(ax, {row: found.arrays[f"images/{name}/{row}"] for row in ("data", "DiffFlow")})
             ax.set_title(name)
         draw.add_notes(figure, f"Scale {found.scale}, first seed; real images are held out.")
-
-
-def _nothing(out: Path, found: draw.PaperResults) -> None:
-    with draw.sheet(out, 1, 1, (6.0, 1.5)) as (_, axes):
-        draw.placeholder(axes[0], f"scale {found.scale} does not measure this")
 
 
 def _open(results: Path) -> draw.PaperResults:

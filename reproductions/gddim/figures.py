@@ -83,6 +83,8 @@ def recovery(results: Path, out: Path) -> None:
 def noise(results: Path, out: Path) -> None:
     """Fig. 7.1: pixels and eps under L_t and R_t along the exact flow of CLD."""
     found = _open(results)
+    if "noise/times" not in found.arrays:
+        return draw.not_measured(out)
     times = found.arrays["noise/times"]
     panels = [("u", "the solution"), ("L", "$\\epsilon$ under $L_t$"), ("R", "$\\epsilon$ under $R_t$")]
     with draw.sheet(out, 6, 3, (3.2, 2.4), sharex=True) as (figure, axes):
@@ -112,6 +114,8 @@ def noise(results: Path, out: Path) -> None:
 def cld(results: Path, out: Path) -> None:
     """Tables 7.1 and 7.2: R_t against L_t, and the lambda family against Euler-Maruyama."""
     found = _open(results)
+    if not any(_select(found.records, table="7.1", dataset=dataset) for dataset in DATASETS):
+        return draw.not_measured(out)
     with draw.sheet(out, 6, 3, (3.2, 2.7)) as (figure, axes):
         for row, (dataset, label) in enumerate(DATASETS.items()):
             ylabels = {"solver_rmse": "RMS distance to the exact flow", "sw2": "sw2 to the data"}

@@ -68,6 +68,8 @@ def quality(results: Path, out: Path) -> None:
     """Table 3's shape on the digits."""
     found = _open(results)
     processes = [name for name in ("VE", "subVP") if _select(found.records, table="3", variant=f"MLP ({name})")]
+    if not processes:
+        return draw.not_measured(out)
     with draw.sheet(out, 3 * len(processes), 3, (3.1, 2.5), sharex=True) as (figure, axes):
         panels = [(process, metric) for process in processes for metric in QUALITY]
         for ax, (process, metric) in zip(axes, panels, strict=True):

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from rescore.config import check_choice
+from rescore.data.images import load_images
+from rescore.errors import MissingData
 from rescore.files import atomic_path, atomic_write
 from rescore.jobs import prepare_torch
 from rescore.locks import waiting_lock
@@ -24,6 +26,8 @@ from rescore.workflow import MODEL_FILES, load_suite, model_folder, run_folder
 
 def main_train(args: Namespace) -> None:
     """`rescore train`: train one model that a paper's config names, or finish its training, on as many GPUs as its `gpu` says.
+
+    Without its data the model's folder says why (`rescore.workflow.missing_data`), and the jobs that need it are skipped.
 
     Raises RescoreError for a key that no config at this scale has.
     """
@@ -37,11 +41,26 @@ def main_train(args: Namespace) -> None:
             return
         state = _state(spec, args.results, args.scale)
         state.mkdir(parents=True, exist_ok=True)
-        with waiting_lock(state / "lock", f"another process that trains model {spec.key}"), claim_gpus(spec.gpu):
-            if spec.gpu > 1:
-                subprocess.run(_torchrun(spec.gpu), check=True)
-            else:
-                _train(spec, args.results, args.scale)
+        with waiting_lock(state / "lock", f"another process that trains model {spec.key}"):
+            try:
+                load_images(spec.data, spec.split)
+            except MissingData as error:
+                _leave_missing(spec, args.results, args.scale, str(error))
+                return
+            with claim_gpus(spec.gpu):
+                if spec.gpu > 1:
+                    subprocess.run(_torchrun(spec.gpu), check=True)
+                else:
+                    _train(spec, args.results, args.scale)
+
+
+def _leave_missing(spec: ModelSpec, results: Path, scale: str, reason: str) -> None:
+    folder = model_folder(results, scale, spec.key)
+    for name in ("history", "weights"):
+        atomic_write(folder / MODEL_FILES[name], "")
+    atomic_write(folder / MODEL_FILES["about"], json.dumps({"key": spec.key, "missing": reason}, indent=1) + "\n")
+    print(f"model {spec.key} is not trained: {reason}\n"
+          f"  Once the data lie there the same command trains it; to try a download again, remove {folder}", file=sys.stderr)  # fmt: skip
 
 
 def _torchrun(processes: int) -> list[str]:

@@ -1,0 +1,61 @@
+"""A model whose data are missing is not trained, and its jobs say so instead of failing. No test touches the network."""
+
+import pytest
+
+from rescore import workflow
+from rescore.cli import main
+from rescore.config import load_config
+from rescore.ledger.diff import diff
+from rescore.ledger.published import read_published
+from rescore.ledger.records import read_records, read_skipped
+from rescore.papers import load_paper
+
+DEIS = load_paper("deis")
+(MODEL,) = load_config(DEIS, "gpu").job_models("trained").values()
+
+
+@pytest.fixture
+def nothing_at_hand(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "results"
+
+
+def test_without_data_jobs_are_skipped_with_the_reason(nothing_at_hand, capsys):
+    """On a machine without a GPU, which these jobs ask for: none is needed to say that nothing can be done."""
+    options = ["--scale", "gpu", "--results", str(nothing_at_hand)]
+    assert not main(["train", MODEL.key, *options])
+    folder = nothing_at_hand / "gpu" / "models" / MODEL.key
+    assert all((folder / name).is_file() for name in workflow.MODEL_FILES.values())
+    assert "could not be downloaded (no network)" in workflow.missing_data(folder / "weights.safetensors")
+    assert f"model {MODEL.key} is not trained: cifar10/train" in capsys.readouterr().err
+
+    assert not main(["run", "deis", "measure", "--job", "trained", *options])
+    job = nothing_at_hand / "gpu" / "deis" / "trained"
+    (row,) = read_skipped(job / "skipped.csv")
+    assert row["dataset"] == "cifar10" and "no network" in row["reason"]
+    assert read_records(job / "records.csv") == []
+    table = diff([], read_published(DEIS.folder / "published.csv", "deis"), {"deis": DEIS}, [row])
+    assert table[table["dataset"] == "cifar10"]["note"].str.contains("no network").all()
+    assert not main(["figures", "deis", *options])
+
+
+def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch):
+    main(["train", MODEL.key, "--scale", "gpu", "--results", str(nothing_at_hand)])
+    folder = nothing_at_hand / "gpu" / "models" / MODEL.key
+    suite = workflow.load_suite({"scale": "gpu", "results": str(nothing_at_hand)})
+    suite.forget_missing()
+    assert folder.is_dir(), "nothing has changed"
+    monkeypatch.setattr(workflow, "images_at_hand", lambda name, split: "present")
+    suite.forget_missing()
+    assert not folder.exists()
+    folder.mkdir()
+    for name, text in zip(workflow.MODEL_FILES.values(), ("weights", "{}", "history"), strict=True):
+        (folder / name).write_text(text)
+    suite.forget_missing()
+    assert folder.is_dir(), "a trained model stays"
