@@ -27,7 +27,8 @@ def test_scales_and_their_jobs():
     assert kinds["smoke"] == {"planar", "cost", "tabular", "images"}
     assert kinds["laptop"] == {"planar", "cost", "tabular", "images"} and kinds["gpu"] == {"images"}
     laptop = load_config(PAPER, "laptop")
-    planar = [part for job in laptop.jobs.values() if job.kind == "several" for part in job.parts if part.kind == "planar"]
+    parts = [part for job in laptop.jobs.values() for part in (job.parts if job.kind == "several" else (job,))]
+    planar = [part for part in parts if part.kind == "planar"]
     assert {name for part in planar for name in part.datasets} == set(PAPER.module("figures").SETS)
     assert laptop.sweep == (5, 10, 20, 50, 100)
 
