@@ -26,7 +26,7 @@ from rescore.files import atomic_path
 
 URL = "https://zenodo.org/records/1161203/files/data.tar.gz"
 ARCHIVE = "maf-tabular.tar.gz"
-MD5 = "md5:9b9c9b0375315ad270eba4ce80c093ab"  # as Zenodo gives it
+MD5 = "md5:9b9c9b0375315ad270eba4ce80c093ab"  # as other loaders of this archive state it
 SEED = 42  # of the published preparation's shuffles and noise
 REPEATED = 5  # a feature whose smallest value occurs more often is dropped
 CORRELATED = 0.98
