@@ -56,9 +56,9 @@ def main_train(args: Namespace) -> None:
 
 def _leave_missing(spec: ModelSpec, results: Path, scale: str, reason: str) -> None:
     folder = model_folder(results, scale, spec.key)
-    for name in ("history", "weights"):
-        atomic_write(folder / MODEL_FILES[name], "")
-    atomic_write(folder / MODEL_FILES["about"], json.dumps({"key": spec.key, "missing": reason}, indent=1) + "\n")
+    contents = {"history": "", "about": json.dumps({"key": spec.key, "missing": reason}, indent=1) + "\n", "weights": ""}
+    for name, text in contents.items():  # the weights last, as of a trained model: where they are, the rest is
+        atomic_write(folder / MODEL_FILES[name], text)
     print(f"model {spec.key} is not trained: {reason}\n"
           f"  Once the data lie there the same command trains it; to try a download again, remove {folder}", file=sys.stderr)  # fmt: skip
 
