@@ -53,7 +53,6 @@ class Motion(Series):
     series: PositiveInt = 150
     steps: PositiveInt = 1500
     hidden: PositiveInt = 192
-    null_rate: float = Field(0.2, gt=0, lt=1)
     classifier_steps: PositiveInt = 400
     features: PositiveInt = 16
 
