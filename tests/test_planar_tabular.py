@@ -178,6 +178,10 @@ def test_the_official_archive_is_checked_and_unpacked(tmp_path, monkeypatch):
     (cache / "maf-tabular" / "gas" / "ethylene_CO.pickle").write_bytes(b"of another age")
     with pytest.raises(RescoreError, match="ethylene_CO.pickle: pandas .* cannot read it .*ethylene_CO.csv under RESCORE_DATA"):
         tabular.load_tabular("gas")
+    (tmp_path / "data" / "gas" / "ethylene_CO.pickle").write_bytes(b"of another age")
+    table.to_csv(tmp_path / "data" / "gas" / "ethylene_CO.csv", index=False)
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path / "data"))
+    assert torch.allclose(tabular.load_tabular("gas").train, found.train), "what the error advises helps"
 
 
 @pytest.mark.parametrize(("name", "shapes"), [

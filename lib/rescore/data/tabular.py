@@ -94,9 +94,9 @@ def load_tabular(name: str) -> Tabular:
 
 
 def _own(name: str) -> list[Path]:
-    """The set's files under RESCORE_DATA; none if one is missing. GAS may be a csv of the published table."""
+    """The set's files under RESCORE_DATA; none if one is missing. A csv of GAS goes before a pickle that may not be readable."""
     folder = data_folder()
-    layouts = [LAYOUT[name], ("gas/ethylene_CO.csv",)] if name == "gas" else [LAYOUT[name]]
+    layouts = [("gas/ethylene_CO.csv",), LAYOUT[name]] if name == "gas" else [LAYOUT[name]]
     for paths in ([folder / part for part in layout] for layout in layouts if folder):
         if all(path.is_file() for path in paths):
             return paths
