@@ -101,9 +101,16 @@ def test_bias_std_rmse_by_hand():
     estimates = np.array([[1.0, 3.0], [4.0, 8.0]])  # means 2, 6; variances 2, 8
     result = bias_std_rmse(estimates, truth=1.0)
     assert result["logz_bias"] == pytest.approx((3.0, math.sqrt(8) / math.sqrt(2)))
-    assert result["logz_std"] == pytest.approx((math.sqrt(5), (math.sqrt(8) - math.sqrt(2)) / math.sqrt(2) / math.sqrt(2)))
-    per_seed = np.array([math.sqrt(1 + 2), math.sqrt(25 + 8)])
-    assert result["logz_rmse"] == pytest.approx((math.sqrt(9 + 5), per_seed.std(ddof=1) / math.sqrt(2)))
+    stds = (math.sqrt(2) + math.sqrt(8)) / 2, (math.sqrt(8) - math.sqrt(2)) / math.sqrt(2) / math.sqrt(2)
+    assert result["logz_std"] == pytest.approx(stds)
+    of_each = np.array([math.sqrt(1 + 2), math.sqrt(25 + 8)])
+    assert result["logz_rmse"] == pytest.approx((of_each.mean(), of_each.std(ddof=1) / math.sqrt(2)))
+
+
+def test_rmse_counts_the_spread_between_trainings():
+    """Two trainings that are off by -1 and +1: their mean is unbiased, neither of them is."""
+    result = bias_std_rmse([[-1.0, -1.0], [1.0, 1.0]], truth=0.0)
+    assert result["logz_bias"][0] == 0 and result["logz_std"][0] == 0 and result["logz_rmse"] == (1.0, 0.0)
 
 
 def test_bootstrap_stderr_of_one_seed():

@@ -57,7 +57,7 @@ class PaperConfig(Model):
         jobs: the jobs by name; a name is a part of a path.
     """
 
-    protocol_version: int = 1
+    protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
 
     def job_dependencies(self, job: str) -> dict[str, Any]:

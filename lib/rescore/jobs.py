@@ -21,7 +21,7 @@ from rescore.config import JobConfig, check_choice, job_hash, load_config
 from rescore.errors import RescoreError
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
-from rescore.ledger.records import Record, run_command, write_records, write_skipped
+from rescore.ledger.records import Over, Record, run_command, write_records, write_skipped
 from rescore.locks import waiting_lock
 from rescore.machine import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.papers import Paper, load_paper
@@ -43,6 +43,8 @@ class Measurement:
     nfe: int | None
     value: float
     stderr: float | None
+    df: int | None
+    over: Over
     n_seeds: int
     n_samples: int
     protocol: Mapping[str, object]
@@ -51,12 +53,25 @@ class Measurement:
     @classmethod
     def of_seeds(
         cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
-        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float,
+        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float, *, over: Over,
     ) -> "Measurement":  # fmt: skip
-        """The mean of the values at each seed with the standard error of that mean, which a single seed has not (None)."""
-        stderr = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-        mean = float(np.mean(values))
-        return cls(table, dataset, method, variant, metric, nfe, mean, stderr, len(values), n_samples, protocol, seconds)
+        """The mean of repeats with the standard error of that mean, which a single one has not (None).
+
+        Args:
+            over: what was repeated. Samplings are all of one training, hence of one seed.
+        """
+        n = len(values)
+        mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
+        seeds, df = 1 if over == "samplings" else n, n - 1 or None
+        return cls(table, dataset, method, variant, metric, nfe, mean, stderr, df, over, seeds, n_samples, protocol, seconds)
+
+    @classmethod
+    def exact(
+        cls, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None, value: float,
+        protocol: Mapping[str, object], seconds: float = 0.0, n_samples: int = 1,
+    ) -> "Measurement":  # fmt: skip
+        """A number that no repeat would change: computed, or counted, without chance."""
+        return cls(table, dataset, method, variant, metric, nfe, float(value), 0.0, None, "exact", 1, n_samples, protocol, seconds)
 
 
 _MEASURED = [column.name for column in dataclasses.fields(Measurement)]
@@ -89,19 +104,17 @@ class Notebook:
 
     def record(
         self, table: str, dataset: str, method: str, variant: str, metric: str, nfe: int | None,
-        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0,
+        values: Sequence[float], n_samples: int, protocol: Mapping[str, object], seconds: float = 0.0, *, over: Over,
     ) -> None:  # fmt: skip
-        """`Measurement.of_seeds`; n_samples are those of all seeds."""
+        """`Measurement.of_seeds`; n_samples are those of all repeats."""
         self.measurements.append(
-            Measurement.of_seeds(table, dataset, method, variant, metric, nfe, values, n_samples, protocol, seconds)
+            Measurement.of_seeds(table, dataset, method, variant, metric, nfe, values, n_samples, protocol, seconds, over=over)
         )
 
     def exact(self, table: str, dataset: str, method: str, variant: str, metric: str, value: float,
               protocol: Mapping[str, object], nfe: int | None = None) -> None:  # fmt: skip
         """A number without an error: a count, an entropy."""
-        self.measurements.append(
-            Measurement(table, dataset, method, variant, metric, nfe, float(value), 0.0, 1, 1, protocol, 0.0)
-        )
+        self.measurements.append(Measurement.exact(table, dataset, method, variant, metric, nfe, value, protocol))
 
     @property
     def result(self) -> Result:

@@ -25,8 +25,8 @@ def one_jump(context: Context, method: str) -> Outcome:
     rows = context.repeat(method, 0, n, one, config.runs)
     log_z, weights = rows["log_z"][None], rows["ess"][None]
     protocol = {"runs": config.runs, "particles": n, "estimator": "one_jump_importance"}
-    estimates = [Estimates(name, "", config.steps, log_z, protocol, n) for name in ("HMC", "NUTS")]
-    estimates.append(Estimates("importance", "prior", 1, log_z, protocol, n, weights))
+    estimates = [Estimates(name, "", config.steps, log_z, protocol, n, False) for name in ("HMC", "NUTS")]
+    estimates.append(Estimates("importance", "prior", 1, log_z, protocol, n, False, weights))
     return Outcome(estimates, evaluations=config.runs * n)
 
 
@@ -40,7 +40,7 @@ def one_jump_sizes(context: Context, method: str) -> Outcome:
 
         log_z = context.repeat(f"{method}-{n}", 0, n, one, PRIOR_RUNS)["log_z"][None]
         protocol = {"runs": PRIOR_RUNS, "particles": n, "estimator": "one_jump_importance"}
-        outcome.estimates.append(Estimates("importance", f"prior-{n}", 1, log_z, protocol, n))
+        outcome.estimates.append(Estimates("importance", f"prior-{n}", 1, log_z, protocol, n, False))
         outcome.evaluations += PRIOR_RUNS * n
     return outcome
 
@@ -87,7 +87,7 @@ def annealed(context: Context, method: str) -> Outcome:
         outcome.evaluations += len(seeds) * context.settings.aft.batch * batches
     log_z = np.stack([row["log_z"] for row in rows])
     name = f"{settings.temperatures}-temperatures"
-    outcome.estimates.append(Estimates(method.upper(), name, settings.temperatures * steps, log_z, protocol, n))
+    outcome.estimates.append(Estimates(method.upper(), name, settings.temperatures * steps, log_z, protocol, n, trained))
     return outcome
 
 

@@ -63,7 +63,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Estimates of log Z of one row of the table, (seeds, runs), and the protocol they were made under."""
+    """Estimates of log Z of one row of the table, (seeds, runs), and the protocol they were made under.
+
+    `trained`: each seed is a training; else there is one seed and nothing is trained.
+    """
 
     method: str
     variant: str
@@ -71,6 +74,7 @@ class Estimates:
     log_z: np.ndarray
     protocol: Mapping[str, object]
     n_particles: int
+    trained: bool
     ess: np.ndarray | None = None
 
 

@@ -56,21 +56,22 @@ def measure(job: Job, config: Config, run: Run) -> Result:
 
 def _measurements(dataset: str, truth: float | None, outcome: Outcome, seconds: float) -> Iterator[Measurement]:
     for rows in outcome.estimates:
-        n_seeds, runs = rows.log_z.shape
+        trainings, runs = rows.log_z.shape
+        over, repeats = ("trainings", trainings) if trainings > 1 else ("samplings" if rows.trained else "runs", runs)
         for metric, (value, stderr) in _statistics(rows, truth).items():
             yield Measurement(
-                TABLE, dataset, rows.method, rows.variant, metric, rows.nfe, value, stderr,
-                n_seeds, n_seeds * runs * rows.n_particles, rows.protocol, seconds,
+                TABLE, dataset, rows.method, rows.variant, metric, rows.nfe, value, stderr, repeats - 1, over,
+                trainings, trainings * runs * rows.n_particles, rows.protocol, seconds,
             )  # fmt: skip
     for variant, metric, value, protocol in outcome.computed:
         nfe = int(protocol["steps"])
-        yield Measurement(TABLE, dataset, "PIS", variant, metric, nfe, value, 0.0, 1, 1, protocol, seconds)
+        if "train_steps" in protocol:
+            yield Measurement.of_seeds(TABLE, dataset, "PIS", variant, metric, nfe, [value], 1, protocol, seconds, over="trainings")
+        else:
+            yield Measurement.exact(TABLE, dataset, "PIS", variant, metric, nfe, value, protocol, seconds)
     for method, metric, values, protocol in outcome.chains:
-        stderr = values.std(ddof=1) / np.sqrt(len(values))
-        yield Measurement(
-            TABLE, dataset, method, "library", metric, None, float(values.mean()), float(stderr),
-            len(values), int(protocol["chains"]) * int(protocol["samples"]), protocol, seconds,
-        )  # fmt: skip
+        n = int(protocol["chains"]) * int(protocol["samples"])
+        yield Measurement.of_seeds(TABLE, dataset, method, "library", metric, None, values, n, protocol, seconds, over="runs")
 
 
 def _statistics(rows: Estimates, truth: float | None) -> dict[str, tuple[float, float]]:

@@ -52,7 +52,7 @@ def path_integral(context: Context, method: str) -> Outcome:
         log_z = np.stack([row[estimator] for row in rows])
         weights = np.stack([row["ess"] for row in rows]) if estimator == "importance" else None
         row_protocol = protocol | {"estimator": estimator}
-        outcome.estimates.append(Estimates("PIS", variant, sde.steps, log_z, row_protocol, n, weights))
+        outcome.estimates.append(Estimates("PIS", variant, sde.steps, log_z, row_protocol, n, not exact, weights))
     training = 0 if exact else settings.steps * settings.batch
     outcome.evaluations = len(seeds) * (runs * n + training) * (sde.steps + 1)
     return outcome

@@ -71,7 +71,7 @@ def variational_flow(context: Context, method: str) -> Outcome:
         log_z = np.stack([row[estimator] for row in rows])
         weights = np.stack([row["ess"] for row in rows]) if estimator == "importance" else None
         outcome.estimates.append(
-            Estimates("VI-NF", variant, None, log_z, protocol | {"estimator": estimator}, n, weights)
+            Estimates("VI-NF", variant, None, log_z, protocol | {"estimator": estimator}, n, True, weights)
         )
     outcome.evaluations = len(config.seeds) * (settings.steps * settings.batch + context.runs_per_seed * n)
     return outcome

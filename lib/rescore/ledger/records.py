@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from rescore.config import SCALES
 from rescore.errors import RescoreError
@@ -15,6 +15,10 @@ from rescore.files import atomic_write
 KEY = ("paper", "table", "dataset", "method", "variant", "metric", "nfe")
 SKIPPED_COLUMNS = (*KEY, "reason")
 # Metrics of time and memory are named so: they are measured and judged, but no two runs give the same.
+Over = Literal["trainings", "samplings", "runs", "exact"]
+"""What a record's error is an error of: the spread over `trainings`, each with samples of its own; over `samplings` of a
+single training, which says nothing about another one; over independent `runs` of what is not trained; `exact`: no repeat
+would change the number."""
 TIMED = ("_time_ms", "_time_ratio", "_seconds", "_per_second", "_memory_mb")
 
 
@@ -28,8 +32,10 @@ class Record:
         variant: may be empty.
         nfe: function evaluations a sample, or None where the count has no meaning.
         value: finite.
-        stderr: standard error of `value` (>= 0), None where it was not estimated.
-        n_seeds: independent trainings behind the number (1 where nothing is trained and one seed was used).
+        stderr: standard error of `value` (>= 0), None where it was not estimated, as from a single repeat.
+        df: degrees of freedom of `stderr`, repeats - 1; None where there is no error or the number is exact.
+        over: what `stderr` is an error of (`Over`).
+        n_seeds: independent trainings behind the number; where nothing is trained, independent seeds.
         n_samples: samples behind the number, in all.
         protocol: `key=value` pairs joined by `; ` (`rescore.ledger.protocol`).
         seconds: wall-clock seconds of the job that measured it.
@@ -47,6 +53,8 @@ class Record:
     nfe: int | None
     value: float
     stderr: float | None
+    df: int | None
+    over: Over
     n_seeds: int
     n_samples: int
     protocol: str
@@ -62,6 +70,10 @@ class Record:
                 object.__setattr__(self, column, parse(getattr(self, column)))  # frozen: the only way to normalise
             except ValueError as error:
                 raise RescoreError(f"record {describe(key_of(self))}: column {column}: {error}") from None
+        known = self.stderr is not None and self.over != "exact"
+        if known != (self.df is not None) or (self.over == "exact" and self.stderr != 0):
+            raise RescoreError(f"record {describe(key_of(self))}: column df: {self.df} with stderr {self.stderr} over {self.over}; "
+                               "an exact number has stderr 0 and no df, another error has its df")
 
     @property
     def key(self) -> tuple[str | int | None, ...]:
@@ -94,6 +106,17 @@ def parse_nfe(value: object) -> int | None:
 def parse_stderr(value: object) -> float | None:
     """A finite number >= 0, or None for None and an empty text; raises ValueError otherwise."""
     return None if value is None or value == "" else _number(value, least=0.0)
+
+
+def parse_df(value: object) -> int | None:
+    """A positive whole number, or None for None and an empty text; raises ValueError otherwise."""
+    return None if value is None or value == "" else _whole(value, least=1)
+
+
+def _over(value: object) -> str:
+    if value not in get_args(Over):
+        raise ValueError(f"unknown {value!r}; allowed: {', '.join(get_args(Over))}")
+    return str(value)
 
 
 def _text(value: object) -> str:
@@ -136,6 +159,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {column: _text for column in COLUMNS
     "nfe": parse_nfe,
     "value": _number,
     "stderr": parse_stderr,
+    "df": parse_df,
+    "over": _over,
     "n_seeds": lambda value: _whole(value, least=1),
     "n_samples": _whole,
     "protocol": _text_or_empty,
@@ -232,7 +257,11 @@ def collect_records(paths: Iterable[Path | str], scale: str | None = None) -> li
     records = []
     for path in map(Path, paths):
         for line, row in read_rows(path, COLUMNS):
-            record = Record(**_parse_row(path, line, row))  # type: ignore[arg-type]
+            parsed = _parse_row(path, line, row)
+            try:
+                record = Record(**parsed)  # type: ignore[arg-type]
+            except RescoreError as error:
+                raise RescoreError(f"{path}, line {line}: {error}") from None
             if scale is not None and record.scale != scale:
                 raise RescoreError(f"{path}, line {line}, column scale: {record.scale!r} in results of scale {scale!r}")
             if record.key in seen:

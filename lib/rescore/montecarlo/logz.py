@@ -1,7 +1,6 @@
 """Estimates of log Z from log weights, and the statistics of repeated estimates that the papers print."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -34,14 +33,14 @@ def ess(log_w: Tensor, dim: int = -1) -> Tensor:
 def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
     """B, S and A of the paper's tables, each with a standard error.
 
-    B is the mean of (estimate - truth) over all runs, S the root mean over seeds of the variance over the runs of one
-    seed (ddof 1), A = sqrt(B^2 + S^2). A run is read as an evaluation repeat of one trained policy.
+    Of one training, whose runs are evaluation repeats: B is the mean of (estimate - truth) over its runs, S their standard
+    deviation (ddof 1), A = sqrt(B^2 + S^2). Each number is the mean over trainings of that of one training, and its error that
+    mean's. So A counts how far every training is off, also where their biases cancel.
 
-    Standard errors: the spread over seeds of the statistic of one seed, / sqrt(seeds); with one seed, where nothing was
-    trained, a bootstrap over the runs (1,000 resamples, fixed seed).
+    With one row, where nothing was trained, the error is a bootstrap's over the runs (1,000 resamples, fixed seed).
 
     Args:
-        estimates: log Z estimates, (seeds, runs), at least two runs.
+        estimates: log Z estimates, (trainings, runs), at least two runs.
         truth: log Z.
 
     Returns:
@@ -49,28 +48,18 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     """
     errors = np.asarray(estimates, dtype=np.float64) - truth
     if errors.ndim != 2 or errors.shape[0] < 1 or errors.shape[1] < 2:
-        raise RescoreError(f"log Z estimates of shape {errors.shape}: (seeds, runs) with at least 2 runs are needed")
-    n_seeds, n_runs = errors.shape
-    if n_seeds > 1:
-        replicates, shrink = errors[:, None], 1 / math.sqrt(n_seeds)
+        raise RescoreError(f"log Z estimates of shape {errors.shape}: (trainings, runs) with at least 2 runs are needed")
+    trainings, runs = errors.shape
+    if trainings > 1:
+        repeats, shrink = _of_one_training(errors), 1 / math.sqrt(trainings)
     else:
-        index = np.random.default_rng(0).integers(n_runs, size=(N_BOOTSTRAP, n_runs))
-        replicates, shrink = errors[0, index][:, None], 1.0
-
-    def with_stderr(statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-        return float(statistic(errors)), float(statistic(replicates).std(ddof=1) * shrink)
-
-    return {"logz_bias": with_stderr(_bias), "logz_std": with_stderr(_std), "logz_rmse": with_stderr(_rmse)}
+        index = np.random.default_rng(0).integers(runs, size=(N_BOOTSTRAP, runs))
+        repeats, shrink = _of_one_training(errors[0, index]), 1.0
+    values = {metric: float(one.mean()) for metric, one in _of_one_training(errors).items()}
+    return {metric: (values[metric], float(repeats[metric].std(ddof=1) * shrink)) for metric in values}
 
 
-def _bias(errors: np.ndarray) -> np.ndarray:
-    """(..., seeds, runs) -> (...)."""
-    return errors.mean((-2, -1))
-
-
-def _std(errors: np.ndarray) -> np.ndarray:
-    return np.sqrt(errors.var(-1, ddof=1).mean(-1))
-
-
-def _rmse(errors: np.ndarray) -> np.ndarray:
-    return np.hypot(_bias(errors), _std(errors))
+def _of_one_training(errors: np.ndarray) -> dict[str, np.ndarray]:
+    """(trainings, runs) -> each (trainings,)."""
+    bias, std = errors.mean(1), errors.std(1, ddof=1)
+    return {"logz_bias": bias, "logz_std": std, "logz_rmse": np.hypot(bias, std)}
