@@ -14,6 +14,7 @@ from rescore.ledger.claims import (
     apart,
     all_of,
     below,
+    by_chance,
     evaluate,
     evaluate_all,
     monotone,
@@ -39,7 +40,7 @@ def abc(a: float, b: float, c: float = 0.0, stderr: float | None = 0.3):
 
 @pytest.mark.parametrize(
     ("value", "status"),
-    [(-1.0, "inconclusive"), (-1.0 - 1e-9, "holds"), (1.0, "inconclusive"), (1.0 + 1e-9, "fails"), (0.0, "inconclusive")],
+    [(-1.0, "inconclusive"), (-1.0 - 1e-6, "holds"), (1.0, "inconclusive"), (1.0 + 1e-6, "fails"), (0.0, "inconclusive")],
 )
 def test_two_standard_errors_are_inconclusive(value, status):
     line = judge(below(A, 0.0), record(method="A", value=value, stderr=0.5))
@@ -53,7 +54,9 @@ def test_smaller_adds_errors_in_quadrature():
     records[1] = record(method="B", value=2.01, stderr=0.4)
     line = judge(smaller(A, B), *records)
     assert line["status"] == "holds" and line["margin"] == pytest.approx(1.01)
-    assert line["evidence"] == "mg/A/NN/logz_bias/100 = 1 ± 0.3; mg/B/NN/logz_bias/100 = 2.01 ± 0.4"
+    assert line["evidence"] == (
+        "mg/A/NN/logz_bias/100 = 1 ± 0.3 over 1000000001 trainings; mg/B/NN/logz_bias/100 = 2.01 ± 0.4 over 1000000001 trainings"
+    )
     assert judge(smaller(B, A), *records)["status"] == "fails"
 
 
@@ -104,6 +107,58 @@ def test_the_decisive_margin_is_counted_in_standard_errors():
     assert line["status"] == "holds" and line["margin"] == 90.0
 
 
+@pytest.mark.parametrize(("seeds", "quantile"), [(2, 13.97), (3, 4.527), (4, 3.307), (101, 2.026)])
+def test_few_seeds_decide_by_students_t(seeds, quantile):
+    """The 97.725 % quantiles of t with 1, 2, 3 and 100 degrees of freedom, from tables."""
+    for factor, status in ((0.999, "inconclusive"), (1.001, "holds")):
+        line = judge(below(A, 0.0), record(method="A", value=-factor * quantile, stderr=1.0, df=seeds - 1))
+        assert line["status"] == status and line["z"] == pytest.approx(2, abs=0.01)
+
+
+def test_two_records_decide_by_welchs_t():
+    """df = (0.25 + 1)^2 / (0.25^2 / 2 + 1 / 3) = 4.286, the quantile of which is 2.787."""
+    def margin(gap):
+        return judge(smaller(A, B), record(method="A", value=0.0, stderr=0.5, df=2), record(method="B", value=gap, stderr=1.0, df=3))
+
+    critical = 2.787 * 1.25**0.5
+    assert margin(0.99 * critical)["status"] == "inconclusive" and margin(1.01 * critical)["status"] == "holds"
+
+
+def test_many_comparisons_fail_no_more_often_than_one():
+    """One of five margins is 2.4 errors below 0: enough against one (2), not against five (2.61 by Bonferroni)."""
+    records = [record(method=name, value=-9.0, stderr=1.0) for name in "BCDE"]
+    claim = all_of(*(below(row(method=name), 0.0) for name in "ABCDE"))
+    assert judge(below(A, 0.0), record(method="A", value=2.4, stderr=1.0))["status"] == "fails"
+    assert judge(claim, record(method="A", value=2.4, stderr=1.0), *records)["status"] == "inconclusive"
+    line = judge(claim, record(method="A", value=2.7, stderr=1.0), *records)
+    assert line["status"] == "fails" and line["p"] == pytest.approx(2 * 5 * 0.00346697, rel=1e-4)
+
+
+def test_samplings_of_one_training_decide_nothing_about_trainings():
+    a, b = (record(method=name, value=value, stderr=0.01, df=4, over="samplings", n_seeds=1) for name, value in (("A", 1.0), ("B", 9.0)))
+    line = judge(smaller(A, B), a, b)
+    assert line["status"] == "inconclusive" and "A/NN/logz_bias/100 = 1 ± 0.01 over 5 samplings" in line["evidence"]
+
+
+def test_repeats_that_agree_by_chance_are_not_certain():
+    """A count that came out 0 at all seeds has the error of what it is compared with, and an unknown one beside a bound."""
+    zero = record(method="A", value=0.0, stderr=0.0, df=3, over="runs")
+    assert judge(below(A, 0.1), zero)["status"] == "inconclusive"
+    other = record(method="B", value=1.0, stderr=0.3)
+    assert judge(smaller(A, B), zero, other)["z"] == pytest.approx(1 / (0.3 * 2**0.5), rel=0.5)
+    assert judge(smaller(A, B), zero, record(method="B", value=1.0, stderr=0.0, df=3, over="runs"))["status"] == "inconclusive"
+
+
+def test_the_count_of_claims_that_chance_decides():
+    sure, unsure = record(method="A", value=-9.0, stderr=0.1), record(method="B", value=-0.1, stderr=0.1)
+    claims = [Claim(name, "", "", below(row(method=name), 0.0)) for name in "AB"]
+    exact = Claim("C", "", "", below(row(method="C"), 0.0))
+    rows = evaluate("toy", [*claims, exact], [sure, unsure, record(method="C", value=-1.0, stderr=0.0)])
+    assert by_chance(rows) == ("1 of 2 claims on numbers with an error are decided; if all their margins were 0, chance would decide "
+                               "at most 0.1. At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are.")
+    assert by_chance(rows[2:]) == ""
+
+
 def test_exact_numbers_decide_without_an_error():
     assert judge(smaller(A, B), *abc(1.0, 2.0, stderr=0.0))["status"] == "holds"
     assert judge(smaller(A, B), *abc(1.0, 1.0, stderr=0.0))["status"] == "inconclusive"
@@ -116,7 +171,7 @@ def test_an_unknown_error_decides_nothing():
 
 def test_a_missing_record_is_not_run():
     line = judge(all_of(below(A, 0.0), smaller(A, row(method="B", dataset="mg"))), record(method="A"))
-    assert (line["status"], line["margin"], line["evidence"]) == ("not-run", None, "no record: B/mg")
+    assert (line["status"], line["margin"], line["p"], line["evidence"]) == ("not-run", None, None, "no record: B/mg")
     other = record(method="A", paper="other")
     assert judge(below(A, 0.0), other)["status"] == "not-run"
 

@@ -62,7 +62,8 @@ def test_near_zero_the_tolerance_is_absolute(tmp_path):
 def test_a_standard_error_that_moved_fails(tmp_path):
     assert moved(tmp_path, record(stderr=0.0100001), SECOND) == [("fail", "stderr", "100")]
     unknown = moved(tmp_path, record(stderr=None), SECOND)
-    assert set(unknown) == {("fail", "stderr", "100"), ("fail", "claim", "negative")}  # without an error it is inconclusive
+    assert set(unknown) == {("fail", "stderr", "100"), ("fail", "df", "100"),
+                            ("fail", "verdict", "100"), ("fail", "claim", "negative")}  # without an error nothing is decided
 
 
 @pytest.mark.parametrize("change", [OTHER, {"version": "0.1.0+gabc1234.torch2.12.0"},
@@ -73,6 +74,18 @@ def test_another_machine_or_version_is_compared_statistically(tmp_path, change):
     near = moved(tmp_path, record(value=-1.299, stderr=0.04, **change), SECOND, reference=reference)
     assert near == [("warn", "verdict", "100")]  # reproduced -> off
     assert ("fail", "value", "100") in moved(tmp_path, record(value=-1.301, stderr=0.04, **change), SECOND, reference=reference)
+
+
+@pytest.mark.parametrize("error", [{"stderr": None}, {"stderr": 0.0, "over": "runs", "df": 3}])
+def test_a_number_without_an_error_may_move_by_a_quarter_elsewhere(tmp_path, error):
+    reference = (record(**error), SECOND)
+    assert ("fail", "value", "100") not in moved(tmp_path, record(value=-1.249, **error, **OTHER), SECOND, reference=reference)
+    assert ("fail", "value", "100") in moved(tmp_path, record(value=-1.251, **error, **OTHER), SECOND, reference=reference)
+    zero = (record(value=0.0, **error), SECOND)
+    assert ("fail", "value", "100") not in moved(tmp_path, record(value=0.0099, **error, **OTHER), SECOND, reference=zero)
+    assert ("fail", "value", "100") in moved(tmp_path, record(value=0.0101, **error, **OTHER), SECOND, reference=zero)
+    exact = (record(stderr=0.0), SECOND)
+    assert ("fail", "value", "100") in moved(tmp_path, record(value=-1.051, stderr=0.0, **OTHER), SECOND, reference=exact)
 
 
 def test_missing_rows_fail_and_new_rows_warn(tmp_path):

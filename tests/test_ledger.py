@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rescore.errors import RescoreError
@@ -22,6 +23,7 @@ from rescore.ledger.records import (
     write_records,
     write_skipped,
 )
+from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, p_above
 from rescore.ledger.tables import compare, html_page, own_rows, paper_table, readme_block, with_block
 from rescore.papers import NotRunEntry, Paper, PaperMeta, ProtocolEntry
 
@@ -29,8 +31,10 @@ PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
 
 
 def record(**changes) -> Record:
-    """A record of a paper `toy`, with some columns changed."""
-    columns = dict(
+    """A record of a paper `toy`, with some columns changed; one with stderr 0 is exact, another error has the normal law's df."""
+    stderr = changes.get("stderr", 0.01)
+    columns = dict(df=None if not stderr else 10**9, over="exact" if stderr == 0 else "trainings")
+    columns |= dict(
         paper="toy", table="1", dataset="mg", method="PIS", variant="NN", metric="logz_bias", nfe=100, value=-1.0, stderr=0.01,
         n_seeds=3, n_samples=1000, protocol="runs=100; steps=100", scale="laptop", device="cpu A", seconds=1.5,
         version="0.1.0+gabc1234.torch2.11.0", config_hash="0123456789ab",
@@ -84,6 +88,8 @@ def test_text_with_commas_quotes_and_line_ends_survives(tmp_path):
         ("stderr", "-0.1", "column stderr: -0.1 is below 0"),
         ("nfe", "2.5", "column nfe: '2.5' is not a whole number"),
         ("n_seeds", "0", "column n_seeds: 0.0 is below 1"),
+        ("df", "0", "column df: 0.0 is below 1"),
+        ("over", "seeds", "column over: unknown 'seeds'; allowed: trainings, samplings, runs, exact"),
         ("scale", "huge", "column scale: unknown scale 'huge'; allowed: smoke, laptop, gpu, paper"),
         ("scale", "paper", "column scale: 'paper' in results of scale 'laptop'"),
         ("method", " ", "column method: ' ' is not a non-empty text"),
@@ -106,6 +112,18 @@ def test_a_nan_is_refused_before_it_is_written():
         record(value=math.nan)
 
 
+@pytest.mark.parametrize(("column", "text"), [("df", ""), ("stderr", ""), ("over", "exact")])
+def test_an_error_and_its_degrees_of_freedom_come_together(tmp_path, column, text):
+    path = tmp_path / "records.csv"
+    write_records(path, [record()])
+    head, row = path.read_text().splitlines()
+    cells = row.split(",")
+    cells[COLUMNS.index(column)] = text
+    path.write_text("\n".join([head, ",".join(cells)]) + "\n")
+    with pytest.raises(RescoreError, match="line 2: record toy/1/mg.*column df: .* an exact number has stderr 0 and no df"):
+        read_records(path)
+
+
 def test_duplicate_keys_name_both_places(tmp_path):
     write_records(tmp_path / "a.csv", [record(nfe=50), record()])
     write_records(tmp_path / "b.csv", [record(value=-2.0)])
@@ -124,7 +142,7 @@ def test_duplicate_keys_name_both_places(tmp_path):
         (lambda text: text.replace("config_hash", "digest", 1), "line 1: unknown column 'digest'; allowed: paper, table"),
         (lambda text: "".join(line.rpartition(",")[0] + "\n" for line in text.splitlines()), "missing column config_hash"),
         (lambda text: text[:-5], "the last line has no end: the file is cut short"),
-        (lambda text: text[: text.rindex(",")] + "\n", "line 2, column config_hash: the row has 16 fields, the header 17"),
+        (lambda text: text[: text.rindex(",")] + "\n", "line 2, column config_hash: the row has 18 fields, the header 19"),
         (lambda text: text.replace("cpu A", '"cpu A'), "unexpected end of data"),
         (lambda text: "", "empty file"),
         (lambda text: text.replace("scale", "device", 1), "column 'device' appears twice"),
@@ -239,12 +257,84 @@ def test_pis_table_5_1_is_whole_and_consistent():
 
 
 def test_tolerance_is_the_largest_of_three():
-    assert tolerance(printed(value="-0.012"), None) == pytest.approx(RELATIVE_FLOOR["logz_bias"] * 0.012)
-    assert tolerance(printed(value="5e-3"), None) == pytest.approx(0.0005)  # half a unit, equal to the floor here
-    assert tolerance(printed(value="-1.3e3", metric="kl_phi"), None) == pytest.approx(65.0)  # default floor 0.05
-    assert tolerance(printed(value="2", metric="fid"), None) == pytest.approx(0.5)
-    assert tolerance(printed(value="-1.0", uncertainty="0.3"), 0.4) == pytest.approx(1.0)
-    assert tolerance(printed(value=">100", metric="fid"), None) == pytest.approx(5.0)
+    assert tolerance(printed(value="-0.012")) == pytest.approx(RELATIVE_FLOOR["logz_bias"] * 0.012)
+    assert tolerance(printed(value="5e-3")) == pytest.approx(0.0005)  # half a unit, equal to the floor here
+    assert tolerance(printed(value="-1.3e3", metric="kl_phi")) == pytest.approx(65.0)  # default floor 0.05
+    assert tolerance(printed(value="2", metric="fid")) == pytest.approx(0.5)
+    assert tolerance(printed(value="-1.0", uncertainty="0.3")) == pytest.approx(0.6)
+    assert tolerance(printed(value=">100", metric="fid")) == pytest.approx(5.0)
+
+
+T_3 = 3.30681  # the 97.725 % quantile of Student's t with 3 degrees of freedom, from tables: 2 of the normal law's
+
+
+def test_an_error_is_an_interval_by_students_t():
+    row = verdict(record(stderr=0.02, df=3), printed(value="-1.00"))
+    assert row["error"] == pytest.approx(T_3 * 0.02, rel=1e-5) and row["status"] == "reproduced"
+    # two standard errors would be inside the tolerance of 0.1
+    assert verdict(record(stderr=0.04, df=3), printed(value="-1.00"))["status"] == "imprecise"
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "status"),
+    [(-1.0, 0.0499, "reproduced"), (-1.0, 0.0501, "imprecise"), (-1.19, 0.0501, "imprecise"), (-1.21, 0.0501, "off"),
+     (-1.11, 0.0499, "off"), (-1.09, 0.0499, "reproduced")],
+)  # fmt: skip
+def test_noise_is_not_rewarded(value, stderr, status):
+    """The printed -1.00 allows 0.1: an error of ours above that decides only against the number."""
+    row = verdict(record(value=value, stderr=stderr), printed(value="-1.00"))
+    assert row["status"] == status and row["tolerance"] == pytest.approx(0.1)
+
+
+def test_both_errors_count_where_both_are_small():
+    row = verdict(record(value=-1.7, stderr=0.2), printed(value="-1.0", uncertainty="0.3"))
+    assert row["tolerance"] == pytest.approx(math.hypot(0.6, 0.4)) and row["status"] == "reproduced"
+    assert verdict(record(value=-1.73, stderr=0.2), printed(value="-1.0", uncertainty="0.3"))["status"] == "off"
+
+
+def test_an_imprecise_number_says_what_would_decide_it():
+    # a spread of 0.08 needs n with t(n - 1) 0.08 / sqrt(n) <= 0.1: 2.649 * 0.08 / sqrt(6) = 0.0865, 2.869 * 0.08 / sqrt(5) = 0.103
+    row = verdict(record(stderr=0.08 / 3**0.5, df=2), printed(value="-1.00"))
+    assert row["note"] == "about 6 trainings would decide, 3 were made"
+    one = verdict(record(stderr=None, n_seeds=1), printed(value="-1.00"))
+    assert (one["status"], one["note"]) == ("imprecise", "the error is not known: more than 1 trainings would decide")
+    assert math.isnan(one["error"]) and one["delta"] == 0
+    alike = verdict(record(stderr=0.0, over="runs", df=3), printed(value="-1.00"))
+    assert (alike["status"], alike["note"]) == ("imprecise", "the error is not known: more than 4 runs would decide")
+    sampled = verdict(record(stderr=1e-6, df=3, over="samplings", n_seeds=1), printed(value="-1.00"))
+    assert sampled["status"] == "imprecise" and "several trainings would decide" in sampled["note"]
+
+
+def test_degrees_of_freedom_of_a_sum_are_welchs():
+    # Welch 1947: (0.3^2 + 0.4^2)^2 / (0.3^4 / 2 + 0.4^4 / 5) = 0.0625 / 0.00917
+    error = combined([Error(0.3, 2), Error(0.4, 5)])
+    assert error.stderr == pytest.approx(0.5) and error.df == pytest.approx(0.0625 / 0.00917)
+    assert combined([Error(0.3, 2), Error(0.0)]).df == pytest.approx(2)
+    assert combined([Error(0.3), Error(0.4)]) == Error(pytest.approx(0.5), math.inf)
+    assert combined([Error(0.3, 2), UNKNOWN]).stderr == math.inf
+
+
+def test_p_values_agree_with_scipys_welch_test():
+    from scipy import stats
+
+    a, b = [1.0, 2.0, 4.0], [2.5, 3.0, 9.0, 4.5, 7.0]
+    errors = [Error(np.std(x, ddof=1) / len(x) ** 0.5, len(x) - 1) for x in (a, b)]
+    expected = stats.ttest_ind(b, a, equal_var=False, alternative="greater").pvalue
+    assert p_above(np.mean(b) - np.mean(a), combined(errors)) == pytest.approx(expected, rel=1e-12)
+    assert p_above(1.0, Error(0.5)) == pytest.approx(LEVEL / 2) and LEVEL == pytest.approx(0.0455003, abs=1e-7)
+
+
+def test_equal_methods_are_told_apart_at_the_stated_level():
+    """Two methods of one law, with 2 to 4 seeds each: a comparison errs at LEVEL, where two standard errors err 18 to 9 %."""
+    rng = np.random.default_rng(0)
+    for n, naive in ((2, 0.18), (3, 0.12), (4, 0.09)):
+        x = rng.normal(size=(4000, 2, n))
+        means, errors = x.mean(2), x.std(2, ddof=1) / n**0.5
+        margins = means[:, 0] - means[:, 1]
+        welch = [min(p_above(m, e), p_above(-m, e)) <= LEVEL / 2
+                 for m, e in zip(margins, (combined(Error(s, n - 1) for s in pair) for pair in errors), strict=True)]
+        assert np.mean(welch) <= LEVEL + 0.01  # Welch's test is conservative for few seeds
+        assert (abs(margins) > 2 * np.hypot(*errors.T)).mean() == pytest.approx(naive, abs=0.02)
 
 
 @pytest.mark.parametrize(("value", "status"), [(-0.9, "reproduced"), (-1.1, "reproduced"), (-0.8999, "off"), (-1.1001, "off")])
@@ -344,7 +434,7 @@ def test_readme_block_sits_between_its_markers(tmp_path):
     write_diff(tmp_path / "laptop" / "diff.csv", diff([record()], [printed(), printed(nfe=7)], paper()))
     block = readme_block(tmp_path, ("smoke", "laptop"))
     (line,) = [line for line in block.splitlines() if line.startswith("| toy")]
-    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["toy", "laptop", "1", "0", "0", "1"]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["toy", "laptop", "1", "0", "0", "0", "1"]
     readme = "# A\n<!-- results:start -->\nold\n<!-- results:end -->\nrest\n"
     new = with_block(readme, block, tmp_path)
     assert "old" not in new and new.startswith("# A\n") and new.endswith("-->\nrest\n")

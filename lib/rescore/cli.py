@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rescore.ledger.records import Record
 
-RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "tolerance", "delta", "margin", "value", "allowed", "seconds",
+RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value", "allowed", "seconds",
                  "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
 
 
@@ -130,20 +130,21 @@ def _diff(args: argparse.Namespace) -> None:
     frame = _verdicts(args)
     if args.out:
         write_diff(args.out, frame)
-    shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "stderr", "tolerance",
+    shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "error", "tolerance",
              "delta", "status", "note"]
     _print(shown, frame.to_dict("records"))
     _print_counts(frame["status"], STATUSES)
 
 
 def _claims(args: argparse.Namespace) -> None:
-    from rescore.ledger.claims import STATUSES, require_sound, write_claims
+    from rescore.ledger.claims import STATUSES, by_chance, require_sound, write_claims
 
     rows = _claim_rows(args)
     if args.out:
         write_claims(args.out, rows)
-    _print(["paper", "claim", "status", "margin", "evidence"], rows)
+    _print(["paper", "claim", "status", "margin", "z", "p", "evidence"], rows)
     _print_counts((row["status"] for row in rows), STATUSES)
+    print(by_chance(rows))
     require_sound(rows)
 
 

@@ -4,8 +4,8 @@ import torch
 
 from reproductions.cld import closed_forms as exact
 from reproductions.cld.config import Config
-from reproductions.cld.problems import MAIN, Problem, cld_method, cld_sampler, mean_and_stderr, vp_ddim, vp_em
-from reproductions.cld.sections import Findings, exactly, process_label, sampler_protocol
+from reproductions.cld.problems import MAIN, Problem, cld_method, cld_sampler, vp_ddim, vp_em
+from reproductions.cld.sections import Findings, process_label, sampler_protocol
 from rescore.data.digits import load_digits
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.processes import CLD, VP, grids
@@ -40,8 +40,8 @@ def on_gaussian_digits(config: Config, found: Findings) -> None:
             "process": process_label(process), "score": "exact", "grid": grid.__name__, "steps": nfe, "t0": process.eps,
             "denoise": "none", "start": "prior",
         }  # fmt: skip
-        value = exactly({"frechet": exact.frechet(process, *law, *data)})
-        found.add((table, "digits_gaussian", method, variant), nfe, value, protocol)
+        value = {"frechet": exact.frechet(process, *law, *data)}
+        found.add_exact((table, "digits_gaussian", method, variant), nfe, value, protocol)
 
     for variant, budgets in settings.cld.items():
         for nfe in budgets:
@@ -83,13 +83,13 @@ def on_digits(config: Config, found: Findings) -> None:
     n, size, nothing = settings.samples, settings.samples * len(seeds), [None] * len(seeds)
     scores = {process: problem.score(process) for process in (MAIN, VP())}
     floor = problem.statistics(problem.data(n, seeds), nothing)
-    found.add((TABLE, problem.name, "exact", ""), None, floor, {"samples": "exact"}, len(seeds), size)
+    found.add((TABLE, problem.name, "exact", ""), None, floor, {"samples": "exact"}, size)
 
     def run(sampler: Sampler, method: str, variant: str, grid: str) -> None:
         points = problem.generate(sampler, scores[sampler.process], n, seeds, f"{method}-{variant}-{sampler.nfe}")
         found.function_evaluations += sampler.nfe * size
         key = (TABLE, problem.name, method, variant)
-        found.add(key, sampler.nfe, problem.statistics(points, nothing), sampler_protocol(sampler, grid), len(seeds), size)
+        found.add(key, sampler.nfe, problem.statistics(points, nothing), sampler_protocol(sampler, grid), size)
 
     for variant, budgets in settings.cld.items():
         for nfe in budgets:
@@ -107,7 +107,7 @@ def on_digits(config: Config, found: Findings) -> None:
         if reference is None:
             reference = points
         else:
-            statistics["solver_rmse"] = mean_and_stderr([rmse(x, y) for x, y in zip(points, reference, strict=True)])
+            statistics["solver_rmse"] = [rmse(x, y) for x, y in zip(points, reference, strict=True)]
         protocol = sampler_protocol(sampler, "adaptive") | {"steps": "adaptive", "tolerance": tolerance, "together": size}
         key = (TABLE, problem.name, "CLD", f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-"))
-        found.add(key, sampler.nfe, statistics, protocol, len(seeds), size)
+        found.add(key, sampler.nfe, statistics, protocol, size)

@@ -96,10 +96,10 @@ class Problem:
         out = sampler(score, start, make_generator("cld", self.name, label, *seeds))
         return list(sampler.process.project(out).split(n))
 
-    def statistics(self, generated: Sequence[Tensor], data: Sequence[Tensor]) -> dict[str, tuple[float, float]]:
-        """Each metric's mean over seeds and its standard error."""
+    def statistics(self, generated: Sequence[Tensor], data: Sequence[Tensor]) -> dict[str, list[float]]:
+        """Each metric at each seed."""
         pairs = list(zip(generated, data, strict=True))
-        return {metric: mean_and_stderr([of(*pair) for pair in pairs]) for metric, of in self.metrics.items()}
+        return {metric: [of(*pair) for pair in pairs] for metric, of in self.metrics.items()}
 
 
 def mixture() -> Problem:

@@ -1,7 +1,7 @@
 """What each section of a job measures, as rows and arrays; `rescore.ledger` sees them through jobs.py."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,16 +34,27 @@ class Findings(Notebook):
         self,
         key: tuple[str, str, str, str],
         nfe: int | None,
-        values: Mapping[str, tuple[float, float]],
+        values: Mapping[str, Sequence[float]],
         protocol: Mapping[str, object],
-        seeds: int = 1,
-        samples: int = 0,
+        samples: int,
     ) -> None:
-        """One row for each metric of `values` = {metric: (value, stderr)}; key = (table, dataset, method, variant)."""
-        now = time.perf_counter()
-        for metric, pair in values.items():
-            self.measurements.append(Measurement(*key, metric, nfe, *pair, seeds, samples, protocol, now - self.started))
-        self.started = now
+        """One row for each metric, from its value at each seed; key = (table, dataset, method, variant)."""
+        seconds = self._lap()
+        for metric, each in values.items():
+            self.record(*key, metric, nfe, each, samples, protocol, seconds, over="runs")
+
+    def add_exact(
+        self, key: tuple[str, str, str, str], nfe: int | None, values: Mapping[str, float], protocol: Mapping[str, object]
+    ) -> None:
+        """The same of numbers without an error."""
+        seconds = self._lap()
+        self.measurements += [Measurement.exact(*key, metric, nfe, value, protocol, seconds, n_samples=0)
+                              for metric, value in values.items()]  # fmt: skip
+
+    def _lap(self) -> float:
+        """Seconds since the row before."""
+        before, self.started = self.started, time.perf_counter()
+        return self.started - before
 
 
 def scores(config: Config, found: Findings) -> None:
@@ -59,10 +70,9 @@ def scores(config: Config, found: Findings) -> None:
             values["jacobian"], values["jacobian_mixed"] = zip(*(jacobians(process, score, u, t) for u in draws), strict=True)
             found.function_evaluations += 2 * size
             protocol = {"process": process_label(process), "beta": beta.removeprefix("beta="), "score": "exact", "t": t}
-            summary = {metric: mean_and_stderr(each) for metric, each in values.items()}
-            found.add(("fig2", "mixture9", method, f"t={t:g}"), None, summary, protocol, len(seeds), size)
-            for metric, pair in summary.items():
-                found.arrays[f"scores/{method}/{metric}/{t:g}"] = np.array(pair)
+            found.add(("fig2", "mixture9", method, f"t={t:g}"), None, values, protocol, size)
+            for metric, each in values.items():
+                found.arrays[f"scores/{method}/{metric}/{t:g}"] = np.array(mean_and_stderr(each))
 
 
 def noisy(process: LinearSDE, u: Tensor) -> Tensor:
@@ -113,7 +123,7 @@ def damping(config: Config, found: Findings) -> None:
             "overshoot": max(0.0, -mean[:, 0].min().item()),
         }
         protocol = {"M": M, "Gamma": Gamma, "start": "x0 at 1", "tolerance": settings.tolerance, "clock": "B"}
-        found.add(("fig5", "one_point", "Langevin", f"Gamma/critical={ratio:g}"), None, exactly(values), protocol)
+        found.add_exact(("fig5", "one_point", "Langevin", f"Gamma/critical={ratio:g}"), None, values, protocol)
         for name, series in {"kl": kl, "w2": w2, "mean": mean[:, 0]}.items():
             found.arrays[f"damping/{name}/{ratio:g}"] = series[keep].numpy()
 
@@ -131,13 +141,13 @@ def weights(config: Config, found: Findings) -> None:
             name = f"eps_num={stabiliser:g}"
             noise = exact.target_variance(process, times, settings.data_variance)
             for t, value, variance in zip(settings.times, exact.ell(process, times).tolist(), noise.tolist(), strict=True):
-                found.add(("fig6", "closed_form", method, f"{name} t={t:g}"), None, exactly({"ell": value}), protocol)
+                found.add_exact(("fig6", "closed_form", method, f"{name} t={t:g}"), None, {"ell": value}, protocol)
                 more = protocol | {"data_variance": settings.data_variance}
-                found.add(("fig6", "gaussian", method, f"{name} t={t:g}"), None, exactly({"target_variance": variance}), more)
+                found.add_exact(("fig6", "gaussian", method, f"{name} t={t:g}"), None, {"target_variance": variance}, more)
             curve = exact.ell(process, fine)
             slope = ((curve[1] / curve[0]).log() / (fine[1] / fine[0]).log()).item()
             summary = {"ell_slope_at_0": slope, "ell_max": curve.max().item()}
-            found.add(("fig6", "closed_form", method, name), None, exactly(summary), protocol | {"t_from": 1e-8})
+            found.add_exact(("fig6", "closed_form", method, name), None, summary, protocol | {"t_from": 1e-8})
             found.arrays[f"weights/ell/{method}/{stabiliser:g}"] = curve.numpy()
             variances = exact.target_variance(process, fine, settings.data_variance)
             found.arrays[f"weights/target_variance/{method}/{stabiliser:g}"] = variances.numpy()
@@ -163,11 +173,11 @@ def splitting(config: Config, found: Findings) -> None:
                 for nfe in settings.nfe:
                     _, covariance = exact.law_after(make, MAIN, grid(MAIN, nfe), score, *start)
                     errors.append((covariance - end[1]).abs().max().item())
-                    found.add(key, nfe, exactly({"covariance_error": errors[-1]}), protocol | {"steps": nfe})
+                    found.add_exact(key, nfe, {"covariance_error": errors[-1]}, protocol | {"steps": nfe})
                 if problem == "gaussian":
                     last, before = settings.nfe[-1], settings.nfe[-2]
                     order = float(np.log(errors[-2] / errors[-1]) / np.log(last / before))
-                    found.add(key, None, exactly({"order": order}), protocol | {"steps": f"{before} to {last}"})
+                    found.add_exact(key, None, {"order": order}, protocol | {"steps": f"{before} to {last}"})
 
 
 def on_mixture(config: Config, found: Findings) -> None:
@@ -176,7 +186,7 @@ def on_mixture(config: Config, found: Findings) -> None:
     data = problem.data(settings.samples, seeds)
     size = settings.samples * len(seeds)
     floor = problem.statistics(problem.data(settings.samples, seeds, "exact"), data)
-    found.add(("fig11", problem.name, "exact", ""), None, floor, {"samples": "exact"}, len(seeds), size)
+    found.add(("fig11", problem.name, "exact", ""), None, floor, {"samples": "exact"}, size)
     variants = [("VPSDE", f"EM-{striding}") for striding in GRIDS]
     variants += [("CLD", f"{method}-{striding}") for method in CLD_METHODS for striding in GRIDS]
     scores = {process: problem.score(process) for process in (MAIN, VP())}
@@ -186,7 +196,7 @@ def on_mixture(config: Config, found: Findings) -> None:
             points = problem.generate(sampler, scores[sampler.process], settings.samples, seeds, f"{method}-{variant}-{nfe}")
             found.function_evaluations += sampler.nfe * size
             key = ("fig11", problem.name, method, variant)
-            found.add(key, sampler.nfe, problem.statistics(points, data), sampler_protocol(sampler, variant), len(seeds), size)
+            found.add(key, sampler.nfe, problem.statistics(points, data), sampler_protocol(sampler, variant), size)
             found.arrays[f"mixture/{method}/{variant}/{nfe}"] = points[0].float().numpy()
     found.arrays["mixture/data"] = data[0].float().numpy()
 
@@ -204,8 +214,3 @@ def process_label(process: LinearSDE) -> str:
     if isinstance(process, CLD):
         return f"CLD M:{process.M:g} gamma:{process.gamma:g} beta:{process.beta_min:g}..{process.beta_max:g}"
     return type(process).__name__
-
-
-def exactly(values: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """Values without an error."""
-    return {metric: (value, 0.0) for metric, value in values.items()}

@@ -55,7 +55,9 @@ class Problem:
         common = {"process": "vp", "score": "exact", "t0": self.config.t0, "denoise": "none", "samples": samples,
                   "reference": exact, "start": "N(0, I)", "dtype": "float64"}  # fmt: skip
         size, seconds = len(per_seed) * samples, time.perf_counter() - started
-        return Measurement.of_seeds(table, self.name, method, variant, metric, nfe, per_seed, size, common | protocol, seconds)
+        return Measurement.of_seeds(
+            table, self.name, method, variant, metric, nfe, per_seed, size, common | protocol, seconds, over="runs"
+        )
 
 
 def make_problem(name: DatasetName, config: Config) -> Problem:

@@ -47,7 +47,7 @@ def motion(context: Context) -> None:
         for metric in found[0]:
             values = [each[metric] for each in found]
             book.record("4.3", DATASET, method, "", metric, None, values, n * len(values), protocol | extra,
-                        time.perf_counter() - began)  # fmt: skip
+                        time.perf_counter() - began, over="runs" if method == "Real data" else "samplings")  # fmt: skip
 
     began = time.perf_counter()
     real = [scores.of_real(make_generator("motion real", seed)) for seed in config.seeds]
@@ -91,7 +91,7 @@ def several(context: Context, maker: Maker, scores: "Scores", protocol: dict[str
             ]
             right.append(float(np.mean(hits)))
         book.record("fig4.8", DATASET, method, "", "accuracy", None, right, settings.series * len(right),
-                    protocol | {"variables": "null"}, time.perf_counter() - began)  # fmt: skip
+                    protocol | {"variables": "null"}, time.perf_counter() - began, over="samplings")  # fmt: skip
         book.arrays[f"several/{method}"] = x[0, :, 0].numpy()
     book.arrays["several/plan"] = np.array(plan)
 

@@ -54,9 +54,10 @@ def panoramas(context: Context, pieces: Pieces, n: int) -> None:
         for metric, values in found.items():
             protocol = pieces.protocol | {"W/H": config.ratio, "overlap": overlap} if "seam" in metric else few
             protocol = many if metric == "fid_plus" else protocol
-            book.record(*key, method, variant, metric, None, values, n * seeds, protocol, seconds)
+            book.record(*key, method, variant, metric, None, values, n * seeds, protocol, seconds, over=pieces.over)
         if method in METHODS:
-            book.record(*key, method, variant, "fid", None, squares, n * config.crops * seeds, fid_protocol, square_seconds)
+            book.record(*key, method, variant, "fid", None, squares, n * config.crops * seeds, fid_protocol, square_seconds,
+                        over=pieces.over)  # fmt: skip
         book.exact(*key, method, variant, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
         book.arrays[f"wide/{arrays}/{method}"] = x[:SHOWN].numpy()
 
@@ -64,7 +65,8 @@ def panoramas(context: Context, pieces: Pieces, n: int) -> None:
         return
     if pieces.train.split != "all":  # else none are held out
         held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
-        book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out)
+        book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out,
+                    over="runs")  # fmt: skip
     if (real := pieces.strips(config.ratio)) is None:
         return
     pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]

@@ -13,6 +13,7 @@ from rescore.data.pixels import to_unit
 from rescore.data.textures import TEXTURES, load_texture, windows
 from rescore.errors import RescoreError
 from rescore.jobs import Notebook, Run
+from rescore.ledger.records import Over
 from rescore.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
 from rescore.models.build import load_model
@@ -105,6 +106,11 @@ class Pieces:
             name, train, test, process, scores["", False], scores[HALF, False], scores["", True], scores[HALF, True],
             scores.get((QUARTER, False)), make_sampler(config, process), protocol, overlap, config.batch,
         )  # fmt: skip
+
+    @property
+    def over(self) -> Over:
+        """What the errors of records are over: without networks nothing is trained."""
+        return "samplings" if self.protocol["score"] == "trained" else "runs"
 
     @property
     def side(self) -> int:

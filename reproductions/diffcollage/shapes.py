@@ -210,5 +210,5 @@ def _record(context: Context, table: str, pieces: Pieces, method: str, found: Va
     for metric, values in found.items():
         context.book.record(
             table, pieces.name, method, "", metric, None, values, n * len(values), pieces.protocol | extra,
-            time.perf_counter() - began,
+            time.perf_counter() - began, over=pieces.over,
         )  # fmt: skip

@@ -60,7 +60,8 @@ def time_iterations(book: Notebook, problem: Problem, job: CostJob) -> None:
     }
     for (table, dataset, method, variant, metric), (above, below) in ratios.items():
         values = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
-        book.record(table, dataset, method, variant, metric, None, values, len(values) * batch, protocol, sum(seconds[above]))
+        book.record(table, dataset, method, variant, metric, None, values, len(values) * batch, protocol, sum(seconds[above]),
+                    over="runs")  # fmt: skip
 
 
 def seconds_of_iteration(model: nn.Module, loss: Callable[[], Tensor], repeats: int) -> float:
@@ -122,4 +123,4 @@ def compare_schedules(book: Notebook, problem: Problem, job: CostJob, run: Run) 
     for (variant, metric), values in found.items():
         table = "text" if not variant else "section-3.3.3"
         how = protocol if metric == "nll" else protocol | {"clock": "wall"}
-        book.record(table, problem.name, "DiffFlow", variant, metric, None, values, len(values) * config.samples, how)
+        book.record(table, problem.name, "DiffFlow", variant, metric, None, values, len(values) * config.samples, how, over="trainings")

@@ -72,7 +72,8 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
     for variant, values in zip(variants, (bound, exact), strict=True):
-        book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(values) * len(x), protocol)
+        book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(values) * len(x), protocol,
+                    over="trainings")  # fmt: skip
     if judge:
         how = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side}
         _record(book, job, fids, how | dict(judge.protocol("fid", torch.empty(job.samples))))
@@ -85,7 +86,7 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
 
 def _record(book: Notebook, job: ImagesJob, fids: dict[Key, list[float]], protocol: dict[str, object]) -> None:
     for (table, method, variant, metric, n), values in fids.items():
-        book.record(table, job.dataset, method, variant, metric, n, values, len(values) * job.samples, protocol)
+        book.record(table, job.dataset, method, variant, metric, n, values, len(values) * job.samples, protocol, over="trainings")
 
 
 def _judge(job: ImagesJob, sets: list[ImageSet], run: Run) -> Judge:
@@ -131,7 +132,8 @@ def _cost(book: Notebook, config: Config, job: ImagesJob, train: Tensor, pixels:
         ratios.append(ours / theirs)
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
     protocol = {"N": n, "batch": fit.batch, "timed": job.timed, "clock": clock, "network": job.network}
-    book.record("text", job.dataset, "DiffFlow", "", "train_time_ratio", None, ratios, len(ratios) * fit.batch, protocol)
+    book.record("text", job.dataset, "DiffFlow", "", "train_time_ratio", None, ratios, len(ratios) * fit.batch, protocol,
+                over="runs")  # fmt: skip
     with SavedBytes(pair) as saved:
         path().backward()
     states = (n + 1) * x.numel() * x.element_size()

@@ -80,7 +80,8 @@ def measure_set(book: Notebook, name: str, config: Config, run: Run) -> None:
         protocol = {"coordinates": "mean 0 and variance 1"}
         protocol |= {"iterations": fit.iterations, "batch": fit.batch} if fit else {}
         n = len(values) * (config.likelihoods if metric.startswith("nll") else config.samples)
-        book.record(table, name, method, variant, metric, nfe, values, n, protocol, seconds.get(method, 0.0))
+        over = "runs" if method == "exact draws" else "trainings"
+        book.record(table, name, method, variant, metric, nfe, values, n, protocol, seconds.get(method, 0.0), over=over)
     if problem.set.entropy is not None:
         book.exact("fig3.5", name, "entropy of the data", "", "nll", problem.set.entropy - problem.scale.log_scale,
                    {"coordinates": "mean 0 and variance 1"})  # fmt: skip

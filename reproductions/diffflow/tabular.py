@@ -51,7 +51,8 @@ def measure(book: Notebook, job: TabularJob, config: Config, run: Run) -> None:
                         "stopping": f"best of {job.stages} on validation"}  # fmt: skip
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if method == "DiffFlow" else {}
             variant = "ODE" if method == "DiffFlow" else ""
-            book.record("3.1", PRINTED.get(name, name), method, variant, METRIC, None, values, len(values) * len(test), protocol)
+            book.record("3.1", PRINTED.get(name, name), method, variant, METRIC, None, values, len(values) * len(test), protocol,
+                        over="trainings")  # fmt: skip
 
 
 def _trainer(method: str, job: TabularJob, config: Config, train: Tensor, names: tuple) -> tuple[Callable, Callable, nn.Module]:

@@ -44,7 +44,7 @@ class Book(Notebook):
         """One measurement for each metric, from its value at each seed."""
         protocol = {"process": problem.name, "score": "exact", "dtype": str(problem.dtype).removeprefix("torch.")} | protocol
         for metric, by_seed in values.items():
-            self.record(table, problem.dataset, method, variant, metric, nfe, by_seed, n, protocol, seconds)
+            self.record(table, problem.dataset, method, variant, metric, nfe, by_seed, n, protocol, seconds, over="runs")
 
     def sample(self, table: str, problem: Problem, start: Tensor, method: str, variant: str, sampler: Sampler,
                metrics: Metrics, **protocol: object) -> Tensor | None:  # fmt: skip

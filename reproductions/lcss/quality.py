@@ -110,13 +110,14 @@ class Studio:
         name, method = spec.data, NAMES[spec.objective.name]
         for metric in METRICS:
             values = [one[metric] for one in judged]
-            yield Row(table, name, method, variant, metric, values, n, protocol | self.judge.protocol(metric, drawn[0]))
+            yield Row(table, name, method, variant, metric, values, n, protocol | self.judge.protocol(metric, drawn[0]),
+                      over="samplings")  # fmt: skip
         if bits:
             n = min(self.config.quality.test_images, len(self.test))
             how = protocol | {"t0": LIKELIHOOD_T0, "solver": "dopri5", "rtol": self.config.quality.tolerance,
                               "trace": "rademacher", "dequantisation": "uniform", "grey_levels": self.test.grey_levels}  # fmt: skip
             how = {key: value for key, value in how.items() if key not in ("sampler", "nfe", "denoise")}
-            yield Row(table, name, method, variant, "bpd", self.bits(model), n, how)
+            yield Row(table, name, method, variant, "bpd", self.bits(model), n, how, over="samplings")
 
     def load(self, spec: ModelSpec, weights: Path) -> LoadedModel:
         return load_model(spec, weights, self.shape, self.run.device)
@@ -135,7 +136,7 @@ def quality(studio: Studio) -> Iterator[Row]:
             yield from studio.rows("iterations", spec, studio.weights(spec), f"{job.variant}, {steps} iterations")
     for metric, value in studio.judge.of_real(METRICS).items():
         protocol = studio.judge.protocol(metric, torch.empty(len(studio.test)))
-        yield Row("3", studio.train.name, "real images", job.variant, metric, [value], len(studio.test), protocol)
+        yield Row("3", studio.train.name, "real images", job.variant, metric, [value], len(studio.test), protocol, over="runs")
     studio.arrays["samples/real"] = to_unit(studio.test.images[:SHOWN]).numpy()
 
 
@@ -184,10 +185,10 @@ def _ablated(studio: Studio, spec: ModelSpec, weights: Path, factor: float, vari
     protocol = studio.protocol(spec, sampler) | {"gamma": spec.objective.gamma, "score_times": factor}
     for name, measure in (("variance_ratio", variance), ("roughness_ratio", roughness)):
         values = [measure(x) / measure(real) for x in drawn]
-        yield Row("fig7", spec.data, "LCSS", variant, name, values, studio.config.quality.samples, protocol)
+        yield Row("fig7", spec.data, "LCSS", variant, name, values, studio.config.quality.samples, protocol, over="samplings")
     values = [studio.judge(x, ("fid",))["fid"] for x in drawn]
     yield Row("fig7", spec.data, "LCSS", variant, "fid", values, studio.config.quality.samples,
-              protocol | studio.judge.protocol("fid", drawn[0]))  # fmt: skip
+              protocol | studio.judge.protocol("fid", drawn[0]), over="samplings")  # fmt: skip
 
 
 def variance(x: Tensor) -> float:

@@ -73,7 +73,7 @@ def identity(config: Config) -> Iterator[Row]:
                 values[key].append(relative_difference(*pair))
         for variant, found in values.items():
             variant, metric = f"{variant}, {name}", "gradient_difference"
-            yield Row("identity", "noise", "LCSS against DSM", variant, metric, found, n, {"dtype": name})
+            yield Row("identity", "noise", "LCSS against DSM", variant, metric, found, n, {"dtype": name}, over="runs")
 
 
 def hermite(nodes: int = 8) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,7 @@ def loss_moments(config: Config) -> Iterator[Row]:
                     found.setdefault((method, metric), []).append(value.item())
         for (method, metric), values in found.items():
             protocol = {"dimension": DIMENSION, "lambda": "sigma^2", "probe": "gaussian", "score": "exact"}
-            yield Row("moments", "gaussian", method, f"sigma={sigma:g}", metric, values, settings.draws, protocol)
+            yield Row("moments", "gaussian", method, f"sigma={sigma:g}", metric, values, settings.draws, protocol, over="runs")
 
 
 def output_variance(process: LinearSDE, make: Callable, steps: int, precision: Callable[[Tensor], Tensor], t0: float) -> float:

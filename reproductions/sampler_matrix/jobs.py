@@ -73,7 +73,8 @@ class Column:
         common |= {"projections": self.config.projections} if metric == "sw2" else {}
         common |= {"reference_tolerance": self.config.reference_tolerance} if metric == "solver_rmse" else {}
         size = len(per_seed) * self.config.samples
-        self.book.record(TABLE, DATASET, method, self.name, metric, nfe, per_seed, size, common | dict(protocol), seconds)
+        protocol = common | dict(protocol)
+        self.book.record(TABLE, DATASET, method, self.name, metric, nfe, per_seed, size, protocol, seconds, over="runs")
 
     def skip(self, method: str, budget: object, reason: str) -> None:
         cell = {"table": TABLE, "dataset": DATASET, "method": method, "variant": self.name, "nfe": budget}

@@ -59,7 +59,7 @@ def _toy(
         seeds, particles = outcome.x.shape[:2]
         for metric, values in numbers(outcome).items():
             book.record(outcome.table, outcome.dataset, outcome.method, outcome.variant, metric, outcome.nfe, values,
-                        seeds * particles, outcome.protocol, seconds)  # fmt: skip
+                        seeds * particles, outcome.protocol, seconds, over="runs")  # fmt: skip
         name = "/".join(filter(None, (outcome.dataset, outcome.method, outcome.variant)))
         book.arrays[name] = outcome.x.flatten(0, 1)[:KEPT].numpy()
         book.function_evaluations += outcome.function_evaluations
@@ -86,7 +86,7 @@ def _exact(book: Notebook, table: str, method: str, variant: str, nfe: int, valu
     protocol = {"score": "exact", "law": "exact"} | dict(protocol)
     seconds = time.perf_counter() - started
     book.measurements.append(
-        Measurement(table, "digits_gaussian", method, variant, "sw2", nfe, value, 0.0, 1, 0, protocol, seconds)
+        Measurement.exact(table, "digits_gaussian", method, variant, "sw2", nfe, value, protocol, seconds, n_samples=0)
     )
 
 
@@ -133,7 +133,8 @@ def _sampled(book: Notebook, method: str, variant: str, nfe: int | None, x: torc
     seeds, particles = x.shape[:2]
     protocol, seconds = {"score": "exact", "particles": particles} | dict(protocol), time.perf_counter() - started
     for metric, values in numbers.items():
-        book.record("fig17", "mixture2d_unit", method, variant, metric, nfe, values, seeds * particles, protocol, seconds)
+        book.record("fig17", "mixture2d_unit", method, variant, metric, nfe, values, seeds * particles, protocol, seconds,
+                    over="runs")  # fmt: skip
 
 
 def steps(config: Config, book: Notebook) -> None:

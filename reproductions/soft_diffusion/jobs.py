@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from rescore.corruptions import Corruption, pairwise_wasserstein
 from rescore.data.images import load_images
 from rescore.errors import MissingData
 from rescore.jobs import Measurement, Notebook, Result, Run
+from rescore.ledger.records import Over
 from rescore.random import make_generator
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, uniform_times
 
@@ -29,13 +30,18 @@ class Book(Notebook):
     protocol: Mapping[str, object]
 
     def record_each(self, key: tuple[str, str, str, str], nfe: int | None, values: Mapping[str, list[float]], n_samples: int,
-                    protocol: Mapping[str, object], began: float) -> None:  # fmt: skip
-        """One measurement for each metric, from its value at each seed. A single value is exact; of FID and IS it is not."""
-        seconds = time.perf_counter() - began
+                    protocol: Mapping[str, object], began: float, over: Over) -> None:  # fmt: skip
+        """One measurement for each metric, from its value at each repeat."""
+        seconds, protocol = time.perf_counter() - began, {**self.protocol, **protocol}
         for metric, found in values.items():
-            one = Measurement.of_seeds(*key, metric, nfe, found, n_samples, {**self.protocol, **protocol}, seconds)
-            exact = len(found) == 1 and metric not in ("fid", "is")
-            self.measurements.append(replace(one, stderr=0.0) if exact else one)
+            self.record(*key, metric, nfe, found, n_samples, protocol, seconds, over=over)
+
+    def exact_each(self, key: tuple[str, str, str, str], nfe: int | None, values: Mapping[str, float], n_samples: int,
+                   protocol: Mapping[str, object], began: float) -> None:  # fmt: skip
+        """The same of numbers without an error."""
+        seconds, protocol = time.perf_counter() - began, {**self.protocol, **protocol}
+        self.measurements += [Measurement.exact(*key, metric, nfe, value, protocol, seconds, n_samples)
+                              for metric, value in values.items()]  # fmt: skip
 
 
 def measure(job: Job, config: Config, run: Run) -> Result:
@@ -68,9 +74,9 @@ def schedules(book: Book, corruptions: Corruptions) -> None:
         family = blur_for(config, n, side)
         schedule, path, distances = shortest_schedule(config, family, x, name, corruptions.folder)
         hops = [distances[a, b] for a, b in zip(path.nodes, path.nodes[1:], strict=False)]
-        values = {"path_nodes": [float(len(path.nodes))], "epsilon": [path.epsilon], "path_length": [float(sum(hops))],
-                  "largest_hop": [float(max(hops))], "direct_distance": [float(distances[0, -1])]}  # fmt: skip
-        book.record_each(("fig6", name, METHOD, "blur; Wasserstein schedule"), None, values, len(x), settings, began)
+        values = {"path_nodes": float(len(path.nodes)), "epsilon": path.epsilon, "path_length": float(sum(hops)),
+                  "largest_hop": float(max(hops)), "direct_distance": float(distances[0, -1])}  # fmt: skip
+        book.exact_each(("fig6", name, METHOD, "blur; Wasserstein schedule"), None, values, len(x), settings, began)
         book.arrays[f"schedule/{name}"] = schedule(t).numpy() / n
     began = time.perf_counter()
     mse = corruptions(VARIANTS["mse"])
@@ -78,8 +84,8 @@ def schedules(book: Book, corruptions: Corruptions) -> None:
     x = images[: config.schedule.images]
     noise = torch.randn(x.shape, generator=make_generator("schedule", 0), dtype=torch.float64)
     hops = np.diag(pairwise_wasserstein([mse.C(s)(x) + config.sigma_max * noise for s in nodes]), 1)
-    values = {"path_length": [float(hops.sum())], "largest_hop": [float(hops.max())]}
-    book.record_each(("fig6", config.data, METHOD, "blur; MSE-matched blur schedule"), None, values, len(x), settings, began)
+    values = {"path_length": float(hops.sum()), "largest_hop": float(hops.max())}
+    book.exact_each(("fig6", config.data, METHOD, "blur; MSE-matched blur schedule"), None, values, len(x), settings, began)
     book.arrays["schedule/mse"] = mse.level(t).numpy() / side
 
 
@@ -93,9 +99,9 @@ def gaussian(book: Book, corruptions: Corruptions) -> None:
         for nfe in budgets:
             began = time.perf_counter()
             law = data.law_after(kind(process, uniform_times(nfe)))
-            values = {"frechet": [data.frechet(*law)], "variance_ratio": [(law[1].trace() / data.covariance.trace()).item()]}
+            values = {"frechet": data.frechet(*law), "variance_ratio": (law[1].trace() / data.covariance.trace()).item()}
             protocol = {"clean": "exact", "grid": "uniform", "start": "exact", "sampler": kind.__name__}
-            book.record_each(("exact", f"{config.data}_gaussian", method, variant), nfe, values, 0, protocol, began)
+            book.exact_each(("exact", f"{config.data}_gaussian", method, variant), nfe, values, 0, protocol, began)
             book.function_evaluations += nfe
 
     for name, kind in SAMPLERS.items():

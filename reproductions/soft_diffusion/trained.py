@@ -71,9 +71,9 @@ def real_images(book: "Book", data: str, judge: Judge, held_out: ImageSet, real:
     """What held-out images get in the place of samples."""
     began, key, n = time.perf_counter(), ("real", data, "real images", ""), len(held_out)
     for metric, value in judge.of_real(("fid", "is")).items():
-        book.record_each(key, None, {metric: [value]}, n, judge.protocol(metric, held_out.images), began)
+        book.record_each(key, None, {metric: [value]}, n, judge.protocol(metric, held_out.images), began, "runs")
     parts = to_unit(held_out.images).chunk(PARTS)
-    book.record_each(key, None, {"nearest": [nearest(part, real)[0] for part in parts]}, n, {"parts": PARTS}, began)
+    book.record_each(key, None, {"nearest": [nearest(part, real)[0] for part in parts]}, n, {"parts": PARTS}, began, "runs")
 
 
 def train(corruptions: Corruptions, processes: dict[VariantName, Corruption], data: ImageSet, run: Run
@@ -150,7 +150,7 @@ def held_out_losses(book: "Book", corruptions: Corruptions, variant: Variant, pr
         for key, losses in found.items():
             values[key].append(sum(losses) / len(losses))
     protocol = training_protocol(corruptions, variant)
-    book.record_each(("held out", config.data, METHOD, variant.label), None, values, len(images), protocol, began)
+    book.record_each(("held out", config.data, METHOD, variant.label), None, values, len(images), protocol, began, "trainings")
     book.function_evaluations += 20 * len(images) * len(clean)
 
 
@@ -187,7 +187,7 @@ def sample(book: "Book", corruptions: Corruptions, variant: Variant, label: str,
     for metric, by_seed in values.items():
         protocol = common | (judge.protocol(metric, x) if metric in ("fid", "is") else {"n_samples": config.samples})
         key = (variant.table, config.data, METHOD, label)
-        book.record_each(key, sampler.nfe, {metric: by_seed}, config.samples * len(clean), protocol, began)
+        book.record_each(key, sampler.nfe, {metric: by_seed}, config.samples * len(clean), protocol, began, "trainings")
 
 
 def nearest(x: Tensor, real: Tensor) -> tuple[float, Tensor]:

@@ -1,9 +1,17 @@
 """Claims: what a paper says about its numbers, as predicates over records.
 
-A claim compares selected numbers. Each comparison has a margin, positive in favour of the claim, and its standard error
-(errors of different records are taken as independent). It `holds` above two standard errors, `fails` below minus two,
-and is `inconclusive` between, both ends included. Without a record that it needs it is `not-run`; it is `broken` where it
-cannot be evaluated, such as where it selects two records instead of one.
+A claim compares selected numbers. Each comparison has a margin, positive in favour of the claim, and a standard error
+(errors of different records are taken as independent) with Welch's degrees of freedom. The claim `holds` where every margin is
+above 0 with a one-sided p value of at most LEVEL / 2; it `fails` where one of its k margins is below 0 with at most
+LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance no more often than one of a single one); else it
+is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
+
+An error that is not known decides nothing: that of a single repeat, and that of repeated samplings of a single training,
+which says nothing about another training. Repeats that all gave the same are no proof of certainty: such a record
+is taken to have the largest error among those that it is compared with, and an unknown one where there is none.
+
+Without a record that it needs a claim is `not-run`; it is `broken` where it cannot be evaluated, such as where it selects two
+records instead of one.
 """
 
 import math
@@ -15,12 +23,14 @@ from typing import TYPE_CHECKING
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.records import KEY, Record, describe, format_rows, matches, read_rows
+from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, p_above, z_value
 
 if TYPE_CHECKING:
     from rescore.papers import Paper
 
 STATUSES = ("holds", "fails", "inconclusive", "not-run", "broken")
-COLUMNS = ("paper", "claim", "statement", "source", "status", "margin", "evidence")
+COLUMNS = ("paper", "claim", "statement", "source", "status", "margin", "z", "p", "evidence")
+NUMBERS = ("margin", "z", "p")
 LISTED = 3  # records that a message names
 
 
@@ -30,22 +40,16 @@ class NoRecord(Exception):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison: `margin` > 0 speaks for the claim; `stderr` is infinite where a record has none."""
+    """One comparison: `margin` > 0 speaks for the claim."""
 
     margin: float
-    stderr: float
+    error: Error
     evidence: tuple[str, ...]
 
     @property
-    def status(self) -> str:
-        if abs(self.margin) <= 2 * self.stderr or self.margin == 0:
-            return "inconclusive"
-        return "holds" if self.margin > 0 else "fails"
-
-    @property
     def z(self) -> float:
-        """Margin in standard errors."""
-        return self.margin / self.stderr if self.stderr else math.copysign(math.inf, self.margin) if self.margin else 0.0
+        """The margin in standard errors of a normal law of the same p value."""
+        return z_value(self.margin, self.error)
 
 
 Selector = Callable[[Sequence[Record]], Record]
@@ -159,21 +163,44 @@ def all_of(*predicates: Predicate) -> Predicate:
 
 
 def _comparison(margin: float, *records: Record) -> Comparison:
-    stderr = math.hypot(*(math.inf if record.stderr is None else record.stderr for record in records))
-    return Comparison(margin, stderr, tuple(_evidence(record) for record in records))
+    return Comparison(margin, combined(_errors(records)), tuple(_evidence(record) for record in records))
+
+
+def _errors(records: Sequence[Record]) -> list[Error]:
+    known = {record: Error(record.stderr, record.df) for record in records if record.over in ("trainings", "runs") and record.stderr}
+    largest = max(known.values(), key=lambda error: error.stderr, default=UNKNOWN)
+    alike = {record: largest for record in records if record.over in ("trainings", "runs") and record.stderr == 0}
+    certain = {record: Error(0.0) for record in records if record.over == "exact"}
+    return [(known | alike | certain).get(record, UNKNOWN) for record in records]
 
 
 def _evidence(record: Record) -> str:
     name = describe(getattr(record, column) for column in ("dataset", "method", "variant", "metric", "nfe"))
+    if record.over == "exact":
+        return f"{name} = {record.value:.4g} exactly"
     error = "unknown" if record.stderr is None else f"{record.stderr:.2g}"
-    return f"{name} = {record.value:.4g} ± {error}"
+    return f"{name} = {record.value:.4g} ± {error} over {(record.df or 0) + 1} {record.over}"
+
+
+def judge(comparisons: Sequence[Comparison]) -> tuple[str, Comparison, float]:
+    """The status, the comparison that decides it, and the two-sided p value of the whole claim.
+
+    The p value is the level at which the claim would just be decided: twice that of the weakest comparison where it holds, and
+    where it fails twice that of the strongest against it, times their number.
+    """
+    decisive = min(comparisons, key=lambda comparison: comparison.z)
+    against = len(comparisons) * p_above(-decisive.margin, decisive.error)
+    weakest = max(p_above(comparison.margin, comparison.error) for comparison in comparisons)
+    p = min(1.0, 2 * min(weakest, against))
+    status = "inconclusive" if p > LEVEL else "holds" if weakest < against else "fails"
+    return status, decisive, p
 
 
 def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> list[dict[str, object]]:
     """One row of `claims.csv` for each claim of a paper.
 
-    The comparison with the smallest margin in standard errors decides: it fails if any fails, is inconclusive if any is,
-    and holds otherwise. `margin` is None for `not-run` and `broken`, and the evidence says why.
+    `margin` and `z`, the same in standard errors, are those of the comparison with the smallest z; `p` is of the whole claim
+    (`judge`). The three are None for `not-run` and `broken`, and the evidence says why.
 
     Raises:
         RescoreError: two claims of one name.
@@ -184,19 +211,20 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
         if any(claim.name == other["claim"] for other in rows):
             raise RescoreError(f"paper {paper}: two claims are named {claim.name!r}")
         head = {"paper": paper, "claim": claim.name, "statement": claim.statement, "source": claim.source}
+        head |= dict.fromkeys(NUMBERS)
         try:
             comparisons = claim.predicate(own)
             if not comparisons:
                 raise RescoreError("compares nothing")
         except NoRecord as missing:
-            rows.append(head | {"status": "not-run", "margin": None, "evidence": f"no record: {missing}"})
+            rows.append(head | {"status": "not-run", "evidence": f"no record: {missing}"})
         except Exception as error:  # whatever is wrong with one claim, the others are judged; `require_sound` tells it
             what = "" if isinstance(error, RescoreError) else f"{type(error).__name__}: "
-            rows.append(head | {"status": "broken", "margin": None, "evidence": f"{what}{error}"})
+            rows.append(head | {"status": "broken", "evidence": f"{what}{error}"})
         else:
-            decisive = min(comparisons, key=lambda comparison: comparison.z)
-            evidence = dict.fromkeys(text for comparison in comparisons for text in comparison.evidence)
-            rows.append(head | {"status": decisive.status, "margin": decisive.margin, "evidence": "; ".join(evidence)})
+            status, decisive, p = judge(comparisons)
+            evidence = "; ".join(dict.fromkeys(text for comparison in comparisons for text in comparison.evidence))
+            rows.append(head | {"status": status, "margin": decisive.margin, "z": decisive.z, "p": p, "evidence": evidence})
     return rows
 
 
@@ -229,9 +257,24 @@ def read_claims(path: Path | str) -> list[dict[str, object]]:
         if text["status"] not in STATUSES:
             allowed = ", ".join(STATUSES)
             raise RescoreError(f"{path}, line {line}, column status: unknown {text['status']!r}; allowed: {allowed}")
-        try:
-            margin = float(text["margin"]) if text["margin"] else None
-        except ValueError:
-            raise RescoreError(f"{path}, line {line}, column margin: {text['margin']!r} is not a number") from None
-        rows.append(text | {"margin": margin})
+        numbers = {}
+        for column in NUMBERS:
+            try:
+                numbers[column] = float(text[column]) if text[column] else None
+            except ValueError:
+                raise RescoreError(f"{path}, line {line}, column {column}: {text[column]!r} is not a number") from None
+        rows.append(text | numbers)
     return rows
+
+
+def by_chance(rows: Iterable[Mapping[str, object]]) -> str:
+    """How many claims chance may have decided, in words; "" where no claim rests on numbers with an error.
+
+    A claim at its margin of 0 is decided, one way or the other, with probability LEVEL at most.
+    """
+    p_values = [float(row["p"]) for row in rows if row["p"] is not None and row["z"] is not None and math.isfinite(row["z"])]
+    if not p_values:
+        return ""
+    n, found, kept = len(p_values), sum(p <= LEVEL for p in p_values), decided(p_values)
+    return (f"{found} of {n} claims on numbers with an error are decided; if all their margins were 0, chance would decide at most "
+            f"{LEVEL * n:.1f}. At a false discovery rate of 5 % (Benjamini-Hochberg) {kept} are.")

@@ -12,13 +12,15 @@ from rescore.files import atomic_write
 from rescore.ledger.protocol import check_pattern, declared_protocol, differences, format_value, parse_protocol
 from rescore.ledger.published import Published
 from rescore.ledger.records import KEY, Record, matches, read_rows
+from rescore.ledger.statistics import MOST, half_width, repeats_needed
 
 if TYPE_CHECKING:
     from rescore.papers import Paper
 
-STATUSES = ("reproduced", "off", "indicative", "not-run")
-COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "tolerance", "delta", "status", "protocol", "source", "note")
-NUMBERS = ("uncertainty", "measured", "stderr", "tolerance", "delta")
+STATUSES = ("reproduced", "off", "imprecise", "indicative", "not-run")
+COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol", "source",
+           "note")  # fmt: skip
+NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 
 # The relative part of the tolerance, one for each metric and the same for every paper: what a faithful repetition of the
 # experiment may differ by when the paper prints no uncertainty. Chosen before any result was seen; never changed for one.
@@ -34,15 +36,25 @@ RELATIVE_FLOOR = {
 }
 
 
-def tolerance(published: Published, stderr: float | None) -> float:
-    """`max(half a unit of the last printed digit, 2 hypot(uncertainty, stderr), floor * |published|)`.
+def tolerance(published: Published) -> float:
+    """`max(half a unit of the last printed digit, 2 * printed uncertainty, floor * |published|)`: what the printed number allows.
 
     The same rule for every number. A bound was not rounded to what is printed, so its half unit does not count.
     """
     half_unit = 0.0 if published.bound else published.half_unit
-    noise = 2 * math.hypot(float(published.uncertainty or 0), stderr or 0.0)
     floor = RELATIVE_FLOOR.get(published.metric, DEFAULT_FLOOR) * abs(published.number)
-    return max(half_unit, noise, floor)
+    return max(half_unit, 2 * float(published.uncertainty or 0), floor)
+
+
+def measured_error(record: Record) -> float:
+    """Half the length of the interval, by Student's t, in which the measured number's true value lies; infinite if not known.
+
+    It is not known of a single repeat, of one training sampled repeatedly, and where all repeats gave the same by chance.
+    """
+    if record.over == "exact":
+        return 0.0
+    known = record.over != "samplings" and record.stderr
+    return half_width(record.stderr, record.df) if known else math.inf
 
 
 def within(bound: str, delta: float, allowed: float) -> bool:
@@ -62,8 +74,8 @@ def diff(
 ) -> pd.DataFrame:
     """One row for each published number, in their order, with a status.
 
-    `reproduced` or `off` where the record's protocol has every value that `paper.yaml` declares for the published row,
-    `indicative` where it has not (tolerance and delta are shown, not judged) or where the record is a stand-in measured on
+    `reproduced`, `off` or, where the measured error is too large to tell, `imprecise` where the record's protocol has every value
+    that `paper.yaml` declares for the published row, `indicative` where it has not (tolerance and delta are shown, not judged) or where the record is a stand-in measured on
     something else (no delta: the units differ), `not-run` where there is no record.
 
     Args:
@@ -84,26 +96,45 @@ def diff(
         elif record is None:
             row |= {"status": "not-run", "protocol": "", "note": _reason(entry, papers[entry.paper], skipped)}
         else:
-            status, note, allowed, delta = _judge(entry, record, papers[entry.paper])
-            row |= {"measured": record.value, "stderr": record.stderr, "tolerance": allowed, "delta": delta,
-                    "status": status, "protocol": record.protocol, "note": note}
+            row |= {"measured": record.value, "stderr": record.stderr, "protocol": record.protocol}
+            row |= _judge(entry, record, papers[entry.paper])
         row["note"] = "; ".join(filter(None, (row["note"], entry.note)))
         row["source"] = entry.source
         rows.append(row)
     return _typed(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _judge(entry: Published, record: Record, paper: "Paper") -> tuple[str, str, float, float]:
-    allowed = tolerance(entry, record.stderr)
-    delta = record.value - entry.number
+def _judge(entry: Published, record: Record, paper: "Paper") -> dict[str, object]:
+    """The columns that compare a record with the published number.
+
+    Both errors count once the measured one is within what the printed number allows. One that exceeds it would make any
+    number agree, so such a record is not judged, unless even its whole interval is outside: no repeat would bring it back.
+    """
+    allowed, error, delta = tolerance(entry), measured_error(record), record.value - entry.number
+    found: dict[str, object] = {"error": error if math.isfinite(error) else None, "tolerance": allowed, "delta": delta}
     stated, assumed = declared_protocol(paper.meta.protocols, entry)
     if not stated and not assumed:
-        return "indicative", "no protocol is declared for this row", allowed, delta
+        return found | {"status": "indicative", "note": "no protocol is declared for this row"}
     if differing := differences(stated | assumed, parse_protocol(record.protocol)):
-        return "indicative", f"differs: {', '.join(differing)}", allowed, delta
+        return found | {"status": "indicative", "note": f"differs: {', '.join(differing)}"}
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
+    note = f"assumes {assumptions}" if assumptions else ""
+    if error > allowed and within(entry.bound, delta, allowed + error):
+        return found | {"status": "imprecise", "note": "; ".join(filter(None, (_would_decide(record, allowed), note)))}
+    if error <= allowed:
+        allowed = max(allowed, math.hypot(2 * float(entry.uncertainty or 0), error))
     status = "reproduced" if within(entry.bound, delta, allowed) else "off"
-    return status, f"assumes {assumptions}" if assumptions else "", allowed, delta
+    return found | {"tolerance": allowed, "status": status, "note": note}
+
+
+def _would_decide(record: Record, allowed: float) -> str:
+    """How many repeats would bring the error of a record within `allowed`."""
+    if record.over == "samplings":
+        return "one training, of which only samplings were repeated: several trainings would decide"
+    if not record.stderr:
+        return f"the error is not known: more than {(record.df or 0) + 1} {record.over} would decide"
+    needed = repeats_needed(record.stderr, record.df, allowed)
+    return f"about {needed or f'more than {MOST}'} {record.over} would decide, {record.df + 1} were made"
 
 
 def _stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:

@@ -14,6 +14,7 @@ from rescore.ledger.reference import parse_version, read_reference, require_run
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
 EXACT_RELATIVE, EXACT_ABSOLUTE = 1e-6, 1e-12
 SIGMAS, STATISTICAL_RELATIVE = 5.0, 0.05
+UNKNOWN_RELATIVE, UNKNOWN_ABSOLUTE = 0.25, 0.01  # where no error is known: what one training or a count may differ by elsewhere
 
 
 @dataclass
@@ -41,7 +42,8 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     """Compare records, verdicts and claims of a run with its reference.
 
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
-    otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|`. Another protocol or count of seeds or samples
+    otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` and, where no error is known (none, or one of 0 over
+    repeats that agree by chance), by `max(0.25 |value|, 0.01)`. Another protocol, count of seeds or samples, or kind of error
     fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
     a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
     and memory (`is_timed`) may move, and what is said of them.
@@ -81,7 +83,7 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
 
 def _compare(fresh: Record, reference: Record, report: Report) -> None:
     name = describe(reference.key)
-    for column in ("protocol", "n_seeds", "n_samples"):
+    for column in ("protocol", "over", "df", "n_seeds", "n_samples"):
         before, after = getattr(reference, column), getattr(fresh, column)
         if before != after:
             report.add(True, name, column, before, after)
@@ -98,6 +100,8 @@ def _compare(fresh: Record, reference: Record, report: Report) -> None:
     else:
         noise = math.hypot(fresh.stderr or 0.0, reference.stderr or 0.0)
         allowed = SIGMAS * noise + STATISTICAL_RELATIVE * abs(reference.value)
+        if not noise and reference.over != "exact":
+            allowed = max(UNKNOWN_RELATIVE * abs(reference.value), UNKNOWN_ABSOLUTE)
         if abs(fresh.value - reference.value) > allowed:
             report.add(True, name, "value", reference.value, fresh.value, allowed)
 

@@ -4,6 +4,7 @@ One level for the whole suite: LEVEL, two-sided, the share of a normal law outsi
 """
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -45,8 +46,8 @@ def combined(errors: Iterable[Error]) -> Error:
     variance = math.fsum(error.stderr**2 for error in errors)
     if not 0 < variance < math.inf:
         return Error(math.sqrt(variance))
-    return Error(math.sqrt(variance), 1 / math.fsum((error.stderr**2 / variance) ** 2 / error.df for error in errors)
-                 if any(error.df < math.inf for error in errors) else math.inf)  # fmt: skip
+    inverse = math.fsum((error.stderr**2 / variance) ** 2 / error.df for error in errors)
+    return Error(math.sqrt(variance), 1 / inverse if inverse else math.inf)
 
 
 def p_above(margin: float, error: Error) -> float:
@@ -66,7 +67,8 @@ def z_value(margin: float, error: Error) -> float:
     """The margin in standard errors of a normal law of the same p value."""
     if margin == 0:
         return 0.0
-    return math.copysign(-float(ndtri(p_above(abs(margin), error))), margin)
+    least = sys.float_info.min if error.stderr else 0.0  # a margin with an error is never quite certain
+    return math.copysign(-float(ndtri(max(p_above(abs(margin), error), least))), margin)
 
 
 def decided(p_values: Sequence[float], rate: float = 0.05) -> int:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -17,10 +18,11 @@ from rescore.ledger.published import Published
 from rescore.ledger.records import COLUMNS as RECORD_COLUMNS
 from rescore.ledger.records import Record
 
-MARKS = {"reproduced": "✓", "off": "✗", "indicative": "~", "not-run": "–"}
+MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
 LEGEND = (
     "measured ± standard error (published). ✓ reproduced: same protocol, within the tolerance; "
-    "✗ off: same protocol, outside it; ~ indicative: another protocol, not judged; – not run."
+    "✗ off: same protocol, outside it; ? imprecise: same protocol, but our error exceeds the tolerance, not judged; "
+    "~ indicative: another protocol, not judged; – not run."
 )
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
 README_TABLE = ("pis", "5.1", "paper")  # the table the README shows, and its scale
@@ -90,7 +92,8 @@ def summary_markdown(verdicts: pd.DataFrame, claims: pd.DataFrame) -> str:
     """Counts of verdicts and of claims by paper and status."""
     parts = [f"Published numbers\n\n{markdown(counts(verdicts, diff_module.STATUSES))}"]
     if len(claims):
-        parts.append(f"Claims\n\n{markdown(counts(claims, claims_module.STATUSES))}")
+        chance = claims_module.by_chance(claims.replace({np.nan: None}).to_dict("records"))
+        parts.append("\n\n".join(filter(None, (f"Claims\n\n{markdown(counts(claims, claims_module.STATUSES))}", chance))))
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,7 +105,7 @@ th, td {{ border-bottom: 1px solid #ddd; padding: .25em .6em; text-align: left; 
 th {{ position: sticky; top: 0; background: #f4f4f4 }}
 .reproduced, .holds {{ background: #d9f0d9 }}
 .off, .fails, .broken {{ background: #f6d5d5 }}
-.indicative, .inconclusive {{ background: #fbf0cf }}
+.indicative, .inconclusive, .imprecise {{ background: #fbf0cf }}
 .not-run {{ background: #eee }}
 </style></head><body><h1>{title}</h1>
 {summary}
@@ -123,14 +126,14 @@ def html_page(title: str, frame: pd.DataFrame, statuses: Sequence[str] = ()) -> 
 def records_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a frame in the order of their columns."""
     frame = pd.DataFrame([[getattr(record, column) for column in RECORD_COLUMNS] for record in records], columns=RECORD_COLUMNS)
-    return frame.astype({"nfe": "Int64"})
+    return frame.astype({"nfe": "Int64", "df": "Int64"})
 
 
 def write_tables(
     folder: Path, records: Sequence[Record], verdicts: pd.DataFrame, claim_rows: Sequence[Mapping[str, object]]
 ) -> list[Path]:
     """Write `<paper>-<table>.md` for every table, `summary.md`, `diff.html`, `claims.html` and `provenance.html`."""
-    claims = pd.DataFrame(claim_rows, columns=claims_module.COLUMNS).astype({"margin": float})
+    claims = pd.DataFrame(claim_rows, columns=claims_module.COLUMNS).astype(dict.fromkeys(claims_module.NUMBERS, float))
     names = dict.fromkeys([*zip(verdicts["paper"], verdicts["table"], strict=True), *((r.paper, r.table) for r in records)])
     pages = {
         f"{paper}-{_file_name(table)}.md": "\n".join(

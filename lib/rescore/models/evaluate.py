@@ -15,6 +15,7 @@ from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import RescoreError
 from rescore.jobs import Measurement, Run
+from rescore.ledger.records import Over
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import LoadedModel, load_model, make_objective
@@ -139,7 +140,7 @@ class TrainedModels:
         self.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()
         for metric, value in self.judge.of_real(metrics).items():
             protocol = self.judge.protocol(metric, torch.empty(len(self.held_out)))
-            yield self._measurement(table, "real images", "", metric, None, [value], len(self.held_out), protocol, started)
+            yield self._measurement(table, "real images", "", metric, None, [value], len(self.held_out), protocol, started, "runs")
 
     def likelihood(self, table: str, method: str, variant: str, name: str, bound: bool = False) -> Iterator[Measurement]:
         """`bpd`, bits per dimension of held-out images by the probability flow; `bpd_bound` from the ELBO if `bound`.
@@ -185,6 +186,6 @@ class TrainedModels:
                     yield self._measurement("training", name, process, metric, None, values, spec.steps, protocol, started)
 
     def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
-                     protocol: Mapping[str, object], started: float) -> Measurement:  # fmt: skip
+                     protocol: Mapping[str, object], started: float, over: Over = "trainings") -> Measurement:  # fmt: skip
         size, seconds = len(values) * n, time.perf_counter() - started
-        return Measurement.of_seeds(table, self.data, method, variant, metric, nfe, values, size, protocol, seconds)
+        return Measurement.of_seeds(table, self.data, method, variant, metric, nfe, values, size, protocol, seconds, over=over)

@@ -18,7 +18,7 @@ def measure(job: Job, config: Config, run: Run) -> Result:
     generator = np.random.default_rng(config.seed)
     draw = {"normal": generator.standard_normal, "uniform": lambda: generator.uniform(-1, 1)}[job.dataset]
     draws = np.array([draw() for _ in progress(range(job.draws), desc="draws")])
-    row = Measurement("1", job.dataset, "mean", "", "mean_error", None, draws.mean(), draws.std() / job.draws**0.5, 1, job.draws,
-                      {"draws": job.draws, "sampler": "numpy"}, 0.1)
+    row = Measurement.of_seeds("1", job.dataset, "mean", "", "mean_error", None, draws, job.draws,
+                               {"draws": job.draws, "sampler": "numpy"}, 0.1, over="runs")
     skipped = [] if "TOY_DATA" in os.environ else [{"table": "1", "dataset": "elsewhere", "reason": "no toy data"}]
     return Result([row], skipped, function_evaluations=job.draws, arrays={"draws": draws})
