@@ -101,8 +101,8 @@ def test_bias_std_rmse_by_hand():
     estimates = np.array([[1.0, 3.0], [4.0, 8.0]])  # means 2, 6; variances 2, 8
     result = bias_std_rmse(estimates, truth=1.0)
     assert result["logz_bias"] == pytest.approx((3.0, math.sqrt(8) / math.sqrt(2)))
-    stds = (math.sqrt(2) + math.sqrt(8)) / 2, (math.sqrt(8) - math.sqrt(2)) / math.sqrt(2) / math.sqrt(2)
-    assert result["logz_std"] == pytest.approx(stds)
+    # of the mean variance 5 the error is 3, so of its root 3 / (2 sqrt(5))
+    assert result["logz_std"] == pytest.approx((math.sqrt(5), 3 / (2 * math.sqrt(5))))
     of_each = np.array([math.sqrt(1 + 2), math.sqrt(25 + 8)])
     assert result["logz_rmse"] == pytest.approx((of_each.mean(), of_each.std(ddof=1) / math.sqrt(2)))
 

@@ -134,7 +134,8 @@ def _would_decide(record: Record, allowed: float) -> str:
     if not record.stderr:
         return f"the error is not known: more than {(record.df or 0) + 1} {record.over} would decide"
     needed = repeats_needed(record.stderr, record.df, allowed)
-    return f"about {needed or f'more than {MOST}'} {record.over} would decide, {record.df + 1} were made"
+    count = f"about {needed}" if needed else f"more than {MOST}"
+    return f"{count} {record.over} would decide, {record.df + 1} were made"
 
 
 def _stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:

@@ -33,9 +33,9 @@ def ess(log_w: Tensor, dim: int = -1) -> Tensor:
 def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
     """B, S and A of the paper's tables, each with a standard error.
 
-    Of one training, whose runs are evaluation repeats: B is the mean of (estimate - truth) over its runs, S their standard
-    deviation (ddof 1), A = sqrt(B^2 + S^2). Each number is the mean over trainings of that of one training, and its error that
-    mean's. So A counts how far every training is off, also where their biases cancel.
+    Over several trainings, each with its runs as evaluation repeats: B is the mean of (estimate - truth); S the root of the mean
+    variance of one training's runs (ddof 1); A the mean of sqrt(b^2 + s^2) with b and s of one training, so that it counts how far
+    each training is off, also where their biases cancel. Errors are those of means over trainings, that of S by its square.
 
     With one row, where nothing was trained, the error is a bootstrap's over the runs (1,000 resamples, fixed seed).
 
@@ -50,16 +50,21 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     if errors.ndim != 2 or errors.shape[0] < 1 or errors.shape[1] < 2:
         raise RescoreError(f"log Z estimates of shape {errors.shape}: (trainings, runs) with at least 2 runs are needed")
     trainings, runs = errors.shape
-    if trainings > 1:
-        repeats, shrink = _of_one_training(errors), 1 / math.sqrt(trainings)
-    else:
+    if trainings == 1:
         index = np.random.default_rng(0).integers(runs, size=(N_BOOTSTRAP, runs))
-        repeats, shrink = _of_one_training(errors[0, index]), 1.0
-    values = {metric: float(one.mean()) for metric, one in _of_one_training(errors).items()}
-    return {metric: (values[metric], float(repeats[metric].std(ddof=1) * shrink)) for metric in values}
+        drawn = _of_each(errors[0, index])
+        return {metric: (float(one[0]), float(drawn[metric].std(ddof=1))) for metric, one in _of_each(errors).items()}
+    each = _of_each(errors)
+    (bias, bias_error), (variance, variance_error), (rmse, rmse_error) = (
+        (float(x.mean()), float(x.std(ddof=1)) / math.sqrt(trainings))
+        for x in (each["logz_bias"], each["logz_std"] ** 2, each["logz_rmse"])
+    )
+    std = math.sqrt(variance)
+    std_error = variance_error / (2 * std) if std else 0.0
+    return {"logz_bias": (bias, bias_error), "logz_std": (std, std_error), "logz_rmse": (rmse, rmse_error)}
 
 
-def _of_one_training(errors: np.ndarray) -> dict[str, np.ndarray]:
-    """(trainings, runs) -> each (trainings,)."""
+def _of_each(errors: np.ndarray) -> dict[str, np.ndarray]:
+    """B, S and A of each row of (rows, runs)."""
     bias, std = errors.mean(1), errors.std(1, ddof=1)
     return {"logz_bias": bias, "logz_std": std, "logz_rmse": np.hypot(bias, std)}
