@@ -8,8 +8,11 @@ import torch
 from conftest import ROOT
 
 from rescore.data import humanml as data
+from rescore.data.planar import Rings
 from rescore.errors import MissingData, RescoreError
-from rescore.metrics.matching import diversity, multimodal_distance, r_precision
+from rescore.metrics import rmse, sliced_wasserstein
+from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
+from rescore.montecarlo.library import mode_coverage
 from rescore.papers import load_paper
 
 judge = load_paper("diffcollage", ROOT).module("humanml_judge")
@@ -26,6 +29,60 @@ def test_precision_counts_who_is_nearer_in_the_pool():
     assert r_precision(*more, 1, 4) == 0.25, "what fills no pool is not used"
     with pytest.raises(RescoreError, match="3 pairs, top 1 of pools of 4"):
         r_precision(motion[:3], motion[:3], 1, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_contents_that_are_all_alike_match_no_description(dtype, far):
+    """Ties count against; so do distances that differ only by rounding, as two batches of one network make them."""
+    generator = torch.Generator().manual_seed(0)
+    text, motion = torch.randn(64, 512, generator=generator).to(dtype), torch.randn(512, generator=generator).to(dtype) + far
+    alike = motion.expand(64, -1)
+    assert r_precision(text, alike) == 0 and r_precision(text[:1].expand(64, -1), alike) == 0
+    rounded = alike * (1 + 2 * torch.finfo(dtype).eps * torch.randint(-1, 2, (64, 1), generator=generator))
+    assert r_precision(text, rounded.to(dtype)) == 0
+    assert r_precision(text, text) == 1
+    pairs = text.clone()
+    pairs[1] = pairs[0]
+    expected = [1 - 2 / 64, 1.0]
+    assert [r_precision(pairs, pairs, top) for top in (1, 2)] == expected, "two that are alike share two places"
+
+
+def test_a_label_has_the_largest_logit_alone():
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    assert top1(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, False]
+    assert not top1(torch.zeros(9, 4), torch.arange(9) % 4).any(), "no class where all are alike"
+    with pytest.raises(RescoreError, match=r"top1: logits \(9, 4\), labels \(8,\); allowed: \(n, classes\) and \(n,\)"):
+        top1(torch.zeros(9, 4), torch.arange(8))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (lambda x: r_precision(torch.zeros(32, 2), x), "features of pairs: a feature is not finite"),
+        (lambda x: r_precision(x, torch.zeros(32, 2)), "features of pairs: a feature is not finite"),
+        (lambda x: multimodal_distance(torch.zeros(32, 2), x), "features of pairs: a feature is not finite"),
+        (lambda x: diversity(x, 3, torch.Generator()), "diversity: a feature is not finite"),
+        (lambda x: top1(x, torch.zeros(32, dtype=torch.int64)), "top1: a logit is not finite"),
+        (lambda x: sliced_wasserstein(x, x), "sliced_wasserstein: a point is not finite"),
+        (lambda x: rmse(x, x), "rmse: a point is not finite"),
+        (lambda x: mode_coverage(x, torch.zeros(1, 2), 1.0), "mode_coverage: a sample is not finite"),
+        (lambda x: Rings().off_support(x), "off_support: a point is not finite"),
+        (load_paper("cld", ROOT).module("problems").off_mode, "off_mode: a point is not finite"),
+        (lambda x: load_paper("soft_diffusion", ROOT).module("trained").nearest(x, torch.zeros(3, 2)),
+         "nearest: a point is not finite"),
+        (lambda x: load_paper("cld", ROOT).module("images").digits().metrics["nearest"](x.repeat(2, 32), None),
+         "nearest: a point is not finite"),
+    ],
+)  # fmt: skip
+def test_no_metric_of_neighbours_counts_a_point_that_is_not_finite(metric, message, bad):
+    """NaN > radius is false: it would be on every mode."""
+    x = torch.zeros(32, 2)
+    x[5, 1] = bad
+    with pytest.raises(RescoreError) as error:
+        metric(x)
+    assert str(error.value) == message
 
 
 def test_chance_of_a_precision():
