@@ -28,14 +28,15 @@ def r_precision(text: Tensor, motion: Tensor, top: int = 3, pool: int = 32) -> f
             f"r_precision: {len(text)} pairs, top {top} of pools of {pool}; allowed: a pool or more, top 1 to {pool}"
         )
     x, y = (each[:whole].double().unflatten(0, (-1, pool)) for each in (text, motion))
-    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")  # the other mode leaves sqrt(rounding) of equals
+    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")  # by products, equals are not at 0
     own = distances.diagonal(dim1=1, dim2=2)[..., None]
-    slack = ROUNDING * max(torch.finfo(each.dtype).eps for each in (text, motion)) * max(x.norm(dim=2).max(), y.norm(dim=2).max())
+    longest = max(x.norm(dim=2).max(), y.norm(dim=2).max())
+    slack = ROUNDING * max(torch.finfo(each.dtype).eps for each in (text, motion)) * longest
     return ((distances <= own + slack).sum(2) <= top).double().mean().item()  # one's own is one of them
 
 
 def top1(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether each row's label (n,) alone has the largest of the logits (n, classes): a tie counts against it, as above; (n,) bool.
+    """Whether each row's label (n,) alone has the largest of the logits (n, classes), (n,): a tie counts against, as above.
 
     Raises RescoreError for logits that are not finite or not of the labels' number.
     """

@@ -39,6 +39,6 @@ def rmse(x: Tensor, y: Tensor) -> float:
 
 
 def check_finite(x: Tensor, what: str, item: str = "a point") -> None:
-    """Raise RescoreError, which starts with `what`, unless all of x is finite: NaN is neither within a radius nor outside it."""
+    """Raise RescoreError that starts with `what` unless all of x is finite: NaN is neither within a radius nor outside."""
     if not torch.isfinite(x).all():
         raise RescoreError(f"{what}: {item} is not finite")
