@@ -75,6 +75,38 @@ def test_the_cache_is_in_the_home_folder_by_default(monkeypatch):
     assert fetch.cache_folder() == Path.home() / ".cache" / "rescore"
 
 
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without a home: HOME is unset and the user is not in the system's list."""
+    def unknown(*_):
+        raise KeyError("no such user")
+
+    monkeypatch.delenv("RESCORE_CACHE")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    fetch._temporary_folder.cache_clear()
+
+
+def test_without_a_home_the_cache_is_a_temporary_folder(homeless, tmp_path, monkeypatch, small_table, capsys):
+    downloads = Downloads(METRES)
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", downloads)
+    assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(downloads.urls) == 1
+    assert fetch.cache_folder() == fetch.writable_cache() and pines.pines_at_hand() == "present"
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: no home folder (") and warning.endswith("set RESCORE_CACHE to a folder to keep them")
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
+    path = put(tmp_path, "finpines.txt", METRES)
+    assert pines.find_pines() == path, "what is at hand needs no cache"
+
+
+def test_a_download_needs_no_cache_that_can_be_written(tmp_path, monkeypatch, small_table, capsys):
+    (tmp_path / "cache").write_text("a file")
+    downloads = Downloads(METRES)
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", downloads)
+    assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(downloads.urls) == 1
+    assert capsys.readouterr().err.startswith(f"warning: the cache {tmp_path / 'cache'} cannot be written (File exists): ")
+
+
 @pytest.mark.parametrize("with_folder", [True, False])
 def test_no_file_and_no_download_is_missing_data(tmp_path, monkeypatch, with_folder):
     if with_folder:

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from rescore.config import load_config
+from rescore.data.images import load_images
+from rescore.data.pixels import dequantise
 from rescore.errors import RescoreError
+from rescore.jobs import Notebook, Run
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.papers import load_paper
@@ -160,3 +163,33 @@ def test_images_are_padded_before_they_are_dequantised():
     padded = PAPER.module("images")._pad(torch.full((2, 1, 28, 27), 9, dtype=torch.uint8), 32)
     assert padded.shape == (2, 1, 32, 32) and padded.dtype == torch.uint8
     assert padded[:, :, 2:30, 2:29].min() == 9 and padded.sum() == 2 * 28 * 27 * 9
+
+
+def test_the_pixels_and_the_paths_of_an_image_job_have_streams_of_their_own(tmp_path, monkeypatch):
+    """One seed for both would make the dequantisation noise a function of the trace's probes. And each part is what it says."""
+    images, used = PAPER.module("images"), []
+    job = next(part for part in load_config(PAPER, "smoke").jobs["rest"].parts if part.kind == "images")
+    config = load_config(PAPER, "smoke").model_copy(update={"seeds": (0, 1)})
+
+    def noted(what, function, place):
+        def call(*arguments, **options):
+            generator = next(a for a in (*arguments, *options.values()) if isinstance(a, torch.Generator))
+            used.append((what, generator.initial_seed(), arguments[place]))
+            return function(*arguments, **options)
+
+        return call
+
+    for what, place in (("dequantise", 0), ("elbo", 1), ("ode_log_prob", 1)):
+        monkeypatch.setattr(images, what, noted(what, getattr(images, what), place))
+    monkeypatch.setattr(images, "_cost", lambda *_: None)
+    run = Run("diffflow", "smoke", "rest", tmp_path, "0", "cpu", 1)
+    images.measure(Notebook(), job.model_copy(update={"samples": 0}), config, run)
+    by_seed = {what: [seed for name, seed, _ in used if name == what] for what in ("dequantise", "elbo", "ode_log_prob")}
+    train, *test = by_seed["dequantise"]
+    assert by_seed["elbo"] == by_seed["ode_log_prob"] and len(test) == len(by_seed["elbo"]) == 2
+    assert len({train, *test, *by_seed["elbo"]}) == 5, "training, and two seeds of pixels and of paths"
+    (pixels, judged) = ([x for name, _, x in used if name == what] for what in ("dequantise", "elbo"))
+    held_out = load_images("digits", "test").images[: job.test_images]
+    assert torch.equal(pixels[1], held_out) and torch.equal(pixels[2], held_out), "the likelihood is that of held-out images"
+    levels = dequantise(held_out, make_generator("diffflow", "digits", 0, "dequantise"), 17)[0]
+    assert torch.equal(judged[0], levels)

@@ -93,6 +93,21 @@ def test_frechet_distance_between_samples_tends_to_that_of_their_laws():
     assert frechet_distance(cloud(40000), cloud(40000, seed=1, scale=2.0, shift=0.5)) == pytest.approx(6.25, abs=0.15)
 
 
+@pytest.mark.parametrize("dead", [0, 3, 60])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_identical_sets_are_at_no_negative_distance(dead, dtype):
+    """Features that never fire leave a covariance without full rank: its root is known to sqrt(rounding) only."""
+    for seed in range(2):
+        values = cloud(300, d=100, seed=seed, scale=30, dtype=dtype).values
+        values[:, :dead] = (values[:, -1:] if seed else 0) * torch.ones(dead, dtype=dtype)  # copies, or nothing
+        x = Features("test", "x", values)
+        scale = moments(x).covariance.trace()
+        assert 0 <= frechet_distance(x, x) <= 1e-6 * scale
+        moved = Features("test", "moved", values + 2)
+        exact = np.square(moments(x).mean - moments(moved).mean).sum()
+        assert exact <= frechet_distance(x, moved) <= exact + 1e-6 * scale and exact == pytest.approx(400, rel=1e-4)
+
+
 def test_too_few_samples_for_a_covariance():
     assert failure(moments, cloud(5)) == (
         "FID of cloud-0: 5 samples are too few for the covariance of 5 features; allowed: more than 5"

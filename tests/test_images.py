@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import io
 import os
+import struct
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rescore.data import cifar, fetch, folders, idx, images
+from rescore.data import cifar, fetch, folders, idx, images, scenes
 from rescore.data.images import ImageSet, images_at_hand, load_images
+from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
 
 REAL = os.environ.get("RESCORE_DATA")
@@ -203,7 +206,9 @@ def test_cifar10_from_strips_needs_only_what_it_reads(folder, monkeypatch):
     monkeypatch.setitem(cifar.SET_DIGEST, "test", cifar.set_digest(pixels[::-1].transpose(0, 3, 1, 2), labels[::-1]))
     assert len(load_images("cifar10", "test")) == 1000, "the digest does not depend on the order"
     (folder / "cifar10" / "test-01.webp").write_bytes(b"RIFF")
-    assert "test-01.webp: not a strip of 500 images" in failure(load_images, "cifar10", "test")
+    assert "test-01.webp: not a picture (of no format that is known)" in failure(load_images, "cifar10", "test")
+    Image.fromarray(pixels[0]).save(folder / "cifar10" / "test-01.webp")
+    assert "test-01.webp: not a strip of 500 images of 32x32 (" in failure(load_images, "cifar10", "test")
 
 
 def test_cifar10_from_the_official_archive(folder, monkeypatch):
@@ -258,7 +263,7 @@ def test_an_image_that_is_not_aligned_celeba_is_refused(celeba, folder):
     path = folder / folders.CELEBA_IMAGES / "2.png"
     Image.fromarray(celeba[0][:64, :64]).save(path)
     assert failure(load_images, "celeba64", "valid") == (
-        f"{path}: cannot be read (64x64 pixels; an aligned image of CelebA has 178x218)"
+        f"{path}: 64x64 pixels; an aligned image of CelebA has 178x218"
     )
 
 
@@ -278,10 +283,90 @@ def test_a_folder_of_images(tmp_path):
     )
     (tmp_path / "mine" / "9.png").unlink()
     (tmp_path / "mine" / "a.jpg").write_text("no image")
-    assert "a.jpg: cannot be read" in failure(load_images, "folder", "all", path=tmp_path / "mine")
+    message = failure(load_images, "folder", "all", path=tmp_path / "mine")
+    assert "a.jpg: not a picture (of no format that is known); replace it" in message
     assert "no such folder" in failure(load_images, "folder", "train", path=tmp_path / "mine", kind=MissingData)
     (tmp_path / "mine" / "empty").mkdir()
-    assert "no image file" in failure(load_images, "folder", "empty", path=tmp_path / "mine")
+    message = f"{tmp_path / 'mine' / 'empty'}: no image file (allowed: .png, "
+    assert failure(load_images, "folder", "empty", path=tmp_path / "mine").startswith(message)
+
+
+def square(mode: str) -> Image.Image:
+    """Four pixels, darkest to brightest in reading order, of any mode."""
+    return Image.fromarray(np.array([[0, 85], [170, 255]], np.uint8)).convert(mode)
+
+
+GREYS, RED = [0, 85, 170, 255], (255, 0, 0)
+DEEP = Image.fromarray(np.array([[0, 255], [256, 65535]], np.uint16))
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6  # the camera was held upright: a viewer turns the picture clockwise
+
+
+@pytest.mark.parametrize(
+    ("picture", "suffix", "options", "expected"),
+    [
+        pytest.param(square("L"), "png", {}, GREYS, id="grey"),
+        pytest.param(square("RGB"), "png", {}, [(v,) * 3 for v in GREYS], id="colour"),
+        pytest.param(square("1"), "png", {}, None, id="1 bit"),
+        pytest.param(DEEP, "png", {}, [0, 0, 1, 255], id="16 bits"),
+        pytest.param(DEEP, "tiff", {}, [0, 0, 1, 255], id="16 bits tiff"),
+        pytest.param(Image.new("P", (1, 1), 1), "png", {"palette": RED}, [RED], id="palette"),
+        pytest.param(Image.new("P", (1, 1), 1), "png", {"palette": RED, "transparency": 1}, [(255,) * 3], id="a hole"),
+        pytest.param(Image.new("RGBA", (1, 1), (*RED, 255)), "png", {}, [RED], id="opaque"),
+        pytest.param(Image.new("RGBA", (1, 1), (*RED, 0)), "png", {}, [(255,) * 3], id="transparent"),
+        pytest.param(Image.new("RGBA", (1, 1), (*RED, 51)), "webp", {"lossless": True}, [(255, 204, 204)], id="a fifth of red"),
+        pytest.param(Image.new("LA", (1, 1), (100, 0)), "png", {}, [255], id="grey and alpha"),
+        pytest.param(square("L"), "png", {"transparency": 85}, [0, 255, 170, 255], id="a transparent grey"),
+        pytest.param(Image.new("RGB", (1, 1), RED), "png", {"transparency": RED}, [(255,) * 3], id="a transparent colour"),
+        pytest.param(Image.new("CMYK", (1, 1), (0, 255, 255, 0)), "tiff", {}, [RED], id="CMYK"),
+        pytest.param(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "jpg", {"quality": 100}, [RED] * 64, id="CMYK of a camera"),
+        pytest.param(square("L"), "png", {"exif": ROTATED}, [170, 0, 255, 85], id="rotated"),
+        pytest.param(square("RGB"), "webp", {"lossless": True, "exif": ROTATED}, [(v,) * 3 for v in (170, 0, 255, 85)],
+                     id="rotated colours"),
+        pytest.param(square("RGB"), "gif", {"save_all": True, "append_images": [Image.new("RGB", (2, 2), RED)]},
+                     [(v,) * 3 for v in GREYS], id="frames"),
+    ],
+)  # fmt: skip
+def test_a_picture_of_any_mode_is_8_bits_of_grey_or_of_colour(tmp_path, picture, suffix, options, expected):
+    path = tmp_path / f"a.{suffix}"
+    if "palette" in options:
+        picture.putpalette((0, 0, 0, *options["palette"]))
+    picture.save(path, **{name: value for name, value in options.items() if name != "palette"})
+    expected = [0, 0, 255, 255] if expected is None else expected  # Pillow's own threshold of 1 bit, dithered
+    found = open_picture(path)
+    assert found.mode == ("L" if isinstance(expected[0], int) else "RGB")
+    pixels = np.asarray(found).reshape(-1, len(found.getbands())).squeeze(1 if found.mode == "L" else ()).tolist()
+    if picture.mode == "1":
+        assert set(pixels) == {0, 255}
+    else:
+        assert np.abs(np.array(pixels) - np.array(expected)).max() <= (2 if suffix == "jpg" else 0)
+
+
+def test_16_bits_of_colour_are_their_upper_8(tmp_path):
+    """A PNG written out by hand, for Pillow writes none."""
+    pixels = np.array([[[0, 255, 256], [0x1234, 65535, 0xABCD]]], ">u2")
+    header, body = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), zlib.compress(b"\0" + pixels.tobytes())
+    chunks = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    parts = [struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in chunks]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert np.asarray(open_picture(tmp_path / "a.png")).tolist() == [[[0, 0, 1], [0x12, 255, 0xAB]]]
+
+
+def test_every_loader_of_pictures_reads_them_alike(tmp_path, folder):
+    """A 16-bit grey picture, turned by its EXIF: not white, not lying."""
+    wide = np.linspace(0, 65535, 178 * 218).astype(np.uint16).reshape(178, 218)
+    upright = np.rot90(wide >> 8, -1).astype(np.uint8)
+    for place in ("mine", folders.CELEBA_IMAGES, "lhq_256"):
+        (folder / place).mkdir(parents=True)
+        Image.fromarray(wide).save(folder / place / "a.png", exif=ROTATED)
+    (folder / folders.CELEBA_PARTITION).write_text("a.png 0\n")
+    assert np.array_equal(load_images("folder", "all", path=folder / "mine").images[0, 0], upright)
+    for name, prepare in (("celeba64", folders.celeba64), ("lhq64", lambda image: scenes.central_square(image, 64))):
+        expected = np.asarray(prepare(Image.fromarray(upright)).convert("RGB")).transpose(2, 0, 1)
+        assert np.array_equal(load_images(name, {"celeba64": "train"}.get(name, "all")).images[0], expected)
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / "mine" / "b.tiff")
+    with pytest.raises(RescoreError, match=r"b.tiff: not a picture \(32 bits a channel; allowed: 8 or 16\); replace it"):
+        open_picture(folder / "mine" / "b.tiff")
 
 
 def test_an_npz_of_images(tmp_path):

@@ -8,8 +8,11 @@ import torch
 from conftest import ROOT
 
 from rescore.data import humanml as data
+from rescore.data.planar import Rings
 from rescore.errors import MissingData, RescoreError
-from rescore.metrics.matching import diversity, multimodal_distance, r_precision
+from rescore.metrics import rmse, sliced_wasserstein
+from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
+from rescore.montecarlo.library import mode_coverage
 from rescore.papers import load_paper
 
 judge = load_paper("diffcollage", ROOT).module("humanml_judge")
@@ -26,6 +29,60 @@ def test_precision_counts_who_is_nearer_in_the_pool():
     assert r_precision(*more, 1, 4) == 0.25, "what fills no pool is not used"
     with pytest.raises(RescoreError, match="3 pairs, top 1 of pools of 4"):
         r_precision(motion[:3], motion[:3], 1, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_contents_that_are_all_alike_match_no_description(dtype, far):
+    """Ties count against; so do distances that differ only by rounding, as two batches of one network make them."""
+    generator = torch.Generator().manual_seed(0)
+    text, motion = torch.randn(64, 512, generator=generator).to(dtype), torch.randn(512, generator=generator).to(dtype) + far
+    alike = motion.expand(64, -1)
+    assert r_precision(text, alike) == 0 and r_precision(text[:1].expand(64, -1), alike) == 0
+    rounded = alike * (1 + 2 * torch.finfo(dtype).eps * torch.randint(-1, 2, (64, 1), generator=generator))
+    assert r_precision(text, rounded.to(dtype)) == 0
+    assert r_precision(text, text) == 1
+    pairs = text.clone()
+    pairs[1] = pairs[0]
+    expected = [1 - 2 / 64, 1.0]
+    assert [r_precision(pairs, pairs, top) for top in (1, 2)] == expected, "two that are alike share two places"
+
+
+def test_a_label_has_the_largest_logit_alone():
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    assert top1(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, False]
+    assert not top1(torch.zeros(9, 4), torch.arange(9) % 4).any(), "no class where all are alike"
+    with pytest.raises(RescoreError, match=r"top1: logits \(9, 4\), labels \(8,\); allowed: \(n, classes\) and \(n,\)"):
+        top1(torch.zeros(9, 4), torch.arange(8))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (lambda x: r_precision(torch.zeros(32, 2), x), "features of pairs: a feature is not finite"),
+        (lambda x: r_precision(x, torch.zeros(32, 2)), "features of pairs: a feature is not finite"),
+        (lambda x: multimodal_distance(torch.zeros(32, 2), x), "features of pairs: a feature is not finite"),
+        (lambda x: diversity(x, 3, torch.Generator()), "diversity: a feature is not finite"),
+        (lambda x: top1(x, torch.zeros(32, dtype=torch.int64)), "top1: a logit is not finite"),
+        (lambda x: sliced_wasserstein(x, x), "sliced_wasserstein: a point is not finite"),
+        (lambda x: rmse(x, x), "rmse: a point is not finite"),
+        (lambda x: mode_coverage(x, torch.zeros(1, 2), 1.0), "mode_coverage: a sample is not finite"),
+        (lambda x: Rings().off_support(x), "off_support: a point is not finite"),
+        (load_paper("cld", ROOT).module("problems").off_mode, "off_mode: a point is not finite"),
+        (lambda x: load_paper("soft_diffusion", ROOT).module("trained").nearest(x, torch.zeros(3, 2)),
+         "nearest: a point is not finite"),
+        (lambda x: load_paper("cld", ROOT).module("images").digits().metrics["nearest"](x.repeat(2, 32), None),
+         "nearest: a point is not finite"),
+    ],
+)  # fmt: skip
+def test_no_metric_of_neighbours_counts_a_point_that_is_not_finite(metric, message, bad):
+    """NaN > radius is false: it would be on every mode."""
+    x = torch.zeros(32, 2)
+    x[5, 1] = bad
+    with pytest.raises(RescoreError) as error:
+        metric(x)
+    assert str(error.value) == message
 
 
 def test_chance_of_a_precision():
@@ -87,15 +144,81 @@ def test_bad_motions_are_named(folder, monkeypatch):
     with pytest.raises(RescoreError, match=r"texts/000.txt, line 1: allowed: caption#tokens#from#to"):
         data.parse_captions("a man walks", "HumanML3D/texts/000.txt")
     np.save(folder / "new_joint_vecs" / "000.npy", np.zeros((100, 251)))
-    with pytest.raises(RescoreError, match=r"000.npy: an array \(100, 251\); allowed: \(T, 263\)"):
+    with pytest.raises(RescoreError, match=r"000.npy: an array float64 \(100, 251\); allowed: numbers, \(T, 263\)"):
         data.load_humanml("test")
     (folder / "new_joint_vecs" / "000.npy").write_bytes(b"")
-    with pytest.raises(RescoreError, match="000.npy: cannot be read"):
+    with pytest.raises(RescoreError, match=r"000.npy: not an array \(the file is empty\); replace it"):
         data.load_humanml("test")
     (folder / "Std.npy").unlink()
     assert data.humanml_at_hand() == "absent"
     with pytest.raises(MissingData, match="HumanML3D: no HumanML3D/ with Mean.npy, Std.npy"):
         data.load_scales()
+
+
+def names(split: str = "train") -> list[str]:
+    return [motion.name for motion in data.load_humanml(split)]
+
+
+def test_a_motion_that_cannot_be_used_is_left_out_with_a_warning(folder, capsys):
+    """The standard build has two that are not finite."""
+    for i in range(8):
+        values = np.zeros((100, 263))
+        values[7, 5] = (np.nan, np.inf)[i % 2]
+        np.save(folder / "new_joint_vecs" / f"bad{i}.npy", values)
+    (folder / "texts" / "M02.txt").unlink()
+    (folder / "train.txt").write_text("\n".join([f"bad{i}" for i in range(8)] + ["000", "001", "M02", "M99"]))
+    assert names() == ["000", "000:1-3.5"]
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: HumanML3D/train: 8 of 12 motions left out, not finite: bad0, bad1, bad2, bad3, bad4 and 3 more",
+        "warning: HumanML3D/train: 1 of 12 motions left out, no file of captions: M02",
+    ]
+    assert names("test") == ["000", "000:1-3.5"] and not capsys.readouterr().err, "nothing to warn of"
+
+
+def test_a_split_without_a_motion_is_an_error(folder):
+    (folder / "texts" / "000.txt").unlink()
+    expected = (f"{folder / 'test.txt'}: none of its 1 motions, such as 000, is in {folder / 'new_joint_vecs'} with a text and "
+                "40 to 199 frames")  # fmt: skip
+    with pytest.raises(RescoreError) as error:
+        data.load_humanml("test")
+    assert str(error.value) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_lists_and_captions_of_any_editor(folder, encoding, ending):
+    """A byte order mark is no part of the first name; nothing depends on the machine's own encoding."""
+    (folder / "train.txt").write_bytes(ending.join(["000", "001", "M02", "M99"]).encode(encoding))
+    (folder / "texts" / "000.txt").write_bytes(CAPTIONS.replace("walks", "w\u00e4lks").replace("\n", ending).encode(encoding))
+    train = data.load_humanml("train")
+    assert [(m.name, len(m.features)) for m in train] == [("000", 100), ("000:1-3.5", 50), ("M02:1-3.5", 50)]
+    assert train[0].captions[0] == data.Caption("a man w\u00e4lks.", ("a/DET", "man/NOUN", "walk/VERB"))
+
+
+def test_another_encoding_is_named(folder):
+    path = folder / "texts" / "000.txt"
+    path.write_bytes("un caf\u00e9#un/DET caf\u00e9/NOUN#0.0#0.0\n".encode("latin-1"))
+    with pytest.raises(RescoreError) as error:
+        data.load_humanml("test")
+    why = "'utf-8' codec can't decode byte 0xe9 in position 6: invalid continuation byte"
+    assert str(error.value) == f"{path}: not captions ({why}); replace it"
+
+
+@pytest.mark.parametrize(("start", "end", "seconds"), [
+    ("nan", "nan", (0, 0)), ("NaN", "NAN", (0, 0)), ("-nan", " nan ", (0, 0)), ("nan", "2.5", (0, 2.5)), ("1", "2.5", (1, 2.5)),
+    ("3", "nan", (3, 0)),
+])  # fmt: skip
+def test_times_of_captions(start, end, seconds):
+    ((caption, *found),) = data.parse_captions(f"a#a/DET#{start}#{end}\n", "x")
+    assert tuple(found) == seconds and caption.text == "a"
+
+
+@pytest.mark.parametrize("times", ["inf#inf", "0#inf", "-1#3", "#", "0.0", "a#b", "0#0#0"])
+def test_times_that_are_none_are_named(times):
+    line = f"a#a/DET#{times}"
+    with pytest.raises(RescoreError) as error:
+        data.parse_captions(f"\n{line}\n", "x")
+    assert str(error.value) == f"x, line 2: allowed: caption#tokens#from#to, not {line!r}"
 
 
 @pytest.fixture
@@ -150,6 +273,20 @@ def test_evaluator_files_missing_or_damaged(files, capsys):
     with pytest.raises(RescoreError, match=r"our_vab_idx.pkl: not the evaluator's file \(builtins.print"):
         judge.load_evaluator()
     assert "harm" not in capsys.readouterr().out
+    files["index"].write_bytes(pickle.dumps({"unk": 0, "walk": 4}))
+    with pytest.raises(RescoreError, match=r"our_vab_idx.pkl: not the evaluator's file \(rows outside the 4 of "):
+        judge.load_evaluator()
+    files["index"].write_bytes(pickle.dumps({"walk": 3}))
+    with pytest.raises(RescoreError, match=r"our_vab_idx.pkl: not the evaluator's file \('unk'\)"):
+        judge.load_evaluator()
+    finite = "std.npy: not the evaluator's file .a value is not finite."
+    for key, message in (("deviation", finite), ("vectors", "our_vab_data.npy: nan in row 0")):
+        whole = files[key].read_bytes()
+        np.save(files[key], np.full((4, 300) if key == "vectors" else 263, np.nan))
+        files["index"].write_bytes(pickle.dumps({"unk": 0}))
+        with pytest.raises(RescoreError, match=message):
+            judge.load_evaluator()
+        files[key].write_bytes(whole)
     files["weights"].write_bytes(b"no weights")
     with pytest.raises(RescoreError, match="finest.tar: not the evaluator's file"):
         judge.load_evaluator()

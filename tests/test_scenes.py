@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 import types
 
@@ -76,6 +77,55 @@ def test_the_cache_follows_the_files(data, tmp_path):
     assert load_images("lhq64", "all").images[:, 0, 0, 0].tolist() == [0, 1, 77]
 
 
+def reds(name: str = "lhq64") -> list[int]:
+    return load_images(name, "all").images[:, 0, 0, 0].tolist()
+
+
+def test_a_picture_of_the_same_size_in_bytes_is_seen(data):
+    (data / "lhq_256").mkdir()
+    for i in range(2):
+        picture(i).save(data / "lhq_256" / f"{i}.bmp")
+    assert reds() == [0, 1]
+    path = data / "lhq_256" / "1.bmp"
+    size, before = path.stat().st_size, path.stat().st_mtime_ns
+    picture(9).save(path)
+    assert path.stat().st_size == size
+    os.utime(path, ns=(before + 1, before + 1))  # whatever the clock's resolution
+    assert reds() == [0, 9]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:50], lambda content: b"",
+                                    lambda content: content.replace(b"|u1", b"|i1"), lambda content: b"<html>" + content])
+def test_a_damaged_cache_is_made_again(data, tmp_path, damage, capsys):
+    write_landscapes(data, 2)
+    load_images("lhq64", "all")
+    (path,) = (tmp_path / "cache").glob("lhq64-*.npy")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert reds() == [0, 1] and path.read_bytes() == whole
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: {path}: not squares that are whole (") and warning.endswith("): they are made again")
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(data, monkeypatch, capsys):
+    """Not even by root: below a file there is no folder."""
+    write_landscapes(data, 2)
+    cache = data / "lhq_256" / "0000000.png" / "cache"
+    monkeypatch.setenv("RESCORE_CACHE", str(cache))
+    assert reds() == [0, 1] == reds()
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: the cache {cache} cannot be written (Not a directory): ")
+    assert warning.endswith("set RESCORE_CACHE to a folder to keep them")
+
+
+def test_squares_at_hand_in_a_cache_that_cannot_be_written_are_read(data, monkeypatch, capsys):
+    write_landscapes(data, 2)
+    assert reds() == [0, 1]
+    monkeypatch.setattr("rescore.data.fetch.tempfile.TemporaryFile", lambda **_: 1 / 0)
+    monkeypatch.setattr(scenes, "_square", lambda *_: 1 / 0)
+    assert reds() == [0, 1] and not capsys.readouterr().err
+
+
 def test_what_is_missing_or_damaged_is_named(data, monkeypatch):
     with pytest.raises(MissingData, match=r"lhq32/train: not under RESCORE_DATA.*a folder that holds lhq_256/\*.png"):
         load_images("lhq32")
@@ -83,10 +133,10 @@ def test_what_is_missing_or_damaged_is_named(data, monkeypatch):
     with pytest.raises(RescoreError, match="lhq_256: no image file"):
         load_images("lhq32")
     (data / "lhq_256" / "0.png").write_bytes(b"no picture")
-    with pytest.raises(RescoreError, match="0.png: cannot be read"):
+    with pytest.raises(RescoreError, match=r"0.png: not a picture \(of no format that is known\); replace it"):
         load_images("lhq32")
     picture(1, (40, 40)).save(data / "lhq_256" / "0.png")
-    with pytest.raises(RescoreError, match="40x40 pixels; allowed: 64 or more"):
+    with pytest.raises(RescoreError, match="0.png: 40x40 pixels; allowed: 64 or more"):
         load_images("lhq64")
     (data / "tower_train_lmdb").mkdir()
     (data / "tower_train_lmdb" / "data.mdb").write_bytes(b"no database")

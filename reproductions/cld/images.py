@@ -8,6 +8,7 @@ from reproductions.cld.problems import MAIN, Problem, cld_method, cld_sampler, v
 from reproductions.cld.sections import Findings, process_label, sampler_protocol
 from rescore.data.digits import load_digits
 from rescore.metrics import rmse, sliced_wasserstein
+from rescore.metrics.points import check_finite
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import AdaptiveFlow, Sampler, ddim, euler_maruyama
 from rescore.scores import EmpiricalData
@@ -64,6 +65,7 @@ def digits() -> Problem:
         return points[torch.randint(len(points), (n,), generator=generator)]
 
     def nearest(x: torch.Tensor, _: object) -> float:
+        check_finite(x, "nearest")
         closest = flat[torch.cdist(x.flatten(1), flat).argmin(1)]
         return rmse(x.flatten(1), closest)
 

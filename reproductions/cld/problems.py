@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rescore.metrics import sliced_wasserstein
+from rescore.metrics.points import check_finite
 from rescore.processes import CLD, VP, LinearSDE, grids
 from rescore.random import make_generator
 from rescore.samplers import SSCS, Sampler, ddim, euler_maruyama
@@ -35,7 +36,11 @@ def mixture_score(process: LinearSDE) -> GaussianMixture:
 
 
 def off_mode(x: Tensor) -> float:
-    """The fraction of points further than 4 standard deviations from every mode; exp(-8) = 0.03 % for exact draws."""
+    """The fraction of points further than 4 standard deviations from every mode; exp(-8) = 0.03 % for exact draws.
+
+    Raises RescoreError for a point that is not finite.
+    """
+    check_finite(x, "off_mode")
     distance = torch.cdist(x, nine_modes().to(x)).amin(1)
     return (distance > OFF_MODE * MODE_STD).double().mean().item()
 

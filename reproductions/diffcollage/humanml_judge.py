@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from rescore.data.damage import check_numbers, reading
 from rescore.data.fetch import data_folder
 from rescore.data.humanml import CROPPED, FEATURES, Caption
-from rescore.errors import MissingData, RescoreError
+from rescore.errors import MissingData
 
 FILES = {
     "weights": "t2m/text_mot_match/model/finest.tar",
@@ -148,22 +149,25 @@ def load_evaluator(device: str = "cpu") -> Evaluator:
             f"the evaluator of HumanML3D: no {', '.join(missing)}; unpack the authors' t2m.zip and glove.zip there"
         )
     networks = {"text_encoder": TextEncoder(), "movement_encoder": MovementEncoder(), "motion_encoder": Encoder(512, 1024)}
-    path = paths["weights"]
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+    what = "the evaluator's file"
+    with reading(paths["weights"], what):
+        stored = torch.load(paths["weights"], map_location="cpu", weights_only=True)
         for name, network in networks.items():
             network.load_state_dict(stored[name])
             network.to(device).eval().requires_grad_(False)
-        path = paths["index"]
-        with open(path, "rb") as stream:
-            index = _Plain(stream).load()
-        path = paths["vectors"]
-        vectors = np.load(path)
-        scales = []
-        for path in (paths["mean"], paths["deviation"]):
-            scales.append(torch.from_numpy(np.load(path)).float().reshape(FEATURES))
-    except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise RescoreError(f"{path}: not the evaluator's file ({error})") from None
+    with reading(paths["vectors"], what):
+        vectors = np.load(paths["vectors"])
+    check_numbers(vectors, 300, paths["vectors"])
+    with reading(paths["index"], what), open(paths["index"], "rb") as stream:
+        index = _Plain(stream).load()
+        if not all(0 <= index[word] < len(vectors) for word in {*index, "unk"}):
+            raise ValueError(f"rows outside the {len(vectors)} of {paths['vectors']}")
+    scales = []
+    for key in ("mean", "deviation"):
+        with reading(paths[key], what):
+            scales.append(torch.from_numpy(np.load(paths[key])).float().reshape(FEATURES))
+            if not scales[-1].isfinite().all():
+                raise ValueError("a value is not finite")
     return Evaluator(*networks.values(), vectors, index, *scales, device)
 
 

@@ -15,6 +15,7 @@ from reproductions.diffcollage.series import Maker, SeriesModels
 from rescore.data.motion import ACTIVITIES, load_motions
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
+from rescore.metrics.matching import top1
 from rescore.progress import progress
 from rescore.random import make_generator
 
@@ -85,10 +86,8 @@ def several(context: Context, maker: Maker, scores: "Scores", protocol: dict[str
             x, _ = maker.compose(method, own, settings.series, generator)
             # only pieces whose neighbours share their activity: what lies between two activities has no right answer
             sure = [j for j, k in enumerate(plan) if plan[max(0, j - 1)] == k == plan[min(j + 1, last)]]
-            hits = [
-                (scores.judge(x[..., j * stride : j * stride + width])[1].argmax(1) == plan[j]).float().mean().item()
-                for j in sure
-            ]
+            seen = {j: scores.judge(x[..., j * stride : j * stride + width])[1] for j in sure}
+            hits = [top1(logits, torch.full((len(x),), plan[j])).float().mean().item() for j, logits in seen.items()]
             right.append(float(np.mean(hits)))
         book.record("fig4.8", DATASET, method, "", "accuracy", None, right, settings.series * len(right),
                     protocol | {"variables": "null"}, time.perf_counter() - began, over="samplings")  # fmt: skip
@@ -117,7 +116,7 @@ class Scores:
         centres = torch.stack([real[self.labels.repeat_interleave(self.data.shape[1]) == k].mean(0) for k in range(K)])
         pairs = torch.randint(len(x), (2, PAIRS), generator=generator)
         return {
-            "r_precision_top1": (logits.argmax(1) == y).double().mean().item(),
+            "r_precision_top1": top1(logits, y).double().mean().item(),
             "fid": frechet_distance(Features("motion", "samples", values), Features("motion", "train", real)),
             "multimodal_distance": (values - centres[y]).norm(dim=1).mean().item(),
             "diversity": (values[pairs[0]] - values[pairs[1]]).norm(dim=1).mean().item(),

@@ -50,7 +50,7 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
         trained = train_diffflow(_pair(job, train, run.device, *names), train_pixels, settings,
                                  make_generator(*names, device=run.device), run.folder / f"{job.dataset}-{seed}")  # fmt: skip
         generator = make_generator(*names, "test", device=run.device)
-        x = dequantise(test, make_generator(*names, "test"), grey_levels)[0].to(run.device)
+        x = dequantise(test, make_generator(*names, "dequantise"), grey_levels)[0].to(run.device)
         times = settings.times(fit.sampling_steps)
         parts = x.split(fit.batch)
         found = torch.cat([elbo(trained.model, part, times, generator) for part in parts])

@@ -14,6 +14,7 @@ from reproductions.gddim.trained import trained_tables
 from rescore.errors import RescoreError
 from rescore.jobs import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
+from rescore.metrics.points import check_finite
 from rescore.models.evaluate import TrainedModels
 from rescore.processes.grids import quadratic
 from rescore.progress import progress
@@ -69,6 +70,7 @@ class Book(Notebook):
         exact = [problem.exact(seed, n) for seed in self.config.seeds]
 
         def nearest(x: Tensor, points: Tensor) -> Tensor:
+            check_finite(x, "nearest")
             return torch.cdist(x.double().flatten(1), points.flatten(1), compute_mode="donot_use_mm_for_euclid_dist").amin(1)
 
         metrics = {"sw2": lambda x, i: sliced_wasserstein(x, exact[i], projections=self.config.projections)}

@@ -15,6 +15,7 @@ from rescore.data.images import ImageSet
 from rescore.data.pixels import random_flip, to_unit
 from rescore.jobs import Run
 from rescore.metrics.features import ClassifierSettings
+from rescore.metrics.points import check_finite
 from rescore.models.judge import Judge, draw, make_judge
 from rescore.networks import autocast, make_network, place
 from rescore.networks.ensemble import Ensemble
@@ -192,6 +193,7 @@ def sample(book: "Book", corruptions: Corruptions, variant: Variant, label: str,
 
 def nearest(x: Tensor, real: Tensor) -> tuple[float, Tensor]:
     """The median over x of the RMS distance a pixel, in [-1, 1], to the nearest of `real` (n, d); and which it is."""
+    check_finite(x, "nearest")
     found = [torch.cdist(part, real).min(1) for part in x.flatten(1).split(1000)]
     distances, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
     return (distances.median() / real.shape[1] ** 0.5).item(), rows

@@ -5,7 +5,9 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rescore.data.damage import check_labels, reading
 from rescore.data.fetch import cache_folder, check, data_folder, download
+from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ MEMBERS = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test
 
 STRIPS = {"train": 100, "test": 20}  # WebP files of 500 images, one below the other, shuffled within the split
 PER_STRIP = 500
+CLASSES = 10
 SET_DIGEST = {  # of a whole split, whatever its order
     "train": "55c8a3bce23874fd5871719a30be30ce1b1f86e2f74afbc9cc19d1252b74adde",
     "test": "7d79e752791e1a3f8555c99847bcbd1210edb70997e4519cd59bb1741e4f6ee7",
@@ -76,20 +79,22 @@ def _needed(folder: Path, split: str, limit: int | None) -> list[Path]:
 
 def _read_strips(folder: Path, split: str, limit: int | None) -> tuple["np.ndarray", "np.ndarray"]:
     import numpy as np
-    from PIL import Image
 
     parts = []
     for path in _needed(folder, split, limit):
-        try:
-            with Image.open(path) as strip:
-                parts.append(np.asarray(strip.convert("RGB")).reshape(PER_STRIP, 32, 32, 3))
-        except FileNotFoundError:
-            raise MissingData(f"{path}: no such file; cifar10/{split} needs it and the strips before it") from None
-        except (OSError, ValueError) as error:
-            raise RescoreError(f"{path}: not a strip of {PER_STRIP} images of 32x32 ({error}); replace it") from None
+        if not path.exists():
+            raise MissingData(f"{path}: no such file; cifar10/{split} needs it and the strips before it")
+        strip = np.asarray(open_picture(path))
+        with reading(path, f"a strip of {PER_STRIP} images of 32x32"):
+            parts.append(strip.reshape(PER_STRIP, 32, 32, 3))
     images = np.ascontiguousarray(np.concatenate(parts).transpose(0, 3, 1, 2))
-    with np.load(folder / "labels.npz") as labels:
-        labels = labels[f"{split}_labels"][: len(images)]
+    path = folder / "labels.npz"
+    with reading(path, f"an npz with {split}_labels"), np.load(path) as stored:
+        labels = stored[f"{split}_labels"][: len(images)]
+    labels = check_labels(labels, len(images), path)
+    if labels.max() >= CLASSES:
+        raise RescoreError(f"{path}: label {labels.max()}; allowed: 0 to {CLASSES - 1}")
+    labels = labels.astype(np.uint8)
     if len(parts) == STRIPS[split] and (found := set_digest(images, labels)) != SET_DIGEST[split]:
         raise RescoreError(f"{folder}: the strips of {split} do not hold CIFAR-10 (digest of the set {found}, expected "
                            f"{SET_DIGEST[split]}); replace them")

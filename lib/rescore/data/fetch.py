@@ -3,12 +3,16 @@
 import hashlib
 import os
 import shutil
+import tempfile
 import urllib.request
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 
+from rescore.data.damage import disguise, reading
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
+from rescore.progress import warn
 
 TIMEOUT_SECONDS = 20
 
@@ -24,8 +28,36 @@ def data_folder() -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $RESCORE_CACHE, else ~/.cache/rescore."""
-    return Path(os.environ.get("RESCORE_CACHE") or Path.home() / ".cache" / "rescore")
+    """Where downloads are kept: $RESCORE_CACHE, else ~/.cache/rescore, else, for a user without a home, a temporary folder."""
+    if value := os.environ.get("RESCORE_CACHE"):
+        return Path(value)
+    try:
+        return Path.home() / ".cache" / "rescore"
+    except RuntimeError as error:  # HOME is unset and the user has no entry in the system's list
+        return _temporary_folder(f"no home folder ({error})")
+
+
+def writable_cache() -> Path:
+    """The cache folder if one can write in it, else a temporary folder: what is at hand needs no place to be kept."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not say it: file systems can be read-only
+    except OSError as error:
+        return _temporary_folder(f"the cache {folder} cannot be written ({error.strerror or error})")
+    return folder
+
+
+@cache
+def _temporary_folder(reason: str) -> Path:
+    """One of this process, removed at its end; the first call warns."""
+    folder = tempfile.TemporaryDirectory(prefix="rescore-")
+    _temporary_folders.append(folder)  # kept alive: it is removed with its object
+    warn(f"{reason}: downloads and prepared data are kept for this process only; set RESCORE_CACHE to a folder to keep them")
+    return Path(folder.name)
+
+
+_temporary_folders: list[tempfile.TemporaryDirectory] = []
 
 
 def check(path: Path, digest: str, source: str | None = None) -> Path:
@@ -34,29 +66,31 @@ def check(path: Path, digest: str, source: str | None = None) -> Path:
     A digest `md5:...` is an MD5, of a publisher who gives no other.
     """
     algorithm, _, expected = digest.rpartition(":")
-    with open(path, "rb") as stream:
+    with reading(path, "a file that can be read"), open(path, "rb") as stream:
         found = hashlib.file_digest(stream, algorithm or "sha256").hexdigest()
-    _compare(found, expected, source or path, algorithm or "sha256")
+    _compare(found, expected, source or path, algorithm or "sha256", disguise(path))
     return path
 
 
 def check_content(content: bytes, digest: str, source: Path) -> bytes:
     """As `check`, for what was read, or unpacked, from `source`."""
-    _compare(hashlib.sha256(content).hexdigest(), digest, source)
+    _compare(hashlib.sha256(content).hexdigest(), digest, source, why=disguise(source))
     return content
 
 
-def _compare(found: str, digest: str, source: str | Path, algorithm: str = "sha256") -> None:
+def _compare(found: str, digest: str, source: str | Path, algorithm: str = "sha256", why: str | None = None) -> None:
     if found != digest:
         raise RescoreError(
-            f"{source}: wrong checksum ({algorithm} {found}, expected {digest}); the file is cut short or is another "
-            "version: remove or replace it and run again"
+            f"{source}: wrong checksum ({algorithm} {found}, expected {digest}); "
+            f"{why or 'the file is cut short or is another version'}: remove or replace it and run again"
         )
 
 
 def download(url: str, digest: str, name: str) -> Path:
     """The cached copy of `url`, downloaded if need be. Raises MissingData if it cannot be had, RescoreError if it is wrong."""
     path = cache_folder() / name
+    if not path.exists():
+        path = writable_cache() / name
     if not path.exists():
         try:
             with atomic_path(path) as temporary:

@@ -1,11 +1,12 @@
 """Images from files of one's own: a folder, an npz; and CelebA as the papers cut it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
+from rescore.data.damage import check_labels, read_text, reading
 from rescore.data.fetch import data_folder
+from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
 
 if TYPE_CHECKING:
@@ -30,9 +31,22 @@ def read_celeba64(split: str, limit: int | None) -> "np.ndarray":
     folder = data_folder()
     if not celeba_at_hand():
         raise MissingData(f"not under RESCORE_DATA ({folder or 'unset'}), and it cannot be downloaded without a browser")
-    lines = (line.split() for line in (folder / CELEBA_PARTITION).read_text().splitlines())
-    names = [line[0] for line in lines if line and line[-1] == CELEBA_SPLITS[split]]
-    return read_files([folder / CELEBA_IMAGES / name for name in names[:limit]], celeba64)
+    names = _celeba_names(folder / CELEBA_PARTITION, split)
+    return read_files([folder / CELEBA_IMAGES / name for name in names[:limit]], celeba64, folder / CELEBA_PARTITION)
+
+
+def _celeba_names(partition: Path, split: str) -> list[str]:
+    """The pictures of a split; a line of the file is `name number`. Raises RescoreError, naming the line, for another form."""
+    names = []
+    for number, line in enumerate(read_text(partition, "a list of pictures and their splits").splitlines(), 1):
+        match line.split():
+            case [name, which] if which in CELEBA_SPLITS.values():
+                names += [name] * (which == CELEBA_SPLITS[split])
+            case []:
+                continue
+            case _:
+                raise RescoreError(f"{partition}, line {number}: allowed: a file name and 0, 1 or 2, not {line.strip()[:80]!r}")
+    return names
 
 
 def celeba_at_hand() -> bool:
@@ -57,23 +71,25 @@ def read_folder(path: Path, split: str, limit: int | None) -> "np.ndarray":
     if not folder.is_dir():
         raise MissingData(f"{folder}: no such folder")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    return read_files(files[:limit], lambda image: image if image.mode == "L" else image.convert("RGB"))
+    return read_files(files[:limit], lambda image: image, folder)
 
 
-def read_files(files: Sequence[Path], prepare) -> "np.ndarray":
-    """Images of one size, (n, C, H, W) uint8; `prepare` maps each Pillow image to a grey or an RGB one."""
+def read_files(files: Sequence[Path], prepare: Callable[["Image"], "Image"], source: Path) -> "np.ndarray":
+    """Pictures of one size, (n, C, H, W) uint8; `prepare` maps each from `open_picture` to one of the same kind.
+
+    Raises RescoreError for one that is damaged or of another size than the first, or if there is none in `source`.
+    """
     import numpy as np
-    from PIL import Image
 
     if not files:
-        raise RescoreError(f"no image file found (allowed: {', '.join(SUFFIXES)})")
+        raise RescoreError(f"{source}: no image file (allowed: {', '.join(SUFFIXES)})")
     images = None
     for i, file in enumerate(files):
+        picture = open_picture(file)
         try:
-            with Image.open(file) as image:
-                pixels = np.asarray(prepare(image))
-        except (OSError, ValueError) as error:
-            raise RescoreError(f"{file}: cannot be read ({error})") from None
+            pixels = np.asarray(prepare(picture))
+        except ValueError as error:
+            raise RescoreError(f"{file}: {error}") from None
         pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         if images is None:
             images = np.empty((len(files), *pixels.shape), np.uint8)
@@ -95,20 +111,17 @@ def read_npz(path: Path, split: str) -> tuple["np.ndarray", "np.ndarray | None"]
     import numpy as np
 
     names = ("images", "arr_0") if split == "all" else (f"{split}_images",)
-    try:
-        with np.load(path) as stored:
-            name = next((name for name in names if name in stored), None)
-            if name is None:
-                raise RescoreError(f"{path}: no key {' or '.join(names)}; it has {', '.join(stored) or 'none'}")
-            images = stored[name]
-            key = "labels" if split == "all" else f"{split}_labels"
-            labels = stored[key] if key in stored else None
-    except FileNotFoundError:
-        raise MissingData(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise RescoreError(f"{path}: not an npz of arrays ({error})") from None
+    with reading(path, "an npz of arrays"), np.load(path) as stored:
+        name = next((name for name in names if name in stored), None)
+        if name is None:
+            raise RescoreError(f"{path}: no key {' or '.join(names)}; it has {', '.join(stored) or 'none'}")
+        images = stored[name]
+        key = "labels" if split == "all" else f"{split}_labels"
+        labels = stored[key] if key in stored else None
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise RescoreError(f"{path}: {name} is {images.dtype} {images.shape}; allowed: uint8 (n, H, W[, C]), C = 1 or 3")
+    if labels is not None:
+        labels = check_labels(labels, len(images), path)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels

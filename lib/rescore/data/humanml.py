@@ -1,11 +1,14 @@
 """HumanML3D (Guo et al. 2022): captioned human motion, 263 features a frame at 20 frames a second."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rescore.data.damage import read_text, reading
 from rescore.data.fetch import data_folder
 from rescore.errors import MissingData, RescoreError
+from rescore.progress import warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +18,8 @@ SHORTEST, LONGEST = 40, 199  # frames of a motion that the published protocol us
 CROPPED = 196  # frames of it that are used at most
 SPLITS = ("train", "test")
 FOLDER = "HumanML3D"
+NOT_FINITE, NO_TEXT = "not finite", "no file of captions"
+NAMED = 5  # in a warning
 NEEDED = ("Mean.npy", "Std.npy", "train.txt", "test.txt", "new_joint_vecs", "texts")
 
 
@@ -51,23 +56,50 @@ def humanml_at_hand() -> str:
 def load_humanml(split: str, limit: int | None = None) -> list[Motion]:
     """The motions of a split; a caption of a part of one makes a motion of its own, as published.
 
+    A motion that is not finite (the official build makes two such) or whose text is missing is left out, with a warning.
+
     Args:
         limit: only the first so many files of the split.
 
     Raises:
         MissingData: not, or not all of it, under RESCORE_DATA.
-        RescoreError: an unknown split, or a damaged file.
+        RescoreError: an unknown split, a damaged file, or no motion that can be used.
     """
     if split not in SPLITS:
         raise RescoreError(f"HumanML3D: split {split!r}; allowed: {', '.join(SPLITS)}")
     folder = _folder()
-    names = (folder / f"{split}.txt").read_text().split()[:limit]
-    return [motion for name in names for motion in _read(folder, name)]
+    listed = folder / f"{split}.txt"
+    names = read_text(listed, "a list of motions").split()[:limit]
+    motions, left_out = [], {NOT_FINITE: [], NO_TEXT: []}
+    for name in names:
+        found = _read(folder, name)
+        if isinstance(found, str):
+            left_out[found].append(name)
+        else:
+            motions += found
+    for why, some in left_out.items():
+        if some:
+            more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+            warn(f"HumanML3D/{split}: {len(some)} of {len(names)} motions left out, {why}: {', '.join(some[:NAMED])}{more}")
+    if not motions:
+        raise RescoreError(f"{listed}: none of its {len(names)} motions, such as {', '.join(names[:NAMED])}, is in "
+                           f"{folder / 'new_joint_vecs'} with a text and {SHORTEST} to {LONGEST} frames")  # fmt: skip
+    return motions
 
 
 def load_scales() -> tuple["np.ndarray", "np.ndarray"]:
-    """Mean and standard deviation (263,) float32 of each feature, as published with the data. Errors as `load_humanml`."""
-    mean, deviation = (_array(_folder() / name, (FEATURES,)) for name in ("Mean.npy", "Std.npy"))
+    """Mean and standard deviation (263,) float32 of each feature, as published with the data.
+
+    Raises MissingData as `load_humanml`; RescoreError for a damaged file, a value not finite, or a deviation not above 0.
+    """
+    import numpy as np
+
+    folder = _folder()
+    mean, deviation = (_array(folder / name, (FEATURES,)) for name in ("Mean.npy", "Std.npy"))
+    for name, usable in (("Mean.npy", np.isfinite(mean)), ("Std.npy", np.isfinite(deviation) & (deviation > 0))):
+        if not usable.all():
+            which = np.flatnonzero(~usable)[0]
+            raise RescoreError(f"{folder / name}: value {which} of {FEATURES} is not finite or not above 0")
     return mean, deviation
 
 
@@ -81,14 +113,24 @@ def _folder() -> Path:
     return folder
 
 
-def _read(folder: Path, name: str) -> list[Motion]:
-    """One file's motions; none if it is not there (the lists name some that AMASS has withdrawn) or too short."""
-    path = folder / "new_joint_vecs" / f"{name}.npy"
+def _read(folder: Path, name: str) -> list[Motion] | str:
+    """One file's motions, or why it has none to be told of: `NOT_FINITE` or `NO_TEXT`.
+
+    None without a word if it is not there (the lists name some that AMASS has withdrawn) or too short,
+    as is a part that ends before it begins.
+    """
+    import numpy as np
+
+    path, text = folder / "new_joint_vecs" / f"{name}.npy", folder / "texts" / f"{name}.txt"
     if not path.is_file():
         return []
     features = _array(path, (None, FEATURES))
+    if not np.isfinite(features).all():
+        return NOT_FINITE
+    if not text.is_file():
+        return NO_TEXT
     whole, parts = [], []
-    for caption, start, end in parse_captions((folder / "texts" / f"{name}.txt").read_text(), f"{FOLDER}/texts/{name}.txt"):
+    for caption, start, end in parse_captions(read_text(text, "captions"), str(text)):
         if start == end == 0:
             whole.append(caption)
             continue
@@ -103,7 +145,7 @@ def _read(folder: Path, name: str) -> list[Motion]:
 def parse_captions(text: str, source: str) -> list[tuple[Caption, float, float]]:
     """Captions with the seconds they are of, 0 and 0 for all of the motion; a line is `caption#tokens#from#to`.
 
-    Raises RescoreError, naming the line, for another form.
+    Some files have `nan` for 0. Raises RescoreError, naming the line, for another form.
     """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -112,7 +154,9 @@ def parse_captions(text: str, source: str) -> list[tuple[Caption, float, float]]
         fields = line.strip().split("#")
         try:
             caption, tokens, start, end = fields
-            seconds = [0.0 if value == "nan" else float(value) for value in (start, end)]
+            seconds = [0.0 if math.isnan(value) else value for value in map(float, (start, end))]
+            if not 0 <= min(seconds) <= max(seconds) < math.inf:
+                raise ValueError("seconds")
         except ValueError:
             raise RescoreError(f"{source}, line {number}: allowed: caption#tokens#from#to, not {line.strip()!r}") from None
         found.append((Caption(caption, tuple(tokens.split())), *seconds))
@@ -122,12 +166,10 @@ def parse_captions(text: str, source: str) -> list[tuple[Caption, float, float]]
 def _array(path: Path, shape: tuple[int | None, ...]) -> "np.ndarray":
     import numpy as np
 
-    try:
+    with reading(path, "an array"):
         array = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise RescoreError(f"{path}: cannot be read ({error})") from None
     fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
-    if not fits or not np.isfinite(array).all():
+    if not fits or array.dtype.kind not in "fiu":
         allowed = ", ".join("T" if n is None else str(n) for n in shape)
-        raise RescoreError(f"{path}: an array {array.shape}; allowed: ({allowed}), all finite")
+        raise RescoreError(f"{path}: an array {array.dtype} {array.shape}; allowed: numbers, ({allowed})")
     return array.astype(np.float32)

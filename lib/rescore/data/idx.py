@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rescore.data.damage import reading
 from rescore.data.fetch import cache_folder, check_content, data_folder, download
-from rescore.errors import RescoreError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,12 +56,10 @@ class Idx:
 
     def _content(self, file: str) -> bytes:
         path = self.find(file) or download(f"{self.url}/{file}.gz", self.packed[file], f"{self.name}/{file}.gz")
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            try:
+        with reading(path, "a whole gzip file" if path.suffix == ".gz" else "a file that can be read"):
+            content = path.read_bytes()
+            if path.suffix == ".gz":
                 content = gzip.decompress(content)
-            except (OSError, EOFError) as error:
-                raise RescoreError(f"{path}: not a whole gzip file ({error}); remove or replace it and run again") from None
         return check_content(content, self.content[file], path)
 
 

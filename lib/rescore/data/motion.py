@@ -8,7 +8,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rescore.data.fetch import TIMEOUT_SECONDS, cache_folder, check_content, data_folder
+from rescore.data.damage import reading
+from rescore.data.fetch import TIMEOUT_SECONDS, cache_folder, check_content, data_folder, writable_cache
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
 
@@ -57,12 +58,14 @@ def load_motions(split: str = "train") -> tuple["np.ndarray", "np.ndarray"]:
     if split not in SPLITS:
         raise RescoreError(f"BasicMotions: split {split!r}; allowed: {', '.join(SPLITS)}")
     path = (find_motions() or _download()) / _file(split)
-    return parse(check_content(path.read_bytes(), SHA256[split], path).decode(), str(path))
+    with reading(path, "a file that can be read"):
+        content = path.read_bytes()
+    return parse(check_content(content, SHA256[split], path).decode(), str(path))
 
 
 def _download() -> Path:
     """The files of the official archive, unpacked into the cache once their checksums are right."""
-    folder = cache_folder() / "BasicMotions"
+    folder = writable_cache() / "BasicMotions"
     try:
         with urllib.request.urlopen(URL, timeout=TIMEOUT_SECONDS) as response:
             archive = zipfile.ZipFile(io.BytesIO(response.read()))

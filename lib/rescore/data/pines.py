@@ -40,7 +40,7 @@ def load_pines() -> "pd.DataFrame":
     """Positions on the unit square, columns x and y, 126 rows. Errors as `find_pines`."""
     import pandas as pd  # slow to import, and configs import this module
 
-    path = find_pines()
+    path = find_pines()  # its checksum is right, so it can be read
     if path.suffix == ".csv":
         table = pd.read_csv(path)
         return table[["data_x", "data_y"]].set_axis(["x", "y"], axis=1)

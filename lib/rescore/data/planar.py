@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rescore.config import check_choice
+from rescore.metrics.points import check_finite
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class PlanarSet(ABC):
         """Distance of points (n, 2) to the noise-free support, (n,); for areas 0 inside and 1 outside."""
 
     def off_support(self, x: Tensor) -> float:
-        """The fraction of points (n, 2) farther than `tolerance` from the support."""
+        """The fraction of points (n, 2) farther than `tolerance` from the support. Raises RescoreError for one not finite."""
+        check_finite(x, "off_support")
         return (self.distance(x.double()) > self.tolerance).double().mean().item()
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rescore.data.fetch import cache_folder, data_folder
+from rescore.data.damage import disguise, reading
+from rescore.data.fetch import cache_folder, data_folder, writable_cache
 from rescore.data.folders import SUFFIXES
+from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
+from rescore.progress import warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +32,7 @@ LAYOUT = {
     for name in NAMES
 }  # fmt: skip
 DATABASE = "data.mdb"
+SQUARES_VERSION = 2  # of how a picture becomes a square; to be raised when that changes
 
 
 def find_scene(scene: str) -> Path | None:
@@ -46,7 +50,7 @@ def read(name: str, split: str, limit: int | None) -> "np.ndarray":
     """Images (n, 3, h, w) uint8 of a data set of `NAMES`; the parts of one square follow each other.
 
     The central square of every picture is resized by Pillow's LANCZOS. All squares of one side are kept in the cache folder,
-    for decoding takes minutes.
+    for decoding takes minutes, and made again when a picture's name, size or time of change is another.
 
     Raises:
         MissingData: nothing under RESCORE_DATA.
@@ -81,27 +85,42 @@ def _squares(scene: str, folder: Path, side: int) -> "np.ndarray":
     import numpy as np
 
     identity, count, pictures = _database(folder) if (folder / DATABASE).is_file() else _files(folder)
-    path = cache_folder() / f"{scene}{side}-{identity}.npy"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            made = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, 3, side, side))
-            for i, (source, picture) in enumerate(pictures()):
-                made[i] = _square(source, picture, side)
-            made.flush()
+    name, shape = f"{scene}{side}-{identity}.npy", (count, 3, side, side)
+    path, tried = cache_folder() / name, None
+    while path != tried:  # a second place where the first is read-only
+        if path.exists() and (squares := _kept(path, shape)) is not None:
+            return squares
+        path, tried = writable_cache() / name, path
+    with atomic_path(path) as temporary:
+        made = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for i, (source, picture) in enumerate(pictures()):
+            made[i] = _square(source, picture, side)
+        made.flush()
     return np.load(path, mmap_mode="r")
+
+
+def _kept(path: Path, shape: tuple[int, ...]) -> "np.ndarray | None":
+    """The squares of a file of the cache; None, with a warning, if they are not whole."""
+    import numpy as np
+
+    try:
+        with reading(path, "squares that are whole"):
+            squares = np.load(path, mmap_mode="r")
+            if (squares.shape, squares.dtype) != (shape, np.uint8):
+                raise ValueError(f"{squares.dtype} {squares.shape}, expected uint8 {shape}")
+    except RescoreError as error:
+        warn(f"{error.args[0].removesuffix('; replace it')}: they are made again")
+        return None
+    return squares
 
 
 def _square(source: str, picture: Path | io.BytesIO, side: int) -> "np.ndarray":
     import numpy as np
-    from PIL import Image
 
-    try:
-        with Image.open(picture) as image:
-            if min(image.size) < side:
-                raise ValueError(f"{image.size[0]}x{image.size[1]} pixels; allowed: {side} or more")
-            return np.asarray(central_square(image, side)).transpose(2, 0, 1)
-    except (OSError, ValueError) as error:
-        raise RescoreError(f"{source}: cannot be read ({error})") from None
+    image = open_picture(picture, source)
+    if min(image.size) < side:
+        raise RescoreError(f"{source}: {image.size[0]}x{image.size[1]} pixels; allowed: {side} or more")
+    return np.asarray(central_square(image, side)).transpose(2, 0, 1)
 
 
 def central_square(image: "Image", side: int) -> "Image":
@@ -122,7 +141,7 @@ def _files(folder: Path) -> Pictures:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise RescoreError(f"{folder}: no image file (allowed: {', '.join(SUFFIXES)}) and no {DATABASE}")
-    listing = "\n".join(f"{file.relative_to(folder)} {file.stat().st_size}" for file in files)
+    listing = "\n".join(f"{file.relative_to(folder)} {_stamp(file)}" for file in files)
     return _digest(listing), len(files), lambda: ((str(file), file) for file in files)
 
 
@@ -139,15 +158,24 @@ def _database(folder: Path) -> Pictures:
         with lmdb.open(str(folder), readonly=True, lock=False) as environment:
             count = environment.stat()["entries"]
     except lmdb.Error as error:
-        raise RescoreError(f"{folder / DATABASE}: not an LMDB database ({error})") from None
+        why = disguise(folder / DATABASE) or error
+        raise RescoreError(f"{folder / DATABASE}: not an LMDB database ({why}); replace it") from None
+    if not count:
+        raise RescoreError(f"{folder / DATABASE}: a database of no images")
 
     def pictures() -> Iterator[tuple[str, io.BytesIO]]:
         with lmdb.open(str(folder), readonly=True, lock=False) as environment, environment.begin() as transaction:
             for key, value in transaction.cursor():
                 yield f"{folder / DATABASE}, key {key.decode(errors='replace')}", io.BytesIO(value)
 
-    return _digest(f"{count} {(folder / DATABASE).stat().st_size}"), count, pictures
+    return _digest(f"{count} {_stamp(folder / DATABASE)}"), count, pictures
+
+
+def _stamp(file: Path) -> str:
+    """Size and time of the last change: to digest the content would take as long as to make the squares."""
+    found = file.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{SQUARES_VERSION} {text}".encode()).hexdigest()[:12]

@@ -13,16 +13,21 @@ The official archive (Zenodo record 1161203) has 817 MB. It is downloaded once, 
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rescore.config import check_choice
-from rescore.data.fetch import cache_folder, data_folder, download
+from rescore.data.damage import check_numbers, disguise, reading
+from rescore.data.fetch import cache_folder, data_folder, download, writable_cache
 from rescore.data.standardise import Standardiser
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 URL = "https://zenodo.org/records/1161203/files/data.tar.gz"
 ARCHIVE = "maf-tabular.tar.gz"
@@ -71,7 +76,8 @@ def tabular_at_hand(name: str) -> str:
     check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
     if name in EMBEDDED:
         return "present"
-    there = _own(name) or (cache_folder() / ARCHIVE).is_file() or all(path.is_file() for path in _unpacked(name))
+    cache = cache_folder()
+    there = _own(name) or (cache / ARCHIVE).is_file() or all(path.is_file() for path in _unpacked(name, cache))
     return "present" if there else "absent"
 
 
@@ -103,13 +109,15 @@ def _own(name: str) -> list[Path]:
     return []
 
 
-def _unpacked(name: str) -> list[Path]:
-    return [cache_folder() / ARCHIVE.removesuffix(".tar.gz") / part for part in LAYOUT[name]]
+def _unpacked(name: str, cache: Path) -> list[Path]:
+    return [cache / ARCHIVE.removesuffix(".tar.gz") / part for part in LAYOUT[name]]
 
 
 def _official(name: str) -> list[Path]:
     """The set's files out of the official archive, unpacked beside it."""
-    paths = _unpacked(name)
+    paths = _unpacked(name, cache_folder())
+    if not all(path.is_file() for path in paths):
+        paths = _unpacked(name, writable_cache())
     if not all(path.is_file() for path in paths):
         try:
             archive = download(URL, MD5, ARCHIVE)
@@ -121,6 +129,12 @@ def _official(name: str) -> list[Path]:
                 with atomic_path(path) as temporary:
                     temporary.write_bytes(stream.extractfile(f"data/{part}").read())
     return paths
+
+
+def _array(path: Path, columns: int) -> np.ndarray:
+    with reading(path, "an array of numbers"):
+        data = np.load(path)
+    return check_numbers(data, columns, path)
 
 
 def _tabular(name: str, parts: tuple[np.ndarray, ...]) -> Tabular:
@@ -153,8 +167,26 @@ def drop_correlated(data: np.ndarray) -> np.ndarray:
     return data
 
 
+def _csv(path: Path, **options: object) -> "pd.DataFrame":
+    import pandas as pd
+
+    with reading(path, "a csv"):
+        if why := disguise(path):  # lines of text are a table too
+            raise ValueError(why)
+        return pd.read_csv(path, **options)
+
+
+def _numbers(table: "pd.DataFrame", columns: int, path: Path) -> np.ndarray:
+    """A table of `columns` or more, float64. Raises RescoreError for fewer, as other separators give, for text or for NaN."""
+    if table.shape[1] < columns:
+        raise RescoreError(f"{path}: {table.shape[1]} column(s) separated by commas; allowed: {columns} or more")
+    if text := [name for name, kind in table.dtypes.items() if kind.kind not in "iufb"]:
+        raise RescoreError(f"{path}: column {text[0]} holds text, such as {table[text[0]].iloc[0]!r}; allowed: numbers")
+    return check_numbers(table.to_numpy(np.float64), None, path)
+
+
 def _power(path: Path) -> tuple[np.ndarray, ...]:
-    data, generator = np.load(path), np.random.RandomState(SEED)
+    data, generator = _array(path, 8), np.random.RandomState(SEED)
     generator.shuffle(data)
     return dequantised_power(data, generator)
 
@@ -172,24 +204,29 @@ def _gas(path: Path) -> tuple[np.ndarray, ...]:
     import pandas as pd
 
     if path.suffix == ".csv":
-        table = pd.read_csv(path)
+        table = _csv(path)
     else:
         try:
             table = pd.read_pickle(path)
         except Exception as error:  # a pickle of an old pandas fails in many ways
-            raise RescoreError(f"{path}: pandas {pd.__version__} cannot read it ({error}); write it with an older one as "
-                               "gas/ethylene_CO.csv under RESCORE_DATA") from None  # fmt: skip
-    data = table.drop(columns=[name for name in ("Unnamed: 0", "Meth", "Eth", "Time") if name in table]).to_numpy(np.float64)
-    data = drop_correlated(data)
+            raise RescoreError(f"{path}: pandas {pd.__version__} cannot read it ({disguise(path) or error}); write it with an "
+                               "older one as gas/ethylene_CO.csv under RESCORE_DATA") from None  # fmt: skip
+        if not isinstance(table, pd.DataFrame):
+            raise RescoreError(f"{path}: a pickle of a {type(table).__name__}; allowed: a DataFrame of pandas")
+    table = table.drop(columns=[name for name in ("Unnamed: 0", "Meth", "Eth", "Time") if name in table])
+    data = drop_correlated(_numbers(table, 2, path))
     return split(*standardise("gas", (data,), data))
 
 
 def _hepmass(train_path: Path, test_path: Path) -> tuple[np.ndarray, ...]:
-    import pandas as pd
+    def signal(path: Path) -> np.ndarray:
+        table = _csv(path, header=None, skiprows=1)
+        table = _numbers(table.iloc[:, :28], 28, path)  # the rows of the test file have one column more than its header
+        if not np.isin(table[:, 0], (0, 1)).all():
+            raise RescoreError(f"{path}: labels {np.unique(table[:, 0])[:5].tolist()}; allowed: 0 and 1 in the first column")
+        return table[table[:, 0] == 1, 1:]
 
-    train, test = (pd.read_csv(path, header=None, skiprows=1) for path in (train_path, test_path))
-    # the rows of the test file have one column more than its header
-    train, test = (table[table.iloc[:, 0] == 1].iloc[:, 1:28].to_numpy(np.float64) for table in (train, test))
+    train, test = (signal(path) for path in (train_path, test_path))
     train, test = standardise("hepmass", (train, test), train)
     kept = drop_repeated(train)
     train, validation, _ = split(train[:, kept], with_test=False)
@@ -197,7 +234,7 @@ def _hepmass(train_path: Path, test_path: Path) -> tuple[np.ndarray, ...]:
 
 
 def _miniboone(path: Path) -> tuple[np.ndarray, ...]:
-    parts = split(np.load(path))
+    parts = split(_array(path, SIZES["miniboone"][0]))
     return standardise("miniboone", parts, np.vstack(parts[:2]))
 
 
@@ -206,8 +243,10 @@ def _bsds300(path: Path) -> tuple[np.ndarray, ...]:
         import h5py
     except ImportError:
         raise MissingData(f"{path}: reading it needs the package h5py: pip install -e '.[tabular]'") from None
-    with h5py.File(path) as file:
-        return tuple(file[part][:] for part in ("train", "validation", "test"))
+    parts = "train", "validation", "test"
+    with reading(path, f"an HDF5 file of {', '.join(parts)}"), h5py.File(path) as file:
+        found = [file[part][:] for part in parts]
+    return tuple(check_numbers(array, SIZES["bsds300"][0], f"{path}, {part}") for part, array in zip(parts, found, strict=True))
 
 
 def _wine() -> Tabular:

@@ -18,6 +18,7 @@ from rescore.data.images import ImageSet, check_images, check_range
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
+from rescore.metrics.matching import top1
 from rescore.random import derive_seed
 from rescore.training import Adam, fit, train_once
 
@@ -216,8 +217,8 @@ def train_classifier(data: ImageSet, settings: ClassifierSettings, folder: Path)
 
 
 def accuracy(extractor: Extractor, data: ImageSet) -> float:
-    """Share of images whose label has the largest logit: whether a classifier knows what it is to judge."""
-    return (extract(extractor, data.images, data.source).logits.argmax(1) == data.labels).double().mean().item()
+    """Share of images whose label alone has the largest logit: whether a classifier knows what it is to judge."""
+    return top1(extract(extractor, data.images, data.source).logits, data.labels).double().mean().item()
 
 
 @torch.no_grad()

@@ -75,13 +75,17 @@ def moments(features: Features) -> Moments:
 def frechet_distance(a: Moments | Features, b: Moments | Features) -> float:
     """FID: |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) (Heusel et al. 2017), float64.
 
+    Both terms are squared distances. Of covariances without full rank rounding can leave the second below 0, by sqrt(1e-16) of
+    their scale, and then it is 0: features that are the same, or the same but for a shift, are never closer than that.
+
     Raises RescoreError for features of two extractors or too few samples.
     """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric  # slow to import
 
     _check_alike(a, b)
     a, b = (x if isinstance(x, Moments) else moments(x) for x in (a, b))
-    return fid_statistics_to_metric(*({"mu": x.mean, "sigma": x.covariance} for x in (a, b)), verbose=False)[KEY_METRIC_FID]
+    found = fid_statistics_to_metric(*({"mu": x.mean, "sigma": x.covariance} for x in (a, b)), verbose=False)[KEY_METRIC_FID]
+    return max(found, float(np.square(a.mean - b.mean).sum()))
 
 
 def inception_score(features: Features, settings: Settings = Settings()) -> float:

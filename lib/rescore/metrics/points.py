@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
@@ -25,11 +26,19 @@ def sliced_wasserstein(x: Tensor, y: Tensor, seed: int = 0, projections: int = P
     a, b = (np.asarray(cloud.detach().cpu().double().reshape(len(cloud), -1)) for cloud in (x, y))
     if a.shape[1] != b.shape[1]:
         raise RescoreError(f"sliced_wasserstein: points of dimension {a.shape[1]} and {b.shape[1]}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise RescoreError("sliced_wasserstein: a point is not finite")
+    for cloud in (x, y):
+        check_finite(cloud, "sliced_wasserstein")
     return float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
 
 
 def rmse(x: Tensor, y: Tensor) -> float:
-    """Root mean square of x - y over all points and coordinates."""
+    """Root mean square of x - y over all points and coordinates. Raises RescoreError for one that is not finite."""
+    for cloud in (x, y):
+        check_finite(cloud, "rmse")
     return math.sqrt((x.double() - y.double()).square().mean().item())
+
+
+def check_finite(x: Tensor, what: str, item: str = "a point") -> None:
+    """Raise RescoreError that starts with `what` unless all of x is finite: NaN is neither within a radius nor outside."""
+    if not torch.isfinite(x).all():
+        raise RescoreError(f"{what}: {item} is not finite")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.flows import differentiable_log_prob
+from rescore.metrics.points import check_finite
 from rescore.targets.base import Target
 
 
@@ -64,5 +65,9 @@ def run_chain(
 
 
 def mode_coverage(samples: Tensor, means: Tensor, radius: float) -> float:
-    """The fraction of the modes `means` (k, d) that have at least one of `samples` (n, d) within `radius`."""
+    """The fraction of the modes `means` (k, d) that have at least one of `samples` (n, d) within `radius`.
+
+    Raises RescoreError for a sample that is not finite.
+    """
+    check_finite(samples, "mode_coverage", "a sample")
     return (torch.cdist(means.to(samples), samples).amin(1) <= radius).double().mean().item()
