@@ -65,7 +65,7 @@ rule collect:
     log:
         SUITE.log("collect"),
     shell:
-        SUITE.logged("collect {input}")
+        SUITE.logged("collect {input:q}")
 
 
 # One process for all that is made of the records: starting Python three times would take longer than the work.

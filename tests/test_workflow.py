@@ -26,6 +26,7 @@ from rescore.config import SCALES
 from rescore.errors import RescoreError
 from rescore.locks import drop_stale_locks, try_lock, waiting_lock
 from rescore.models.spec import ModelSpec
+from rescore.rule_text import in_rule, in_shell
 from rescore.workflow import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
@@ -34,6 +35,7 @@ VAGUE = """
 from rescore.ledger.claims import above, row
 CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
 """
+ODD = "it's {here} $HOME <x>"  # a folder for results that a shell, Snakemake's wildcards and its variables would misread
 CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
 
 
@@ -60,7 +62,11 @@ def story(workspace: Workspace) -> SimpleNamespace:
     os.utime(log, (1e9, 1e9))
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
     vague = {"reproductions/toy/claims.py": (workspace.root / "reproductions" / "toy" / "claims.py").read_text() + VAGUE}
-    names = ("broken", "mended", "changed", "appeared", "report", "vague")
+    elsewhere = workspace.root.parent / "else where"
+    elsewhere.mkdir()
+    (elsewhere / "it's").write_text("precious")
+    smoke, results = str(workspace.root / "profiles" / "smoke"), f"results={json.dumps(ODD)}"
+    names = ("broken", "mended", "changed", "appeared", "report", "vague", "odd", "scale")
     printed = workspace.snakemake(
         Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
         Run(("toy", *TOY)),
@@ -68,10 +74,12 @@ def story(workspace: Workspace) -> SimpleNamespace:
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
         Run(("everything", "--report", "results/smoke/report.html", *TOY)),
         Run(("claims", *TOY), files=vague),
+        Run(("-s", str(workspace.root / "Snakefile"), "--profile", smoke, "--config", "papers=toy", results), folder=str(elsewhere)),
+        Run(("--dry-run", "--profile", "profiles/gpu", "--config", "papers=deis")),
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
-    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke")
+    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke", elsewhere=elsewhere)
 
 
 def test_profiles_exist() -> None:
@@ -90,6 +98,50 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     for name in jobs:
         assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
     assert counts["report"] == "1"
+
+
+def test_the_scale_of_a_profile_survives_other_options(story: SimpleNamespace) -> None:
+    printed = story.printed["scale"]
+    assert "exit status 0" in printed, printed
+    assert "input: results/gpu/report.html" in printed and "results/gpu/deis/" in printed
+    assert "results/laptop" not in printed and "pis_measure" not in printed
+
+
+def test_another_folder_s_results_may_have_any_name(workspace: Workspace, story: SimpleNamespace) -> None:
+    """The whole DAG of the toy with the Snakefile of another folder: every rule's shell command runs."""
+    printed = story.printed["odd"]
+    assert "exit status 0" in printed, printed
+    assert f"report: {ODD}/smoke/report.html" in printed
+    results = story.elsewhere / ODD / "smoke"
+    assert [row["status"] for row in rows(results / "diff.csv") if row["paper"] == "toy"].count("reproduced") == 2
+    assert (results / "logs" / "toy-normal.log").is_file() and (results / "figures" / "toy" / "histogram.png").is_file()
+    assert "histogram.png" in (results / "report.html").read_text()
+    assert sorted(path.name for path in story.elsewhere.iterdir()) == [".snakemake", "it's", ODD]
+    assert (story.elsewhere / "it's").read_text() == "precious"
+    assert not (workspace.root / ODD).exists()
+
+
+@pytest.mark.parametrize(("given", "folder"), [(2024, "2024"), ("./out/", "out"), ("../data/John Smith", "../data/John Smith")])
+def test_the_results_folder_is_text_in_one_spelling(given: object, folder: str) -> None:
+    suite = load_suite({"results": given, "papers": "pis"}, ROOT)
+    assert suite.options.results == folder and suite.folder == f"{folder}/laptop"
+    assert suite.papers["pis"].outputs["cost"] == f"{folder}/laptop/pis/{{job}}/cost.json"
+
+
+@pytest.mark.parametrize("given", [None, "", True, 2.5, ["a"]])
+def test_no_other_value_is_a_results_folder(given: object) -> None:
+    with pytest.raises(RescoreError, match="--config: results: "):
+        load_suite({"results": given}, ROOT)
+
+
+def test_paths_and_commands_as_text_of_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert in_rule("a b/it's $x") == "a b/it's $x" and not list(tmp_path.iterdir())
+    reached = Path(in_rule("a/{b}/<c>/d/e"))
+    assert not set(str(reached)) & set("{}<>") and reached == Path(in_rule(tmp_path / "a/{b}/<c>/d/e"))
+    assert reached.resolve() == tmp_path / "a/{b}/<c>/d/e" and not (tmp_path / "a/{b}/<c>/d").exists()
+    assert in_rule("a/{c}") != in_rule("a/{b}")
+    assert in_shell("x {a}").format() == "x {a}"
 
 
 def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(story: SimpleNamespace) -> None:
