@@ -4,15 +4,11 @@ One Snakemake start costs seconds, so the tests of the run share one sequence of
 """
 
 import csv
-import fcntl
 import importlib.util
 import io
 import json
-import multiprocessing
 import os
-import platform
 import re
-import time
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +17,9 @@ import pytest
 import yaml
 from conftest import ROOT, Run, Workspace
 
-from rescore import machine, progress
+from rescore import progress
 from rescore.config import SCALES
 from rescore.errors import RescoreError
-from rescore.locks import drop_stale_locks, try_lock, waiting_lock
 from rescore.models.spec import ModelSpec
 from rescore.rule_text import in_rule, in_shell
 from rescore.workflow import failures, load_suite
@@ -237,63 +232,6 @@ def test_bars_become_lines_with_their_job_s_name() -> None:
     first, *_, last = out.getvalue().splitlines()
     assert first.startswith("pis mg | train:   0%|") and last == "pis mg | warning: odd"
     assert "pis mg | train: 100%|" in out.getvalue() and "\r" not in out.getvalue()
-
-
-def _hold(path: str, ready: multiprocessing.Event) -> None:
-    with waiting_lock(path, "another"):
-        ready.set()
-        time.sleep(60)
-
-
-def test_a_lock_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(str(tmp_path / "lock"), ready))
-    holder.start()
-    assert ready.wait(30)
-    assert try_lock(tmp_path / "lock") is None
-    holder.kill()
-    with waiting_lock(tmp_path / "lock", "the killed one"):
-        assert try_lock(tmp_path / "lock") is None
-    holder.join()
-    with try_lock(tmp_path / "lock"):
-        pass
-
-
-def test_snakemake_s_lock_is_dropped_only_when_no_other_one_lives_here(tmp_path: Path) -> None:
-    lock = tmp_path / "locks" / "0.input.lock"
-    lock.parent.mkdir()
-
-    def left_behind() -> bool:
-        lock.touch()
-        drop_stale_locks(tmp_path).close()
-        return lock.exists()
-
-    assert not left_behind()
-    with open(tmp_path / "alive") as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
-        assert left_behind()
-    (tmp_path / "alive").write_text("another host")
-    assert left_behind() and left_behind()
-    lock.unlink()
-    drop_stale_locks(tmp_path).close()
-    assert (tmp_path / "alive").read_text() == platform.node()
-    assert not left_behind()
-
-
-def test_gpus_are_handed_out_one_job_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with machine.claim_gpus(1) as first:
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0" and first == ["0"]
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-        with machine.claim_gpus(1) as second:
-            assert second == ["1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with machine.claim_gpus(2) as both, machine.claim_gpus(0) as none:
-        assert (both, none) == (["0", "1"], [])
-    with pytest.raises(RescoreError, match=r"asks for 3 GPU, this machine shows 2 \(0, 1\)"), machine.claim_gpus(3):
-        pass
 
 
 def test_gpus_share_the_parts_of_a_batch():
