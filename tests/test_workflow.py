@@ -60,7 +60,7 @@ def story(workspace: Workspace) -> SimpleNamespace:
     elsewhere = workspace.root.parent / "else where"
     elsewhere.mkdir()
     (elsewhere / "it's").write_text("precious")
-    smoke, results = str(workspace.root / "profiles" / "smoke"), f"results={json.dumps(ODD)}"
+    of_root = ("--snakefile", str(workspace.root / "Snakefile"), "--profile", str(workspace.root / "profiles" / "smoke"))
     names = ("broken", "mended", "changed", "appeared", "report", "vague", "odd", "scale")
     printed = workspace.snakemake(
         Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
@@ -69,7 +69,7 @@ def story(workspace: Workspace) -> SimpleNamespace:
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
         Run(("everything", "--report", "results/smoke/report.html", *TOY)),
         Run(("claims", *TOY), files=vague),
-        Run(("-s", str(workspace.root / "Snakefile"), "--profile", smoke, "--config", "papers=toy", results), folder=str(elsewhere)),
+        Run((*of_root, "--config", "papers=toy", f"results={json.dumps(ODD)}"), folder=str(elsewhere)),
         Run(("--dry-run", "--profile", "profiles/gpu", "--config", "papers=deis")),
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )

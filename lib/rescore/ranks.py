@@ -1,4 +1,4 @@
-"""Our own torchrun: how a command starts itself on several GPUs, and how each process knows that it is one of them. No torch."""
+"""Our own torchrun: how a command starts itself on several GPUs, and how a process knows that it is one of those. No torch."""
 
 import os
 import subprocess
