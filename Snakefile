@@ -4,7 +4,7 @@
 #   snakemake pis                        one paper
 #   snakemake --profile profiles/smoke   another scale: smoke, gpu, paper
 #
-# Options: --config scale=SCALE papers=A,B results=FOLDER
+# Options: --config scale=SCALE papers=A,B results=FOLDER (relative to the working directory, which need not be this one)
 
 import sys
 import time

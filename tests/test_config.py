@@ -162,7 +162,7 @@ def test_a_number_without_a_point_is_a_number(tmp_path):
     """YAML 1.1 reads 1e-3 as text, which a free setting would hand to the mathematics."""
     paper = tmp_path / "reproductions" / "exponents"
     (paper / "configs").mkdir(parents=True)
-    (paper / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{match: {variant: 1e-3}, assumed: {lr: 1e-3}}]\n")
+    (paper / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{match: {variant: 1e-3}}]\n")
     (paper / "config.py").write_text("from rescore.models.spec import ModelConfig as Config\n")
     (paper / "configs" / "smoke.yaml").write_text("""
 models:

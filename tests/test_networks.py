@@ -194,7 +194,7 @@ def test_wrong_inputs_are_one_clear_error(name):
         ("ddpmpp", {"multipliers": (1, 1, 1, 1, 1)}, "images of side 8; allowed are sides divisible by 16"),
         ("ncsn", {"levels": 1}, "levels 0 or >= 2"),
         ("mlp", {"width": 5}, "an even width"),
-        ("mlp", {"fourier_scale": "wide"}, "network mlp: setting fourier_scale: input should be a valid number, .*, not 'wide'"),
+        ("mlp", {"fourier_scale": "wide"}, "network mlp: setting fourier_scale: input should be a valid number, .* 'wide'"),
         ("ddpmpp", {"width": 7.5}, "network ddpmpp: setting width: input should be a valid integer, .*, not 7.5"),
         ("ddpmpp", {"multipliers": "12"}, "network ddpmpp: setting multipliers: .*, not '12'"),
     ],

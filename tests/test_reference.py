@@ -81,7 +81,7 @@ def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference, monkey
     ):
         with pytest.raises(RescoreError, match=problem):
             accept(save(tmp_path / "laptop", *records), reference)
-    with monkeypatch.context() as patch, pytest.raises(RescoreError, match="or git refused, as the job's log says; now it says: no"):
+    with monkeypatch.context() as patch, pytest.raises(RescoreError, match="git refused, as the job's log says; now it says: no"):
         patch.setattr(module, "git_refusal", lambda: "no")
         accept(save(tmp_path / "laptop", record(version="0.1.0.torch2.11.0")), reference)
     assert contents(reference) == before  # a refusal leaves the reference as it was

@@ -39,5 +39,5 @@ def start_ranks(count: int, arguments: Sequence[str]) -> None:
     run = uuid.uuid4().hex
     # torchrun's --standalone, but with a name of our own, by which the processes know us
     meeting = ["--nnodes=1", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={run}"]
-    command = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={count}", "-m", "rescore", *arguments]
-    subprocess.run(command, check=True, env=os.environ | {MARK: run})
+    launcher = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={count}"]
+    subprocess.run([*launcher, "-m", "rescore", *arguments], check=True, env=os.environ | {MARK: run})
