@@ -4,7 +4,7 @@
 #   snakemake pis                        one paper
 #   snakemake --profile profiles/smoke   another scale: smoke, gpu, paper
 #
-# Options: --config scale=SCALE papers=A,B results=FOLDER
+# Options: --config scale=SCALE papers=A,B results=FOLDER (relative to the working directory, which need not be this one)
 
 import sys
 import time
@@ -65,7 +65,7 @@ rule collect:
     log:
         SUITE.log("collect"),
     shell:
-        SUITE.logged("collect {input}")
+        SUITE.logged("collect {input:q}")
 
 
 # One process for all that is made of the records: starting Python three times would take longer than the work.

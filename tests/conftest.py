@@ -17,11 +17,12 @@ SEPARATOR = "=" * 20 + "\n"
 
 @dataclass(frozen=True)
 class Run:
-    """One call of Snakemake: its arguments, what is added to its environment, and what files hold during it."""
+    """One call of Snakemake: its arguments, what is added to its environment, what files hold during it, and from where."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    folder: str = "."
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,20 @@ class Workspace:
 import os, sys
 from pathlib import Path
 from snakemake.cli import main
-for arguments, environment, files in {[(run.arguments, run.environment, run.files) for run in runs]!r}:
+for arguments, environment, files, folder in {[(run.arguments, run.environment, run.files, run.folder) for run in runs]!r}:
     print({SEPARATOR!r}, flush=True)
     sys.stderr.flush()
     before = dict(os.environ), {{path: Path(path).read_text() for path in files}}
     os.environ.update(environment)
     for path, content in files.items():
         Path(path).write_text(content)
+    home = os.getcwd()
+    os.chdir(folder)
     try:
         main(list(arguments))
     except SystemExit as end:
         print("exit status", end.code, flush=True)
+    os.chdir(home)
     os.environ.clear()
     os.environ.update(before[0])
     for path, content in before[1].items():

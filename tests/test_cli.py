@@ -1,6 +1,7 @@
 """The command line, on a throwaway paper in a temporary folder."""
 
 import dataclasses
+import shutil
 import sys
 import types
 
@@ -104,6 +105,31 @@ def test_a_broken_claim_fails_when_all_else_is_written(collected, capsys):
     assert "claim 'vague'" in failure(capsys, "accept") and not (collected / "results" / "reference").exists()
 
 
+@pytest.mark.parametrize(("text", "claim", "evidence"), [
+    (CLAIMS + "CLAIMS += CLAIMS\n", "mg-harder", "2 claims have this name"),
+    ("import nothing_of_this_name\n", "claims.py",
+     "it gives no claims: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+    ("CLAIMS = [\n", "claims.py", "it gives no claims: SyntaxError: "),
+    ("", "claims.py", "it gives no claims: AttributeError: module 'reproductions.toy.claims' has no attribute 'CLAIMS'"),
+    ("CLAIMS = [3]\n", "claims.py", "it gives no claims: AttributeError: "),
+])  # fmt: skip
+def test_unusable_claims_are_one_broken_row_and_the_rest_is_written(collected, capsys, text, claim, evidence):
+    (collected / "reproductions/toy/claims.py").write_text(text)
+    other = collected / "reproductions" / "zoo"
+    other.mkdir()
+    (other / "paper.yaml").write_text("title: Another\ncitation: none\n")
+    (other / "published.csv").write_text(",".join(PUBLISHED_COLUMNS) + "\n")
+    (other / "claims.py").write_text(CLAIMS)
+    assert f"error: 1 broken claim: paper toy, claim '{claim}': {evidence}" in failure(capsys, "tables")
+    rows = read_claims("results/laptop/claims.csv")
+    assert [(row["paper"], row["claim"], row["status"]) for row in rows] == [
+        ("toy", claim, "broken"), ("zoo", "mg-harder", "not-run")]
+    folder = collected / "results" / "laptop"
+    assert list(read_diff(folder / "diff.csv")["status"]) == ["reproduced", "off", "not-run"]
+    assert (folder / "tables" / "summary.md").is_file()
+    assert f"claim '{claim}'" in failure(capsys, "claims")
+
+
 def test_tables_compare_and_cost(collected, capsys):
     assert main(["tables"]) == 0
     tables = collected / "results" / "laptop" / "tables"
@@ -163,6 +189,77 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
                                      ("compare", "--metric", "logz_bias", "--dataset", "mg")])
 def test_missing_results_name_the_command_that_makes_them(suite, capsys, command):
     assert "`snakemake --profile profiles/paper`" in failure(capsys, *command, "--scale", "paper")
+
+
+@pytest.fixture
+def referenced(collected, capsys):
+    """The reference of the run, which is gone."""
+    assert main(["tables"]) == main(["accept"]) == 0
+    shutil.rmtree(collected / "results" / "laptop")
+    capsys.readouterr()
+    return collected
+
+
+READING = {
+    ("diff",): "1 reproduced, 1 off, 0 indicative, 1 not-run; 3 in all",
+    ("claims",): "1 holds, 0 fails, 0 inconclusive, 0 not-run, 0 broken; 1 in all",
+    ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 runs=100; steps=100",
+    ("cost",): "1 jobs, 2 s",
+}
+
+
+@pytest.mark.parametrize(("command", "last"), READING.items(), ids=lambda value: value[0])
+def test_without_a_run_the_reference_is_read(referenced, capsys, monkeypatch, command, last):
+    assert main(list(command)) == 0
+    printed = capsys.readouterr()
+    missing = "*/*/cost.json" if command == ("cost",) else "records.csv"
+    told = f"the committed reference results/reference/laptop, for there is no run: no results/laptop/{missing}"
+    assert printed.err.splitlines()[0] == told
+    assert " ".join(printed.out.splitlines()[-1].split()) == last
+    elsewhere = referenced / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)  # the reference is that of the papers
+    assert main([*command, "--root", str(referenced)]) == 0
+    again = capsys.readouterr()
+    assert again.out == printed.out
+    assert again.err == printed.err.replace(" results/reference", f" {referenced}/results/reference")
+    assert "no such file" in failure(capsys, *command, "--root", str(referenced), "--scale", "paper")
+
+
+def test_the_reference_is_read_on_demand(referenced, capsys):
+    write_records("results/laptop/records.csv", [record(value=5.0)])
+    assert main(["diff"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "" and printed.out.endswith("0 reproduced, 1 off, 0 indicative, 2 not-run; 3 in all\n")
+    assert main(["diff", "--reference"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "the committed reference results/reference/laptop\n"
+    assert printed.out.endswith("1 reproduced, 1 off, 0 indicative, 1 not-run; 3 in all\n") and "no pines here" in printed.out
+    assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "diff", "--reference", "--paper", "toi")
+    assert "reference/smoke/diff.csv: no such file; make it with `rescore accept" in failure(capsys, "diff", "--reference",
+                                                                                             "--scale", "smoke")
+
+
+def test_gate_without_a_run(referenced, capsys):
+    assert failure(capsys, "gate") == (
+        "rescore: error: results/laptop/records.csv: no such file: there is no run to compare with the reference; make one "
+        "with `snakemake`, or check the reference by itself with --reference\n")
+    assert main(["gate", "--reference"]) == 0
+    told = "verdicts and claims of results/reference/laptop derived again"
+    assert capsys.readouterr().out == f"4 {told}; 0 failed, 0 warnings\n"
+    claims = referenced / "results" / "reference" / "laptop" / "claims.csv"
+    claims.write_text(claims.read_text().replace(",holds,", ",fails,"))
+    published = referenced / "reproductions" / "toy" / "published.csv"
+    published.write_text(PUBLISHED + "toy,1,new,PIS,NN,logz_bias,100,-1.0,,target,Table 1,\n")
+    other = referenced / "reproductions" / "zoo"  # the reference does not cover it
+    other.mkdir()
+    (other / "paper.yaml").write_text("title: Another\ncitation: none\n")
+    (other / "published.csv").write_text(PUBLISHED.replace("toy", "zoo"))
+    assert main(["gate", "--reference"]) == 1
+    *_, failed, warned, last = capsys.readouterr().out.splitlines()
+    assert failed.split() == ["fail", "toy/mg-harder", "claim", "fails", "holds"]
+    assert warned.split() == ["warn", "toy/1/new/PIS/NN/logz_bias/100", "verdict", "none", "not-run"]
+    assert last == f"4 {told}; 1 failed, 1 warnings"
 
 
 def test_figures_need_results(suite, capsys):

@@ -11,7 +11,10 @@ from pydantic import Field
 
 from rescore.config import JobConfig, Model, PaperConfig, config_hash, job_hash, load_config, read_yaml, schema, validated
 from rescore.errors import RescoreError
+from rescore.models.build import make_process
+from rescore.models.spec import Part
 from rescore.papers import PaperMeta, find_papers, load_paper
+from rescore.processes import VE
 from rescore.workflow import load_suite
 
 
@@ -153,3 +156,37 @@ def test_modules_come_from_the_paper_s_own_root(tmp_path: Path) -> None:
 def test_paper_yaml_refuses_unknown_keys() -> None:
     with pytest.raises(RescoreError, match=r"p.yaml: figure: unknown key; allowed: figures, "):
         validated(PaperMeta, {"title": "t", "citation": "c", "figure": {}}, "p.yaml")
+
+
+def test_a_number_without_a_point_is_a_number(tmp_path):
+    """YAML 1.1 reads 1e-3 as text, which a free setting would hand to the mathematics."""
+    paper = tmp_path / "reproductions" / "exponents"
+    (paper / "configs").mkdir(parents=True)
+    (paper / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{match: {variant: 1e-3}}]\n")
+    (paper / "config.py").write_text("from rescore.models.spec import ModelConfig as Config\n")
+    (paper / "configs" / "smoke.yaml").write_text("""
+models:
+  ve:
+    data: digits
+    process: {name: VE, settings: {sigma_min: 2e-2, sigma_max: 1E+2, T: 1e0, eps: -.5e-3}}
+    network: {name: mlp, settings: {width: 0x10, embedding: "1e-3"}}
+    steps: 1e1
+    lr: 1e-3
+jobs: {}
+""")
+    found = load_paper("exponents", tmp_path)
+    spec = load_config(found, "smoke").models["ve"]
+    assert spec.process.settings == {"sigma_min": 0.02, "sigma_max": 100.0, "T": 1.0, "eps": -0.0005}
+    assert all(type(value) is float for value in spec.process.settings.values())
+    assert spec.network.settings == {"width": 16, "embedding": "1e-3"}
+    assert (spec.steps, spec.lr) == (10, 0.001)
+    assert found.meta.protocols[0].match == {"variant": "1e-3"}, "names of published rows stay text"
+
+
+def test_settings_of_a_process_are_numbers():
+    shape = (1, 8, 8)
+    assert make_process(Part(name="VE", settings={"sigma_min": "1e-2", "sigma_max": "50"}), shape) == VE(0.01, 50.0)
+    with pytest.raises(RescoreError, match="^process VE: setting sigma_max: input should be a valid number, .*, not 'fifty'$"):
+        make_process(Part(name="VE", settings={"sigma_max": "fifty"}), shape)
+    with pytest.raises(RescoreError, match="^process VE: .*unexpected keyword argument 'sigma'"):
+        make_process(Part(name="VE", settings={"sigma": 1.0}), shape)

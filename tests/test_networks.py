@@ -7,6 +7,8 @@ from torch import nn
 
 from rescore.errors import RescoreError
 from rescore.networks import NETWORKS, NoisePrediction, VelocityPrediction, make_network, state_channels
+from rescore.networks.base import configured
+from rescore.networks.mlp import MLPConfig
 from rescore.processes import CLD, VP, SubVP
 
 SMALL_UNET = {"width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
@@ -192,6 +194,9 @@ def test_wrong_inputs_are_one_clear_error(name):
         ("ddpmpp", {"multipliers": (1, 1, 1, 1, 1)}, "images of side 8; allowed are sides divisible by 16"),
         ("ncsn", {"levels": 1}, "levels 0 or >= 2"),
         ("mlp", {"width": 5}, "an even width"),
+        ("mlp", {"fourier_scale": "wide"}, "network mlp: setting fourier_scale: input should be a valid number, .* 'wide'"),
+        ("ddpmpp", {"width": 7.5}, "network ddpmpp: setting width: input should be a valid integer, .*, not 7.5"),
+        ("ddpmpp", {"multipliers": "12"}, "network ddpmpp: setting multipliers: .*, not '12'"),
     ],
 )
 def test_wrong_settings_are_one_clear_error(name, settings, message):
@@ -225,3 +230,9 @@ def test_the_skip_of_an_mlp_mixes_the_channels(out_channels):
     expected = torch.einsum("oc,nchw->nohw", matrix, x)
     assert torch.allclose(net(x, level.expand(4)), expected, atol=1e-12)
     assert torch.allclose(net(x, level.repeat(4)), expected, atol=1e-12)
+
+
+def test_text_of_a_number_is_a_number():
+    texts = {"width": "16", "blocks": "1", "dropout": "1e-1", "skip": "true"}
+    numbers = {"width": 16, "blocks": 1, "dropout": 0.1, "skip": True}
+    assert configured(MLPConfig(), texts, "mlp") == configured(MLPConfig(), numbers, "mlp")

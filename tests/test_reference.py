@@ -69,7 +69,7 @@ def test_accept_keeps_one_file_a_paper_and_nothing_of_papers_that_are_gone(tmp_p
     assert contents(reference).keys() == files - {"records/other.csv"}
 
 
-def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference):
+def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference, monkeypatch):
     run = save(tmp_path / "laptop", record(), SECOND)
     accept(run, reference)
     before = contents(reference)
@@ -81,6 +81,9 @@ def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference):
     ):
         with pytest.raises(RescoreError, match=problem):
             accept(save(tmp_path / "laptop", *records), reference)
+    with monkeypatch.context() as patch, pytest.raises(RescoreError, match="git refused, as the job's log says; now it says: no"):
+        patch.setattr(module, "git_refusal", lambda: "no")
+        accept(save(tmp_path / "laptop", record(version="0.1.0.torch2.11.0")), reference)
     assert contents(reference) == before  # a refusal leaves the reference as it was
     assert accept(save(tmp_path / "laptop", record(version=DIRTY)), reference, allow_dirty=True) == "abc1234"
 

@@ -16,6 +16,7 @@ from training_case import ADAM, DATA, SETTINGS, Network, losses, run, train
 
 from rescore.errors import RescoreError
 from rescore.random import derive_seed, make_generator
+from rescore.ranks import MARK
 from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
 
 def tensors(network: nn.Module) -> list[torch.Tensor]:
@@ -205,7 +206,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", MARK: "ours", "TORCHELASTIC_RUN_ID": "ours"}
     processes = [child(tmp_path, 0.0, **address, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
     for process in processes:
         process.join()

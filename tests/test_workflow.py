@@ -4,15 +4,11 @@ One Snakemake start costs seconds, so the tests of the run share one sequence of
 """
 
 import csv
-import fcntl
 import importlib.util
 import io
 import json
-import multiprocessing
 import os
-import platform
 import re
-import time
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +17,11 @@ import pytest
 import yaml
 from conftest import ROOT, Run, Workspace
 
-from rescore import machine, progress
+from rescore import progress
 from rescore.config import SCALES
 from rescore.errors import RescoreError
-from rescore.locks import drop_stale_locks, try_lock, waiting_lock
 from rescore.models.spec import ModelSpec
+from rescore.rule_text import in_rule, in_shell
 from rescore.workflow import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
@@ -34,6 +30,7 @@ VAGUE = """
 from rescore.ledger.claims import above, row
 CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
 """
+ODD = "it's {here} $HOME <x>"  # a folder for results that a shell, Snakemake's wildcards and its variables would misread
 CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
 
 
@@ -60,7 +57,11 @@ def story(workspace: Workspace) -> SimpleNamespace:
     os.utime(log, (1e9, 1e9))
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
     vague = {"reproductions/toy/claims.py": (workspace.root / "reproductions" / "toy" / "claims.py").read_text() + VAGUE}
-    names = ("broken", "mended", "changed", "appeared", "report", "vague")
+    elsewhere = workspace.root.parent / "else where"
+    elsewhere.mkdir()
+    (elsewhere / "it's").write_text("precious")
+    of_root = ("--snakefile", str(workspace.root / "Snakefile"), "--profile", str(workspace.root / "profiles" / "smoke"))
+    names = ("broken", "mended", "changed", "appeared", "report", "vague", "odd", "scale")
     printed = workspace.snakemake(
         Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
         Run(("toy", *TOY)),
@@ -68,10 +69,12 @@ def story(workspace: Workspace) -> SimpleNamespace:
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
         Run(("everything", "--report", "results/smoke/report.html", *TOY)),
         Run(("claims", *TOY), files=vague),
+        Run((*of_root, "--config", "papers=toy", f"results={json.dumps(ODD)}"), folder=str(elsewhere)),
+        Run(("--dry-run", "--profile", "profiles/gpu", "--config", "papers=deis")),
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
-    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke")
+    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke", elsewhere=elsewhere)
 
 
 def test_profiles_exist() -> None:
@@ -90,6 +93,50 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     for name in jobs:
         assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
     assert counts["report"] == "1"
+
+
+def test_the_scale_of_a_profile_survives_other_options(story: SimpleNamespace) -> None:
+    printed = story.printed["scale"]
+    assert "exit status 0" in printed, printed
+    assert "input: results/gpu/report.html" in printed and "results/gpu/deis/" in printed
+    assert "results/laptop" not in printed and "pis_measure" not in printed
+
+
+def test_another_folder_s_results_may_have_any_name(workspace: Workspace, story: SimpleNamespace) -> None:
+    """The whole DAG of the toy with the Snakefile of another folder: every rule's shell command runs."""
+    printed = story.printed["odd"]
+    assert "exit status 0" in printed, printed
+    assert f"report: {ODD}/smoke/report.html" in printed
+    results = story.elsewhere / ODD / "smoke"
+    assert [row["status"] for row in rows(results / "diff.csv") if row["paper"] == "toy"].count("reproduced") == 2
+    assert (results / "logs" / "toy-normal.log").is_file() and (results / "figures" / "toy" / "histogram.png").is_file()
+    assert "histogram.png" in (results / "report.html").read_text()
+    assert sorted(path.name for path in story.elsewhere.iterdir()) == [".snakemake", "it's", ODD]
+    assert (story.elsewhere / "it's").read_text() == "precious"
+    assert not (workspace.root / ODD).exists()
+
+
+@pytest.mark.parametrize(("given", "folder"), [(2024, "2024"), ("./out/", "out"), ("../data/John Smith", "../data/John Smith")])
+def test_the_results_folder_is_text_in_one_spelling(given: object, folder: str) -> None:
+    suite = load_suite({"results": given, "papers": "pis"}, ROOT)
+    assert suite.options.results == folder and suite.folder == f"{folder}/laptop"
+    assert suite.papers["pis"].outputs["cost"] == f"{folder}/laptop/pis/{{job}}/cost.json"
+
+
+@pytest.mark.parametrize("given", [None, "", True, 2.5, ["a"]])
+def test_no_other_value_is_a_results_folder(given: object) -> None:
+    with pytest.raises(RescoreError, match="--config: results: "):
+        load_suite({"results": given}, ROOT)
+
+
+def test_paths_and_commands_as_text_of_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert in_rule("a b/it's $x") == "a b/it's $x" and not list(tmp_path.iterdir())
+    reached = Path(in_rule("a/{b}/<c>/d/e"))
+    assert not set(str(reached)) & set("{}<>") and reached == Path(in_rule(tmp_path / "a/{b}/<c>/d/e"))
+    assert reached.resolve() == tmp_path / "a/{b}/<c>/d/e" and not (tmp_path / "a/{b}/<c>/d").exists()
+    assert in_rule("a/{c}") != in_rule("a/{b}")
+    assert in_shell("x {a}").format() == "x {a}"
 
 
 def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(story: SimpleNamespace) -> None:
@@ -185,63 +232,6 @@ def test_bars_become_lines_with_their_job_s_name() -> None:
     first, *_, last = out.getvalue().splitlines()
     assert first.startswith("pis mg | train:   0%|") and last == "pis mg | warning: odd"
     assert "pis mg | train: 100%|" in out.getvalue() and "\r" not in out.getvalue()
-
-
-def _hold(path: str, ready: multiprocessing.Event) -> None:
-    with waiting_lock(path, "another"):
-        ready.set()
-        time.sleep(60)
-
-
-def test_a_lock_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(str(tmp_path / "lock"), ready))
-    holder.start()
-    assert ready.wait(30)
-    assert try_lock(tmp_path / "lock") is None
-    holder.kill()
-    with waiting_lock(tmp_path / "lock", "the killed one"):
-        assert try_lock(tmp_path / "lock") is None
-    holder.join()
-    with try_lock(tmp_path / "lock"):
-        pass
-
-
-def test_snakemake_s_lock_is_dropped_only_when_no_other_one_lives_here(tmp_path: Path) -> None:
-    lock = tmp_path / "locks" / "0.input.lock"
-    lock.parent.mkdir()
-
-    def left_behind() -> bool:
-        lock.touch()
-        drop_stale_locks(tmp_path).close()
-        return lock.exists()
-
-    assert not left_behind()
-    with open(tmp_path / "alive") as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
-        assert left_behind()
-    (tmp_path / "alive").write_text("another host")
-    assert left_behind() and left_behind()
-    lock.unlink()
-    drop_stale_locks(tmp_path).close()
-    assert (tmp_path / "alive").read_text() == platform.node()
-    assert not left_behind()
-
-
-def test_gpus_are_handed_out_one_job_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with machine.claim_gpus(1) as first:
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0" and first == ["0"]
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-        with machine.claim_gpus(1) as second:
-            assert second == ["1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with machine.claim_gpus(2) as both, machine.claim_gpus(0) as none:
-        assert (both, none) == (["0", "1"], [])
-    with pytest.raises(RescoreError, match=r"asks for 3 GPU, this machine shows 2 \(0, 1\)"), machine.claim_gpus(3):
-        pass
 
 
 def test_gpus_share_the_parts_of_a_batch():

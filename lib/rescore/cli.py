@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--scale", default="laptop", help=f"one of {', '.join(SCALES)} (default: laptop)")
     one_paper = argparse.ArgumentParser(add_help=False)
     one_paper.add_argument("--paper", help="this paper only")
+    reference = argparse.ArgumentParser(add_help=False)
+    reference.add_argument("--reference", action="store_true",
+                           help="read the committed reference, as is done where there is no run of this scale")
     out = argparse.ArgumentParser(add_help=False)
     out.add_argument("--out", type=Path, metavar="FILE", help="write the CSV here as well")
 
@@ -70,17 +73,19 @@ def parser() -> argparse.ArgumentParser:
     collect = add("collect", _collect, "check and join the records of all jobs")
     collect.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                          help="records.csv, skipped.csv, or a job's folder of both")
-    add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out)
-    add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out)
+    add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
+    add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out, reference)
     tables = add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
     tables.add_argument("--allow-broken", action="store_true", help="broken claims are listed, but are no error")
-    compare = add("compare", _compare, "methods side by side, over all papers")
+    compare = add("compare", _compare, "methods side by side, over all papers", reference)
     compare.add_argument("--metric", required=True)
     compare.add_argument("--dataset", required=True)
-    add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
+    gate = add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
+    gate.add_argument("--reference", action="store_true",
+                      help="no run: derive the verdicts and claims of the reference's own records again")
     accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
-    add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper)
+    add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
     readme = add("readme", _readme, "render the results in README.md from the reference")
     readme.add_argument("--check", action="store_true", help="write nothing; 1 if the README differs")
     return top
@@ -125,9 +130,14 @@ def _collect(args: argparse.Namespace) -> None:
 
 
 def _diff(args: argparse.Namespace) -> None:
-    from rescore.ledger.diff import STATUSES, write_diff
+    from rescore.ledger.diff import STATUSES, read_diff, write_diff
 
-    frame = _verdicts(args)
+    papers = _selected(args, find_papers(args.root))
+    if reference := _instead_of_run(args):
+        frame = read_diff(reference / "diff.csv")
+        frame = frame[frame["paper"].isin(papers)]
+    else:
+        frame = _verdicts(args)
     if args.out:
         write_diff(args.out, frame)
     shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "error", "tolerance",
@@ -137,9 +147,13 @@ def _diff(args: argparse.Namespace) -> None:
 
 
 def _claims(args: argparse.Namespace) -> None:
-    from rescore.ledger.claims import STATUSES, by_chance, require_sound, write_claims
+    from rescore.ledger.claims import STATUSES, by_chance, read_claims, require_sound, write_claims
 
-    rows = _claim_rows(args)
+    papers = _selected(args, find_papers(args.root))
+    if reference := _instead_of_run(args):
+        rows = [row for row in read_claims(reference / "claims.csv") if row["paper"] in papers]
+    else:
+        rows = _claim_rows(args)
     if args.out:
         write_claims(args.out, rows)
     _print(["paper", "claim", "status", "margin", "z", "p", "evidence"], rows)
@@ -164,21 +178,30 @@ def _tables(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     from rescore.ledger.published import load_published
+    from rescore.ledger.reference import read_reference
     from rescore.ledger.tables import compare
 
-    _print_frame(compare(_records(args), load_published(find_papers(args.root)), args.metric, args.dataset))
+    reference = _instead_of_run(args)
+    records = read_reference(reference) if reference else _records(args)
+    _print_frame(compare(records, load_published(find_papers(args.root)), args.metric, args.dataset))
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from rescore.ledger.gate import COLUMNS, gate
+    from rescore.ledger.gate import COLUMNS, gate, gate_reference
+    from rescore.ledger.records import run_command
 
-    if args.paper is not None:
-        check_choice("paper", args.paper, find_papers(args.root))
-    report = gate(_folder(args), args.results / "reference" / args.scale, args.paper)
+    papers, reference = _selected(args, find_papers(args.root)), _reference(args)
+    if args.reference:
+        report, what = gate_reference(reference, papers), f"verdicts and claims of {reference} derived again"
+    elif not (_folder(args) / "records.csv").is_file():
+        raise RescoreError(f"{_folder(args) / 'records.csv'}: no such file: there is no run to compare with the reference; "
+                           f"make one with `{run_command(args.scale)}`, or check the reference by itself with --reference")
+    else:
+        report, what = gate(_folder(args), reference, args.paper), "numbers compared"
     if report.moved:
         _print(COLUMNS, report.moved, digits=10)
     fails = sum(line["verdict"] == "fail" for line in report.moved)
-    print(f"{report.compared} numbers compared; {fails} failed, {len(report.moved) - fails} warnings")
+    print(f"{report.compared} {what}; {fails} failed, {len(report.moved) - fails} warnings")
     return int(report.failed)
 
 
@@ -193,13 +216,18 @@ def _accept(args: argparse.Namespace) -> None:
 
 
 def _cost(args: argparse.Namespace) -> None:
-    from rescore.ledger.cost import read_costs
+    from rescore.ledger.cost import read_costs, timings
     from rescore.ledger.records import run_command
+    from rescore.ledger.reference import read_reference
 
-    frame = read_costs(_folder(args))
-    if args.paper is not None:
-        check_choice("paper", args.paper, find_papers(args.root))
-        frame = frame[frame["paper"] == args.paper]
+    papers = _selected(args, find_papers(args.root))
+    if reference := _instead_of_run(args, "*/*/cost.json"):
+        frame = timings(read_reference(reference))
+        print("a reference keeps no cost.json: seconds are the timings that a job's records name, less than the whole job",
+              file=sys.stderr)
+    else:
+        frame = read_costs(_folder(args))
+    frame = frame[frame["paper"].isin(papers)]
     if frame.empty:
         raise RescoreError(f"{_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`")
     _print_frame(frame)
@@ -226,6 +254,30 @@ def _readme(args: argparse.Namespace) -> int:
 def _folder(args: argparse.Namespace) -> Path:
     check_choice("scale", args.scale, SCALES)
     return args.results / args.scale
+
+
+def _reference(args: argparse.Namespace) -> Path:
+    """The reference of the scale: beside the results where one was accepted there, else the one committed with the papers."""
+    check_choice("scale", args.scale, SCALES)
+    places = [folder / "reference" / args.scale for folder in (args.results, find_root(args.root) / "results")]
+    return next((place for place in places if (place / "diff.csv").is_file()), places[0])
+
+
+def _instead_of_run(args: argparse.Namespace, files: str = "records.csv") -> Path | None:
+    """The reference, which is said on stderr, where it is asked for or there is no run, that is none of its `files`.
+
+    None where there is a run, or neither. Raises RescoreError for a reference that is not whole.
+    """
+    from rescore.ledger.reference import read_reference
+
+    folder, reference = _folder(args), _reference(args)
+    run = next(folder.glob(files), None)
+    if not args.reference and (run or not (reference / "diff.csv").is_file()):
+        return None
+    read_reference(reference)
+    reason = "" if run else f", for there is no run: no {folder / files}"
+    print(f"the committed reference {reference}{reason}", file=sys.stderr)
+    return reference
 
 
 def _records(args: argparse.Namespace) -> "list[Record]":

@@ -3,12 +3,13 @@
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rescore.errors import RescoreError
 
@@ -88,11 +89,20 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_yaml(path: Path, model: type[M]) -> M:
+class _ConfigLoader(_Loader):
+    """YAML in which `1e-3` is a number, as in YAML 1.2; PyYAML's 1.1 reads it as text, for it has no point."""
+
+
+_ConfigLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)[eE][-+]?[0-9]+\Z"), list("-+.0123456789")
+)
+
+
+def read_yaml(path: Path, model: type[M], loader: type[yaml.SafeLoader] = _Loader) -> M:
     """Read `path` as a `model`; raises RescoreError with one line for each problem."""
     try:
         with open(path, encoding="utf-8") as stream:
-            content = yaml.load(stream, _Loader)
+            content = yaml.load(stream, loader)
     except FileNotFoundError:
         raise RescoreError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -114,6 +124,25 @@ def validated(model: type[M], content: Any, source: str) -> M:
     except ValidationError as error:
         lines = [_describe(model, problem, source) for problem in error.errors(include_url=False)]
         raise RescoreError("\n".join(lines)) from None
+
+
+def typed_settings(of: type, settings: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Free settings with the types that the dataclass `of` declares: text of a number is a number.
+
+    What it does not declare, and a choice of several, stays as it is, for its constructor to refuse.
+
+    Raises:
+        RescoreError: `source`, the setting, and what is wrong with it.
+    """
+    hints, typed = get_type_hints(of), dict(settings)
+    for name, value in settings.items():
+        if name in hints and get_origin(hints[name]) is not Literal:
+            try:
+                typed[name] = TypeAdapter(hints[name]).validate_python(value)
+            except ValidationError as error:
+                message = error.errors(include_url=False)[0]["msg"]
+                raise RescoreError(f"{source}: setting {name}: {message[0].lower()}{message[1:]}, not {value!r}") from None
+    return typed
 
 
 def _describe(model: type[BaseModel], problem: Mapping[str, Any], source: str) -> str:
@@ -187,7 +216,7 @@ def load_config(paper: "Paper", scale: str) -> Any:
     check_choice("scale", scale, SCALES)
     check_choice(f"scale for paper {paper.name}", scale, paper.scales)
     path = paper.config_path(scale)
-    config = read_yaml(path, paper.module("config").Config)
+    config = read_yaml(path, paper.module("config").Config, _ConfigLoader)
     for job in config.jobs:
         if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
             raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shlex
 import sys
 import time
 import traceback
@@ -158,9 +157,7 @@ def main_run(args: Namespace) -> None:
             print(f"error: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
-        command = job_command(paper.name, args.function, args.scale, args.job, str(args.results))
-        if args.root:
-            command += f" --root {shlex.quote(str(args.root))}"
+        command = job_command(paper.name, args.function, args.scale, args.job, str(args.results), args.root)
         print(f"failed: {paper.name} {args.job}\n"
               f"  log: {log_path(args.results, args.scale, paper.name, args.job)}\n"
               f"  repeat it alone: {command}", file=sys.stderr)

@@ -8,27 +8,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
-def try_lock(path: Path | str) -> IO[str] | None:
-    """The locked file, open: closing it releases the lock. None if another process holds it."""
-    stream = open(path, "a+")  # noqa: SIM115: it outlives this function
+from rescore.errors import RescoreError
+
+
+def try_lock(path: Path | str) -> AcquireReturnProxy | None:
+    """Hold a lock as long as the `with` of what is returned, or the process; None if another process holds it.
+
+    Raises:
+        RescoreError: the file cannot be made or opened.
+    """
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        stream.close()
+        return FileLock(path).acquire(timeout=0)
+    except Timeout:
         return None
-    return stream
+    except OSError as error:
+        raise RescoreError(f"{path}: cannot be locked: {error.strerror or error}") from None
 
 
 @contextmanager
 def waiting_lock(path: Path | str, what: str) -> Iterator[None]:
-    """Hold a lock, waiting for it if need be; says on stderr that it waits for `what`."""
-    with open(path, "a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print(f"waiting for {what}", file=sys.stderr, flush=True)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    """Hold a lock, waiting for it if need be; says on stderr that it waits for `what`.
+
+    Raises:
+        RescoreError: the file cannot be made or opened.
+    """
+    held = try_lock(path)
+    if held is None:
+        print(f"waiting for {what}", file=sys.stderr, flush=True)
+        held = FileLock(path).acquire()
+    with held:
         yield
 
 
@@ -37,6 +47,8 @@ def drop_stale_locks(folder: Path | str = ".snakemake") -> IO[str]:
 
     Every Snakemake of this workflow shares a lock on `<folder>/alive` while it lives; whoever gets it alone knows that no
     other one lives, at least on this host: another host's lock is left to the user.
+
+    This lock is shared by many, which those of `filelock` are not.
 
     Returns:
         The open lock; keep it as long as the process.

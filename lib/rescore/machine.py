@@ -7,14 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 import rescore
 from rescore.errors import RescoreError
 from rescore.locks import try_lock
+from rescore.progress import warn
+
+ROOT = Path(__file__).parents[2]
+SLURM_GPUS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")  # which GPUs a job, a step of it, was given
 
 
 def device_name(device: str) -> str:
@@ -33,22 +36,48 @@ def device_name(device: str) -> str:
 def version() -> str:
     """`<release>+g<commit>[.dirty].torch<version>`; `<release>.torch<version>` outside a git checkout.
 
-    Dirty: a file under lib/ or reproductions/ differs from the commit.
+    Dirty: a file under lib/ or reproductions/ differs from the commit. Where git refuses, no commit is named and a warning
+    says why.
     """
     import torch
 
-    root = Path(__file__).parents[2]
-    commit = _git(root, "rev-parse", "--short=7", "HEAD") if (root / ".git").exists() else ""
-    dirty = commit and _git(root, "status", "--porcelain", "--", "lib", "reproductions")
-    return f"{rescore.__version__}{f'+g{commit}' if commit else ''}{'.dirty' if dirty else ''}.torch{torch.__version__}"
+    try:
+        commit = _commit(ROOT)
+    except GitRefuses as error:
+        warn(f"the version names no commit, for git refuses: {error}")
+        commit = ""
+    return f"{rescore.__version__}{commit}.torch{torch.__version__}"
+
+
+class GitRefuses(Exception):
+    """What git says where it does not do what is asked of it."""
+
+
+def git_refusal() -> str | None:
+    """Why git names no commit of this checkout now; None if it does, or outside a git checkout."""
+    try:
+        _commit(ROOT)
+    except GitRefuses as error:
+        return str(error)
+    return None
+
+
+def _commit(root: Path) -> str:
+    """`+g<commit>[.dirty]`, "" outside a git checkout."""
+    if not (root / ".git").exists():
+        return ""
+    dirty = _git(root, "status", "--porcelain", "--", "lib", "reproductions")
+    return f"+g{_git(root, 'rev-parse', '--short=7', 'HEAD')}{'.dirty' if dirty else ''}"
 
 
 def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    except OSError as error:
+        raise GitRefuses(f"git: {error.strerror}") from None
+    if done.returncode:
+        raise GitRefuses(" ".join(done.stderr.split()) or f"git {arguments[0]} ends with {done.returncode}")
+    return done.stdout.strip()
 
 
 def peak_memory_mb() -> float:
@@ -66,43 +95,78 @@ def peak_gpu_memory_mb(device: str) -> float:
 
 @contextmanager
 def claim_gpus(count: int) -> Iterator[list[str]]:
-    """Hold `count` GPUs of this machine that no other job holds, waiting for them; only they are visible to torch.
+    """Hold `count` GPUs of this machine that no other job of this user holds, waiting for them; torch sees only them.
 
-    Snakemake limits how many GPUs are in use but does not say which. A lock file a GPU does; the system drops the lock when
-    the process ends, however it ends. Call it before CUDA is initialised.
+    Snakemake limits how many GPUs are in use but does not say which. A lock file a GPU does, named by its UUID: two jobs
+    may both call different cards 0. The system drops the lock when the process ends, however it ends. What Slurm has
+    assigned is this job's alone and takes no lock, unless it is more than the job asks for. Call it before CUDA is
+    initialised.
 
     Raises:
-        RescoreError: the machine has fewer GPUs.
+        RescoreError: the machine shows fewer GPUs, or a lock cannot be made.
     """
     if count == 0:
         yield []
         return
-    gpus = _visible_gpus()
+    gpus = visible_gpus()
     if len(gpus) < count:
         raise RescoreError(f"the job asks for {count} GPU, this machine shows {len(gpus)} ({', '.join(gpus) or 'none'})")
-    folder = Path(tempfile.gettempdir())
-    held: dict[str, IO[str]] = {}
-    try:
-        while len(held) < count:
-            for gpu in gpus:
-                if gpu not in held and len(held) < count and (lock := try_lock(folder / f"rescore-gpu-{gpu}.lock")):
-                    held[gpu] = lock
-            if len(held) < count:
-                while held:  # hold none while waiting, so that two jobs never wait for each other
-                    held.popitem()[1].close()
-                time.sleep(1.0)
+    with ExitStack() as locks:
+        assigned = len(gpus) == count and any(os.environ.get(name) for name in SLURM_GPUS)
+        held = list(gpus) if assigned else _lock_gpus(gpus, count, locks)
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
-        yield list(held)
-    finally:
-        for lock in held.values():
-            lock.close()
+        yield held
 
 
-def _visible_gpus() -> list[str]:
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+def _lock_gpus(gpus: Mapping[str, str], count: int, locks: ExitStack) -> list[str]:
+    folder = Path(tempfile.gettempdir())
+    while True:
+        held = []
+        for gpu, uuid in gpus.items():
+            if len(held) < count and (lock := try_lock(folder / f"rescore-{os.getuid()}-{uuid}.lock")):
+                locks.enter_context(lock)
+                held.append(gpu)
+        if len(held) == count:
+            return held
+        locks.close()  # hold none while waiting, so that two jobs never wait for each other
+        time.sleep(1.0)
+
+
+def visible_gpus() -> dict[str, str]:
+    """The GPUs that CUDA shows: by the names that CUDA_VISIBLE_DEVICES takes, their UUIDs (or what stands for them).
+
+    As CUDA reads that variable: what follows a name that is no device, such as -1, does not count; a device named twice is
+    an error that leaves none.
+    """
+    known = _installed_gpus()
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return {uuid: uuid for uuid in known.values()}
+    found: dict[str, str] = {}
+    for name in os.environ["CUDA_VISIBLE_DEVICES"].split(","):
+        uuid = _uuid(name.strip(), known)
+        if uuid is None:
+            break
+        if uuid in found.values():
+            return {}
+        found[name.strip()] = uuid
+    return found
+
+
+def _uuid(name: str, known: Mapping[str, str]) -> str | None:
+    """Of a device of CUDA_VISIBLE_DEVICES, None if it is none; without nvidia-smi its own name stands for it."""
+    if name.isdecimal():
+        return known.get(str(int(name))) if known else f"index-{int(name)}"
+    if name.startswith("GPU-"):  # or the beginning of a UUID, if it is of one device only
+        full = [uuid for uuid in known.values() if uuid.startswith(name)] if known else [name]
+        return full[0] if len(full) == 1 else None
+    return name if name.startswith("MIG-") else None
+
+
+def _installed_gpus() -> dict[str, str]:
+    """Index -> UUID, as nvidia-smi says; none without it."""
+    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
-        return []
+        return {}
+    return dict(line.split(", ") for line in lines if line.count(", ") == 1)

@@ -1,6 +1,7 @@
 """What the Snakefile and every rules.smk call: options, jobs, paths, params and commands. No torch."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -11,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from rescore.config import SCALES, JobConfig, Model, PaperConfig, check_choice, job_hash, load_config, validated
 from rescore.data.images import images_at_hand
 from rescore.papers import Paper, find_papers, find_root
+from rescore.rule_text import in_rule, in_shell
 
 if TYPE_CHECKING:
     from rescore.models.spec import ModelSpec
@@ -29,18 +31,25 @@ def _names(value: Any) -> Any:
     return [name for name in value.split(",") if name] if isinstance(value, str) else value
 
 
+def _folder(value: Any) -> Any:
+    """A folder's name as one spelling; `--config` reads 2024 as a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return os.path.normpath(value) if isinstance(value, str) and value else value
+
+
 class Options(Model):
     """What `snakemake --config` takes.
 
     Args:
         scale: one of `SCALES`.
         papers: names, comma-separated; empty means all.
-        results: the folder for results.
+        results: the folder for results, relative to the working directory.
     """
 
     scale: str = "laptop"
     papers: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
-    results: str = "results"
+    results: Annotated[str, BeforeValidator(_folder), Field(min_length=1)] = "results"
 
 
 def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
@@ -72,13 +81,14 @@ def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
     return Path(results) / scale / "logs" / f"{paper}-{job}.log"
 
 
-def job_command(paper: str, function: str, scale: str, job: str, results: str = "results") -> str:
-    """The command that runs one job alone."""
-    return f"python -m rescore run {paper} {function} --scale {scale} --job {job}{_results_option(results)}"
+def job_command(paper: str, function: str, scale: str, job: str, results: str = "results", root: Path | None = None) -> str:
+    """The command that runs one job alone; a `root` that is the working directory needs no option."""
+    return f"python -m rescore run {paper} {function} --scale {scale} --job {job}{_place_options(results, root)}"
 
 
-def _results_option(results: str) -> str:
-    return "" if results == "results" else f" --results {shlex.quote(results)}"
+def _place_options(results: str, root: Path | None) -> str:
+    options = {"--results": None if results == "results" else results, "--root": None if root in (None, Path.cwd()) else root}
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in options.items() if value is not None)
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,12 @@ class PaperRules:
     paper: Paper
     scale: str
     results: str
+    root: Path
     config: PaperConfig | None  # None: the paper has no jobs at this scale
+
+    @property
+    def _results(self) -> str:
+        return in_rule(self.results)
 
     @property
     def jobs(self) -> list[str]:
@@ -106,12 +121,12 @@ class PaperRules:
 
     @property
     def outputs(self) -> dict[str, str]:
-        folder = job_folder(self.results, self.scale, self.paper.name, "{job}")
+        folder = job_folder(self._results, self.scale, self.paper.name, "{job}")
         return {key: str(folder / name) for key, name in JOB_FILES.items()}
 
     @property
     def job_log(self) -> str:
-        return str(log_path(self.results, self.scale, self.paper.name, "{job}"))
+        return str(log_path(self._results, self.scale, self.paper.name, "{job}"))
 
     def hash(self, wildcards: Any) -> str:
         """What the job's numbers depend on: a job runs again when it changes."""
@@ -124,7 +139,7 @@ class PaperRules:
     def models(self, wildcards: Any) -> list[str]:
         """The weights of the trained models that the job uses."""
         specs = self.config.job_models(wildcards.job).values()
-        return [str(model_folder(self.results, self.scale, spec.key) / MODEL_FILES["weights"]) for spec in specs]
+        return [str(model_folder(self._results, self.scale, spec.key) / MODEL_FILES["weights"]) for spec in specs]
 
     def threads(self, wildcards: Any) -> int:
         return self._job(wildcards).threads
@@ -143,20 +158,21 @@ class PaperRules:
 
     def run(self, function: str) -> str:
         """Run a job with `function` of the paper's jobs.py; its output is shown and kept in the log."""
-        return job_command(self.paper.name, function, self.scale, "{wildcards.job}", self.results) + " 2>&1 | tee {log}"
+        command = job_command(self.paper.name, function, self.scale, "{wildcards.job}")
+        return f"{command}{in_shell(_place_options(self.results, self.root))} 2>&1 | tee {{log:q}}"
 
     # the rule that draws the figures
 
     @property
     def figures(self) -> list[str]:
         """The paths of all figures; none without jobs."""
-        folder = figure_folder(self.results, self.scale, self.paper.name)
+        folder = figure_folder(self._results, self.scale, self.paper.name)
         return [str(folder / f"{name}.png") for name in self.paper.meta.figures] if self.jobs else []
 
     def reported(self, report: Callable) -> list[str]:
         """The figures marked for the report with Snakemake's `report`, each with the caption that `rescore figures` leaves."""
         return [
-            report(path, caption=str(Path(path).with_suffix(".rst").resolve()), category=self.paper.meta.title,
+            report(path, caption=str(Path(path).with_suffix(".rst").absolute()), category=self.paper.meta.title,
                    labels={"figure": Path(path).stem.replace("_", " ")})
             for path in self.figures
         ]
@@ -164,17 +180,17 @@ class PaperRules:
     @property
     def figure_code(self) -> list[str]:
         path = self.paper.folder / "figures.py"
-        return [str(path)] if path.is_file() else []
+        return [in_rule(path)] if path.is_file() else []
 
     @property
     def figure_log(self) -> str:
-        return str(log_path(self.results, self.scale, self.paper.name, "figures"))
+        return str(log_path(self._results, self.scale, self.paper.name, "figures"))
 
     @property
     def draw(self) -> str:
         """Draw all figures in one process: importing torch takes longer than drawing."""
-        options = f"--scale {self.scale}{_results_option(self.results)}"
-        return f"python -m rescore figures {self.paper.name} {options} 2>&1 | tee {{log}}"
+        options = f"--scale {self.scale}{_place_options(self.results, self.root)}"
+        return in_shell(f"python -m rescore figures {self.paper.name} {options}") + " 2>&1 | tee {log:q}"
 
     # what there is to build
 
@@ -198,8 +214,8 @@ class Suite:
 
     @property
     def folder(self) -> str:
-        """results/<scale>"""
-        return f"{self.options.results}/{self.scale}"
+        """results/<scale>, as a rule may hold it."""
+        return f"{in_rule(self.options.results)}/{self.scale}"
 
     @property
     def rules(self) -> list[str]:
@@ -230,7 +246,7 @@ class Suite:
 
     @property
     def model_outputs(self) -> dict[str, str]:
-        folder = model_folder(self.options.results, self.scale, "{key}")
+        folder = model_folder(in_rule(self.options.results), self.scale, "{key}")
         return {name: str(folder / file) for name, file in MODEL_FILES.items()}
 
     def model_resource(self, name: str) -> Callable[[Any], int]:
@@ -247,30 +263,32 @@ class Suite:
     @property
     def train(self) -> str:
         """Train a model; its output is shown and kept in the log."""
-        return self.command("train {wildcards.key}") + " 2>&1 | tee {log}"
+        return self.command("train {wildcards.key}") + " 2>&1 | tee {log:q}"
 
     def sources(self, name: str) -> list[str]:
-        """The file `name` of every paper that has it, relative to the root."""
+        """The file `name` of every paper that has it, from the root: relative where that is the working directory."""
+        base = Path() if self.root == Path.cwd() else self.root
         paths = (rules.paper.folder / name for rules in self.papers.values())
-        return [str(path.relative_to(self.root)) for path in paths if path.is_file()]
+        return [in_rule(base / path.relative_to(self.root)) for path in paths if path.is_file()]
 
     @property
     def ledger_code(self) -> list[str]:
         """The code that makes verdicts and tables: they are cheap, so they follow it."""
-        return sorted(map(str, Path(__file__).with_name("ledger").glob("*.py")))
+        return sorted(map(in_rule, Path(__file__).with_name("ledger").glob("*.py")))
 
     def command(self, subcommand: str) -> str:
-        """A command over the results of this scale."""
-        return f"python -m rescore {subcommand} --scale {self.scale}{_results_option(self.options.results)}"
+        """A command over the results of this scale; `subcommand` may hold a rule's `{input:q}` and the like."""
+        options = f"--scale {self.scale}{_place_options(self.options.results, self.root)}"
+        return f"python -m rescore {subcommand} {in_shell(options)}"
 
     def logged(self, subcommand: str) -> str:
         """The same, its output kept in the rule's log and shown if it fails."""
-        return f"{self.command(subcommand)} > {{log}} 2>&1 || (cat {{log}}; false)"
+        return f"{self.command(subcommand)} > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
 
     @property
     def check_claims(self) -> str:
         """Fail, and say why, where a claim is broken."""
-        return f"{self.command('claims')} 2> {{log}} > /dev/null || (cat {{log}}; false)"
+        return f"{self.command('claims')} 2> {{log:q}} > /dev/null || (cat {{log:q}}; false)"
 
     def finished_elsewhere(self, wildcards: Any, input: Iterable[str]) -> list[str]:
         """Files for `rescore collect` that are there already and not in `input`: of other papers' finished jobs."""
@@ -279,9 +297,9 @@ class Suite:
     def update_ledger(self, paper: str) -> str:
         """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show its tables; then its broken claims fail."""
         commands = [
-            self.command("collect {input.jobs} {params.others}"),
+            self.command("collect {input.jobs:q} {params.others:q}"),
             self.command("tables --allow-broken") + " > /dev/null",
-            f"cat {self.folder}/tables/{paper}-*.md",
+            f"cat {in_shell(shlex.quote(self.folder))}/tables/{paper}-*.md",
             self.command(f"claims --paper {paper}") + " > /dev/null",
         ]
         return " && ".join(commands)
@@ -289,13 +307,16 @@ class Suite:
     @property
     def bundle(self) -> str:
         """Make the report of all that the rule `everything` builds, from inside the DAG: hence without its lock."""
-        options = f"scale={self.scale} papers={','.join(self.papers)} results={shlex.quote(self.options.results)}"
-        command = "python -m snakemake everything --report {output} --nolock --workflow-profile none --cores 1"
-        return f"{command} --config {options} > {{log}} 2>&1 || (cat {{log}}; false)"
+        snakefile = shlex.quote(str(self.root / "Snakefile"))
+        results = shlex.quote(f"results={json.dumps(self.options.results)}")  # `--config` reads YAML
+        options = f"--snakefile {snakefile} --config scale={self.scale} papers={','.join(self.papers)} {results}"
+        command = "python -m snakemake everything --report {output:q} --nolock --workflow-profile none --cores 1"
+        return f"{command} {in_shell(options)} > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
 
     def print_summary(self) -> None:
         """The counts of verdicts and where the report is: the last words of a run."""
-        for path in (Path(self.folder, "tables", "summary.md"), Path(self.folder, "report.html")):
+        folder = Path(self.options.results, self.scale)
+        for path in (folder / "tables" / "summary.md", folder / "report.html"):
             if path.is_file():
                 print(path.read_text() if path.suffix == ".md" else f"report: {path}")
 
@@ -305,7 +326,8 @@ class Suite:
     @property
     def shell_prefix(self) -> str:
         """Jobs use the Python that runs Snakemake, and their lines reach the log at once."""
-        return f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH PYTHONUNBUFFERED=1; "
+        python = in_shell(shlex.quote(str(Path(sys.executable).parent)))
+        return f"set -euo pipefail; export PATH={python}:$PATH PYTHONUNBUFFERED=1; "
 
 
 def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Suite:
@@ -321,12 +343,12 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Sui
     for name in options.papers:
         check_choice("paper", name, papers)
     chosen = {name: papers[name] for name in options.papers or papers}
-    return Suite(options, root, {name: _rules(paper, options) for name, paper in chosen.items()})
+    return Suite(options, root, {name: _rules(paper, options, root) for name, paper in chosen.items()})
 
 
-def _rules(paper: Paper, options: Options) -> PaperRules:
+def _rules(paper: Paper, options: Options, root: Path) -> PaperRules:
     config = load_config(paper, options.scale) if options.scale in paper.scales else None
-    return PaperRules(paper, options.scale, options.results, config)
+    return PaperRules(paper, options.scale, options.results, root, config)
 
 
 def failures(logs: Path | str, since: float) -> Iterable[str]:

@@ -15,6 +15,7 @@ records instead of one.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,19 +201,18 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
     """One row of `claims.csv` for each claim of a paper.
 
     `margin` and `z`, the same in standard errors, are those of the comparison with the smallest z; `p` is of the whole claim
-    (`judge`). The three are None for `not-run` and `broken`, and the evidence says why.
-
-    Raises:
-        RescoreError: two claims of one name.
+    (`judge`). The three are None for `not-run` and `broken`, and the evidence says why. Claims of one name are one broken row.
     """
     own = [record for record in records if record.paper == paper]
     rows: list[dict[str, object]] = []
-    for claim in claims:
-        if any(claim.name == other["claim"] for other in rows):
-            raise RescoreError(f"paper {paper}: two claims are named {claim.name!r}")
+    claims = list(claims)
+    names = Counter(claim.name for claim in claims)
+    for claim in {claim.name: claim for claim in claims}.values():
         head = {"paper": paper, "claim": claim.name, "statement": claim.statement, "source": claim.source}
         head |= dict.fromkeys(NUMBERS)
         try:
+            if names[claim.name] > 1:
+                raise RescoreError(f"{names[claim.name]} claims have this name")
             comparisons = claim.predicate(own)
             if not comparisons:
                 raise RescoreError("compares nothing")
@@ -229,13 +229,16 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
 
 
 def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> list[dict[str, object]]:
-    """Claims of all papers; a paper without a `claims.py` has none."""
-    return [
-        line
-        for name, paper in sorted(papers.items())
-        if (paper.folder / "claims.py").is_file()
-        for line in evaluate(name, paper.module("claims").CLAIMS, records)
-    ]
+    """Claims of all papers; a paper without a `claims.py` has none, one that cannot be used is one broken row `claims.py`."""
+    rows: list[dict[str, object]] = []
+    for name, paper in sorted(papers.items()):
+        if (paper.folder / "claims.py").is_file():
+            try:
+                rows += evaluate(name, paper.module("claims").CLAIMS, records)
+            except Exception as error:
+                rows.append(dict.fromkeys(COLUMNS) | {"paper": name, "claim": "claims.py", "statement": "", "source": "",
+                             "status": "broken", "evidence": f"it gives no claims: {type(error).__name__}: {error}"})
+    return rows
 
 
 def require_sound(rows: Iterable[Mapping[str, object]]) -> None:

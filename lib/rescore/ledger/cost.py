@@ -1,11 +1,13 @@
 """What jobs cost: seconds, function evaluations, peak memory."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from rescore.errors import RescoreError
+from rescore.ledger.records import Record
 
 COLUMNS = ("paper", "job", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "version", "config_hash")
 NUMBERS = COLUMNS[2:6]
@@ -30,3 +32,12 @@ def read_costs(folder: Path) -> pd.DataFrame:
     """The costs of all jobs under `results/<scale>/<paper>/<job>/cost.json`, most seconds first."""
     rows = [read_cost(path) for path in sorted(folder.glob("*/*/cost.json"))]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+
+
+def timings(records: Iterable[Record]) -> pd.DataFrame:
+    """What records tell of their jobs' costs: each job's different `seconds` in sum, for one timing may be many records'."""
+    frame = pd.DataFrame([(record.paper, record.config_hash, record.seconds) for record in records],
+                         columns=["paper", "config_hash", "seconds"])
+    jobs = frame.groupby(["paper", "config_hash"])["seconds"]
+    sums = jobs.agg(records="count", seconds=lambda seconds: seconds.drop_duplicates().sum()).reset_index()
+    return sums.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rescore.ledger.claims import read_claims
-from rescore.ledger.diff import keys, read_diff
+from rescore.ledger.claims import evaluate_all, read_claims
+from rescore.ledger.diff import diff, keys, read_diff
+from rescore.ledger.published import load_published
 from rescore.ledger.records import TIMED, Record, describe, is_timed, read_records
 from rescore.ledger.reference import parse_version, read_reference, require_run
+from rescore.papers import Paper
 
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
 EXACT_RELATIVE, EXACT_ABSOLUTE = 1e-6, 1e-12
@@ -77,6 +79,33 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     _compare_statuses(report, "verdict", _verdicts(fresh_dir, paper), _verdicts(reference_dir, paper), strict.__contains__)
     _compare_statuses(report, "claim", _claims(fresh_dir, paper), _claims(reference_dir, paper),
                       lambda key: key[0] not in loose_papers and key not in timed_claims)
+    report.moved.sort(key=lambda line: (line["verdict"], line["what"], line["row"]))
+    return report
+
+
+def gate_reference(reference_dir: Path, papers: Mapping[str, Paper]) -> Report:
+    """Derive the verdicts and claims of a reference's records again, and compare them with those beside them.
+
+    A status that changed or is gone fails; a row of a paper that the reference covers, but not the row, is a warning.
+
+    Args:
+        papers: compare the rows of these.
+
+    Raises:
+        RescoreError: the reference is not whole.
+    """
+    records = read_reference(reference_dir)
+    committed = {"verdict": _verdicts(reference_dir, None), "claim": _claims(reference_dir, None)}
+    covered = {key[0] for statuses in committed.values() for key in statuses}.intersection(papers)
+    papers = {name: paper for name, paper in papers.items() if name in covered}
+    frame = diff(records, load_published(papers), papers)
+    derived = {"verdict": dict(zip(keys(frame), frame["status"], strict=True)),
+               "claim": {(line["paper"], line["claim"]): str(line["status"]) for line in evaluate_all(papers, records)}}
+    report = Report()
+    for what, statuses in derived.items():
+        before = {key: status for key, status in committed[what].items() if key[0] in covered}
+        report.compared += len(before)
+        _compare_statuses(report, what, statuses, before, lambda key: True)
     report.moved.sort(key=lambda line: (line["verdict"], line["what"], line["row"]))
     return report
 

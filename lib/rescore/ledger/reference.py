@@ -12,6 +12,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
 from rescore.ledger.records import Record, collect_records, format_rows, read_records, read_rows, run_command, write_records
+from rescore.machine import git_refusal
 
 DIGITS = 10  # of a number: more than the gate can tell apart
 RUN_FILES = ("records.csv", "diff.csv", "claims.csv")
@@ -97,7 +98,9 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
         versions = [parse_version(record.version) for record in own]
         found = {version["commit"] for version in versions}
         if None in found:
-            raise RescoreError(f"{source}: records of {name} name no commit: they were measured outside a git checkout")
+            reason = git_refusal()
+            raise RescoreError(f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
+                               "git refused, as the job's log says" + (f"; now it says: {reason}" if reason else ""))
         if len(found) > 1:
             listed = ", ".join(sorted(found))
             raise RescoreError(f"{source}: records of {name} of {len(found)} commits ({listed}); run all its jobs at one")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rescore import processes
+from rescore.config import typed_settings
 from rescore.data.images import load_images
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
@@ -25,10 +26,11 @@ OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}
 
 
 def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
-    """The process for images (C, H, W). Raises RescoreError for settings it does not have."""
+    """The process for images (C, H, W). Raises RescoreError for settings it does not have or of another type."""
     settings: dict[str, Any] = {"size": shape[1:]} if part.name == "Blurring" else {}
+    made = getattr(processes, part.name)
     try:
-        return getattr(processes, part.name)(**settings | part.settings)
+        return made(**settings | typed_settings(made, part.settings, f"process {part.name}"))
     except TypeError as error:
         raise RescoreError(f"process {part.name}: {error}") from None
 

@@ -1,8 +1,6 @@
 """A trained model as a node of the DAG: `rescore train KEY` writes results/<scale>/models/<key>/."""
 
 import json
-import os
-import subprocess
 import sys
 import time
 from argparse import Namespace
@@ -21,6 +19,7 @@ from rescore.locks import waiting_lock
 from rescore.machine import claim_gpus, device_name, version
 from rescore.models.spec import ModelSpec
 from rescore.progress import BarLines
+from rescore.ranks import own_rank, start_ranks
 from rescore.workflow import MODEL_FILES, load_suite, model_folder, run_folder
 
 
@@ -36,7 +35,7 @@ def main_train(args: Namespace) -> None:
     spec = suite.models[args.key]
     stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"model {args.key} | ")
     with redirect_stderr(stderr):
-        if "WORLD_SIZE" in os.environ:  # one of the processes that torchrun started
+        if own_rank():
             _train(spec, args.results, args.scale)
             return
         state = _state(spec, args.results, args.scale)
@@ -49,7 +48,7 @@ def main_train(args: Namespace) -> None:
                 return
             with claim_gpus(spec.gpu):
                 if spec.gpu > 1:
-                    subprocess.run(_torchrun(spec.gpu), check=True)
+                    start_ranks(spec.gpu, sys.argv[1:])
                 else:
                     _train(spec, args.results, args.scale)
 
@@ -61,12 +60,6 @@ def _leave_missing(spec: ModelSpec, results: Path, scale: str, reason: str) -> N
         atomic_write(folder / MODEL_FILES[name], text)
     print(f"model {spec.key} is not trained: {reason}\n"
           f"  Once the data lie there the same command trains it; to try a download again, remove {folder}", file=sys.stderr)  # fmt: skip
-
-
-def _torchrun(processes: int) -> list[str]:
-    """This command again, once for each GPU that this process holds."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [*launcher, "-m", "rescore", *sys.argv[1:]]
 
 
 def _state(spec: ModelSpec, results: Path, scale: str) -> Path:
@@ -82,7 +75,8 @@ def _train(spec: ModelSpec, results: Path, scale: str) -> None:
     about = {"key": spec.key, "device": device_name(device), "version": version(), "spec": spec.model_dump(mode="json")}
     started = time.perf_counter()
     trained = train_model(spec, _state(spec, results, scale), device, f"{spec.data} {spec.process.name}")
-    if os.environ.get("RANK", "0") != "0":
+    here = own_rank()
+    if here and here.rank:
         return
     cost = {"seconds": time.perf_counter() - started, "images_per_second": trained.images_per_second,
             "peak_memory_mb": trained.peak_memory_mb, "peak_gpu_memory_mb": trained.peak_gpu_memory_mb}  # fmt: skip

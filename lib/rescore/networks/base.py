@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from rescore.config import typed_settings
 from rescore.errors import RescoreError
 
 Config = TypeVar("Config")
@@ -20,12 +21,12 @@ def size_of(side: Side) -> tuple[int, int]:
 
 
 def configured(config: Config, settings: dict, network: str) -> Config:
-    """A frozen config dataclass with some fields replaced; RescoreError for a setting it does not have."""
+    """A frozen config dataclass with some fields replaced; RescoreError for a setting it does not have or of another type."""
     allowed = [field.name for field in fields(config)]
     unknown = [name for name in settings if name not in allowed]
     if unknown:
         raise RescoreError(f"network {network}: unknown setting {unknown[0]!r}; allowed are {', '.join(allowed)}")
-    return replace(config, **settings)
+    return replace(config, **typed_settings(type(config), settings, f"network {network}"))
 
 
 def check_choice(network: str, name: str, value: object, allowed: tuple) -> None:

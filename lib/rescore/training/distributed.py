@@ -1,12 +1,13 @@
-"""One process, or the several that `torchrun` starts."""
+"""One process, or the several that our torchrun starts (`rescore.ranks`)."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
+
+from rescore.ranks import own_rank
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,20 @@ class World:
 
 @contextmanager
 def world(device: torch.device | str) -> Iterator[World]:
-    """Join the processes that `torchrun` started (its variables RANK, WORLD_SIZE, LOCAL_RANK); alone without it.
+    """Join the processes of our torchrun (`rescore.ranks.own_rank`); alone in any other process.
 
-    `device` is "cpu" (gloo) or "cuda" (NCCL; each process takes the GPU of its LOCAL_RANK).
+    `device` is "cpu" (gloo) or "cuda" (NCCL; each process takes the GPU of its local rank).
     """
-    device, size = torch.device(device), int(os.environ.get("WORLD_SIZE", "1"))
+    device, here = torch.device(device), own_rank()
     if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    if size == 1:
+        device = torch.device("cuda", here.local if here else 0)
+    if here is None or here.size == 1:
         yield World(device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(device, distributed.get_rank(), size)
+        yield World(device, here.rank, here.size)
     finally:
         distributed.destroy_process_group()
