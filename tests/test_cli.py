@@ -79,7 +79,7 @@ def test_diff_prints_and_writes(collected, capsys):
     capsys.readouterr()
     assert main(["diff", "--paper", "toy", "--out", "results/laptop/diff.csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "1 reproduced, 1 off, 0 indicative, 1 not-run; 3 in all"
+    assert lines[-1] == "1 reproduced, 1 off, 0 imprecise, 0 indicative, 1 not-run; 3 in all"
     table = [line for line in lines if line.startswith("toy")]
     assert len(table) == 3 and "nan" not in "".join(table) and "<NA>" not in "".join(table)
     frame = read_diff("results/laptop/diff.csv")
@@ -201,8 +201,9 @@ def referenced(collected, capsys):
 
 
 READING = {
-    ("diff",): "1 reproduced, 1 off, 0 indicative, 1 not-run; 3 in all",
-    ("claims",): "1 holds, 0 fails, 0 inconclusive, 0 not-run, 0 broken; 1 in all",
+    ("diff",): "1 reproduced, 1 off, 0 imprecise, 0 indicative, 1 not-run; 3 in all",
+    ("claims",): "1 of 1 claims on numbers with an error are decided; if all their margins were 0, chance would decide at most 0.0. "
+    "At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are.",
     ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 runs=100; steps=100",
     ("cost",): "1 jobs, 2 s",
 }
@@ -230,11 +231,11 @@ def test_the_reference_is_read_on_demand(referenced, capsys):
     write_records("results/laptop/records.csv", [record(value=5.0)])
     assert main(["diff"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "" and printed.out.endswith("0 reproduced, 1 off, 0 indicative, 2 not-run; 3 in all\n")
+    assert printed.err == "" and printed.out.endswith("0 reproduced, 1 off, 0 imprecise, 0 indicative, 2 not-run; 3 in all\n")
     assert main(["diff", "--reference"]) == 0
     printed = capsys.readouterr()
     assert printed.err == "the committed reference results/reference/laptop\n"
-    assert printed.out.endswith("1 reproduced, 1 off, 0 indicative, 1 not-run; 3 in all\n") and "no pines here" in printed.out
+    assert printed.out.endswith("1 reproduced, 1 off, 0 imprecise, 0 indicative, 1 not-run; 3 in all\n") and "no pines here" in printed.out
     assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "diff", "--reference", "--paper", "toi")
     assert "reference/smoke/diff.csv: no such file; make it with `rescore accept" in failure(capsys, "diff", "--reference",
                                                                                              "--scale", "smoke")
