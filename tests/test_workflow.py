@@ -30,7 +30,7 @@ VAGUE = """
 from rescore.ledger.claims import above, row
 CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
 """
-ODD = "it's {here} $HOME <x>"  # a folder for results that a shell, Snakemake's wildcards and its variables would misread
+ODD = "it's {here} $HOME <x> [1]"  # what a shell, globs, and wildcards and variables of Snakemake would misread
 CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
 
 
