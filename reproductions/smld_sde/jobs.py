@@ -36,6 +36,7 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         models = TrainedModels(config, run, book.arrays)
         book.measurements += trained_tables(config, models)
         book.function_evaluations += models.evaluations
+        book.skipped += models.skipped
     return book.result
 
 

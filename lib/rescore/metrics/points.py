@@ -5,7 +5,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 
 PROJECTIONS = 200
 
@@ -18,7 +18,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, seed: int = 0, projections: int = P
         seed: of the directions; the same seed makes two distances comparable.
 
     Raises:
-        RescoreError: a value that is not finite, or two dimensions that differ.
+        RescoreError: two dimensions that differ; Diverged: a point, or the distance, that is not finite.
     """
     import ot  # slow to import
 
@@ -26,8 +26,11 @@ def sliced_wasserstein(x: Tensor, y: Tensor, seed: int = 0, projections: int = P
     if a.shape[1] != b.shape[1]:
         raise RescoreError(f"sliced_wasserstein: points of dimension {a.shape[1]} and {b.shape[1]}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise RescoreError("sliced_wasserstein: a point is not finite")
-    return float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
+        raise Diverged("sliced_wasserstein: a point is not finite")
+    distance = float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
+    if not math.isfinite(distance):
+        raise Diverged("sliced_wasserstein: the distance overflows")
+    return distance
 
 
 def rmse(x: Tensor, y: Tensor) -> float:
