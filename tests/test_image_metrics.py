@@ -213,7 +213,8 @@ def test_what_precision_and_recall_need():
     ("name", "value", "allowed"),
     [
         ("seed", -1, "from 0 to 4294967295"), ("seed", 2**32, "from 0 to 4294967295"), ("subsets", 0, "from 1 on"),
-        ("splits", 0, "from 1 on"), ("splits", 2.0, "from 1 on"), ("subset_size", 1, "from 2 on"), ("neighbours", 0, "from 1 on"),
+        ("splits", 0, "from 1 on"), ("splits", 2.0, "from 1 on"), ("subset_size", 1, "from 2 on"),
+        ("neighbours", 0, "from 1 on"),
     ],
 )  # fmt: skip
 def test_settings_check_their_domain(name, value, allowed):

@@ -201,7 +201,7 @@ def test_bad_input_is_one_clear_error():
     for process, trace in ((VP(), "rademacher"), (PAPER_CLD, "exact")):
         with pytest.raises(RescoreError, match=r"needs a torch.Generator"):
             flow_log_prob(lambda u, t: -u, process, x, None, trace)
-    with pytest.raises(Diverged, match=r"flow of VP\(.*\): the adaptive solver stopped at t = .* the rate of change is not finite"):
+    with pytest.raises(Diverged, match=r"flow of VP\(.*\): the adaptive solver stopped at t = .* the rate of change is not"):
         flow_log_prob(lambda u, t: u * float("nan"), VP(), x, generator())
     with pytest.raises(RescoreError, match="a batch of 0 states; allowed are 1 or more"):
         flow_log_prob(lambda u, t: -u, VP(), x[:0], generator())

@@ -143,12 +143,12 @@ def test_velocity_score_of_a_constant_network_is_minus_ell(t, ell):
 
 @pytest.mark.parametrize(("t", "precision"), [(1e-3, 56.955296), (0.1, 4.6348147), (0.5, 4.0333385), (1.0, 4.0000501)])
 def test_mixed_score_under_plain_denoising_has_the_hybrid_variance(t, precision):
-    """-v precision - ell alpha: 1 / Sigma_vv of CLD's code at its objective "dsm", in which ell alone is that of a given v_0."""
+    """-v precision - ell alpha: 1 / Sigma_vv of CLD's code under "dsm", where ell alone is that of a given v_0."""
     u = images(3, 2, 1, 4, 4, dtype=torch.float64)
     conditional = replace(PAPER_CLD, gamma=0.0)
-    scores = [
-        VelocityPrediction(Constant(0.3, 1), conditional, mixed, hybrid=PAPER_CLD).score()(u, t)[:, 1] for mixed in (True, False)
-    ]
+    bare = Constant(0.3, 1)
+    models = [VelocityPrediction(bare, conditional, mixed, hybrid=PAPER_CLD) for mixed in (True, False)]
+    scores = [model.score()(u, t)[:, 1] for model in models]
     assert torch.allclose(scores[0] - scores[1], -u[:, 1] * precision, rtol=3e-6)
     assert torch.allclose(scores[1], -0.3 / conditional.L(t).values[1, 1], rtol=1e-9)
 

@@ -319,7 +319,10 @@ def test_bad_input(call, message):
 
 POSITIVE, NOT_NEGATIVE, FIRST = r"\(0, inf\)", r"\[0, inf\)", r"\[0, 1\)"
 DOMAINS = {  # parameter: values outside, what is allowed
-    VE: {"sigma_min": ((0, -1.0, math.nan, math.inf, "0.01"), POSITIVE), "sigma_max": ((0.01, 0.005, math.inf), r"\(0.01, inf\)")},
+    VE: {
+        "sigma_min": ((0, -1.0, math.nan, math.inf, "0.01"), POSITIVE),
+        "sigma_max": ((0.01, 0.005, math.inf), r"\(0.01, inf\)"),
+    },
     VP: {"beta_min": ((0, -0.1, math.nan), POSITIVE), "beta_max": ((0.05, math.inf, None), r"\[0.1, inf\)")},
     SubVP: {"beta_min": ((0, -0.1, math.nan), POSITIVE), "beta_max": ((0.05, math.inf, True), r"\[0.1, inf\)")},
     CosineVP: {"s": ((-0.1, math.nan), NOT_NEGATIVE), "T": ((1.0, 2.0), r"\(0, 1\)")},
@@ -357,7 +360,7 @@ def test_every_process_checks_its_times(kind):
 
 @pytest.mark.parametrize("size", [8, (8,), (8, 0), (-2, 8), (8, 8.0), "88"])
 def test_blurring_checks_its_size(size):
-    with pytest.raises(RescoreError, match=r"Blurring: (size|height|width) = .*; allowed (is \(height, width\)|are integers from 1)"):
+    with pytest.raises(RescoreError, match=r"Blurring: (size|height|width) = .*; allowed (is \(height, width\)|are integers)"):
         Blurring(size)
 
 

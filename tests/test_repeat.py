@@ -103,7 +103,9 @@ def test_fewer_runs_than_are_kept_are_the_first_ones_and_none_is_lost(tmp_path, 
     assert_same(repeat_runs(Repeats(fail_at_call=1), 10, 3, path), whole)
 
 
-@pytest.mark.parametrize(("runs", "together", "name"), [(0, 3, "runs"), (-2, 3, "runs"), (3, 0, "together"), (3, -1, "together")])
+@pytest.mark.parametrize(
+    ("runs", "together", "name"), [(0, 3, "runs"), (-2, 3, "runs"), (3, 0, "together"), (3, -1, "together")]
+)
 def test_no_runs_and_none_together_are_one_clear_error(tmp_path, runs, together, name):
     value = min(runs, together)
     with pytest.raises(RescoreError, match=f"mine: {name} = {value}; allowed are integers from 1 on"):

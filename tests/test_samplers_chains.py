@@ -117,7 +117,7 @@ def test_corrector_step_size():
 
 
 def test_a_corrector_has_the_alpha_of_its_own_level():
-    """1 - beta_i at t_i (Score-SDE's `alphas`), before or after the predictor; 1 at t = 0, where there is no step from the data."""
+    """1 - beta_i at t_i (Score-SDE's `alphas`), before or after the predictor; 1 at t = 0, the data themselves."""
     betas = torch.tensor([0.1, 0.2, 0.4], dtype=torch.float64)
     process, times = DiscreteVP(betas), [1.0, 2 / 3, 1 / 3, 0.0]
     u = torch.randn(5, 2, generator=generator(), dtype=torch.float64)

@@ -264,7 +264,7 @@ def test_what_is_not_finite_is_named_states_or_score():
 
 
 def test_annealed_langevin_names_its_step_sizes():
-    with pytest.raises(RescoreError, match="its step sizes are not finite, for Sigma is 0 at the last time, 0; allowed are grids"):
+    with pytest.raises(RescoreError, match="step sizes are not finite, for Sigma is 0 at the last time 0; allowed are grids"):
         AnnealedLangevin(VP(), grids.uniform(VP(), 4, 0.0), 0.1, 1)
     with pytest.raises(RescoreError, match=r"annealed Langevin: size = nan; allowed are numbers in \(0, inf\)"):
         AnnealedLangevin(VP(), grids.uniform(VP(), 4), math.nan, 1)

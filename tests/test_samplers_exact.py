@@ -268,7 +268,7 @@ def test_adaptive_flow_on_a_gaussian(name):
 
 @pytest.mark.parametrize("name", sorted({*ISOTROPIC} - {"discrete"}))  # whose drift jumps between levels
 def test_adaptive_flow_ends_its_last_step_at_the_end(name, monkeypatch):
-    """x_T sqrt(S_t0 / S_T) to the tolerance, and no time outside [t0, T] (a step over t0, interpolated back, is off by 1e-4)."""
+    """x_T sqrt(S_t0 / S_T) to the tolerance, and no time outside [t0, T] (a step over t0 and back is off by 1e-4)."""
     process, times, seen = ISOTROPIC[name], [], []
     solve = rescore.ode.odeint
 

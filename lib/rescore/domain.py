@@ -13,8 +13,8 @@ def check_number(owner: object, name: str, value: object, low: float, high: floa
         below = value < high if brackets[1] == ")" else value <= high
         if above and below:
             return
-    brackets = brackets[0] + (")" if math.isinf(high) else brackets[1])
-    raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are numbers in {brackets[0]}{low:g}, {high:g}{brackets[1]}")
+    allowed = f"{brackets[0]}{low:g}, {high:g}{')' if math.isinf(high) else brackets[1]}"
+    raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are numbers in {allowed}")
 
 
 def check_count(owner: object, name: str, value: object, least: int = 1, most: int | None = None) -> None:

@@ -19,9 +19,10 @@ class VelocityPrediction(NoisePrediction):
 
     alpha is the network's output, plus v / (ell_t S_vv) if `mixed`, so that a network of zero gives the score -v / S_vv of
     independent Gaussian velocities. S_vv is Sigma_vv of the hybrid process, whose velocities start as N(0, gamma M), under
-    plain denoising score matching too (so in the authors' code): without a first variance it vanishes at t = 0. Only the velocity part of the score means anything: the samplers of CLD
-    (Euler-Maruyama, SSCS, gDDIM with L_t) and their Euler denoising use no other, the Tweedie denoising does. Hybrid score
-    matching is |alpha - eps_v|^2 for (u, eps) = perturb(x, t, generator, "L").
+    plain denoising score matching too (so in the authors' code): without a first variance it vanishes at t = 0. Only the
+    velocity part of the score means anything: the samplers of CLD (Euler-Maruyama, SSCS, gDDIM with L_t) and their Euler
+    denoising use no other, the Tweedie denoising does. Hybrid score matching is |alpha - eps_v|^2 for
+    (u, eps) = perturb(x, t, generator, "L").
 
     Args:
         network: takes x and v as twice the channels of the data, gives as many as the data have.

@@ -9,7 +9,7 @@ from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, require
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, require, require_finite
 from rescore.scores import Score
 
 
@@ -19,10 +19,14 @@ def langevin_step(u: Tensor, s: Tensor, z: Tensor, size: float | Tensor) -> Tens
 
 
 def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: torch.Generator) -> Tensor:
-    """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step."""
+    """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step.
+
+    Raises Diverged for states that are not finite.
+    """
     for _ in range(steps):
         z = torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
         u = langevin_step(u, score(u), z, size)
+    require_finite(u, "langevin", f"after {steps} steps of {size:g}")
     return u
 
 
@@ -46,8 +50,8 @@ class AnnealedLangevin(Sampler):
         variance = process.Sigma(self.grid).values
         sizes = size * variance / variance[-1]
         if not sizes.isfinite().all():
-            raise RescoreError(f"annealed Langevin: its step sizes are not finite, for Sigma is {variance[-1]:g} at the last time, "
-                               f"{self.times[-1]:g}; allowed are grids that end where there is noise")  # fmt: skip
+            raise RescoreError("annealed Langevin: its step sizes are not finite, for Sigma is "
+                               f"{variance[-1]:g} at the last time {self.times[-1]:g}; allowed are grids that end where there is noise")  # fmt: skip
         self.sizes = sizes.tolist()
 
     @property

@@ -57,8 +57,8 @@ def save_checkpoint(folder: Path, step: int, state: State) -> None:
 def load_checkpoint(folder: Path, state: State) -> int:
     """Restore the newest good checkpoint into `state`, in place; returns its step, 0 if there is none.
 
-    Raises RescoreError if there are checkpoints and none of them is good, if it is one of another network, or if it is one of more
-    steps than `state.history` has room for: a longer training is no result of a shorter one.
+    Raises RescoreError if there are checkpoints and none of them is good, if it is one of another network, or if it is one of
+    more steps than `state.history` has room for: a longer training is no result of a shorter one.
     """
     found = sorted(folder.glob("step-*.json"), reverse=True)
     problems = []
