@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rescore.errors import Diverged, RescoreError
+from rescore.jobs import Notebook
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import Cell, TrainedModels
 from rescore.models.spec import Evaluation, ModelSpec
@@ -91,3 +92,16 @@ def test_a_distance_that_is_not_finite_is_a_divergence():
         sliced_wasserstein(x / 0.0, x)
     with pytest.raises(Diverged, match="the distance overflows"):
         sliced_wasserstein(x + 1e300, x)
+
+
+def test_a_notebook_goes_on_behind_a_divergence_and_not_behind_bad_input():
+    book = Notebook()
+    for method, error in (("first", Diverged("too large")), ("second", None)):
+        with book.skipping(table="1", method=method):
+            if error:
+                raise error
+            book.exact("1", "data", method, "", "count", 1.0, {})
+    assert [row.method for row in book.measurements] == ["second"]
+    assert book.skipped == [{"table": "1", "method": "first", "reason": "diverged: too large"}]
+    with pytest.raises(RescoreError, match="^bad input$"), book.skipping(table="1"):
+        raise RescoreError("bad input")

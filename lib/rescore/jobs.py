@@ -8,8 +8,8 @@ import sys
 import time
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rescore.config import JobConfig, check_choice, job_hash, load_config
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Record, run_command, write_records, write_skipped
@@ -102,6 +102,14 @@ class Notebook:
         self.measurements.append(
             Measurement(table, dataset, method, variant, metric, nfe, float(value), 0.0, 1, 1, protocol, 0.0)
         )
+
+    @contextmanager
+    def skipping(self, **cell: object) -> Iterator[None]:
+        """Where the body diverges, the cell with these key columns is skipped with the reason, and the job goes on behind it."""
+        try:
+            yield
+        except Diverged as error:
+            self.skipped.append(error.cell(**cell))
 
     @property
     def result(self) -> Result:
