@@ -105,7 +105,7 @@ class Notebook:
 
     @contextmanager
     def skipping(self, **cell: object) -> Iterator[None]:
-        """Where the body diverges, the cell with these key columns is skipped with the reason, and the job goes on behind it."""
+        """Where the body diverges, the cell with these key columns is skipped with the reason; the job goes on."""
         try:
             yield
         except Diverged as error:

@@ -118,8 +118,12 @@ def sampled_grid(config: Config, book: Notebook) -> None:
         score = GaussianMixture(cell.process, half * means + (1 - half), half * std, weights)
         generator = make_generator("smld_sde", "mixture2d_unit", cell.method, cell.variant)
         u = cell.sampler.process.prior_sample((n, 2), generator, torch.float64)
+
+        def at_level(u: torch.Tensor, t: float, score=score, cell=cell) -> torch.Tensor:
+            return score(u, chains.score_time(t, levels, cell.scores))
+
         try:
-            x = cell.sampler(lambda u, t, score=score, cell=cell: score(u, chains.score_time(t, levels, cell.scores)), u, generator)
+            x = cell.sampler(at_level, u, generator)
         except Diverged as error:
             named = {"table": "fig17", "dataset": "mixture2d_unit", "method": cell.method, "variant": cell.variant}
             book.skipped.append(error.cell(**named, nfe=cell.sampler.nfe))

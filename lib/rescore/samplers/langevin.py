@@ -50,8 +50,8 @@ class AnnealedLangevin(Sampler):
         variance = process.Sigma(self.grid).values
         sizes = size * variance / variance[-1]
         if not sizes.isfinite().all():
-            raise RescoreError("annealed Langevin: its step sizes are not finite, for Sigma is "
-                               f"{variance[-1]:g} at the last time {self.times[-1]:g}; allowed are grids that end where there is noise")  # fmt: skip
+            raise RescoreError(f"annealed Langevin: its step sizes are not finite, for Sigma is {variance[-1]:g} at the last "
+                               f"time {self.times[-1]:g}; allowed are grids that end where there is noise")  # fmt: skip
         self.sizes = sizes.tolist()
 
     @property
