@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rescore.corruptions import (
-    Blur, Corruption, DCTBlur, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, find_path, mse_matched,
+    Blur, Constant, Corruption, DCTBlur, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, find_path, mse_matched,
     pairwise_wasserstein, shortest_path, wasserstein_schedule,
 )  # fmt: skip
 from rescore.data.digits import load_digits
@@ -224,8 +224,22 @@ def test_gaussian_start_has_the_moments_of_its_images():
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: DIGITS(5.0), "Blur: level from 5 to 5; allowed: 0.01 to 4.5"),
-    (lambda: Blur((8, 8), 0, 4.5), "allowed are half_size >= 1"),
-    (lambda: GeometricNoise(0.1, 0.01), "allowed are 0 < sigma_min <= sigma_max"),
+    (lambda: Blur((8, 8), 0, 4.5), "Blur: half_size = 0; allowed are integers from 1 on"),
+    (lambda: Blur((8, 8), 3, 4.5, 5.0), r"Blur: highest = 4.5; allowed are numbers in \[5, inf\)"),
+    (lambda: Blur((8, 8), 3, 4.5, 0.0), r"Blur: lowest = 0.0; allowed are numbers in \(0, inf\)"),
+    (lambda: DCTBlur((8, 0), 4.5), "DCTBlur: width = 0; allowed are integers from 1 on"),
+    (lambda: DCTBlur((8, 8), math.nan), r"DCTBlur: highest = nan; allowed are numbers in \[0, inf\)"),
+    (lambda: Masking((8,)), r"Masking: size = \(8,\); allowed is \(height, width\)"),
+    (lambda: GeometricNoise(0.1, 0.01), r"GeometricNoise: sigma_max = 0.01; allowed are numbers in \[0.1, inf\)"),
+    (lambda: GeometricNoise(0.0), r"GeometricNoise: sigma_min = 0.0; allowed are numbers in \(0, inf\)"),
+    (lambda: GeometricNoise(0.01, math.inf), "GeometricNoise: sigma_max = inf"),
+    (lambda: GeometricNoise(until=1.5), r"GeometricNoise: until = 1.5; allowed are numbers in \(0, 1\]"),
+    (lambda: Constant(-0.1), r"Constant: level = -0.1; allowed are numbers in \[0, inf\)"),
+    (lambda: Interpolated((0.0, math.nan), (0.0, 0.5)), r"schedule: times\[1\] = nan"),
+    (lambda: Interpolated((0.0, 1.0), (0.0, math.inf)), r"schedule: levels\[1\] = inf"),
+    (lambda: Interpolated((0.5, 0.5), (0.0, 0.5)), "times increasing"),
+    (lambda: Interpolated((), ()), "schedule of 0 times and 0 levels"),
+    (lambda: Interpolated.spread([0.0, 1.0], 1.0), r"schedule: start = 1.0; allowed are numbers in \[0, 1\)"),
     (lambda: Interpolated((0.0, 1.0), (1.0, 0.5)), "levels not decreasing"),
     (lambda: Corruption(DIGITS, GeometricNoise(), GeometricNoise()).prior_sample((1, 1, 8, 8), None), "has no start"),
 ])  # fmt: skip

@@ -224,6 +224,18 @@ def test_what_precision_and_recall_need():
     assert "allowed: one dtype" in failure(precision_recall, cloud(9), cloud(9, dtype=torch.float32))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("seed", -1, "from 0 to 4294967295"), ("seed", 2**32, "from 0 to 4294967295"), ("subsets", 0, "from 1 on"),
+        ("splits", 0, "from 1 on"), ("splits", 2.0, "from 1 on"), ("subset_size", 1, "from 2 on"),
+        ("neighbours", 0, "from 1 on"),
+    ],
+)  # fmt: skip
+def test_settings_check_their_domain(name, value, allowed):
+    assert failure(Settings, **{name: value}) == f"image metrics: {name} = {value}; allowed are integers {allowed}"
+
+
 # all of them, and what they may not compare
 
 

@@ -7,7 +7,8 @@ import torch
 from diffusion_cases import dense, generator
 from test_objectives import PAPER_CLD, VARIANCE, data, exact_network
 
-from rescore.errors import RescoreError
+import rescore.ode
+from rescore.errors import Diverged, RescoreError
 from rescore.likelihood import _kl_to_prior, bits_per_dim, elbo, flow_log_prob
 from rescore.objectives import DSM, HSM, VelocityDSM
 from rescore.processes import CLD, VE, VP, Blurring, SubVP
@@ -79,6 +80,23 @@ def test_bits_of_the_exact_score_of_a_gaussian_are_those_of_the_data():
     score = GaussianMixture(process, torch.full((1, 3), 0.5), math.sqrt(VARIANCE))
     bits = bits_per_dim(flow_log_prob(score, process, x, trace="exact", **TIGHT).log_prob, 3, 128)
     assert torch.allclose(bits, bits_per_dim(data_log_prob(x), 3, 128), atol=1e-4, rtol=0)
+
+
+def test_the_flow_is_solved_to_the_prior_and_not_beyond(monkeypatch):
+    """log p_t0 of a Gaussian and its latent x sqrt(S_T / S_t0) to the tolerance, and no time outside [t0, T]."""
+    process, x, t0, times = VP(), data("vp", 3) - 0.5, 1e-3, []
+    solve = rescore.ode.odeint
+
+    def spied(rate, *arguments, **options):
+        return solve(lambda t, u: (times.append(t.item()), rate(t, u))[1], *arguments, **options)
+
+    monkeypatch.setattr(rescore.ode, "odeint", spied)
+    score = GaussianMixture(process, torch.zeros(1, 3), math.sqrt(VARIANCE))
+    result = flow_log_prob(score, process, x, trace="exact", t0=t0, **TIGHT)
+    start, end = (process.mean(t).values ** 2 * VARIANCE + process.Sigma(t).values for t in (t0, process.T))
+    assert (result.latent - (end / start).sqrt() * x).abs().max() < 5e-7
+    assert (with_exact_prior(result, process, score) - score.log_prob(x, t0)).abs().max() < 2e-6
+    assert t0 <= min(times) and max(times) == pytest.approx(process.T, abs=1e-12) and max(times) <= process.T
 
 
 def test_the_bound_of_cld_is_met_for_every_velocity_if_data_and_velocities_are_independent():
@@ -183,7 +201,11 @@ def test_bad_input_is_one_clear_error():
     for process, trace in ((VP(), "rademacher"), (PAPER_CLD, "exact")):
         with pytest.raises(RescoreError, match=r"needs a torch.Generator"):
             flow_log_prob(lambda u, t: -u, process, x, None, trace)
-    with pytest.raises(RescoreError, match="is the score finite"):
+    with pytest.raises(Diverged, match=r"flow of VP\(.*\): the adaptive solver stopped at t = .* the rate of change is not"):
+        flow_log_prob(lambda u, t: u * float("nan"), VP(), x, generator())
+    with pytest.raises(RescoreError, match="a batch of 0 states; allowed are 1 or more"):
+        flow_log_prob(lambda u, t: -u, VP(), x[:0], generator())
+    with pytest.raises(RescoreError, match="stopped at t = "):
         flow_log_prob(lambda u, t: u * float("nan"), VP(), x, generator())
     with pytest.raises(RescoreError, match="a VelocityDSM network gives the score given v_0"):
         elbo(lambda u, t: u, PAPER_CLD, VelocityDSM(), x, generator())

@@ -9,7 +9,7 @@ from rescore.errors import RescoreError
 from rescore.networks import NETWORKS, NoisePrediction, VelocityPrediction, make_network, state_channels
 from rescore.networks.base import configured
 from rescore.networks.mlp import MLPConfig
-from rescore.processes import CLD, VP, SubVP
+from rescore.processes import CLD, VE, VP, SubVP
 
 SMALL_UNET = {"width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
 SMALL = {
@@ -190,7 +190,10 @@ def test_wrong_inputs_are_one_clear_error(name):
         ("ddpmpp", {"block": "resnet"}, "block 'resnet'; allowed are 'biggan', 'ddpm'"),
         ("ddpmpp", {"width": 7}, "allowed are an even width"),
         ("ddpm", {"fir": True}, "fir and pyramid need block 'biggan'"),
-        ("ncsnpp", {"embedding": "positional"}, "scale_by_sigma needs embedding 'fourier'"),
+        ("ncsnpp", {"embedding": "positional"}, r"needs sigmas, \(smallest, largest\)"),
+        ("ncsnpp", {"sigmas": (0.01, 50.0)}, "allowed otherwise are no sigmas"),
+        ("ncsnpp", {"embedding": "positional", "sigmas": (1.0, 2.0, 3.0)}, r"allowed are \(smallest, largest\)"),
+        ("ncsnpp", {"embedding": "positional", "sigmas": (50.0, 0.01)}, r"sigmas\[1\] = 0.01; allowed are .* \(50, inf\)"),
         ("ddpmpp", {"multipliers": (1, 1, 1, 1, 1)}, "images of side 8; allowed are sides divisible by 16"),
         ("ncsn", {"levels": 1}, "levels 0 or >= 2"),
         ("mlp", {"width": 5}, "an even width"),
@@ -202,6 +205,37 @@ def test_wrong_inputs_are_one_clear_error(name):
 def test_wrong_settings_are_one_clear_error(name, settings, message):
     with pytest.raises(RescoreError, match=message):
         make_network(name, settings, 3, 8, 0)
+
+
+def test_ddpm_has_32_groups_at_any_width_and_the_others_a_fourth_of_their_channels(meta):
+    """As Score-SDE's classes have them; 16 channels, which 32 does not divide, have no counterpart there."""
+
+    def groups(name, width):
+        network = make_network(name, {"width": width, "multipliers": (1, 2), "blocks": 1, "attention": (8,)}, 3, 16, 0)
+        return {(norm.num_channels, norm.num_groups) for norm in network.modules() if isinstance(norm, nn.GroupNorm)}
+
+    assert groups("ddpm", 32) == {(32, 32), (64, 32), (96, 32), (128, 32)}
+    assert groups("ddpmpp", 32) == {(32, 8), (64, 16), (96, 24), (128, 32)}
+    assert (16, 4) in groups("ddpm", 16)
+
+
+def test_discrete_ve_embeds_the_label_and_divides_by_its_sigma():
+    """Labels, times and sigmas of Score-SDE's code at four levels (sigma 0.01 to 50): the largest sigma has label 0."""
+    labels, times = torch.tensor([0, 13, 500, 999]), torch.tensor([1.0, 0.986986995, 0.4994995, 0.0], dtype=torch.float64)
+    sigmas = torch.tensor([50.0, 44.75435057703534, 0.7040989000008593, 0.01], dtype=torch.float64)
+    settings = SMALL["ncsnpp"] | {"embedding": "positional"}
+    network = stirred(make_network("ncsnpp", settings | {"sigmas": (0.01, 50.0)}, 3, 8, 0))
+    bare = stirred(make_network("ncsnpp", settings | {"scale_by_sigma": False}, 3, 8, 0))
+    x = images(4, 3, 8, 8).double()
+    assert torch.allclose(network.sigmas[labels], sigmas, rtol=1e-12)
+    expected = bare(x, labels.double()) / sigmas[:, None, None, None]
+    assert torch.allclose(network(x, labels.double()), expected, rtol=1e-12)
+    assert network.state_dict().keys() == bare.state_dict().keys()
+    model = NoisePrediction(network, VE(), "labels", "score")
+    assert torch.allclose(model.score()(x[:1], times[1].item()), network(x[:1], labels[1:2].double()), rtol=1e-9)
+    assert torch.allclose(model(x, times), -sigmas[:, None, None, None] * expected, rtol=1e-5)
+    with pytest.raises(RescoreError, match="level for VP 'labels'; allowed are 'time', 'steps', 'sigma'"):
+        NoisePrediction(network, VP(), "labels")
 
 
 def test_odd_sides_and_wrong_parametrisations_are_one_clear_error():

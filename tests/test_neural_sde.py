@@ -228,6 +228,25 @@ def test_ode_likelihood_of_a_gaussian(trace):
     assert abs(errors.mean().item()) < (1e-3 if trace == "exact" else 0.2)
 
 
+def test_the_ode_is_solved_to_the_prior_and_not_beyond():
+    """dx/dt = a x to T exactly, log p(x) with it, and no time outside [t0, T]."""
+    a, t0, T, times = 0.4, 0.1, 1.3, []
+
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        times.append(t.item())
+        return a * torch.cos(5 * t) * x
+
+    model = NeuralSDE(Function(drift), Function(lambda x, t: 0 * x), 1.0)
+    x = torch.randn(4, 2, generator=make_generator("ode"), dtype=torch.float64)
+    found = ode_log_prob(model, x, t0, T, rtol=1e-7, atol=1e-7)
+    growth = a / 5 * (math.sin(5 * T) - math.sin(5 * t0))
+    assert (found.latent - math.exp(growth) * x).abs().max() < 5e-7
+    normal = torch.distributions.Normal(torch.zeros(2).double(), 1.0)
+    expected = normal.log_prob(math.exp(growth) * x).sum(1) + 2 * growth
+    assert (found.log_prob - expected).abs().max() < 1e-6
+    assert min(times) == t0 and T - 1e-12 < max(times) <= T and len(times) == found.nfe
+
+
 def test_elbo_bounds_the_likelihood_and_meets_it():
     """With the exact score the gap is of first order in dt."""
     model = gaussian_model(COVARIANCE, -0.7, math.sqrt(1.4))
@@ -308,9 +327,13 @@ def test_bad_input_elsewhere():
         (lambda: model.sample(x, times, lam=0, last="mean"), "allowed are tweedie, noise"),
         (lambda: ode_log_prob(model, x, 0, 1, trace="some"), "allowed are auto, exact, hutchinson"),
         (lambda: ode_log_prob(model, torch.zeros(3, 4), 0, 1), "needs a torch.Generator"),
-        (lambda: l_beta(0), "needs at least 1"),
-        (lambda: l_beta(3, 1.0, 0.5), "allowed: 0 <= t0 < T"),
-        (lambda: hat_l_beta(1, make_generator("x")), "needs at least 2"),
+        (lambda: ode_log_prob(model, x[:0], 0, 1), "a batch of 0 states; allowed are 1 or more"),
+        (lambda: ode_log_prob(linear_model(math.nan, 1.0), x, 0, 1), "stopped at t = .*: the rate of change is not finite"),
+        (lambda: l_beta(0), "steps = 0; allowed are integers from 1 on"),
+        (lambda: l_beta(3, 1.0, 0.5), r"t0 = 1.0; allowed are numbers in \[0, 0.5\)"),
+        (lambda: l_beta(3, 0.0, math.inf), r"T = inf; allowed are numbers in \(0, inf\)"),
+        (lambda: l_beta(3, beta=math.nan), r"beta = nan; allowed are numbers in \(0, inf\)"),
+        (lambda: hat_l_beta(1, make_generator("x")), "steps = 1; allowed are integers from 2 on"),
         (lambda: Progressive((10, 5), (0.5, 0.5)), "increasing N"),
         (lambda: Progressive((5, 10), (0.5, 0.6)), "sum to 1"),
         (lambda: DiffFlowTraining(Adam(1, 0.1), Progressive((5,), (1.0,)), 4, grid="some"), "allowed are L_beta, hat L_beta"),

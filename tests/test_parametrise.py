@@ -1,6 +1,7 @@
 """Parametrisations of networks against exact scores."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from diffusion_cases import generator
 from test_networks import LEVELS, SMALL, TIMES, Constant, images, small
 from torch import nn
 
+from rescore.models.build import make_model, make_process
+from rescore.models.spec import ModelSpec
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import SSCS, euler_maruyama, gddim
@@ -136,6 +139,30 @@ def test_velocity_score_of_a_constant_network_is_minus_ell(t, ell):
     u = images(3, 2, 1, 4, 4, dtype=torch.float64)
     score = VelocityPrediction(Constant(1.0, 1), PAPER_CLD, mixed=False).score()(u, t)
     assert torch.allclose(score[:, 1], torch.tensor(-ell, dtype=torch.float64), rtol=3e-6)
+
+
+@pytest.mark.parametrize(("t", "precision"), [(1e-3, 56.955296), (0.1, 4.6348147), (0.5, 4.0333385), (1.0, 4.0000501)])
+def test_mixed_score_under_plain_denoising_has_the_hybrid_variance(t, precision):
+    """-v precision - ell alpha: 1 / Sigma_vv of CLD's code under "dsm", where ell alone is that of a given v_0."""
+    u = images(3, 2, 1, 4, 4, dtype=torch.float64)
+    conditional = replace(PAPER_CLD, gamma=0.0)
+    bare = Constant(0.3, 1)
+    models = [VelocityPrediction(bare, conditional, mixed, hybrid=PAPER_CLD) for mixed in (True, False)]
+    scores = [model.score()(u, t)[:, 1] for model in models]
+    assert torch.allclose(scores[0] - scores[1], -u[:, 1] * precision, rtol=3e-6)
+    assert torch.allclose(scores[1], -0.3 / conditional.L(t).values[1, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("objective", "gamma"), [("hsm", 0.04), ("velocity_dsm", 0.0)])
+def test_a_model_of_velocities_has_the_mixed_score_of_its_process(objective, gamma):
+    spec = ModelSpec.model_validate({
+        "data": "digits", "process": {"name": "CLD", "settings": {"eps0": 0.0, "eps_num": 1e-9}}, "steps": 1,
+        "objective": {"name": objective}, "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}},
+    })  # fmt: skip
+    model = make_model(spec, make_process(spec.process, (1, 4, 4)), (1, 4, 4))
+    assert (model.process.gamma, model.hybrid.gamma) == (gamma, 0.04)
+    u = images(3, 2, 1, 4, 4)
+    assert torch.allclose(model.score()(u, 1e-5)[:, 1], -u[:, 1] / PAPER_CLD.Sigma(1e-5).values[1, 1].float(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("mixed", [False, True])

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rescore.errors import RescoreError
 from rescore.repeat import repeat_runs
 
 
@@ -92,3 +93,20 @@ def test_a_damaged_file_is_made_again_with_a_warning(tmp_path, whole, capsys, da
 def test_a_leftover_of_a_killed_write_is_harmless(tmp_path, whole):
     (tmp_path / ".runs.npz.x7k2").write_bytes(b"half an arch")
     assert_same(repeat_runs(Repeats(), 10, 3, tmp_path / "runs.npz"), whole)
+
+
+def test_fewer_runs_than_are_kept_are_the_first_ones_and_none_is_lost(tmp_path, whole):
+    path = tmp_path / "runs.npz"
+    repeat_runs(Repeats(), 10, 3, path)
+    few = repeat_runs(Repeats(fail_at_call=1), 4, 3, path)
+    assert_same(few, {name: rows[:4] for name, rows in whole.items()})
+    assert_same(repeat_runs(Repeats(fail_at_call=1), 10, 3, path), whole)
+
+
+@pytest.mark.parametrize(
+    ("runs", "together", "name"), [(0, 3, "runs"), (-2, 3, "runs"), (3, 0, "together"), (3, -1, "together")]
+)
+def test_no_runs_and_none_together_are_one_clear_error(tmp_path, runs, together, name):
+    value = min(runs, together)
+    with pytest.raises(RescoreError, match=f"mine: {name} = {value}; allowed are integers from 1 on"):
+        repeat_runs(Repeats(fail_at_call=1), runs, together, tmp_path / "runs.npz", "mine")

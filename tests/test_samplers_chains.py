@@ -116,6 +116,28 @@ def test_corrector_step_size():
     assert torch.allclose(sampler(lambda u, t: -3 * u, u, generator(1)), u + e * s + (2 * e).sqrt() * z, rtol=1e-12)
 
 
+def test_a_corrector_has_the_alpha_of_its_own_level():
+    """1 - beta_i at t_i (Score-SDE's `alphas`), before or after the predictor; 1 at t = 0, the data themselves."""
+    betas = torch.tensor([0.1, 0.2, 0.4], dtype=torch.float64)
+    process, times = DiscreteVP(betas), [1.0, 2 / 3, 1 / 3, 0.0]
+    u = torch.randn(5, 2, generator=generator(), dtype=torch.float64)
+
+    def corrected(alphas):
+        x, draws = u, generator(1)
+        for alpha in alphas:
+            z = torch.randn(5, 2, generator=draws, dtype=torch.float64)
+            s = -3 * x
+            e = 2 * alpha * (0.1 * z.norm(dim=1).mean() / s.norm(dim=1).mean()) ** 2
+            x = x + e * s + (2 * e).sqrt() * z
+        return x
+
+    for first, alphas in ((True, (0.6, 0.8, 0.9)), (False, (0.8, 0.9, 1.0))):
+        sampler = PredictorCorrector(process, times, None, snr=0.1, corrector_first=first)
+        assert torch.allclose(sampler(lambda u, t: -3 * u, u, generator(1)), corrected(alphas), rtol=1e-12)
+    late = PredictorCorrector(process, [1.0, 2 / 3, 1 / 3], None, snr=0.1, corrector_first=False)
+    assert torch.allclose(late(lambda u, t: -3 * u, u, generator(1)), corrected((0.8, 0.9)), rtol=1e-12)
+
+
 def test_the_note_langevin_example():
     """0.6 N(2, 0.5^2) + 0.4 N(-2, 0.2^2), 10,000 particles from U[-3, 3], 100 steps of size 0.01: Langevin dynamics keeps the
     mass (3 + 0.8207) / 6 of the starting basin, annealing finds 0.6."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusion_cases import PROCESSES, data_shape, generator, relative
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (
     SSCS,
@@ -148,7 +148,7 @@ def test_a_score_that_is_not_finite(method, name):
         (lambda p, t: euler_maruyama(p, t, denoise="last"), "allowed for OneStep are none, mean, euler, tweedie"),
         (lambda p, t: PredictorCorrector(p, t, None, corrector_steps=0), "at least one"),
         (lambda p, t: PredictorCorrector(p, t, None, denoise="mean"), "the predictor comes last"),
-        (lambda p, t: AnnealedLangevin(p, t, 0.1, 0), "steps_per_level at least 1"),
+        (lambda p, t: AnnealedLangevin(p, t, 0.1, 0), "steps_per_level = 0; allowed are integers from 1 on"),
         (lambda p, t: AnnealedLangevin(p, t, 0.1, 1, denoise="mean"), "allows none, euler, tweedie"),
         (lambda p, t: gddim(VP(beta_max=1e5), [1.0, 0.1]), "a coefficient of the sampler is not finite"),
         (lambda p, t: euler_maruyama(p, t)(None, torch.zeros(1, 1)), "needs a torch.Generator"),
@@ -229,3 +229,53 @@ def test_blurring_samples_images():
         distance = (x[:, None] - images).flatten(2).norm(dim=2)
         assert distance.min(1).values.median() < 0.05
         assert 10 < (distance.argmin(1) == 0).sum() < 54
+
+
+@pytest.mark.parametrize(("method", "name"), [(method, processes[0]) for method, (*_, processes) in METHODS.items()])
+def test_no_sampler_returns_states_that_are_not_finite(method, name):
+    """One state of four becomes infinite behind the last look at a score, so that no score is to blame."""
+    make, options, *_ = METHODS[method]
+    process, times, score, u = problem(name)
+    sampler = make(process, times, **options)
+    run = sampler.run
+    sampler.run = lambda *arguments: torch.cat((run(*arguments)[:3], torch.full_like(u[:1], math.inf)))
+    with pytest.raises(Diverged) as error:
+        sampler(score, u, generator(1))
+    wanted = f"{type(sampler).__name__}: 1 of 4 states after the last step, to t = {times[-1]:g}, are not finite"
+    assert str(error.value) == wanted
+    with pytest.raises(RescoreError, match=f"{type(sampler).__name__}: a batch of 0 states; allowed are 1 or more"):
+        sampler(score, u[:0], generator(1))
+
+
+@pytest.mark.parametrize("predictor", [None, reverse_diffusion])
+def test_a_score_of_zero_stops_the_corrector(predictor):
+    process, times, _, u = problem("vp")
+    with pytest.raises(Diverged, match="PredictorCorrector: 4 of 4 states after the last step, to t = 0.02, are not finite"):
+        PredictorCorrector(process, times, predictor)(lambda u, t: torch.zeros_like(u), u, generator(1))
+
+
+def test_what_is_not_finite_is_named_states_or_score():
+    process, times, _, u = problem("vp")
+    sampler = euler_maruyama(process, times, 0.0)
+    with pytest.raises(Diverged, match="OneStep: the score at t = 1 is not finite"):
+        sampler(lambda u, t: math.nan * u, u)
+    with pytest.raises(Diverged, match=f"OneStep: 4 of 4 states at t = {times[1]:g} are not finite"):
+        sampler(lambda u, t: 1e308 * u.sign() if t == 1 else u, u)  # a finite score, whose sum overflows
+
+
+def test_annealed_langevin_names_its_step_sizes():
+    with pytest.raises(RescoreError, match="step sizes are not finite, for Sigma is 0 at the last time 0; allowed are grids"):
+        AnnealedLangevin(VP(), grids.uniform(VP(), 4, 0.0), 0.1, 1)
+    with pytest.raises(RescoreError, match=r"annealed Langevin: size = nan; allowed are numbers in \(0, inf\)"):
+        AnnealedLangevin(VP(), grids.uniform(VP(), 4), math.nan, 1)
+
+
+def test_an_adaptive_solver_that_gives_up_says_where():
+    """dx/dt -> infinity at t = 1/2: no step is small enough."""
+    process, _, _, u = problem("vp")
+    sampler = AdaptiveFlow(process, [1.0, 0.02], 1e-3, 1e-4)
+    with pytest.raises(Diverged, match=r"VP\(.*\): the adaptive solver stopped at t = 0.5\d* with rtol = 0.001, atol = 0.0001: "
+                       "its step became too small"):  # fmt: skip
+        sampler(lambda u, t: u.sign() / (t - 0.5) ** 2 if t > 0.5 else torch.full_like(u, 1e300), u)
+    with pytest.raises(AssertionError, match="of the score itself"):
+        sampler(lambda u, t: (_ for _ in ()).throw(AssertionError("of the score itself")), u)

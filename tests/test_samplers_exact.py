@@ -9,6 +9,7 @@ import torch
 from diffusion_cases import ISOTROPIC, PROCESSES, data_shape, dense, gaussian_score_operator, generator, matrix, relative, size
 from scipy.integrate import quad_vec
 
+import rescore.ode
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import (
     AdaptiveFlow,
@@ -256,12 +257,35 @@ def test_adaptive_flow_on_a_gaussian(name):
     sampler = AdaptiveFlow(process, [process.T, t0], 1e-8, 1e-8)
     out = sampler(score, u)
     if name.startswith("cld"):
-        whole = replace(process, eps0=process.eps0 + 0.25, gamma=process.gamma - 0.25 / process.M)
+        whole = replace(process, eps0=process.eps0 + 0.25)
+        object.__setattr__(whole, "gamma", process.gamma - 0.25 / process.M)  # no process of its own: gamma < 0
         expected = (whole.R(t0) @ whole.R(process.T).inv())(u)
     else:
         expected = (marginal(process, t0, 0.25) @ marginal(process, process.T, 0.25).inv()).cholesky()(u)
     assert relative(out, expected) < 1e-5
     assert sampler.nfe > 20
+
+
+@pytest.mark.parametrize("name", sorted({*ISOTROPIC} - {"discrete"}))  # whose drift jumps between levels
+def test_adaptive_flow_ends_its_last_step_at_the_end(name, monkeypatch):
+    """x_T sqrt(S_t0 / S_T) to the tolerance, and no time outside [t0, T] (a step over t0 and back is off by 1e-4)."""
+    process, times, seen = ISOTROPIC[name], [], []
+    solve = rescore.ode.odeint
+
+    def spied(rate, *arguments, **options):
+        return solve(lambda t, u: (times.append(t.item()), rate(t, u))[1], *arguments, **options)
+
+    monkeypatch.setattr(rescore.ode, "odeint", spied)
+    score = GaussianMixture(process, torch.zeros(1, 3), 0.5)
+    u = score.sample(5, process.T, generator())
+    sampler = AdaptiveFlow(process, [process.T, process.eps], 1e-7, 1e-7)
+    out = sampler(lambda u, t: (seen.append(t), score(u, t))[1], u)
+    ratio = (marginal(process, process.eps, 0.25) @ marginal(process, process.T, 0.25).inv()).values.sqrt()
+    assert (out - ratio * u).abs().max() < 5e-7
+    del times[1]  # the trial that chooses the first step size is held within [t0, T] before the score sees it
+    assert process.eps <= min(times) and max(times) == process.T
+    assert min(times) == pytest.approx(process.eps, rel=1e-9)
+    assert process.eps <= min(seen) and max(seen) <= process.T
 
 
 @each_process

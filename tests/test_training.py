@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,25 @@ def test_after_the_end_the_result_is_only_loaded(tmp_path, uninterrupted):
     before = contents(tmp_path)
     assert_same_bits(run(tmp_path, fail_at_call=1), uninterrupted)
     assert contents(tmp_path) == before
+
+
+def test_a_longer_training_is_no_result_of_a_shorter_one(tmp_path, uninterrupted):
+    run(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(RescoreError) as error:
+        run(tmp_path, settings=replace(SETTINGS, steps=8))
+    path = tmp_path / "step-00000014.safetensors"
+    assert str(error.value) == (
+        f"{path}: a checkpoint after 14 steps, of a longer training than this one of 8. Allowed are 14 steps or more, another "
+        f"folder, or to remove {tmp_path} to train again from the start"
+    )
+    assert contents(tmp_path) == before
+    assert_same_bits(run(tmp_path, fail_at_call=1), uninterrupted)
+
+
+def test_a_shorter_training_goes_on_as_a_longer_one(tmp_path, uninterrupted):
+    run(tmp_path, settings=replace(SETTINGS, steps=8))
+    assert_same_bits(run(tmp_path), uninterrupted)
 
 
 def test_the_last_two_checkpoints_are_kept(tmp_path):

@@ -7,3 +7,11 @@ class RescoreError(Exception):
 
 class MissingData(RescoreError):
     """A data set can be neither found nor downloaded. A job turns it into a `skipped.csv` row, not a failure."""
+
+
+class Diverged(RescoreError):
+    """A computation left the finite numbers, or an adaptive solver gave up. A job that measures many cells skips that one."""
+
+    def cell(self, **key: object) -> dict[str, object]:
+        """The `skipped.csv` row of the cell with these key columns."""
+        return {**key, "reason": f"diverged: {self}"}

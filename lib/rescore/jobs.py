@@ -7,8 +7,8 @@ import sys
 import time
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rescore.config import JobConfig, check_choice, job_hash, load_config
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Over, Record, run_command, write_records, write_skipped
@@ -113,6 +113,14 @@ class Notebook:
               protocol: Mapping[str, object], nfe: int | None = None) -> None:  # fmt: skip
         """A number without an error: a count, an entropy."""
         self.measurements.append(Measurement.exact(table, dataset, method, variant, metric, nfe, value, protocol))
+
+    @contextmanager
+    def skipping(self, **cell: object) -> Iterator[None]:
+        """Where the body diverges, the cell with these key columns is skipped with the reason; the job goes on."""
+        try:
+            yield
+        except Diverged as error:
+            self.skipped.append(error.cell(**cell))
 
     @property
     def result(self) -> Result:

@@ -18,11 +18,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from rescore.errors import RescoreError
 from rescore.objectives import DSM, HSM, ImportanceTimes, Network, VelocityDSM, score_of
 from rescore.objectives.times import T0
+from rescore.ode import dormand_prince
 from rescore.processes import CLD
 from rescore.processes.base import LinearSDE, gaussian_log_prob
 from rescore.processes.operators import Diagonal
@@ -71,7 +71,7 @@ def flow_log_prob(
         score: differentiable in u unless it is constant.
         generator: of velocities and probes, on the device of x; not needed for an exact trace without velocities.
 
-    Raises RescoreError for an unknown trace, a missing generator or a solution that is not finite.
+    Raises RescoreError for an unknown trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
     if trace not in ("exact", "rademacher", "gaussian"):
         raise RescoreError(f"trace {trace!r}: allowed are exact, rademacher, gaussian")
@@ -85,7 +85,7 @@ def flow_log_prob(
     def rate(t: Tensor, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal nfe
         nfe += 1
-        time = min(max(t.item(), t0), process.T)  # a stage may fall outside the ends by rounding
+        time = t.item()
         spread = process.GG(time) * 0.5
         linear = process.F(time) + spread @ precision
         with torch.enable_grad():
@@ -94,12 +94,9 @@ def flow_log_prob(
             bent = divergence(rest, u)
         return linear(u.detach()) + rest.detach(), bent + linear.trace(state).to(bent)
 
-    ends = torch.tensor([t0, process.T], dtype=torch.float64, device=u.device)
-    try:
-        path, change = odeint(rate, (u, torch.zeros_like(log_q)), ends, rtol=rtol, atol=atol, method="dopri5")
-    except AssertionError as error:  # torchdiffeq's "underflow in dt"
-        raise RescoreError(f"probability flow of {process}: {error}; is the score finite?") from None
-    return FlowLikelihood(process.prior_log_prob(path[-1]) + change[-1] - log_q, path[-1], nfe)
+    what = f"likelihood by the probability flow of {process}"
+    latent, change = dormand_prince(rate, (u, torch.zeros_like(log_q)), t0, process.T, rtol, atol, what)
+    return FlowLikelihood(process.prior_log_prob(latent) + change - log_q, latent, nfe)
 
 
 def elbo(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rescore.domain import check_count
 from rescore.files import atomic_path
 from rescore.progress import progress, warn
 
@@ -15,11 +16,16 @@ Repeat = Callable[[range], dict[str, np.ndarray]]
 def repeat_runs(repeat: Repeat, runs: int, together: int, path: Path, label: str = "runs") -> dict[str, np.ndarray]:
     """Call `repeat` on batches of at most `together` runs and join the results, each (runs, ...).
 
-    Finished batches are kept in `path` (npz): after an interruption the same call goes on behind them.
+    Finished batches are kept in `path` (npz): after an interruption the same call goes on behind them. Where more runs are kept
+    than are asked for, the first ones are returned, and all stay there.
+
+    Raises RescoreError unless runs and together are at least 1.
     """
+    check_count(label, "runs", runs)
+    check_count(label, "together", together)
     done = _load(path)
     n_done = min((len(rows) for rows in done.values()), default=0)
-    bar = progress(total=runs, initial=n_done, desc=label)
+    bar = progress(total=runs, initial=min(n_done, runs), desc=label)
     while n_done < runs:
         batch = repeat(range(n_done, min(n_done + together, runs)))
         done = {name: np.concatenate((done[name], rows)) for name, rows in batch.items()} if done else batch
@@ -28,7 +34,7 @@ def repeat_runs(repeat: Repeat, runs: int, together: int, path: Path, label: str
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, **done)
     bar.close()
-    return done
+    return {name: rows[:runs] for name, rows in done.items()}
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from reproductions.cld.config import Config
 from reproductions.cld.problems import MAIN, Problem, cld_method, cld_sampler, vp_ddim, vp_em
 from reproductions.cld.sections import Findings, process_label, sampler_protocol
 from rescore.data.digits import load_digits
+from rescore.errors import Diverged
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics.points import check_finite
 from rescore.processes import CLD, VP, grids
@@ -88,9 +89,13 @@ def on_digits(config: Config, found: Findings) -> None:
     found.add((TABLE, problem.name, "exact", ""), None, floor, {"samples": "exact"}, size)
 
     def run(sampler: Sampler, method: str, variant: str, grid: str) -> None:
-        points = problem.generate(sampler, scores[sampler.process], n, seeds, f"{method}-{variant}-{sampler.nfe}")
-        found.function_evaluations += sampler.nfe * size
         key = (TABLE, problem.name, method, variant)
+        try:
+            points = problem.generate(sampler, scores[sampler.process], n, seeds, f"{method}-{variant}-{sampler.nfe}")
+        except Diverged as error:
+            found.skip(key, sampler.nfe, error)
+            return
+        found.function_evaluations += sampler.nfe * size
         found.add(key, sampler.nfe, problem.statistics(points, nothing), sampler_protocol(sampler, grid), size)
 
     for variant, budgets in settings.cld.items():
@@ -103,13 +108,17 @@ def on_digits(config: Config, found: Findings) -> None:
     reference = None
     for tolerance in settings.tolerances:
         sampler = AdaptiveFlow(MAIN, [MAIN.T, MAIN.eps], tolerance, tolerance, denoise="euler")
-        points = problem.generate(sampler, scores[MAIN], n, seeds, "flow")
+        key = (TABLE, problem.name, "CLD", f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-"))
+        try:
+            points = problem.generate(sampler, scores[MAIN], n, seeds, "flow")
+        except Diverged as error:
+            found.skip(key, None, error)
+            continue
         found.function_evaluations += sampler.nfe * size
         statistics = problem.statistics(points, nothing)
-        if reference is None:
+        if tolerance == settings.tolerances[0]:
             reference = points
-        else:
+        elif reference is not None:
             statistics["solver_rmse"] = [rmse(x, y) for x, y in zip(points, reference, strict=True)]
         protocol = sampler_protocol(sampler, "adaptive") | {"steps": "adaptive", "tolerance": tolerance, "together": size}
-        key = (TABLE, problem.name, "CLD", f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-"))
         found.add(key, sampler.nfe, statistics, protocol, size)

@@ -29,4 +29,5 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         models = TrainedModels(config, run, found.arrays)
         found.measurements += trained_tables(config, models)
         found.function_evaluations += models.evaluations
+        found.skipped += models.skipped
     return found.result

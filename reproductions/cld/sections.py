@@ -11,6 +11,7 @@ from torch import Tensor
 from reproductions.cld import closed_forms as exact
 from reproductions.cld.config import Config
 from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, cld_sampler, mean_and_stderr, mixture, mixture_score, vp_em
+from rescore.errors import Diverged
 from rescore.jobs import Measurement, Notebook
 from rescore.processes import CLD, VP, LinearSDE
 from rescore.random import make_generator
@@ -55,6 +56,11 @@ class Findings(Notebook):
         """Seconds since the row before."""
         before, self.started = self.started, time.perf_counter()
         return self.started - before
+
+    def skip(self, key: tuple[str, str, str, str], nfe: int | None, error: Diverged) -> None:
+        """A cell that diverged."""
+        named = dict(zip(("table", "dataset", "method", "variant"), key, strict=True))
+        self.skipped.append(error.cell(**named, nfe=nfe))
 
 
 def scores(config: Config, found: Findings) -> None:
@@ -193,9 +199,13 @@ def on_mixture(config: Config, found: Findings) -> None:
     for method, variant in variants:
         for nfe in settings.nfe:
             sampler = cld_sampler(variant, nfe) if method == "CLD" else vp_em(variant.removeprefix("EM-"), nfe)
-            points = problem.generate(sampler, scores[sampler.process], settings.samples, seeds, f"{method}-{variant}-{nfe}")
+            key, label = ("fig11", problem.name, method, variant), f"{method}-{variant}-{nfe}"
+            try:
+                points = problem.generate(sampler, scores[sampler.process], settings.samples, seeds, label)
+            except Diverged as error:
+                found.skip(key, sampler.nfe, error)
+                continue
             found.function_evaluations += sampler.nfe * size
-            key = ("fig11", problem.name, method, variant)
             found.add(key, sampler.nfe, problem.statistics(points, data), sampler_protocol(sampler, variant), size)
             found.arrays[f"mixture/{method}/{variant}/{nfe}"] = points[0].float().numpy()
     found.arrays["mixture/data"] = data[0].float().numpy()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from reproductions.deis.config import Config, DatasetName, Experiment, Job
 from reproductions.deis.problems import GRIDS, INGREDIENTS, ORDERS, make_score, solve, table_cells
 from reproductions.deis.trained import trained_table
 from rescore.data.digits import load_digits
+from rescore.errors import Diverged
 from rescore.jobs import Measurement, Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.models.evaluate import TrainedModels
@@ -31,6 +32,7 @@ class Problem:
     Args:
         start, end: (seeds, samples, *data).
         evaluations: of the score at one point, by all samplers so far.
+        skipped: cells that diverged, as rows of `Result.skipped`.
     """
 
     name: DatasetName
@@ -40,6 +42,16 @@ class Problem:
     start: Tensor
     end: Tensor
     evaluations: int = 0
+    skipped: list[dict[str, object]] = field(default_factory=list)
+
+    def attempt(self, table: str, method: str, variant: str, sampler: Sampler) -> Tensor | None:
+        """`run`; None if the cell diverged."""
+        try:
+            return self.run(sampler)
+        except Diverged as error:
+            cell = {"table": table, "dataset": self.name, "method": method, "variant": variant, "nfe": sampler.nfe}
+            self.skipped.append(error.cell(**cell))
+            return None
 
     def run(self, sampler: Sampler) -> Tensor:
         """The sampler's end points, (seeds, samples, *data)."""
@@ -100,7 +112,8 @@ def table(problem: Problem) -> Iterator[Measurement]:
     protocol = {"grid": config.table_grid, "projections": config.projections}
     for method, variant, sampler in table_cells(config, process):
         started = time.perf_counter()
-        end = problem.run(sampler)
+        if (end := problem.attempt("6.2", method, variant, sampler)) is None:
+            continue
         for metric, values in {"sw2": sw2(end), "sw2_flow": sw2_flow(end), **solver_errors(problem, end)}.items():
             yield problem.record("6.2", method, variant, metric, sampler.nfe, values, protocol, started)
     started = time.perf_counter()
@@ -118,7 +131,9 @@ def ingredients(problem: Problem) -> Iterator[Measurement]:
             for method, make in INGREDIENTS.items():
                 started = time.perf_counter()
                 sampler = make(problem.process, GRIDS[grid](problem.process, nfe, problem.config.t0))
-                for metric, values in solver_errors(problem, problem.run(sampler)).items():
+                if (end := problem.attempt("fig6.5", method, grid, sampler)) is None:
+                    continue
+                for metric, values in solver_errors(problem, end).items():
                     yield problem.record("fig6.5", method, grid, metric, sampler.nfe, values, {"grid": grid}, started)
 
 
@@ -184,8 +199,10 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         for experiment in experiments:
             book.measurements += EXPERIMENTS[experiment](problem)
         book.function_evaluations += problem.evaluations
+        book.skipped += problem.skipped
     if job.models:
         models = TrainedModels(config, run, book.arrays)
         book.measurements += trained_table(config, models)
         book.function_evaluations += models.evaluations
+        book.skipped += models.skipped
     return book.result

@@ -12,9 +12,12 @@ from reproductions.diffcollage.shapes import SHAPES
 from rescore.errors import MissingData
 from rescore.jobs import Notebook, Result, Run
 
+FIGURES = {"connect": "fig4.6", "inpaint": "fig4.7"}  # the tables of the other shapes are named like them
+
 
 def measure(job: Job, config: Config, run: Run) -> Result:
-    """All parts that one job measures; motions without their data are skipped with the reason."""
+    """All parts that one job measures; motions without their data, and what is left of a part that diverges, are skipped with
+    the reason."""
     context = Context(config, run, Notebook())
     loaded: dict[str, Pieces] = {}
 
@@ -24,17 +27,22 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         return loaded[texture]
 
     for texture in job.panoramas:
-        panoramas(context, pieces(texture), config.samples)
+        with context.book.skipping(dataset=texture):
+            panoramas(context, pieces(texture), config.samples)
     for texture in job.exact:
-        panoramas(context, exact_pieces(texture, context), config.exact_samples)
+        with context.book.skipping(dataset=texture):
+            panoramas(context, exact_pieces(texture, context), config.exact_samples)
     if job.lengths:
-        lengths(context, pieces(job.panoramas[0]))
+        with context.book.skipping(table="fig4.5", dataset=job.panoramas[0]):
+            lengths(context, pieces(job.panoramas[0]))
     for shape, texture in job.shapes.items():
-        SHAPES[shape](context, pieces(texture))
+        with context.book.skipping(table=FIGURES.get(shape, shape), dataset=texture):
+            SHAPES[shape](context, pieces(texture))
     for wanted, part, dataset in ((job.motion, motion, BASIC), (job.humanml, humanml, HUMANML)):
         if wanted:
             try:
-                part(context)
+                with context.book.skipping(dataset=dataset):
+                    part(context)
             except MissingData as error:
                 context.book.skipped.append({"dataset": dataset, "reason": str(error)})
     return context.book.result

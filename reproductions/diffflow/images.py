@@ -12,7 +12,7 @@ from reproductions.diffflow.cost import seconds_of_iteration
 from reproductions.diffflow.image_quality import Key, ddpm_fids, ddpm_protocol, diffflow_fids, diffflow_images
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
-from rescore.errors import MissingData
+from rescore.errors import Diverged, MissingData
 from rescore.jobs import Notebook, Run
 from rescore.likelihood import bits_per_dim
 from rescore.metrics.features import ClassifierSettings
@@ -44,7 +44,7 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
     pixels, per_unit = dequantise(train, make_generator("diffflow", "dequantise", job.dataset), grey_levels)
     train_pixels = pixels.to(run.device)
     judge = _judge(job, sets, run) if job.samples else None
-    bound, exact, fids = [], [], {}
+    bound, exact, fids, diverged = [], [], {}, None
     for seed in config.seeds:
         names = "diffflow", job.dataset, seed
         trained = train_diffflow(_pair(job, train, run.device, *names), train_pixels, settings,
@@ -55,9 +55,12 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
         parts = x.split(fit.batch)
         found = torch.cat([elbo(trained.model, part, times, generator) for part in parts])
         bound.append(_bits(found, x, per_unit))
-        found = torch.cat([ode_log_prob(trained.model, part, settings.t0, settings.T, generator, rtol=config.tolerance,
-                                        atol=config.tolerance).log_prob for part in parts])  # fmt: skip
-        exact.append(_bits(found, x, per_unit))
+        try:
+            found = torch.cat([ode_log_prob(trained.model, part, settings.t0, settings.T, generator, rtol=config.tolerance,
+                                            atol=config.tolerance).log_prob for part in parts])  # fmt: skip
+            exact.append(_bits(found, x, per_unit))
+        except Diverged as error:
+            diverged = diverged or Diverged(f"seed {seed}: {error}")
         if judge:
 
             def images(steps: int, lam: float, n: int = job.samples, model=trained.model, generator=generator) -> Tensor:
@@ -71,7 +74,13 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
     protocol |= {"tolerance": config.tolerance, "trace": "hutchinson"}
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
+    if diverged:
+        exact.clear()
+        cell = {"table": table, "dataset": job.dataset, "method": "DiffFlow", "variant": variants[1]}
+        book.skipped.append(diverged.cell(**cell, nfe=fit.sampling_steps))
     for variant, values in zip(variants, (bound, exact), strict=True):
+        if not values:
+            continue
         book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(values) * len(x), protocol,
                     over="trainings")  # fmt: skip
     if judge:

@@ -1,7 +1,9 @@
 """Figures 3.4 and 3.5 and the shape of Tables 3.4 and 3.5 on sets of the plane."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,12 +13,14 @@ from reproductions.diffflow.config import Config, PlanarJob
 from reproductions.diffflow.methods import Model, TrainedDDPM, TrainedDiffFlow
 from rescore.data.planar import PlanarSet, planar_set
 from rescore.data.standardise import Standardiser
+from rescore.errors import Diverged
 from rescore.jobs import Notebook, Run
 from rescore.metrics import sliced_wasserstein
 from rescore.random import make_generator
 
 RINGS = ("rings", "olympic_rings")  # of figure 3.4
 PARTS = 4  # of a trajectory in that figure
+Found = TypeVar("Found")
 
 
 def measure(book: Notebook, job: PlanarJob, config: Config, run: Run) -> None:
@@ -58,7 +62,7 @@ def train(problem: Problem, seed: int, run: Run) -> Iterator[Model]:
 
 def measure_set(book: Notebook, name: str, config: Config, run: Run) -> None:
     problem = Problem(name, config)
-    found: dict[tuple, list[float]] = {}
+    found: dict[tuple, list[float | Diverged]] = {}
     seconds: dict[str, float] = {}
     for seed in config.seeds:
         for model in train(problem, seed, run):
@@ -76,6 +80,10 @@ def measure_set(book: Notebook, name: str, config: Config, run: Run) -> None:
         found.setdefault(("exact draws", "fig3.5", "", "sw2", None), []).append(problem.distance(exact, seed))
     fits = {"DiffFlow": config.diffflow, "DDPM": config.ddpm, "FFJORD": config.ffjord}
     for (method, table, variant, metric, nfe), values in found.items():
+        if errors := [value for value in values if isinstance(value, Diverged)]:
+            cell = {"table": table, "dataset": name, "method": method, "variant": variant, "metric": metric, "nfe": nfe}
+            book.skipped.append(errors[0].cell(**cell))
+            continue
         fit = fits.get(method if method != "DDIM" else "DDPM")
         protocol = {"coordinates": "mean 0 and variance 1"}
         protocol |= {"iterations": fit.iterations, "batch": fit.batch} if fit else {}
@@ -90,31 +98,49 @@ def measure_set(book: Notebook, name: str, config: Config, run: Run) -> None:
     book.arrays[f"samples/{name}/data"] = problem.draws(config.seeds[0], "figure", config.samples).numpy()
 
 
-def evaluate(problem: Problem, model: Model, seed: int) -> dict[tuple, float]:
+def attempt(measure: Callable[[], Found]) -> Found | Diverged:
+    """What it measures, or why there is none."""
+    try:
+        return measure()
+    except Diverged as error:
+        return error
+
+
+def evaluate(problem: Problem, model: Model, seed: int) -> dict[tuple, float | Diverged]:
     """Values by (method, table, variant, metric, nfe)."""
-    config, method = problem.config, model.method
+    config, method, steps = problem.config, model.method, model.sampling_steps
     test = problem.draws(seed, "test", config.likelihoods)
-    log_prob = model.log_prob(test, config.tolerance, make_generator("diffflow", "probes", seed))
-    values = {(method, "fig3.5", "", "nll", None): -log_prob.mean().item()}
-    x = sample(model, config.samples, seed)
-    values[method, "fig3.5", "", "sw2", model.sampling_steps] = problem.distance(x, seed)
-    values[method, "fig3.5", "", "off_support", model.sampling_steps] = problem.off_support(x)
+    probes = make_generator("diffflow", "probes", seed)
+    nll = attempt(lambda: -model.log_prob(test, config.tolerance, probes).mean().item())
+    values = {(method, "fig3.5", "", "nll", None): nll}
+    x = attempt(lambda: sample(model, config.samples, seed))
+    for metric, of in (("sw2", lambda x: problem.distance(x, seed)), ("off_support", problem.off_support)):
+        values[method, "fig3.5", "", metric, steps] = x if isinstance(x, Diverged) else attempt(partial(of, x))
     if isinstance(model, TrainedDiffFlow):
-        bound = model.elbo(test, model.sampling_steps, make_generator("diffflow", "paths", seed))
-        values[method, "fig3.5", "ELBO", "nll", model.sampling_steps] = -bound.mean().item()
+        paths = make_generator("diffflow", "paths", seed)
+        values[method, "fig3.5", "ELBO", "nll", steps] = attempt(lambda: -model.elbo(test, steps, paths).mean().item())
         values |= sweep(problem, model, seed, "DiffFlow", "hat L_beta")
     if isinstance(model, TrainedDDPM):
         values |= sweep(problem, model, seed, "DDPM", "L_s") | sweep(problem, model, seed, "DDIM", "", deterministic=True)
     return values
 
 
-def sweep(problem: Problem, model: Model, seed: int, method: str, variant: str, **options: bool) -> dict[tuple, float]:
+def sweep(
+    problem: Problem, model: Model, seed: int, method: str, variant: str, **options: bool
+) -> dict[tuple, float | Diverged]:
     """sw2 for each N, and its ratio to that of the largest N."""
     config = problem.config
-    distances = {n: problem.distance(sample(model, config.samples, seed, n, **options), seed) for n in config.sweep}
+
+    def distance(n: int) -> float:
+        return problem.distance(sample(model, config.samples, seed, n, **options), seed)
+
+    distances = {n: attempt(partial(distance, n)) for n in config.sweep}
     last = distances[config.sweep[-1]]
     values = {(method, "3.4", variant, "sw2", n): value for n, value in distances.items()}
-    return values | {(method, "3.5", variant, "sw2_degeneracy", n): value / last for n, value in distances.items()}
+    for n, value in distances.items():
+        errors = [one for one in (value, last) if isinstance(one, Diverged)]
+        values[method, "3.5", variant, "sw2_degeneracy", n] = errors[0] if errors else value / last
+    return values
 
 
 def sample(model: Model, n: int, seed: int, steps: int | None = None, **options: bool) -> Tensor:
@@ -127,7 +153,9 @@ def figure_points(problem: Problem) -> Tensor:
 
 def keep_figures(book: Notebook, problem: Problem, model: Model, seed: int) -> None:
     """Samples (n, 2), and forward trajectories (PARTS + 1, n, 2) of rings."""
-    book.arrays[f"samples/{problem.name}/{model.method}"] = sample(model, problem.config.samples, seed).numpy()
+    x = attempt(lambda: sample(model, problem.config.samples, seed))
+    if not isinstance(x, Diverged):
+        book.arrays[f"samples/{problem.name}/{model.method}"] = x.numpy()
     if problem.name in RINGS:
         path = model.trajectory(figure_points(problem), PARTS, make_generator("diffflow", "trajectories"))
         book.arrays[f"trajectory/{problem.name}/{model.method}"] = path.numpy()

@@ -14,7 +14,7 @@ from reproductions.diffflow.config import TABULAR_METHODS, Config, TabularJob
 from rescore.data.standardise import Standardiser
 from rescore.data.tabular import load_tabular
 from rescore.density_flows import fit_flow, flow_log_prob, maf, nsf, realnvp
-from rescore.errors import MissingData
+from rescore.errors import Diverged, MissingData
 from rescore.files import atomic_write
 from rescore.jobs import Notebook, Run
 from rescore.neural_sde import NeuralSDE, ode_log_prob, train_diffflow
@@ -37,20 +37,24 @@ def measure(book: Notebook, job: TabularJob, config: Config, run: Run) -> None:
         train, validation, test = (scale(part).float() for part in (data.train, data.validation, data.test))
         validation, test = (part[: job.test_rows] for part in (validation, test))
         for method in TABULAR_METHODS:
-            values = []
-            for seed in config.seeds:
-                names = "diffflow", method, name, seed
-                train_to, log_prob, model = _trainer(method, job, config, train, names)
-                total = job.diffflow.iterations if method == "DiffFlow" else job.flow.iterations
-                stops = [total * (stage + 1) // job.stages for stage in range(job.stages)]
-                stopped_at_best(model, train_to, lambda f=log_prob, v=validation: -f(v).mean().item(), stops,
-                                run.folder / f"{method}-{name}-{seed}")  # fmt: skip
-                values.append(scale.log_scale - log_prob(test).mean().item())
+            values, variant = [], "ODE" if method == "DiffFlow" else ""
+            try:
+                for seed in config.seeds:
+                    names = "diffflow", method, name, seed
+                    train_to, log_prob, model = _trainer(method, job, config, train, names)
+                    total = job.diffflow.iterations if method == "DiffFlow" else job.flow.iterations
+                    stops = [total * (stage + 1) // job.stages for stage in range(job.stages)]
+                    stopped_at_best(model, train_to, lambda f=log_prob, v=validation: -f(v).mean().item(), stops,
+                                    run.folder / f"{method}-{name}-{seed}")  # fmt: skip
+                    values.append(scale.log_scale - log_prob(test).mean().item())
+            except Diverged as error:
+                cell = {"table": "3.1", "dataset": PRINTED.get(name, name), "method": method, "variant": variant}
+                book.skipped.append(Diverged(f"seed {seed}: {error}").cell(**cell))
+                continue
             fit = job.diffflow if method == "DiffFlow" else job.flow
             protocol = {"iterations": fit.iterations, "batch": fit.batch, "train_rows": len(train), "test_rows": len(test),
                         "stopping": f"best of {job.stages} on validation"}  # fmt: skip
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if method == "DiffFlow" else {}
-            variant = "ODE" if method == "DiffFlow" else ""
             book.record("3.1", PRINTED.get(name, name), method, variant, METRIC, None, values, len(values) * len(test), protocol,
                         over="trainings")  # fmt: skip
 

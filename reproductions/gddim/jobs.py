@@ -11,7 +11,7 @@ from reproductions.gddim import problems, tables
 from reproductions.gddim.config import Config, Job
 from reproductions.gddim.problems import PROCESSES, Problem
 from reproductions.gddim.trained import trained_tables
-from rescore.errors import RescoreError
+from rescore.errors import Diverged
 from rescore.jobs import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics.points import check_finite
@@ -55,9 +55,9 @@ class Book(Notebook):
         try:
             x = problem.process.project(sampler(problem.score, start, generator))
             values = {name: [f(part, i) for i, part in enumerate(self.per_seed(x))] for name, f in metrics.items()}
-        except RescoreError as error:
-            self.skipped.append({"table": table, "dataset": problem.dataset, "method": method, "variant": variant,
-                                 "nfe": sampler.nfe, "reason": f"diverged: {error}"})  # fmt: skip
+        except Diverged as error:
+            cell = {"table": table, "dataset": problem.dataset, "method": method, "variant": variant, "nfe": sampler.nfe}
+            self.skipped.append(error.cell(**cell))
             return None
         self.function_evaluations += sampler.nfe * len(start)
         how = {"grid": "quadratic", "t0": sampler.times[-1], "denoise": sampler.denoise}
@@ -98,6 +98,7 @@ def measure(job: Job, config: Config, run: Run) -> Result:
         models = TrainedModels(config, run, book.arrays)
         book.measurements += trained_tables(config, models)
         book.function_evaluations += models.evaluations
+        book.skipped += models.skipped
     return book.result
 
 

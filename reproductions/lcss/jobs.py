@@ -96,12 +96,12 @@ def losses(book: Book) -> Iterator[Row]:
 
 def quality(book: Book) -> Iterator[Row]:
     """Table 3."""
-    yield from trained.quality(trained.Studio(book.job, book.config, book.run, book.arrays))
+    yield from trained.quality(trained.Studio(book.job, book.config, book.run, book.arrays, book.skipped))
 
 
 def variants(book: Book) -> Iterator[Row]:
     """Other seeds, and fig. 7."""
-    yield from trained.variants(trained.Studio(book.job, book.config, book.run, book.arrays))
+    yield from trained.variants(trained.Studio(book.job, book.config, book.run, book.arrays, book.skipped))
 
 
 def exact(book: Book) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Table 3 and fig. 7 on trained models: quality against iterations, other seeds of the training, other gammas."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from reproductions.lcss.config import Config, Job
 from reproductions.lcss.rows import Row
 from rescore.data.images import load_images
 from rescore.data.pixels import dequantise, to_unit
+from rescore.errors import Diverged
 from rescore.jobs import Run
 from rescore.likelihood import bits_per_dim, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
@@ -32,10 +34,10 @@ SHOWN = 8  # samples kept for the figures
 
 
 class Studio:
-    """The models of one job, and what they are judged by."""
+    """The models of one job, and what they are judged by; `skipped` receives the cells that diverge."""
 
-    def __init__(self, job: Job, config: Config, run: Run, arrays: dict[str, np.ndarray]):
-        self.job, self.config, self.run, self.arrays = job, config, run, arrays
+    def __init__(self, job: Job, config: Config, run: Run, arrays: dict[str, np.ndarray], skipped: list[Mapping[str, object]]):
+        self.job, self.config, self.run, self.arrays, self.skipped = job, config, run, arrays, skipped
         self.specs = [config.models[name] for name in job.models]
         first = self.specs[0]
         self.train, self.test = (load_images(first.data, split) for split in ("train", "test"))
@@ -104,20 +106,30 @@ class Studio:
         """FID, inception score and bits per dimension of one model."""
         model = self.load(spec, weights)
         sampler, n = self.sampler(model.process), self.config.quality.samples
-        drawn = self.samples(sampler, model.score)
-        self.arrays[f"samples/{variant}/{NAMES[spec.objective.name]}"] = drawn[0][:SHOWN].numpy()
-        judged, protocol = [self.judge(x, METRICS) for x in drawn], self.protocol(spec, sampler)
-        name, method = spec.data, NAMES[spec.objective.name]
-        for metric in METRICS:
-            values = [one[metric] for one in judged]
-            yield Row(table, name, method, variant, metric, values, n, protocol | self.judge.protocol(metric, drawn[0]),
-                      over="samplings")  # fmt: skip
+        name, method, protocol = spec.data, NAMES[spec.objective.name], self.protocol(spec, sampler)
+        with self.skipping(table, name, method, variant):
+            drawn = self.samples(sampler, model.score)
+            self.arrays[f"samples/{variant}/{method}"] = drawn[0][:SHOWN].numpy()
+            judged = [self.judge(x, METRICS) for x in drawn]
+            for metric in METRICS:
+                values = [one[metric] for one in judged]
+                yield Row(table, name, method, variant, metric, values, n, protocol | self.judge.protocol(metric, drawn[0]),
+                          over="samplings")  # fmt: skip
         if bits:
             n = min(self.config.quality.test_images, len(self.test))
             how = protocol | {"t0": LIKELIHOOD_T0, "solver": "dopri5", "rtol": self.config.quality.tolerance,
                               "trace": "rademacher", "dequantisation": "uniform", "grey_levels": self.test.grey_levels}  # fmt: skip
             how = {key: value for key, value in how.items() if key not in ("sampler", "nfe", "denoise")}
-            yield Row(table, name, method, variant, "bpd", self.bits(model), n, how, over="samplings")
+            with self.skipping(table, name, method, variant):
+                yield Row(table, name, method, variant, "bpd", self.bits(model), n, how, over="samplings")
+
+    @contextmanager
+    def skipping(self, table: str, dataset: str, method: str, variant: str) -> Iterator[None]:
+        """Where the body diverges, its cell is skipped with the reason."""
+        try:
+            yield
+        except Diverged as error:
+            self.skipped.append(error.cell(table=table, dataset=dataset, method=method, variant=variant))
 
     def load(self, spec: ModelSpec, weights: Path) -> LoadedModel:
         return load_model(spec, weights, self.shape, self.run.device)
@@ -129,7 +141,8 @@ def quality(studio: Studio) -> Iterator[Row]:
     pairs = dict(zip(job.models, studio.specs, strict=True))
     for name, spec in pairs.items():
         yield from studio.rows("3", spec, studio.node(name), job.variant)
-    yield from _twins(*pairs.values(), *(studio.node(name) for name in pairs), studio, job.variant)
+    with studio.skipping("twins", studio.train.name, "LCSS against DSM", job.variant):
+        yield from _twins(*pairs.values(), *(studio.node(name) for name in pairs), studio, job.variant)
     for steps in settings.iterations:
         shorter = [spec.model_copy(update={"steps": steps}) for spec in pairs.values()]
         for spec in shorter:
@@ -180,7 +193,11 @@ def _ablated(studio: Studio, spec: ModelSpec, weights: Path, factor: float, vari
     """
     model = studio.load(spec, weights)
     sampler, score = studio.sampler(model.process, corrected=False), model.score
-    drawn, real = studio.samples(sampler, lambda u, t: factor * score(u, t)), to_unit(studio.train.images)
+    real, drawn = to_unit(studio.train.images), []
+    with studio.skipping("fig7", spec.data, "LCSS", variant):
+        drawn = studio.samples(sampler, lambda u, t: factor * score(u, t))
+    if not drawn:
+        return
     studio.arrays[f"samples/{variant}"] = drawn[0][:SHOWN].numpy()
     protocol = studio.protocol(spec, sampler) | {"gamma": spec.objective.gamma, "score_times": factor}
     for name, measure in (("variance_ratio", variance), ("roughness_ratio", roughness)):

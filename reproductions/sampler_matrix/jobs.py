@@ -11,7 +11,7 @@ from torch import Tensor
 from reproductions.sampler_matrix.config import Config, Job, ProcessName
 from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, Make, applies, grid
 from rescore.data.digits import load_digits
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.jobs import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.progress import progress
@@ -55,9 +55,9 @@ class Column:
             if method in DETERMINISTIC:
                 values["solver_rmse"] = [rmse(a, b) for a, b in zip(end, self.end, strict=True)]
             if not np.isfinite(list(values.values())).all():
-                raise RescoreError("the samples overflow")
-        except RescoreError as error:
-            self.skip(method, protocol["budget"], str(error))
+                raise Diverged("the samples overflow")
+        except Diverged as error:
+            self.book.skipped.append(error.cell(**self.cell(method, protocol["budget"])))
             return
         self.book.function_evaluations += sampler.nfe * len(self.start)
         for metric, per_seed in values.items():
@@ -76,9 +76,11 @@ class Column:
         protocol = common | dict(protocol)
         self.book.record(TABLE, DATASET, method, self.name, metric, nfe, per_seed, size, protocol, seconds, over="runs")
 
+    def cell(self, method: str, budget: object) -> dict[str, object]:
+        return {"table": TABLE, "dataset": DATASET, "method": method, "variant": self.name, "nfe": budget}
+
     def skip(self, method: str, budget: object, reason: str) -> None:
-        cell = {"table": TABLE, "dataset": DATASET, "method": method, "variant": self.name, "nfe": budget}
-        self.book.skipped.append(cell | {"reason": reason})
+        self.book.skipped.append(self.cell(method, budget) | {"reason": reason})
 
 
 def make_column(name: ProcessName, config: Config, book: Notebook) -> Column:

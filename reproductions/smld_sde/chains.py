@@ -42,8 +42,9 @@ class DiscreteVE(Isotropic):
     eps: float = 0.0
 
     def __post_init__(self):
-        if not (self.sigmas[0] > 0 and (self.sigmas.diff() > 0).all()):
-            raise RescoreError("DiscreteVE: sigmas must be positive and increasing")
+        ends = torch.cat((torch.zeros(1).to(self.sigmas), self.sigmas.flatten()))
+        if self.sigmas.ndim != 1 or len(ends) < 2 or not ends.isfinite().all() or not (ends.diff() > 0).all():
+            raise RescoreError("DiscreteVE: sigmas must be one or more finite numbers, positive and increasing")
 
     @cached_property
     def _knots(self) -> Tensor:

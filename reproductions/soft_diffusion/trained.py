@@ -13,6 +13,7 @@ from rescore.corruptions import Corruption
 from rescore.corruptions.process import Clean
 from rescore.data.images import ImageSet
 from rescore.data.pixels import random_flip, to_unit
+from rescore.errors import Diverged
 from rescore.jobs import Run
 from rescore.metrics.features import ClassifierSettings
 from rescore.metrics.points import check_finite
@@ -174,7 +175,13 @@ def sample(book: "Book", corruptions: Corruptions, variant: Variant, label: str,
     values: dict[str, list[float]] = {"fid": [], "is": [], "variance_ratio": [], "nearest": []}
     for i, (seed, h) in enumerate(zip(config.seeds, clean, strict=True)):
         generator = make_generator("soft_diffusion", config.data, seed, device=device)
-        x = 2 * draw(sampler, h, shape, config.samples, generator) - 1
+        try:
+            x = 2 * draw(sampler, h, shape, config.samples, generator) - 1
+        except Diverged as error:
+            reason = Diverged(f"seed {seed}: {error}")
+            cell = {"table": variant.table, "dataset": config.data, "method": METHOD, "variant": label, "nfe": sampler.nfe}
+            book.skipped.append(reason.cell(**cell))
+            return
         distance, rows = nearest(x, real)
         found = judge(x, ("fid", "is")) | {"variance_ratio": (x.var(0).sum() / real.var(0).sum()).item(), "nearest": distance}
         for metric, value in found.items():

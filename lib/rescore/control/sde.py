@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.domain import check_count, check_number
 from rescore.targets.base import Target
 
 StepControl = Callable[[int, Tensor], Tensor]
@@ -47,8 +47,9 @@ class ControlledSDE:
     sigma: float = math.sqrt(0.2)
 
     def __post_init__(self):
-        if self.steps < 1 or self.horizon <= 0 or self.sigma <= 0:
-            raise RescoreError(f"ControlledSDE: steps={self.steps}, horizon={self.horizon}, sigma={self.sigma}; all must be > 0")
+        check_count(self, "steps", self.steps)
+        check_number(self, "horizon", self.horizon, 0, brackets="()")
+        check_number(self, "sigma", self.sigma, 0, brackets="()")
 
     @property
     def dt(self) -> float:

@@ -9,9 +9,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes.base import Time, as_time
-from rescore.processes.blurring import dct_matrix, laplacian_eigenvalues
+from rescore.processes.blurring import check_size, dct_matrix, laplacian_eigenvalues
 from rescore.processes.operators import Diagonal
 
 
@@ -74,7 +75,7 @@ class Blur(Family):
     Args:
         size: (height, width).
         half_size: the support is 2 half_size + 1 wide at every level.
-        highest, lowest: std; at the default lowest one the kernel is exactly one pixel.
+        highest, lowest: std, 0 < lowest <= highest; at the default lowest one the kernel is exactly one pixel.
     """
 
     size: tuple[int, int]
@@ -83,8 +84,10 @@ class Blur(Family):
     lowest: float = 0.01
 
     def __post_init__(self):
-        if self.half_size < 1 or not 0 < self.lowest <= self.highest:
-            raise RescoreError(f"{self}: allowed are half_size >= 1 and 0 < lowest <= highest")
+        check_size(self, self.size)
+        check_count(self, "half_size", self.half_size)
+        check_number(self, "lowest", self.lowest, 0, brackets="()")
+        check_number(self, "highest", self.highest, self.lowest)
 
     def operator(self, level: Tensor) -> Separable:
         rows, columns = (self.matrix(n, level) for n in self.size)
@@ -110,6 +113,11 @@ class DCTBlur(Family):
     highest: float
     lowest: float = 0.0
 
+    def __post_init__(self):
+        check_size(self, self.size)
+        check_number(self, "lowest", self.lowest, 0)
+        check_number(self, "highest", self.highest, self.lowest)
+
     def operator(self, level: Tensor) -> Separable:
         rows, columns = (self.matrix(n, level) for n in self.size)
         return Separable(rows, columns)
@@ -131,6 +139,10 @@ class Masking(Family):
 
     size: tuple[int, int]
     lowest: float = 0.0
+
+    def __post_init__(self):
+        check_size(self, self.size)
+        check_number(self, "lowest", self.lowest, 0)
 
     @property
     def highest(self) -> float:

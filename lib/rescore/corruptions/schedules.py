@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rescore.corruptions.families import Family
+from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes.base import Time, as_time
 from rescore.processes.isotropic import VE
@@ -23,6 +24,8 @@ class GeometricNoise:
     """sigma_t grows geometrically from sigma_min to sigma_max up to t = `until`, then stays (Soft Diffusion, section 4).
 
     sigma_0 is 0 itself: the data. until = 1 is the noise of the VE process.
+
+    Raises RescoreError unless 0 < sigma_min <= sigma_max and 0 < until <= 1.
     """
 
     sigma_min: float = 0.01
@@ -30,8 +33,9 @@ class GeometricNoise:
     until: float = 0.2
 
     def __post_init__(self):
-        if not (0 < self.sigma_min <= self.sigma_max and 0 < self.until <= 1):
-            raise RescoreError(f"{self}: allowed are 0 < sigma_min <= sigma_max and 0 < until <= 1")
+        check_number(self, "sigma_min", self.sigma_min, 0, brackets="()")
+        check_number(self, "sigma_max", self.sigma_max, self.sigma_min)
+        check_number(self, "until", self.until, 0, 1, "(]")
 
     def __call__(self, t: Time) -> Tensor:
         t = as_time(t)
@@ -41,9 +45,12 @@ class GeometricNoise:
 
 @dataclass(frozen=True)
 class Constant:
-    """One level at all times."""
+    """One level >= 0 at all times."""
 
     level: float = 0.0
+
+    def __post_init__(self):
+        check_number(self, "level", self.level, 0)
 
     def __call__(self, t: Time) -> Tensor:
         return torch.full_like(as_time(t), self.level)
@@ -53,14 +60,19 @@ class Constant:
 class Interpolated:
     """Straight lines between levels at increasing times; constant before the first and after the last.
 
-    Raises RescoreError unless the times increase and the levels do not decrease.
+    Raises RescoreError unless there are as many finite levels as finite times, one or more, the times increase and the levels,
+    >= 0, do not decrease.
     """
 
     times: tuple[float, ...]
     levels: tuple[float, ...]
 
     def __post_init__(self):
-        if len(self.times) != len(self.levels) or (np.diff(self.times) <= 0).any() or (np.diff(self.levels) < 0).any():
+        for name, values in (("times", self.times), ("levels", self.levels)):
+            for i, value in enumerate(values):
+                check_number("schedule", f"{name}[{i}]", value, 0)
+        equal = len(self.times) == len(self.levels) > 0
+        if not equal or (np.diff(self.times) <= 0).any() or (np.diff(self.levels) < 0).any():
             raise RescoreError(f"schedule of {len(self.times)} times and {len(self.levels)} levels: "
                                "allowed are as many levels as times, times increasing, levels not decreasing")
 
@@ -69,7 +81,8 @@ class Interpolated:
 
     @classmethod
     def spread(cls, levels: Sequence[float], start: float) -> Interpolated:
-        """Levels at equally spaced times from `start` to 1."""
+        """Levels at equally spaced times from `start`, in [0, 1), to 1."""
+        check_number("schedule", "start", start, 0, 1, "[)")
         return cls(tuple(np.linspace(start, 1, len(levels)).tolist()), tuple(map(float, levels)))
 
 
@@ -85,6 +98,8 @@ def mse_matched(
         knots: times of the schedule.
         candidates: levels between which is interpolated.
     """
+    check_count("MSE-matched schedule", "knots", knots, 2)
+    check_count("MSE-matched schedule", "candidates", candidates, 2)
     levels = np.linspace(family.lowest, family.highest, candidates)
     x = images.double()
     mse = np.array([(x - family(level)(x)).square().flatten(1).sum(1).mean().item() for level in levels])

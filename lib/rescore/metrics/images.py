@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rescore.data.pixels import QUANTISED, Rounding
+from rescore.domain import check_count
 from rescore.errors import RescoreError
 from rescore.metrics.features import Features
 from rescore.random import make_generator
@@ -31,7 +32,9 @@ class Settings:
         splits: of the inception score (Salimans et al. 2016): the mean over so many parts of the samples.
         subsets, subset_size: of KID (Binkowski et al. 2018): the mean over so many subsets drawn without replacement.
         neighbours: k of precision and recall (Kynkaanniemi et al. 2019).
-        seed: of the parts and subsets.
+        seed: of the parts and subsets, 0 to 2^32 - 1.
+
+    Raises RescoreError for another seed, a subset of less than two, or anything else that is not a positive integer.
     """
 
     splits: int = 10
@@ -39,6 +42,11 @@ class Settings:
     subset_size: int = 1000
     neighbours: int = 3
     seed: int = 2020
+
+    def __post_init__(self):
+        for name, least in (("splits", 1), ("subsets", 1), ("subset_size", 2), ("neighbours", 1)):
+            check_count("image metrics", name, getattr(self, name), least)
+        check_count("image metrics", "seed", self.seed, 0, 2**32 - 1)
 
 
 @dataclass(frozen=True)

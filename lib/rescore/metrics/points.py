@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 
 PROJECTIONS = 200
 
@@ -19,7 +19,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, seed: int = 0, projections: int = P
         seed: of the directions; the same seed makes two distances comparable.
 
     Raises:
-        RescoreError: a value that is not finite, or two dimensions that differ.
+        RescoreError: two dimensions that differ; Diverged: a point, or the distance, that is not finite.
     """
     import ot  # slow to import
 
@@ -28,17 +28,20 @@ def sliced_wasserstein(x: Tensor, y: Tensor, seed: int = 0, projections: int = P
         raise RescoreError(f"sliced_wasserstein: points of dimension {a.shape[1]} and {b.shape[1]}")
     for cloud in (x, y):
         check_finite(cloud, "sliced_wasserstein")
-    return float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
+    distance = float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
+    if not math.isfinite(distance):
+        raise Diverged("sliced_wasserstein: the distance overflows")
+    return distance
 
 
 def rmse(x: Tensor, y: Tensor) -> float:
-    """Root mean square of x - y over all points and coordinates. Raises RescoreError for one that is not finite."""
+    """Root mean square of x - y over all points and coordinates. Raises Diverged for one that is not finite."""
     for cloud in (x, y):
         check_finite(cloud, "rmse")
     return math.sqrt((x.double() - y.double()).square().mean().item())
 
 
 def check_finite(x: Tensor, what: str, item: str = "a point") -> None:
-    """Raise RescoreError that starts with `what` unless all of x is finite: NaN is neither within a radius nor outside."""
+    """Raise Diverged, starting with `what`, unless all of x is finite: NaN is neither within a radius nor outside."""
     if not torch.isfinite(x).all():
-        raise RescoreError(f"{what}: {item} is not finite")
+        raise Diverged(f"{what}: {item} is not finite")

@@ -52,10 +52,11 @@ def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int])
         network.name, network.settings, state_channels(process, channels), side,
         derive_seed("model", spec.seed) % 2**31, channels if velocities else None,
     )  # fmt: skip
-    if spec.objective.name == "velocity_dsm":  # its score is that of the process with the first velocity given
-        process = replace(process, gamma=0.0)
     if velocities:
-        return VelocityPrediction(bare, process, network.mixed, network.level)
+        hybrid = process
+        if spec.objective.name == "velocity_dsm":  # its score is that of the process with the first velocity given
+            process = replace(process, gamma=0.0)
+        return VelocityPrediction(bare, process, network.mixed, network.level, hybrid)
     return NoisePrediction(bare, process, network.level, network.output, spec.objective.factor)
 
 

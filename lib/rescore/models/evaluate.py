@@ -13,7 +13,7 @@ import torch
 
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.jobs import Measurement, Run
 from rescore.ledger.records import Over
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
@@ -67,11 +67,15 @@ class TrainedModels:
     """The trained models of a job, one for each training seed, and the judge of what they draw.
 
     Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
-    seeds on, covers both. All samplers of one seed start from the same noise.
+    seeds on, covers both. All samplers of one seed start from the same noise. A cell that diverges with one of the networks is
+    left out, with the reason; the others go on.
 
     Args:
         config, run: of the job; all its models are of one data set.
         arrays: receives samples of each cell, (SHOWN, C, H, W) of the first seed.
+
+    Attributes:
+        skipped: the cells that diverged, as rows of `Result.skipped`.
     """
 
     def __init__(self, config: ModelConfig, run: Run, arrays: dict[str, np.ndarray]):
@@ -82,6 +86,7 @@ class TrainedModels:
             names = ", ".join(others)
             raise RescoreError(f"{run.paper} {run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.evaluations = 0
+        self.skipped: list[Mapping[str, object]] = []
         self.load = cache(self._load)
 
     def _load(self, name: str, seed: int) -> LoadedModel:
@@ -114,18 +119,22 @@ class TrainedModels:
         settings = self.config.evaluation
         for cell in progress(list(cells), desc=label):
             started, by_seed, nfes = time.perf_counter(), [], []
-            for seed in self.config.training_seeds:
-                model = self.load(cell.model, seed)
-                score = cell.adapt(model.score) if cell.adapt else model.score
-                generator = make_generator("samples", self.data, seed, device=self.run.device)
-                x = draw(cell.sampler, score, self.train.shape, settings.samples, generator)
-                nfes.append(cell.sampler.nfe)
-                self.evaluations += nfes[-1] * len(x)
-                by_seed.append(self.judge(x, metrics))
-                self.arrays.setdefault(cell.array(self.data), x[:SHOWN].numpy())
             # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
             adaptive = isinstance(cell.sampler, AdaptiveFlow)
-            nfe = None if adaptive else nfes[0]
+            nfe = None if adaptive else cell.sampler.nfe
+            try:
+                for seed in self.config.training_seeds:
+                    model = self.load(cell.model, seed)
+                    score = cell.adapt(model.score) if cell.adapt else model.score
+                    generator = make_generator("samples", self.data, seed, device=self.run.device)
+                    x = draw(cell.sampler, score, self.train.shape, settings.samples, generator)
+                    nfes.append(cell.sampler.nfe)
+                    self.evaluations += nfes[-1] * len(x)
+                    by_seed.append(self.judge(x, metrics))
+                    self.arrays.setdefault(cell.array(self.data), x[:SHOWN].numpy())
+            except Diverged as error:
+                self._skip(cell.table, cell.method, cell.variant, nfe, seed, error)
+                continue
             common = {"process": type(cell.sampler.process).__name__, "score": "trained", "t0": cell.sampler.times[-1],
                       "denoise": cell.sampler.denoise}  # fmt: skip
             common |= {"evaluations": round(np.mean(nfes))} if adaptive else {"steps": cell.sampler.steps}
@@ -154,7 +163,12 @@ class TrainedModels:
             model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
             x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
             t0, tolerance = spec.objective.t0, settings.tolerance
-            flow = flow_log_prob(model.network.score(), model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+            score = model.network.score()
+            try:
+                flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+            except Diverged as error:
+                self._skip(table, method, variant, None, seed, error)
+                return
             found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
             nfes.append(flow.nfe)
             self.evaluations += flow.nfe * len(x)
@@ -184,6 +198,10 @@ class TrainedModels:
                 if values:
                     process, started = spec.process.name, time.perf_counter()
                     yield self._measurement("training", name, process, metric, None, values, spec.steps, protocol, started)
+
+    def _skip(self, table: str, method: str, variant: str, nfe: int | None, seed: int, error: Diverged) -> None:
+        seeded = Diverged(f"training seed {seed}: {error}")
+        self.skipped.append(seeded.cell(table=table, dataset=self.data, method=method, variant=variant, nfe=nfe))
 
     def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
                      protocol: Mapping[str, object], started: float, over: Over = "trainings") -> Measurement:  # fmt: skip

@@ -62,12 +62,12 @@ class Network(Part):
     """A network of `rescore.networks` and how it is used.
 
     Args:
-        level: what it takes for the noise level: 999 t, t, or sigma.
+        level: what it takes for the noise level: 999 t, t, sigma, or the label round(999 (1 - t)) of discrete VE.
         output: what it gives.
         mixed: CLD's mixed score (`hsm` and `velocity_dsm` only).
     """
 
-    level: Literal["steps", "time", "sigma"] = "steps"
+    level: Literal["steps", "time", "sigma", "labels"] = "steps"
     output: Literal["noise", "score", "v"] = "noise"
     mixed: bool = True
 

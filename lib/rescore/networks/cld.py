@@ -17,25 +17,35 @@ from rescore.processes.operators import Diagonal
 class VelocityPrediction(NoisePrediction):
     """eps = (0, alpha), with grad_v log p_t(u) = -ell_t alpha(u, t), ell_t = 1 / L22 and L_t L_t^T = Sigma_t.
 
-    alpha is the network's output, plus v / (ell_t Sigma_vv) if `mixed`, so that a network of zero gives the score
-    -v / Sigma_vv of independent Gaussian velocities. Only the velocity part of the score means anything: the samplers of CLD
-    (Euler-Maruyama, SSCS, gDDIM with L_t) and their Euler denoising use no other, the Tweedie denoising does. Hybrid score
-    matching is |alpha - eps_v|^2 for (u, eps) = perturb(x, t, generator, "L").
+    alpha is the network's output, plus v / (ell_t S_vv) if `mixed`, so that a network of zero gives the score -v / S_vv of
+    independent Gaussian velocities. S_vv is Sigma_vv of the hybrid process, whose velocities start as N(0, gamma M), under
+    plain denoising score matching too (so in the authors' code): without a first variance it vanishes at t = 0. Only the
+    velocity part of the score means anything: the samplers of CLD (Euler-Maruyama, SSCS, gDDIM with L_t) and their Euler
+    denoising use no other, the Tweedie denoising does. Hybrid score matching is |alpha - eps_v|^2 for
+    (u, eps) = perturb(x, t, generator, "L").
 
     Args:
         network: takes x and v as twice the channels of the data, gives as many as the data have.
         process: the CLD; gamma = 0 is plain denoising score matching.
         mixed: the mixed score.
         level: as in `NoisePrediction`.
+        hybrid: the CLD of S_vv; `process` if None.
 
     Raises RescoreError for another process.
     """
 
-    def __init__(self, network: nn.Module, process: CLD, mixed: bool = True, level: Literal["steps", "time"] = "time"):
+    def __init__(
+        self,
+        network: nn.Module,
+        process: CLD,
+        mixed: bool = True,
+        level: Literal["steps", "time"] = "time",
+        hybrid: CLD | None = None,
+    ):
         if not isinstance(process, CLD):
             raise RescoreError(f"a velocity prediction does not apply to {type(process).__name__}: allowed is CLD")
         super().__init__(network, process, level, factor="L")
-        self.mixed = mixed
+        self.mixed, self.hybrid = mixed, hybrid or process
 
     def alpha(self, u: Tensor, t: Time) -> Tensor:
         """The prediction of eps_v: (batch, *data) from u (batch, 2, *data)."""
@@ -43,7 +53,7 @@ class VelocityPrediction(NoisePrediction):
         alpha = self.evaluate(u, t).reshape(v.shape)
         if not self.mixed:
             return alpha
-        root, covariance = self.process.L(t).values, self.process.Sigma(t).values
+        root, covariance = self.process.L(t).values, self.hybrid.Sigma(t).values
         return alpha + Diagonal(root[..., 1, 1] / covariance[..., 1, 1])(v)
 
     def forward(self, u: Tensor, t: Time) -> Tensor:

@@ -12,6 +12,7 @@ from rescore.networks.layers import linear
 
 Embedding = Literal["positional", "fourier"]
 EMBEDDINGS = ("positional", "fourier")
+LABELS = 1000  # noise levels of the discrete networks: DDPM's steps, NCSN++'s sigmas
 
 
 class Positional(nn.Module):

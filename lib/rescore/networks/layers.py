@@ -38,8 +38,13 @@ def conv1x1(n_in: int, n_out: int, scale: float = 1.0) -> nn.Conv2d:
     return default_init(nn.Conv2d(n_in, n_out, 1), scale)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """min(channels / 4, 32) groups, as published; fewer where that does not divide the channels."""
+def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
+    """`groups` where they divide the channels, else min(channels / 4, 32), or fewer where that does not divide them.
+
+    DDPM's class in Score-SDE has 32 groups at any width, its other networks have min(channels / 4, 32).
+    """
+    if groups and channels % groups == 0:
+        return nn.GroupNorm(groups, channels, eps=1e-6)
     most = max(1, min(channels // 4, 32))
     return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels, eps=1e-6)
 
@@ -108,6 +113,7 @@ class ResidualBlock(nn.Module):
         resample: applied to both branches.
         rescale: divide the sum by sqrt(2).
         shortcut: scale of the initialisation of the 1x1 convolution on x (there if channels or side change).
+        groups: of the norms, see `group_norm`.
     """
 
     def __init__(
@@ -119,11 +125,13 @@ class ResidualBlock(nn.Module):
         rescale: bool,
         resample: Resample | None = None,
         shortcut: float = 1.0,
+        groups: int | None = None,
     ):
         super().__init__()
-        self.norm1, self.conv1 = group_norm(n_in), conv3x3(n_in, n_out)
+        self.norm1, self.conv1 = group_norm(n_in, groups), conv3x3(n_in, n_out)
         self.time = linear(time, n_out)
-        self.norm2, self.dropout, self.conv2 = group_norm(n_out), nn.Dropout(dropout), conv3x3(n_out, n_out, scale=0.0)
+        self.norm2, self.dropout = group_norm(n_out, groups), nn.Dropout(dropout)
+        self.conv2 = conv3x3(n_out, n_out, scale=0.0)
         self.resample = nn.Identity() if resample is None else resample
         self.shortcut = nn.Identity() if n_in == n_out and resample is None else conv1x1(n_in, n_out, shortcut)
         self.scale = 2**-0.5 if rescale else 1.0
@@ -141,9 +149,9 @@ class Attention(nn.Module):
     q, k and v are one convolution; each starts with scale 0.1 (so in the code of Score-SDE, not in DDPM's).
     """
 
-    def __init__(self, channels: int, rescale: bool):
+    def __init__(self, channels: int, rescale: bool, groups: int | None = None):
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups)
         self.qkv = conv1x1(channels, 3 * channels)
         for part in self.qkv.weight.detach().chunk(3):
             nn.init.xavier_uniform_(part, gain=math.sqrt(0.1))

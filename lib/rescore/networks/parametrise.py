@@ -9,13 +9,15 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rescore.networks.base import check_choice
+from rescore.networks.embeddings import LABELS
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
-from rescore.processes.isotropic import Isotropic, VariancePreserving
+from rescore.processes.isotropic import VE, Isotropic, VariancePreserving
 from rescore.scores import Score, to_score
 
 LEVELS: dict[str, Callable[[LinearSDE, Tensor], Tensor]] = {
     "time": lambda process, t: t,
-    "steps": lambda process, t: 999 * t,  # the index of DDPM's 1000 steps
+    "steps": lambda process, t: (LABELS - 1) * t,  # the index of DDPM's 1000 steps
+    "labels": lambda process, t: ((LABELS - 1) * (1 - t / process.T)).round(),  # NCSN++'s, 0 the largest sigma
     "sigma": lambda process, t: process.R(t).values,
 }
 
@@ -35,7 +37,8 @@ class NoisePrediction(nn.Module):
         network: called as network(images, levels), with one level per image; its output has the shape of the images.
         process: the forward process.
         level: what the network calls its noise level: "steps" is 999 t (DDPM, DDPM++), "time" is t (CLD's NCSN++), "sigma"
-            the standard deviation of the noise, of isotropic processes only (NCSN, NCSNv2, NCSN++).
+            the standard deviation of the noise, of isotropic processes only (NCSN, NCSNv2, NCSN++), "labels" the label
+            round(999 (1 - t / T)) of VE's discrete levels, 0 the largest sigma (NCSN++ trained on them).
         output: what it gives: "noise", "score" (NCSN, NCSNv2, and NCSN++, which divide by sigma), or of variance-preserving
             processes "v" = m_t eps - R_t u_0 (Salimans and Ho 2022), from which eps = R_t u + m_t v: the larger the noise, the
             less of it has to be learnt, and the u_0 that follows, m_t u - R_t v, is never divided by a small m_t.
@@ -48,13 +51,14 @@ class NoisePrediction(nn.Module):
         self,
         network: nn.Module,
         process: LinearSDE,
-        level: Literal["steps", "time", "sigma"] = "steps",
+        level: Literal["steps", "time", "sigma", "labels"] = "steps",
         output: Literal["noise", "score", "v"] = "noise",
         factor: Factor = "R",
     ):
         super().__init__()
         name, kind = type(self).__name__, type(process).__name__
-        check_choice(name, f"level for {kind}", level, tuple(LEVELS) if isinstance(process, Isotropic) else ("time", "steps"))
+        levels = ("time", "steps") + isinstance(process, Isotropic) * ("sigma",) + isinstance(process, VE) * ("labels",)
+        check_choice(name, f"level for {kind}", level, levels)
         outputs = ("noise", "score", "v") if isinstance(process, VariancePreserving) else ("noise", "score")
         check_choice(name, f"output for {kind}", output, outputs)
         check_choice(name, "factor", factor, ("R", "L"))

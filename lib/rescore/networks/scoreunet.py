@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,11 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rescore.domain import check_number
 from rescore.errors import RescoreError
 from rescore.networks.base import Side, check_choice, check_input, configured, size_of
-from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
+from rescore.networks.embeddings import EMBEDDINGS, LABELS, Embedding, LevelMLP
 from rescore.networks.layers import Attention, ConvDown, ConvUp, Resample, ResidualBlock, conv3x3, group_norm
 
+GROUPS = 32  # of every norm of DDPM in Score-SDE's code
 NIN = 0.1  # the scale of the 1x1 shortcuts in the blocks of DDPM in Score-SDE's code
 
 
@@ -33,7 +36,9 @@ class UNetConfig:
         embedding: of the noise level c: "positional" (c up to 999) or "fourier" (of log c, so c > 0).
         fourier_scale: the standard deviation of Fourier frequencies.
         dropout: its probability.
-        scale_by_sigma: divide the output by c, which must be sigma.
+        scale_by_sigma: divide the output by sigma: by c itself if "fourier"; if "positional", c is the label of one of LABELS
+            geometric levels, 0 the largest, and sigma that level's.
+        sigmas: the smallest and the largest of these levels.
         unit_input: data lie in [0, 1]; x -> 2 x - 1 comes first.
     """
 
@@ -49,6 +54,7 @@ class UNetConfig:
     fourier_scale: float = 16.0
     dropout: float = 0.1
     scale_by_sigma: bool = False
+    sigmas: Sequence[float] | None = None
     unit_input: bool = False
 
     def __post_init__(self):
@@ -58,8 +64,15 @@ class UNetConfig:
             raise RescoreError("network U-Net: allowed are an even width >= 4, blocks >= 1 and multipliers >= 1")
         if self.block == "ddpm" and (self.fir or self.pyramid):
             raise RescoreError("network U-Net: fir and pyramid need block 'biggan'")
-        if self.scale_by_sigma and self.embedding != "fourier":
-            raise RescoreError("network U-Net: scale_by_sigma needs embedding 'fourier'; allowed with 'positional' is false")
+        by_label = self.scale_by_sigma and self.embedding == "positional"
+        if by_label != (self.sigmas is not None):
+            raise RescoreError("network U-Net: scale_by_sigma with embedding 'positional' needs sigmas, (smallest, largest); "
+                               "allowed otherwise are no sigmas")  # fmt: skip
+        if self.sigmas is not None:
+            if len(self.sigmas) != 2:
+                raise RescoreError(f"network U-Net: sigmas = {self.sigmas!r}; allowed are (smallest, largest)")
+            check_number("network U-Net", "sigmas[0]", self.sigmas[0], 0, brackets="()")
+            check_number("network U-Net", "sigmas[1]", self.sigmas[1], self.sigmas[0], brackets="()")
 
 
 class Stage(nn.Module):
@@ -107,6 +120,10 @@ class ScoreUNet(nn.Module):
                                    f"divisible by {2**halvings}, or fewer multipliers")
         self.config, self.shape = config, (channels, height, width)
         self.time = LevelMLP(config.embedding, config.width, config.fourier_scale, 4 * config.width)
+        if config.sigmas is not None:
+            smallest, largest = (math.log(sigma) for sigma in config.sigmas)
+            sigmas = torch.linspace(largest, smallest, LABELS, dtype=torch.float64).exp()
+            self.register_buffer("sigmas", sigmas, persistent=False)
         self.first = conv3x3(channels, config.width)
         widths = [config.width * multiplier for multiplier in config.multipliers]
         heights = [height >> i for i in range(len(widths))]
@@ -124,7 +141,7 @@ class ScoreUNet(nn.Module):
                 pyramid = n
 
         n = widths[-1]
-        self.middle = Timed(self._block(n, n), Attention(n, config.rescale), self._block(n, n))
+        self.middle = Timed(self._block(n, n), Attention(n, config.rescale, self._groups), self._block(n, n))
 
         self.up = nn.ModuleList()
         for m, here in zip(reversed(widths), reversed(heights), strict=True):
@@ -135,15 +152,19 @@ class ScoreUNet(nn.Module):
             end = self._attention(n, here) + ([] if here == height else [self._resample(n, "up")])
             self.up.append(Stage(blocks, end))
 
-        self.last = nn.Sequential(group_norm(n), nn.SiLU(), conv3x3(n, out_channels or channels, scale=0.0))
+        self.last = nn.Sequential(group_norm(n, self._groups), nn.SiLU(), conv3x3(n, out_channels or channels, scale=0.0))
+
+    @property
+    def _groups(self) -> int | None:
+        return GROUPS if self.config.block == "ddpm" else None
 
     def _block(self, n_in: int, n_out: int, resample: Resample | None = None) -> ResidualBlock:
         c = self.config
         shortcut = 1.0 if c.block == "biggan" else NIN
-        return ResidualBlock(n_in, n_out, 4 * c.width, c.dropout, c.rescale, resample, shortcut)
+        return ResidualBlock(n_in, n_out, 4 * c.width, c.dropout, c.rescale, resample, shortcut, self._groups)
 
     def _attention(self, n: int, height: int) -> list[nn.Module]:
-        return [Attention(n, self.config.rescale)] if height in self.config.attention else []
+        return [Attention(n, self.config.rescale, self._groups)] if height in self.config.attention else []
 
     def _resample(self, n: int, direction: Literal["up", "down"]) -> nn.Module:
         if self.config.block == "ddpm":
@@ -172,7 +193,10 @@ class ScoreUNet(nn.Module):
                 h = block(torch.cat((h, kept.pop()), 1), time)
             h = stage.end(h, time)
         h = self.last(h)
-        return h / level[:, None, None, None] if self.config.scale_by_sigma else h
+        if not self.config.scale_by_sigma:
+            return h
+        sigma = level if self.config.sigmas is None else self.sigmas[level.round().long()].to(h)
+        return h / sigma[:, None, None, None]
 
 
 DDPMPP = UNetConfig()
@@ -198,8 +222,8 @@ def ddpmpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = N
 def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
     """NCSN++ cont.: a score, for data in [0, 1]. Level sigma.
 
-    The discrete form has `embedding="positional", scale_by_sigma=False` and level 999 t: its division by sigma is then
-    that of `rescore.scores.to_score`.
+    The discrete form has `embedding="positional", sigmas=(0.01, 50.0)`, those of the VE process, and level "labels",
+    round(999 (1 - t)): it falls as t rises.
     """
     return ScoreUNet(configured(NCSNPP, settings, "ncsnpp"), channels, side, out_channels)
 

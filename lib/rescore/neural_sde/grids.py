@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 
 
@@ -18,8 +19,7 @@ def l_beta(n: int, t0: float = 0.001, T: float = 0.05, beta: float = 0.9) -> Ten
 
     Raises RescoreError unless n >= 1, 0 <= t0 < T and beta > 0.
     """
-    if n < 1:
-        raise RescoreError(f"a time grid of {n} steps: needs at least 1")
+    check_count("time grid L_beta", "steps", n)
     return _powered(torch.arange(n + 1, dtype=torch.float64) / n, t0, T, beta)
 
 
@@ -28,8 +28,7 @@ def hat_l_beta(n: int, generator: torch.Generator, t0: float = 0.001, T: float =
 
     Raises RescoreError unless n >= 2, 0 <= t0 < T and beta > 0.
     """
-    if n < 2:
-        raise RescoreError(f"a random time grid of {n} steps: needs at least 2")
+    check_count("random time grid", "steps", n, 2)
     place = torch.rand(n - 1, generator=generator, dtype=torch.float64, device=generator.device).cpu()
     inner = (torch.arange(n - 1, dtype=torch.float64) + place) / (n - 1)
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -37,8 +36,9 @@ def hat_l_beta(n: int, generator: torch.Generator, t0: float = 0.001, T: float =
 
 
 def _powered(share: Tensor, t0: float, T: float, beta: float) -> Tensor:
-    if not 0 <= t0 < T or beta <= 0:
-        raise RescoreError(f"time grid: t0 = {t0:g}, T = {T:g}, beta = {beta:g}; allowed: 0 <= t0 < T and beta > 0")
+    check_number("time grid", "T", T, 0, brackets="()")
+    check_number("time grid", "t0", t0, 0, T, "[)")
+    check_number("time grid", "beta", beta, 0, brackets="()")
     times = (t0**beta + share * (T**beta - t0**beta)) ** (1 / beta)
     times[0], times[-1] = t0, T  # without rounding
     return times

@@ -1,16 +1,17 @@
 """Likelihoods of DiffFlow: the probability-flow ODE (thesis eq. 3.16 with lambda = 0) and the negative ELBO of the path."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from rescore.errors import RescoreError
 from rescore.likelihood import exact_divergence, hutchinson_divergence, probe
 from rescore.neural_sde.loss import draw_noise, path_loss
 from rescore.neural_sde.model import NeuralSDE, prior_log_prob
+from rescore.ode import dormand_prince
 
 EXACT_DIMS = 2  # above, the trace is Hutchinson's unless asked otherwise
 Trace = Literal["auto", "exact", "hutchinson"]
@@ -47,12 +48,12 @@ def ode_log_prob(
         trace: "exact", one backward pass per coordinate; "hutchinson", one Rademacher probe per sample, unbiased; "auto" is
             exact up to two dimensions.
 
-    Raises RescoreError for another trace, a missing generator, or a solution that is not finite.
+    Raises RescoreError for another trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
     if trace not in ("auto", "exact", "hutchinson"):
         raise RescoreError(f"trace {trace!r}: allowed are auto, exact, hutchinson")
     if trace == "auto":
-        trace = "exact" if x[0].numel() <= EXACT_DIMS else "hutchinson"
+        trace = "exact" if math.prod(x.shape[1:]) <= EXACT_DIMS else "hutchinson"
     if trace == "hutchinson" and generator is None:
         raise RescoreError("ode_log_prob draws probes: it needs a torch.Generator")
     divergence = exact_divergence if trace == "exact" else hutchinson_divergence(probe(x, "rademacher", generator))
@@ -67,12 +68,9 @@ def ode_log_prob(
             velocity = model.drift(u, t) - 0.5 * g**2 * model.score(u, t)
             return velocity.detach(), divergence(velocity, u)
 
-    ends = torch.tensor([t0, T], dtype=torch.float64, device=x.device)
-    try:
-        path, change = odeint(rate, (x, x.new_zeros(len(x))), ends, rtol=rtol, atol=atol, method="dopri5")
-    except AssertionError as error:  # torchdiffeq's "underflow in dt"
-        raise RescoreError(f"probability flow from t = {t0:g} to {T:g}: {error}; are drift and score finite?") from None
-    return ODELikelihood(prior_log_prob(path[-1]) + change[-1], path[-1], nfe)
+    what = f"likelihood by the probability flow from t = {t0:g} to {T:g}"
+    latent, change = dormand_prince(rate, (x, x.new_zeros(len(x))), t0, T, rtol, atol, what)
+    return ODELikelihood(prior_log_prob(latent) + change, latent, nfe)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde.grids import check_grid
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -68,7 +68,7 @@ class NeuralSDE(nn.Module):
             times: (N + 1,).
             noise: standard normals, (N, n, *data).
 
-        Raises RescoreError for a bad grid or states that leave the floating range.
+        Raises RescoreError for a bad grid, Diverged for states that leave the floating range.
         """
         steps = self.steps(times, x0)
         states = x0.new_empty((steps.n + 1, *x0.shape))
@@ -92,7 +92,7 @@ class NeuralSDE(nn.Module):
             last: "tweedie" leaves out the noise of the last step, whose mean is Tweedie's estimate under this kernel; "noise"
                 keeps it.
 
-        Raises RescoreError for another `last`, a missing generator, or states that leave the floating range.
+        Raises RescoreError for another `last` or a missing generator, Diverged for states that leave the floating range.
         """
         if last not in ("tweedie", "noise"):
             raise RescoreError(f"last step {last!r}: allowed are tweedie, noise")
@@ -131,7 +131,7 @@ def prior_log_prob(x: Tensor) -> Tensor:
 
 
 def require_finite(states: Tensor, steps: Steps, direction: str) -> None:
-    """RescoreError that names the first time at which a state is not finite."""
+    """Diverged that names the first time at which a state is not finite."""
     if states.sum(dtype=torch.float64).isfinite():
         return
     bad = (~states.isfinite()).flatten(2).any(2).sum(1)
@@ -140,5 +140,5 @@ def require_finite(states: Tensor, steps: Steps, direction: str) -> None:
     i = int(bad.nonzero()[0])
     where = f" at t = {steps.t[i].item():g} (step {i} of {steps.n})" if direction == "forward" else ""
     count = f"{int(bad[i])} of {states.shape[1]} states"
-    raise RescoreError(f"the {direction} trajectory leaves the floating range{where}: {count} are not finite; "
+    raise Diverged(f"the {direction} trajectory leaves the floating range{where}: {count} are not finite; "
                        " a smaller learning rate, a gradient clip or more steps keep it")  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rescore.domain import check_number
 from rescore.errors import RescoreError
 from rescore.processes.base import LinearSDE
 from rescore.processes.quadrature import gauss_legendre
@@ -27,11 +28,15 @@ class Times(Protocol):
 
 @dataclass(frozen=True)
 class UniformTimes:
-    """t ~ U[t0, T]."""
+    """t ~ U[t0, T]. Raises RescoreError unless 0 <= t0, and t0 < T when it draws."""
 
     t0: float = T0
 
+    def __post_init__(self):
+        check_number("uniform times", "t0", self.t0, 0)
+
     def draw(self, process: LinearSDE, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        check_number("uniform times", "t0", self.t0, 0, process.T, "[)")
         t = self.t0 + (process.T - self.t0) * _uniform(n, generator)
         return t, torch.ones_like(t)
 
@@ -69,9 +74,15 @@ class ImportanceTimes:
 
 @dataclass(frozen=True)
 class DiscreteTimes:
-    """One of finitely many times, each as likely: the levels of NCSN, the steps of DDPM."""
+    """One of finitely many times, one or more, each as likely: the levels of NCSN, the steps of DDPM."""
 
     times: Sequence[float]
+
+    def __post_init__(self):
+        if not len(self.times):
+            raise RescoreError("discrete times: there are none; allowed are one or more")
+        for i, t in enumerate(self.times):
+            check_number("discrete times", f"times[{i}]", float(t), 0)
 
     def draw(self, process: LinearSDE, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         i = torch.randint(len(self.times), (n,), generator=generator, device=generator.device).cpu()

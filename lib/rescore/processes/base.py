@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rescore.domain import check_number
 from rescore.errors import RescoreError
 from rescore.processes.operators import Diagonal, Operator
 
@@ -31,8 +32,8 @@ class LinearSDE(ABC):
     An isotropic or diagonal process defines `mean`, `Sigma`, `F`, `GG` and `Q`; the rest follows here.
 
     Attributes:
-        T: the time at which u is (nearly) the prior.
-        eps: the time at which its papers stop sampling.
+        T: the time at which u is (nearly) the prior, > 0.
+        eps: the time at which its papers stop sampling, in [0, T).
     """
 
     T: float
@@ -141,6 +142,12 @@ class LinearSDE(ABC):
         u = self.embed(x)
         noise = torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
         return self.mean(t)(u) + self.K(t, factor)(noise), noise
+
+
+def check_times(process: LinearSDE) -> None:
+    """RescoreError unless 0 <= eps < T."""
+    check_number(process, "T", process.T, 0, brackets="()")
+    check_number(process, "eps", process.eps, 0, process.T, "[)")
 
 
 def gaussian_log_prob(u: Tensor, covariance: Operator) -> Tensor:

@@ -9,7 +9,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from rescore.processes.base import LinearSDE, Time, as_time
+from rescore.domain import check_count, check_number
+from rescore.errors import RescoreError
+from rescore.processes.base import LinearSDE, Time, as_time, check_times
 from rescore.processes.operators import Diagonal
 
 
@@ -27,6 +29,14 @@ def laplacian_eigenvalues(n: int) -> Tensor:
     return (math.pi * torch.arange(n, dtype=torch.float64) / n) ** 2
 
 
+def check_size(owner: object, size: object) -> None:
+    """RescoreError unless `size` is (height, width), integers from 1 on."""
+    if not isinstance(size, tuple | list | torch.Size) or len(size) != 2:
+        raise RescoreError(f"{type(owner).__name__}: size = {size!r}; allowed is (height, width)")
+    for name, length in zip(("height", "width"), size, strict=True):
+        check_count(owner, name, length)
+
+
 @dataclass(frozen=True)
 class Blurring(LinearSDE):
     """y_t = sqrt(alpha_t) d_t y_0 + sqrt(1 - alpha_t) eps on y = DCT(x), for images of shape (..., height, width).
@@ -39,6 +49,8 @@ class Blurring(LinearSDE):
         size: (height, width).
         sigma_max: the largest blur in pixels (the papers' published runs do not state theirs; 10 is the released default).
         rho_max: T is the time at which sqrt((1 - alpha) / alpha) reaches it.
+
+    Raises RescoreError unless size is two counts, sigma_max, d_min and s >= 0, d_min <= 1, rho_max > 0 and eps < T.
     """
 
     size: tuple[int, int] = (32, 32)
@@ -47,6 +59,14 @@ class Blurring(LinearSDE):
     s: float = 0.004
     rho_max: float = 80.0
     eps: float = 1e-5
+
+    def __post_init__(self):
+        check_size(self, self.size)
+        check_number(self, "sigma_max", self.sigma_max, 0)
+        check_number(self, "d_min", self.d_min, 0, 1)
+        check_number(self, "s", self.s, 0)
+        check_number(self, "rho_max", self.rho_max, 0, brackets="()")
+        check_times(self)
 
     @property
     def T(self) -> float:

@@ -14,8 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from rescore.domain import check_number
 from rescore.errors import RescoreError
-from rescore.processes.base import LinearSDE, Time, as_time
+from rescore.processes.base import LinearSDE, Time, as_time, check_times
 from rescore.processes.operators import Block, block
 from rescore.processes.quadrature import antiderivative, collocation
 
@@ -34,6 +35,8 @@ class CLD(LinearSDE):
         eps0: variance added to x and v at t = 0 and then propagated (gDDIM). R_t turns with log eps0 and has no limit
             eps0 -> 0: a noise prediction is tied to the eps0 it was made for.
         eps_num: variance added to the diagonal of Sigma_t at every t (the CLD paper's stabiliser); with it R_t does not exist.
+
+    Raises RescoreError unless M > 0, 0 < beta_min <= beta_max, and gamma, eps0, eps_num >= 0.
     """
 
     M: float = 0.25
@@ -44,6 +47,14 @@ class CLD(LinearSDE):
     eps_num: float = 0.0
     T: float = 1.0
     eps: float = 1e-3
+
+    def __post_init__(self):
+        check_number(self, "M", self.M, 0, brackets="()")
+        check_number(self, "beta_min", self.beta_min, 0, brackets="()")
+        check_number(self, "beta_max", self.beta_max, self.beta_min)
+        for name in ("gamma", "eps0", "eps_num"):
+            check_number(self, name, getattr(self, name), 0)
+        check_times(self)
 
     @property
     def Gamma(self) -> float:

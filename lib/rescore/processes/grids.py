@@ -1,10 +1,14 @@
-"""Time grids: N + 1 decreasing times from T to t0 (default: the process's eps), float64."""
+"""Time grids: N + 1 decreasing times from T to t0 (default: the process's eps), float64.
+
+Raise RescoreError unless N >= 1 is an integer, 0 <= t0 < T and kappa > 0.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes.base import LinearSDE
 from rescore.processes.isotropic import Isotropic
@@ -12,7 +16,8 @@ from rescore.processes.isotropic import Isotropic
 
 def power(process: LinearSDE, n: int, kappa: float = 1.0, t0: float | None = None) -> Tensor:
     """t_i = (T^{1/kappa} + (i/N) (t0^{1/kappa} - T^{1/kappa}))^kappa; kappa 1 is uniform, 2 quadratic (DEIS, gDDIM)."""
-    t0 = process.eps if t0 is None else t0
+    t0 = _end(process, t0)
+    _check_kappa(kappa)
     return _with_ends(_span(process.T ** (1 / kappa), t0 ** (1 / kappa), n) ** kappa, process, t0)
 
 
@@ -28,13 +33,14 @@ def quadratic(process: LinearSDE, n: int, t0: float | None = None) -> Tensor:
 
 def quadratic_striding(process: LinearSDE, n: int, t0: float | None = None) -> Tensor:
     """t_i = t0 + (T - t0) (1 - i/N)^2, the CLD paper's; not quite `quadratic`."""
-    t0 = process.eps if t0 is None else t0
+    t0 = _end(process, t0)
     return _with_ends(t0 + (process.T - t0) * _span(1, 0, n) ** 2, process, t0)
 
 
 def rho_power(process: Isotropic, n: int, kappa: float = 7.0, t0: float | None = None) -> Tensor:
     """Equal steps in rho^{1/kappa}; kappa 7 is EDM's."""
     t0, top, bottom = _rho_range(process, t0)
+    _check_kappa(kappa)
     rho = _span(top ** (1 / kappa), bottom ** (1 / kappa), n) ** kappa
     return _with_ends(process.time_of_rho(rho), process, t0)
 
@@ -60,16 +66,25 @@ def check(process: LinearSDE, times: Tensor | Sequence[float]) -> Tensor:
 
 
 def _span(top: float | Tensor, bottom: float | Tensor, n: int) -> Tensor:
-    if n < 1:
-        raise RescoreError(f"a time grid of {n} steps: needs at least 1")
+    check_count("time grid", "steps", n)
     return top + torch.arange(n + 1, dtype=torch.float64) / n * (bottom - top)
+
+
+def _end(process: LinearSDE, t0: float | None) -> float:
+    t0 = process.eps if t0 is None else t0
+    check_number(f"time grid of {type(process).__name__}", "t0", t0, 0, process.T, "[)")
+    return t0
+
+
+def _check_kappa(kappa: float) -> None:
+    check_number("time grid", "kappa", kappa, 0, brackets="()")
 
 
 def _rho_range(process: Isotropic, t0: float | None) -> tuple[float, Tensor, Tensor]:
     """t0, rho(T), rho(t0)."""
     if not isinstance(process, Isotropic):
         raise RescoreError(f"a grid in rho needs an isotropic process (VE, VP, sub-VP), not {type(process).__name__}")
-    t0 = process.eps if t0 is None else t0
+    t0 = _end(process, t0)
     return t0, process.rho(process.T), process.rho(t0)
 
 

@@ -14,8 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from rescore.domain import check_number
 from rescore.errors import RescoreError
-from rescore.processes.base import LinearSDE, Time, as_time
+from rescore.processes.base import LinearSDE, Time, as_time, check_times
 from rescore.processes.operators import Diagonal
 
 
@@ -36,12 +37,19 @@ class VE(Isotropic):
     """Variance exploding: du = sqrt(d sigma_t^2 / dt) dw, sigma_t = sigma_min (sigma_max / sigma_min)^t.
 
     u_0 already carries noise of variance sigma_min^2, so that Sigma_t = sigma_t^2, as Score-SDE has it.
+
+    Raises RescoreError unless 0 < sigma_min < sigma_max.
     """
 
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     T: float = 1.0
     eps: float = 1e-5
+
+    def __post_init__(self):
+        check_number(self, "sigma_min", self.sigma_min, 0, brackets="()")
+        check_number(self, "sigma_max", self.sigma_max, self.sigma_min, brackets="()")
+        check_times(self)
 
     @property
     def _rate(self) -> float:
@@ -113,10 +121,15 @@ class VariancePreserving(_Decaying):
 
 
 class _LinearBeta:
-    """beta(t) = beta_min + t (beta_max - beta_min)."""
+    """beta(t) = beta_min + t (beta_max - beta_min). Raises RescoreError unless 0 < beta_min <= beta_max."""
 
     beta_min: float
     beta_max: float
+
+    def __post_init__(self):
+        check_number(self, "beta_min", self.beta_min, 0, brackets="()")
+        check_number(self, "beta_max", self.beta_max, self.beta_min)
+        check_times(self)
 
     def log_alpha(self, t: Time) -> Tensor:
         t = as_time(t)
@@ -168,11 +181,18 @@ class CosineVP(VariancePreserving):
     """Variance preserving with alpha_t = f(t) / f(0), f(t) = cos^2((t + s) / (1 + s) pi / 2) (Nichol and Dhariwal, eq. 17).
 
     f(1) = 0, where F is infinite, so T lies a little below 1 (our choice: alpha_T is 6e-5, near the linear schedule's 4e-5).
+
+    Raises RescoreError unless s >= 0 and T < 1.
     """
 
     s: float = 0.008
     T: float = 0.995
     eps: float = 1e-3
+
+    def __post_init__(self):
+        check_number(self, "s", self.s, 0)
+        check_times(self)
+        check_number(self, "T", self.T, 0, 1, "()")
 
     def _phase(self, t: Tensor) -> Tensor:
         return (t + self.s) / (1 + self.s) * math.pi / 2
@@ -195,7 +215,10 @@ class DiscreteVP(VariancePreserving):
     """The chain u_i = sqrt(1 - beta_i) u_{i-1} + sqrt(beta_i) z: exact at t = i / N, log alpha linear between.
 
     Args:
-        betas: (N,), each in (0, 1).
+        betas: (N,), N >= 1, each in (0, 1).
+        T: at most 1, the end of the chain.
+
+    Raises RescoreError otherwise.
     """
 
     betas: Tensor
@@ -203,8 +226,12 @@ class DiscreteVP(VariancePreserving):
     eps: float = 0.0
 
     def __post_init__(self):
+        if self.betas.ndim != 1 or not len(self.betas):
+            raise RescoreError(f"DiscreteVP: betas of shape {tuple(self.betas.shape)}; allowed is (N,) with N >= 1")
         if not ((self.betas > 0) & (self.betas < 1)).all():
-            raise RescoreError("DiscreteVP: betas must lie in (0, 1)")
+            raise RescoreError(f"DiscreteVP: betas from {self.betas.min():g} to {self.betas.max():g}: betas must lie in (0, 1)")
+        check_times(self)
+        check_number(self, "T", self.T, 0, 1, "(]")
 
     @cached_property
     def _knots(self) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.processes import grids
 from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Operator
@@ -68,16 +68,21 @@ class Sampler(ABC):
             u: states at T, (batch, *state).
             generator: the source of noise, on the device of u; deterministic samplers need none.
 
-        Raises RescoreError for a non-finite score.
+        Raises RescoreError for an empty batch, Diverged for a score or states that are not finite.
         """
+        name = type(self).__name__
+        if not len(u):
+            raise RescoreError(f"{name}: a batch of 0 states; allowed are 1 or more")
         if self.stochastic and generator is None:
-            raise RescoreError(f"{type(self).__name__} draws noise: it needs a torch.Generator")
-        score = _checked(score, self.predicts)
+            raise RescoreError(f"{name} draws noise: it needs a torch.Generator")
+        score = _checked(score, self.predicts, name)
 
         def draw(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
-        return self._last(score, self.run(score, u, draw))
+        end = self._last(score, self.run(score, u, draw))
+        require_finite(end, name, f"after the last step, to t = {self.times[-1]:g},")
+        return end
 
     @abstractmethod
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
@@ -194,11 +199,20 @@ def within_budget(
     return method(process, grid(process, steps), **options)
 
 
-def _checked(score: Score, name: str) -> Score:
+def require_finite(u: Tensor, sampler: str, when: str) -> None:
+    """Diverged unless all states are finite."""
+    if u.isfinite().all():
+        return
+    bad = (~u.isfinite()).flatten(1).any(1).sum().item()
+    raise Diverged(f"{sampler}: {bad} of {len(u)} states {when} are not finite")
+
+
+def _checked(score: Score, name: str, sampler: str) -> Score:
     def evaluate(u: Tensor, t: float) -> Tensor:
         value = score(u, t)
-        if not value.sum(dtype=torch.float64).isfinite():
-            raise RescoreError(f"the {name} at t = {t:g} is not finite")
+        if not value.sum(dtype=torch.float64).isfinite() and not value.isfinite().all():
+            require_finite(u, sampler, f"at t = {t:g}")  # then the score is not to blame
+            raise Diverged(f"{sampler}: the {name} at t = {t:g} is not finite")
         return value
 
     return evaluate

@@ -4,9 +4,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from rescore.errors import RescoreError
+from rescore.ode import dormand_prince
 from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Operator
@@ -80,7 +80,7 @@ class RungeKutta(Sampler):
 
 
 class AdaptiveFlow(Sampler):
-    """The probability flow by an adaptive Dormand-Prince 4(5) method (torchdiffeq); only the ends of the grid matter.
+    """The probability flow by an adaptive Dormand-Prince 4(5) method (`rescore.ode`); only the ends of the grid matter.
 
     `nfe` is that of the latest call, 0 before the first. The error is controlled over the whole batch at once.
 
@@ -102,12 +102,11 @@ class AdaptiveFlow(Sampler):
 
         def rate(t: Tensor, u: Tensor) -> Tensor:
             self._calls += 1
-            # A stage may fall outside the ends by rounding.
-            time = min(max(t.item(), self.times[-1]), self.times[0])
+            time = t.item()
             return self.process.F(time)(u) - 0.5 * self.process.GG(time)(score(u, time))
 
-        ends = torch.tensor([self.times[0], self.times[-1]], dtype=torch.float64, device=u.device)
-        return odeint(rate, u, ends, rtol=self.rtol, atol=self.atol, method="dopri5")[-1]
+        what = f"probability flow of {self.process}"
+        return dormand_prince(rate, u, self.times[0], self.times[-1], self.rtol, self.atol, what)
 
 
 def _by_stage(operator: Operator) -> list[list[Operator]]:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, require
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, require, require_finite
 from rescore.scores import Score
 
 
@@ -18,10 +19,14 @@ def langevin_step(u: Tensor, s: Tensor, z: Tensor, size: float | Tensor) -> Tens
 
 
 def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: torch.Generator) -> Tensor:
-    """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step."""
+    """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step.
+
+    Raises Diverged for states that are not finite.
+    """
     for _ in range(steps):
         z = torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
         u = langevin_step(u, score(u), z, size)
+    require_finite(u, "langevin", f"after {steps} steps of {size:g}")
     return u
 
 
@@ -39,11 +44,15 @@ class AnnealedLangevin(Sampler):
         super().__init__(process, times, denoise)
         if denoise == "mean":
             raise RescoreError("denoise 'mean': annealed Langevin allows none, euler, tweedie")
-        if steps_per_level < 1 or size <= 0:
-            raise RescoreError("annealed Langevin: size must be positive and steps_per_level at least 1")
+        check_number("annealed Langevin", "size", size, 0, brackets="()")
+        check_count("annealed Langevin", "steps_per_level", steps_per_level)
         self.per_step = steps_per_level
         variance = process.Sigma(self.grid).values
-        self.sizes = (size * variance / variance[-1]).tolist()
+        sizes = size * variance / variance[-1]
+        if not sizes.isfinite().all():
+            raise RescoreError(f"annealed Langevin: its step sizes are not finite, for Sigma is {variance[-1]:g} at the last "
+                               f"time {self.times[-1]:g}; allowed are grids that end where there is noise")  # fmt: skip
+        self.sizes = sizes.tolist()
 
     @property
     def nfe(self) -> int:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from rescore.corruptions.process import Clean, Corruption
+from rescore.domain import check_count
 from rescore.errors import RescoreError
 from rescore.samplers.base import Draw, Sampler, Times
 
 
 def uniform_times(steps: int) -> Tensor:
     """1 = t_K > ... > t_0 = 0, equally spaced (the samplers' Delta t)."""
-    if steps < 1:
-        raise RescoreError(f"a time grid of {steps} steps: needs at least 1")
+    check_count("time grid", "steps", steps)
     return torch.arange(steps, -1, -1, dtype=torch.float64) / steps
 
 

@@ -62,8 +62,9 @@ def posterior_covariance(process: LinearSDE, s: Tensor, t: Tensor) -> Operator:
 class PredictorCorrector(Sampler):
     """A predictor step per grid step, with `corrector_steps` Langevin steps at each level (note, algorithms 2 and 3).
 
-    The corrector's step is e = 2 a (snr |z| / |s|)^2 with batch means of the norms; a = Psi(t_i, t_{i-1})^2 is 1 for VE and
-    1 - beta_i for VP. Isotropic processes only.
+    The corrector's step at level t_i is e = 2 a_i (snr |z| / |s|)^2 with batch means of the norms; a_i = Psi(t_i, t_{i-1})^2 is
+    1 for VE and 1 - beta_i for VP. The chain's step into the lowest level t_0 is that from the data, at time 0. Isotropic
+    processes only. A score of 0 leaves the step without a size: the states are not finite then.
 
     Args:
         predictor: a method that makes a `OneStep`, e.g. `reverse_diffusion`; None leaves u as it is (corrector only).
@@ -94,22 +95,23 @@ class PredictorCorrector(Sampler):
         if not self.per_step:
             raise RescoreError("predictor-corrector: neither a predictor nor corrector steps; allowed are at least one of them")
         self.snr, self.corrector_steps, self.corrector_first = snr, corrector_steps, corrector_first
-        self.signal = (process.Psi(self.grid[:-1], self.grid[1:]).values ** 2).tolist()
+        below = torch.cat((self.grid[1:], torch.zeros(1, dtype=torch.float64)))
+        self.signal = (process.Psi(self.grid, below).values ** 2).tolist()
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         for i in range(self.steps):
             if self.corrector_first:
-                u = self.correct(i, self.times[i], score, u, draw)
+                u = self.correct(i, score, u, draw)
             if self.predictor:
                 u = self.predictor.step(i, score, u, draw)
             if not self.corrector_first:
-                u = self.correct(i, self.times[i + 1], score, u, draw)
+                u = self.correct(i + 1, score, u, draw)
         return u
 
-    def correct(self, i: int, t: float, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        """The corrector steps at level t."""
+    def correct(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        """The corrector steps at times[i]."""
         for _ in range(self.corrector_steps):
-            s, z = score(u, t), draw(u)
+            s, z = score(u, self.times[i]), draw(u)
             size = 2 * self.signal[i] * (self.snr * _norm(z) / _norm(s)) ** 2
             u = langevin_step(u, s, z, size)
         return u

@@ -57,7 +57,8 @@ def save_checkpoint(folder: Path, step: int, state: State) -> None:
 def load_checkpoint(folder: Path, state: State) -> int:
     """Restore the newest good checkpoint into `state`, in place; returns its step, 0 if there is none.
 
-    Raises RescoreError if there are checkpoints and none of them is good, or if it is one of another network.
+    Raises RescoreError if there are checkpoints and none of them is good, if it is one of another network, or if it is one of
+    more steps than `state.history` has room for: a longer training is no result of a shorter one.
     """
     found = sorted(folder.glob("step-*.json"), reverse=True)
     problems = []
@@ -74,6 +75,7 @@ def load_checkpoint(folder: Path, state: State) -> int:
         if problems:
             warn(f"damaged checkpoint passed over: {problems[-1]}; going on from {path}")
         _require_same_network(path, tensors, state)
+        _require_no_longer(path, description["step"], state)
         _restore(tensors, description, state)
         _drop_old(folder)  # a kill may have come between the removal of two files
         return description["step"]
@@ -102,6 +104,14 @@ def _require_same_network(path: Path, tensors: dict[str, Tensor], state: State) 
             )
 
 
+def _require_no_longer(path: Path, step: int, state: State) -> None:
+    if step > len(state.history):
+        raise RescoreError(
+            f"{path}: a checkpoint after {step} steps, of a longer training than this one of {len(state.history)}. "
+            f"Allowed are {step} steps or more, another folder, or to remove {path.parent} to train again from the start"
+        )
+
+
 def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> None:
     state.model.load_state_dict(_below("model/", tensors))
     slots: dict[int, dict[str, Tensor]] = {}
@@ -113,8 +123,7 @@ def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> Non
         state.ema.load_state_dict(_below("ema/", tensors))
     if state.generator is not None:
         state.generator.set_state(tensors["generator"])
-    saved = tensors["history"][: len(state.history)]
-    state.history[: len(saved)] = saved
+    state.history[: description["step"]] = tensors["history"][: description["step"]]
     state.cost |= description.get("cost", {})
 
 

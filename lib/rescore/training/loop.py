@@ -78,7 +78,7 @@ def fit(
 
     Raises:
         RescoreError: the loss or its gradient is not finite for `SKIPPED_IN_A_ROW` steps, every checkpoint in `folder` is
-            damaged, or they are of another network.
+            damaged, or they are of another network or of a longer training.
     """
 
     def backward(step: int) -> Tensor:

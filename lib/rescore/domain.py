@@ -1,0 +1,29 @@
+"""Checks of numbers that a user gives: each names its owner, the parameter, the value and what is allowed."""
+
+import math
+from numbers import Integral, Real
+
+from rescore.errors import RescoreError
+
+
+def check_number(owner: object, name: str, value: object, low: float, high: float = math.inf, brackets: str = "[]") -> None:
+    """RescoreError unless `value` is a finite real number between `low` and `high`; "(" and ")" leave the ends out."""
+    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+        above = value > low if brackets[0] == "(" else value >= low
+        below = value < high if brackets[1] == ")" else value <= high
+        if above and below:
+            return
+    allowed = f"{brackets[0]}{low:g}, {high:g}{')' if math.isinf(high) else brackets[1]}"
+    raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are numbers in {allowed}")
+
+
+def check_count(owner: object, name: str, value: object, least: int = 1, most: int | None = None) -> None:
+    """RescoreError unless `value` is an integer from `least` to `most`."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
+        return
+    allowed = f"from {least} on" if most is None else f"from {least} to {most}"
+    raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are integers {allowed}")
+
+
+def _name(owner: object) -> str:
+    return owner if isinstance(owner, str) else type(owner).__name__
