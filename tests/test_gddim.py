@@ -103,8 +103,8 @@ def test_claims_select_records(smoke):
     """At smoke scale some cells are missing, but no claim may be ambiguous, and the exact ones hold."""
     _, _, result = smoke
     records = [
-        Record("gddim", m.table, m.dataset, m.method, m.variant, m.metric, m.nfe, m.value, m.stderr, m.n_seeds, m.n_samples,
-               "", "smoke", "cpu", m.seconds, "0", "0")
+        Record("gddim", m.table, m.dataset, m.method, m.variant, m.metric, m.nfe, m.value, m.stderr, m.df, m.over, m.n_seeds,
+               m.n_samples, "", "smoke", "cpu", m.seconds, "0", "0")
         for m in result.measurements
     ]  # fmt: skip
     rows = {line["claim"]: line["status"] for line in evaluate("gddim", PAPER.module("claims").CLAIMS, records)}

@@ -101,7 +101,9 @@ def test_every_method_measures_finite_numbers(tiny, tmp_path):
     write_records(tmp_path / "records.csv", records)  # refuses a key that appears twice and what is not finite
     assert sorted(read_records(tmp_path / "records.csv"), key=str) == sorted(records, key=str)
     assert {record.table for record in records} == {"5.1"} and tiny[1].skipped == []
-    assert all(record.stderr is not None and record.seconds > 0 and record.n_samples > 0 for record in records)
+    assert all(record.seconds > 0 and record.n_samples > 0 for record in records)
+    unknown = {(record.metric, record.over, record.n_seeds) for record in records if record.stderr is None}
+    assert unknown == {("path_cost", "trainings", 1)}  # `noise_scale` trains once
     assert all(np.isfinite(array).all() for array in tiny[1].arrays.values())
     assert tiny[1].function_evaluations > 0
 
@@ -290,7 +292,7 @@ def test_every_printed_row_is_judged_at_the_paper_s_own_setting(tmp_path):
     assert len(rows) == 84
     assert {row.key for row in rows} <= {record.key for record in records}
     verdicts = diff(records, rows, find_papers(ROOT))
-    unjudged = verdicts[~verdicts["status"].isin(["reproduced", "off"])]
+    unjudged = verdicts[~verdicts["status"].isin(["reproduced", "off", "imprecise"])]  # nothing was computed: any of the three
     assert unjudged.empty, unjudged[[*KEY[2:], "status", "note"]].to_string()
 
 

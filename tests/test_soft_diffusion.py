@@ -160,7 +160,7 @@ def test_claims_select_the_records_of_the_laptop_config():
                  for metric in ("frechet", "variance_ratio") for nfe in laptop.gaussian_nfes}  # fmt: skip
     for schedule in ("Wasserstein schedule", "MSE-matched blur schedule"):
         keys.add(("fig6", "digits", "Soft Diffusion", f"blur; {schedule}", "largest_hop", None))
-    rest = (1.0, 0.1, 3, 1, "", "laptop", "cpu", 0.0, "v", "h")
+    rest = (1.0, 0.1, 2, "trainings", 3, 1, "", "laptop", "cpu", 0.0, "v", "h")
     records = [Record("soft_diffusion", *key, *rest) for key in keys]
     rows = evaluate("soft_diffusion", PAPER.module("claims").CLAIMS, records)
     assert len(rows) >= 10
