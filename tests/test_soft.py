@@ -258,7 +258,7 @@ def test_conditional_regression_gives_the_marginal_score():
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: MomentumSampler(BLUR, [1.0, 0.5, 0.1]), "times end at 0.1; allowed: a grid down to 0"),
     (lambda: SoftScoreMatching("sigma"), "allowed are 1/sigma"),
-    (lambda: uniform_times(0), "needs at least 1"),
+    (lambda: uniform_times(0), "steps = 0; allowed are integers from 1 on"),
     (lambda: FlowMomentumSampler(BLUR, [1.0, 0.0])(lambda x, t: x / 0, torch.zeros(1, 1, 8, 8)), "clean prediction at t = 1"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, message):
