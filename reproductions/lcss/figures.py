@@ -86,8 +86,8 @@ def quality(results: Path, out: Path) -> None:
             ax.grid()
         axes[0].legend()
         draw.add_notes(
-            figure, f"Scale {found.scale}. Bars: two standard errors over {_repeated(found, '3')}. {draw.FLOOR_NOTE} Crosses of "
-                    "LCSS lie in the circles of DSM: one seed makes the same network.",
+            figure, f"Scale {found.scale}. Bars: two standard errors over {_repeated(found, '3')}. {draw.FLOOR_NOTE} "
+                    "Crosses of LCSS lie in the circles of DSM: one seed makes the same network.",
         )  # fmt: skip
 
 
