@@ -1,5 +1,7 @@
 """The data and the measures of the DiffCollage reproduction."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,10 @@ from rescore.config import load_config, validated
 from rescore.data import motion, textures
 from rescore.data.images import load_images
 from rescore.errors import MissingData, RescoreError
+from rescore.jobs import Notebook
 from rescore.ledger.published import read_published
 from rescore.models.build import make_model, make_process
+from rescore.models.judge import RealScore
 from rescore.models.spec import ModelSpec, Network, Part
 from rescore.networks import make_network
 from rescore.papers import load_paper
@@ -18,7 +22,7 @@ from rescore.samplers import ddim
 from rescore.scores import EmpiricalData
 
 PAPER = load_paper("diffcollage", ROOT)
-pieces = PAPER.module("pieces")
+pieces, motions, panoramas, exact = (PAPER.module(name) for name in ("pieces", "motion", "panoramas", "exact"))
 SPEC = ModelSpec(
     data="brick-8x4", process=Part(name="VP"), network=Network(name="mlp", settings={"width": 8, "blocks": 1}), steps=1
 )
@@ -157,12 +161,123 @@ def test_passes_of_every_method():
 
 
 def test_exact_pieces_are_the_empirical_score():
-    exact, process = PAPER.module("exact"), make_process(SPEC.process, (1, 8, 8))
+    process = make_process(SPEC.process, (1, 8, 8))
     points = torch.randn(50, 1, 8, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u = torch.randn(6, 1, 8, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for t in (0.01, 0.3, 1.0):
         assert torch.allclose(exact.with_gradients(process, points)(u, t), EmpiricalData(process, points)(u, t), rtol=1e-10)
     assert torch.autograd.gradcheck(lambda u: exact.with_gradients(process, points)(u, 0.3), u[:1].requires_grad_())
+
+
+class JudgeOfMeans:
+    """FID is the mean of |x|; real images get 7."""
+
+    def __call__(self, x, metrics):
+        return {"fid": x.abs().mean().item()}
+
+    def protocol(self, metric, x):
+        return {"n_samples": len(x)}
+
+    def of_real(self, metrics, samples):
+        return [RealScore(variant, "fid", 7.0, samples, {}) for variant in ("held out", "training images")]
+
+
+@pytest.mark.parametrize(("over", "n_seeds", "variant"), [("trainings", 3, ""), ("samplings", 1, ""), ("runs", 3, "exact pieces")])
+def test_panoramas_are_of_the_pieces_of_each_repeat(over, n_seeds, variant, monkeypatch):
+    """Squares and panoramas of the value 0.1, 0.2 and 0.6 by the three pieces: FID is their mean, with its error."""
+    process = make_process(SPEC.process, (1, 8, 8))
+    data, sampler = load_images("brick-8x8", "test"), ddim(process, [1.0, 0.1], denoise="tweedie")
+
+    class Constant(pieces.Pieces):
+        def sample(self, score, shape, generator):
+            return torch.full(shape, self.square)
+
+        def wide(self, method, n, ratio, generator):
+            return torch.full((n, 1, 8, 8 * ratio), self.square), 5
+
+    def one(value):
+        return Constant("brick", data, data, process, value, None, None, None, None, sampler, {}, 4, None, variant)
+
+    monkeypatch.setattr(panoramas, "make_judge", lambda *_: JudgeOfMeans())
+    monkeypatch.setattr(panoramas, "seam", lambda x, borders: x.mean().item())
+    monkeypatch.setattr(panoramas, "wrap_seam", lambda x: x.mean().item())
+    config = load_config(PAPER, "smoke").model_copy(update={"crops": 2})
+    context = pieces.Context(config, SimpleNamespace(device="cpu"), Notebook())
+    repeats = pieces.Repeats(tuple((seed, one(value)) for seed, value in ((0, 0.1), (1, 0.2), (2, 0.6))), over)
+    panoramas.panoramas(context, repeats, 4)
+    found = {(m.method, m.metric, m.variant): m for m in context.book.measurements}
+    for method in pieces.ALL:
+        sizes = {"fid_plus": 12, "fid_middle": 12, "fid_ends": 12, "drift": 12, "seam": 12, "wrap_seam": 12}
+        for metric, size in (sizes | ({"fid": 24} if method in pieces.METHODS else {})).items():
+            record = found[method, metric, variant]
+            assert (record.over, record.n_seeds, record.df, record.n_samples) == (over, n_seeds, 2, size)
+            assert record.value == pytest.approx(0 if metric == "drift" else 0.3, abs=1e-6)
+        assert found[method, "fid_plus", variant].stderr == pytest.approx((0.07 / 3) ** 0.5)
+        assert (found[method, "sequential passes", variant].value, found[method, "sequential passes", variant].over) == (5, "exact")
+    real = {(m.variant, m.metric): (m.value, m.over, m.n_samples) for m in context.book.measurements if m.method == "real images"}
+    floors = {("held out", "fid"): (7.0, "runs", 8), ("training images", "fid"): (7.0, "runs", 8)}
+    assert {key: value for key, value in real.items() if key[1] == "fid"} == ({} if variant else floors)
+
+
+def test_pieces_are_those_of_each_training_seed(monkeypatch):
+    config, loaded = load_config(PAPER, "smoke"), []
+    config = config.model_copy(update={"seeds": (0, 1, 2)})
+    process = make_process(SPEC.process, (1, 8, 8))
+
+    def load_model(spec, path, shape, device):
+        loaded.append((spec.data, spec.seed, path))
+        return SimpleNamespace(process=process, score=None, network=SimpleNamespace(score=lambda: None))
+
+    monkeypatch.setattr(pieces, "load_model", load_model)
+    for seeds, over, n, repeated in (((3, 5), "trainings", 2, (3, 5)), ((3,), "samplings", 1, (0, 1, 2))):
+        loaded.clear()
+        one = config.model_copy(update={"training_seeds": seeds})
+        run = SimpleNamespace(job="all", device="cpu", models={name: name for name in one.job_models("all")})
+        found = pieces.Repeats.load("brick", pieces.Context(one, run, Notebook()))
+        assert (found.over, tuple(seed for seed, _ in found.each), len({id(x) for _, x in found.each})) == (over, repeated, n)
+        assert loaded == [(f"brick-{size}", seed, f"brick{part}/{seed}") for seed in seeds
+                          for part, size in (("", "8x8"), ("_half", "8x4"), ("_quarter", "4x4"))]  # fmt: skip
+
+
+def test_exact_pieces_are_repeated_in_runs():
+    config = load_config(PAPER, "smoke")
+    found = exact.exact_pieces("brick", pieces.Context(config, SimpleNamespace(device="cpu"), Notebook()))
+    assert (found.over, [seed for seed, _ in found.each], found.first.variant) == ("runs", [0, 1], "exact pieces")
+    assert found.each[0][1] is found.each[1][1]
+
+
+def test_each_seed_trains_the_networks_of_motions(tmp_path, monkeypatch):
+    """Two seeds: two networks each, one judge. Real series are those held out and those trained on, of equal number."""
+    config, trained, asked = load_config(PAPER, "smoke").model_copy(update={"steps": 2}), [], []
+    labels = np.arange(8) % 4
+    sets = {split: (np.random.default_rng(i).normal(size=(8, 6, 40)), labels) for i, split in enumerate(("train", "test"))}
+
+    def train(settings, data, labels, width, seed, folder, device):
+        trained.append((width, seed))
+        network = torch.nn.Linear(1, 1)
+        network.forward = lambda joined, t: joined[:, :6] * (1 + seed)
+        return network
+
+    of_real = motions.Scores.of_real
+    monkeypatch.setattr(motions, "load_motions", sets.get)
+    monkeypatch.setattr(motions, "train", train)
+    monkeypatch.setattr(motions.Scores, "of_real", lambda self, x, *rest: asked.append(x) or of_real(self, x, *rest))
+    run = SimpleNamespace(device="cpu", folder=tmp_path)
+    context = pieces.Context(config, run, Notebook())
+    motions.motion(context)
+    assert trained == [(16, 0), (8, 0), (16, 1), (8, 1)]
+    records = context.book.measurements
+    made = [m for m in records if m.method != "Real data" and m.over != "exact"]
+    assert {(m.over, m.n_seeds, m.df, m.n_samples) for m in made} == {("trainings", 2, 1, 48)}
+    assert {m.table for m in made} == {"4.3", "fig4.8"}
+    real = {m.variant: (m.over, m.n_seeds, m.n_samples) for m in records if m.method == "Real data" and m.metric == "fid"}
+    assert real == {"": ("runs", 2, 48), "training series": ("runs", 2, 48)}
+    scaled = {split: x / np.percentile(np.abs(sets["train"][0]), 99.5, axis=(0, 2), keepdims=True) for split, (x, _) in sets.items()}
+    for series, split in zip(asked, ("train", "train", "test", "test"), strict=True):
+        assert torch.equal(series, motions.windows(scaled[split].clip(-1, 1), 16))
+    found = {(m.method, m.metric): m.value for m in records if m.variant == ""}
+    shift = abs(found["MDM", "diversity"] - found["Real data", "diversity"])
+    assert found["MDM", "diversity_gap"] >= shift - 1e-9, "a mean over seeds of distances to the held-out series"
 
 
 def test_a_job_without_its_models_is_refused():

@@ -1,6 +1,7 @@
 """LCSS: the checkerboard, ensembles, spikes, the closed forms of fig. 7, specs and configs, and claims on a tiny run."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ from rescore.random import make_generator
 from rescore.training import save_weights
 
 PAPER = load_paper("lcss")
-board, claims, config, ensembles, jobs, rows, theory, timing = (
-    PAPER.module(name) for name in ("checkerboard", "claims", "config", "ensembles", "jobs", "rows", "theory", "timing")
+board, claims, config, ensembles, jobs, quality, rows, theory, timing = (
+    PAPER.module(name)
+    for name in ("checkerboard", "claims", "config", "ensembles", "jobs", "quality", "rows", "theory", "timing")
 )
 PUBLISHED = read_published(PAPER.folder / "published.csv", "lcss")
 COMMON = {"paper": "lcss", "scale": "smoke", "device": "cpu", "version": "0.1.torch2", "config_hash": "0"}
@@ -35,19 +37,19 @@ COMMON = {"paper": "lcss", "scale": "smoke", "device": "cpu", "version": "0.1.to
 def records(tmp_path_factory):
     """The smoke job, on less of everything."""
     smoke = load_config(PAPER, "smoke")
-    quality = smoke.quality.model_copy(update={"steps": 2, "samples": 70, "tolerance": 0.1, "test_images": 2, "iterations": (2,),
+    smaller = smoke.quality.model_copy(update={"steps": 2, "samples": 70, "tolerance": 0.1, "test_images": 2, "iterations": (2,),
                                                "variant_iterations": 2, "gammas": (0.5, 1.0, 2.0, 10.0)})  # fmt: skip
     smoke = smoke.model_copy(update={
-        "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)), "quality": quality,
+        "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)), "quality": smaller,
         "checkerboard": config.Checkerboard(members=2, width=4, iterations=102, batch=4, cells=10),
         "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
         "stability": config.Stability(members=2, width=8, iterations=102, batch=4, every=51),
     })  # fmt: skip
     folder = tmp_path_factory.mktemp("lcss")
     weights = {}
-    for name, spec in smoke.models.items():
-        weights[f"{name}/0"] = folder / f"{name}.safetensors"
-        save_weights(weights[f"{name}/0"], train_model(spec, folder / name, "cpu", name).network)
+    for name, spec in smoke.job_models("all").items():
+        weights[name] = folder / f"{spec.key}.safetensors"
+        save_weights(weights[name], train_model(spec, folder / spec.key, "cpu", name).network)
     run = Run("lcss", "smoke", "all", folder / "job", "0", "cpu", 1, weights)
     found = jobs.measure(smoke.jobs["all"], smoke, run).measurements
     return [Record(**(vars(row) | {"protocol": "a=1"} | COMMON)) for row in found]
@@ -92,6 +94,63 @@ def test_minimisers_and_lemma_1(records):
         assert slopes[method] == pytest.approx(-1 / (0.7 + 0.16), abs=1e-12)
     gap = value(records, table="eq. 11", variant="sigma=0.01")
     assert gap == pytest.approx((-3 + 3 * 0.7**4) / (0.5 * 9 * 0.7**4), rel=0.01)
+
+
+# what a record repeats
+
+
+def test_every_seed_is_a_training(records):
+    """Two trainings of each network, the short ones too, with 70 samples each; real images of both kinds, as many."""
+    trained = [r for r in records if r.table in ("3", "iterations", "fig7") and r.dataset == "digits" and r.method != "real images"]
+    assert {r.table for r in trained} == {"3", "iterations", "fig7"}
+    assert {(r.over, r.n_seeds, r.df) for r in trained} == {("trainings", 2, 1)}
+    assert {(r.metric, r.n_samples) for r in trained} == {
+        ("fid", 140), ("is", 140), ("bpd", 4), ("variance_ratio", 140), ("roughness_ratio", 140)
+    }  # fmt: skip
+    twins = {r.metric: (r.over, r.n_seeds, r.n_samples) for r in records if r.table == "twins"}
+    assert twins == {"weight_distance": ("trainings", 2, 2), "sample_rmse": ("trainings", 2, 140)}
+    real = {(r.variant, r.metric, r.over, r.n_samples) for r in records if r.method == "real images"}
+    assert real == {(f"MLP (VE), {kind}", metric, "runs", 70) for kind in ("held out", "training images") for metric in ("fid", "is")}
+
+
+@pytest.mark.parametrize(("training_seeds", "expected"), [
+    ((0, 4, 9), {"over": "trainings", "n_seeds": 3, "df": 2, "seeds": [0, 4, 9], "draws": [0, 4, 9]}),
+    ((4,), {"over": "samplings", "n_seeds": 1, "df": 2, "seeds": [4], "draws": [0, 1, 2]}),
+])  # fmt: skip
+def test_networks_and_samples_of_each_repeat(training_seeds, expected, tmp_path, monkeypatch):
+    """The network of each value is that of its training seed; one network alone is sampled with every seed."""
+    smoke = load_config(PAPER, "smoke")
+    settings = smoke.quality.model_copy(update={"samples": 5, "steps": 2})
+    smoke = smoke.model_copy(update={"quality": settings, "training_seeds": training_seeds, "seeds": (0, 1, 2)})
+    loaded, drawn, values = [], [], iter((1.0, 2.0, 6.0))
+
+    def load_model(spec, path, shape, device):
+        loaded.append((spec.seed, path.name))
+        return SimpleNamespace(process=VE(), score=spec.seed, network=None)
+
+    def draw(sampler, score, shape, n, generator):
+        drawn.append((score, generator.initial_seed()))
+        return torch.zeros(n, *shape)
+
+    judge = type("Stub", (), {"protocol": lambda self, m, x: {}, "__call__": lambda self, x, m: dict.fromkeys(m, next(values))})()
+    for name, stub in {"load_model": load_model, "draw": draw, "make_judge": lambda *_: judge}.items():
+        monkeypatch.setattr(quality, name, stub)
+    monkeypatch.setattr(quality.Studio, "bits", lambda self, models: [float(model.score) for model in models])
+    weights = {f"ve_dsm/{seed}": tmp_path / f"dsm-{seed}" for seed in training_seeds}
+    studio = quality.Studio(smoke.jobs["all"], smoke, Run("lcss", "smoke", "all", tmp_path, "0", "cpu", 1, weights), {})
+    found = {row.metric: row.measurement(0.0) for row in studio.rows("3", smoke.models["ve_dsm"], studio.node("ve_dsm"), "MLP")}
+    assert loaded == [(seed, f"dsm-{seed}") for seed in expected["seeds"]]
+    networks = expected["seeds"] if len(training_seeds) > 1 else [4] * 3
+    seeds = [make_generator("lcss", "samples", seed).initial_seed() for seed in expected["draws"]]
+    assert drawn == list(zip(networks, seeds, strict=True))
+    fid, bpd = found["fid"], found["bpd"]
+    assert (fid.value, fid.n_samples, bpd.n_samples) == (3.0, 15, 24)
+    assert fid.stderr == pytest.approx(math.sqrt(7 / 3)) and bpd.value == pytest.approx(np.mean(networks))
+    for one in (fid, bpd):
+        assert {name: getattr(one, name) for name in ("over", "n_seeds", "df")} == {
+            name: expected[name] for name in ("over", "n_seeds", "df")
+        }  # fmt: skip
+    assert fid.protocol["train_seeds"] == " ".join(map(str, training_seeds))
 
 
 # the checkerboard

@@ -11,9 +11,11 @@ from test_soft import MODE, S
 from rescore.config import load_config, validated
 from rescore.corruptions import Masking
 from rescore.data.images import load_images
+from rescore.data.pixels import to_unit
 from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.records import Record
+from rescore.models.judge import RealScore
 from rescore.papers import load_paper
 from rescore.samplers import uniform_times
 
@@ -136,17 +138,45 @@ def test_nearest_is_the_median_distance_and_the_neighbour():
     assert distance == pytest.approx(0.2 / 2**0.5)
 
 
-def test_record_of_one_value_is_exact_unless_it_is_fid():
+def test_a_record_of_one_value_has_no_error_and_an_exact_one_none_to_have():
     book = jobs.Book(protocol={})
-    book.record_each(("t", "d", "m", "v"), None, {"fid": [1.0], "frechet": [2.0], "nearest": [1.0, 3.0]}, 1, {}, 0.0)
-    assert [m.stderr for m in book.measurements] == [None, 0.0, 1.0]
-    assert book.measurements[2].value == 2.0
+    book.record_each(("t", "d", "m", "v"), None, {"fid": [1.0], "nearest": [1.0, 3.0]}, 1, {}, 0.0, "trainings")
+    book.exact_each(("t", "d", "m", "v"), None, {"frechet": 2.0}, 1, {}, 0.0)
+    assert [(m.metric, m.value, m.stderr) for m in book.measurements] == [
+        ("fid", 1.0, None), ("nearest", 2.0, 1.0), ("frechet", 2.0, 0.0)
+    ]  # fmt: skip
+
+
+def test_held_out_losses_count_the_images_of_every_network(corruptions):
+    """Networks that predict the image itself have no clean loss; 7 images in three networks are 21."""
+    book, process = jobs.Book(protocol={}), corruptions(VARIANTS["main"])
+    images = problems.unit_interval(load_images("digits", "test"), 7).float()
+    trained.held_out_losses(book, corruptions, VARIANTS["main"], process, [lambda x, t, s=s: images + s for s in (0.0, 0.0, 0.3)], images)
+    clean = {m.metric: m for m in book.measurements}["clean_loss"]
+    assert {(m.over, m.n_seeds, m.df, m.n_samples) for m in book.measurements} == {("trainings", 3, 2, 21)}
+    assert clean.value == pytest.approx(clean.stderr, rel=1e-5) and clean.value > 0.01  # values 0, 0 and v: v/3 +- v/3
+    assert book.function_evaluations == 20 * 7 * 3
+
+
+def test_real_images_are_held_out_or_trained_on():
+    asked, data = [], load_images("digits", "train")
+    held_out = load_images("digits", "test")
+    scores = [RealScore("held out", "fid", 9.5, 359, {}), RealScore("training images", "fid", 4.0, 359, {})]
+    judge = SimpleNamespace(of_real=lambda *how: asked.append(how) or scores)
+    book = jobs.Book(protocol={})
+    trained.real_images(book, "digits", judge, held_out, to_unit(data.images).flatten(1), 500)
+    assert asked == [(("fid", "is"), 500)]
+    found = {(m.variant, m.metric): (m.over, m.n_seeds, m.df, m.n_samples) for m in book.measurements}
+    assert found == {
+        ("held out", "fid"): ("runs", 1, None, 359), ("training images", "fid"): ("runs", 1, None, 359),
+        ("held out", "nearest"): ("runs", 4, 3, 359),
+    }  # fmt: skip
 
 
 def test_claims_select_the_records_of_the_laptop_config():
     """Every claim finds its records in what the laptop config measures, given here with made-up values."""
     laptop = load_config(PAPER, "laptop")
-    keys = {("real", "digits", "real images", "", "nearest", None)}
+    keys = {("real", "digits", "real images", "held out", "nearest", None)}
     for name, budgets in laptop.nfes.items():
         variant = VARIANTS[name]
         keys.add(("held out", "digits", "Soft Diffusion", variant.label, "soft_loss", None))

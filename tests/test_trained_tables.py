@@ -76,7 +76,10 @@ def test_keys_differ_and_numbers_are_finite(paper):
     assert len({record.key for record in records}) == len(records)
     assert all(math.isfinite(record.value) for record in records)
     floors = [record for record in records if record.method == "real images"]
-    assert {record.metric for record in floors} == {"fid", "is"} and all("test" not in r.variant for r in floors)
+    assert {(r.metric, r.variant) for r in floors} == {(m, v) for m in ("fid", "is") for v in ("held out", "training images")}
+    assert {(r.over, r.stderr, r.n_seeds, r.n_samples) for r in floors} == {("runs", None, 1, 70)}
+    training = {record.metric for record in records if record.table == "training"}
+    assert training == {"train_memory_mb"}, "without a GPU there is no memory of one"
 
 
 def test_bits_of_a_network_that_predicts_nothing():

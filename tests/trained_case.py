@@ -19,7 +19,7 @@ def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Pat
         place = folder / spec.key
         place.mkdir(parents=True)
         save_weights(place / "weights.safetensors", train_model(spec, place / "training", "cpu", name).network)
-        about = {"device": "cpu", "images_per_second": None, "peak_memory_mb": 1.0, "peak_gpu_memory_mb": None}
+        about = {"device": "cpu", "images_per_second": None, "peak_memory_mb": 1.0, "peak_gpu_memory_mb": 0.0}
         (place / "about.json").write_text(json.dumps(about))
         paths[name] = place / "weights.safetensors"
     return paths

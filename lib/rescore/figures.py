@@ -1,7 +1,7 @@
 """What the papers' figures.py share: one style, a paper's results at one scale, panels, notes below them."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,7 +76,7 @@ class PaperResults:
 
     @property
     def trained_data(self) -> str | None:
-        """The data set of the trained networks, None where there are none: it has the floor `real images`."""
+        """The data set of the trained networks, None where there are none: it has the floors `real images`."""
         return next((record.dataset for record in self.records if record.method == "real images"), None)
 
     @cached_property
@@ -97,6 +97,19 @@ def open_results(folder: Path, paper: str, root: Path) -> PaperResults:
     """The results of a paper in results/<scale>; raises RescoreError if the paper has no config for that scale."""
     loaded = load_paper(paper, root)
     return PaperResults(Path(folder), loaded, load_config(loaded, Path(folder).name))
+
+
+FLOORS = {"held out": "--", "training images": ":"}  # how a variant of `real images` ends, and its line
+FLOOR_NOTE = "Dashed: real images that the reference does not hold; dotted: as many training images, a part of it."
+
+
+def real_images(ax: Axes, records: Iterable[Record], across: bool = False) -> None:
+    """A line for each floor among the records of one metric: horizontal, or vertical if `across`."""
+    for record in records:
+        for variant, line in FLOORS.items():
+            if record.method == "real images" and record.variant.endswith(variant):
+                draw = ax.axvline if across else ax.axhline
+                draw(record.value, color=BLACK, linewidth=0.8, linestyle=line)
 
 
 @contextmanager

@@ -182,7 +182,6 @@ def trained(results: Path, out: Path) -> None:
             for ax in axes:
                 draw.placeholder(ax, "no trained network at this scale")
             return
-        real = next(one.value for one in rows if one.method == "real images")
         for ax, (striding, title) in zip(axes[:2], STRIDINGS.items(), strict=True):
             _curves(ax, [one for one in rows if one.table == "9" and one.nfe], striding)
             ax.set(title=f"{data}, {title}", xlabel="evaluations", ylabel="FID", yscale="linear", ylim=(0, None))
@@ -200,15 +199,15 @@ def trained(results: Path, out: Path) -> None:
             Line2D([], [], color=color, marker=shape, markersize=4, label=label) for label, color, shape in STYLES.values()
         ], fontsize=6.5)  # fmt: skip
         for ax in axes[:2]:
-            ax.axhline(real, color=draw.BLACK, linewidth=0.8, linestyle="--")
+            draw.real_images(ax, rows)
             ax.grid()
-        axes[2].axvline(real, color=draw.BLACK, linewidth=0.8, linestyle="--")
+        draw.real_images(axes[2], rows, across=True)
         pictures = {
             name.removeprefix(f"{data}/9/").replace("/", ", "): images
             for name, images in found.arrays.items() if name.startswith(f"{data}/9/CLD, ") and name.endswith(("/50", "/150", "/10"))
         }  # fmt: skip
         draw.image_rows(axes[3], pictures | {"real": found.arrays[f"{data}/real"]})
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real images.")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. {draw.FLOOR_NOTE}")
 
 
 def _curves(ax: Axes, records: list[Record], striding: str) -> None:

@@ -86,7 +86,10 @@ def on_digits(config: Config, found: Findings) -> None:
     n, size, nothing = settings.samples, settings.samples * len(seeds), [None] * len(seeds)
     scores = {process: problem.score(process) for process in (MAIN, VP())}
     floor = problem.statistics(problem.data(n, seeds), nothing)
-    found.add((TABLE, problem.name, "exact", ""), None, floor, {"samples": "exact"}, size)
+    key = (TABLE, problem.name, "exact", "")
+    floor.pop("nearest")  # of draws of the data: 0, whatever is drawn
+    found.add(key, None, floor, {"samples": "exact"}, size)
+    found.add_exact(key, None, {"nearest": 0.0}, {"samples": "exact"})
 
     def run(sampler: Sampler, method: str, variant: str, grid: str) -> None:
         key = (TABLE, problem.name, method, variant)

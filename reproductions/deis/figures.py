@@ -93,8 +93,7 @@ def trained(results: Path, out: Path) -> None:
         for name in TABLE_METHODS:
             cells = sorted((r.nfe, r.value, r.stderr) for r in rows if r.method != "real images" and _column(r) == name)
             draw.errorbar(curves, cells, *_style(name), name)
-        for real in (r for r in rows if r.method == "real images"):
-            curves.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--", label="real images")
+        draw.real_images(curves, rows)
         strips = {f"{name}, {nfe}": f"{data}/6.2/{_name(name)}/{nfe}" for name in SHOWN_METHODS for nfe in SHOWN_NFES}
         strips = {label: found.arrays[key] for label, key in (strips | {"real": f"{data}/real"}).items() if key in found.arrays}
         if not strips:
@@ -106,7 +105,7 @@ def trained(results: Path, out: Path) -> None:
         curves.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         draw.image_rows(pictures, strips)
         pictures.set_title("Samples")
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over seeds, of samples from one trained network.")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. {draw.FLOOR_NOTE}")
 
 
 def orders(results: Path, out: Path) -> None:

@@ -21,7 +21,7 @@ class Series(Model):
     Args:
         width, overlap: of a piece, in samples.
         pieces: of a long series, whose length is pieces (width - overlap) + overlap.
-        series: long series of each seed.
+        series: long series of each repeat.
         steps: of the training of each network.
         null_rate: of training: the condition is withheld.
     """
@@ -110,7 +110,9 @@ class Config(ModelConfig):
     """One scale of the paper.
 
     Args:
-        samples, exact_samples: contents of each seed and method; `crops`: random squares of each for FID+.
+        seeds: of the samples where `training_seeds` has a single one, and of exact pieces; and of the trainings of BasicMotions'
+            networks. Several training seeds have one set of samples each.
+        samples, exact_samples: contents of each repeat and method; `crops`: random squares of each for FID+.
         batch: contents at a time; None: all.
         steps, eta: of the sampler, DDIM with its own noise; eta 1 is ancestral sampling.
         ratio: width over height of the panoramas; `ratios` those of fig. 4.5.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from reproductions.diffcollage.pieces import Context, Pieces, make_sampler, sampling
+from reproductions.diffcollage.pieces import Context, Pieces, Repeats, make_sampler, sampling
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
 from rescore.processes import VP, LinearSDE
@@ -12,7 +12,7 @@ from rescore.scores import EmpiricalData, Score
 VARIANT = "exact pieces"
 
 
-def exact_pieces(name: str, context: Context) -> Pieces:
+def exact_pieces(name: str, context: Context) -> Repeats:
     """The pieces of a texture with scores of the empirical distribution of its patches in the place of networks.
 
     A clean 8x4 overlap is found once in the photograph: at t = 0 the composed density is that of the photograph's own strips.
@@ -24,8 +24,9 @@ def exact_pieces(name: str, context: Context) -> Pieces:
         [context.counted(make(process, points)) for points in (squares, halves)] for make in (EmpiricalData, with_gradients)
     )
     protocol = sampling(context.config) | {"score": f"exact, of {len(squares)} and {len(halves)} patches"}
-    return Pieces(name, train, test, process, *exact, *differentiable, None, make_sampler(context.config, process), protocol,
-                  halves.shape[-1], context.config.batch, VARIANT)  # fmt: skip
+    pieces = Pieces(name, train, test, process, *exact, *differentiable, None, make_sampler(context.config, process), protocol,
+                    halves.shape[-1], context.config.batch, VARIANT)  # fmt: skip
+    return Repeats(tuple((seed, pieces) for seed in context.config.seeds), "runs")
 
 
 def with_gradients(process: LinearSDE, points: Tensor) -> Score:

@@ -66,7 +66,8 @@ def tables(results: Path, out: Path) -> None:
         if rows:
             axes[2].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         draw.add_notes(
-            figure, f"Scale {found.scale}. Bars: two standard errors over seeds. Line under seams: the photograph's own."
+            figure,
+            f"Scale {found.scale}. Bars: two standard errors, over {_repeated(values)}. Line under seams: the photograph's own.",
         )
 
 
@@ -81,6 +82,12 @@ def _bars(ax: Axes, values: dict, names: list[str], metric: str) -> None:
         line = {"fid_plus": (name, "DiffCollage", "fid"), "seam": (name.split("/")[0], "real images", "seam")}.get(metric)
         if line in values:
             ax.hlines(values[line].value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
+
+
+def _repeated(values: dict) -> str:
+    """What the errors of the tables are over; those of exact pieces are over runs."""
+    kinds = dict.fromkeys(record.over for record in values.values() if record.metric == "fid_plus")
+    return ", of exact pieces over ".join(sorted(kinds, key="runs".__eq__))
 
 
 def lengths(results: Path, out: Path) -> None:

@@ -7,7 +7,7 @@ from reproductions.diffcollage.humanml import humanml
 from reproductions.diffcollage.motion import DATASET as BASIC
 from reproductions.diffcollage.motion import motion
 from reproductions.diffcollage.panoramas import lengths, panoramas
-from reproductions.diffcollage.pieces import Context, Pieces
+from reproductions.diffcollage.pieces import Context, Repeats
 from reproductions.diffcollage.shapes import SHAPES
 from rescore.errors import MissingData
 from rescore.jobs import Notebook, Result, Run
@@ -19,11 +19,11 @@ def measure(job: Job, config: Config, run: Run) -> Result:
     """All parts that one job measures; motions without their data, and what is left of a part that diverges, are skipped with
     the reason."""
     context = Context(config, run, Notebook())
-    loaded: dict[str, Pieces] = {}
+    loaded: dict[str, Repeats] = {}
 
-    def pieces(texture: str) -> Pieces:
+    def pieces(texture: str) -> Repeats:
         if texture not in loaded:
-            loaded[texture] = Pieces.load(texture, context)
+            loaded[texture] = Repeats.load(texture, context)
         return loaded[texture]
 
     for texture in job.panoramas:
@@ -34,7 +34,7 @@ def measure(job: Job, config: Config, run: Run) -> Result:
             panoramas(context, exact_pieces(texture, context), config.exact_samples)
     if job.lengths:
         with context.book.skipping(table="fig4.5", dataset=job.panoramas[0]):
-            lengths(context, pieces(job.panoramas[0]))
+            lengths(context, pieces(job.panoramas[0]).first)
     for shape, texture in job.shapes.items():
         with context.book.skipping(table=FIGURES.get(shape, shape), dataset=texture):
             SHAPES[shape](context, pieces(texture))

@@ -44,10 +44,10 @@ class ConditionalMLP(nn.Module):
         return linear + self.network(joined, 999 * t)
 
 
-def train(settings: Motion, data: Tensor, labels: Tensor, width: int, folder: Path, device: str) -> nn.Module:
+def train(settings: Motion, data: Tensor, labels: Tensor, width: int, seed: int, folder: Path, device: str) -> nn.Module:
     """A network of windows of one width, trained with the condition withheld at `null_rate`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("motion", width) % 2**31)
+        torch.manual_seed(derive_seed("motion", width, seed) % 2**31)
         network = ConditionalMLP(settings.hidden, width, data.std().item())
     rows_of = data.flatten(0, 1)
     activity = F.one_hot(labels, K).float().repeat_interleave(data.shape[1], 0)
@@ -59,9 +59,10 @@ def train(settings: Motion, data: Tensor, labels: Tensor, width: int, folder: Pa
         return objective(lambda u, t: forward(conditioned(u, y), t), PROCESS, x, generator)
 
     training = Training(
-        Adam(settings.steps, 1e-3, warmup=200, clip=1.0), len(rows_of), BATCH, derive_seed("motion", width), 0.998
+        Adam(settings.steps, 1e-3, warmup=200, clip=1.0), len(rows_of), BATCH, derive_seed("motion", width, seed), 0.998
     )
-    return train_network(network, losses, training, folder / f"motion-{width}", device, label=f"motion, width {width}").network
+    name = f"motion-{width}-{seed}"
+    return train_network(network, losses, training, folder / name, device, label=f"motion, width {width}, seed {seed}").network
 
 
 class Judge(nn.Module):

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from reproductions.diffcollage.pieces import ALL, METHODS, Context, Pieces, crops, make_judge, seam, wrap_seam
+from reproductions.diffcollage.pieces import ALL, METHODS, Context, Pieces, Repeats, crops, make_judge, seam, wrap_seam
 from rescore.progress import progress
 from rescore.random import make_generator
 
@@ -13,10 +13,10 @@ SHOWN = 3  # panoramas of each method in the figure
 TIMED = 32  # panoramas at a time, for fig. 4.5
 
 
-def panoramas(context: Context, pieces: Pieces, n: int) -> None:
-    """All methods on one texture or scene, n images of each: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
-    config, run, book = context.config, context.run, context.book
-    judge, seeds = make_judge(context, pieces), len(config.seeds)
+def panoramas(context: Context, repeats: Repeats, n: int) -> None:
+    """All methods on one texture or scene, n images of each in every repeat: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
+    config, run, book, pieces = context.config, context.run, context.book, repeats.first
+    judge, over = make_judge(context, pieces), repeats.over
     key, variant = (TABLES[pieces.name], pieces.name), pieces.variant
     arrays = "/".join(filter(None, (pieces.name, variant)))
     side, overlap = pieces.side, pieces.overlap
@@ -24,9 +24,9 @@ def panoramas(context: Context, pieces: Pieces, n: int) -> None:
     # a square begins at every stride, and the last but one ends an overlap before the last
     borders = {method: range(stride, length, stride) for method in ALL} | {"Baseline": range(side, length, side)}
     began, squares = time.perf_counter(), []
-    for seed in config.seeds:
+    for seed, one in repeats.each:
         generator = make_generator("diffcollage", pieces.name, "squares", seed, device=run.device)
-        x = pieces.sample(pieces.square, (n * config.crops, *pieces.train.shape), generator)
+        x = one.sample(one.square, (n * config.crops, *pieces.train.shape), generator)
         squares.append(judge(x, ["fid"])["fid"])
     square_seconds = time.perf_counter() - began
     fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
@@ -39,9 +39,9 @@ def panoramas(context: Context, pieces: Pieces, n: int) -> None:
         began = time.perf_counter()
         metrics = ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")
         found: dict[str, list[float]] = {metric: [] for metric in metrics}
-        for seed in config.seeds:
+        for seed, one in repeats.each:
             names = ("diffcollage", pieces.name, "wide", seed)
-            x, passes = pieces.wide(method, n, config.ratio, make_generator(*names, device=run.device))
+            x, passes = one.wide(method, n, config.ratio, make_generator(*names, device=run.device))
             found["fid_plus"].append(judge(crops(x, side, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
             middle = (length - side) // 2
             ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :side], x[..., -side:])
@@ -54,27 +54,25 @@ def panoramas(context: Context, pieces: Pieces, n: int) -> None:
         for metric, values in found.items():
             protocol = pieces.protocol | {"W/H": config.ratio, "overlap": overlap} if "seam" in metric else few
             protocol = many if metric == "fid_plus" else protocol
-            book.record(*key, method, variant, metric, None, values, n * seeds, protocol, seconds, over=pieces.over)
+            book.record(*key, method, variant, metric, None, values, n * len(repeats), protocol, seconds, over=over)
         if method in METHODS:
-            book.record(*key, method, variant, "fid", None, squares, n * config.crops * seeds, fid_protocol, square_seconds,
-                        over=pieces.over)  # fmt: skip
+            book.record(*key, method, variant, "fid", None, squares, n * config.crops * len(repeats), fid_protocol,
+                        square_seconds, over=over)  # fmt: skip
         book.exact(*key, method, variant, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
         book.arrays[f"wide/{arrays}/{method}"] = x[:SHOWN].numpy()
 
     if variant:  # what is real has none
         return
-    if pieces.train.split != "all":  # else none are held out
-        held_out = dict(judge.protocol("fid", torch.empty(len(pieces.test))))
-        book.record(*key, "real images", "", "fid", None, [judge.of_real(["fid"])["fid"]], len(pieces.test), held_out,
-                    over="runs")  # fmt: skip
-    if (real := pieces.strips(config.ratio)) is None:
+    for real in judge.of_real(["fid"], n * config.crops):
+        book.record(*key, "real images", real.variant, "fid", None, [real.value], real.n, real.protocol, over="runs")
+    if (strips := pieces.strips(config.ratio)) is None:
         return
-    pick = torch.randperm(len(real), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
-    book.arrays[f"wide/{pieces.name}/real"] = real[pick].numpy()
-    strips = {"W/H": config.ratio, "overlap": overlap}
+    pick = torch.randperm(len(strips), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
+    book.arrays[f"wide/{pieces.name}/real"] = strips[pick].numpy()
+    about = {"W/H": config.ratio, "overlap": overlap}
     # every strip of the photograph is in it: a count, without an error
-    book.exact(*key, "real images", "", "seam", seam(real, borders["DiffCollage"]), strips)
-    book.exact(*key, "real images", "", "wrap_seam", wrap_seam(real), strips)
+    book.exact(*key, "real images", "", "seam", seam(strips, borders["DiffCollage"]), about)
+    book.exact(*key, "real images", "", "wrap_seam", wrap_seam(strips), about)
 
 
 def lengths(context: Context, pieces: Pieces) -> None:

@@ -1,7 +1,7 @@
 """The models of an image's patches, the five ways to make a wide image of them, and how images are judged."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from rescore.ledger.records import Over
 from rescore.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
 from rescore.models.build import load_model
+from rescore.models.evaluate import repeats
 from rescore.models.judge import Judge
 from rescore.models.judge import make_judge as judge_of
 from rescore.processes import LinearSDE, grids
@@ -84,18 +85,18 @@ class Pieces:
     variant: str = ""
 
     @classmethod
-    def load(cls, name: str, context: Context) -> "Pieces":
-        """Raises RescoreError for a model of patches that cannot be the squares' overlaps."""
+    def load(cls, name: str, context: Context, seed: int) -> "Pieces":
+        """Those of one training seed. Raises RescoreError for a model of patches that cannot be the squares' overlaps."""
         config, run = context.config, context.run
         spec = config.models[name]
         train, test = (load_images(spec.data, split) for split in (spec.split, "test"))
         scores: dict[tuple[str, bool], Score] = {}
         for part in ("", HALF, QUARTER):
             if (model := name + part) in config.jobs[run.job].models:
-                its = config.models[model]
+                its = config.models[model].model_copy(update={"seed": seed})
                 shape = load_images(its.data, limit=1).shape
                 _check_part(model, part, shape, train.shape)
-                loaded = load_model(its, run.models[f"{model}/{its.seed}"], shape, run.device)
+                loaded = load_model(its, run.models[f"{model}/{seed}"], shape, run.device)
                 if part == HALF:
                     overlap = shape[2]
                 if not part:
@@ -106,11 +107,6 @@ class Pieces:
             name, train, test, process, scores["", False], scores[HALF, False], scores["", True], scores[HALF, True],
             scores.get((QUARTER, False)), make_sampler(config, process), protocol, overlap, config.batch,
         )  # fmt: skip
-
-    @property
-    def over(self) -> Over:
-        """What the errors of records are over: without networks nothing is trained."""
-        return "samplings" if self.protocol["score"] == "trained" else "runs"
 
     @property
     def side(self) -> int:
@@ -195,6 +191,33 @@ class Pieces:
         return to_unit(torch.from_numpy(windows(image, self.side, self.side * ratio, [(0, image.shape[1])])))
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """The pieces of one texture or scene, once for each value of a record.
+
+    Args:
+        each: (seed of the samples, pieces).
+        over: what is repeated: trainings of the models, samplings of a single training, or runs of pieces that are not trained.
+    """
+
+    each: tuple[tuple[int, Pieces], ...]
+    over: Over
+
+    @classmethod
+    def load(cls, name: str, context: Context) -> "Repeats":
+        over, seeds = repeats(context.config.training_seeds, context.config.seeds)
+        loaded = {training: Pieces.load(name, context, training) for training in dict.fromkeys(one for one, _ in seeds)}
+        return cls(tuple((seed, loaded[training]) for training, seed in seeds), over)
+
+    @property
+    def first(self) -> Pieces:
+        """For what is the same in all of them."""
+        return self.each[0][1]
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+
 def _check_part(model: str, part: str, shape: tuple[int, ...], square: tuple[int, ...]) -> None:
     channels, side, width = square
     fits = {
@@ -217,13 +240,14 @@ def make_judge(context: Context, pieces: Pieces) -> Judge:
     folder = run.folder.parent / "judges"
     if pieces.name not in TEXTURES:
         settings = ClassifierSettings(config.evaluation.classifier_steps)
-        return judge_of(config.evaluation.features, pieces.train, pieces.test, settings, folder, run.device)
+        judge = judge_of(config.evaluation.features, pieces.train, pieces.test, settings, folder, run.device)
+        return judge if pieces.train.split != "all" else replace(judge, held_out=None)  # that split holds the test images
     folder.mkdir(parents=True, exist_ok=True)
     textures = load_images("textures-8x8")
     with waiting_lock(folder / "lock", "another process that judges textures"):
         extractor = train_classifier(textures, ClassifierSettings(config.classifier_steps), folder)
-        real, floor = (reference_features(extractor, data, folder) for data in (pieces.train, pieces.test))
-    return Judge(extractor, real, floor, rounding="nearest")
+        real, held_out = (reference_features(extractor, data, folder) for data in (pieces.train, pieces.test))
+    return Judge(extractor, real, held_out, rounding="nearest")
 
 
 def crops(x: Tensor, side: int, generator: torch.Generator, each: int = 1) -> Tensor:

@@ -85,16 +85,20 @@ def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
                     over="trainings")  # fmt: skip
     if judge:
         how = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side}
-        _record(book, job, fids, how | dict(judge.protocol("fid", torch.empty(job.samples))))
+        _record(book, job, config.sweep[-1], fids, how | dict(judge.protocol("fid", torch.empty(job.samples))))
         for name in config.jobs[run.job].models:
             found = ddpm_fids(job, config, run, name, judge, sets[0].shape)
-            _record(book, job, found, ddpm_protocol(config.models[name], judge, job.samples))
+            _record(book, job, config.sweep[-1], found, ddpm_protocol(config.models[name], judge, job.samples))
         book.arrays[f"images/{job.dataset}/data"] = to_unit(sets[1].images[:SHOWN]).numpy()
     _cost(book, config, job, train, train_pixels, run.device)
 
 
-def _record(book: Notebook, job: ImagesJob, fids: dict[Key, list[float]], protocol: dict[str, object]) -> None:
+def _record(book: Notebook, job: ImagesJob, last: int, fids: dict[Key, list[float]], protocol: dict[str, object]) -> None:
+    """FIDs, and their ratios to that of `last` steps, the most."""
     for (table, method, variant, metric, n), values in fids.items():
+        if metric == "fid_degeneracy" and n == last:
+            book.exact(table, job.dataset, method, variant, metric, 1.0, protocol, n)
+            continue
         book.record(table, job.dataset, method, variant, metric, n, values, len(values) * job.samples, protocol, over="trainings")
 
 

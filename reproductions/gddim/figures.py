@@ -204,14 +204,13 @@ def trained(results: Path, out: Path) -> None:
             for nfe in (10, 50):
                 pictures[f"{name}, {nfe}"] = found.arrays.get(f"{data}/7.3/gDDIM, {name}/{nfe}")
         for ax in axes[:5]:
-            for real in _select(rows, method="real images"):
-                ax.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--")
+            draw.real_images(ax, rows)
             ax.grid()
             ax.legend(fontsize=6.5)
         pictures["real"] = found.arrays.get(f"{data}/real")
         draw.image_rows(axes[5], {label: images for label, images in pictures.items() if images is not None})
         axes[5].set_title("gDDIM, and real images")
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real images.")
+        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over training seeds. {draw.FLOOR_NOTE}")
 
 
 def _open(results: Path) -> draw.PaperResults:

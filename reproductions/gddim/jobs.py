@@ -86,6 +86,9 @@ class Book(Notebook):
         metrics = self.distances(problem, n)
         draws = [problem.draws(seed, n) for seed in self.config.seeds]
         values = {name: [f(x, i) for i, x in enumerate(draws)] for name, f in metrics.items()}
+        if values.pop("off_data", None):  # of draws of the data: 0, whatever is drawn
+            how = {"process": problem.name, "score": "exact", "samples": n}
+            self.exact(table, problem.dataset, "exact draws", "", "off_data", 0.0, how)
         self.record_each(table, problem, "exact draws", "", None, values, n * len(draws), {"samples": n}, 0.0)
 
 

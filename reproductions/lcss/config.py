@@ -87,15 +87,14 @@ class Quality(Model):
 
     Args:
         features: what FID and the inception score see through.
-        samples: of each seed.
+        samples: of each repeat (see `Config`). As many as there are held-out images make FID comparable to its floors.
         steps: of the sampler: a predictor and a corrector step each for VE, Euler-Maruyama for the others.
         snr: of the corrector.
-        test_images: whose bits per dimension are taken, once a seed.
+        test_images: whose bits per dimension are taken, once a repeat.
         tolerance: of the probability flow's solver.
         classifier_steps: of the training of the classifier.
         iterations: shorter trainings, for quality against iterations.
-        variant_iterations: of the trainings with other seeds and with other gammas.
-        train_seeds: other seeds of DSM's training.
+        variant_iterations: of the trainings with other gammas.
         gammas: of eq. 21, besides 1.
     """
 
@@ -108,7 +107,6 @@ class Quality(Model):
     classifier_steps: PositiveInt = 1000
     iterations: tuple[PositiveInt, ...] = ()
     variant_iterations: PositiveInt = 500
-    train_seeds: tuple[int, ...] = ()
     gammas: tuple[PositiveFloat, ...] = ()
 
 
@@ -130,7 +128,12 @@ class Job(ModelJob):
 
 
 class Config(ModelConfig):
-    """One scale of the paper."""
+    """One scale of the paper.
+
+    Args:
+        seeds: of the draws of `theory`; and of the samples of trained models where `training_seeds` has a single one. Several
+            training seeds have one set of samples each.
+    """
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     theory: Theory = Theory()

@@ -77,11 +77,8 @@ def quality(results: Path, out: Path) -> None:
             for method, style in styles.items():
                 cells = _curve(found.records, f"MLP ({process})", method, metric)
                 _errorbar(ax, cells, label=method, color=COLORS[method], **style)
-            for other in _select(found.records, table="seeds", metric=metric):
-                if other.variant.startswith(f"MLP ({process})"):
-                    ax.plot(int(_about(other)["train_steps"]), other.value, "+", color=draw.GREY, zorder=1)
-            for real in _select(found.records, table="3", method="real images", metric=metric, variant=f"MLP ({process})"):
-                ax.axhline(real.value, color=draw.GREY, linewidth=0.8, linestyle="--")
+            draw.real_images(ax, [one for one in _select(found.records, table="3", metric=metric)
+                                  if one.variant.startswith(f"MLP ({process})")])  # fmt: skip
             ax.set(title=process, ylabel=QUALITY[metric], xscale="log", xlabel="iterations")
             steps = [x for x, _, _ in _curve(found.records, f"MLP ({process})", "LCSS", metric)]
             ax.set_xticks(steps, [f"{x:g}" for x in steps])
@@ -89,8 +86,8 @@ def quality(results: Path, out: Path) -> None:
             ax.grid()
         axes[0].legend()
         draw.add_notes(
-            figure, f"Scale {found.scale}. Bars: two standard errors over sampling seeds. Dashed: held-out real digits, which are "
-                    "fewer. Crosses of LCSS lie in the circles of DSM: one seed makes the same network.",
+            figure, f"Scale {found.scale}. Bars: two standard errors over {_repeated(found, '3')}. {draw.FLOOR_NOTE} "
+                    "Crosses of LCSS lie in the circles of DSM: one seed makes the same network.",
         )  # fmt: skip
 
 
@@ -148,7 +145,8 @@ def gamma(results: Path, out: Path) -> None:
         curve.grid()
         curve.legend()
         _strips(pictures, strips)
-        draw.add_notes(figure, f"Scale {found.scale}. Bars: two standard errors over sampling seeds. No corrector.")
+        about = f"Bars: two standard errors over {_repeated(found, 'fig7')}." if strips else "Gaussian data only."
+        draw.add_notes(figure, f"Scale {found.scale}. {about} No corrector.")
 
 
 def _open(results: Path) -> draw.PaperResults:
@@ -157,6 +155,11 @@ def _open(results: Path) -> draw.PaperResults:
 
 def _select(records: Sequence[Record], **columns: str) -> list[Record]:
     return [one for one in records if all(getattr(one, name) == value for name, value in columns.items())]
+
+
+def _repeated(found: draw.PaperResults, table: str) -> str:
+    """What the errors of a table on trained networks are over: trainings, or samplings of one."""
+    return next(one.over for one in found.records if one.table == table and one.method == "LCSS" and one.dataset != "gaussian")
 
 
 def _one(records: Sequence[Record], **columns: str) -> Record | None:

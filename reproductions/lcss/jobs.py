@@ -100,7 +100,7 @@ def quality(book: Book) -> Iterator[Row]:
 
 
 def variants(book: Book) -> Iterator[Row]:
-    """Other seeds, and fig. 7."""
+    """Fig. 7."""
     yield from trained.variants(trained.Studio(book.job, book.config, book.run, book.arrays, book.skipped))
 
 

@@ -1,6 +1,6 @@
-"""Table 3 and fig. 7 on trained models: quality against iterations, other seeds of the training, other gammas."""
+"""Table 3 and fig. 7 on trained models: quality against iterations, other gammas."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rescore.jobs import Run
 from rescore.likelihood import bits_per_dim, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import LoadedModel, load_model, make_model, make_process, train_model
+from rescore.models.evaluate import repeats
 from rescore.models.judge import Judge, draw, make_judge
 from rescore.models.spec import ModelSpec
 from rescore.processes import VE, grids
@@ -32,13 +33,21 @@ NAMES = {"dsm": "DSM", "lcss": "LCSS"}
 LIKELIHOOD_T0 = 1e-5  # Score-SDE's
 SHOWN = 8  # samples kept for the figures
 
+Find = Callable[[ModelSpec], Path]
+"""From a spec with its seed to the weights."""
+
 
 class Studio:
-    """The models of one job, and what they are judged by; `skipped` receives the cells that diverge."""
+    """The models of one job, and what they are judged by; `skipped` receives the cells that diverge.
+
+    A value of a record is of one training with one set of samples; where the config has a single training, of one set of
+    samples of it (`over`).
+    """
 
     def __init__(self, job: Job, config: Config, run: Run, arrays: dict[str, np.ndarray], skipped: list[Mapping[str, object]]):
         self.job, self.config, self.run, self.arrays, self.skipped = job, config, run, arrays, skipped
         self.specs = [config.models[name] for name in job.models]
+        self.over, self.repeats = repeats(config.training_seeds, config.seeds)
         first = self.specs[0]
         self.train, self.test = (load_images(first.data, split) for split in ("train", "test"))
         settings = ClassifierSettings(config.quality.classifier_steps)
@@ -50,9 +59,9 @@ class Studio:
     def shape(self) -> tuple[int, int, int]:
         return self.train.shape
 
-    def node(self, name: str) -> Path:
-        """The weights of one of the config's models."""
-        return self.run.models[f"{name}/{self.config.models[name].seed}"]
+    def node(self, name: str) -> Find:
+        """Where the weights of one of the config's models are."""
+        return lambda spec: self.run.models[f"{name}/{spec.seed}"]
 
     def weights(self, spec: ModelSpec) -> Path:
         """Those of a model that is trained here, for this job alone."""
@@ -71,19 +80,25 @@ class Studio:
         correctors = int(corrected)
         return PredictorCorrector(process, times, snr=self.config.quality.snr, corrector_steps=correctors, denoise="mean")
 
-    def samples(self, sampler: Sampler, score: Score) -> list[Tensor]:
-        """One set a seed; every model starts from the same noise."""
-        def one(seed: int) -> Tensor:
+    def load(self, spec: ModelSpec, find: Find) -> list[LoadedModel]:
+        """The model of each repeat."""
+        trained = {seed: spec.model_copy(update={"seed": seed}) for seed, _ in self.repeats}
+        loaded = {seed: load_model(one, find(one), self.shape, self.run.device) for seed, one in trained.items()}
+        return [loaded[seed] for seed, _ in self.repeats]
+
+    def samples(self, sampler: Sampler, scores: Sequence[Score]) -> list[Tensor]:
+        """One set a repeat, of its model; every model with samples of one seed starts from the same noise."""
+        def one(seed: int, score: Score) -> Tensor:
             generator = make_generator("lcss", "samples", seed, device=self.run.device)
             return draw(sampler, score, self.shape, self.config.quality.samples, generator)
 
-        return [one(seed) for seed in self.config.seeds]
+        return [one(seed, score) for (_, seed), score in zip(self.repeats, scores, strict=True)]
 
-    def bits(self, model: LoadedModel) -> list[float]:
-        """Bits per dimension of test images, dequantised anew for each seed."""
+    def bits(self, models: Sequence[LoadedModel]) -> list[float]:
+        """Bits per dimension of test images, of each repeat's model, dequantised anew for each."""
         settings, found = self.config.quality, []
         images = self.test.images[: settings.test_images]
-        for seed in self.config.seeds:
+        for (_, seed), model in zip(self.repeats, models, strict=True):
             generator = make_generator("lcss", "bits", seed, device=self.run.device)
             parts = []
             for batch in images.split(1000):
@@ -98,30 +113,34 @@ class Studio:
         kind = "reverse diffusion" if isinstance(sampler, PredictorCorrector) else "Euler-Maruyama"
         corrected = isinstance(sampler, PredictorCorrector) and sampler.corrector_steps
         return spec.protocol | {
-            "process": spec.process.name, "train_seed": spec.seed, "nfe": sampler.nfe, "t0": sampler.times[-1],
+            "process": spec.process.name, "train_seeds": self.seeds, "nfe": sampler.nfe, "t0": sampler.times[-1],
             "sampler": f"{kind} and Langevin, snr {self.config.quality.snr:g}" if corrected else kind, "denoise": "mean",
         }  # fmt: skip
 
-    def rows(self, table: str, spec: ModelSpec, weights: Path, variant: str, bits: bool = True) -> Iterator[Row]:
+    @property
+    def seeds(self) -> str:
+        """Those of the trainings, as a protocol lists them."""
+        return " ".join(map(str, dict.fromkeys(seed for seed, _ in self.repeats)))
+
+    def rows(self, table: str, spec: ModelSpec, find: Find, variant: str) -> Iterator[Row]:
         """FID, inception score and bits per dimension of one model."""
-        model = self.load(spec, weights)
-        sampler, n = self.sampler(model.process), self.config.quality.samples
+        models = self.load(spec, find)
+        sampler, n = self.sampler(models[0].process), self.config.quality.samples
         name, method, protocol = spec.data, NAMES[spec.objective.name], self.protocol(spec, sampler)
         with self.skipping(table, name, method, variant):
-            drawn = self.samples(sampler, model.score)
+            drawn = self.samples(sampler, [model.score for model in models])
             self.arrays[f"samples/{variant}/{method}"] = drawn[0][:SHOWN].numpy()
             judged = [self.judge(x, METRICS) for x in drawn]
             for metric in METRICS:
                 values = [one[metric] for one in judged]
                 yield Row(table, name, method, variant, metric, values, n, protocol | self.judge.protocol(metric, drawn[0]),
-                          over="samplings")  # fmt: skip
-        if bits:
-            n = min(self.config.quality.test_images, len(self.test))
-            how = protocol | {"t0": LIKELIHOOD_T0, "solver": "dopri5", "rtol": self.config.quality.tolerance,
-                              "trace": "rademacher", "dequantisation": "uniform", "grey_levels": self.test.grey_levels}  # fmt: skip
-            how = {key: value for key, value in how.items() if key not in ("sampler", "nfe", "denoise")}
-            with self.skipping(table, name, method, variant):
-                yield Row(table, name, method, variant, "bpd", self.bits(model), n, how, over="samplings")
+                          over=self.over)  # fmt: skip
+        n = min(self.config.quality.test_images, len(self.test))
+        how = protocol | {"t0": LIKELIHOOD_T0, "solver": "dopri5", "rtol": self.config.quality.tolerance,
+                          "trace": "rademacher", "dequantisation": "uniform", "grey_levels": self.test.grey_levels}  # fmt: skip
+        how = {key: value for key, value in how.items() if key not in ("sampler", "nfe", "denoise")}
+        with self.skipping(table, name, method, variant):
+            yield Row(table, name, method, variant, "bpd", self.bits(models), n, how, over=self.over)
 
     @contextmanager
     def skipping(self, table: str, dataset: str, method: str, variant: str) -> Iterator[None]:
@@ -131,9 +150,6 @@ class Studio:
         except Diverged as error:
             self.skipped.append(error.cell(table=table, dataset=dataset, method=method, variant=variant))
 
-    def load(self, spec: ModelSpec, weights: Path) -> LoadedModel:
-        return load_model(spec, weights, self.shape, self.run.device)
-
 
 def quality(studio: Studio) -> Iterator[Row]:
     """Table 3, and the same after fewer iterations; real images in the place of samples."""
@@ -142,70 +158,72 @@ def quality(studio: Studio) -> Iterator[Row]:
     for name, spec in pairs.items():
         yield from studio.rows("3", spec, studio.node(name), job.variant)
     with studio.skipping("twins", studio.train.name, "LCSS against DSM", job.variant):
-        yield from _twins(*pairs.values(), *(studio.node(name) for name in pairs), studio, job.variant)
+        yield from _twins(pairs, studio)
     for steps in settings.iterations:
         shorter = [spec.model_copy(update={"steps": steps}) for spec in pairs.values()]
         for spec in shorter:
-            yield from studio.rows("iterations", spec, studio.weights(spec), f"{job.variant}, {steps} iterations")
-    for metric, value in studio.judge.of_real(METRICS).items():
-        protocol = studio.judge.protocol(metric, torch.empty(len(studio.test)))
-        yield Row("3", studio.train.name, "real images", job.variant, metric, [value], len(studio.test), protocol, over="runs")
+            yield from studio.rows("iterations", spec, studio.weights, f"{job.variant}, {steps} iterations")
+    for real in studio.judge.of_real(METRICS, settings.samples):
+        yield Row("3", studio.train.name, "real images", f"{job.variant}, {real.variant}", real.metric, [real.value], real.n,
+                  real.protocol, over="runs")  # fmt: skip
     studio.arrays["samples/real"] = to_unit(studio.test.images[:SHOWN]).numpy()
 
 
-def _twins(dsm: ModelSpec, lcss: ModelSpec, at_dsm: Path, at_lcss: Path, studio: Studio, variant: str) -> Iterator[Row]:
+def _twins(pair: dict[str, ModelSpec], studio: Studio) -> Iterator[Row]:
     """How far apart the two trainings of one seed end: in weights, and in samples from the same noise."""
-    start = make_model(dsm, make_process(dsm.process, studio.shape), studio.shape)
-    drawn, ends = [], []
-    for spec, path in ((dsm, at_dsm), (lcss, at_lcss)):
-        model, generator = studio.load(spec, path), make_generator("lcss", "twins", device=studio.run.device)
-        sampler, n = studio.sampler(model.process), min(100, studio.config.quality.samples)
-        drawn.append(draw(sampler, model.score, studio.shape, n, generator))
-        ends.append(parameters_to_vector(model.network.parameters()).cpu())
-    first = parameters_to_vector(start.parameters()).detach()
-    weights = ((ends[1] - ends[0]).norm() / (ends[0] - first).norm()).item()
-    pixels = (drawn[1] - drawn[0]).square().mean().sqrt().item()
-    protocol = dsm.protocol | {"train_seed": dsm.seed, "objective": "dsm and lcss"}
-    for metric, value in (("weight_distance", weights), ("sample_rmse", pixels)):
-        yield Row("twins", dsm.data, "LCSS against DSM", variant, metric, [value], 1, protocol)
+    values: dict[str, list[float]] = {"weight_distance": [], "sample_rmse": []}
+    n = min(100, studio.config.quality.samples)
+    for seed in studio.config.training_seeds:
+        drawn, ends = [], []
+        for name, spec in pair.items():
+            its = spec.model_copy(update={"seed": seed})
+            model = load_model(its, studio.node(name)(its), studio.shape, studio.run.device)
+            generator = make_generator("lcss", "twins", seed, device=studio.run.device)
+            drawn.append(draw(studio.sampler(model.process), model.score, studio.shape, n, generator))
+            ends.append(parameters_to_vector(model.network.parameters()).cpu())
+        start = parameters_to_vector(make_model(its, model.process, studio.shape).parameters()).detach()
+        values["weight_distance"].append(((ends[1] - ends[0]).norm() / (ends[0] - start).norm()).item())
+        values["sample_rmse"].append((drawn[1] - drawn[0]).square().mean().sqrt().item())
+    dsm = next(iter(pair.values()))
+    protocol = dsm.protocol | {"train_seeds": studio.seeds, "objective": "dsm and lcss"}
+    for (metric, found), points in zip(values.items(), (1, n), strict=True):
+        yield Row("twins", dsm.data, "LCSS against DSM", studio.job.variant, metric, found, points, protocol, over="trainings")
 
 
 def variants(studio: Studio) -> Iterator[Row]:
-    """Other seeds of the training with DSM (an LCSS of one seed is its twin), and fig. 7's gammas."""
-    job, settings = studio.job, studio.config.quality
-    short = [spec.model_copy(update={"steps": settings.variant_iterations}) for spec in studio.specs]
-    for seed in settings.train_seeds:
-        spec = short[0].model_copy(update={"seed": seed})
-        yield from studio.rows("seeds", spec, studio.weights(spec), f"{job.variant}, seed {seed}", bits=False)
+    """Fig. 7's gammas."""
+    job, settings, spec = studio.job, studio.config.quality, studio.specs[1]
     for gamma in settings.gammas:
-        objective = short[1].objective.model_copy(update={"gamma": gamma})
-        spec = short[1].model_copy(update={"objective": objective})
-        yield from _ablated(studio, spec, studio.weights(spec), 1.0, f"{job.variant}, gamma={gamma:g}")
-        yield from _ablated(studio, studio.specs[1], studio.node(job.models[1]), gamma, f"{job.variant}, {gamma:g} x score")
+        objective = spec.objective.model_copy(update={"gamma": gamma})
+        short = spec.model_copy(update={"steps": settings.variant_iterations, "objective": objective})
+        yield from _ablated(studio, short, studio.weights, 1.0, f"{job.variant}, gamma={gamma:g}")
+        yield from _ablated(studio, spec, studio.node(job.models[1]), gamma, f"{job.variant}, {gamma:g} x score")
 
 
-def _ablated(studio: Studio, spec: ModelSpec, weights: Path, factor: float, variant: str) -> Iterator[Row]:
+def _ablated(studio: Studio, spec: ModelSpec, find: Find, factor: float, variant: str) -> Iterator[Row]:
     """Fig. 7: samples by the predictor alone, whose answer to gamma has a closed form on Gaussian data.
 
     Of a network trained with gamma, and of one trained with gamma = 1 whose score is multiplied by `factor` = gamma, which is
     what the first tends to. `variance_ratio` is the variance of the samples over that of the data, `roughness_ratio` that of
     the differences of neighbouring pixels.
     """
-    model = studio.load(spec, weights)
-    sampler, score = studio.sampler(model.process, corrected=False), model.score
+    models = studio.load(spec, find)
+    sampler = studio.sampler(models[0].process, corrected=False)
+    scores = [lambda u, t, score=model.score: factor * score(u, t) for model in models]
     real, drawn = to_unit(studio.train.images), []
     with studio.skipping("fig7", spec.data, "LCSS", variant):
-        drawn = studio.samples(sampler, lambda u, t: factor * score(u, t))
+        drawn = studio.samples(sampler, scores)
     if not drawn:
         return
     studio.arrays[f"samples/{variant}"] = drawn[0][:SHOWN].numpy()
     protocol = studio.protocol(spec, sampler) | {"gamma": spec.objective.gamma, "score_times": factor}
-    for name, measure in (("variance_ratio", variance), ("roughness_ratio", roughness)):
-        values = [measure(x) / measure(real) for x in drawn]
-        yield Row("fig7", spec.data, "LCSS", variant, name, values, studio.config.quality.samples, protocol, over="samplings")
-    values = [studio.judge(x, ("fid",))["fid"] for x in drawn]
-    yield Row("fig7", spec.data, "LCSS", variant, "fid", values, studio.config.quality.samples,
-              protocol | studio.judge.protocol("fid", drawn[0]), over="samplings")  # fmt: skip
+    judged = protocol | dict(studio.judge.protocol("fid", drawn[0]))
+    values = {"variance_ratio": [variance(x) / variance(real) for x in drawn],
+              "roughness_ratio": [roughness(x) / roughness(real) for x in drawn],
+              "fid": [studio.judge(x, ("fid",))["fid"] for x in drawn]}  # fmt: skip
+    for metric, found in values.items():
+        yield Row("fig7", spec.data, "LCSS", variant, metric, found, studio.config.quality.samples,
+                  judged if metric == "fid" else protocol, over=studio.over)  # fmt: skip
 
 
 def variance(x: Tensor) -> float:

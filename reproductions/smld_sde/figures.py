@@ -128,8 +128,7 @@ def trained(results: Path, out: Path) -> None:
             _cells(ax, {(r.method, r.variant): (r.value, r.stderr or 0.0) for r in measured}, kind, budgets)
             ax.set_title(f"{kind}, {data}")
             ax.set_xticks(range(len(budgets)), budgets)
-            for real in (r for r in measured if r.method == "real images"):
-                ax.axhline(real.value, color=draw.BLACK, linewidth=0.8, linestyle="--")
+            draw.real_images(ax, measured)
         axes[0].set_ylabel("FID")
         places = {name.split("/", 1)[1]: images for name, images in found.arrays.items() if name.startswith((f"{data}/score-sde-2", f"{data}/score-sde-3"))}
         pictures = {
@@ -140,7 +139,7 @@ def trained(results: Path, out: Path) -> None:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. Bars: two standard errors over training seeds. Dashed: held-out real images. P: predictor steps, "
+            f"Scale {found.scale}. Bars: two standard errors over training seeds. {draw.FLOOR_NOTE} P: predictor steps, "
             "PC: with a corrector step each, C: corrector steps alone. Lines join the cells of a predictor.",
         )
 

@@ -115,13 +115,13 @@ def quality(results: Path, out: Path) -> None:
             ax.yaxis.set_major_formatter("{x:g}")
             ax.grid()
             ax.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-        for floor in (r for r in found.records if r.table == "real" and r.metric == "fid"):
-            axes[0].axhline(floor.value, color=draw.GREY, linestyle="--", linewidth=1)
+        if floors := [r for r in found.records if r.table == "real" and r.metric == "fid"]:
+            draw.real_images(axes[0], floors)
             axes[0].yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value in (20, 30, 50) else ""))
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. Left: mean over {len(found.config.seeds)} networks, bars: two standard errors; dashed: real "
-            "images that the reference does not hold. Exact: Gaussian data, where posterior mean and law of samples are known.",
+            f"Scale {found.scale}. Left: mean over {len(found.config.seeds)} networks, bars: two standard errors. "
+            f"{draw.FLOOR_NOTE} Exact: Gaussian data, where posterior mean and law of samples are known.",
         )
 
 

@@ -17,7 +17,7 @@ from rescore.errors import Diverged
 from rescore.jobs import Run
 from rescore.metrics.features import ClassifierSettings
 from rescore.metrics.points import check_finite
-from rescore.models.judge import Judge, draw, make_judge
+from rescore.models.judge import HELD_OUT, Judge, draw, make_judge
 from rescore.networks import autocast, make_network, place
 from rescore.networks.ensemble import Ensemble
 from rescore.networks.parametrise import LEVELS
@@ -48,7 +48,7 @@ def measure(book: "Book", corruptions: Corruptions, names: Sequence[VariantName]
     real = to_unit(data.images).flatten(1)
     unseen = unit_interval(held_out, UNSEEN).float().to(run.device)
     if "main" in names:
-        real_images(book, config.data, judge, held_out, real)
+        real_images(book, config.data, judge, held_out, real, config.samples)
     for name in names:
         variant, process = VARIANTS[name], processes[name]
         clean = [cleaner(corruptions, network, process, run.device) for network in networks[name]]
@@ -69,13 +69,14 @@ def samplers(name: VariantName, variant: Variant) -> dict[str, type]:
     return {f"{variant.label}; {label}": kind for label, kind in SAMPLERS.items()}
 
 
-def real_images(book: "Book", data: str, judge: Judge, held_out: ImageSet, real: Tensor) -> None:
-    """What held-out images get in the place of samples."""
-    began, key, n = time.perf_counter(), ("real", data, "real images", ""), len(held_out)
-    for metric, value in judge.of_real(("fid", "is")).items():
-        book.record_each(key, None, {metric: [value]}, n, judge.protocol(metric, held_out.images), began, "runs")
+def real_images(book: "Book", data: str, judge: Judge, held_out: ImageSet, real: Tensor, samples: int) -> None:
+    """What real images get in the place of `samples` samples; the distance to the training images is of held-out ones."""
+    began, key = time.perf_counter(), ("real", data, "real images")
+    for one in judge.of_real(("fid", "is"), samples):
+        book.record_each((*key, one.variant), None, {one.metric: [one.value]}, one.n, one.protocol, began, "runs")
     parts = to_unit(held_out.images).chunk(PARTS)
-    book.record_each(key, None, {"nearest": [nearest(part, real)[0] for part in parts]}, n, {"parts": PARTS}, began, "runs")
+    book.record_each((*key, HELD_OUT), None, {"nearest": [nearest(part, real)[0] for part in parts]}, len(held_out),
+                     {"parts": PARTS}, began, "runs")  # fmt: skip
 
 
 def train(corruptions: Corruptions, processes: dict[VariantName, Corruption], data: ImageSet, run: Run
@@ -152,7 +153,8 @@ def held_out_losses(book: "Book", corruptions: Corruptions, variant: Variant, pr
         for key, losses in found.items():
             values[key].append(sum(losses) / len(losses))
     protocol = training_protocol(corruptions, variant)
-    book.record_each(("held out", config.data, METHOD, variant.label), None, values, len(images), protocol, began, "trainings")
+    key, n = ("held out", config.data, METHOD, variant.label), len(images) * len(clean)
+    book.record_each(key, None, values, n, protocol, began, "trainings")
     book.function_evaluations += 20 * len(images) * len(clean)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -61,6 +61,17 @@ class Cell:
         name = ", ".join(filter(None, (self.method, self.variant)))
         nfe = () if isinstance(self.sampler, AdaptiveFlow) else (str(self.sampler.nfe),)
         return "/".join((data, self.table, name, *nfe))
+
+
+def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tuple[Over, list[tuple[int, int]]]:
+    """What the values of a record repeat, and the (training seed, sampling seed) of each.
+
+    Of several trainings one set of samples each. A single one is sampled with every sampling seed; the spread says nothing
+    about another training.
+    """
+    if len(training_seeds) > 1:
+        return "trainings", [(seed, seed) for seed in training_seeds]
+    return "samplings", [(training_seeds[0], seed) for seed in sampling_seeds]
 
 
 class TrainedModels:
@@ -144,12 +155,12 @@ class TrainedModels:
                 yield self._measurement(cell.table, cell.method, cell.variant, metric, nfe, values, len(x), protocol, started)
 
     def floor(self, table: str, metrics: Iterable[str] = METRICS) -> Iterator[Measurement]:
-        """Held-out real images in the place of samples, as many of them as there are: what a perfect model can hope for."""
+        """Real images in the place of samples, held out and trained on: as many as of a network, or as there are held out."""
         started = time.perf_counter()
         self.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()
-        for metric, value in self.judge.of_real(metrics).items():
-            protocol = self.judge.protocol(metric, torch.empty(len(self.held_out)))
-            yield self._measurement(table, "real images", "", metric, None, [value], len(self.held_out), protocol, started, "runs")
+        for real in self.judge.of_real(metrics, self.config.evaluation.samples):
+            yield self._measurement(table, "real images", real.variant, real.metric, None, [real.value], real.n, real.protocol,
+                                    started, "runs")  # fmt: skip
 
     def likelihood(self, table: str, method: str, variant: str, name: str, bound: bool = False) -> Iterator[Measurement]:
         """`bpd`, bits per dimension of held-out images by the probability flow; `bpd_bound` from the ELBO if `bound`.
@@ -194,7 +205,7 @@ class TrainedModels:
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
             for metric, key in COSTS.items():
-                values = [about[key] for about in abouts if about[key] is not None and math.isfinite(about[key])]
+                values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
                 if values:
                     process, started = spec.process.name, time.perf_counter()
                     yield self._measurement("training", name, process, metric, None, values, spec.steps, protocol, started)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rescore.metrics.features import (
     ClassifierSettings, Extractor, Features, InceptionFeatures, extract, reference_features, train_classifier,
 )  # fmt: skip
 from rescore.metrics.images import Settings, evaluate, image_protocol
+from rescore.random import make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
@@ -32,19 +33,33 @@ def draw(
     return torch.cat(parts)
 
 
+HELD_OUT, TRAINING = "held out", "training images"  # variants of `real images`
+
+
+@dataclass(frozen=True)
+class RealScore:
+    """A metric of n real images in the place of samples; `variant` says which."""
+
+    variant: str
+    metric: str
+    value: float
+    n: int
+    protocol: Mapping[str, object]
+
+
 @dataclass(frozen=True)
 class Judge:
     """Real images seen through an extractor.
 
     Args:
         real: the features of the reference split.
-        floor: those of real images that are not among them.
+        held_out: those of real images that are not among them; None if there are none.
         rounding: of generated images to uint8.
     """
 
     extractor: Extractor
     real: Features
-    floor: Features
+    held_out: Features | None
     settings: Settings = Settings()
     rounding: Rounding = "truncate"
     device: str = "cpu"
@@ -53,9 +68,24 @@ class Judge:
         """The metrics of samples x (n, C, H, W) in [-1, 1]."""
         return evaluate(self._features(x), self.real, metrics, self.settings)
 
-    def of_real(self, metrics: Iterable[str]) -> dict[str, float]:
-        """The metrics of real images that are not in the reference: what a perfect model can hope for."""
-        return evaluate(self.floor, self.real, metrics, self.settings)
+    def of_real(self, metrics: Iterable[str], samples: int) -> Iterator[RealScore]:
+        """The two floors: metrics of real images in the place of `samples` samples, or of as many as both kinds have.
+
+        `held out` are images that the reference does not hold. `training images` are a part of the reference, on which the
+        models and a small classifier are trained: what a generator gets that repeats them. A FID depends on the number of
+        images, so both have the same; the reference stays whole.
+        """
+        kinds = {HELD_OUT: (self.held_out, "not in the reference"), TRAINING: (self.real, "part of the reference")}
+        n = min(samples, *(len(images) for images, _ in kinds.values() if images is not None))
+        for variant, (images, which) in kinds.items():
+            if images is None:
+                continue
+            rows = torch.arange(n)
+            if n < len(images):
+                rows = torch.randperm(len(images), generator=make_generator("floor", images.source))[:n]
+            for metric, value in evaluate(images[rows], self.real, metrics, self.settings).items():
+                protocol = {**self.protocol(metric, rows), "images": f"{images.source}, {which}"}
+                yield RealScore(variant, metric, value, n, protocol)
 
     def protocol(self, metric: str, x: Tensor) -> Mapping[str, object]:
         """What a metric of samples x depends on besides them."""
@@ -73,5 +103,5 @@ def make_judge(
     folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
         extractor = InceptionFeatures() if features == "inception" else train_classifier(reference, settings, folder)
-        real, floor = (reference_features(extractor, data, folder, device=device) for data in (reference, held_out))
-    return Judge(extractor, real, floor, device=device)
+        real, others = (reference_features(extractor, data, folder, device=device) for data in (reference, held_out))
+    return Judge(extractor, real, others, device=device)

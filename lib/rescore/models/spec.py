@@ -138,7 +138,8 @@ class Evaluation(Model):
     """How samples of trained models are judged.
 
     Args:
-        samples: of each training seed and sampler. As many as there are held-out images make FID comparable to its floor.
+        samples: of each training seed and sampler. As many as there are held-out images make FID comparable to its
+            floors.
         features: what FID and IS see: `inception`, or a `classifier` trained in the run where its weights are not at hand.
         classifier_steps: of that training.
         likelihood_images: held-out images whose likelihood is computed.
