@@ -234,8 +234,11 @@ def test_bars_become_lines_with_their_job_s_name() -> None:
     assert "pis mg | train: 100%|" in out.getvalue() and "\r" not in out.getvalue()
 
 
-def test_gpus_share_the_parts_of_a_batch():
+def test_gpus_share_the_parts_of_a_batch(monkeypatch):
     spec = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1}
     assert ModelSpec(**spec, gpu=4, parts=8).key == ModelSpec(**spec, parts=8).key  # resources are not part of the identity
+    key = ModelSpec(**spec).key
+    monkeypatch.setattr("rescore.models.spec.TRAINING_VERSION", 99)
+    assert ModelSpec(**spec).key != key  # weights of other code are not taken for these
     with pytest.raises(ValueError, match="parts: 2 cannot be shared by 4 GPUs"):
         ModelSpec(**spec, gpu=4, parts=2)

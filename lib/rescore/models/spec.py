@@ -14,6 +14,9 @@ from rescore.errors import RescoreError
 
 PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
 
+TRAINING_VERSION = 2
+"""Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
+
 
 class Part(Model):
     """A choice by name, with the settings that differ from its defaults."""
@@ -119,7 +122,7 @@ class ModelSpec(JobConfig):
     @property
     def key(self) -> str:
         """12 hex digits: the name of the model's folder."""
-        return config_hash(self)
+        return config_hash(self, f"training {TRAINING_VERSION}")
 
     @property
     def protocol(self) -> dict[str, object]:
