@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -193,3 +194,31 @@ def test_the_pixels_and_the_paths_of_an_image_job_have_streams_of_their_own(tmp_
     assert torch.equal(pixels[1], held_out) and torch.equal(pixels[2], held_out), "the likelihood is that of held-out images"
     levels = dequantise(held_out, make_generator("diffflow", "digits", 0, "dequantise"), 17)[0]
     assert torch.equal(judged[0], levels)
+
+
+def test_a_ratio_of_a_number_to_itself_is_exact(monkeypatch):
+    """At the largest N the degeneracy is 1 whatever is drawn; before it, it has the error of its trainings."""
+    planar, images, config = PAPER.module("planar"), PAPER.module("images"), load_config(PAPER, "smoke")
+    first, last = config.sweep[0], config.sweep[-1]
+    ratios = iter((2.0, 4.0, 6.0))
+
+    def evaluate(problem, model, seed):
+        return {("DDPM", "3.5", "L_s", "sw2_degeneracy", first): next(ratios), ("DDPM", "3.5", "L_s", "sw2_degeneracy", last): 1.0}
+
+    monkeypatch.setattr(planar, "train", lambda *_: [SimpleNamespace(method="DDPM")])
+    monkeypatch.setattr(planar, "evaluate", evaluate)
+    monkeypatch.setattr(planar, "keep_figures", lambda *_: None)
+    book = Notebook()
+    planar.measure_set(book, "checkerboard", config.model_copy(update={"seeds": (0, 1, 2)}), None)
+    found = {m.nfe: (m.value, m.over, m.df) for m in book.measurements if m.metric == "sw2_degeneracy"}
+    assert found == {first: (4.0, "trainings", 2), last: (1.0, "exact", None)}
+    (floor,) = (m for m in book.measurements if m.method == "exact draws")
+    assert (floor.over, floor.n_seeds, floor.df) == ("runs", 3, 2)
+
+    book, job = Notebook(), SimpleNamespace(dataset="digits", samples=70)
+    fids = {("3.5", "DDIM", "", "fid_degeneracy", n): values for n, values in ((5, [2.0, 4.0]), (20, [1.0, 1.0]))}
+    images._record(book, job, 20, fids | {("3.4", "DDIM", "", "fid", 20): [9.0, 11.0]}, {})
+    assert [(m.metric, m.nfe, m.value, m.stderr, m.over, m.n_samples) for m in book.measurements] == [
+        ("fid_degeneracy", 5, 3.0, 1.0, "trainings", 140), ("fid_degeneracy", 20, 1.0, 0.0, "exact", 1),
+        ("fid", 20, 10.0, 1.0, "trainings", 140),
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -127,3 +128,18 @@ def test_laptop_covers_the_printed_rows():
     assert {row.nfe for row in printed if row.table in ("7.1", "section-7.1")} <= set(config.factor_nfes)
     assert {row.nfe for row in printed if row.table == "7.3"} <= {*config.grid_nfes, config.long_nfe}
     assert {row.variant for row in printed if row.table == "7.2"} == {f"lam={lam:g}" for lam in config.lambdas}
+
+
+def test_exact_draws_of_the_digits_are_data():
+    """`off_data` of draws of the data is 0 whatever is drawn, without an error; their sw2 has one."""
+    config = load_config(PAPER, "smoke")
+    points = torch.randn(5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    problem = SimpleNamespace(
+        name="CLD", dataset="digits_exact", dtype=torch.float64, modes=None, exact=lambda seed, n: points,
+        draws=lambda seed, n: points[torch.randint(5, (n,), generator=torch.Generator().manual_seed(seed))],
+    )  # fmt: skip
+    book = jobs.Book(config=config)
+    book.floor("7.1", problem, 5)
+    found = {m.metric: (m.over, m.df) for m in book.measurements}
+    assert found == {"off_data": ("exact", None), "sw2": ("runs", 1)}
+    assert [m.value for m in book.measurements if m.metric == "off_data"] == [0.0]
