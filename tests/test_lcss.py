@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pinned import check_pinned
 from torch import nn
 
 from rescore.config import load_config
@@ -12,6 +13,7 @@ from rescore.errors import RescoreError
 from rescore.jobs import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
+from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
 from rescore.models.build import make_objective, train_model
@@ -50,10 +52,14 @@ def records(tmp_path_factory):
         save_weights(weights[f"{name}/0"], train_model(spec, folder / name, "cpu", name).network)
     run = Run("lcss", "smoke", "all", folder / "job", "0", "cpu", 1, weights)
     found = jobs.measure(smoke.jobs["all"], smoke, run).measurements
-    return [Record(**(vars(row) | {"protocol": "a=1"} | COMMON)) for row in found]
+    return [Record(**(vars(row) | {"protocol": format_protocol(row.protocol)} | COMMON)) for row in found]
 
 
 # the tiny run
+
+
+def test_numbers_are_what_they_were(records):
+    check_pinned("lcss", records)
 
 
 def test_every_claim_finds_its_records(records):
