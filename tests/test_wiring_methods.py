@@ -10,6 +10,17 @@ from rescore.likelihood import _decoder, elbo
 from rescore.montecarlo import aft, smc
 from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.logz import ess
+from rescore.neural_sde import (
+    DiffFlowTraining,
+    FourierMLP,
+    NeuralSDE,
+    Progressive,
+    draw_noise,
+    path_loss,
+    seeded,
+    train_diffflow,
+)
+from rescore.neural_sde.grids import hat_l_beta, l_beta
 from rescore.objectives import DSM, HSM, VelocityDSM
 from rescore.objectives.times import DiscreteTimes
 from rescore.processes import CLD, VE, VP
@@ -18,6 +29,7 @@ from rescore.random import make_generator
 from rescore.samplers import PredictorCorrector, reverse_diffusion
 from rescore.scores import GaussianMixture
 from rescore.targets import gaussian, nine_modes
+from rescore.training import Adam
 
 F64 = torch.float64
 
@@ -52,7 +64,9 @@ def test_a_run_is_resampled_where_its_effective_sample_size_is_low():
 
 
 def test_resampling_draws_in_proportion_to_the_weights_and_takes_score_and_density_along():
-    particles = smc.Particles.at(torch.randn(1, 5000, 2, generator=make_generator("p"), dtype=F64), gaussian(torch.zeros(2), 1.0))
+    particles = smc.Particles.at(
+        torch.randn(1, 5000, 2, generator=make_generator("p"), dtype=F64), gaussian(torch.zeros(2), 1.0)
+    )
     before = particles.x.clone()
     log_w = (before[..., 0] * 1.5).log_softmax(-1)
     mean = (log_w.exp() * before[..., 0]).sum().item()
@@ -224,3 +238,40 @@ def test_gaussian_log_prob_is_normalised():
     law = replace(VP(), beta_max=3.0).prior_covariance
     x = torch.tensor([[0.3, -1.0]], dtype=F64)
     assert gaussian_log_prob(x, law).item() == pytest.approx(-0.5 * (1.09 + 2 * math.log(2 * math.pi)), rel=1e-12)
+
+
+# --- DiffFlow -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", ["L_beta", "hat L_beta"])
+def test_training_of_diffflow_written_out(tmp_path, grid):
+    """Rows, grid and noise from one generator, the loss per dimension, a clip, and the average of the weights as the result."""
+
+    def fresh() -> NeuralSDE:
+        return NeuralSDE(*(seeded(lambda: FourierMLP(2, 8, 1), seed) for seed in (3, 4)), 0.4)
+
+    data = torch.randn(50, 2, generator=make_generator("data"))
+    adam = Adam(4, 1e-2, clip=0.3, decay=0.5, decay_every=2)
+    settings = DiffFlowTraining(adam, Progressive((2, 3), (0.5, 0.5)), 7, grid, t0=0.01, T=0.2, beta=0.8, ema=0.6)
+    found = train_diffflow(fresh(), data, settings, make_generator("train"), tmp_path)
+
+    model, generator = fresh(), make_generator("train")
+    average = [p.detach().clone() for p in model.parameters()]
+    optimizer, history = torch.optim.Adam(model.parameters()), []
+    for step in range(4):
+        optimizer.param_groups[0]["lr"] = 1e-2 * 0.5 ** (step // 2)
+        optimizer.zero_grad()
+        x = data[torch.randint(50, (7,), generator=generator)]
+        n = 2 if step < 2 else 3
+        times = l_beta(n, 0.01, 0.2, 0.8) if grid == "L_beta" else hat_l_beta(n, generator, 0.01, 0.2, 0.8)
+        loss = path_loss(model, x, times, draw_noise(x, n, generator)).mean()
+        (loss / 2).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+        optimizer.step()
+        history.append(loss.item())
+        d = min(0.6, (2 + step) / (11 + step))
+        average = [d * a + (1 - d) * p.detach() for a, p in zip(average, model.parameters(), strict=True)]
+    assert found.losses.tolist() == pytest.approx(history, rel=1e-4)
+    for ours, expected in zip(found.model.parameters(), average, strict=True):
+        assert torch.allclose(ours, expected, rtol=1e-3, atol=1e-6) and not ours.requires_grad
+    assert settings.times(3).tolist() == pytest.approx(l_beta(3, 0.01, 0.2, 0.8).tolist())

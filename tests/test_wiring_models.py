@@ -35,7 +35,8 @@ from rescore.training import load_weights
 SEEDS = (3, 5)
 SPEC = ModelSpec(
     data="digits", split="all", process=Part(name="VP"), network=Network(name="mlp", settings={"width": 4, "blocks": 1}),
-    objective=Objective(t0=2e-4, weighting="likelihood", importance=True), steps=7, batch=6, lr=0.003, warmup=2, clip=0.5, ema=0.8,
+    objective=Objective(t0=2e-4, weighting="likelihood", importance=True), steps=7, batch=6, lr=0.003, warmup=2, clip=0.5,
+    ema=0.8,
     parts=2, seed=9, checkpoint_every=4,
 )  # fmt: skip
 
@@ -63,7 +64,9 @@ class Loaded:
 
 @pytest.fixture
 def models(monkeypatch, tmp_path) -> TrainedModels:
-    monkeypatch.setattr(evaluate, "load_images", lambda name, split: {("digits", "train"): TRAIN, ("digits", "test"): TEST}[name, split])
+    monkeypatch.setattr(
+        evaluate, "load_images", lambda name, split: {("digits", "train"): TRAIN, ("digits", "test"): TEST}[name, split]
+    )
     monkeypatch.setattr(evaluate, "load_model", Loaded)
     config = SimpleNamespace(
         models={"a": SPEC}, jobs={"job": SimpleNamespace(models=("a",))}, training_seeds=SEEDS,
@@ -119,7 +122,14 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
     assert bpd.protocol == common | {"solver": "dopri5", "tolerance": 1e-3, "trace": "rademacher", "evaluations": 150}
     assert bpd_bound.protocol == common | {"bound": "elbo", "draws": 16}
     for one, metric in ((bpd, "bpd"), (bpd_bound, "bpd_bound")):
-        assert (one.table, one.dataset, one.method, one.variant, one.metric, one.nfe) == ("1", "digits", "method", "variant", metric, None)
+        assert (one.table, one.dataset, one.method, one.variant, one.metric, one.nfe) == (
+            "1",
+            "digits",
+            "method",
+            "variant",
+            metric,
+            None,
+        )
         assert (one.n_seeds, one.n_samples) == (2, 8) and one.seconds > 0
     assert models.evaluations == (100 + 200) * 4 + 2 * 16 * 4
 
@@ -165,7 +175,11 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
         assert which is sampler and shape == (1, 2, 2) and n == 11 and generator == derive_seed("samples", "digits", seed)
         assert used == (("adapted",) if adapted else ()) + ("score", seed)
     assert len(stub_judge.seen) == 2
-    assert (fid.metric, fid.value, fid.stderr) == ("fid", 44.5, 0.5) and (score.metric, score.value, score.stderr) == ("is", 89.0, 1.0)
+    assert (fid.metric, fid.value, fid.stderr) == ("fid", 44.5, 0.5) and (score.metric, score.value, score.stderr) == (
+        "is",
+        89.0,
+        1.0,
+    )
     for one in (fid, score):
         assert (one.table, one.dataset, one.method, one.variant, one.nfe) == ("T", "digits", "method", "v", 5)
         assert (one.n_seeds, one.n_samples) == (2, 22)
@@ -174,7 +188,7 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
             "judged": one.metric,
         } | SPEC.protocol  # fmt: skip
     assert models.evaluations == 2 * 5 * 11
-    (name, kept), = models.arrays.items()
+    ((name, kept),) = models.arrays.items()
     assert name == "digits/T/method, v/5" and kept.shape == (SHOWN, 1, 2, 2) and kept[0, 0, 0, 0] == 1, "of the first seed"
 
 
@@ -200,7 +214,14 @@ def test_the_floor_is_of_held_out_images(models):
     models.judge = StubJudge()
     fid, score = models.floor("9")
     for one, metric in ((fid, "fid"), (score, "is")):
-        assert (one.table, one.method, one.variant, one.metric, one.value, one.nfe) == ("9", "real images", "", metric, 0.25, None)
+        assert (one.table, one.method, one.variant, one.metric, one.value, one.nfe) == (
+            "9",
+            "real images",
+            "",
+            metric,
+            0.25,
+            None,
+        )
         assert one.stderr is None and (one.n_seeds, one.n_samples) == (1, 12)
         assert one.protocol == {"judged": metric, "n_samples": 12}
     assert torch.equal(torch.from_numpy(models.arrays["digits/real"]), to_unit(TEST.images[:SHOWN]))
@@ -304,15 +325,22 @@ def test_objectives_of_a_spec(objective, expected):
 
 def test_a_network_of_velocities_belongs_to_its_process():
     for name, gamma in (("hsm", 0.04), ("velocity_dsm", 0.0)):
-        spec = ModelSpec(data="digits", process=Part(name="CLD"), steps=1, objective=Objective(name=name),
-                         network=Network(name="mlp", mixed=False, level="time", settings={"width": 4, "blocks": 1}))  # fmt: skip
+        spec = ModelSpec(
+            data="digits",
+            process=Part(name="CLD"),
+            steps=1,
+            objective=Objective(name=name),
+            network=Network(name="mlp", mixed=False, level="time", settings={"width": 4, "blocks": 1}),
+        )
         model = make_model(spec, make_process(spec.process, (1, 2, 2)), (1, 2, 2))
         assert model.process == CLD(gamma=gamma) and model.mixed is False and model.level == "time"
         assert model(torch.zeros(3, 2, 1, 2, 2), 0.5).shape == (3, 2, 1, 2, 2)
 
 
 def test_a_spec_reaches_the_network():
-    spec = SPEC.model_copy(update={"objective": Objective(factor="L"), "network": SPEC.network.model_copy(update={"output": "score"})})
+    spec = SPEC.model_copy(
+        update={"objective": Objective(factor="L"), "network": SPEC.network.model_copy(update={"output": "score"})}
+    )
     model = make_model(spec, CLD(), (1, 2, 2))
     assert (model.factor, model.output, model.level) == ("L", "score", "steps")
     weights = [list(make_model(SPEC.model_copy(update={"seed": seed}), VP(), (1, 2, 2)).parameters())[0] for seed in (1, 1, 2)]
@@ -368,8 +396,15 @@ def test_resources_do_not_name_a_model():
     assert SPEC.key == SPEC.model_copy(update={"checkpoint_every": 9, "threads": 2, "gpu": 0}).key
     for change in ({"ema": 0.9}, {"clip": None}, {"seed": 1}, {"split": "train"}, {"flip": True}, {"parts": 1}, {"lr": 0.1}):
         assert SPEC.key != SPEC.model_copy(update=change).key, change
-    assert SPEC.protocol == {"train_steps": 7, "train_batch": 6, "train_lr": 0.003, "ema": 0.8, "network": "mlp", "objective": "dsm",
-                             "weighting": "likelihood"}  # fmt: skip
+    assert SPEC.protocol == {
+        "train_steps": 7,
+        "train_batch": 6,
+        "train_lr": 0.003,
+        "ema": 0.8,
+        "network": "mlp",
+        "objective": "dsm",
+        "weighting": "likelihood",
+    }
     assert issubclass(ModelSpec, JobConfig)
 
 
@@ -379,7 +414,9 @@ def test_a_sampler_of_one_seed_starts_where_another_does():
     for make in (ddim, euler_maruyama):
         sampler = make(VP(), grids.uniform(VP(), 1, 0.5))
         draw(sampler, lambda u, t: starts.append(u) or -u, (1, 2, 2), 3, make_generator("samples", "digits", 0))
-    assert torch.equal(starts[0], starts[1]) and torch.equal(starts[0], VP().prior_sample((3, 1, 2, 2), make_generator("samples", "digits", 0)))
+    assert torch.equal(starts[0], starts[1]) and torch.equal(
+        starts[0], VP().prior_sample((3, 1, 2, 2), make_generator("samples", "digits", 0))
+    )
 
 
 def test_judges_are_dataclasses_of_features():

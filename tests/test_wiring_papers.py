@@ -1,4 +1,4 @@
-"""How the papers' jobs are wired, with stubs whose answers are known: which estimator fills which row, which images, which sign."""
+"""How the papers' jobs are wired, with stubs whose answers are known: which estimator, which images, which sign."""
 
 import math
 from pathlib import Path
@@ -34,14 +34,31 @@ def run_of(paper: str, folder: Path, job: str = "job", models=None) -> Run:
     return Run(paper, "smoke", job, folder / "runs" / job, "0", "cpu", 1, models or {})
 
 
-# --- PIS ----------------------------------------------------------------------------------------------------------------------
+# --- PIS ---------------------------------------------------------------------------------------------------------------------
 
 PIS = {
-    "seeds": [4, 6], "runs": 4, "particles": 5, "steps": 3, "horizon": 2.0, "sigma": 0.5,
-    "datasets": {"mg": {"pis": {"steps": 7, "batch": 2, "lr": 0.01}, "annealing": {"temperatures": 2, "hmc_steps": 3, "leapfrogs": 4, "step_sizes": [0.4, 0.3, 0.2, 0.1], "resample_below": 0.6},
-                        "aft": {"family": "diagonal_affine", "steps": 2, "batch": 6}, "vi_nf": {"family": "diagonal_affine", "steps": 2}}},
+    "seeds": [4, 6],
+    "runs": 4,
+    "particles": 5,
+    "steps": 3,
+    "horizon": 2.0,
+    "sigma": 0.5,
+    "datasets": {
+        "mg": {
+            "pis": {"steps": 7, "batch": 2, "lr": 0.01},
+            "annealing": {
+                "temperatures": 2,
+                "hmc_steps": 3,
+                "leapfrogs": 4,
+                "step_sizes": [0.4, 0.3, 0.2, 0.1],
+                "resample_below": 0.6,
+            },
+            "aft": {"family": "diagonal_affine", "steps": 2, "batch": 6},
+            "vi_nf": {"family": "diagonal_affine", "steps": 2},
+        }
+    },
     "jobs": {"job": {"measure": {"mg": ["nn"]}}},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -53,7 +70,9 @@ def context(tmp_path):
 
 def weights_of(generators) -> torch.Tensor:
     """Log weights (runs, 5) that depend on each run's seed."""
-    return torch.stack([torch.randn(5, generator=torch.Generator().manual_seed(g.initial_seed()), dtype=F64) * 3 for g in generators])
+    return torch.stack(
+        [torch.randn(5, generator=torch.Generator().manual_seed(g.initial_seed()), dtype=F64) * 3 for g in generators]
+    )
 
 
 def expected_weights(method: str, seed: int, runs: int) -> torch.Tensor:
@@ -73,7 +92,9 @@ def test_pis_rows_are_the_elbo_and_the_weighted_estimate(context, monkeypatch, m
         return Paths(torch.zeros(len(generators), 5, 2), weights_of(generators))
 
     monkeypatch.setattr(policies, "simulate", simulate)
-    monkeypatch.setattr(policies, "trained_policy", lambda context, method, seed, sde, settings: (f"{method}{seed}", np.full(7, seed)))
+    monkeypatch.setattr(
+        policies, "trained_policy", lambda context, method, seed, sde, settings: (f"{method}{seed}", np.full(7, seed))
+    )
     monkeypatch.setattr(policies, "exact_policy", lambda context: "exact")
     rows = estimates(policies.path_integral(context, method))
     name = {"nn": "NN", "grad": "Grad", "gt": "GT"}[method]
@@ -89,7 +110,12 @@ def test_pis_rows_are_the_elbo_and_the_weighted_estimate(context, monkeypatch, m
     for variant, estimator in ((name, "elbo"), (f"RW-{name}", "importance")):
         row = rows["PIS", variant]
         assert (row.nfe, row.n_particles, row.protocol["estimator"], row.protocol["sigma2"]) == (3, 5, estimator, 0.25)
-        assert (row.protocol["runs"], row.protocol["particles"], row.protocol["steps"], row.protocol["horizon"]) == (4, 5, 3, 2.0)
+        assert (row.protocol["runs"], row.protocol["particles"], row.protocol["steps"], row.protocol["horizon"]) == (
+            4,
+            5,
+            3,
+            2.0,
+        )
         assert row.protocol.get("train_steps") == (None if method == "gt" else 7)
 
 
@@ -136,8 +162,12 @@ def test_annealed_rows_are_made_under_their_schedule(context, monkeypatch):
     def anneal(target, schedule, n, generators, transport):
         seen.append((schedule, n, transport, [g.initial_seed() for g in generators]))
         runs = len(generators)
-        return SimpleNamespace(x=torch.zeros(runs, n, 2), n_evaluations=9, log_z=torch.arange(runs, dtype=F64) + len(seen),
-                               acceptance=torch.full((runs, 2), 0.5))  # fmt: skip
+        return SimpleNamespace(
+            x=torch.zeros(runs, n, 2),
+            n_evaluations=9,
+            log_z=torch.arange(runs, dtype=F64) + len(seen),
+            acceptance=torch.full((runs, 2), 0.5),
+        )
 
     monkeypatch.setattr(annealed.smc, "anneal", anneal)
     monkeypatch.setattr(annealed, "trained_transports", lambda context, schedule, n, seed: f"transport {seed}")
@@ -165,7 +195,7 @@ def test_a_policy_is_trained_on_its_cost(context, monkeypatch):
     monkeypatch.setattr(policies, "fit", fit)
     sde = context.sde("nn")
     policy, history = policies.trained_policy(context, "nn", 4, sde, context.settings.pis)
-    (adam, seed, folder, every, loss), = asked
+    ((adam, seed, folder, every, loss),) = asked
     assert (adam.steps, adam.lr) == (7, 0.01) and seed == derive_seed("mg", "nn", "train", 4)
     noise = torch.empty(3, 2, 2).normal_(generator=make_generator("loss"))
     assert loss == pytest.approx(sde.cost(policy, context.target, noise).item() / 2, rel=1e-6), "nats per dimension"
@@ -174,18 +204,26 @@ def test_a_policy_is_trained_on_its_cost(context, monkeypatch):
 
 
 def test_each_seed_and_setting_has_its_own_training_folder(context):
-    names = [context.training_folder(*key) for key in (("nn", 4, {"a": 1}), ("nn", 6, {"a": 1}), ("nn", 4, {"a": 2}), ("grad", 4, {"a": 1}))]
+    names = [
+        context.training_folder(*key)
+        for key in (("nn", 4, {"a": 1}), ("nn", 6, {"a": 1}), ("nn", 4, {"a": 2}), ("grad", 4, {"a": 1}))
+    ]
     assert len(set(names)) == 4 and all(path.parent == context.run.folder.parent for path in names)
 
 
-# --- DiffFlow -----------------------------------------------------------------------------------------------------------------
+# --- DiffFlow ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def diffflow():
     paper = load_paper("diffflow")
     content = load_config(paper, "smoke").model_dump(mode="json") | {
-        "samples": 40, "likelihoods": 30, "train_points": 500, "projections": 3, "sweep": [2, 4], "seeds": [1, 2]
+        "samples": 40,
+        "likelihoods": 30,
+        "train_points": 500,
+        "projections": 3,
+        "sweep": [2, 4],
+        "seeds": [1, 2],
     }
     return validated(paper.module("config").Config, content, "here")
 
@@ -220,10 +258,16 @@ def test_planar_nll_is_that_of_test_draws(diffflow):
     assert seed == derive_seed("diffflow", "probes", 1)
     assert values["stub", "fig3.5", "", "nll", None] == pytest.approx(3 - x[:, 0].mean().item(), rel=1e-6)
     assert sampled == ("sample", 40, derive_seed("diffflow", "samples", 1), None, {})
-    assert set(values) == {("stub", "fig3.5", "", "nll", None), ("stub", "fig3.5", "", "sw2", 9), ("stub", "fig3.5", "", "off_support", 9)}
+    assert set(values) == {
+        ("stub", "fig3.5", "", "nll", None),
+        ("stub", "fig3.5", "", "sw2", 9),
+        ("stub", "fig3.5", "", "off_support", 9),
+    }
     zeros = torch.zeros(40, 2)
     assert values["stub", "fig3.5", "", "sw2", 9] == problem.distance(zeros, 1)
-    assert values["stub", "fig3.5", "", "off_support", 9] == planar_set("checkerboard").off_support(problem.scale.inverse(zeros))
+    assert values["stub", "fig3.5", "", "off_support", 9] == planar_set("checkerboard").off_support(
+        problem.scale.inverse(zeros)
+    )
 
 
 def test_the_entropy_of_standardised_data(diffflow, monkeypatch, tmp_path):
@@ -251,8 +295,12 @@ def test_a_sweep_is_relative_to_its_largest_number(diffflow, monkeypatch):
     distances = iter((6.0, 2.0))
     monkeypatch.setattr(problem, "distance", lambda x, seed: next(distances))
     found = planar.sweep(problem, model, 2, "DDIM", "", deterministic=True)
-    assert found == {("DDIM", "3.4", "", "sw2", 2): 6.0, ("DDIM", "3.4", "", "sw2", 4): 2.0,
-                     ("DDIM", "3.5", "", "sw2_degeneracy", 2): 3.0, ("DDIM", "3.5", "", "sw2_degeneracy", 4): 1.0}  # fmt: skip
+    assert found == {
+        ("DDIM", "3.4", "", "sw2", 2): 6.0,
+        ("DDIM", "3.4", "", "sw2", 4): 2.0,
+        ("DDIM", "3.5", "", "sw2_degeneracy", 2): 3.0,
+        ("DDIM", "3.5", "", "sw2_degeneracy", 4): 1.0,
+    }
     assert [call[3:] for call in model.asked] == [(2, {"deterministic": True}), (4, {"deterministic": True})]
 
 
@@ -268,10 +316,13 @@ def test_fids_of_images_are_relative_to_the_largest_number(diffflow):
     found = quality.diffflow_fids(job, diffflow, lambda x, metrics: {"fid": x}, images)
     assert asked == [(8, 1.0), (8, 0.0), (2, 1.0), (4, 1.0)]
     assert found == {
-        ("3.3", "DiffFlow", "L_beta", "fid", 8): 8, ("3.3", "DiffFlow", "L_beta, ODE", "fid", 8): 108,
-        ("3.4", "DiffFlow", "L_beta", "fid", 2): 2, ("3.4", "DiffFlow", "L_beta", "fid", 4): 4,
-        ("3.5", "DiffFlow", "L_beta", "fid_degeneracy", 2): 0.5, ("3.5", "DiffFlow", "L_beta", "fid_degeneracy", 4): 1.0,
-    }  # fmt: skip
+        ("3.3", "DiffFlow", "L_beta", "fid", 8): 8,
+        ("3.3", "DiffFlow", "L_beta, ODE", "fid", 8): 108,
+        ("3.4", "DiffFlow", "L_beta", "fid", 2): 2,
+        ("3.4", "DiffFlow", "L_beta", "fid", 4): 4,
+        ("3.5", "DiffFlow", "L_beta", "fid_degeneracy", 2): 0.5,
+        ("3.5", "DiffFlow", "L_beta", "fid_degeneracy", 4): 1.0,
+    }
 
 
 def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path):
@@ -288,7 +339,9 @@ def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path
 
     monkeypatch.setattr(tabular, "_trainer", trainer)
     validated_on = []
-    monkeypatch.setattr(tabular, "stopped_at_best", lambda blank, train_to, loss, stops, folder: validated_on.append((loss(), stops)))
+    monkeypatch.setattr(
+        tabular, "stopped_at_best", lambda blank, train_to, loss, stops, folder: validated_on.append((loss(), stops))
+    )
     job = next(part for part in diffflow.jobs["rest"].parts if part.kind == "tabular")
     book = Notebook()
     tabular.measure(book, job, diffflow, run_of("diffflow", tmp_path))
@@ -300,7 +353,7 @@ def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path
     assert torch.allclose(seen[0], z["validation"]) and torch.allclose(seen[1], z["test"])
 
 
-# --- gDDIM, CLD, SMLD: cells ----------------------------------------------------------------------------------------------------
+# --- gDDIM, CLD, SMLD: cells -------------------------------------------------------------------------------------------------
 
 
 class Models:
@@ -351,8 +404,11 @@ def test_cells_of_cld():
             assert sampler.denoise == "euler" and sampler.times[0] == 1.0 and sampler.times[-1] == process.eps
     ablated = [cell for cell in models.cells if cell.method == "CLD-ablation"]
     assert {(cell.model, cell.table, cell.variant) for cell in ablated} == {
-        ("cld", "4", "M^-1=4"), ("cld", "5", "gamma=0.04"), ("cld", "sec5.3", "mixed-score"), ("cld-m1", "4", "M^-1=1")
-    }  # fmt: skip
+        ("cld", "4", "M^-1=4"),
+        ("cld", "5", "gamma=0.04"),
+        ("cld", "sec5.3", "mixed-score"),
+        ("cld-m1", "4", "M^-1=1"),
+    }
     assert next(cell for cell in ablated if cell.model == "cld-m1").sampler.process == CLD(M=1.0)
 
 
@@ -379,7 +435,9 @@ def test_cells_of_score_sde():
     processes = {"vp": VP(), "ve": VE(0.02, 100.0)}
     models = Models(("ve", "vp"), processes)
     list(trained.trained_tables(config, models))
-    assert models.likelihoods == [(("score-sde-2", "MLP", kind, model), {"bound": True}) for kind, model in (("VE", "ve"), ("VP", "vp"))]
+    assert models.likelihoods == [
+        (("score-sde-2", "MLP", kind, model), {"bound": True}) for kind, model in (("VE", "ve"), ("VP", "vp"))
+    ]
     assert models.floors == ["fig17"]
     for cell in models.cells:
         kind = cell.variant.split()[0]
@@ -401,7 +459,8 @@ def test_cells_of_score_sde():
         asked.append(t)
         return -u
 
-    cell = next(cell for cell in models.cells if (cell.variant, cell.method) == (f"VP P{2 * config.trained.levels}", "ancestral")
+    doubled = f"VP P{2 * config.trained.levels}"
+    cell = next(cell for cell in models.cells if (cell.variant, cell.method) == (doubled, "ancestral")
                 and cell.table == "fig17")  # fmt: skip
     u = torch.ones(2, 1, 1, 1)
     t = cell.sampler.times[0]
@@ -414,14 +473,20 @@ def test_cells_of_score_sde():
     assert torch.allclose(adapted, torch.full_like(u, -c * c), rtol=1e-6)
 
 
-# --- LCSS ---------------------------------------------------------------------------------------------------------------------
+# --- LCSS --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def studio(monkeypatch, tmp_path):
     quality, asked = module("lcss", "quality"), []
-    images = {split: ImageSet("digits", split, torch.randint(17, (9, 1, 8, 8), generator=make_generator(split)).mul(255).div(16).round()
-                              .to(torch.uint8)) for split in ("train", "test")}  # fmt: skip
+    images = {
+        split: ImageSet(
+            "digits",
+            split,
+            torch.randint(17, (9, 1, 8, 8), generator=make_generator(split)).mul(255).div(16).round().to(torch.uint8),
+        )
+        for split in ("train", "test")
+    }
     monkeypatch.setattr(quality, "load_images", lambda name, split: images[split])
     monkeypatch.setattr(quality, "make_judge", lambda *arguments: asked.append(arguments) or SimpleNamespace())
     config = load_config(load_paper("lcss"), "smoke")
@@ -431,7 +496,7 @@ def studio(monkeypatch, tmp_path):
 def test_lcss_judges_against_train_images(studio):
     found, images, asked = studio
     config = found.config
-    (features, reference, held_out, settings, folder, device), = asked
+    ((features, reference, held_out, settings, folder, device),) = asked
     assert (features, device, settings.steps) == (config.quality.features, "cpu", config.quality.classifier_steps)
     assert reference is images["train"] and held_out is images["test"] and folder == found.run.folder.parent / "judges"
 
@@ -458,10 +523,20 @@ def test_lcss_samplers(studio):
     found = studio[0]
     for corrected in (True, False):
         sampler = found.sampler(VE(), corrected)
-        assert isinstance(sampler, PredictorCorrector) and sampler.corrector_steps == int(corrected) and sampler.denoise == "mean"
-        assert (sampler.snr, sampler.steps, sampler.corrector_first) == (found.config.quality.snr, found.config.quality.steps, True)
+        assert (
+            isinstance(sampler, PredictorCorrector) and sampler.corrector_steps == int(corrected) and sampler.denoise == "mean"
+        )
+        assert (sampler.snr, sampler.steps, sampler.corrector_first) == (
+            found.config.quality.snr,
+            found.config.quality.steps,
+            True,
+        )
     sampler = found.sampler(VP())
-    assert type(sampler) is OneStep and sampler.denoise == "mean" and torch.equal(sampler.grid, grids.uniform(VP(), found.config.quality.steps))
+    assert (
+        type(sampler) is OneStep
+        and sampler.denoise == "mean"
+        and torch.equal(sampler.grid, grids.uniform(VP(), found.config.quality.steps))
+    )
 
 
 def test_variance_and_roughness_of_images():
@@ -471,7 +546,7 @@ def test_variance_and_roughness_of_images():
     assert quality.roughness(x) == pytest.approx(0.5 * ((4 + 4 + 0 + 16) / 4 + (0 + 0 + 4 + 4) / 4))
 
 
-# --- Soft Diffusion -------------------------------------------------------------------------------------------------------------
+# --- Soft Diffusion ----------------------------------------------------------------------------------------------------------
 
 
 def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tmp_path):
@@ -480,10 +555,14 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
     content = load_config(paper, "smoke").model_dump(mode="json")
     content["training"] |= {"clip": 0.7, "together": False}
     config = validated(paper.module("config").Config, content, "here")
-    sets = {split: ImageSet("digits", split, torch.arange(n * 64).reshape(n, 1, 8, 8).remainder(256).to(torch.uint8))
-            for split, n in (("train", 12), ("test", 9))}  # fmt: skip
+    sets = {
+        split: ImageSet("digits", split, torch.arange(n * 64).reshape(n, 1, 8, 8).remainder(256).to(torch.uint8))
+        for split, n in (("train", 12), ("test", 9))
+    }
     asked, judged = [], []
-    monkeypatch.setattr(trained, "train_network", lambda *arguments: asked.append(arguments) or SimpleNamespace(network=torch.nn.Identity()))
+    monkeypatch.setattr(
+        trained, "train_network", lambda *arguments: asked.append(arguments) or SimpleNamespace(network=torch.nn.Identity())
+    )
     for name in ("held_out_losses", "sample", "strips"):
         monkeypatch.setattr(trained, name, lambda *_: None)
     monkeypatch.setattr(trained, "cleaner", lambda *_: None)
@@ -501,7 +580,7 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
     book = jobs.Book(protocol={})
     run = run_of("soft_diffusion", tmp_path, "all")
     trained.measure(book, corruptions, ("main",), sets["train"], sets["test"], run)
-    (features, reference, held_out, classifier, folder, device), = judged
+    ((features, reference, held_out, classifier, folder, device),) = judged
     assert (features, classifier.steps, device) == (config.features, 5, "cpu") and folder == run.folder.parent / "judges"
     assert reference is sets["train"] and held_out is sets["test"]
     assert len(asked) == 2
@@ -509,7 +588,11 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
         adam, settings = plan.adam, config.training
         assert (adam.steps, adam.lr, adam.warmup, adam.clip) == (settings.steps, settings.lr, settings.warmup, 0.7)
         assert (plan.data, plan.batch, plan.ema) == (12, settings.batch, settings.ema)
-        assert plan.seed == derive_seed("soft", f"main {seed}") and folder == run.folder / f"main-{seed}" and label == f"main {seed}"
+        assert (
+            plan.seed == derive_seed("soft", f"main {seed}")
+            and folder == run.folder / f"main-{seed}"
+            and label == f"main {seed}"
+        )
     values = {(one.method, one.metric): one for one in book.measurements}
     assert values["real images", "fid"].value == 0.5 and values["real images", "fid"].n_samples == 9
     assert values["real images", "fid"].protocol["n_samples"] == 9
@@ -520,7 +603,7 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
     assert problems.METHOD == "Soft Diffusion"
 
 
-# --- DEIS -----------------------------------------------------------------------------------------------------------------------
+# --- DEIS --------------------------------------------------------------------------------------------------------------------
 
 
 def test_errors_are_distances_to_the_exact_end_points():

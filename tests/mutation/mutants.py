@@ -83,7 +83,9 @@ class _Visitor(cst.CSTVisitor):
 
 
 def _is_alias(value: cst.BaseExpression) -> bool:
-    return isinstance(value, cst.Subscript) and isinstance(value.value, cst.Name) and value.value.value in ("Literal", "Callable")
+    return (
+        isinstance(value, cst.Subscript) and isinstance(value.value, cst.Name) and value.value.value in ("Literal", "Callable")
+    )
 
 
 def _nodes(source: str) -> tuple[cst.Module, list[tuple[cst.CSTNode, cst.CSTNode, int, int]]]:

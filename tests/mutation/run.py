@@ -32,12 +32,13 @@ TARGETS = (
 )  # fmt: skip
 NOT_METHODS = ("claims.py", "figures.py", "config.py")
 """Of a paper's folder: what reads numbers and what checks settings."""
-OTHER_PROCESSES = ("test_workflow.py", "test_pis_killed.py", "test_missing_models.py", "test_path_cost.py")
+OTHER_PROCESSES = ("test_workflow.py", "test_pis_killed.py", "test_missing_models.py")
 """Their tests start processes of their own, which do not see a mutant."""
 PRELOADED = (
     "coverage", "pytest", "_pytest.assertion.rewrite", "torch", "torch._dynamo", "numpy", "scipy.stats", "scipy.optimize",
-    "scipy.integrate", "scipy.special", "pandas", "sklearn.datasets", "skimage.data", "pydantic", "tqdm", "matplotlib.pyplot", "zuko",
-    "pyro.infer.mcmc", "ot", "torchdiffeq", "torchsde", "torch_fidelity", "torchvision", "safetensors.torch", "tabulate", "yaml",
+    "scipy.integrate", "scipy.special", "pandas", "sklearn.datasets", "skimage.data", "pydantic", "tqdm", "matplotlib.pyplot",
+    "zuko", "pyro.infer.mcmc", "ot", "torchdiffeq", "torchsde", "torch_fidelity", "torchvision", "safetensors.torch",
+    "tabulate", "yaml",
 )  # fmt: skip
 SECONDS = 60.0
 """Of tests a mutant, by their time without it."""
@@ -47,8 +48,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--number", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="mutants of files whose path contains this text")
-    parser.add_argument("--again", action="store_true", help="also those that an earlier call with the same sources has tried")
+    parser.add_argument("--only", default="", help="of the sample, mutants of files whose path contains this text")
+    parser.add_argument(
+        "--tests", nargs="*", default=["test_*.py"], help="patterns of test files; with fewer the score is a bound"
+    )
     args = parser.parse_args()
     os.chdir(ROOT)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -63,11 +66,13 @@ def main() -> None:
 
     targets = sorted(str(path.relative_to(ROOT)) for pattern in TARGETS for path in ROOT.glob(pattern))
     targets = [path for path in targets if Path(path).name not in NOT_METHODS]
-    tests = measure_tests()
+    tests = measure_tests(args.tests)
     chosen = random.Random(args.seed).sample(list(all_mutants(ROOT, targets)), args.number)
     chosen = [mutant for mutant in chosen if args.only in mutant.path]
-    equivalent = {(one["path"], one["before"], one["after"]): one["reason"]
-                  for one in yaml.safe_load((ROOT / "tests/mutation/equivalent.yaml").read_text()) or []}
+    equivalent = {
+        (one["path"], one["before"], one["after"]): one["reason"]
+        for one in yaml.safe_load((ROOT / "tests/mutation/equivalent.yaml").read_text()) or []
+    }
     counts = dict.fromkeys(("caught", "survived", "equivalent"), 0)
     for number, mutant in enumerate(chosen, 1):
         before, after = mutant.diff(ROOT)
@@ -77,23 +82,27 @@ def main() -> None:
         else:
             outcome = "caught" if is_caught(mutant, tests) else "survived"
         counts[outcome] += 1
-        print(f"{number}/{len(chosen)} {outcome} {mutant.path}:{mutant.line} ({time.perf_counter() - started:.0f} s)", flush=True)
+        print(
+            f"{number}/{len(chosen)} {outcome} {mutant.path}:{mutant.line} ({time.perf_counter() - started:.0f} s)", flush=True
+        )
         if outcome == "survived":
             print(f"    - {before}\n    + {after}", flush=True)
     judged = counts["caught"] + counts["survived"]
-    print(f"seed {args.seed}: {counts['caught']} of {judged} caught ({100 * counts['caught'] / max(judged, 1):.1f} %), "
-          f"{counts['equivalent']} equivalent")
+    print(
+        f"seed {args.seed}: {counts['caught']} of {judged} caught ({100 * counts['caught'] / max(judged, 1):.1f} %), "
+        f"{counts['equivalent']} equivalent"
+    )
 
 
-def measure_tests() -> dict[str, dict]:
+def measure_tests(patterns: list[str]) -> dict[str, dict]:
     """By test: `seconds`, and `lines`, those it executes by source file; failing ones are left out."""
     sources = [*sorted((ROOT / "lib").rglob("*.py")), *sorted((ROOT / "reproductions").rglob("*.py"))]
     measured = {}
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
+    for path in sorted({path for pattern in patterns for path in (ROOT / "tests").glob(pattern)}):
         if path.name in OTHER_PROCESSES:
             continue
         state = STATE / f"{path.stem}.json"
-        key = digest(path, ROOT / "tests/conftest.py", *sources)
+        key = digest(path, *sources)
         if not state.is_file() or json.loads(state.read_text())["key"] != key:
             started = time.perf_counter()
             in_child(lambda path=path, state=state, key=key: _measure(path, state, key), 900)
