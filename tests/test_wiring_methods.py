@@ -26,7 +26,7 @@ from rescore.objectives.times import DiscreteTimes
 from rescore.processes import CLD, VE, VP
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
-from rescore.samplers import PredictorCorrector, reverse_diffusion
+from rescore.samplers import PredictorCorrector, ancestral, ddim, reverse_diffusion
 from rescore.scores import GaussianMixture
 from rescore.targets import gaussian, nine_modes
 from rescore.training import Adam
@@ -275,3 +275,20 @@ def test_training_of_diffflow_written_out(tmp_path, grid):
     for ours, expected in zip(found.model.parameters(), average, strict=True):
         assert torch.allclose(ours, expected, rtol=1e-3, atol=1e-6) and not ours.requires_grad
     assert settings.times(3).tolist() == pytest.approx(l_beta(3, 0.01, 0.2, 0.8).tolist())
+
+
+# --- DDIM ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_eta_scales_the_standard_deviation_of_ddim():
+    """At eta = 1/2 a step's noise has half the ancestral deviation, and the law of one point's u_t is kept."""
+    process, s, t = VP(), 0.8, 0.5
+    half, whole = (ddim(process, [s, t], eta=eta) for eta in (0.5, 1.0))
+    assert half.C[0].values.item() == pytest.approx(0.5 * whole.C[0].values.item(), rel=1e-12)
+    assert whole.C[0].values.item() == pytest.approx(ancestral(process, [s, t]).C[0].values.item(), rel=1e-12)
+    point = GaussianMixture(process, torch.tensor([[0.7]], dtype=F64), 0.0)
+    u = point.sample(100_000, s, make_generator("eta"))
+    for eta in (0.0, 0.5, 1.0):
+        x = ddim(process, [s, t], eta=eta)(point, u, make_generator("eta", eta))
+        assert x.mean().item() == pytest.approx(0.7 * process.mean(t).values.item(), abs=0.01)
+        assert x.var().item() == pytest.approx(process.Sigma(t).values.item(), rel=0.02)

@@ -281,6 +281,16 @@ def test_a_judge_compares_with_the_reference_and_its_floor_is_held_out(tmp_path,
     assert found.protocol("fid", x)["quantised"] == "uint8-truncated"
 
 
+def test_a_judge_looks_where_it_is_told_to(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(judge, "train_classifier", lambda *_: Means())
+    monkeypatch.setattr(judge, "reference_features", lambda extractor, data, folder, device: asked.append((data, folder, device)))
+    found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path, "meta")
+    assert asked == [(TRAIN, tmp_path, "meta"), (TEST, tmp_path, "meta")] and found.device == "meta"
+    monkeypatch.setattr(judge, "extract", lambda extractor, images, source, device: (images.dtype, source, device))
+    assert found._features(torch.zeros(2, 1, 2, 2)) == (torch.uint8, "samples", "meta")
+
+
 def test_inception_is_asked_for_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(judge, "InceptionFeatures", Means)
     assert isinstance(make_judge("inception", TRAIN, TEST, ClassifierSettings(3), tmp_path).extractor, Means)

@@ -48,7 +48,7 @@ def digest(*paths: Path) -> str:
 class _Visitor(cst.CSTVisitor):
     """mutmut's own visitor leaves out decorated functions, for it copies functions; here whole files are replaced.
 
-    Left out: annotations and type aliases, decorators, docstrings and other bare strings, and what a `raise` says.
+    Left out: annotations, type aliases and `__all__`, decorators, docstrings and other bare strings, and what a `raise` says.
     """
 
     METADATA_DEPENDENCIES = (PositionProvider,)
@@ -63,7 +63,7 @@ class _Visitor(cst.CSTVisitor):
             return False
         if isinstance(node, cst.Expr) and isinstance(node.value, (cst.SimpleString, cst.ConcatenatedString)):
             return False
-        if isinstance(node, cst.Assign) and _is_alias(node.value):
+        if isinstance(node, cst.Assign) and (_is_alias(node.value) or _name(node) == "__all__"):
             return False
         if isinstance(node, cst.SimpleStatementLine):
             self._statement = node
@@ -80,6 +80,11 @@ class _Visitor(cst.CSTVisitor):
     def on_leave(self, original_node: cst.CSTNode) -> None:
         if original_node is self._statement:
             self._statement = None
+
+
+def _name(node: cst.Assign) -> str | None:
+    target = node.targets[0].target
+    return target.value if isinstance(target, cst.Name) else None
 
 
 def _is_alias(value: cst.BaseExpression) -> bool:
