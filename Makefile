@@ -5,6 +5,7 @@
 #   make smoke      the smoke scale, compared with its committed reference
 #   make paper      the papers' own budgets
 #   make benchmark  speed measurements
+#   make mutation   how many of N small bugs the tests catch (N=200 SEED=1; about an hour)
 #   make clean      remove results that are not committed, and caches; keeps .venv
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: tables test smoke paper benchmark clean
+.PHONY: tables test smoke paper benchmark mutation clean
 .DELETE_ON_ERROR:
 
 tables: $(READY)
@@ -33,9 +34,16 @@ paper: $(READY)
 benchmark: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
 
+N ?= 200
+SEED ?= 1
+
+mutation: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+	$(BIN)/python tests/mutation/run.py --number $(N) --seed $(SEED)
+
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
-	rm -rf .snakemake .pytest_cache .benchmarks
+	rm -rf .snakemake .pytest_cache .benchmarks .mutation
 
 # Done once, and again when a requirement changes. uv where it can be installed, else pip: the same versions, only slower.
 $(READY): pyproject.toml constraints.txt

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pinned import check_pinned
 from scipy.integrate import solve_ivp
 from scipy.linalg import sqrtm
 
@@ -12,6 +13,7 @@ from rescore.config import load_config
 from rescore.jobs import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
+from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import KEY, Record
 from rescore.papers import load_paper
@@ -27,16 +29,26 @@ START = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.diag(torch.tensor([
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """The smoke run's records."""
+def smoke_run(tmp_path_factory):
+    """The smoke run's result and its records."""
     config = load_config(PAPER, "smoke")
     result = PAPER.module("jobs").measure(
         config.jobs["all"].model_copy(update={"models": ()}), config, Run("cld", "smoke", "all", tmp_path_factory.mktemp("run"), "0" * 12, "cpu", 1)
     )
-    shared = {"paper": "cld", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12, "protocol": ""}
+    shared = {"paper": "cld", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12}
     columns = ("table", "dataset", "method", "variant", "metric", "nfe", "value", "stderr", "df", "over", "n_seeds", "n_samples",
                "seconds")  # fmt: skip
-    return [Record(**{key: getattr(one, key) for key in columns} | shared) for one in result.measurements]
+    return result, [Record(**{key: getattr(one, key) for key in columns} | shared, protocol=format_protocol(one.protocol))
+                    for one in result.measurements]  # fmt: skip
+
+
+@pytest.fixture
+def smoke(smoke_run):
+    return smoke_run[1]
+
+
+def test_numbers_are_what_they_were(smoke_run):
+    check_pinned("cld", smoke_run[0].measurements, smoke_run[0])
 
 
 # --- closed forms -------------------------------------------------------------------------------------------------------------

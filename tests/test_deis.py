@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pinned import check_pinned
 from trained_case import records_of
 
 from rescore.config import load_config
@@ -26,6 +27,10 @@ def records(tmp_path_factory):
     few = {name: dataset.model_copy(update={"samples": 3}) for name, dataset in config.datasets.items()}
     config = config.model_copy(update={"datasets": few, "projections": 2, "reference_steps": 8})
     return records_of(PAPER, config, config.jobs, tmp_path_factory.mktemp("deis"))
+
+
+def test_numbers_are_what_they_were(records):
+    check_pinned("deis", records)
 
 
 def test_quantiles_solve_the_flow():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import ROOT
 from PIL import Image
+from pinned import check_pinned
 from torch.nn import functional as F
 from trained_case import records_of
 
@@ -92,6 +93,7 @@ def test_a_job_on_scenes_in_tiny(scale, job, scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(PAPER.module("shapes"), "GRID", 2)
     config = tiny(scale)
     records = records_of(PAPER, config, {job: config.jobs[job]}, tmp_path)
+    check_pinned(f"diffcollage_{job}", records)
     found = {(r.table, r.metric): {s.method for s in records if (s.table, s.metric) == (r.table, r.metric)} for r in records}
     assert found["4.2", "fid_plus"] == found["4.2", "sequential passes"] == METHODS and {r.dataset for r in records} == {job}
     assert found["4.2", "fid"] == METHODS - {"Averaging"} | {"real images"}
@@ -164,6 +166,7 @@ def test_humanml_in_tiny(scale, tmp_path, monkeypatch):
     shown = rows[rows.table == "4.3"]
     assert len(shown) == 24 and set(shown.status) == {"indicative"} and shown.measured.map(np.isfinite).all()
     assert shown[~shown.method.isin(("Real data", "MDM"))].note.str.contains("differs: .*score").all()
+    check_pinned(f"humanml_{scale}", records)
     values = {(r.method, r.metric): r.value for r in records}
     # two steps of DDIM: three evaluations a run, three runs of outpainting, two of them with a way back
     assert {m: values[m, "sequential passes"] for m in METHODS} == {

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pinned import check_pinned
 
 from rescore.config import load_config
 from rescore.ledger.claims import evaluate
@@ -91,6 +92,10 @@ def test_smoke_run(smoke):
     recovered = [m for m in result.measurements if (m.metric, m.dataset, m.nfe) == ("recovery_rmse", "one_point", 1)]
     one_step = {m.variant: m.value for m in recovered}
     assert max(one_step[f"{name}, K=R"] for name in ("DDPM", "BDM", "CLD")) < 1e-9 and one_step["CLD, K=L"] > 1e3
+
+
+def test_numbers_are_what_they_were(smoke):
+    check_pinned("gddim", smoke[2].measurements, smoke[2])
 
 
 def test_same_seed_same_records(smoke):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pinned import check_pinned
 from torch import nn
 
 from rescore.config import load_config
@@ -13,6 +14,7 @@ from rescore.errors import RescoreError
 from rescore.jobs import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
+from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
 from rescore.models.build import make_objective, train_model
@@ -52,10 +54,14 @@ def records(tmp_path_factory):
         save_weights(weights[name], train_model(spec, folder / spec.key, "cpu", name).network)
     run = Run("lcss", "smoke", "all", folder / "job", "0", "cpu", 1, weights)
     found = jobs.measure(smoke.jobs["all"], smoke, run).measurements
-    return [Record(**(vars(row) | {"protocol": "a=1"} | COMMON)) for row in found]
+    return [Record(**(vars(row) | {"protocol": format_protocol(row.protocol)} | COMMON)) for row in found]
 
 
 # the tiny run
+
+
+def test_numbers_are_what_they_were(records):
+    check_pinned("lcss", records)
 
 
 def test_every_claim_finds_its_records(records):

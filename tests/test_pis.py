@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from pinned import check_pinned
 
 from rescore.config import load_config, validated
 from rescore.control import ControlledSDE, Paths
@@ -106,6 +107,10 @@ def test_every_method_measures_finite_numbers(tiny, tmp_path):
     assert unknown == {("path_cost", "trainings", 1)}  # `noise_scale` trains once
     assert all(np.isfinite(array).all() for array in tiny[1].arrays.values())
     assert tiny[1].function_evaluations > 0
+
+
+def test_numbers_are_what_they_were(tiny):
+    check_pinned("pis", tiny[1].measurements, tiny[1])
 
 
 def metrics(result: Result, name: str) -> dict[tuple[str, str, int | None], set[str]]:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from pinned import check_pinned
 
 from rescore import samplers
 from rescore.config import load_config
@@ -76,6 +77,10 @@ def test_every_cell_is_measured_or_has_a_reason(result):
     # Five Langevin steps at two levels are ten evaluations.
     reasons = {(row["method"], row["nfe"]): row["reason"] for row in result.skipped}
     assert "5 evaluations are not enough: one step of this sampler takes 10" in reasons["annealed Langevin", 5]
+
+
+def test_numbers_are_what_they_were(result):
+    check_pinned("sampler_matrix", result.measurements, result)
 
 
 def test_keys_are_unique_and_errors_belong_to_solvers(result):

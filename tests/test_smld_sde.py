@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pinned import check_pinned
 from scipy.special import gammaln
 
 from rescore.config import load_config
@@ -202,6 +203,10 @@ def smoke(tmp_path_factory):
     common = {"paper": "smld_sde", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12}
     fields = [{key: getattr(m, key) for key in m.__dataclass_fields__} for m in result.measurements]
     return [Record(**f | {"protocol": format_protocol(f["protocol"])} | common) for f in fields], result
+
+
+def test_numbers_are_what_they_were(smoke):
+    check_pinned("smld_sde", smoke[1].measurements, smoke[1])
 
 
 def test_claims_select_records(smoke):

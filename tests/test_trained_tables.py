@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from pinned import check_pinned
 from trained_case import records_of
 
 from rescore.config import load_config
@@ -55,6 +56,11 @@ def paper(request, tmp_path_factory):
     config = type(smoke).model_validate(settings)
     jobs = {name: job.model_copy(update={"measure": ()}) for name, job in config.jobs.items() if job.models}
     return found, records_of(found, config, jobs, tmp_path_factory.mktemp(request.param))
+
+
+def test_numbers_are_what_they_were(paper):
+    found, records = paper
+    check_pinned(f"{found.name}_trained", records)
 
 
 def test_claims_on_trained_networks_find_their_records(paper):

@@ -1,0 +1,433 @@
+"""How the shared rooms are wired: which images, weights, seeds, settings and scales a number of a trained model comes from.
+
+Networks, data, judges and densities are stubs whose answers are known; the arithmetic itself is tested elsewhere.
+"""
+
+import json
+import math
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from rescore.config import JobConfig
+from rescore.data.images import ImageSet
+from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
+from rescore.jobs import Run
+from rescore.likelihood import FlowLikelihood
+from rescore.metrics.features import ClassifierSettings, Extractor, extract
+from rescore.metrics.images import evaluate as image_metrics
+from rescore.models import build, evaluate, judge, node
+from rescore.models.build import make_model, make_objective, make_process
+from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Cell, TrainedModels
+from rescore.models.judge import Judge, draw, make_judge
+from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part
+from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
+from rescore.processes import CLD, VP, grids
+from rescore.random import derive_seed, make_generator
+from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
+from rescore.training import load_weights
+
+SEEDS = (3, 5)
+SPEC = ModelSpec(
+    data="digits", split="all", process=Part(name="VP"), network=Network(name="mlp", settings={"width": 4, "blocks": 1}),
+    objective=Objective(t0=2e-4, weighting="likelihood", importance=True), steps=7, batch=6, lr=0.003, warmup=2, clip=0.5,
+    ema=0.8,
+    parts=2, seed=9, checkpoint_every=4,
+)  # fmt: skip
+
+
+def image_set(split: str, n: int, seed: int) -> ImageSet:
+    """Two by two pixels of 17 grey levels, as the digits have."""
+    levels = torch.randint(17, (n, 1, 2, 2), generator=torch.Generator().manual_seed(seed))
+    images = (levels * 255 / 16).round().to(torch.uint8)
+    return ImageSet("digits", split, images, torch.arange(n) % 2)
+
+
+TRAIN, TEST = image_set("train", 30, 0), image_set("test", 12, 1)
+Call = namedtuple("Call", "score process x seed trace t0 rtol atol")
+
+
+class Loaded:
+    """A model that knows what it was loaded from."""
+
+    def __init__(self, spec, weights, shape, device):
+        self.spec, self.weights, self.shape, self.device = spec, weights, shape, device
+        self.process = VP()
+        self.score = ("score", spec.seed)
+        self.network = SimpleNamespace(score=lambda: ("differentiable", spec.seed))
+
+
+@pytest.fixture
+def models(monkeypatch, tmp_path) -> TrainedModels:
+    monkeypatch.setattr(
+        evaluate, "load_images", lambda name, split: {("digits", "train"): TRAIN, ("digits", "test"): TEST}[name, split]
+    )
+    monkeypatch.setattr(evaluate, "load_model", Loaded)
+    config = SimpleNamespace(
+        models={"a": SPEC}, jobs={"job": SimpleNamespace(models=("a",))}, training_seeds=SEEDS,
+        evaluation=Evaluation(samples=11, features="classifier", classifier_steps=77, likelihood_images=4, tolerance=1e-3),
+    )  # fmt: skip
+    weights = {f"a/{seed}": tmp_path / str(seed) / "weights.safetensors" for seed in SEEDS}
+    return TrainedModels(config, Run("p", "smoke", "job", tmp_path / "runs" / "job", "0", "cpu", 1, weights), {})
+
+
+# --- evaluate -----------------------------------------------------------------------------------------------------------------
+
+
+def test_each_seed_has_its_own_weights(models):
+    for seed in SEEDS:
+        loaded = models.load("a", seed)
+        assert loaded.spec == SPEC.model_copy(update={"seed": seed})
+        assert (loaded.weights, loaded.shape, loaded.device) == (models.run.models[f"a/{seed}"], (1, 2, 2), "cpu")
+    assert models.process("a") == VP() and models.load("a", 3) is models.load("a", 3)
+
+
+def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models, monkeypatch):
+    calls, bounds = [], []
+
+    def flow(score, process, x, generator, trace, t0, rtol, atol):
+        calls.append(Call(score, process, x, generator.initial_seed(), trace, t0, rtol, atol))
+        return FlowLikelihood(torch.tensor([1.0, 2.0, 3.0, 10.0]) * len(calls), x, 100 * len(calls))
+
+    def bound(network, process, objective, x, generator, t0):
+        bounds.append((network, process, objective, x, generator.initial_seed(), t0))
+        return torch.tensor([1.0, 2.0, 3.0, 6.0]) - len(bounds)
+
+    monkeypatch.setattr(evaluate, "flow_log_prob", flow)
+    monkeypatch.setattr(evaluate, "elbo", bound)
+    bpd, bpd_bound = models.likelihood("1", "method", "variant", "a", bound=True)
+    for seed, call in zip(SEEDS, calls, strict=True):
+        x, per_unit = dequantise(TEST.images[:4], make_generator("likelihood", "digits", seed), 17)
+        assert per_unit == 8.0 and torch.equal(call.x, x)
+        assert call.seed == derive_seed("likelihood", "digits", seed)
+        assert call[:2] == (("differentiable", seed), VP()) and call[4:] == ("rademacher", 2e-4, 1e-3, 1e-3)
+    # means of 4 and 8 nats over 4 dimensions; bins an eighth wide
+    bits = [-nats / (4 * math.log(2)) + 3 for nats in (4.0, 8.0)]
+    assert bpd.value == pytest.approx(sum(bits) / 2, rel=1e-6)
+    assert bpd.stderr == pytest.approx(abs(bits[0] - bits[1]) / 2, rel=1e-6)
+    assert len(bounds) == 2 * BOUND_DRAWS == 32
+    for i, (network, process, objective, x, seed, t0) in enumerate(bounds):
+        of = SEEDS[i // BOUND_DRAWS]
+        assert network is models.load("a", of).network and process == VP() and torch.equal(x, calls[i // BOUND_DRAWS].x)
+        assert seed == derive_seed("likelihood", "digits", of) and t0 == 2e-4
+        assert objective == DSM("likelihood", ImportanceTimes(2e-4), predicts="R")
+    bits = [-(3 - mean) / (4 * math.log(2)) + 3 for mean in (8.5, 24.5)]  # draws 1 to 16, and 17 to 32
+    assert bpd_bound.value == pytest.approx(sum(bits) / 2, rel=1e-6)
+    common = {"images": "digits/test-4", "grey_levels": 17, "t0": 2e-4, "dequantisation": "uniform"} | SPEC.protocol
+    assert bpd.protocol == common | {"solver": "dopri5", "tolerance": 1e-3, "trace": "rademacher", "evaluations": 150}
+    assert bpd_bound.protocol == common | {"bound": "elbo", "draws": 16}
+    for one, metric in ((bpd, "bpd"), (bpd_bound, "bpd_bound")):
+        assert (one.table, one.dataset, one.method, one.variant, one.metric, one.nfe) == (
+            "1",
+            "digits",
+            "method",
+            "variant",
+            metric,
+            None,
+        )
+        assert (one.n_seeds, one.n_samples) == (2, 8) and one.seconds > 0
+    assert models.evaluations == (100 + 200) * 4 + 2 * 16 * 4
+
+
+def test_without_a_bound_there_is_none(models, monkeypatch):
+    monkeypatch.setattr(evaluate, "flow_log_prob", lambda score, process, x, *_: FlowLikelihood(torch.zeros(4), x, 10))
+    monkeypatch.setattr(evaluate, "elbo", None)
+    (only,) = models.likelihood("1", "m", "", "a")
+    assert only.metric == "bpd" and only.value == 3.0
+
+
+class StubJudge:
+    """Answers are the largest sample and the number of metrics."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, x, metrics):
+        self.seen.append(x)
+        return {"fid": x.max().item(), "is": 2 * x.max().item()}
+
+    def of_real(self, metrics):
+        return {metric: 0.25 for metric in metrics}
+
+    def protocol(self, metric, x):
+        return {"judged": metric, "n_samples": len(x)}
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch, adapted):
+    drawn = []
+
+    def stub(sampler, score, shape, n, generator):
+        drawn.append((sampler, score, shape, n, generator.initial_seed()))
+        return torch.arange(n * 4.0).reshape(n, 1, 2, 2) + len(drawn)
+
+    monkeypatch.setattr(evaluate, "draw", stub)
+    models.judge = stub_judge = StubJudge()
+    sampler = euler_maruyama(VP(), grids.uniform(VP(), 4, 0.01), denoise="euler")
+    cell = Cell("T", "method", "v", "a", sampler, {"grid": "uniform"}, (lambda score: ("adapted", *score)) if adapted else None)
+    fid, score = models.measure([cell], "label")
+    for seed, (which, used, shape, n, generator) in zip(SEEDS, drawn, strict=True):
+        assert which is sampler and shape == (1, 2, 2) and n == 11 and generator == derive_seed("samples", "digits", seed)
+        assert used == (("adapted",) if adapted else ()) + ("score", seed)
+    assert len(stub_judge.seen) == 2
+    assert (fid.metric, fid.value, fid.stderr) == ("fid", 44.5, 0.5) and (score.metric, score.value, score.stderr) == (
+        "is",
+        89.0,
+        1.0,
+    )
+    for one in (fid, score):
+        assert (one.table, one.dataset, one.method, one.variant, one.nfe) == ("T", "digits", "method", "v", 5)
+        assert (one.n_seeds, one.n_samples) == (2, 22)
+        assert one.protocol == {
+            "process": "VP", "score": "trained", "t0": 0.01, "denoise": "euler", "steps": 4, "grid": "uniform", "n_samples": 11,
+            "judged": one.metric,
+        } | SPEC.protocol  # fmt: skip
+    assert models.evaluations == 2 * 5 * 11
+    ((name, kept),) = models.arrays.items()
+    assert name == "digits/T/method, v/5" and kept.shape == (SHOWN, 1, 2, 2) and kept[0, 0, 0, 0] == 1, "of the first seed"
+
+
+def test_an_adaptive_solver_has_no_number_of_evaluations_in_its_key(models, monkeypatch):
+    class Counted(AdaptiveFlow):
+        nfe = 0
+
+    flow = Counted(VP(), [1.0, 1e-3], 1e-2, 1e-2)
+    counts = iter((30, 41))
+
+    def stub(sampler, score, shape, n, generator):
+        Counted.nfe = next(counts)
+        return torch.zeros(n, *shape)
+
+    monkeypatch.setattr(evaluate, "draw", stub)
+    models.judge = StubJudge()
+    (fid,) = models.measure([Cell("T", "m", "", "a", flow)], "label", ["fid"])
+    assert fid.nfe is None and fid.protocol["evaluations"] == 36 and "steps" not in fid.protocol
+    assert list(models.arrays) == ["digits/T/m"] and models.evaluations == 71 * 11
+
+
+def test_the_floor_is_of_held_out_images(models):
+    models.judge = StubJudge()
+    fid, score = models.floor("9")
+    for one, metric in ((fid, "fid"), (score, "is")):
+        assert (one.table, one.method, one.variant, one.metric, one.value, one.nfe) == (
+            "9",
+            "real images",
+            "",
+            metric,
+            0.25,
+            None,
+        )
+        assert one.stderr is None and (one.n_seeds, one.n_samples) == (1, 12)
+        assert one.protocol == {"judged": metric, "n_samples": 12}
+    assert torch.equal(torch.from_numpy(models.arrays["digits/real"]), to_unit(TEST.images[:SHOWN]))
+
+
+def test_the_judge_is_made_of_train_and_held_out_in_this_order(models, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluate, "make_judge", lambda *arguments: asked.append(arguments) or "judge")
+    assert models.judge == "judge"
+    folder = models.run.folder.parent / "judges"
+    assert asked == [("classifier", TRAIN, TEST, ClassifierSettings(77), folder, "cpu")]
+
+
+def test_what_training_took_is_read_beside_the_weights(models):
+    for seed, speed in zip(SEEDS, (10.0, 20.0), strict=True):
+        about = {"device": "a machine", "images_per_second": speed, "peak_memory_mb": 5.0, "peak_gpu_memory_mb": None}
+        path = models.run.models[f"a/{seed}"].with_name("about.json")
+        path.parent.mkdir()
+        path.write_text(json.dumps(about))
+    found = {one.metric: one for one in models.training()}
+    assert {metric: one.value for metric, one in found.items()} == {"train_images_per_second": 15.0, "train_memory_mb": 5.0}
+    speed = found["train_images_per_second"]
+    assert (speed.table, speed.method, speed.variant, speed.n_samples) == ("training", "a", "VP", 14)
+    assert speed.protocol == {"network": "mlp", "train_batch": 6, "trained_on": "a machine"}
+
+
+# --- judge --------------------------------------------------------------------------------------------------------------------
+
+
+class Means(Extractor):
+    """Two features of an image and two logits."""
+
+    name, dim, classes = "means", 2, 2
+
+    def forward(self, images):
+        x = images.float().mean(1) / 255
+        values = torch.stack((x[:, 0].mean(1), x[:, 1].mean(1)), 1)
+        return values, 3 * values
+
+
+def test_a_judge_compares_with_the_reference_and_its_floor_is_held_out(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(judge, "train_classifier", lambda *arguments: trained.append(arguments) or Means())
+    found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path / "judges")
+    assert trained == [(TRAIN, ClassifierSettings(3), tmp_path / "judges")]
+    for features, data in ((found.real, TRAIN), (found.floor, TEST)):
+        assert features.source == data.source and torch.equal(features.values, extract(Means(), data.images, "x").values)
+    metrics = ("fid", "is", "precision", "recall")
+    assert found.of_real(metrics) == image_metrics(found.floor, found.real, metrics, found.settings)
+    x = torch.rand(20, 1, 2, 2, generator=torch.Generator().manual_seed(4)) * 2.4 - 1.2
+    for rounding in ("truncate", "nearest"):
+        rounded = extract(Means(), to_uint8(x, rounding), "samples")
+        one = replace(found, rounding=rounding)
+        assert one(x, metrics) == image_metrics(rounded, found.real, metrics, found.settings)
+    assert found(x, ["precision"]) != found(x, ["recall"])
+    assert found.protocol("fid", x)["reference"] == found.real.reference and found.protocol("fid", x)["n_samples"] == 20
+    assert found.protocol("fid", x)["quantised"] == "uint8-truncated"
+
+
+def test_a_judge_looks_where_it_is_told_to(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(judge, "train_classifier", lambda *_: Means())
+    monkeypatch.setattr(judge, "reference_features", lambda extractor, data, folder, device: asked.append((data, folder, device)))
+    found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path, "meta")
+    assert asked == [(TRAIN, tmp_path, "meta"), (TEST, tmp_path, "meta")] and found.device == "meta"
+    monkeypatch.setattr(judge, "extract", lambda extractor, images, source, device: (images.dtype, source, device))
+    assert found._features(torch.zeros(2, 1, 2, 2)) == (torch.uint8, "samples", "meta")
+
+
+def test_inception_is_asked_for_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "InceptionFeatures", Means)
+    assert isinstance(make_judge("inception", TRAIN, TEST, ClassifierSettings(3), tmp_path).extractor, Means)
+
+
+def test_images_are_drawn_in_batches_from_one_generator():
+    """CLD: starts of (x, v), and what comes back is x alone."""
+    process = CLD()
+    sampler = euler_maruyama(process, grids.uniform(process, 2, 0.1))
+    starts = []
+
+    def score(u, t):
+        if t == process.T:
+            starts.append(u)
+        return -process.prior_covariance.inv()(u)
+
+    x = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2)
+    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2)
+    generator, expected = make_generator("draw"), []
+    for n in (2, 2, 1):
+        u = process.prior_sample((n, 2, 1, 2, 2), generator)
+        expected.append(process.project(sampler(score, u, generator)))
+    assert torch.equal(x, torch.cat(expected))
+
+
+# --- build and node -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (Objective(), DSM("simple", UniformTimes(1e-5), predicts="R")),
+        (Objective(factor="L", weighting="sigma^2", t0=1e-3), DSM("sigma^2", UniformTimes(1e-3), predicts="L")),
+        (Objective(name="lcss", gamma=2.0, importance=True), LCSS("simple", ImportanceTimes(1e-5), predicts="R", gamma=2.0)),
+        (Objective(name="hsm", weighting="likelihood"), HSM("likelihood", UniformTimes(1e-5))),
+        (Objective(name="velocity_dsm", importance=True), VelocityDSM("simple", ImportanceTimes(1e-5))),
+    ],
+)
+def test_objectives_of_a_spec(objective, expected):
+    assert make_objective(objective) == expected and type(make_objective(objective)) is type(expected)
+
+
+def test_a_network_of_velocities_belongs_to_its_process():
+    for name, gamma in (("hsm", 0.04), ("velocity_dsm", 0.0)):
+        spec = ModelSpec(
+            data="digits",
+            process=Part(name="CLD"),
+            steps=1,
+            objective=Objective(name=name),
+            network=Network(name="mlp", mixed=False, level="time", settings={"width": 4, "blocks": 1}),
+        )
+        model = make_model(spec, make_process(spec.process, (1, 2, 2)), (1, 2, 2))
+        assert model.process == CLD(gamma=gamma) and model.mixed is False and model.level == "time"
+        assert model(torch.zeros(3, 2, 1, 2, 2), 0.5).shape == (3, 2, 1, 2, 2)
+
+
+def test_a_spec_reaches_the_network():
+    spec = SPEC.model_copy(
+        update={"objective": Objective(factor="L"), "network": SPEC.network.model_copy(update={"output": "score"})}
+    )
+    model = make_model(spec, CLD(), (1, 2, 2))
+    assert (model.factor, model.output, model.level) == ("L", "score", "steps")
+    weights = [list(make_model(SPEC.model_copy(update={"seed": seed}), VP(), (1, 2, 2)).parameters())[0] for seed in (1, 1, 2)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_the_blurring_process_has_the_size_of_the_images():
+    assert make_process(Part(name="Blurring", settings={"sigma_max": 2.5}), (3, 4, 6)).size == (4, 6)
+    assert make_process(Part(name="VP", settings={"beta_max": 7.0}), (3, 4, 6)) == VP(beta_max=7.0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_spec_is_trained_as_it_says(monkeypatch, flip):
+    asked = []
+    monkeypatch.setattr(build, "load_images", lambda name, split: asked.append((name, split)) or TRAIN)
+    monkeypatch.setattr(build, "train_network", lambda *arguments: asked.append(arguments) or "trained")
+    spec = SPEC.model_copy(update={"flip": flip})
+    assert build.train_model(spec, Path("folder"), "cpu", "label") == "trained"
+    (data, (model, losses, settings, *rest)) = asked
+    assert data == ("digits", "all") and rest == [Path("folder"), "cpu", 4, "label"]
+    adam = settings.adam
+    assert (adam.steps, adam.lr, adam.warmup, adam.clip, adam.decay, adam.weight_decay) == (7, 0.003, 2, 0.5, 1.0, 0.0)
+    assert (settings.data, settings.batch, settings.ema, settings.ramp, settings.parts) == (30, 6, 0.8, True, 2)
+    assert settings.seed == derive_seed("training", 9)
+    fresh = make_model(spec, VP(), (1, 2, 2))
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), fresh.state_dict().values(), strict=True))
+    rows, generator = torch.tensor([4, 1, 7]), make_generator("losses")
+    batch = TRAIN.images[rows]
+    x = to_unit(random_flip(batch, generator) if flip else batch)
+    expected = make_objective(spec.objective)(fresh, VP(), x, generator)
+    found = losses(fresh, rows, make_generator("losses"))
+    assert torch.equal(found, expected) and found.shape == (3,)
+
+
+def test_a_node_keeps_the_average_and_what_it_took(monkeypatch, tmp_path):
+    average = nn.Linear(2, 1)
+    trained = SimpleNamespace(network=average, history=torch.tensor([3.0, 1.0]), images_per_second=8.0, peak_memory_mb=2.0,
+                              peak_gpu_memory_mb=0.5)  # fmt: skip
+    asked = []
+    monkeypatch.setattr(build, "train_model", lambda *arguments: asked.append(arguments) or trained)
+    monkeypatch.setattr(node, "prepare_torch", lambda spec: "cpu")
+    node._train(SPEC, tmp_path, "smoke")
+    (folder,) = (path.parent for path in tmp_path.rglob("weights.safetensors"))
+    assert asked == [(SPEC, node._state(SPEC, tmp_path, "smoke"), "cpu", "digits VP")]
+    assert torch.equal(load_weights(folder / "weights.safetensors", nn.Linear(2, 1)).weight, average.weight)
+    about = json.loads((folder / "about.json").read_text())
+    assert about["spec"] == SPEC.model_dump(mode="json") and about["key"] == SPEC.key == folder.name
+    assert (about["images_per_second"], about["peak_memory_mb"], about["peak_gpu_memory_mb"]) == (8.0, 2.0, 0.5)
+    assert node.read_about(folder / "weights.safetensors") == about
+
+
+def test_resources_do_not_name_a_model():
+    assert SPEC.key == SPEC.model_copy(update={"checkpoint_every": 9, "threads": 2, "gpu": 0}).key
+    for change in ({"ema": 0.9}, {"clip": None}, {"seed": 1}, {"split": "train"}, {"flip": True}, {"parts": 1}, {"lr": 0.1}):
+        assert SPEC.key != SPEC.model_copy(update=change).key, change
+    assert SPEC.protocol == {
+        "train_steps": 7,
+        "train_batch": 6,
+        "train_lr": 0.003,
+        "ema": 0.8,
+        "network": "mlp",
+        "objective": "dsm",
+        "weighting": "likelihood",
+    }
+    assert issubclass(ModelSpec, JobConfig)
+
+
+def test_a_sampler_of_one_seed_starts_where_another_does():
+    """`ddim` and `euler_maruyama` get the same prior draw from the same generator."""
+    starts = []
+    for make in (ddim, euler_maruyama):
+        sampler = make(VP(), grids.uniform(VP(), 1, 0.5))
+        draw(sampler, lambda u, t: starts.append(u) or -u, (1, 2, 2), 3, make_generator("samples", "digits", 0))
+    assert torch.equal(starts[0], starts[1]) and torch.equal(
+        starts[0], VP().prior_sample((3, 1, 2, 2), make_generator("samples", "digits", 0))
+    )
+
+
+def test_judges_are_dataclasses_of_features():
+    assert [Judge.__dataclass_fields__[name].default for name in ("rounding", "device")] == ["truncate", "cpu"]

@@ -1,0 +1,634 @@
+"""How the papers' jobs are wired, with stubs whose answers are known: which estimator, which images, which sign."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from rescore.config import load_config, validated
+from rescore.control import ControlledSDE, Paths
+from rescore.data.images import ImageSet
+from rescore.data.pixels import dequantise, to_unit
+from rescore.data.planar import planar_set
+from rescore.jobs import Notebook, Run
+from rescore.likelihood import FlowLikelihood
+from rescore.montecarlo.logz import elbo, ess, log_mean_exp
+from rescore.papers import load_paper
+from rescore.processes import CLD, VE, VP, grids
+from rescore.random import derive_seed, make_generator
+from rescore.samplers import AdaptiveFlow, PredictorCorrector
+from rescore.samplers.base import OneStep
+from rescore.targets import nine_modes
+
+F64 = torch.float64
+
+
+def module(paper: str, name: str):
+    return load_paper(paper).module(name)
+
+
+def run_of(paper: str, folder: Path, job: str = "job", models=None) -> Run:
+    return Run(paper, "smoke", job, folder / "runs" / job, "0", "cpu", 1, models or {})
+
+
+# --- PIS ---------------------------------------------------------------------------------------------------------------------
+
+PIS = {
+    "seeds": [4, 6],
+    "runs": 4,
+    "particles": 5,
+    "steps": 3,
+    "horizon": 2.0,
+    "sigma": 0.5,
+    "datasets": {
+        "mg": {
+            "pis": {"steps": 7, "batch": 2, "lr": 0.01},
+            "annealing": {
+                "temperatures": 2,
+                "hmc_steps": 3,
+                "leapfrogs": 4,
+                "step_sizes": [0.4, 0.3, 0.2, 0.1],
+                "resample_below": 0.6,
+            },
+            "aft": {"family": "diagonal_affine", "steps": 2, "batch": 6},
+            "vi_nf": {"family": "diagonal_affine", "steps": 2},
+        }
+    },
+    "jobs": {"job": {"measure": {"mg": ["nn"]}}},
+}
+
+
+@pytest.fixture
+def context(tmp_path):
+    config = validated(module("pis", "config").Config, PIS, "here")
+    (tmp_path / "runs" / "job").mkdir(parents=True)
+    return module("pis", "context").Context("mg", nine_modes(), config, run_of("pis", tmp_path))
+
+
+def weights_of(generators) -> torch.Tensor:
+    """Log weights (runs, 5) that depend on each run's seed."""
+    return torch.stack(
+        [torch.randn(5, generator=torch.Generator().manual_seed(g.initial_seed()), dtype=F64) * 3 for g in generators]
+    )
+
+
+def expected_weights(method: str, seed: int, runs: int) -> torch.Tensor:
+    return weights_of([make_generator("mg", method, "run", seed, r) for r in range(runs)])
+
+
+def estimates(outcome) -> dict[tuple[str, str], object]:
+    return {(one.method, one.variant): one for one in outcome.estimates}
+
+
+@pytest.mark.parametrize("method", ["nn", "grad", "gt"])
+def test_pis_rows_are_the_elbo_and_the_weighted_estimate(context, monkeypatch, method):
+    policies, used = module("pis", "policies"), []
+
+    def simulate(context, sde, policy, generators):
+        used.append((sde, policy))
+        return Paths(torch.zeros(len(generators), 5, 2), weights_of(generators))
+
+    monkeypatch.setattr(policies, "simulate", simulate)
+    monkeypatch.setattr(
+        policies, "trained_policy", lambda context, method, seed, sde, settings: (f"{method}{seed}", np.full(7, seed))
+    )
+    monkeypatch.setattr(policies, "exact_policy", lambda context: "exact")
+    rows = estimates(policies.path_integral(context, method))
+    name = {"nn": "NN", "grad": "Grad", "gt": "GT"}[method]
+    seeds, runs = ((0,), 4) if method == "gt" else ((4, 6), 2)
+    log_w = torch.stack([expected_weights(method, seed, runs) for seed in seeds])
+    assert list(rows) == [("PIS", name), ("PIS", f"RW-{name}")]
+    np.testing.assert_allclose(rows["PIS", name].log_z, elbo(log_w).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(rows["PIS", f"RW-{name}"].log_z, log_mean_exp(log_w).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(rows["PIS", f"RW-{name}"].ess, ess(log_w).numpy(), rtol=1e-12)
+    assert rows["PIS", name].ess is None
+    assert {policy for _, policy in used} == ({"exact"} if method == "gt" else {f"{method}4", f"{method}6"})
+    assert {sde for sde, _ in used} == {ControlledSDE(3, 2.0, 0.5)}
+    for variant, estimator in ((name, "elbo"), (f"RW-{name}", "importance")):
+        row = rows["PIS", variant]
+        assert (row.nfe, row.n_particles, row.protocol["estimator"], row.protocol["sigma2"]) == (3, 5, estimator, 0.25)
+        assert (row.protocol["runs"], row.protocol["particles"], row.protocol["steps"], row.protocol["horizon"]) == (
+            4,
+            5,
+            3,
+            2.0,
+        )
+        assert row.protocol.get("train_steps") == (None if method == "gt" else 7)
+
+
+def test_evaluations_of_pis_count_training_and_runs(context, monkeypatch):
+    policies = module("pis", "policies")
+    monkeypatch.setattr(policies, "simulate", lambda c, s, p, generators: Paths(torch.zeros(1, 5, 2), weights_of(generators)))
+    monkeypatch.setattr(policies, "trained_policy", lambda *_: ("policy", np.zeros(7)))
+    assert policies.path_integral(context, "nn").evaluations == 2 * (2 * 5 + 7 * 2) * (3 + 1)
+
+
+def test_vi_nf_rows_are_the_elbo_and_the_weighted_estimate(context, monkeypatch):
+    variational = module("pis", "variational")
+    drawn = []
+
+    def weights(flow, target, z):
+        drawn.append(z)
+        return (z.double() * torch.tensor([2.0, 0.5])).sum(-1)
+
+    monkeypatch.setattr(variational, "fit", lambda *_, **__: torch.zeros(2))
+    monkeypatch.setattr(variational.flows, "flow_log_weights", weights)
+    rows = estimates(variational.variational_flow(context, "vi_nf"))
+    z = [[torch.randn(5, 2, generator=make_generator("mg", "vi_nf", "run", seed, r)) for r in range(2)] for seed in (4, 6)]
+    log_w = torch.stack([torch.stack([(one.double() * torch.tensor([2.0, 0.5])).sum(-1) for one in of]) for of in z])
+    np.testing.assert_allclose(rows["VI-NF", ""].log_z, elbo(log_w).numpy(), rtol=1e-9)
+    np.testing.assert_allclose(rows["VI-NF", "RW"].log_z, log_mean_exp(log_w).numpy(), rtol=1e-9)
+    assert rows["VI-NF", ""].nfe is None and rows["VI-NF", ""].protocol["estimator"] == "elbo"
+    assert rows["VI-NF", "RW"].protocol["estimator"] == "importance"
+
+
+def test_one_jump_fills_the_printed_chains(context, monkeypatch):
+    annealed = module("pis", "annealed")
+    monkeypatch.setattr(annealed.importance, "prior_log_weights", lambda target, n, generators: weights_of(generators))
+    outcome = annealed.one_jump(context, "importance")
+    rows, log_w = estimates(outcome), expected_weights("importance", 0, 4)
+    for key in (("HMC", ""), ("NUTS", ""), ("importance", "prior")):
+        np.testing.assert_allclose(rows[key].log_z, log_mean_exp(log_w)[None].numpy(), rtol=1e-12)
+    np.testing.assert_allclose(rows["importance", "prior"].ess, ess(log_w)[None].numpy(), rtol=1e-12)
+    assert [rows[key].nfe for key in rows] == [3, 3, 1] and outcome.evaluations == 20
+
+
+def test_annealed_rows_are_made_under_their_schedule(context, monkeypatch):
+    annealed, seen = module("pis", "annealed"), []
+
+    def anneal(target, schedule, n, generators, transport):
+        seen.append((schedule, n, transport, [g.initial_seed() for g in generators]))
+        runs = len(generators)
+        return SimpleNamespace(
+            x=torch.zeros(runs, n, 2),
+            n_evaluations=9,
+            log_z=torch.arange(runs, dtype=F64) + len(seen),
+            acceptance=torch.full((runs, 2), 0.5),
+        )
+
+    monkeypatch.setattr(annealed.smc, "anneal", anneal)
+    monkeypatch.setattr(annealed, "trained_transports", lambda context, schedule, n, seed: f"transport {seed}")
+    smc = annealed.annealed(context, "smc")
+    (row,) = smc.estimates
+    schedule = annealed.smc.Annealing(2, 3, 4, (0.4, 0.3, 0.2, 0.1), 0.6)
+    assert seen == [(schedule, 5, annealed.smc.no_transport, [derive_seed("mg", "smc", "run", 0, r) for r in range(4)])]
+    assert (row.method, row.variant, row.nfe, row.n_particles) == ("SMC", "2-temperatures", 24, 5)
+    assert row.log_z.tolist() == [[1.0, 2.0, 3.0, 4.0]] and smc.evaluations == 4 * 5 * 9
+    seen.clear()
+    aft = annealed.annealed(context, "aft")
+    assert [(transport, seeds) for _, _, transport, seeds in seen] == [
+        (f"transport {seed}", [derive_seed("mg", "aft", "run", seed, r) for r in range(2)]) for seed in (4, 6)
+    ]
+    assert aft.estimates[0].log_z.tolist() == [[1.0, 2.0], [2.0, 3.0]] and aft.evaluations == 4 * 5 * 9 + 2 * 6 * 2 * 2
+
+
+def test_a_policy_is_trained_on_its_cost(context, monkeypatch):
+    policies, asked = module("pis", "policies"), []
+
+    def fit(model, loss, adam, generator, folder, every, label):
+        asked.append((adam, generator.initial_seed(), folder, every, loss(make_generator("loss")).item()))
+        return torch.arange(7.0)
+
+    monkeypatch.setattr(policies, "fit", fit)
+    sde = context.sde("nn")
+    policy, history = policies.trained_policy(context, "nn", 4, sde, context.settings.pis)
+    ((adam, seed, folder, every, loss),) = asked
+    assert (adam.steps, adam.lr) == (7, 0.01) and seed == derive_seed("mg", "nn", "train", 4)
+    noise = torch.empty(3, 2, 2).normal_(generator=make_generator("loss"))
+    assert loss == pytest.approx(sde.cost(policy, context.target, noise).item() / 2, rel=1e-6), "nats per dimension"
+    assert history.tolist() == [2.0 * k for k in range(7)], "and the history is in nats"
+    assert not any(p.requires_grad for p in policy.parameters())
+
+
+def test_each_seed_and_setting_has_its_own_training_folder(context):
+    names = [
+        context.training_folder(*key)
+        for key in (("nn", 4, {"a": 1}), ("nn", 6, {"a": 1}), ("nn", 4, {"a": 2}), ("grad", 4, {"a": 1}))
+    ]
+    assert len(set(names)) == 4 and all(path.parent == context.run.folder.parent for path in names)
+
+
+# --- DiffFlow ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def diffflow():
+    paper = load_paper("diffflow")
+    content = load_config(paper, "smoke").model_dump(mode="json") | {
+        "samples": 40,
+        "likelihoods": 30,
+        "train_points": 500,
+        "projections": 3,
+        "sweep": [2, 4],
+        "seeds": [1, 2],
+    }
+    return validated(paper.module("config").Config, content, "here")
+
+
+class StubModel:
+    """Its log density is the first coordinate less 3; it samples a constant, its number of steps."""
+
+    method, sampling_steps, network = "stub", 9, torch.nn.Linear(2, 1)
+
+    def __init__(self):
+        self.asked = []
+
+    def log_prob(self, x, tolerance, generator):
+        self.asked.append(("log_prob", x, tolerance, generator.initial_seed()))
+        return x[:, 0] - 3
+
+    def sample(self, n, generator, steps=None, **options):
+        self.asked.append(("sample", n, generator.initial_seed(), steps, options))
+        return torch.zeros(n, 2)
+
+    def trajectory(self, x, parts, generator):
+        return torch.stack([x] * (parts + 1))
+
+
+def test_planar_nll_is_that_of_test_draws(diffflow):
+    planar = module("diffflow", "planar")
+    problem, model = planar.Problem("checkerboard", diffflow), StubModel()
+    values = planar.evaluate(problem, model, 1)
+    (kind, x, tolerance, seed), sampled = model.asked
+    raw = planar_set("checkerboard").sample(30, make_generator("diffflow", "checkerboard", 1, "test"))
+    assert torch.equal(x, problem.scale(raw).float()) and tolerance == diffflow.tolerance
+    assert seed == derive_seed("diffflow", "probes", 1)
+    assert values["stub", "fig3.5", "", "nll", None] == pytest.approx(3 - x[:, 0].mean().item(), rel=1e-6)
+    assert sampled == ("sample", 40, derive_seed("diffflow", "samples", 1), None, {})
+    assert set(values) == {
+        ("stub", "fig3.5", "", "nll", None),
+        ("stub", "fig3.5", "", "sw2", 9),
+        ("stub", "fig3.5", "", "off_support", 9),
+    }
+    zeros = torch.zeros(40, 2)
+    assert values["stub", "fig3.5", "", "sw2", 9] == problem.distance(zeros, 1)
+    assert values["stub", "fig3.5", "", "off_support", 9] == planar_set("checkerboard").off_support(
+        problem.scale.inverse(zeros)
+    )
+
+
+def test_the_entropy_of_standardised_data(diffflow, monkeypatch, tmp_path):
+    """h(z) = h(x) - sum log std; of the checkerboard h(x) = log 32."""
+    planar = module("diffflow", "planar")
+    monkeypatch.setattr(planar, "train", lambda problem, seed, run: iter([StubModel()]))
+    book = Notebook()
+    planar.measure_set(book, "checkerboard", diffflow, run_of("diffflow", tmp_path))
+    raw = planar_set("checkerboard").sample(500, make_generator("diffflow", "checkerboard", "train"))
+    expected = math.log(32) - raw.std(0, correction=0).log().sum().item()
+    found = {(one.method, one.metric): one for one in book.measurements}
+    assert found["entropy of the data", "nll"].value == pytest.approx(expected, rel=1e-12)
+    assert expected < math.log(32), "the board is wider than a unit"
+    floor = found["exact draws", "sw2"]
+    problem = planar.Problem("checkerboard", diffflow)
+    values = [problem.distance(problem.draws(seed, "floor", 40), seed) for seed in (1, 2)]
+    assert floor.value == pytest.approx(np.mean(values)) and floor.n_samples == 80
+    assert found["stub", "nll"].n_samples == 60 and found["stub", "sw2"].n_samples == 80
+    assert book.arrays["samples/checkerboard/data"].shape == (40, 2)
+
+
+def test_a_sweep_is_relative_to_its_largest_number(diffflow, monkeypatch):
+    planar = module("diffflow", "planar")
+    problem, model = planar.Problem("checkerboard", diffflow), StubModel()
+    distances = iter((6.0, 2.0))
+    monkeypatch.setattr(problem, "distance", lambda x, seed: next(distances))
+    found = planar.sweep(problem, model, 2, "DDIM", "", deterministic=True)
+    assert found == {
+        ("DDIM", "3.4", "", "sw2", 2): 6.0,
+        ("DDIM", "3.4", "", "sw2", 4): 2.0,
+        ("DDIM", "3.5", "", "sw2_degeneracy", 2): 3.0,
+        ("DDIM", "3.5", "", "sw2_degeneracy", 4): 1.0,
+    }
+    assert [call[3:] for call in model.asked] == [(2, {"deterministic": True}), (4, {"deterministic": True})]
+
+
+def test_fids_of_images_are_relative_to_the_largest_number(diffflow):
+    quality = module("diffflow", "image_quality")
+    job = SimpleNamespace(training=SimpleNamespace(grid="L_beta", sampling_steps=8))
+    asked = []
+
+    def images(steps, lam):
+        asked.append((steps, lam))
+        return steps + 100 * (1 - lam)
+
+    found = quality.diffflow_fids(job, diffflow, lambda x, metrics: {"fid": x}, images)
+    assert asked == [(8, 1.0), (8, 0.0), (2, 1.0), (4, 1.0)]
+    assert found == {
+        ("3.3", "DiffFlow", "L_beta", "fid", 8): 8,
+        ("3.3", "DiffFlow", "L_beta, ODE", "fid", 8): 108,
+        ("3.4", "DiffFlow", "L_beta", "fid", 2): 2,
+        ("3.4", "DiffFlow", "L_beta", "fid", 4): 4,
+        ("3.5", "DiffFlow", "L_beta", "fid_degeneracy", 2): 0.5,
+        ("3.5", "DiffFlow", "L_beta", "fid_degeneracy", 4): 1.0,
+    }
+
+
+def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path):
+    """-log p(x) = log_scale - log p(z): of the test rows, with the scale of the train rows."""
+    tabular = module("diffflow", "tabular")
+    draw = make_generator("table")
+    parts = [torch.randn(50, 3, generator=draw, dtype=F64) * scale for scale in (2.0, 3.0, 4.0)]
+    data = SimpleNamespace(train=parts[0], validation=parts[1], test=parts[2])
+    monkeypatch.setattr(tabular, "load_tabular", lambda name: data)
+    seen = []
+
+    def trainer(method, job, config, train, names):
+        return None, lambda x: seen.append(x) or torch.full((len(x),), -7.0), None
+
+    monkeypatch.setattr(tabular, "_trainer", trainer)
+    validated_on = []
+    monkeypatch.setattr(
+        tabular, "stopped_at_best", lambda blank, train_to, loss, stops, folder: validated_on.append((loss(), stops))
+    )
+    job = next(part for part in diffflow.jobs["rest"].parts if part.kind == "tabular")
+    book = Notebook()
+    tabular.measure(book, job, diffflow, run_of("diffflow", tmp_path))
+    std = parts[0].std(0, correction=0)
+    for one in book.measurements:
+        assert one.value == pytest.approx(7.0 + std.log().sum().item(), rel=1e-6)
+    assert all(loss == 7.0 and stops == [2, 4] for loss, stops in validated_on)
+    z = {name: ((part - parts[0].mean(0)) / std).float()[:10] for name, part in (("validation", parts[1]), ("test", parts[2]))}
+    assert torch.allclose(seen[0], z["validation"]) and torch.allclose(seen[1], z["test"])
+
+
+# --- gDDIM, CLD, SMLD: cells -------------------------------------------------------------------------------------------------
+
+
+class Models:
+    """What `trained_tables` asks of trained models: it keeps every cell and likelihood."""
+
+    def __init__(self, names, processes, specs=None):
+        self.names, self._processes, self._specs = names, processes, specs or {}
+        self.cells, self.likelihoods, self.floors = [], [], []
+
+    def process(self, name):
+        return self._processes[name]
+
+    def spec(self, name):
+        return self._specs.get(name) or SimpleNamespace(network=SimpleNamespace(name="mlp"))
+
+    def measure(self, cells, label, metrics=None):
+        self.cells += cells
+        return iter(())
+
+    def likelihood(self, *arguments, **options):
+        self.likelihoods.append((arguments, options))
+        return iter(())
+
+    def floor(self, table):
+        self.floors.append(table)
+        return iter(())
+
+    def training(self):
+        return iter(())
+
+
+def test_cells_of_cld():
+    config = load_config(load_paper("cld"), "smoke")
+    main = CLD()
+    models = Models(("cld", "vp", "cld-m1"), {"cld": main, "vp": VP(), "cld-m1": CLD(M=1.0)})
+    list(module("cld", "trained").trained_tables(config, models))
+    assert models.likelihoods == [(("1", "CLD", "ODE-RK45", "cld"), {}), (("1", "VPSDE", "ODE-RK45", "vp"), {})]
+    assert models.floors == ["9"]
+    for cell in models.cells:
+        sampler, process = cell.sampler, models.process(cell.model)
+        assert type(sampler.process) is type(process)
+        if isinstance(sampler, AdaptiveFlow):
+            assert (sampler.denoise, sampler.times[0], sampler.times[-1]) == ("euler", 1.0, main.eps)
+            assert (sampler.rtol, sampler.atol) == (cell.protocol["tolerance"],) * 2
+        elif cell.variant == "DDIM":
+            assert sampler.denoise == "none" and cell.model == "vp"
+        else:
+            assert sampler.denoise == "euler" and sampler.times[0] == 1.0 and sampler.times[-1] == process.eps
+    ablated = [cell for cell in models.cells if cell.method == "CLD-ablation"]
+    assert {(cell.model, cell.table, cell.variant) for cell in ablated} == {
+        ("cld", "4", "M^-1=4"),
+        ("cld", "5", "gamma=0.04"),
+        ("cld", "sec5.3", "mixed-score"),
+        ("cld-m1", "4", "M^-1=1"),
+    }
+    assert next(cell for cell in ablated if cell.model == "cld-m1").sampler.process == CLD(M=1.0)
+
+
+def test_cells_of_gddim():
+    config = load_config(load_paper("gddim"), "smoke")
+    gddim = module("gddim", "problems")
+    models = Models(("vp", "bdm", "cld"), {"vp": VP(), "bdm": gddim.PROCESSES["BDM"], "cld": CLD()})
+    list(module("gddim", "trained").trained_tables(config, models))
+    assert models.floors == ["7.3"] and models.likelihoods == []
+    assert {cell.table for cell in models.cells} == {"7.1", "7.2", "7.3"}
+    for cell in models.cells:
+        process = models.process(cell.model)
+        assert cell.sampler.process is process and (cell.sampler.times[0], cell.sampler.times[-1]) == (process.T, process.eps)
+        if cell.table != "7.3":
+            assert cell.model == "cld" and cell.sampler.denoise == "euler" and cell.protocol["grid"] == "quadratic"
+        else:
+            assert cell.variant == {"vp": "DDPM", "bdm": "BDM", "cld": "CLD"}[cell.model]
+            assert cell.protocol["grid"] == ("rho_power" if cell.method == "2nd Heun" else "quadratic")
+
+
+def test_cells_of_score_sde():
+    config = load_config(load_paper("smld_sde"), "smoke")
+    trained, chains = module("smld_sde", "trained"), module("smld_sde", "chains")
+    processes = {"vp": VP(), "ve": VE(0.02, 100.0)}
+    models = Models(("ve", "vp"), processes)
+    list(trained.trained_tables(config, models))
+    assert models.likelihoods == [
+        (("score-sde-2", "MLP", kind, model), {"bound": True}) for kind, model in (("VE", "ve"), ("VP", "vp"))
+    ]
+    assert models.floors == ["fig17"]
+    for cell in models.cells:
+        kind = cell.variant.split()[0]
+        assert cell.model == {"VE": "ve", "VP": "vp"}[kind]
+        if cell.table == "score-sde-2":
+            assert isinstance(cell.sampler, AdaptiveFlow) and cell.sampler.times[-1] == processes[cell.model].eps
+            assert cell.sampler.denoise == "none" and cell.sampler.rtol == cell.sampler.atol == config.trained.tolerance
+        elif cell.table == "score-sde-3":
+            assert cell.sampler.steps == config.trained.steps and cell.sampler.denoise == "mean"
+            assert isinstance(cell.sampler, PredictorCorrector if kind == "VE" else OneStep)
+            assert cell.protocol.get("snr") == (0.16 if kind == "VE" else None)
+        elif kind == "VE":
+            largest = cell.sampler.process.Sigma(1.0).values.sqrt().item()
+            assert largest == pytest.approx(100.0), "the networks see pixels in [-1, 1]: twice the paper's sigmas"
+    # the score of the continuous process, at the time of the chain's level
+    asked = []
+
+    def score(u, t):
+        asked.append(t)
+        return -u
+
+    doubled = f"VP P{2 * config.trained.levels}"
+    cell = next(cell for cell in models.cells if (cell.variant, cell.method) == (doubled, "ancestral")
+                and cell.table == "fig17")  # fmt: skip
+    u = torch.ones(2, 1, 1, 1)
+    t = cell.sampler.times[0]
+    adapted = cell.adapt(score)(u, t)
+    own = chains.chain("VP", config.trained.levels)
+    at = chains.score_time(t, config.trained.levels, "rounding")
+    expected = min(VP().time_of_rho(own.rho(at)).item(), 1.0)
+    assert asked == [pytest.approx(expected, rel=1e-9)]
+    c = (VP().mean(expected).values / own.mean(at).values).item()
+    assert torch.allclose(adapted, torch.full_like(u, -c * c), rtol=1e-6)
+
+
+# --- LCSS --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def studio(monkeypatch, tmp_path):
+    quality, asked = module("lcss", "quality"), []
+    images = {
+        split: ImageSet(
+            "digits",
+            split,
+            torch.randint(17, (9, 1, 8, 8), generator=make_generator(split)).mul(255).div(16).round().to(torch.uint8),
+        )
+        for split in ("train", "test")
+    }
+    monkeypatch.setattr(quality, "load_images", lambda name, split: images[split])
+    monkeypatch.setattr(quality, "make_judge", lambda *arguments: asked.append(arguments) or SimpleNamespace())
+    config = load_config(load_paper("lcss"), "smoke")
+    return quality.Studio(config.jobs["all"], config, run_of("lcss", tmp_path, "all"), {}), images, asked
+
+
+def test_lcss_judges_against_train_images(studio):
+    found, images, asked = studio
+    config = found.config
+    ((features, reference, held_out, settings, folder, device),) = asked
+    assert (features, device, settings.steps) == (config.quality.features, "cpu", config.quality.classifier_steps)
+    assert reference is images["train"] and held_out is images["test"] and folder == found.run.folder.parent / "judges"
+
+
+def test_lcss_bits_are_of_test_images(studio, monkeypatch):
+    found, images, _ = studio
+    calls = []
+
+    def flow(score, process, x, generator, t0, rtol, atol):
+        calls.append((score, process, x, generator.initial_seed(), t0, rtol, atol))
+        return FlowLikelihood(torch.full((len(x),), 64.0), x, 1)
+
+    monkeypatch.setattr(module("lcss", "quality"), "flow_log_prob", flow)
+    model = SimpleNamespace(network=SimpleNamespace(score=lambda: "score"), process="process")
+    bits = found.bits(model)
+    assert bits == [pytest.approx(-1 / math.log(2) + 3)] * 2
+    for seed, (score, process, x, generator, t0, rtol, atol) in zip(found.config.seeds, calls, strict=True):
+        expected, per_unit = dequantise(images["test"].images[:8], make_generator("lcss", "bits", seed), 17)
+        assert torch.equal(x, expected) and per_unit == 8 and generator == derive_seed("lcss", "bits", seed)
+        assert (score, process, t0, rtol, atol) == ("score", "process", 1e-5, 0.1, 0.1)
+
+
+def test_lcss_samplers(studio):
+    found = studio[0]
+    for corrected in (True, False):
+        sampler = found.sampler(VE(), corrected)
+        assert (
+            isinstance(sampler, PredictorCorrector) and sampler.corrector_steps == int(corrected) and sampler.denoise == "mean"
+        )
+        assert (sampler.snr, sampler.steps, sampler.corrector_first) == (
+            found.config.quality.snr,
+            found.config.quality.steps,
+            True,
+        )
+    sampler = found.sampler(VP())
+    assert (
+        type(sampler) is OneStep
+        and sampler.denoise == "mean"
+        and torch.equal(sampler.grid, grids.uniform(VP(), found.config.quality.steps))
+    )
+
+
+def test_variance_and_roughness_of_images():
+    quality = module("lcss", "quality")
+    x = torch.tensor([[[[0.0, 2.0], [0.0, 2.0]]], [[[2.0, 2.0], [4.0, 0.0]]]])
+    assert quality.variance(x) == pytest.approx((2 + 0 + 8 + 2) / 4)
+    assert quality.roughness(x) == pytest.approx(0.5 * ((4 + 4 + 0 + 16) / 4 + (0 + 0 + 4 + 4) / 4))
+
+
+# --- Soft Diffusion ----------------------------------------------------------------------------------------------------------
+
+
+def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tmp_path):
+    paper = load_paper("soft_diffusion")
+    trained, jobs, problems = (paper.module(name) for name in ("trained", "jobs", "problems"))
+    content = load_config(paper, "smoke").model_dump(mode="json")
+    content["training"] |= {"clip": 0.7, "together": False}
+    config = validated(paper.module("config").Config, content, "here")
+    sets = {
+        split: ImageSet("digits", split, torch.arange(n * 64).reshape(n, 1, 8, 8).remainder(256).to(torch.uint8))
+        for split, n in (("train", 12), ("test", 9))
+    }
+    asked, judged = [], []
+    monkeypatch.setattr(
+        trained, "train_network", lambda *arguments: asked.append(arguments) or SimpleNamespace(network=torch.nn.Identity())
+    )
+    for name in ("held_out_losses", "sample", "strips"):
+        monkeypatch.setattr(trained, name, lambda *_: None)
+    monkeypatch.setattr(trained, "cleaner", lambda *_: None)
+
+    class StubJudge:
+        def of_real(self, metrics):
+            return dict.fromkeys(metrics, 0.5)
+
+        def protocol(self, metric, x):
+            return {"n_samples": len(x)}
+
+    monkeypatch.setattr(trained, "make_judge", lambda *arguments: judged.append(arguments) or StubJudge())
+    corruptions = problems.Corruptions(config, problems.unit_interval(sets["train"]), tmp_path / "schedules")
+    monkeypatch.setattr(problems.Corruptions, "__call__", lambda self, variant: problems.Corruptions.ve(self))
+    book = jobs.Book(protocol={})
+    run = run_of("soft_diffusion", tmp_path, "all")
+    trained.measure(book, corruptions, ("main",), sets["train"], sets["test"], run)
+    ((features, reference, held_out, classifier, folder, device),) = judged
+    assert (features, classifier.steps, device) == (config.features, 5, "cpu") and folder == run.folder.parent / "judges"
+    assert reference is sets["train"] and held_out is sets["test"]
+    assert len(asked) == 2
+    for seed, (_, _, plan, folder, device, every, label) in zip((0, 1), asked, strict=True):
+        adam, settings = plan.adam, config.training
+        assert (adam.steps, adam.lr, adam.warmup, adam.clip) == (settings.steps, settings.lr, settings.warmup, 0.7)
+        assert (plan.data, plan.batch, plan.ema) == (12, settings.batch, settings.ema)
+        assert (
+            plan.seed == derive_seed("soft", f"main {seed}")
+            and folder == run.folder / f"main-{seed}"
+            and label == f"main {seed}"
+        )
+    values = {(one.method, one.metric): one for one in book.measurements}
+    assert values["real images", "fid"].value == 0.5 and values["real images", "fid"].n_samples == 9
+    assert values["real images", "fid"].protocol["n_samples"] == 9
+    real = to_unit(sets["train"].images).flatten(1)
+    parts = [trained.nearest(part, real)[0] for part in to_unit(sets["test"].images).chunk(4)]
+    assert values["real images", "nearest"].value == pytest.approx(np.mean(parts))
+    assert np.array_equal(book.arrays["real"], to_unit(sets["test"].images).numpy())
+    assert problems.METHOD == "Soft Diffusion"
+
+
+# --- DEIS --------------------------------------------------------------------------------------------------------------------
+
+
+def test_errors_are_distances_to_the_exact_end_points():
+    """Per seed: the root mean square over points and coordinates, and the median of the points' own."""
+    jobs = module("deis", "jobs")
+    end = torch.zeros(2, 3, 2, dtype=F64)
+    problem = SimpleNamespace(end=end)
+    off = torch.tensor([[[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]], [[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]], dtype=F64)
+    found = jobs.solver_errors(problem, off)
+    assert found["solver_rmse"].tolist() == pytest.approx([math.sqrt(27 / 6), math.sqrt(2)])
+    assert found["solver_median"].tolist() == pytest.approx([1.0, math.sqrt(2)])
+
+
+def test_a_problem_of_deis_starts_from_the_prior_of_each_seed():
+    paper = load_paper("deis")
+    config = load_config(paper, "smoke")
+    problem = paper.module("jobs").make_problem("mixture1d", config)
+    n = config.datasets["mixture1d"].samples
+    for seed, start in zip(config.seeds, problem.start, strict=True):
+        assert torch.equal(start, VP().prior_sample((n, 1), make_generator("deis", "mixture1d", seed), F64))
+    times = paper.module("problems").GRIDS["quadratic"](problem.process, 3, config.t0)
+    sampler = paper.module("problems").TABLE_METHODS["DDIM"][1](problem.process, times)
+    ends = problem.run(sampler)
+    assert torch.equal(ends[1], sampler(problem.score, problem.start.flatten(0, 1))[n : 2 * n])
+    assert problem.evaluations == 3 * n * len(config.seeds)
+    order = paper.module("jobs").orders(problem)
+    one = next(row for row in order if row.metric == "order" and row.method == "DDIM")
+    assert 0.5 < one.value < 1.6 and one.variant == "order-1", "errors fall as the steps rise: a positive slope"
