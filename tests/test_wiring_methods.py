@@ -26,7 +26,7 @@ from rescore.objectives.times import DiscreteTimes
 from rescore.processes import CLD, VE, VP
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
-from rescore.samplers import PredictorCorrector, ancestral, ddim, reverse_diffusion
+from rescore.samplers import PredictorCorrector, ancestral, ddim, reverse_diffusion, rhoab_deis, tab_deis
 from rescore.scores import GaussianMixture
 from rescore.targets import gaussian, nine_modes
 from rescore.training import Adam
@@ -277,7 +277,7 @@ def test_training_of_diffflow_written_out(tmp_path, grid):
     assert settings.times(3).tolist() == pytest.approx(l_beta(3, 0.01, 0.2, 0.8).tolist())
 
 
-# --- DDIM ---------------------------------------------------------------------------------------------------------------------
+# --- DDIM -------------------------------------------------------------------------------------------------------------------
 
 
 def test_eta_scales_the_standard_deviation_of_ddim():
@@ -292,3 +292,11 @@ def test_eta_scales_the_standard_deviation_of_ddim():
         x = ddim(process, [s, t], eta=eta)(point, u, make_generator("eta", eta))
         assert x.mean().item() == pytest.approx(0.7 * process.mean(t).values.item(), abs=0.01)
         assert x.var().item() == pytest.approx(process.Sigma(t).values.item(), rel=0.02)
+
+
+@pytest.mark.parametrize(("make", "order"), [(tab_deis, 3), (rhoab_deis, 3)])
+def test_the_order_that_is_meant_where_none_is_said(make, order):
+    score = GaussianMixture(VP(), torch.zeros(1, 2, dtype=F64), 0.5)
+    times, u = [1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05], torch.ones(1, 2, dtype=F64)
+    found = {n: make(VP(), times, order=n)(score, u) for n in (2, order)}
+    assert torch.equal(make(VP(), times)(score, u), found[order]) and not torch.equal(found[2], found[order])

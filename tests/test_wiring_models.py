@@ -284,7 +284,7 @@ def test_a_judge_compares_with_the_reference_and_its_floor_is_held_out(tmp_path,
 def test_a_judge_looks_where_it_is_told_to(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(judge, "train_classifier", lambda *_: Means())
-    monkeypatch.setattr(judge, "reference_features", lambda extractor, data, folder, device: asked.append((data, folder, device)))
+    monkeypatch.setattr(judge, "reference_features", lambda _, data, folder, device: asked.append((data, folder, device)))
     found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path, "meta")
     assert asked == [(TRAIN, tmp_path, "meta"), (TEST, tmp_path, "meta")] and found.device == "meta"
     monkeypatch.setattr(judge, "extract", lambda extractor, images, source, device: (images.dtype, source, device))

@@ -48,7 +48,8 @@ def digest(*paths: Path) -> str:
 class _Visitor(cst.CSTVisitor):
     """mutmut's own visitor leaves out decorated functions, for it copies functions; here whole files are replaced.
 
-    Left out: annotations, type aliases and `__all__`, decorators, docstrings and other bare strings, and what a `raise` says.
+    Left out: annotations, type aliases and `__all__`, `strict` of zip, decorators, docstrings, and what a
+    `raise` says.
     """
 
     METADATA_DEPENDENCIES = (PositionProvider,)
@@ -65,21 +66,32 @@ class _Visitor(cst.CSTVisitor):
             return False
         if isinstance(node, cst.Assign) and (_is_alias(node.value) or _name(node) == "__all__"):
             return False
+        if isinstance(node, cst.Arg) and _is_strict(node):
+            return False
         if isinstance(node, cst.SimpleStatementLine):
             self._statement = node
         position = self.get_metadata(PositionProvider, self._statement or node, None)
         if position is not None:
             for kind, operator in mutation_operators:
                 if isinstance(node, kind):
-                    changes = operator(node)
+                    changes = [changed for changed in operator(node) if _strict(node) == _strict(changed)]
                     # of the three changes of a string one is enough: each is another text
-                    for changed in list(changes)[: 1 if operator is operator_string else None]:
+                    for changed in changes[: 1 if operator is operator_string else None]:
                         self.found.append((node, changed, position.start.line, position.end.line))
         return True
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
         if original_node is self._statement:
             self._statement = None
+
+
+def _is_strict(node: cst.Arg) -> bool:
+    return node.keyword is not None and node.keyword.value == "strict"
+
+
+def _strict(node: cst.CSTNode) -> list[str]:
+    """The `strict` of a zip: a guard that no right input meets."""
+    return [arg.value.value for arg in node.args if _is_strict(arg)] if isinstance(node, cst.Call) else []
 
 
 def _name(node: cst.Assign) -> str | None:
