@@ -34,7 +34,8 @@ def smoke(tmp_path_factory):
         config.jobs["all"].model_copy(update={"models": ()}), config, Run("cld", "smoke", "all", tmp_path_factory.mktemp("run"), "0" * 12, "cpu", 1)
     )
     shared = {"paper": "cld", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12, "protocol": ""}
-    columns = ("table", "dataset", "method", "variant", "metric", "nfe", "value", "stderr", "n_seeds", "n_samples", "seconds")
+    columns = ("table", "dataset", "method", "variant", "metric", "nfe", "value", "stderr", "df", "over", "n_seeds", "n_samples",
+               "seconds")  # fmt: skip
     return [Record(**{key: getattr(one, key) for key in columns} | shared) for one in result.measurements]
 
 

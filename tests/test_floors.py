@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from rescore.figures import FLOORS
+from rescore.figures import FLOORS, real_images
 from rescore.jobs import Measurement
 from rescore.metrics.features import Features
 from rescore.metrics.images import evaluate
@@ -66,7 +67,15 @@ def test_the_floors_of_trained_models_are_records_of_single_runs():
         assert (one.stderr, one.df, one.over, one.n_seeds, one.n_samples) == (None, None, "runs", 1, 70)
 
 
-def test_figures_have_a_line_for_each_floor():
+@pytest.mark.parametrize("across", [False, True])
+def test_figures_have_a_line_for_each_floor(across):
+    """Dashed for held-out images, dotted for training images, whatever stands before; none for a model."""
+    kinds = (("real images", "held out", 9.5), ("real images", "MLP (VE), training images", 4.0), ("DDIM", "held out", 7.0))
+    rows = [SimpleNamespace(method=method, variant=variant, value=value) for method, variant, value in kinds]
+    ax = Figure().subplots()
+    real_images(ax, rows, across)
+    drawn = [(line.get_linestyle(), (line.get_xdata() if across else line.get_ydata())[0]) for line in ax.lines]
+    assert drawn == [("--", 9.5), (":", 4.0)]
     assert list(FLOORS) == [judges.HELD_OUT, judges.TRAINING]
 
 

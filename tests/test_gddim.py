@@ -87,7 +87,7 @@ def test_smoke_run(smoke):
     assert len(keys) == len(set(keys))
     assert {m.table for m in result.measurements} == {"prop7", "fig7.1", "7.1", "7.2", "7.3"}
     for m in result.measurements:
-        assert math.isfinite(m.value) and m.stderr >= 0 and m.n_seeds == len(config.seeds)
+        assert math.isfinite(m.value) and m.stderr >= 0 and m.n_seeds == (1 if m.over == "exact" else len(config.seeds))
     recovered = [m for m in result.measurements if (m.metric, m.dataset, m.nfe) == ("recovery_rmse", "one_point", 1)]
     one_step = {m.variant: m.value for m in recovered}
     assert max(one_step[f"{name}, K=R"] for name in ("DDPM", "BDM", "CLD")) < 1e-9 and one_step["CLD, K=L"] > 1e3
@@ -104,8 +104,8 @@ def test_claims_select_records(smoke):
     """At smoke scale some cells are missing, but no claim may be ambiguous, and the exact ones hold."""
     _, _, result = smoke
     records = [
-        Record("gddim", m.table, m.dataset, m.method, m.variant, m.metric, m.nfe, m.value, m.stderr, m.n_seeds, m.n_samples,
-               "", "smoke", "cpu", m.seconds, "0", "0")
+        Record("gddim", m.table, m.dataset, m.method, m.variant, m.metric, m.nfe, m.value, m.stderr, m.df, m.over, m.n_seeds,
+               m.n_samples, "", "smoke", "cpu", m.seconds, "0", "0")
         for m in result.measurements
     ]  # fmt: skip
     rows = {line["claim"]: line["status"] for line in evaluate("gddim", PAPER.module("claims").CLAIMS, records)}
