@@ -29,7 +29,12 @@ JUDGE = Judge(SimpleNamespace(name="stub"), REAL, OTHERS)
 @pytest.mark.parametrize(("samples", "n"), [(10, 10), (12, 12), (50, 12)])
 def test_each_floor_has_as_many_images_against_the_whole_reference(samples, n, monkeypatch):
     seen = []
-    monkeypatch.setattr(judges, "evaluate", lambda images, real, *rest: seen.append((images, real)) or evaluate(images, real, *rest))
+
+    def watched(images, real, *rest):
+        seen.append((images, real))
+        return evaluate(images, real, *rest)
+
+    monkeypatch.setattr(judges, "evaluate", watched)
     found = list(JUDGE.of_real(["fid"], samples))
     assert [(one.variant, one.metric, one.n) for one in found] == [("held out", "fid", n), ("training images", "fid", n)]
     assert all(real is REAL for _, real in seen)
