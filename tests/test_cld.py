@@ -248,5 +248,5 @@ def test_every_record_is_finite_and_exact_draws_set_the_floor(smoke):
     floor = {(record.dataset, record.metric): record.value for record in smoke if record.method == "exact"}
     assert floor["digits_exact", "nearest"] == 0 and floor["mixture9", "off_mode"] < 0.01
     assert all(record.stderr is not None for record in smoke)
-    exact = [record for record in smoke if (record.dataset, record.method, record.metric) == ("digits_exact", "exact", "nearest")]
-    assert [(record.over, record.stderr, record.df) for record in exact] == [("exact", 0.0, None)], "draws of the data are data"
+    exact = [r for r in smoke if (r.dataset, r.method, r.metric) == ("digits_exact", "exact", "nearest")]
+    assert [(r.over, r.stderr, r.df) for r in exact] == [("exact", 0.0, None)], "draws of the data are data"

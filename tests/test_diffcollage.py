@@ -182,7 +182,9 @@ class JudgeOfMeans:
         return [RealScore(variant, "fid", 7.0, samples, {}) for variant in ("held out", "training images")]
 
 
-@pytest.mark.parametrize(("over", "n_seeds", "variant"), [("trainings", 3, ""), ("samplings", 1, ""), ("runs", 3, "exact pieces")])
+@pytest.mark.parametrize(
+    ("over", "n_seeds", "variant"), [("trainings", 3, ""), ("samplings", 1, ""), ("runs", 3, "exact pieces")]
+)
 def test_panoramas_are_of_the_pieces_of_each_repeat(over, n_seeds, variant, monkeypatch):
     """Squares and panoramas of the value 0.1, 0.2 and 0.6 by the three pieces: FID is their mean, with its error."""
     process = make_process(SPEC.process, (1, 8, 8))
@@ -213,8 +215,10 @@ def test_panoramas_are_of_the_pieces_of_each_repeat(over, n_seeds, variant, monk
             assert (record.over, record.n_seeds, record.df, record.n_samples) == (over, n_seeds, 2, size)
             assert record.value == pytest.approx(0 if metric == "drift" else 0.3, abs=1e-6)
         assert found[method, "fid_plus", variant].stderr == pytest.approx((0.07 / 3) ** 0.5)
-        assert (found[method, "sequential passes", variant].value, found[method, "sequential passes", variant].over) == (5, "exact")
-    real = {(m.variant, m.metric): (m.value, m.over, m.n_samples) for m in context.book.measurements if m.method == "real images"}
+        passes = found[method, "sequential passes", variant]
+        assert (passes.value, passes.over) == (5, "exact")
+    of_real = [m for m in context.book.measurements if m.method == "real images"]
+    real = {(m.variant, m.metric): (m.value, m.over, m.n_samples) for m in of_real}
     floors = {("held out", "fid"): (7.0, "runs", 8), ("training images", "fid"): (7.0, "runs", 8)}
     assert {key: value for key, value in real.items() if key[1] == "fid"} == ({} if variant else floors)
 
@@ -272,7 +276,8 @@ def test_each_seed_trains_the_networks_of_motions(tmp_path, monkeypatch):
     assert {m.table for m in made} == {"4.3", "fig4.8"}
     real = {m.variant: (m.over, m.n_seeds, m.n_samples) for m in records if m.method == "Real data" and m.metric == "fid"}
     assert real == {"": ("runs", 2, 48), "training series": ("runs", 2, 48)}
-    scaled = {split: x / np.percentile(np.abs(sets["train"][0]), 99.5, axis=(0, 2), keepdims=True) for split, (x, _) in sets.items()}
+    loudest = np.percentile(np.abs(sets["train"][0]), 99.5, axis=(0, 2), keepdims=True)
+    scaled = {split: x / loudest for split, (x, _) in sets.items()}
     for series, split in zip(asked, ("train", "train", "test", "test"), strict=True):
         assert torch.equal(series, motions.windows(scaled[split].clip(-1, 1), 16))
     found = {(m.method, m.metric): m.value for m in records if m.variant == ""}

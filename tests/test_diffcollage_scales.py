@@ -117,7 +117,7 @@ def test_parts_that_do_not_fit_are_named(scenes, tmp_path):
     message = r"models.lhq_half: patches \(3, 16, 16\) beside squares \(3, 32, 32\); allowed: \(3, 32, fewer than 32\)"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RescoreError, match=message):
         patch.setattr(pieces, "load_model", lambda *_: type("Loaded", (), {"process": None, "score": None, "network": model}))
-        pieces.Pieces.load("lhq", pieces.Context(wrong, run, Notebook()))
+        pieces.Pieces.load("lhq", pieces.Context(wrong, run, Notebook()), 0)
     wrongs = ("shapes", {"inpaint": "lhq"}, "allowed: brick, grass, gravel"), ("models", ["lhq"], "lhq_half is missing")
     for key, value, message in wrongs:
         content = config.model_dump(mode="json")

@@ -203,7 +203,8 @@ def test_a_ratio_of_a_number_to_itself_is_exact(monkeypatch):
     ratios = iter((2.0, 4.0, 6.0))
 
     def evaluate(problem, model, seed):
-        return {("DDPM", "3.5", "L_s", "sw2_degeneracy", first): next(ratios), ("DDPM", "3.5", "L_s", "sw2_degeneracy", last): 1.0}
+        key = ("DDPM", "3.5", "L_s", "sw2_degeneracy")
+        return {(*key, first): next(ratios), (*key, last): 1.0}
 
     monkeypatch.setattr(planar, "train", lambda *_: [SimpleNamespace(method="DDPM")])
     monkeypatch.setattr(planar, "evaluate", evaluate)

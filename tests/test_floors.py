@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from rescore.figures import FLOORS
+from rescore.figures import FLOORS, real_images
 from rescore.jobs import Measurement
 from rescore.metrics.features import Features
 from rescore.metrics.images import evaluate
@@ -28,7 +29,12 @@ JUDGE = Judge(SimpleNamespace(name="stub"), REAL, OTHERS)
 @pytest.mark.parametrize(("samples", "n"), [(10, 10), (12, 12), (50, 12)])
 def test_each_floor_has_as_many_images_against_the_whole_reference(samples, n, monkeypatch):
     seen = []
-    monkeypatch.setattr(judges, "evaluate", lambda images, real, *rest: seen.append((images, real)) or evaluate(images, real, *rest))
+
+    def watched(images, real, *rest):
+        seen.append((images, real))
+        return evaluate(images, real, *rest)
+
+    monkeypatch.setattr(judges, "evaluate", watched)
     found = list(JUDGE.of_real(["fid"], samples))
     assert [(one.variant, one.metric, one.n) for one in found] == [("held out", "fid", n), ("training images", "fid", n)]
     assert all(real is REAL for _, real in seen)
@@ -66,7 +72,15 @@ def test_the_floors_of_trained_models_are_records_of_single_runs():
         assert (one.stderr, one.df, one.over, one.n_seeds, one.n_samples) == (None, None, "runs", 1, 70)
 
 
-def test_figures_have_a_line_for_each_floor():
+@pytest.mark.parametrize("across", [False, True])
+def test_figures_have_a_line_for_each_floor(across):
+    """Dashed for held-out images, dotted for training images, whatever stands before; none for a model."""
+    kinds = (("real images", "held out", 9.5), ("real images", "MLP (VE), training images", 4.0), ("DDIM", "held out", 7.0))
+    rows = [SimpleNamespace(method=method, variant=variant, value=value) for method, variant, value in kinds]
+    ax = Figure().subplots()
+    real_images(ax, rows, across)
+    drawn = [(line.get_linestyle(), (line.get_xdata() if across else line.get_ydata())[0]) for line in ax.lines]
+    assert drawn == [("--", 9.5), (":", 4.0)]
     assert list(FLOORS) == [judges.HELD_OUT, judges.TRAINING]
 
 

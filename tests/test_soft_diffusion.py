@@ -151,7 +151,8 @@ def test_held_out_losses_count_the_images_of_every_network(corruptions):
     """Networks that predict the image itself have no clean loss; 7 images in three networks are 21."""
     book, process = jobs.Book(protocol={}), corruptions(VARIANTS["main"])
     images = problems.unit_interval(load_images("digits", "test"), 7).float()
-    trained.held_out_losses(book, corruptions, VARIANTS["main"], process, [lambda x, t, s=s: images + s for s in (0.0, 0.0, 0.3)], images)
+    networks = [lambda x, t, s=s: images + s for s in (0.0, 0.0, 0.3)]
+    trained.held_out_losses(book, corruptions, VARIANTS["main"], process, networks, images)
     clean = {m.metric: m for m in book.measurements}["clean_loss"]
     assert {(m.over, m.n_seeds, m.df, m.n_samples) for m in book.measurements} == {("trainings", 3, 2, 21)}
     assert clean.value == pytest.approx(clean.stderr, rel=1e-5) and clean.value > 0.01  # values 0, 0 and v: v/3 +- v/3

@@ -110,7 +110,7 @@ class Config(ModelConfig):
     """One scale of the paper.
 
     Args:
-        seeds: of the samples where `training_seeds` has a single one, and of exact pieces; and of the trainings of BasicMotions'
+        seeds: of the samples where `training_seeds` has a single one, and of exact pieces; of the trainings of BasicMotions'
             networks. Several training seeds have one set of samples each.
         samples, exact_samples: contents of each repeat and method; `crops`: random squares of each for FID+.
         batch: contents at a time; None: all.

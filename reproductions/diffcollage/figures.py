@@ -67,7 +67,8 @@ def tables(results: Path, out: Path) -> None:
             axes[2].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         draw.add_notes(
             figure,
-            f"Scale {found.scale}. Bars: two standard errors, over {_repeated(values)}. Line under seams: the photograph's own.",
+            f"Scale {found.scale}. Bars: two standard errors, over {_repeated(values)}. "
+            "Line under seams: the photograph's own.",
         )
 
 

@@ -14,7 +14,10 @@ TIMED = 32  # panoramas at a time, for fig. 4.5
 
 
 def panoramas(context: Context, repeats: Repeats, n: int) -> None:
-    """All methods on one texture or scene, n images of each in every repeat: FID+, FID of the squares, seams, and FID at the middle and the ends of the images."""
+    """All methods on one texture or scene, n images of each in every repeat.
+
+    FID+, FID of the squares, seams, and FID at the middle and the ends of the images; and what real images have of them.
+    """
     config, run, book, pieces = context.config, context.run, context.book, repeats.first
     judge, over = make_judge(context, pieces), repeats.over
     key, variant = (TABLES[pieces.name], pieces.name), pieces.variant
