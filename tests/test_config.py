@@ -94,7 +94,7 @@ def test_hash_ignores_resources_and_follows_everything_else() -> None:
     assert base == digest() and len(base) == 12 and int(base, 16) >= 0
     resources = {"threads": 2, "gpu": 1, "mem_mb": 9, "runtime": 7, "priority": 5}
     assert digest(job=resources) == base
-    changed = [digest(job={"samples": 11}), digest(particles=101), digest(protocol_version=2), digest(name="b"),
+    changed = [digest(job={"samples": 11}), digest(particles=101), digest(protocol_version=99), digest(name="b"),
                digest(job={"optimiser": {"kind": "adam", "lr": 0.1}})]
     assert len({base, *changed}) == 6
     other_job = Config(jobs={"a": Job(**JOB), "z": Job(samples=99)})

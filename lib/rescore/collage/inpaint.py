@@ -136,7 +136,7 @@ def outpaint(
     """
     if method not in CONDITIONED:
         raise RescoreError(f"outpaint: method {method!r}; allowed: {', '.join(CONDITIONED)}")
-    order = from_the_middle(len(patches)) if order is None else order
+    order = [group for group in (from_the_middle(len(patches)) if order is None else order) if len(group)]
     if unknown := [j for group in order for j in group if j not in range(len(patches))]:
         raise RescoreError(f"outpaint: factor {unknown[0]} is not there; allowed: 0 to {len(patches) - 1}")
     if conditions is not None:
