@@ -151,7 +151,7 @@ def test_networks_and_samples_of_each_repeat(training_seeds, expected, tmp_path,
         monkeypatch.setattr(quality, name, stub)
     monkeypatch.setattr(quality.Studio, "bits", lambda self, models: [float(model.score) for model in models])
     weights = {f"ve_dsm/{seed}": tmp_path / f"dsm-{seed}" for seed in training_seeds}
-    studio = quality.Studio(smoke.jobs["all"], smoke, Run("lcss", "smoke", "all", tmp_path, "0", "cpu", 1, weights), {})
+    studio = quality.Studio(smoke.jobs["all"], smoke, Run("lcss", "smoke", "all", tmp_path, "0", "cpu", 1, weights), {}, [])
     found = {row.metric: row.measurement(0.0) for row in studio.rows("3", smoke.models["ve_dsm"], studio.node("ve_dsm"), "MLP")}
     assert loaded == [(seed, f"dsm-{seed}") for seed in expected["seeds"]]
     networks = expected["seeds"] if len(training_seeds) > 1 else [4] * 3

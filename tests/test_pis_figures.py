@@ -27,6 +27,8 @@ def printed(dataset: str, method: str, variant: str = ""):
 def record(dataset: str, method: str, variant: str, metric: str, value: float, **others: object) -> Record:
     common = {"paper": "pis", "table": "5.1", "nfe": 10, "stderr": None, "df": None, "over": "runs", "n_seeds": 2, "n_samples": 100, "protocol": "",
               "scale": "smoke", "device": "cpu", "seconds": 1.0, "version": "0", "config_hash": "0"}
+    if others.get("stderr") is not None:
+        common["df"] = 1
     return Record(dataset=dataset, method=method, variant=variant, metric=metric, value=value, **common | others)
 
 

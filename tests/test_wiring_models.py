@@ -24,7 +24,7 @@ from rescore.metrics.images import evaluate as image_metrics
 from rescore.models import build, evaluate, judge, node
 from rescore.models.build import make_model, make_objective, make_process
 from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Cell, TrainedModels
-from rescore.models.judge import Judge, draw, make_judge
+from rescore.models.judge import Judge, RealScore, draw, make_judge
 from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
@@ -151,8 +151,10 @@ class StubJudge:
         self.seen.append(x)
         return {"fid": x.max().item(), "is": 2 * x.max().item()}
 
-    def of_real(self, metrics):
-        return {metric: 0.25 for metric in metrics}
+    def of_real(self, metrics, samples):
+        for variant, value in (("held out", 0.25), ("training images", 0.125)):
+            for metric in metrics:
+                yield RealScore(variant, metric, value, samples, self.protocol(metric, torch.empty(samples)))
 
     def protocol(self, metric, x):
         return {"judged": metric, "n_samples": len(x)}
@@ -210,20 +212,15 @@ def test_an_adaptive_solver_has_no_number_of_evaluations_in_its_key(models, monk
     assert list(models.arrays) == ["digits/T/m"] and models.evaluations == 71 * 11
 
 
-def test_the_floor_is_of_held_out_images(models):
+def test_the_floors_are_those_of_the_judge(models):
     models.judge = StubJudge()
-    fid, score = models.floor("9")
-    for one, metric in ((fid, "fid"), (score, "is")):
-        assert (one.table, one.method, one.variant, one.metric, one.value, one.nfe) == (
-            "9",
-            "real images",
-            "",
-            metric,
-            0.25,
-            None,
-        )
-        assert one.stderr is None and (one.n_seeds, one.n_samples) == (1, 12)
-        assert one.protocol == {"judged": metric, "n_samples": 12}
+    found = list(models.floor("9"))
+    names = [(one.table, one.method, one.variant, one.metric, one.value, one.nfe) for one in found]
+    assert names == [("9", "real images", variant, metric, value, None)
+                     for variant, value in (("held out", 0.25), ("training images", 0.125)) for metric in ("fid", "is")]  # fmt: skip
+    for one in found:
+        assert (one.stderr, one.over, one.n_seeds, one.n_samples) == (None, "runs", 1, 11)
+        assert one.protocol == {"judged": one.metric, "n_samples": 11}
     assert torch.equal(torch.from_numpy(models.arrays["digits/real"]), to_unit(TEST.images[:SHOWN]))
 
 
@@ -262,15 +259,19 @@ class Means(Extractor):
         return values, 3 * values
 
 
-def test_a_judge_compares_with_the_reference_and_its_floor_is_held_out(tmp_path, monkeypatch):
+def test_a_judge_compares_with_the_reference_and_its_floors_are_real_images(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(judge, "train_classifier", lambda *arguments: trained.append(arguments) or Means())
     found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path / "judges")
     assert trained == [(TRAIN, ClassifierSettings(3), tmp_path / "judges")]
-    for features, data in ((found.real, TRAIN), (found.floor, TEST)):
+    for features, data in ((found.real, TRAIN), (found.held_out, TEST)):
         assert features.source == data.source and torch.equal(features.values, extract(Means(), data.images, "x").values)
     metrics = ("fid", "is", "precision", "recall")
-    assert found.of_real(metrics) == image_metrics(found.floor, found.real, metrics, found.settings)
+    rows = torch.randperm(len(TRAIN), generator=make_generator("floor", TRAIN.source))[: len(TEST)]
+    expected = {"held out": found.held_out, "training images": found.real[rows]}
+    floors = [(one.variant, one.metric, one.value, one.n) for one in found.of_real(metrics, 1000)]
+    assert floors == [(variant, metric, value, len(TEST)) for variant, features in expected.items()
+                      for metric, value in image_metrics(features, found.real, metrics, found.settings).items()]  # fmt: skip
     x = torch.rand(20, 1, 2, 2, generator=torch.Generator().manual_seed(4)) * 2.4 - 1.2
     for rounding in ("truncate", "nearest"):
         rounded = extract(Means(), to_uint8(x, rounding), "samples")

@@ -15,6 +15,7 @@ from rescore.data.pixels import dequantise, to_unit
 from rescore.data.planar import planar_set
 from rescore.jobs import Notebook, Run
 from rescore.likelihood import FlowLikelihood
+from rescore.models.judge import RealScore
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.papers import load_paper
 from rescore.processes import CLD, VE, VP, grids
@@ -490,7 +491,7 @@ def studio(monkeypatch, tmp_path):
     monkeypatch.setattr(quality, "load_images", lambda name, split: images[split])
     monkeypatch.setattr(quality, "make_judge", lambda *arguments: asked.append(arguments) or SimpleNamespace())
     config = load_config(load_paper("lcss"), "smoke")
-    return quality.Studio(config.jobs["all"], config, run_of("lcss", tmp_path, "all"), {}), images, asked
+    return quality.Studio(config.jobs["all"], config, run_of("lcss", tmp_path, "all"), {}, []), images, asked
 
 
 def test_lcss_judges_against_train_images(studio):
@@ -568,8 +569,9 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
     monkeypatch.setattr(trained, "cleaner", lambda *_: None)
 
     class StubJudge:
-        def of_real(self, metrics):
-            return dict.fromkeys(metrics, 0.5)
+        def of_real(self, metrics, samples):
+            for metric in metrics:
+                yield RealScore("held out", metric, 0.5, min(9, samples), {"n_samples": min(9, samples)})
 
         def protocol(self, metric, x):
             return {"n_samples": len(x)}
@@ -594,6 +596,7 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
             and label == f"main {seed}"
         )
     values = {(one.method, one.metric): one for one in book.measurements}
+    assert {one.variant for one in book.measurements if one.method == "real images"} == {"held out"}
     assert values["real images", "fid"].value == 0.5 and values["real images", "fid"].n_samples == 9
     assert values["real images", "fid"].protocol["n_samples"] == 9
     real = to_unit(sets["train"].images).flatten(1)
