@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,51 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(root)
 
 
+@dataclass
+class Server:
+    """A web server of this machine: its address, what it answers to each path, and the paths that it was asked for.
+
+    An answer is a content, or a function that answers a request in its own way.
+    """
+
+    url: str
+    files: dict[str, bytes | Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server, empty, and the way to it, whatever was refused before."""
+    import requests
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found.asked.append(self.path)
+            match found.files.get(self.path):
+                case None:
+                    self.send_error(404)
+                case bytes(content):
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                case answer:
+                    answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        found = Server(f"http://127.0.0.1:{listening.server_port}")
+        monkeypatch.setattr("requests.get", requests.api.get)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield found
+        listening.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="session")
 def pines():
     """The 126 points, (126, 2); a test that asks for them is skipped where they are not at hand."""
@@ -95,7 +142,7 @@ def pines():
         raise OSError("tests do not download")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("urllib.request.urlopen", refuse)
+        patch.setattr("requests.get", refuse)
         try:
             return torch.tensor(load_pines().to_numpy())
         except MissingData as error:

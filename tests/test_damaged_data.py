@@ -6,7 +6,7 @@ import io
 import shutil
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from rescore.data import cifar, fetch, folders, humanml, idx, motion, pines, tabular
+from rescore.data import cifar, folders, humanml, idx, images, motion, pines, tabular
 from rescore.data.damage import check_labels
 from rescore.data.images import load_images
 from rescore.errors import RescoreError
@@ -76,6 +76,7 @@ HUMANML = {
     "HumanML3D/Std.npy": array(np.ones(263)),
 }
 MNIST = {f"MNIST/raw/t10k-{part}": b"" for part in idx.PARTS.values()}
+BATCHES = {f"{cifar.BATCHES}/{name}": b"" for name in cifar.BATCH_FILES}
 CELEBA = {folders.CELEBA_PARTITION: b"a.png 0\n", f"{folders.CELEBA_IMAGES}/a.png": picture(*folders.CELEBA_SIZE)}
 MOTIONS = {f"BasicMotions/{motion._file(split)}": b"" for split in motion.SPLITS}
 
@@ -88,6 +89,7 @@ LOADERS = {
     "idx": Loader(lambda _: load_images("mnist", "test"), MNIST),
     "idx packed": Loader(lambda _: load_images("mnist", "test"), {f"{name}.gz": gzip.compress(b"") for name in MNIST}),
     "cifar archive": Loader(lambda _: load_images("cifar10", "test"), {f"cifar10/{cifar.ARCHIVE}": b""}),
+    "cifar batch": Loader(lambda _: load_images("cifar10", "test"), BATCHES),
     "cifar strip": Loader(lambda _: load_images("cifar10", "test", limit=5), {
         "cifar10/test-00.webp": STRIP, "cifar10/labels.npz": npz(test_labels=np.zeros(500))}),
     "cifar labels": Loader(lambda _: load_images("cifar10", "test", limit=5), {
@@ -128,7 +130,7 @@ def data(tmp_path, monkeypatch) -> Path:
     def refused(*_, **__):
         raise OSError("refused")
 
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", refused)
+    monkeypatch.setattr("requests.get", refused)
     for name, opener in (("lmdb", "open"), ("h5py", "File")):
         package = types.ModuleType(name)
         package.Error = OSError
@@ -219,13 +221,16 @@ def test_the_files_that_are_damaged_here_can_be_loaded_whole(data):
     assert len(tabular._numbers(pd.read_csv(io.BytesIO(csv(9, 4))), 2, data)) == 9
 
 
-def test_a_download_that_is_a_page_says_so(data, tmp_path, monkeypatch):
+def test_a_download_that_is_a_page_says_so(data, tmp_path, monkeypatch, server):
     page, _ = DAMAGE["page"]
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(page))
+    name = "/t10k-images-idx3-ubyte.gz"
+    server.files[name] = page
+    monkeypatch.setitem(images.IDX, "mnist", replace(idx.MNIST, url=server.url))
     message = failure(Loader(lambda _: load_images("mnist", "test"), {}), data)
     digest = hashlib.sha256(page).hexdigest()
-    assert message.startswith(f"{idx.MNIST.url}/t10k-images-idx3-ubyte.gz: wrong checksum (sha256 {digest}, expected ")
+    assert message.startswith(f"{server.url}{name}: wrong checksum (sha256 {digest}, expected ")
     assert "the file is an HTML page" in message and not list((tmp_path / "cache").rglob("*.gz"))
+    assert server.asked == [name], "what came whole is not asked for again"
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(data):

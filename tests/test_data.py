@@ -1,8 +1,11 @@
 """The pines are found, downloaded or missed with one clear message. No test touches the network."""
 
+import gzip
 import hashlib
-import http.client
-import io
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ def nothing_at_hand(tmp_path, monkeypatch):
     """No data folder, an empty cache, no network."""
     monkeypatch.delenv("RESCORE_DATA", raising=False)
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", refused)
+    monkeypatch.setattr("requests.get", refused)
 
 
 def refused(*_, **__):
@@ -75,6 +78,17 @@ def test_the_cache_is_in_the_home_folder_by_default(monkeypatch):
     assert fetch.cache_folder() == Path.home() / ".cache" / "rescore"
 
 
+@pytest.mark.parametrize("variable", ["RESCORE_DATA", "RESCORE_CACHE"])
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, small_table, variable):
+    """As in a job's environment that no shell has read."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, "~/mine")
+    put(tmp_path / "mine", "finpines.txt", METRES)
+    put(tmp_path / "mine", "../finpines.txt", METRES)  # as the cache has it
+    path = {"RESCORE_DATA": "finpines/finpines.txt", "RESCORE_CACHE": "finpines.txt"}[variable]
+    assert pines.find_pines() == tmp_path / "mine" / path
+
+
 @pytest.fixture
 def homeless(monkeypatch):
     """A user without a home: HOME is unset and the user is not in the system's list."""
@@ -87,10 +101,21 @@ def homeless(monkeypatch):
     fetch._temporary_folder.cache_clear()
 
 
-def test_without_a_home_the_cache_is_a_temporary_folder(homeless, tmp_path, monkeypatch, small_table, capsys):
-    downloads = Downloads(METRES)
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", downloads)
-    assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(downloads.urls) == 1
+@pytest.fixture
+def remote(small_table, server, monkeypatch):
+    """The small table on a server."""
+    server.files["/finpines.txt"] = METRES.encode()
+    monkeypatch.setattr(pines, "URL", f"{server.url}/finpines.txt")
+    return server
+
+
+def kept(folder: Path) -> list[str]:
+    """What is in the cache, but for locks."""
+    return [path.name for path in (folder / "cache").glob("*") if path.name != ".finpines.txt.lock"]
+
+
+def test_without_a_home_the_cache_is_a_temporary_folder(homeless, tmp_path, monkeypatch, remote, capsys):
+    assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(remote.asked) == 1
     assert fetch.cache_folder() == fetch.writable_cache() and pines.pines_at_hand() == "present"
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: no home folder (") and warning.endswith("set RESCORE_CACHE to a folder to keep them")
@@ -99,11 +124,9 @@ def test_without_a_home_the_cache_is_a_temporary_folder(homeless, tmp_path, monk
     assert pines.find_pines() == path, "what is at hand needs no cache"
 
 
-def test_a_download_needs_no_cache_that_can_be_written(tmp_path, monkeypatch, small_table, capsys):
+def test_a_download_needs_no_cache_that_can_be_written(tmp_path, remote, capsys):
     (tmp_path / "cache").write_text("a file")
-    downloads = Downloads(METRES)
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", downloads)
-    assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(downloads.urls) == 1
+    assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(remote.asked) == 1
     assert capsys.readouterr().err.startswith(f"warning: the cache {tmp_path / 'cache'} cannot be written (File exists): ")
 
 
@@ -112,8 +135,9 @@ def test_no_file_and_no_download_is_missing_data(tmp_path, monkeypatch, with_fol
     if with_folder:
         monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     text = failure(MissingData)
-    assert text == f"finpines.txt: not under RESCORE_DATA, and {pines.URL} could not be downloaded (connection refused)"
-    assert not list((tmp_path / "cache").glob("*")) and pines.pines_at_hand() == "absent"
+    assert text == (f"finpines.txt: not at hand, and {pines.URL} could not be downloaded (connection refused); "
+                    "set RESCORE_DATA to a folder that holds finpines/finpines.txt")
+    assert not kept(tmp_path) and pines.pines_at_hand() == "absent"
 
 
 # a file of our own
@@ -154,7 +178,7 @@ def real_points() -> pd.DataFrame:
 def started_with(nothing_at_hand, monkeypatch):
     """The environment's own data folder and cache, still without the network."""
     monkeypatch.undo()
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", refused)
+    monkeypatch.setattr("requests.get", refused)
 
 
 def test_the_pines_give_the_same_counts_in_both_formats(started_with, tmp_path, monkeypatch):
@@ -174,43 +198,130 @@ def test_the_pines_give_the_same_counts_in_both_formats(started_with, tmp_path, 
 # downloads
 
 
-class Downloads:
-    """In place of urlopen: the response, and what was asked for."""
-
-    def __init__(self, content: str | Exception):
-        self.content, self.urls = content, []
-
-    def __call__(self, url: str, timeout: float) -> io.BytesIO:
-        assert 0 < timeout < 60
-        self.urls.append(url)
-        if isinstance(self.content, Exception):
-            raise self.content
-        return io.BytesIO(self.content.encode())
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """The seconds between trials, which take no time here."""
+    seconds = []
+    monkeypatch.setattr("pooch.core.time.sleep", seconds.append)
+    return seconds
 
 
-def test_a_download_is_made_once_and_kept(tmp_path, monkeypatch, small_table):
-    downloads = Downloads(METRES)
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", downloads)
+def test_a_download_is_made_once_and_kept(tmp_path, remote, capsys):
     for _ in range(2):
         assert len(pines.load_pines()) == 4
-    assert downloads.urls == [pines.URL]
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["finpines.txt"]
-    assert pines.pines_at_hand() == "present"
+    assert remote.asked == ["/finpines.txt"] and kept(tmp_path) == ["finpines.txt"]
+    path = tmp_path / "cache" / "finpines.txt"
+    assert path.stat().st_mode & 0o777 == 0o644, "others may read a cache that is theirs too"
+    assert pines.pines_at_hand() == "present" and not capsys.readouterr().err, "a short download needs no bar"
 
 
-def test_a_download_of_something_else_is_one_clear_error_and_is_not_kept(tmp_path, monkeypatch, small_table):
+def of_unknown_length(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(METRES.encode())
+
+
+@pytest.mark.parametrize(("answer", "bar"), [
+    (METRES.encode(), rf"finpines.txt: 100%\|#+\| {len(METRES)}\.0/{len(METRES)}\.0 \[.*B/s\]"),
+    (of_unknown_length, rf"finpines.txt: {len(METRES)}\.0B \[.*B/s\]"),
+], ids=["known length", "unknown length"])  # fmt: skip
+def test_a_long_download_has_a_bar(remote, monkeypatch, capsys, answer, bar):
+    monkeypatch.setattr(fetch, "BAR_AFTER_SECONDS", 0)
+    monkeypatch.setattr(fetch, "CHUNK_BYTES", len(METRES))
+    remote.files["/finpines.txt"] = answer
+    pines.load_pines()
+    *_, last = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert re.fullmatch(bar, last.strip())
+
+
+def test_a_download_of_something_else_is_one_clear_error_and_is_not_kept(tmp_path, remote):
     page = "<html>please log in</html>"
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", Downloads(page))
+    remote.files["/finpines.txt"] = page.encode()
     text = failure()
     assert text.startswith(f"{pines.URL}: wrong checksum (sha256 {digest(page)}, expected {digest(METRES)})")
-    assert not list((tmp_path / "cache").iterdir())
+    assert "the file is an HTML page" in text and not kept(tmp_path)
 
 
-@pytest.mark.parametrize("broken", [TimeoutError("timed out"), http.client.IncompleteRead(b"x", 99)], ids=["slow", "cut short"])
-def test_a_broken_download_is_missing_data(tmp_path, monkeypatch, broken):
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", Downloads(broken))
-    assert f"{pines.URL} could not be downloaded" in failure(MissingData)
-    assert not list((tmp_path / "cache").iterdir())
+def cut_short(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "99")
+    request.end_headers()
+    request.wfile.write(b"x")
+
+
+def silent(request: BaseHTTPRequestHandler) -> None:
+    request.rfile.read()  # until the other side has had enough
+
+
+def busy(request: BaseHTTPRequestHandler) -> None:
+    request.send_error(503)
+
+
+@pytest.mark.parametrize(("broken", "why"), [
+    (cut_short, "IncompleteRead(1 bytes read, 98 more expected)"),
+    (silent, "Read timed out. (read timeout=0.1)"),
+    (busy, "503 Server Error: Service Unavailable for url: "),
+], ids=["cut short", "silent", "busy"])  # fmt: skip
+def test_a_broken_download_is_tried_again_and_then_missing_data(tmp_path, remote, monkeypatch, waits, broken, why):
+    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", (1, 0.1))
+    remote.files["/finpines.txt"] = broken
+    text = failure(MissingData)
+    assert f"{pines.URL} could not be downloaded (" in text and why in text
+    assert len(remote.asked) == 3 and waits == [1, 2] and not kept(tmp_path)
+
+
+def test_a_download_that_breaks_off_once_is_no_matter(tmp_path, remote, waits):
+    def once(request: BaseHTTPRequestHandler) -> None:
+        remote.files["/finpines.txt"] = METRES.encode()
+        cut_short(request)
+
+    remote.files["/finpines.txt"] = once
+    assert len(pines.load_pines()) == 4 and len(remote.asked) == 2 and waits == [1]
+
+
+def test_the_reason_of_a_missing_network_is_the_system_s_own(monkeypatch, remote, waits):
+    """On port 9 of this machine nobody listens."""
+    monkeypatch.setattr(pines, "URL", "http://127.0.0.1:9/finpines.txt")
+    why = "HTTPConnection(host='127.0.0.1', port=9): Failed to establish a new connection: "
+    text = failure(MissingData)
+    assert f"({why}" in text and "Connection refused); set RESCORE_DATA" in text
+
+
+def test_a_packed_file_stays_packed(tmp_path, remote):
+    """Some servers say of a .gz that gzip is its encoding; a browser would unpack it."""
+    packed, wanted = gzip.compress(METRES.encode()), []
+
+    def labelled(request: BaseHTTPRequestHandler) -> None:
+        wanted.append(request.headers["Accept-Encoding"])
+        request.send_response(200)
+        request.send_header("Content-Encoding", "gzip")
+        request.send_header("Content-Length", str(len(packed)))
+        request.end_headers()
+        request.wfile.write(packed)
+
+    remote.files["/a.gz"] = labelled
+    assert fetch.download(f"{remote.url}/a.gz", hashlib.sha256(packed).hexdigest(), "x/a.gz").read_bytes() == packed
+    assert wanted == ["identity"]
+
+
+def test_two_that_want_one_file_fetch_it_once(tmp_path, remote, capsys):
+    """Threads, whose locks exclude each other as those of processes do."""
+    never = threading.Event()
+
+    def slow(request: BaseHTTPRequestHandler) -> None:
+        never.wait(0.5)  # a second request would come in this time
+        of_unknown_length(request)
+
+    remote.files["/finpines.txt"] = slow
+    with ThreadPoolExecutor(3) as pool:
+        tables = list(pool.map(lambda _: pines.find_pines(), range(3)))
+    assert tables == [tmp_path / "cache" / "finpines.txt"] * 3 and len(remote.asked) == 1
+    assert capsys.readouterr().err == "waiting for another process that fetches finpines.txt\n" * 2
+
+
+def test_without_a_lock_a_download_is_made_all_the_same(tmp_path, remote):
+    (tmp_path / "cache" / ".finpines.txt.lock").mkdir(parents=True)
+    assert len(pines.load_pines()) == 4
 
 
 def test_a_damaged_cache_is_one_clear_error(tmp_path, small_table):

@@ -1,5 +1,8 @@
 """The data and the measures of the DiffCollage reproduction."""
 
+import hashlib
+import io
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,7 +86,7 @@ def test_motions_missing_or_damaged(tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("requests.get", refuse)
     assert motion.motions_at_hand() == "absent"
     with pytest.raises(MissingData, match="RESCORE_DATA/BasicMotions or in an installed aeon"):
         motion.load_motions()
@@ -95,6 +98,36 @@ def test_motions_missing_or_damaged(tmp_path, monkeypatch):
         motion.load_motions()
     with pytest.raises(RescoreError, match="split 'all'; allowed: train, test"):
         motion.load_motions("all")
+
+
+def packed(files: dict[str, str]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_motions_are_downloaded_once_and_checked(tmp_path, monkeypatch, server):
+    monkeypatch.delenv("RESCORE_DATA", raising=False)
+    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(motion, "URL", f"{server.url}/BasicMotions.zip")
+    content = write_series(tmp_path / "a.ts")
+    whole = packed({motion._file(split): content for split in motion.SPLITS})
+    for wrong, why in ((b"<!DOCTYPE html>", "the file is an HTML page"), (whole[:-9], "File is not a zip file"),
+                       (packed({}), "no item named 'BasicMotions_TRAIN.ts'")):  # fmt: skip
+        server.files["/BasicMotions.zip"] = wrong
+        with pytest.raises(MissingData, match=rf"installed aeon, and {motion.URL} could not be downloaded \(.*{why}"):
+            motion.load_motions()
+    server.files["/BasicMotions.zip"] = whole
+    with pytest.raises(RescoreError, match=rf"BasicMotions.zip: {motion._file('train')}: wrong checksum"):
+        motion.load_motions()
+    assert motion.motions_at_hand() == "absent", "nothing wrong is kept"
+    monkeypatch.setattr(motion, "SHA256", dict.fromkeys(motion.SPLITS, hashlib.sha256(content.encode()).hexdigest()))
+    for split in motion.SPLITS:
+        assert (motion.load_motions(split)[0] == 0.5).all()
+    assert server.asked == ["/BasicMotions.zip"] * 5
 
 
 def test_motions_at_hand_are_whole():

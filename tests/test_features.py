@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 from test_image_metrics import failure
 from torch import Tensor
 
-from rescore.data import fetch
 from rescore.data.images import ImageSet, load_images
 from rescore.errors import MissingData
 from rescore.files import sha256
@@ -161,17 +160,20 @@ def no_weights(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("connection refused")
 
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr("requests.get", refuse)
 
 
 def test_inception_without_weights_says_what_to_set(no_weights, tmp_path, monkeypatch):
     message = failure(find_inception, kind=MissingData)
-    assert message.endswith(f"set RESCORE_INCEPTION to the path of {feature_room.INCEPTION_FILE}")
+    why = f"{feature_room.INCEPTION_URL} could not be downloaded (connection refused)"
+    assert message.endswith(f"{why}; set RESCORE_INCEPTION to the path of {feature_room.INCEPTION_FILE}")
     monkeypatch.setenv("RESCORE_INCEPTION", str(tmp_path / "nowhere"))
     assert f"{tmp_path / 'nowhere'}: no such file" in failure(find_inception, kind=MissingData)
     other = tmp_path / "other.pth"
     other.write_bytes(b"other weights")
     assert failure(find_inception, other).startswith(f"{other}: wrong checksum"), "the argument comes before the variable"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert failure(find_inception, "~/other.pth").startswith(f"{other}: wrong checksum")
 
 
 def test_inception_reads_its_weights_and_takes_grey_images(no_weights, tmp_path, monkeypatch):

@@ -4,11 +4,13 @@ import gzip
 import hashlib
 import io
 import os
+import pickle
 import struct
 import subprocess
 import sys
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rescore.data import cifar, fetch, folders, idx, images, scenes
+from rescore.data import cifar, folders, idx, images, scenes
 from rescore.data.images import ImageSet, images_at_hand, load_images
 from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
@@ -33,7 +35,7 @@ def nothing_at_hand(tmp_path, monkeypatch):
     """No data folder, an empty cache, no network."""
     monkeypatch.delenv("RESCORE_DATA", raising=False)
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", refused)
+    monkeypatch.setattr("requests.get", refused)
 
 
 @pytest.fixture
@@ -151,18 +153,13 @@ def test_fashion_mnist_is_read_plain_and_packed(folder, small_idx, place, packed
     assert images_at_hand("fashion_mnist", "test") == "present"
 
 
-def test_a_download_is_made_once_and_checked(tmp_path, monkeypatch, small_idx):
-    asked = []
-
-    def answer(url, timeout):
-        asked.append(url)
-        array = small_idx["images" if "images" in url else "labels"][1]
-        return io.BytesIO(gzip.compress(write_idx(tmp_path / "scratch", array), mtime=0))
-
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", answer)
+def test_a_download_is_made_once_and_checked(tmp_path, monkeypatch, small_idx, server):
+    for name, array in small_idx.values():
+        server.files[f"/{name}.gz"] = gzip.compress(write_idx(tmp_path / "scratch", array), mtime=0)
+    monkeypatch.setitem(images.IDX, "mnist", replace(idx.MNIST, url=server.url))
     for _ in range(2):
         assert load_images("mnist", "test").labels.tolist() == [3, 1, 2]
-    assert asked == [f"{idx.MNIST.url}/{name}.gz" for name, _ in small_idx.values()]
+    assert server.asked == list(server.files)
     assert images_at_hand("mnist", "test") == "present" and images_at_hand("mnist", "train") == "absent"
 
 
@@ -199,8 +196,9 @@ def test_cifar10_from_strips_needs_only_what_it_reads(folder, monkeypatch):
     assert np.array_equal(data.images.permute(0, 2, 3, 1), pixels[:501]) and data.labels.tolist() == labels[:501].tolist()
     assert images_at_hand("cifar10", "test", limit=1000) == "present" and images_at_hand("cifar10", "test") == "absent"
     message = failure(load_images, "cifar10", "test", kind=MissingData)
-    assert "test-02.webp: no such file" in message and message.endswith("; set RESCORE_DATA to a folder that holds "
-                                                                        "cifar10/cifar-10-binary.tar.gz")  # fmt: skip
+    assert "test-02.webp: no such file" in message and message.endswith(
+        "; set RESCORE_DATA to a folder that holds cifar10/cifar-10-binary.tar.gz or cifar-10-batches-py/ of torchvision"
+    )
     monkeypatch.setitem(cifar.STRIPS, "test", 2)
     assert "do not hold CIFAR-10" in failure(load_images, "cifar10", "test")
     monkeypatch.setitem(cifar.SET_DIGEST, "test", cifar.set_digest(pixels[::-1].transpose(0, 3, 1, 2), labels[::-1]))
@@ -226,6 +224,57 @@ def test_cifar10_from_the_official_archive(folder, monkeypatch):
     train, test = (load_images("cifar10", split) for split in ("train", "test"))
     assert len(train) == 30 and len(test) == 6 and test.labels.tolist() == labels.tolist()
     assert np.array_equal(test.images.permute(0, 2, 3, 1), pixels)
+
+
+def write_batches(folder: Path, monkeypatch) -> tuple[np.ndarray, np.ndarray]:
+    """torchvision's files with four images in each, as those of the official archive of pickles; all pixels and labels."""
+    from torchvision.datasets import CIFAR10
+
+    pixels, labels = noise(24, 32, 32), np.arange(24) % 10
+    (folder / cifar.BATCHES).mkdir()
+    digests = {}
+    for name, x, y in zip(cifar.BATCH_FILES, np.split(pixels, 6), np.split(labels, 6), strict=False):
+        content = pickle.dumps({"data": x.transpose(0, 3, 1, 2).reshape(4, -1), "labels": y.tolist()})
+        (folder / cifar.BATCHES / name).write_bytes(content)
+        digests[name] = hashlib.md5(content).hexdigest()
+    content = pickle.dumps({"label_names": list("abcdefghij")})
+    (folder / cifar.BATCHES / "batches.meta").write_bytes(content)
+    monkeypatch.setattr(CIFAR10, "train_list", [[f"data_batch_{i}", digests[f"data_batch_{i}"]] for i in range(1, 6)])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", digests["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": hashlib.md5(content).hexdigest()})
+    return pixels, labels
+
+
+def test_cifar10_where_torchvision_has_put_it(folder, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    names = [name for name, _ in CIFAR10.train_list + CIFAR10.test_list] + [CIFAR10.meta["filename"]]
+    assert (CIFAR10.base_folder, tuple(names)) == (cifar.BATCHES, cifar.BATCH_FILES)
+    pixels, labels = write_batches(folder, monkeypatch)
+    assert images_at_hand("cifar10") == "present"
+    for split, rows in (("train", slice(20)), ("test", slice(20, 24))):
+        data = load_images("cifar10", split)
+        assert np.array_equal(data.images.permute(0, 2, 3, 1), pixels[rows]) and data.labels.tolist() == labels[rows].tolist()
+        assert data.images.is_contiguous()
+    path = folder / cifar.BATCHES / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert failure(load_images, "cifar10", "test").startswith(f"{path}: wrong checksum (md5 ")
+    path.unlink()
+    assert images_at_hand("cifar10") == "absent"
+    assert "could not be downloaded" in failure(load_images, "cifar10", kind=MissingData)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_torchvision_reads_the_same_from_the_same_folder(folder, small_idx, name):
+    """It wants the files of both splits; ours the two of one."""
+    from torchvision import datasets
+
+    theirs = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[name]
+    for file, array in small_idx.values():
+        for split in idx.PREFIX.values():
+            write_idx(folder / theirs.__name__ / "raw" / file.replace("t10k", split), array)
+    ours, theirs = load_images(name, "test"), theirs(folder, train=False)
+    assert torch.equal(ours.images[:, 0], theirs.data) and torch.equal(ours.labels, theirs.targets)
 
 
 # CelebA, folders, npz
@@ -369,10 +418,13 @@ def test_every_loader_of_pictures_reads_them_alike(tmp_path, folder):
         open_picture(folder / "mine" / "b.tiff")
 
 
-def test_an_npz_of_images(tmp_path):
+def test_an_npz_of_images(tmp_path, monkeypatch):
     pixels = noise(4, 6, 5)
     np.savez(tmp_path / "mine.npz", images=pixels, labels=np.arange(4), test_images=pixels[:2, :, :, 0], flat=pixels / 255)
     data = load_images("npz", "all", path=tmp_path / "mine.npz", limit=3)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert images_at_hand("npz", "all", path="~/mine.npz") == "present"
+    assert load_images("npz", "all", path="~/mine.npz", limit=3).source == data.source
     assert np.array_equal(data.images.permute(0, 2, 3, 1), pixels[:3]) and data.labels.tolist() == [0, 1, 2]
     grey = load_images("npz", "test", path=tmp_path / "mine.npz")
     assert grey.shape == (1, 6, 5) and grey.labels is None

@@ -19,7 +19,7 @@ def nothing_at_hand(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("requests.get", refuse)
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rescore.data import fetch, tabular
+from rescore.data import tabular
 from rescore.data.planar import PLANAR, planar_set
 from rescore.data.standardise import Standardiser
 from rescore.errors import MissingData, RescoreError
@@ -125,7 +125,7 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     """HEPMASS's test file has a column more; a set of the wrong size is refused; an absent one says what belongs where."""
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", _no_network)
+    monkeypatch.setattr("requests.get", _no_network)
     assert tabular.tabular_at_hand("power") == "absent"
     with pytest.raises(MissingData, match="power: .* could not be downloaded.*; set RESCORE_DATA to a folder that holds power/data"):
         tabular.load_tabular("power")
@@ -148,7 +148,7 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
         tabular.load_tabular("miniboone")
 
 
-def _no_network(url, timeout):
+def _no_network(*_, **__):
     raise OSError("no network")
 
 

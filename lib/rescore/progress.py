@@ -31,11 +31,26 @@ class BarLines:
         return False
 
 
-def progress(iterable: Iterable | None = None, **options: Any) -> tqdm:
+class ByteBar(tqdm):
+    """A bar of bytes that pooch can move: it sets `total` later, and at the end it resets the bar and adds the whole."""
+
+    def __init__(self, iterable: Iterable | None = None, **options: Any):
+        super().__init__(iterable, unit="B", unit_scale=True, unit_divisor=1024, **options)
+
+    def __bool__(self) -> bool:
+        return True  # tqdm's is that of `total`
+
+    def reset(self, total: float | None = None) -> None:
+        """As tqdm's, but the time goes on, nothing is shown, and without a total, to which nothing is added, the count stays."""
+        if self.total:
+            self.n = 0
+
+
+def progress(iterable: Iterable | None = None, kind: type[tqdm] = tqdm, **options: Any) -> tqdm:
     """`tqdm(iterable, **options)` on stderr, moving every few seconds only where stderr is no terminal."""
     if not sys.stderr.isatty():
         options |= {"mininterval": SECONDS_BETWEEN_LINES, "ascii": True, "ncols": 100}
-    return tqdm(iterable, **options)
+    return kind(iterable, **options)
 
 
 def warn(message: str) -> None:

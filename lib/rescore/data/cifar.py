@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 colour images of 32x32, from the official archive or from lossless strips."""
+"""CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 colour images of 32x32, from the official files or from lossless strips."""
 
 import hashlib
 import tarfile
@@ -19,6 +19,9 @@ ARCHIVE = "cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 MEMBERS = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 
+BATCHES = "cifar-10-batches-py"  # where torchvision looks for the archive of pickles, unpacked; it wants both splits
+BATCH_FILES = (*(name.removesuffix(".bin") for names in MEMBERS.values() for name in names), "batches.meta")
+
 STRIPS = {"train": 100, "test": 20}  # WebP files of 500 images, one below the other, shuffled within the split
 PER_STRIP = 500
 CLASSES = 10
@@ -30,7 +33,7 @@ SET_DIGEST = {  # of a whole split, whatever its order
 
 def at_hand(split: str, limit: int | None) -> bool:
     folder = data_folder()
-    if _archive() is not None:
+    if _archive() is not None or (folder is not None and _batches(folder)):
         return True
     strips = folder is not None and _strips(folder / "cifar10")
     return strips and all(path.exists() for path in _needed(folder / "cifar10", split, limit))
@@ -39,8 +42,9 @@ def at_hand(split: str, limit: int | None) -> bool:
 def read(split: str, limit: int | None) -> tuple["np.ndarray", "np.ndarray"]:
     """Images (n, 3, 32, 32) and labels (n,), uint8; n may be above `limit`.
 
-    Read from `cifar10/` under RESCORE_DATA: the official archive, or strips with `labels.npz` (only those that `limit` needs
-    have to be there; a whole split is checked against a digest that does not depend on its order); else downloaded.
+    Read from RESCORE_DATA: the official archive in `cifar10/`; or torchvision's `cifar-10-batches-py/`; or strips with
+    `labels.npz` in `cifar10/` (only those that `limit` needs have to be there; a whole split is checked against a digest that
+    does not depend on its order); else downloaded.
 
     Raises:
         MissingData: no source; or strips, and one of those needed is not there.
@@ -48,6 +52,8 @@ def read(split: str, limit: int | None) -> tuple["np.ndarray", "np.ndarray"]:
     """
     folder = data_folder()
     path = _archive()
+    if path is None and folder is not None and _batches(folder):
+        return _read_batches(folder, split)
     if path is None and folder is not None and _strips(folder / "cifar10"):
         return _read_strips(folder / "cifar10", split, limit)
     return _read_archive(check(path, SHA256) if path else download(URL, SHA256, ARCHIVE), split)
@@ -66,6 +72,21 @@ def _read_archive(path: Path, split: str) -> tuple["np.ndarray", "np.ndarray"]:
         files = [archive.extractfile(f"cifar-10-batches-bin/{name}").read() for name in MEMBERS[split]]
     rows = np.concatenate([np.frombuffer(content, np.uint8) for content in files]).reshape(-1, 1 + 3 * 32 * 32)
     return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+
+
+def _batches(folder: Path) -> bool:
+    return all((folder / BATCHES / name).is_file() for name in BATCH_FILES)
+
+
+def _read_batches(folder: Path, split: str) -> tuple["np.ndarray", "np.ndarray"]:
+    import numpy as np
+    from torchvision.datasets import CIFAR10  # seconds to import
+
+    digests = dict([*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])])
+    for name in BATCH_FILES:
+        check(folder / BATCHES / name, f"md5:{digests[name]}")  # torchvision checks them too, but does not say which is wrong
+    data = CIFAR10(folder, train=split == "train")
+    return data.data.transpose(0, 3, 1, 2), np.array(data.targets, np.uint8)
 
 
 def _strips(folder: Path) -> bool:

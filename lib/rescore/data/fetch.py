@@ -2,19 +2,23 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
-import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from rescore.data.damage import disguise, reading
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
-from rescore.progress import warn
+from rescore.locks import waiting_lock
+from rescore.progress import ByteBar, progress, warn
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = (10, 20)  # for a connection, and between two pieces of what comes
+RETRIES = 2  # of a transfer that breaks off, one second later, then two
+CHUNK_BYTES = 2**16
+BAR_AFTER_SECONDS = 1.0
 
 
 def data_folder() -> Path | None:
@@ -22,17 +26,16 @@ def data_folder() -> Path | None:
     value = os.environ.get("RESCORE_DATA")
     if not value:
         return None
-    if not Path(value).is_dir():
+    folder = Path(os.path.expanduser(value))
+    if not folder.is_dir():
         raise RescoreError(f"RESCORE_DATA={value}: no such folder; set it to the folder that holds the data sets, or unset it")
-    return Path(value)
+    return folder
 
 
 def cache_folder() -> Path:
     """Where downloads are kept: $RESCORE_CACHE, else ~/.cache/rescore, else, for a user without a home, a temporary folder."""
-    if value := os.environ.get("RESCORE_CACHE"):
-        return Path(value)
     try:
-        return Path.home() / ".cache" / "rescore"
+        return Path(os.environ.get("RESCORE_CACHE") or "~/.cache/rescore").expanduser()
     except RuntimeError as error:  # HOME is unset and the user has no entry in the system's list
         return _temporary_folder(f"no home folder ({error})")
 
@@ -93,11 +96,59 @@ def download(url: str, digest: str, name: str) -> Path:
         path = writable_cache() / name
     if not path.exists():
         try:
-            with atomic_path(path) as temporary:
-                with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-                    with open(temporary, "wb") as stream:
-                        shutil.copyfileobj(response, stream)
-                check(temporary, digest, source=url)
-        except (OSError, HTTPException) as error:  # the second: a transfer that ends early
-            raise MissingData(f"{name}: not under RESCORE_DATA, and {url} could not be downloaded ({error})") from None
+            with alone(path):
+                if not path.exists():  # it may have come while we waited
+                    with atomic_path(path) as temporary:
+                        transfer(url, temporary, digest)
+        except OSError as error:
+            raise MissingData(f"{name}: not at hand, and {url} could not be downloaded ({reason(error)})") from None
     return check(path, digest)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Only one process at a time makes `path`, a file of the cache; the others wait.
+
+    Where no lock can be had (another user's in a shared cache) they work at the same time: whole files take each other's place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with suppress(RescoreError):
+            stack.enter_context(waiting_lock(path.with_name(f".{path.name}.lock"), f"another process that fetches {path.name}"))
+        yield
+
+
+def transfer(url: str, path: Path, digest: str | None = None) -> None:
+    """Download `url` to `path`, in the place of what is there; a transfer that breaks off is tried again.
+
+    Args:
+        digest: as of `check`; None: the caller checks.
+
+    Raises:
+        OSError: no connection, an answer other than the file, or no place for it.
+        RescoreError: the file has another digest; nothing is left at `path`.
+    """
+    import pooch  # slow to import
+
+    def once(url: str, output: str, pup: pooch.Pooch) -> None:
+        with progress(kind=ByteBar, desc=url.rpartition("/")[2], delay=BAR_AFTER_SECONDS) as bar:
+            options = {"timeout": TIMEOUT_SECONDS, "headers": {"Accept-Encoding": "identity"}, "hooks": {"response": _packed}}
+            pooch.HTTPDownloader(bar, CHUNK_BYTES, **options)(url, output, pup)
+        if digest is not None:
+            check(Path(output), digest, source=url)  # before pooch does, whose error does not say what has come instead
+
+    pooch.get_logger().setLevel("WARNING")  # what it would tell is in the bar and in errors
+    path.unlink(missing_ok=True)
+    urls, digests = {path.name: url}, {path.name: digest}
+    pooch.create(path.parent, base_url="", urls=urls, registry=digests, retry_if_failed=RETRIES).fetch(path.name, downloader=once)
+
+
+def _packed(response: Any, **_: Any) -> None:
+    """Keep a packed file packed: some servers call the .gz of a file its encoding, which requests would undo."""
+    response.raw.headers.pop("Content-Encoding", None)
+
+
+def reason(error: BaseException) -> str:
+    """Why a transfer failed, in one line; of requests' long errors of a connection, the system's own words."""
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    return " ".join(str(inner or error).split()) or type(error).__name__

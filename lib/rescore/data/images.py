@@ -1,6 +1,7 @@
 """Image data sets as uint8 tensors, from the official download, from RESCORE_DATA, or from one's own files."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ DIGITS_TEST_EVERY = 5  # scikit-learn has no split; every fifth image is ours
 LAYOUT = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte and the other three IDX files",
     "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte and the other three IDX files, plain or .gz",
-    "cifar10": f"cifar10/{cifar.ARCHIVE}",
+    "cifar10": f"cifar10/{cifar.ARCHIVE} or {cifar.BATCHES}/ of torchvision",
     "celeba64": f"{folders.CELEBA_IMAGES}/*.jpg and {folders.CELEBA_PARTITION}",
     **scenes.LAYOUT,
 }
@@ -99,7 +100,7 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
         name: as above.
         split: one of the data set's.
         limit: only the first so many.
-        path: of a folder or an npz.
+        path: of a folder or an npz; `~` is the home folder.
 
     Raises:
         MissingData: neither at hand nor to be downloaded; the message names what to set.
@@ -108,6 +109,7 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     import torch
 
     _check(name, split, limit, path)
+    path = None if path is None else Path(os.path.expanduser(path))
     try:
         images, labels = _read(name, split, limit, path)
     except MissingData as error:
@@ -119,7 +121,7 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     labels = None if labels is None else torch.from_numpy(labels[:limit].astype("int64"))
     if name in OWN:
         print_of_it = fingerprint(images.numpy(), None if labels is None else labels.numpy())
-        name = f"{Path(path).stem}-{print_of_it[:8]}"
+        name = f"{path.stem}-{print_of_it[:8]}"
     return ImageSet(name, split, images, labels)
 
 
@@ -136,7 +138,7 @@ def images_at_hand(name: str, split: str = "train", limit: int | None = None, pa
         case "celeba64":
             there = folders.celeba_at_hand()
         case "folder" | "npz":
-            there = Path(path).exists()
+            there = os.path.exists(os.path.expanduser(path))
         case _:
             there = IDX[name].at_hand(split)
     return "present" if there else "absent"
@@ -178,7 +180,7 @@ def _check(name: str, split: str, limit: int | None, path: Path | str | None) ->
         raise RescoreError(f"{name}/{split}: path {path}; allowed: a path for {' and '.join(OWN)}, none for the others")
 
 
-def _read(name: str, split: str, limit: int | None, path: Path | str | None) -> tuple["np.ndarray", "np.ndarray | None"]:
+def _read(name: str, split: str, limit: int | None, path: Path | None) -> tuple["np.ndarray", "np.ndarray | None"]:
     match name:
         case "digits":
             return _digits(split)
@@ -187,9 +189,9 @@ def _read(name: str, split: str, limit: int | None, path: Path | str | None) -> 
         case "celeba64":
             return folders.read_celeba64(split, limit), None
         case "folder":
-            return folders.read_folder(Path(path), split, limit), None
+            return folders.read_folder(path, split, limit), None
         case "npz":
-            return folders.read_npz(Path(path), split)
+            return folders.read_npz(path, split)
         case _ if name in textures.NAMES:
             return textures.read(name, split)
         case _ if name in scenes.NAMES:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rescore.data.fetch import cache_folder, check, data_folder, download
+from rescore.errors import MissingData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,10 @@ def find_pines() -> Path:
             path = folder / "finpines" / name
             if path.exists():
                 return check(path, digest)
-    return download(URL, SHA256_METRES, "finpines.txt")
+    try:
+        return download(URL, SHA256_METRES, "finpines.txt")
+    except MissingData as error:
+        raise MissingData(f"{error}; set RESCORE_DATA to a folder that holds finpines/finpines.txt") from None
 
 
 def load_pines() -> "pd.DataFrame":

@@ -119,17 +119,15 @@ def find_inception(weights: Path | str | None = None) -> Path:
     """The file of Inception's weights, its checksum verified; arguments and errors as of `InceptionFeatures`."""
     chosen = weights or os.environ.get(INCEPTION_VARIABLE)
     if chosen:
-        if not Path(chosen).is_file():
+        path = Path(os.path.expanduser(chosen))
+        if not path.is_file():
             raise MissingData(f"Inception weights {chosen}: no such file; "
                               f"set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}")
-        return check(Path(chosen), INCEPTION_SHA256)
+        return check(path, INCEPTION_SHA256)
     try:
         return download(INCEPTION_URL, INCEPTION_SHA256, INCEPTION_FILE)
-    except MissingData:
-        raise MissingData(
-            f"Inception weights: {INCEPTION_URL} could not be downloaded; "
-            f"set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}"
-        ) from None
+    except MissingData as error:
+        raise MissingData(f"Inception weights: {error}; set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}") from None
 
 
 @dataclass(frozen=True)
