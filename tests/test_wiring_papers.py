@@ -511,13 +511,13 @@ def test_lcss_bits_are_of_test_images(studio, monkeypatch):
         return FlowLikelihood(torch.full((len(x),), 64.0), x, 1)
 
     monkeypatch.setattr(module("lcss", "quality"), "flow_log_prob", flow)
-    model = SimpleNamespace(network=SimpleNamespace(score=lambda: "score"), process="process")
-    bits = found.bits(model)
+    models = [SimpleNamespace(network=SimpleNamespace(score=lambda name=name: f"score {name}"), process=name) for name in "ab"]
+    bits = found.bits(models)
     assert bits == [pytest.approx(-1 / math.log(2) + 3)] * 2
-    for seed, (score, process, x, generator, t0, rtol, atol) in zip(found.config.seeds, calls, strict=True):
+    for seed, name, (score, process, x, generator, t0, rtol, atol) in zip(found.config.seeds, "ab", calls, strict=True):
         expected, per_unit = dequantise(images["test"].images[:8], make_generator("lcss", "bits", seed), 17)
         assert torch.equal(x, expected) and per_unit == 8 and generator == derive_seed("lcss", "bits", seed)
-        assert (score, process, t0, rtol, atol) == ("score", "process", 1e-5, 0.1, 0.1)
+        assert (score, process, t0, rtol, atol) == (f"score {name}", name, 1e-5, 0.1, 0.1)
 
 
 def test_lcss_samplers(studio):
