@@ -1,4 +1,5 @@
-# The DAG: every paper's jobs, then the ledger, tables, figures and the report. Papers are found by their folders.
+# The DAG: every paper's jobs, then the ledger, tables, figures and the report. Papers are found by their folders; each has the
+# same three rules, and those of its own rules.smk if there is one.
 #
 #   snakemake                            all papers at laptop scale
 #   snakemake pis                        one paper
@@ -33,7 +34,58 @@ localrules:
     report,
 
 
-for path in SUITE.rules:
+# A function and not the body of a loop: Snakemake evaluates a rule's command again when a job runs, and a loop's variable
+# would be the last paper by then.
+def define_rules(paper):
+    rule:
+        name: f"{paper.name}_measure"
+        input:
+            paper.models,
+        output:
+            **paper.outputs,
+        log:
+            paper.job_log,
+        wildcard_constraints:
+            job=paper.job_pattern,
+        params:
+            hash=paper.hash,
+            data=paper.data,
+        threads: paper.threads
+        priority: paper.priority
+        resources:
+            gpu=paper.gpu,
+            mem_mb=paper.mem_mb,
+            runtime=paper.runtime,
+        shell:
+            paper.run("measure")
+
+    rule:
+        name: f"{paper.name}_figures"
+        input:
+            paper.job_files,
+            paper.figure_code,
+        output:
+            paper.reported(report),
+        log:
+            paper.figure_log,
+        shell:
+            paper.draw
+
+    rule:
+        name: paper.name
+        input:
+            jobs=paper.job_files,
+            figures=paper.figures,
+        params:
+            others=SUITE.finished_elsewhere,
+        shell:
+            SUITE.update_ledger(paper.name)
+
+
+for paper in SUITE.papers.values():
+    define_rules(paper)
+
+for path in SUITE.own_rules:
 
     include: path
 

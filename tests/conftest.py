@@ -19,7 +19,7 @@ SEPARATOR = "=" * 20 + "\n"
 
 @dataclass(frozen=True)
 class Run:
-    """One call of Snakemake: its arguments, what is added to its environment, what files hold during it, and from where."""
+    """One call of Snakemake: its arguments, what is added to its environment, what files, also new ones, hold, and where."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ from snakemake.cli import main
 for arguments, environment, files, folder in {[(run.arguments, run.environment, run.files, run.folder) for run in runs]!r}:
     print({SEPARATOR!r}, flush=True)
     sys.stderr.flush()
-    before = dict(os.environ), {{path: Path(path).read_text() for path in files}}
+    before = dict(os.environ), {{path: Path(path).read_text() if Path(path).exists() else None for path in files}}
     os.environ.update(environment)
     for path, content in files.items():
         Path(path).write_text(content)
@@ -68,7 +68,7 @@ for arguments, environment, files, folder in {[(run.arguments, run.environment, 
     os.environ.clear()
     os.environ.update(before[0])
     for path, content in before[1].items():
-        Path(path).write_text(content)
+        Path(path).unlink() if content is None else Path(path).write_text(content)
 """
         (self.root / "many_runs.py").write_text(script)
         return self.run("many_runs").stdout.split(SEPARATOR)[1:]

@@ -21,11 +21,23 @@ from rescore import progress
 from rescore.config import SCALES
 from rescore.errors import RescoreError
 from rescore.models.spec import ModelSpec
+from rescore.papers import RESERVED
 from rescore.rule_text import in_rule, in_shell
 from rescore.workflow import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
 TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "papers=toy")
+TOY_FIRST = (*TOY[:-1], "papers=toy,pis")  # a rule that took the last paper's command would run PIS
+OWN_RULES = """
+rule toy_lines:
+    input:
+        SUITE.papers["toy"].job_files,
+        rules.toy_figures.output,
+    output:
+        f"{SUITE.folder}/toy-lines.txt",
+    shell:
+        "wc -l {input:q} > {output:q}"
+"""
 VAGUE = """
 from rescore.ledger.claims import above, row
 CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
@@ -61,16 +73,18 @@ def story(workspace: Workspace) -> SimpleNamespace:
     elsewhere.mkdir()
     (elsewhere / "it's").write_text("precious")
     of_root = ("--snakefile", str(workspace.root / "Snakefile"), "--profile", str(workspace.root / "profiles" / "smoke"))
-    names = ("broken", "mended", "changed", "appeared", "report", "vague", "odd", "scale")
+    names = ("broken", "mended", "own", "changed", "appeared", "report", "vague", "odd", "scale", "rules")
     printed = workspace.snakemake(
-        Run(("toy", *TOY), {"TOY_FAIL": "uniform"}),
-        Run(("toy", *TOY)),
+        Run(("toy", *TOY_FIRST), {"TOY_FAIL": "uniform"}),
+        Run(("toy", *TOY_FIRST)),
+        Run(("results/smoke/toy-lines.txt", *TOY), files={"reproductions/toy/rules.smk": OWN_RULES}),
         Run(("toy", "--dry-run", *TOY), files=config),
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
         Run(("everything", "--report", "results/smoke/report.html", *TOY)),
         Run(("claims", *TOY), files=vague),
         Run((*of_root, "--config", "papers=toy", f"results={json.dumps(ODD)}"), folder=str(elsewhere)),
         Run(("--dry-run", "--profile", "profiles/gpu", "--config", "papers=deis")),
+        Run(("--list-rules",)),
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
@@ -89,10 +103,41 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     assert f"input: results/{scale}/report.html" in printed
     counts = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE))
     finished = 2 if scale == "smoke" else 0  # of the toy's jobs
-    jobs = {name: len(rules.jobs) for name, rules in load_suite({"scale": scale}, workspace.root).papers.items()}
+    jobs = {name: len(paper.jobs) for name, paper in load_suite({"scale": scale}, workspace.root).papers.items()}
     for name in jobs:
         assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
     assert counts["report"] == "1"
+
+
+def test_a_job_s_inputs_are_the_weights_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:
+    printed, papers = story.printed["smoke"], load_suite({"scale": "smoke"}, workspace.root).papers
+    inputs = {}
+    for name, job in ((name, job) for name, paper in papers.items() for job in paper.jobs if name != "toy"):  # its are finished
+        block = re.search(rf"^rule {name}_measure:\n(    .*\n)*?    wildcards: job={job}\n", printed, re.MULTILINE)[0]
+        inputs[name, job] = re.findall(r"^    input: (.*)$", block, re.MULTILINE)
+        models = papers[name].config.job_models(job).values()
+        weights = [f"results/smoke/models/{spec.key}/weights.safetensors" for spec in models]
+        assert inputs[name, job] == ([", ".join(weights)] if weights else [])
+    assert inputs["cld", "all"] and not inputs["pis", "lgcp"]
+
+
+def test_every_paper_has_its_three_rules_without_a_file_of_its_own(workspace: Workspace, story: SimpleNamespace) -> None:
+    papers = load_suite({}, workspace.root).papers
+    assert not (workspace.root / "reproductions" / "toy" / "rules.smk").exists()
+    listed = set(re.findall(r"^[a-z_]+$", story.printed["rules"], re.MULTILINE))
+    of_papers = {rule for name in papers for rule in (name, f"{name}_measure", f"{name}_figures")}
+    assert of_papers <= listed
+    suite = {"all", "claims", "collect", "everything", "model", "report", "tables"}
+    assert {rule for rule in listed - of_papers if not rule.startswith(tuple(f"{name}_" for name in papers))} == suite
+    assert suite <= set(RESERVED)
+
+
+def test_a_paper_s_own_rules_join_the_common_ones(story: SimpleNamespace) -> None:
+    printed = story.printed["own"]
+    assert "exit status 0" in printed, printed
+    assert re.findall(r"^(?:local)?rule (\w+):", printed, re.MULTILINE) == ["toy_lines"], "nothing finished runs again"
+    lines = (story.results / "toy-lines.txt").read_text()
+    assert "results/smoke/toy/normal/records.csv\n" in lines and "results/smoke/figures/toy/histogram.png\n" in lines
 
 
 def test_the_scale_of_a_profile_survives_other_options(story: SimpleNamespace) -> None:

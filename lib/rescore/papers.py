@@ -12,7 +12,8 @@ from pydantic import Field
 from rescore.config import SCALES, Model, check_choice, read_yaml
 from rescore.errors import RescoreError
 
-RESERVED = ("all", "claims", "collect", "cost", "diff", "figures", "logs", "model", "models", "readme", "report", "runs", "tables")
+RESERVED = ("all", "claims", "collect", "cost", "diff", "everything", "figures", "logs", "model", "models", "readme", "report",
+            "runs", "tables")
 """Names of folders under results/<scale>/ and of rules in the Snakefile."""
 
 Value = str | int | float | bool

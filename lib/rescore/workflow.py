@@ -1,4 +1,4 @@
-"""What the Snakefile and every rules.smk call: options, jobs, paths, params and commands. No torch."""
+"""What the Snakefile calls: options, jobs, paths, params and commands. No torch."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def _place_options(results: str, root: Path | None) -> str:
 
 @dataclass(frozen=True)
 class PaperRules:
-    """What a paper's rules.smk needs, at one scale. A job's paths hold the wildcard `{job}`."""
+    """What a paper's rules need, at one scale. A job's paths hold the wildcard `{job}`."""
 
     paper: Paper
     scale: str
@@ -104,6 +104,10 @@ class PaperRules:
     @property
     def _results(self) -> str:
         return in_rule(self.results)
+
+    @property
+    def name(self) -> str:
+        return self.paper.name
 
     @property
     def jobs(self) -> list[str]:
@@ -121,16 +125,16 @@ class PaperRules:
 
     @property
     def outputs(self) -> dict[str, str]:
-        folder = job_folder(self._results, self.scale, self.paper.name, "{job}")
+        folder = job_folder(self._results, self.scale, self.name, "{job}")
         return {key: str(folder / name) for key, name in JOB_FILES.items()}
 
     @property
     def job_log(self) -> str:
-        return str(log_path(self._results, self.scale, self.paper.name, "{job}"))
+        return str(log_path(self._results, self.scale, self.name, "{job}"))
 
     def hash(self, wildcards: Any) -> str:
         """What the job's numbers depend on: a job runs again when it changes."""
-        return job_hash(self.config, self.paper.name, wildcards.job)
+        return job_hash(self.config, self.name, wildcards.job)
 
     def data(self, wildcards: Any) -> str:
         """Which data there are now: a job that was skipped for want of data runs once they appear."""
@@ -158,7 +162,7 @@ class PaperRules:
 
     def run(self, function: str) -> str:
         """Run a job with `function` of the paper's jobs.py; its output is shown and kept in the log."""
-        command = job_command(self.paper.name, function, self.scale, "{wildcards.job}")
+        command = job_command(self.name, function, self.scale, "{wildcards.job}")
         return f"{command}{in_shell(_place_options(self.results, self.root))} 2>&1 | tee {{log:q}}"
 
     # the rule that draws the figures
@@ -166,7 +170,7 @@ class PaperRules:
     @property
     def figures(self) -> list[str]:
         """The paths of all figures; none without jobs."""
-        folder = figure_folder(self._results, self.scale, self.paper.name)
+        folder = figure_folder(self._results, self.scale, self.name)
         return [str(folder / f"{name}.png") for name in self.paper.meta.figures] if self.jobs else []
 
     def reported(self, report: Callable) -> list[str]:
@@ -184,13 +188,13 @@ class PaperRules:
 
     @property
     def figure_log(self) -> str:
-        return str(log_path(self._results, self.scale, self.paper.name, "figures"))
+        return str(log_path(self._results, self.scale, self.name, "figures"))
 
     @property
     def draw(self) -> str:
         """Draw all figures in one process: importing torch takes longer than drawing."""
         options = f"--scale {self.scale}{_place_options(self.results, self.root)}"
-        return in_shell(f"python -m rescore figures {self.paper.name} {options}") + " 2>&1 | tee {log:q}"
+        return in_shell(f"python -m rescore figures {self.name} {options}") + " 2>&1 | tee {log:q}"
 
     # what there is to build
 
@@ -218,9 +222,10 @@ class Suite:
         return f"{in_rule(self.options.results)}/{self.scale}"
 
     @property
-    def rules(self) -> list[str]:
-        """The papers' rules.smk."""
-        return [str(rules.paper.folder / "rules.smk") for rules in self.papers.values()]
+    def own_rules(self) -> list[str]:
+        """The rules.smk of the papers that have one: what the rules of every paper do not cover."""
+        paths = (rules.paper.folder / "rules.smk" for rules in self.papers.values())
+        return [str(path) for path in paths if path.is_file()]
 
     @property
     def job_files(self) -> list[str]:
