@@ -42,7 +42,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=240,
+            timeout=900,
         )
 
     def snakemake(self, *runs: Run) -> list[str]:
