@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.diff import diff, keys, read_diff
+from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.published import load_published
 from rescore.ledger.records import TIMED, Record, describe, is_timed, read_records
 from rescore.ledger.reference import parse_version, read_reference, require_run
@@ -16,6 +17,7 @@ from rescore.papers import Paper
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
 EXACT_RELATIVE, EXACT_ABSOLUTE = 1e-6, 1e-12
 SIGMAS, STATISTICAL_RELATIVE = 5.0, 0.05
+EVALUATIONS_RELATIVE = 0.2  # what an adaptive solver's evaluations may differ by on another machine
 UNKNOWN_RELATIVE, UNKNOWN_ABSOLUTE = 0.25, 0.01  # where no error is known: what one training or a count may differ by elsewhere
 
 
@@ -45,8 +47,8 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
 
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
     otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` and, where no error is known (none, or one of 0 over
-    repeats that agree by chance), by `max(0.25 |value|, 0.01)`. Another protocol, count of seeds or samples, or kind of error
-    fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
+    repeats that agree by chance), by `max(0.25 |value|, 0.01)`; the evaluations of adaptive solvers by 20 %. Another protocol, count
+    of seeds or samples, or kind of error fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
     a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
     and memory (`is_timed`) may move, and what is said of them.
 
@@ -62,13 +64,14 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     report = Report()
     fresh, reference = ({record.key: record for record in records if paper in (None, record.paper)}
                         for records in (read_records(fresh_dir / "records.csv"), read_reference(reference_dir)))
+    renamed = _renamed(fresh, reference)
     for key, record in reference.items():
-        if key in fresh:
+        if key in fresh or key in renamed:
             report.compared += 1
-            _compare(fresh[key], record, report)
+            _compare(fresh[renamed.get(key, key)], record, report)
         else:
             report.add(True, describe(key), "record", record.value, "missing")
-    for key in fresh.keys() - reference.keys():
+    for key in fresh.keys() - reference.keys() - set(renamed.values()):
         report.add(False, describe(key), "record", "none", fresh[key].value)
 
     common = fresh.keys() & reference.keys()
@@ -110,9 +113,36 @@ def gate_reference(reference_dir: Path, papers: Mapping[str, Paper]) -> Report:
     return report
 
 
+def _renamed(fresh: Mapping[tuple, Record], reference: Mapping[tuple, Record]) -> dict[tuple, tuple]:
+    """From a reference's key to the one in its place where an adaptive solver took other evaluations on another machine.
+
+    The two differ in nfe alone, by at most `EVALUATIONS_RELATIVE`, and neither is in the other's records; the nearest counts.
+    """
+    gone, new, found = reference.keys() - fresh.keys(), fresh.keys() - reference.keys(), {}
+    for key in gone:
+        near = {other: abs(other[-1] - key[-1]) for other in new
+                if other[:-1] == key[:-1] and None not in (other[-1], key[-1]) and not same_class(fresh[other], reference[key])}
+        least = min(near, key=near.__getitem__, default=None)
+        if least is not None and near[least] <= EVALUATIONS_RELATIVE * key[-1]:
+            found[key] = least
+            new -= {least}
+    return found
+
+
+def _same_protocol(fresh: Record, reference: Record) -> bool:
+    """Equal texts; on another machine class, the evaluations that an adaptive solver took may differ."""
+    if fresh.protocol == reference.protocol or same_class(fresh, reference):
+        return fresh.protocol == reference.protocol
+    after, before = (parse_protocol(record.protocol) for record in (fresh, reference))
+    took = [float(protocol.pop("evaluations", "nan")) for protocol in (after, before)]
+    return after == before and abs(took[0] - took[1]) <= EVALUATIONS_RELATIVE * took[1]
+
+
 def _compare(fresh: Record, reference: Record, report: Report) -> None:
     name = describe(reference.key)
-    for column in ("protocol", "over", "df", "n_seeds", "n_samples"):
+    if not _same_protocol(fresh, reference):
+        report.add(True, name, "protocol", reference.protocol, fresh.protocol)
+    for column in ("over", "df", "n_seeds", "n_samples"):
         before, after = getattr(reference, column), getattr(fresh, column)
         if before != after:
             report.add(True, name, column, before, after)
