@@ -2,26 +2,33 @@
 
 They mean nothing but "unchanged", as those of the smoke scale. When they have to change, `RESCORE_PIN=1 pytest` writes them
 anew; the diff of `tests/data/pinned/` then shows what moved.
+
+The first row of a file names the machine class and torch that made it. Elsewhere rounding differs, and what is chaotic, such as a
+sample between two modes or an adaptive solver's next step, with it: there most numbers must agree, not all.
 """
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rescore.jobs import Result
 from rescore.ledger.protocol import format_protocol
+from rescore.machine import device_name
 
 FOLDER = Path(__file__).parent / "data" / "pinned"
 KEY = ("table", "dataset", "method", "variant", "metric", "nfe")
 EXACT = (*KEY, "n_seeds", "n_samples", "protocol")
 NUMBERS = ("value", "stderr")
-RELATIVE = 1e-3  # float32 on another processor; a wrong wire moves a number by far more
+RELATIVE = 1e-3  # a wrong wire moves a number by far more
 ROUNDING = 2e-6  # what is only rounding differs everywhere
+ELSEWHERE_RELATIVE, ELSEWHERE_SHARE = 1e-2, 0.9  # on another machine class: so many of the numbers agree so well
 TIMED = ("time_ratio", "seconds", "per_second", "memory_mb")  # ends of metrics that the machine decides
 
 
@@ -29,7 +36,8 @@ def check_pinned(name: str, measured: Iterable[Any], result: Result | None = Non
     """Measurements or records, against tests/data/pinned/<name>.csv: the same rows in the same order.
 
     Texts and counts are equal, numbers to `RELATIVE`; numbers that a clock decides are not looked at. Of a `result` also its
-    function evaluations, its skipped rows, and its arrays by mean and standard deviation.
+    function evaluations, its skipped rows, and its arrays by mean and standard deviation. On another machine class the evaluations
+    of adaptive solvers may differ, and `ELSEWHERE_SHARE` of the numbers agree to `ELSEWHERE_RELATIVE`.
     """
     found, path = [_row(one) for one in measured], FOLDER / f"{name}.csv"
     if result is not None:
@@ -38,22 +46,38 @@ def check_pinned(name: str, measured: Iterable[Any], result: Result | None = Non
         for array, values in sorted(result.arrays.items()):
             values = np.asarray(values, dtype=float)
             found.append(_other(f"array {array}", values.mean(), values.std(), values.size, str(values.shape)))
+    here = f"{device_name('cpu')}, torch {torch.__version__.partition('+')[0]}"
     if os.environ.get("RESCORE_PIN"):
         with open(path, "w", newline="") as stream:
             writer = csv.DictWriter(stream, (*EXACT, *NUMBERS), lineterminator="\n")
             writer.writeheader()
+            writer.writerow({"table": "(machine)", "dataset": here})
             writer.writerows(found)
     with open(path, newline="") as stream:
-        wanted = list(csv.DictReader(stream))
-    assert [[row[key] for key in EXACT] for row in found] == [[row[key] for key in EXACT] for row in wanted]
+        machine, *wanted = csv.DictReader(stream)
+    same = machine["dataset"] == here
+    texts = _texts if same else _texts_elsewhere
+    assert [texts(row) for row in found] == [texts(row) for row in wanted]
+    off = []
     for ours, theirs in zip(found, wanted, strict=True):
         for column in NUMBERS:
             assert (ours[column] == "") == (theirs[column] == ""), ours
-            if theirs[column]:
-                assert float(ours[column]) == pytest.approx(float(theirs[column]), rel=RELATIVE, abs=ROUNDING), (
-                    ours,
-                    theirs[column],
-                )
+            close = {"rel": RELATIVE if same else ELSEWHERE_RELATIVE, "abs": ROUNDING}
+            if theirs[column] and float(ours[column]) != pytest.approx(float(theirs[column]), **close):
+                off.append((ours, theirs[column]))
+    assert len(off) <= (0 if same else (1 - ELSEWHERE_SHARE) * len(NUMBERS) * len(found)), off
+
+
+def _texts(row: Mapping[str, str]) -> list[str]:
+    return [row[key] for key in EXACT]
+
+
+def _texts_elsewhere(row: Mapping[str, str]) -> list[str]:
+    """Without the evaluations that an adaptive solver takes."""
+    adaptive = "RK45" in row["method"] + row["variant"]
+    changed = {"nfe": ""} if adaptive else {}
+    changed["protocol"] = re.sub(r"evaluations=\d+", "evaluations", row["protocol"])
+    return _texts({**row, **changed})
 
 
 def _other(name: str, value: float, spread: float, size: int, shape: str) -> dict[str, str]:
