@@ -84,6 +84,9 @@ def test_a_number_without_an_error_may_move_by_a_quarter_elsewhere(tmp_path, err
     zero = (record(value=0.0, **error), SECOND)
     assert ("fail", "value", "100") not in moved(tmp_path, record(value=0.0099, **error, **OTHER), SECOND, reference=zero)
     assert ("fail", "value", "100") in moved(tmp_path, record(value=0.0101, **error, **OTHER), SECOND, reference=zero)
+    rounding = (record(value=4e-16, stderr=0.0), SECOND)
+    assert ("fail", "value", "100") not in moved(tmp_path, record(value=0.9e-9, stderr=0.0, **OTHER), SECOND, reference=rounding)
+    assert ("fail", "value", "100") in moved(tmp_path, record(value=1.1e-9, stderr=0.0, **OTHER), SECOND, reference=rounding)
     exact = (record(stderr=0.0), SECOND)
     assert ("fail", "value", "100") in moved(tmp_path, record(value=-1.051, stderr=0.0, **OTHER), SECOND, reference=exact)
 

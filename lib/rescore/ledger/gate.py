@@ -17,6 +17,7 @@ from rescore.papers import Paper
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
 EXACT_RELATIVE, EXACT_ABSOLUTE = 1e-6, 1e-12
 SIGMAS, STATISTICAL_RELATIVE = 5.0, 0.05
+ROUNDING = 1e-9  # an exact number that is nothing but rounding, such as a covariance's error of 4e-16, differs elsewhere
 EVALUATIONS_RELATIVE = 0.2  # what an adaptive solver's evaluations may differ by on another machine
 UNKNOWN_RELATIVE, UNKNOWN_ABSOLUTE = 0.25, 0.01  # where no error is known: what one training or a count may differ by elsewhere
 
@@ -46,7 +47,7 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     """Compare records, verdicts and claims of a run with its reference.
 
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
-    otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` and, where no error is known (none, or one of 0 over
+    otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` (1e-9 near zero) and, where no error is known (none, or one of 0 over
     repeats that agree by chance), by `max(0.25 |value|, 0.01)`; the evaluations of adaptive solvers by 20 %. Another protocol, count
     of seeds or samples, or kind of error fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
     a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
@@ -158,7 +159,7 @@ def _compare(fresh: Record, reference: Record, report: Report) -> None:
                 report.add(True, name, column, before, after, allowed)
     else:
         noise = math.hypot(fresh.stderr or 0.0, reference.stderr or 0.0)
-        allowed = SIGMAS * noise + STATISTICAL_RELATIVE * abs(reference.value)
+        allowed = max(SIGMAS * noise + STATISTICAL_RELATIVE * abs(reference.value), ROUNDING)
         if not noise and reference.over != "exact":
             allowed = max(UNKNOWN_RELATIVE * abs(reference.value), UNKNOWN_ABSOLUTE)
         if abs(fresh.value - reference.value) > allowed:
