@@ -36,10 +36,11 @@ COLORS = {
 VARIANTS = {"gt": "RW-GT", "nn": "RW-NN", "grad": "RW-Grad"}
 SMALLEST_WEIGHT = 1e-3
 APART = 0.15  # of a row's height, from its middle to each of its two markers
-# filled, crossed, hollow: readable without colour
+# filled, crossed, hollow, square: readable without colour
 MARKERS = {
     "reproduced": {"marker": "o", "markerfacecolor": draw.BLUE},
     "off": {"marker": "X", "markerfacecolor": draw.BLUE},
+    "imprecise": {"marker": "s", "markerfacecolor": "white"},
     "indicative": {"marker": "o", "markerfacecolor": "white"},
 }
 
@@ -90,6 +91,7 @@ def rmse(results: Path, out: Path) -> None:
         draw.add_notes(
             figure,
             f"Scale {found.scale}. Bars: two standard errors. HMC and NUTS: importance weights of one jump, no chain."
+            + (" Imprecise: our error exceeds the tolerance, not judged." if "imprecise" in drawn else "")
             + (" Indicative: measured under another protocol than the printed value's." if "indicative" in drawn else ""),
             _missing_rows(found, rows),
         )
