@@ -21,7 +21,7 @@ tables: $(READY)
 	@echo "report: results/laptop/report.html"  # also when there was nothing to do
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 smoke: $(READY)
 	$(BIN)/snakemake --profile profiles/smoke

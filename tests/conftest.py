@@ -12,9 +12,19 @@ from pathlib import Path
 
 import pytest
 
+# One thread, in this process and in those that tests start: the order of a sum, and with it the last bits, follow the number.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "data" / "toy"
 SEPARATOR = "=" * 20 + "\n"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test before this one may have asked for more threads."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @dataclass(frozen=True)

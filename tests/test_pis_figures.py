@@ -25,8 +25,8 @@ def printed(dataset: str, method: str, variant: str = ""):
 
 
 def record(dataset: str, method: str, variant: str, metric: str, value: float, **others: object) -> Record:
-    common = {"paper": "pis", "table": "5.1", "nfe": 10, "stderr": None, "df": None, "over": "runs", "n_seeds": 2, "n_samples": 100, "protocol": "",
-              "scale": "smoke", "device": "cpu", "seconds": 1.0, "version": "0", "config_hash": "0"}
+    common = {"paper": "pis", "table": "5.1", "nfe": 10, "stderr": None, "df": None, "over": "runs", "n_seeds": 2,
+              "n_samples": 100, "protocol": "", "scale": "smoke", "device": "cpu", "seconds": 1.0, "version": "0", "config_hash": "0"}
     if others.get("stderr") is not None:
         common["df"] = 1
     return Record(dataset=dataset, method=method, variant=variant, metric=metric, value=value, **common | others)
@@ -115,9 +115,13 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
     grad, nn = printed("mg", "PIS", "Grad"), printed("mg", "PIS", "NN")
     stated, assumed = declared_protocol(PAPER.meta.protocols, grad)
     as_printed = {"nfe": 100, "protocol": format_protocol(stated | assumed)}
+    loose = printed("mg", "PIS", "RW-NN")
+    stated, assumed = declared_protocol(PAPER.meta.protocols, loose)
+    weighted = format_protocol(stated | assumed)
     records = [
-        record("mg", "PIS", "Grad", "logz_rmse", grad.number * 1.01, stderr=0.125, **as_printed),
-        record("mg", "PIS", "NN", "logz_rmse", nn.number * 3, stderr=0.25, **as_printed),
+        record("mg", "PIS", "Grad", "logz_rmse", grad.number * 1.01, stderr=0.003, **as_printed),
+        record("mg", "PIS", "NN", "logz_rmse", nn.number * 3, stderr=0.05, **as_printed),
+        record("mg", "PIS", "RW-NN", "logz_rmse", loose.number * 1.01, stderr=0.5, **as_printed | {"protocol": weighted}),
         record("mg", "SMC", "3-temperatures", "logz_rmse", 2.5, stderr=4.0, nfe=18),
     ]
     write_job(tmp_path, "low-dimensional", records)
@@ -135,12 +139,13 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
     assert shown("D", filled=False) == dict(zip(TABLE_ORDER, numbers, strict=True))
     assert shown("o") == {"PIS-Grad": grad.number * 1.01}  # reproduced
     assert shown("X") == {"PIS-NN": nn.number * 3}  # off
+    assert shown("s", filled=False) == {"PIS-RW-NN": loose.number * 1.01}  # imprecise
     assert shown("o", filled=False) == {"SMC": 2.5}  # indicative: another number of temperatures
     bars = {rows[round(line.get_ydata()[0])]: tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"}
-    assert bars["PIS-Grad"] == pytest.approx((grad.number * 1.01 - 0.25, grad.number * 1.01 + 0.25))
+    assert bars["PIS-Grad"] == pytest.approx((grad.number * 1.01 - 0.006, grad.number * 1.01 + 0.006))
     assert 0 < bars["SMC"][0] < ax.get_xlim()[0] and bars["SMC"][1] == 10.5, "a bar that reaches zero leaves the axis"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["printed", "measured, reproduced", "measured, off", "measured, indicative"]
+    assert legend == ["printed", "measured, reproduced", "measured, off", "measured, imprecise", "measured, indicative"]
     assert "Scale smoke" in notes(figure) and "another protocol" in notes(figure)
     assert "lgcp (not run: job lgcp)" in notes(figure) and "VI-NF on mg" in plain(notes(figure))
 
