@@ -139,7 +139,7 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
     assert shown("D", filled=False) == dict(zip(TABLE_ORDER, numbers, strict=True))
     assert shown("o") == {"PIS-Grad": grad.number * 1.01}  # reproduced
     assert shown("X") == {"PIS-NN": nn.number * 3}  # off
-    assert shown("s", filled=False) == {"PIS-RW-NN": loose.number * 1.01}  # imprecise
+    assert shown("s", filled=False) == {"PIS_RW-NN": loose.number * 1.01}  # imprecise
     assert shown("o", filled=False) == {"SMC": 2.5}  # indicative: another number of temperatures
     bars = {rows[round(line.get_ydata()[0])]: tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"}
     assert bars["PIS-Grad"] == pytest.approx((grad.number * 1.01 - 0.006, grad.number * 1.01 + 0.006))
