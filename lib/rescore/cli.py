@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rescore.ledger.records import Record
 
-RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value", "allowed", "seconds",
-                 "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
+                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -168,9 +168,10 @@ def _comparison(margin: float, *records: Record) -> Comparison:
 
 
 def _errors(records: Sequence[Record]) -> list[Error]:
-    known = {record: Error(record.stderr, record.df) for record in records if record.over in ("trainings", "runs") and record.stderr}
+    repeated = [record for record in records if record.over in ("trainings", "runs")]
+    known = {record: Error(record.stderr, record.df) for record in repeated if record.stderr}
     largest = max(known.values(), key=lambda error: error.stderr, default=UNKNOWN)
-    alike = {record: largest for record in records if record.over in ("trainings", "runs") and record.stderr == 0}
+    alike = {record: largest for record in repeated if record.stderr == 0}
     certain = {record: Error(0.0) for record in records if record.over == "exact"}
     return [(known | alike | certain).get(record, UNKNOWN) for record in records]
 

@@ -119,8 +119,8 @@ def _renamed(fresh: Mapping[tuple, Record], reference: Mapping[tuple, Record]) -
 
     The two differ in nfe alone, by at most `EVALUATIONS_RELATIVE`, and neither is in the other's records; the nearest counts.
     """
-    gone, new, found = reference.keys() - fresh.keys(), fresh.keys() - reference.keys(), {}
-    for key in gone:
+    new, found = fresh.keys() - reference.keys(), {}
+    for key in [key for key in reference if key not in fresh]:  # in the order of the records: each run pairs them alike
         near = {other: abs(other[-1] - key[-1]) for other in new
                 if other[:-1] == key[:-1] and None not in (other[-1], key[-1]) and not same_class(fresh[other], reference[key])}
         least = min(near, key=near.__getitem__, default=None)
