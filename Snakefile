@@ -10,8 +10,8 @@
 import sys
 import time
 
-from rescore.locks import drop_stale_locks
-from rescore.workflow import failures, load_suite
+from rescore.machine.locks import drop_stale_locks
+from rescore.workflow.suite import failures, load_suite
 
 STARTED = time.time()
 ALIVE = drop_stale_locks()
@@ -57,7 +57,7 @@ def define_rules(paper):
             mem_mb=paper.mem_mb,
             runtime=paper.runtime,
         shell:
-            paper.run("measure")
+            paper.run
 
     rule:
         name: f"{paper.name}_figures"

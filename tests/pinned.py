@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from rescore.jobs import Result
+from rescore.experiments.book import Result
 from rescore.ledger.protocol import format_protocol
-from rescore.machine import device_name
+from rescore.machine.hardware import device_name
 
 FOLDER = Path(__file__).parent / "data" / "pinned"
 KEY = ("table", "dataset", "method", "variant", "metric", "nfe")

@@ -9,14 +9,13 @@ from pinned import check_pinned
 from scipy.integrate import solve_ivp
 from scipy.linalg import sqrtm
 
-from rescore.config import load_config
-from rescore.jobs import Run
+from rescore.experiments.book import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import KEY, Record
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import CLD, VP, grids
 from rescore.random import make_generator
 from rescore.samplers import SSCS, ddim, euler_maruyama

@@ -272,11 +272,10 @@ def test_figures_need_results(suite, capsys):
 
 def test_run_and_figure_pass_their_options_on(monkeypatch):
     seen = []
-    stand_in = types.ModuleType("rescore.jobs")
+    stand_in = types.ModuleType("rescore.experiments.run")
     stand_in.main_run = seen.append
     stand_in.main_figures = seen.append
-    monkeypatch.setitem(sys.modules, "rescore.jobs", stand_in)
-    monkeypatch.setattr("rescore.jobs", stand_in, raising=False)
+    monkeypatch.setitem(sys.modules, "rescore.experiments.run", stand_in)
     assert main(["run", "pis", "measure", "--scale", "smoke", "--job", "mg"]) == 0
     assert main(["figures", "pis", "rings", "--scale", "smoke", "--results", "elsewhere"]) == 0
     assert (seen[0].paper, seen[0].function, seen[0].scale, seen[0].job) == ("pis", "measure", "smoke", "mg")

@@ -9,21 +9,21 @@ import pytest
 from conftest import ROOT, TOY
 from pydantic import Field
 
-from rescore.config import JobConfig, Model, PaperConfig, config_hash, job_hash, load_config, read_yaml, schema, validated
+from rescore.config import JobConfig, Settings, PaperConfig, config_hash, job_hash, read_yaml, validated
 from rescore.errors import RescoreError
 from rescore.models.build import make_process
 from rescore.models.spec import Part
-from rescore.papers import PaperMeta, find_papers, load_paper
+from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
-from rescore.workflow import load_suite
+from rescore.workflow.suite import load_suite
 
 
-class Adam(Model):
+class Adam(Settings):
     kind: Literal["adam"]
     lr: float = 1e-3
 
 
-class Sgd(Model):
+class Sgd(Settings):
     kind: Literal["sgd"]
     momentum: float = 0.9
 

@@ -5,11 +5,10 @@ import torch
 from pinned import check_pinned
 from trained_case import records_of
 
-from rescore.config import load_config
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import VP, grids
 from rescore.random import make_generator
 from rescore.samplers import rhork_deis

@@ -10,17 +10,17 @@ import pytest
 import torch
 from conftest import ROOT
 
-from rescore.config import load_config, validated
+from rescore.config import validated
 from rescore.data import motion, textures
 from rescore.data.images import load_images
 from rescore.errors import MissingData, RescoreError
-from rescore.jobs import Notebook
+from rescore.experiments.run import Notebook
 from rescore.ledger.published import read_published
 from rescore.models.build import make_model, make_process
 from rescore.models.judge import RealScore
 from rescore.models.spec import ModelSpec, Network, Part
 from rescore.networks import make_network
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.samplers import ddim
 from rescore.scores import EmpiricalData
 

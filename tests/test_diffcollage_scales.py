@@ -9,17 +9,17 @@ from pinned import check_pinned
 from torch.nn import functional as F
 from trained_case import records_of
 
-from rescore.config import load_config, validated
+from rescore.config import validated
 from rescore.data.images import SPLITS
 from rescore.errors import RescoreError
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.metrics.features import Extractor
 from rescore.models.build import make_model, make_process
 from rescore.models.judge import Judge, extract
 from rescore.networks import make_network
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 
 PAPER = load_paper("diffcollage", ROOT)
 METHODS = {"Baseline", "Replacement", "Reconstruction", "DiffCollage", "Averaging"}

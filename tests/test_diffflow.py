@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from rescore.config import load_config
 from rescore.data.images import load_images
 from rescore.data.pixels import dequantise
 from rescore.errors import RescoreError
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.random import make_generator
 
 PAPER = load_paper("diffflow")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rescore.errors import Diverged, RescoreError
-from rescore.jobs import Notebook
+from rescore.experiments.run import Notebook
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import Cell, TrainedModels
 from rescore.models.spec import Evaluation, ModelSpec

@@ -4,10 +4,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from rescore.config import load_config
 from rescore.ledger.records import write_records, write_skipped
-from rescore.papers import find_papers
-from rescore.workflow import job_folder
+from rescore.papers import find_papers, load_config
+from rescore.workflow.paths import job_folder
 
 matplotlib.use("Agg")
 PAPERS = find_papers()

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from rescore.figures import FLOORS, real_images
-from rescore.jobs import Measurement
+from rescore.experiments.book import Measurement
 from rescore.metrics.features import Features
 from rescore.metrics.images import evaluate
 from rescore.models import judge as judges

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rescore.flows import (
+from rescore.flows.transport import (
     affine_autoregressive,
     diagonal_affine,
     differentiable_log_prob,

@@ -8,11 +8,10 @@ import pytest
 import torch
 from pinned import check_pinned
 
-from rescore.config import load_config
 from rescore.ledger.claims import evaluate
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import CLD
 from rescore.processes.grids import quadratic
 from rescore.samplers import euler_maruyama, gddim, gddim_stochastic

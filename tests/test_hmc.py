@@ -7,7 +7,7 @@ import torch
 from test_montecarlo import LOG_Z, MEAN, STD, Counting, generators, randn
 
 from rescore.errors import RescoreError
-from rescore.montecarlo import library
+from rescore.montecarlo import pyro_chains
 from rescore.montecarlo.hmc import Particles, hmc_step, leapfrog
 from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.smc import Annealing, anneal
@@ -105,21 +105,21 @@ def test_hmc_leaves_the_gaussian_invariant(target, beta):
 @pytest.mark.parametrize("kernel", ["nuts", "hmc"])
 def test_library_chain_samples_the_gaussian(target, kernel):
     state = torch.get_rng_state()
-    chain = library.run_chain(target, kernel, 250, 50, seed=1, initial=torch.zeros(3, dtype=F64))
+    chain = pyro_chains.run_chain(target, kernel, 250, 50, seed=1, initial=torch.zeros(3, dtype=F64))
     assert torch.equal(state, torch.get_rng_state())
     assert chain.samples.shape == (250, 3) and chain.samples.dtype == F64 and chain.n_evaluations > 300
     assert (chain.samples.mean(0) - MEAN).abs().max() < 0.25 and (chain.samples.std(0) - STD).abs().max() < 0.2
-    short = [library.run_chain(target, kernel, 5, 5, seed, torch.zeros(3, dtype=F64)).samples for seed in (1, 1, 2)]
+    short = [pyro_chains.run_chain(target, kernel, 5, 5, seed, torch.zeros(3, dtype=F64)).samples for seed in (1, 1, 2)]
     assert torch.equal(short[0], short[1]) and not torch.equal(short[0], short[2])
 
 
 def test_library_unknown_kernel(target):
     with pytest.raises(RescoreError, match="'gibbs': allowed are 'nuts', 'hmc'"):
-        library.run_chain(target, "gibbs", 1, 1, 0, torch.zeros(3))
+        pyro_chains.run_chain(target, "gibbs", 1, 1, 0, torch.zeros(3))
 
 
 def test_mode_coverage():
     means = nine_modes().means
-    assert library.mode_coverage(means, means, 0.01) == 1
-    assert library.mode_coverage(means[:3] + 0.3, means, 0.5) == pytest.approx(3 / 9)
-    assert library.mode_coverage(means[:3] + 0.3, means, 0.4) == 0
+    assert pyro_chains.mode_coverage(means, means, 0.01) == 1
+    assert pyro_chains.mode_coverage(means[:3] + 0.3, means, 0.5) == pytest.approx(3 / 9)
+    assert pyro_chains.mode_coverage(means[:3] + 0.3, means, 0.4) == 0

@@ -16,7 +16,7 @@ from rescore.metrics.features import Features
 from rescore.metrics.images import (
     METRICS,
     Moments,
-    Settings,
+    ImageSettings,
     evaluate,
     frechet_distance,
     halves,
@@ -28,7 +28,7 @@ from rescore.metrics.images import (
 )
 from rescore.random import make_generator
 
-SMALL = Settings(splits=2, subsets=5, subset_size=40)
+SMALL = ImageSettings(splits=2, subsets=5, subset_size=40)
 
 
 def cloud(n: int, d: int = 5, seed: int = 0, scale: float = 1.0, shift: float = 0.0, dtype=torch.float64) -> Features:
@@ -126,7 +126,7 @@ def test_the_inception_score_of_a_constant_prediction_is_1_and_of_balanced_certa
     assert inception_score(logits_of(torch.zeros(100, 7))) == pytest.approx(1, abs=1e-12)
     assert inception_score(logits_of(torch.tensor([[3.0, -1.0, 0.5]]).repeat(100, 1))) == pytest.approx(1, abs=1e-6)
     certain = 60 * torch.eye(4, dtype=torch.float64).repeat(50, 1)
-    assert inception_score(logits_of(certain), Settings(splits=1)) == pytest.approx(4, rel=1e-12)
+    assert inception_score(logits_of(certain), ImageSettings(splits=1)) == pytest.approx(4, rel=1e-12)
 
 
 def test_the_inception_score_is_torch_fidelitys_and_the_formula():
@@ -136,7 +136,7 @@ def test_the_inception_score_is_torch_fidelitys_and_the_formula():
     assert inception_score(x) == pytest.approx(isc_features_to_metric(x.logits)["inception_score_mean"], rel=1e-13)
     p = torch.softmax(x.logits, 1)
     formula = (p * (p / p.mean(0)).log()).sum(1).mean().exp().item()
-    assert inception_score(x, Settings(splits=1)) == pytest.approx(formula, rel=1e-12)
+    assert inception_score(x, ImageSettings(splits=1)) == pytest.approx(formula, rel=1e-12)
 
 
 def test_what_an_inception_score_needs():
@@ -158,7 +158,7 @@ def test_kid_is_the_unbiased_sum_over_the_polynomial_kernel():
 
     within = sum(kernel(c[i], c[j]) for c in (x, y) for i in range(60) for j in range(60) if i != j) / (60 * 59)
     across = sum(kernel(p, q) for p in x for q in y) / 60**2
-    assert kernel_distance(a, b, Settings(subsets=2, subset_size=60)) == pytest.approx(within - 2 * across, rel=1e-10)
+    assert kernel_distance(a, b, ImageSettings(subsets=2, subset_size=60)) == pytest.approx(within - 2 * across, rel=1e-10)
 
 
 def test_kid_is_torch_fidelitys():
@@ -166,13 +166,13 @@ def test_kid_is_torch_fidelitys():
 
     a, b = cloud(200, dtype=torch.float32), cloud(300, seed=1, dtype=torch.float32)
     theirs = kid_features_to_metric(a.values.double(), b.values.double(), kid_subsets=7, kid_subset_size=50, verbose=False)
-    ours = kernel_distance(a, b, Settings(subsets=7, subset_size=50))
+    ours = kernel_distance(a, b, ImageSettings(subsets=7, subset_size=50))
     assert ours == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-12)
 
 
 def test_kid_of_one_law_is_zero_on_average():
     """200 independent pairs: their mean lies within 4 standard errors of 0; the biased estimate does not."""
-    settings = Settings(subsets=1, subset_size=30)
+    settings = ImageSettings(subsets=1, subset_size=30)
     values = np.array([kernel_distance(cloud(30, seed=2 * i), cloud(30, seed=2 * i + 1), settings) for i in range(200)])
     error = values.std() / 200**0.5
     assert abs(values.mean()) < 4 * error and (values < 0).any()
@@ -181,7 +181,7 @@ def test_kid_of_one_law_is_zero_on_average():
 
 
 def test_kid_needs_as_many_samples_as_a_subset():
-    assert failure(kernel_distance, cloud(60), cloud(59, seed=1), Settings(subset_size=60)) == (
+    assert failure(kernel_distance, cloud(60), cloud(59, seed=1), ImageSettings(subset_size=60)) == (
         "KID of cloud-1: 59 samples and subsets of 60; allowed: subsets of 2 to 59"
     )
 
@@ -233,7 +233,7 @@ def test_what_precision_and_recall_need():
     ],
 )  # fmt: skip
 def test_settings_check_their_domain(name, value, allowed):
-    assert failure(Settings, **{name: value}) == f"image metrics: {name} = {value}; allowed are integers {allowed}"
+    assert failure(ImageSettings, **{name: value}) == f"image metrics: {name} = {value}; allowed are integers {allowed}"
 
 
 # all of them, and what they may not compare

@@ -9,9 +9,8 @@ import torch
 from pinned import check_pinned
 from torch import nn
 
-from rescore.config import load_config
 from rescore.errors import RescoreError
-from rescore.jobs import Run
+from rescore.experiments.book import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.protocol import format_protocol
@@ -21,7 +20,7 @@ from rescore.models.build import make_objective, train_model
 from rescore.models.spec import ModelSpec
 from rescore.networks.ensemble import Ensemble
 from rescore.objectives import LCSS
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import VE
 from rescore.random import make_generator
 from rescore.training import save_weights

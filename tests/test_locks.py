@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from rescore import machine, ranks
 from rescore.errors import RescoreError
-from rescore.locks import drop_stale_locks, try_lock, waiting_lock
+from rescore.machine import hardware as machine
+from rescore.machine import ranks
+from rescore.machine.locks import drop_stale_locks, try_lock, waiting_lock
 
 CARDS = {"0": "GPU-aaaa1111-0", "1": "GPU-aaaa2222-1", "2": "GPU-bbbb0000-2"}
 
@@ -174,11 +175,12 @@ def test_only_our_own_torchrun_makes_a_rank(monkeypatch: pytest.MonkeyPatch) -> 
 def test_our_torchrun_starts_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two processes says what it is; stray variables of the parent alter nothing."""
     package = tmp_path / "rescore"  # in the place of ours, for the processes run the command line
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "ranks.py").write_text(Path(ranks.__file__).read_text())
+    (package / "machine").mkdir(parents=True)
+    for folder in (package, package / "machine"):
+        (folder / "__init__.py").touch()
+    (package / "machine" / "ranks.py").write_text(Path(ranks.__file__).read_text())
     (package / "__main__.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom rescore.ranks import own_rank\n"
+        "import sys\nfrom pathlib import Path\nfrom rescore.machine.ranks import own_rank\n"
         "here = own_rank()\nPath(sys.argv[1], str(here.rank)).write_text(f'{here.local} of {here.size}')\n")
     for name, value in STRAY.items():
         monkeypatch.setenv(name, value)
@@ -191,7 +193,7 @@ def test_our_torchrun_starts_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_training_with_stray_variables_leaves_weights(tmp_path: Path) -> None:
     from conftest import ROOT
 
-    from rescore.workflow import load_suite
+    from rescore.workflow.suite import load_suite
 
     key = min(load_suite({"scale": "smoke", "papers": "deis"}, ROOT).models)
     done = subprocess.run(

@@ -12,7 +12,7 @@ from rescore.data.planar import Rings
 from rescore.errors import MissingData, RescoreError
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
-from rescore.montecarlo.library import mode_coverage
+from rescore.montecarlo.pyro_chains import mode_coverage
 from rescore.papers import load_paper
 
 judge = load_paper("diffcollage", ROOT).module("humanml_judge")

@@ -2,13 +2,12 @@
 
 import pytest
 
-from rescore import workflow
 from rescore.cli import main
-from rescore.config import load_config
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.ledger.records import read_records, read_skipped
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
+from rescore.workflow import suite as workflow
 
 DEIS = load_paper("deis")
 (MODEL,) = load_config(DEIS, "gpu").job_models("trained").values()

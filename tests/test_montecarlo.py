@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rescore.errors import RescoreError
-from rescore.flows import diagonal_affine, spline_autoregressive
+from rescore.flows.transport import diagonal_affine, spline_autoregressive
 from rescore.montecarlo.aft import frozen, train_transports, transport_loss
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.importance import prior_log_weights, standard_normal_log_prob

@@ -13,7 +13,7 @@ from rescore.neural_sde import (
     path_loss, prior_log_prob, seeded,
 )  # fmt: skip
 from rescore.random import make_generator
-from rescore.saved_bytes import SavedBytes
+from rescore.cost.saved_bytes import SavedBytes
 from rescore.training.loop import Adam
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rescore.jobs import Measurement, Notebook
+from rescore.experiments.book import Measurement, Notebook
 
 KEY = ("3.1", "rings", "DiffFlow", "ELBO", "nll", 30)
 

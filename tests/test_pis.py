@@ -10,16 +10,16 @@ import torch
 from conftest import ROOT
 from pinned import check_pinned
 
-from rescore.config import load_config, validated
+from rescore.config import validated
 from rescore.control import ControlledSDE, Paths
 from rescore.errors import MissingData, RescoreError
-from rescore.jobs import Measurement, Result, Run
+from rescore.experiments.book import Measurement, Result, Run
 from rescore.ledger.diff import diff
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import KEY, Record, read_records, write_records
-from rescore.montecarlo import library
-from rescore.papers import find_papers, load_paper
+from rescore.montecarlo import pyro_chains
+from rescore.papers import find_papers, load_config, load_paper
 from rescore.targets import gaussian
 
 PAPER = load_paper("pis", ROOT)
@@ -271,8 +271,8 @@ def without_computing(monkeypatch) -> None:
     def make_target(name: str, side: int):
         return gaussian(torch.zeros(side**2), 1.0, log_z=501.6) if name == "lgcp" else original(name, side)
 
-    def run_chain(target, kernel, n_samples, warmup, seed, initial) -> library.Chain:
-        return library.Chain(initial + torch.zeros(n_samples, target.dim), 1)
+    def run_chain(target, kernel, n_samples, warmup, seed, initial) -> pyro_chains.Chain:
+        return pyro_chains.Chain(initial + torch.zeros(n_samples, target.dim), 1)
 
     original = jobs.make_target
     monkeypatch.setattr(jobs, "make_target", make_target)
@@ -281,7 +281,7 @@ def without_computing(monkeypatch) -> None:
         monkeypatch.setattr(module, "fit", lambda model, loss, settings, *_, **__: torch.zeros(settings.steps))
     monkeypatch.setattr(annealed, "train_once", lambda path, train, blank: blank)
     monkeypatch.setattr(ControlledSDE, "simulate", lambda *_: Paths(torch.zeros(1, 5, 2), torch.zeros(1, 5)))
-    monkeypatch.setattr(library, "run_chain", run_chain)
+    monkeypatch.setattr(pyro_chains, "run_chain", run_chain)
     monkeypatch.setitem(methods.METHODS, "noise_scale", lambda *_: context.Outcome())
 
 

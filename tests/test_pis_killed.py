@@ -33,7 +33,7 @@ jobs:
 # A number before it: the process kills itself with -9 in place of that renaming of a finished temporary file.
 LAUNCHER = """
 import os, runpy, signal, sys
-import rescore.jobs, torch._dynamo
+import rescore.experiments.run, torch._dynamo
 for line in sys.stdin:
     pid = os.fork()
     if not pid:

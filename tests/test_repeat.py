@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rescore.errors import RescoreError
-from rescore.repeat import repeat_runs
+from rescore.experiments.repeat import repeat_runs
 
 
 class Killed(Exception):

@@ -6,9 +6,8 @@ import pytest
 from pinned import check_pinned
 
 from rescore import samplers
-from rescore.config import load_config
 from rescore.ledger.published import read_published
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import CLD, Blurring, Isotropic
 
 PAPER = load_paper("sampler_matrix")

@@ -263,7 +263,7 @@ def test_adaptive_flow_on_a_gaussian(name):
     else:
         expected = (marginal(process, t0, 0.25) @ marginal(process, process.T, 0.25).inv()).cholesky()(u)
     assert relative(out, expected) < 1e-5
-    assert sampler.nfe > 20
+    assert sampler.nfe is None and sampler.solve(score, u).nfe > 20
 
 
 @pytest.mark.parametrize("name", sorted({*ISOTROPIC} - {"discrete"}))  # whose drift jumps between levels

@@ -9,15 +9,14 @@ import torch
 from pinned import check_pinned
 from scipy.special import gammaln
 
-from rescore.config import load_config
-from rescore.jobs import Run
+from rescore.experiments.book import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
 from rescore.metrics import sliced_wasserstein
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.samplers import PredictorCorrector, ancestral, probability_flow, reverse_diffusion
 from rescore.scores import GaussianMixture
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_soft import MODE, S
 
-from rescore.config import load_config, validated
+from rescore.config import validated
 from rescore.corruptions import Masking
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
@@ -16,7 +16,7 @@ from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.records import Record
 from rescore.models.judge import RealScore
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.samplers import uniform_times
 
 PAPER = load_paper("soft_diffusion", Path(__file__).parents[1])

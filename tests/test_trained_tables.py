@@ -8,7 +8,6 @@ import torch
 from pinned import check_pinned
 from trained_case import records_of
 
-from rescore.config import load_config
 from rescore.data.images import images_at_hand, load_images
 from rescore.data.pixels import dequantise
 from rescore.ledger.claims import evaluate
@@ -19,7 +18,7 @@ from rescore.models import build
 from rescore.models.build import load_model, make_model, make_process, train_model
 from rescore.models.judge import draw
 from rescore.models.spec import ModelSpec, Network, Part
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import grids
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator

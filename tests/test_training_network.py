@@ -16,7 +16,7 @@ from training_case import ADAM, DATA, SETTINGS, Network, losses, run, train
 
 from rescore.errors import RescoreError
 from rescore.random import derive_seed, make_generator
-from rescore.ranks import MARK
+from rescore.machine.ranks import MARK
 from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
 
 def tensors(network: nn.Module) -> list[torch.Tensor]:

@@ -17,7 +17,7 @@ from torch import nn
 from rescore.config import JobConfig
 from rescore.data.images import ImageSet
 from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
-from rescore.jobs import Run
+from rescore.experiments.book import Run
 from rescore.likelihood import FlowLikelihood
 from rescore.metrics.features import ClassifierSettings, Extractor, extract
 from rescore.metrics.images import evaluate as image_metrics

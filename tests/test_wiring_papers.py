@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from rescore.config import load_config, validated
+from rescore.config import validated
 from rescore.control import ControlledSDE, Paths
 from rescore.data.images import ImageSet
 from rescore.data.pixels import dequantise, to_unit
 from rescore.data.planar import planar_set
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.likelihood import FlowLikelihood
 from rescore.models.judge import RealScore
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes import CLD, VE, VP, grids
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, PredictorCorrector

@@ -7,9 +7,9 @@ import torch
 from pinned import check_pinned
 from trained_case import trained_models
 
-from rescore.config import load_config, validated
-from rescore.jobs import Result, Run
-from rescore.papers import load_paper
+from rescore.config import validated
+from rescore.experiments.book import Result, Run
+from rescore.papers import load_config, load_paper
 
 TINY = {
     "diffflow": {

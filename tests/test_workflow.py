@@ -22,8 +22,9 @@ from rescore.config import SCALES
 from rescore.errors import RescoreError
 from rescore.models.spec import ModelSpec
 from rescore.papers import RESERVED
-from rescore.rule_text import in_rule, in_shell
-from rescore.workflow import failures, load_suite
+from rescore.config import step_hash
+from rescore.workflow.rule_text import in_rule, in_shell
+from rescore.workflow.suite import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
 TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "papers=toy")
@@ -43,7 +44,7 @@ from rescore.ledger.claims import above, row
 CLAIMS.append(Claim("vague", "All are positive.", "Section 1", above(row(method="mean"), 0.0)))
 """
 ODD = "it's {here} $HOME <x> [1]"  # what a shell, globs, and wildcards and variables of Snakemake would misread
-CHANGED = "jobs:\n  normal: {dataset: normal, threads: 2}\n  uniform: {dataset: uniform, draws: 10}\n"
+CHANGED = "jobs:\n  normal: {measure: {normal: [mean]}, threads: 2}\n  uniform: {measure: {uniform: [mean]}, draws: 10}\n"
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -230,7 +231,11 @@ def test_records_and_costs_name_code_machine_and_config(workspace: Workspace, st
     cost = json.loads((story.results / "toy" / "normal" / "cost.json").read_text())
     assert cost["function_evaluations"] == 1000 and cost["config_hash"] == digest
     assert cost["version"] == record["version"] and cost["peak_memory_mb"] > 50
-    assert (story.results / "runs" / digest / "state").read_text() == "kept"
+    suite = suite.papers["toy"].config
+    section = step_hash(suite, "toy", "normal", suite.jobs["normal"].steps[0])
+    assert (story.results / "runs" / section / "state").read_text() == "kept"
+    (cell,) = map(json.loads, (story.results / "runs" / section / "cells" / "cells.jsonl").read_text().splitlines())
+    assert cell["evaluations"] == 1000 and cell["measurements"][0]["value"] == float(record["value"])
 
 
 def test_what_triggers_a_job_again(story: SimpleNamespace) -> None:
@@ -250,7 +255,7 @@ def test_the_report_is_offline_and_holds_the_paper(story: SimpleNamespace) -> No
 
 def test_unknown_key_in_a_config_is_one_clear_error(workspace: Workspace) -> None:
     config = workspace.root / "reproductions" / "toy" / "configs" / "laptop.yaml"
-    config.write_text("jobs:\n  a: {dataset: normal, drawz: 3}\n")
+    config.write_text("jobs:\n  a: {measure: {normal: [mean]}, drawz: 3}\n")
     try:
         done = workspace.run("rescore", "run", "toy", "measure", "--scale", "laptop", "--job", "a")
     finally:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rescore.config import PaperConfig
-from rescore.jobs import Run
+from rescore.experiments.book import Run
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Record
 from rescore.models.build import train_model

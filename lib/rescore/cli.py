@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "run one job of a paper")
     run.add_argument("paper")
-    run.add_argument("function", metavar="FUNCTION", help="of the paper's jobs.py, such as measure")
+    run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
     train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
@@ -92,21 +92,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int | None:
-    from rescore import jobs
+    from rescore.experiments.run import main_run
 
-    return jobs.main_run(args)
+    return main_run(args)
 
 
 def _train(args: argparse.Namespace) -> None:
-    from rescore.models.node import main_train
+    from rescore.models.train import main_train
 
     main_train(args)
 
 
 def _figures(args: argparse.Namespace) -> int | None:
-    from rescore import jobs
+    from rescore.experiments.run import main_figures
 
-    return jobs.main_figures(args)
+    return main_figures(args)
 
 
 def _collect(args: argparse.Namespace) -> None:

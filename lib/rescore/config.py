@@ -5,17 +5,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rescore.errors import RescoreError
-
-if TYPE_CHECKING:
-    from rescore.models.spec import ModelSpec
-    from rescore.papers import Paper
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
 RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
@@ -23,21 +20,21 @@ RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 M = TypeVar("M", bound=BaseModel)
 
 
-class Model(BaseModel):
+class Settings(BaseModel):
     """Base of every config: frozen, an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class JobConfig(Model):
-    """One job: its resources here, its settings in the paper's subclass.
+class Resources(Settings):
+    """What a process is given.
 
     Args:
         threads: torch threads; also what Snakemake counts against its cores.
         gpu: GPUs, 0 to run on the CPU.
         mem_mb: memory in MiB.
         runtime: minutes.
-        priority: jobs with a higher one start first.
+        priority: processes with a higher one start first.
     """
 
     unhashed: ClassVar[frozenset[str]] = RESOURCES
@@ -50,24 +47,86 @@ class JobConfig(Model):
     priority: int = 0
 
 
-class PaperConfig(Model):
-    """One paper at one scale. A paper's `config.Config` narrows `jobs` to its own job model and adds shared settings.
+@dataclass(frozen=True)
+class Step:
+    """One section of a job, for one subject (a data set, a process) where the paper's sections have such.
+
+    `str(step)` names it within the job.
+    """
+
+    section: str
+    subject: str | None = None
+
+    def __str__(self) -> str:
+        return self.section if self.subject is None else f"{self.subject} {self.section}"
+
+
+class JobConfig(Resources):
+    """One job: its resources, and the sections that it runs one after another.
+
+    Args:
+        measure: sections of the paper's `jobs.py`; or by subject, such as a data set, those to run for it.
+    """
+
+    measure: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+
+    @property
+    def steps(self) -> list[Step]:
+        if isinstance(self.measure, dict):
+            return [Step(section, subject) for subject, sections in self.measure.items() for section in sections]
+        return [Step(section) for section in self.measure]
+
+
+class SectionSettings(Settings):
+    """Settings that only some sections read: a change of them runs those anew and no others.
+
+    Attributes:
+        sections: their names; by default the one that the field of `Config` is named like.
+    """
+
+    sections: ClassVar[tuple[str, ...]] = ()
+
+
+class PaperConfig(Settings):
+    """One paper at one scale. A paper's `config.Config` narrows `jobs` to its own job model and adds settings: those of
+    sections are `SectionSettings`, all others are shared by all sections.
 
     Args:
         protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
         jobs: the jobs by name; a name is a part of a path.
     """
 
+    by_subject: ClassVar[tuple[str, ...]] = ("datasets",)
+    """Shared settings that hold an entry for each subject: a step depends on its own subject's alone."""
+
     protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
-        """What the numbers of `job` depend on (it is hashed): its settings, all shared settings, the protocol version."""
-        config = self.jobs[job]
-        shared = self.model_dump(mode="json", exclude={"jobs"})
-        return shared | {"job": config.model_dump(mode="json", exclude=set(config.unhashed))}
+        """What the numbers of all sections of `job` depend on (it is hashed): its own settings and the shared ones."""
+        settings = self.jobs[job]
+        needs = self.model_dump(mode="json", exclude={"jobs", *self._section_fields()})
+        subjects = {step.subject for step in settings.steps} - {None}
+        for name in self.by_subject if subjects else ():
+            if name in needs:
+                needs[name] = {subject: value for subject, value in needs[name].items() if subject in subjects}
+        return needs | {"job": settings.model_dump(mode="json", exclude={*settings.unhashed, "measure"})}
 
-    def job_models(self, job: str) -> "Mapping[str, ModelSpec]":
+    def step_dependencies(self, job: str, step: Step) -> dict[str, Any]:
+        """What the numbers of one step depend on: those of the job, its subject's alone, and the section's own settings."""
+        needs = self.job_dependencies(job) | {"section": step.section, "subject": step.subject}
+        for name in self.by_subject if step.subject else ():
+            if name in needs:
+                needs[name] = needs[name].get(step.subject)
+        own = {name for name, of in self._section_fields().items() if step.section in of}
+        return needs | self.model_dump(mode="json", include=own)
+
+    def _section_fields(self) -> dict[str, tuple[str, ...]]:
+        """By the name of a field with settings of sections, those sections."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value.sections or (name,) for name, value in values.items() if isinstance(value, SectionSettings)}
+
+    def job_models(self, job: str) -> Mapping[str, Resources]:
         """The trained models that `job` uses, by the paper's names for them; see `rescore.models.spec.ModelConfig`."""
         return {}
 
@@ -89,11 +148,11 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-class _ConfigLoader(_Loader):
+class ConfigLoader(_Loader):
     """YAML in which `1e-3` is a number, as in YAML 1.2; PyYAML's 1.1 reads it as text, for it has no point."""
 
 
-_ConfigLoader.add_implicit_resolver(
+ConfigLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)[eE][-+]?[0-9]+\Z"), list("-+.0123456789")
 )
 
@@ -172,7 +231,7 @@ def _walk(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models inside `dict[str, Model]`, `list[A | B]` and the like."""
+    """The models inside `dict[str, Settings]`, `list[A | B]` and the like."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [found for argument in get_args(annotation) for found in _models(argument)]
@@ -202,27 +261,12 @@ def config_hash(model: BaseModel | Mapping[str, Any], *extra: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def step_hash(config: PaperConfig, paper: str, job: str, step: Step) -> str:
+    """The hash of what a step of `job` depends on: the name of its run folder."""
+    return config_hash(config.step_dependencies(job, step), paper)
+
+
 def job_hash(config: PaperConfig, paper: str, job: str) -> str:
-    """The hash of what `job` depends on, with its own name: no two jobs share a run folder."""
-    return config_hash(config.job_dependencies(job), paper, job)
-
-
-def load_config(paper: "Paper", scale: str) -> Any:
-    """The `config.Config` of a paper at a scale.
-
-    Raises:
-        RescoreError: unknown scale, a scale at which the paper has no config, or whatever is wrong in the file.
-    """
-    check_choice("scale", scale, SCALES)
-    check_choice(f"scale for paper {paper.name}", scale, paper.scales)
-    path = paper.config_path(scale)
-    config = read_yaml(path, paper.module("config").Config, _ConfigLoader)
-    for job in config.jobs:
-        if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
-            raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")
-    return config
-
-
-def schema(paper: "Paper") -> dict[str, Any]:
-    """The JSON schema of a paper's config files."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | paper.module("config").Config.model_json_schema()
+    """The hash of what `job` depends on, with its own name: it runs again when this changes."""
+    steps = [step_hash(config, paper, job, step) for step in config.jobs[job].steps]
+    return config_hash(config.job_dependencies(job) | {"steps": steps}, paper, job)

@@ -1,23 +1,28 @@
 """What the papers' figures.py share: one style, a paper's results at one scale, panels, notes below them."""
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from rescore.config import PaperConfig, load_config
-from rescore.ledger.records import Record, collect_records, read_skipped
-from rescore.papers import Paper, load_paper
-from rescore.workflow import JOB_FILES, job_folder
+from rescore.config import PaperConfig
+from rescore.errors import RescoreError
+from rescore.ledger.published import Published, read_published
+from rescore.ledger.records import Record, collect_records, matches, read_skipped
+from rescore.ledger.statistics import half_width
+from rescore.papers import Paper, load_config, load_paper
+from rescore.workflow.paths import JOB_FILES, job_folder
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
@@ -49,7 +54,7 @@ NOT_MEASURED = "not measured at this scale"
 
 @dataclass(frozen=True)
 class PaperResults:
-    """What a paper's finished jobs left at one scale.
+    """What a paper's finished jobs left at one scale: what a figure is drawn from.
 
     Args:
         folder: results/<scale>.
@@ -59,12 +64,17 @@ class PaperResults:
     paper: Paper
     config: PaperConfig
 
+    @classmethod
+    def open(cls, folder: Path | str, paper: Paper) -> "PaperResults":
+        """Of results/<scale>; raises RescoreError if the paper has no config for that scale."""
+        return cls(Path(folder), paper, load_config(paper, Path(folder).name))
+
     @property
     def scale(self) -> str:
         return self.folder.name
 
     def file(self, job: str, kind: str) -> Path:
-        """One of `rescore.workflow.JOB_FILES` of a job."""
+        """One of `rescore.workflow.paths.JOB_FILES` of a job."""
         return job_folder(self.folder.parent, self.scale, self.paper.name, job) / JOB_FILES[kind]
 
     def _files(self, kind: str) -> list[Path]:
@@ -73,6 +83,22 @@ class PaperResults:
     @cached_property
     def records(self) -> list[Record]:
         return collect_records(self._files("records"), self.scale)
+
+    @cached_property
+    def published(self) -> list[Published]:
+        """The paper's printed numbers."""
+        return read_published(self.paper.folder / "published.csv", self.paper.name)
+
+    def select(self, **columns: object) -> list[Record]:
+        """The records whose key columns have these values, or one of these if a list is given, in the order of their nfe."""
+        return select(self.records, **columns)
+
+    def one(self, **columns: object) -> Record | None:
+        """The only such record, or None. Raises RescoreError if there are several."""
+        found = self.select(**columns)
+        if len(found) > 1:
+            raise RescoreError(f"figure of {self.paper.name}: {len(found)} records have {columns}; allowed: one")
+        return found[0] if found else None
 
     @property
     def trained_data(self) -> str | None:
@@ -92,11 +118,85 @@ class PaperResults:
                 arrays |= stored
         return arrays
 
+    @contextmanager
+    def sheet(
+        self, out: Path, n: int, columns: int, size: tuple[float, float], *notes: str, **subplots: object
+    ) -> Iterator[tuple[Figure, list[Axes]]]:
+        """`rescore.figures.sheet` with the scale and these notes below it."""
+        with sheet(out, n, columns, size, **subplots) as (figure, axes):
+            yield figure, axes
+            add_notes(figure, f"Scale {self.scale}. {notes[0] if notes else ''}".rstrip(), *notes[1:])
+
+
+Row = TypeVar("Row", Record, Published)
+
+
+def select(rows: Iterable[Row], **columns: object) -> list[Row]:
+    """The rows, measured or printed, whose key columns have these values, or one of these if a list is given, by their nfe."""
+    return sorted((row for row in rows if matches(columns, row)), key=lambda row: row.nfe or 0)
+
 
 def open_results(folder: Path, paper: str, root: Path) -> PaperResults:
-    """The results of a paper in results/<scale>; raises RescoreError if the paper has no config for that scale."""
-    loaded = load_paper(paper, root)
-    return PaperResults(Path(folder), loaded, load_config(loaded, Path(folder).name))
+    return PaperResults.open(folder, load_paper(paper, root))
+
+
+INTERVALS = "Bars: 95 % intervals, by Student's t."
+
+
+def interval(record: Record) -> float:
+    """Half the width of a record's 95 % interval (`rescore.ledger.statistics.half_width`); 0 without an error."""
+    if not record.stderr:
+        return 0.0
+    return half_width(record.stderr, record.df or math.inf)
+
+
+def curve(
+    ax: Axes, rows: Iterable[Record] | Iterable[Published], label: str | None = None, color: str = BLACK, marker: str = "o",
+    line: str = "-", *, x: Callable[[Any], float] | Mapping[str, float] | None = None, ceiling: float = np.inf,
+) -> None:  # fmt: skip
+    """Measured numbers with their intervals, or printed ones with their uncertainty, against `x`.
+
+    Args:
+        x: of a row, or by its variant (`Axes.by`; other variants are left out); its evaluations if None.
+        ceiling: what exceeds it, having diverged, is drawn on it.
+    """
+    if isinstance(x, Mapping):
+        rows, x = [row for row in rows if row.variant in x], (lambda row, values=x: values[row.variant])
+    place = x or (lambda row: row.nfe)
+    rows = sorted(rows, key=place)
+    if not rows:
+        return
+    measured = [(row.value, interval(row)) if isinstance(row, Record) else (row.number, float(row.uncertainty or 0)) for row in rows]
+    values, errors = np.array(measured, dtype=float).T
+    errors = np.where(values > ceiling, 0, errors)
+    low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis
+    ax.errorbar([place(row) for row in rows], np.minimum(values, ceiling), (low, errors), label=label, color=color, marker=marker,
+                linestyle=line, markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
+
+
+def against_evaluations(ax: Axes, ticks: Iterable[int] = (), label: str = "score evaluations", log: bool = True) -> None:
+    """The axis of evaluations that the figures share: logarithmic, plain numbers at `ticks` (where the lines have points if none)."""
+    ax.set(xlabel=label, xscale="log" if log else "linear")
+    ticks = sorted(ticks) or sorted({float(at) for line in ax.lines for at in line.get_xdata()})
+    if ticks:
+        ax.set_xticks(ticks)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(NullLocator())
+
+
+def reference_line(ax: Axes, rows: Iterable[Record], label: str | None = None, line: str = ":", color: str = BLACK) -> None:
+    """A horizontal line at each of these records: what a perfect method reaches."""
+    for row in rows:
+        ax.axhline(row.value, color=color, linewidth=0.8, linestyle=line, label=label, zorder=1)
+        label = None
+
+
+def shared_legend(figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
+                  ) -> None:  # fmt: skip
+    """One legend of the figure for what several panels show, each label once."""
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles, loc=place, ncols=columns or len(handles), **options)
 
 
 FLOORS = {"held out": "--", "training images": ":"}  # how a variant of `real images` ends, and its line

@@ -6,10 +6,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import Field
 
-from rescore.config import SCALES, Model, check_choice, read_yaml
+from rescore.config import SCALES, ConfigLoader, Settings, check_choice, read_yaml
 from rescore.errors import RescoreError
 
 RESERVED = ("all", "claims", "collect", "cost", "diff", "everything", "figures", "logs", "model", "models", "readme", "report",
@@ -19,7 +20,7 @@ RESERVED = ("all", "claims", "collect", "cost", "diff", "everything", "figures",
 Value = str | int | float | bool
 
 
-class ProtocolEntry(Model):
+class ProtocolEntry(Settings):
     """How the published rows that `match` were made: facts the paper states, and those it does not and we assume."""
 
     match: dict[str, Value | list[Value]] = {}
@@ -27,14 +28,14 @@ class ProtocolEntry(Model):
     assumed: dict[str, Value] = {}
 
 
-class NotRunEntry(Model):
+class NotRunEntry(Settings):
     """Why the published rows that `match` are not run."""
 
     match: dict[str, Value | list[Value]] = {}
     reason: str = Field(min_length=1)
 
 
-class StandIn(Model):
+class StandIn(Settings):
     """Records that are shown beside published rows measured on something else: never judged.
 
     Args:
@@ -46,7 +47,7 @@ class StandIn(Model):
     use: dict[str, Value] = Field(min_length=1)
 
 
-class PaperMeta(Model):
+class PaperMeta(Settings):
     """Content of a `paper.yaml`."""
 
     title: str
@@ -116,3 +117,24 @@ def load_paper(name: str, root: Path | str | None = None) -> Paper:
     papers = find_papers(root)
     check_choice("paper", name, papers)
     return papers[name]
+
+
+def load_config(paper: Paper, scale: str) -> Any:
+    """The `config.Config` of a paper at a scale.
+
+    Raises:
+        RescoreError: unknown scale, a scale at which the paper has no config, or whatever is wrong in the file.
+    """
+    check_choice("scale", scale, SCALES)
+    check_choice(f"scale for paper {paper.name}", scale, paper.scales)
+    path = paper.config_path(scale)
+    config = read_yaml(path, paper.module("config").Config, ConfigLoader)
+    for job in config.jobs:
+        if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
+            raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")
+    return config
+
+
+def schema(paper: Paper) -> dict[str, Any]:
+    """The JSON schema of a paper's config files."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | paper.module("config").Config.model_json_schema()

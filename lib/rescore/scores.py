@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
 from rescore.errors import RescoreError
 from rescore.processes.base import Factor, LinearSDE, gaussian_log_prob
 from rescore.processes.isotropic import Isotropic
@@ -95,10 +96,12 @@ class GaussianMixture:
 
     def log_prob(self, u: Tensor, t: float) -> Tensor:
         """log p_t(u), shape (batch,)."""
+        note(len(u))
         return self._log_joint(u, t)[0].logsumexp(0)
 
     def __call__(self, u: Tensor, t: float) -> Tensor:
         """The score at u, the shape of u."""
+        note(len(u))
         log_joint, pull = self._log_joint(u, t)
         posterior = log_joint.softmax(0)
         return -(posterior.reshape(posterior.shape + (1,) * (u.ndim - 1)) * pull).sum(0)
@@ -161,11 +164,13 @@ class EmpiricalData:
 
     def __call__(self, u: Tensor, t: float) -> Tensor:
         """The score at u, the shape of u."""
+        note(len(u))
         expected, _, mean, precision = self._posterior(u, t)
         return precision(mean(expected) - u)
 
     def log_prob(self, u: Tensor, t: float) -> Tensor:
         """log p_t(u), shape (batch,)."""
+        note(len(u))
         log_total = self._posterior(u, t)[1]
         return gaussian_log_prob(u, self.process.Sigma(t)) + log_total - math.log(len(self.points))
 

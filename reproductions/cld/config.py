@@ -4,21 +4,21 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import Model
+from rescore.config import Settings
 from rescore.models.spec import ModelConfig, ModelJob
 
 Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits"]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
 
-class Scores(Model):
+class Scores(Settings):
     """Fig. 2: distances of scores from the score of N(0, I), and Jacobians, at these times."""
 
     times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
     samples: PositiveInt = Field(5000, description="for each seed and time")
 
 
-class Damping(Model):
+class Damping(Settings):
     """Fig. 5: Langevin dynamics from one point, for several frictions."""
 
     ratios: tuple[PositiveFloat, ...] = (0.125, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 8.0)
@@ -27,7 +27,7 @@ class Damping(Model):
     tolerance: PositiveFloat = Field(0.01, description="mixed: KL stays below it")
 
 
-class Weights(Model):
+class Weights(Settings):
     """Fig. 6: ell_t and the noise of the regression targets at these times."""
 
     times: tuple[PositiveFloat, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
@@ -35,21 +35,21 @@ class Weights(Model):
     data_variance: PositiveFloat = 0.3
 
 
-class Splitting(Model):
+class Splitting(Settings):
     """Fig. 8: exact covariances that the samplers leave on Gaussian data."""
 
     nfe: tuple[PositiveInt, ...] = (25, 50, 100, 200, 400)
     data_variance: PositiveFloat = 0.3
 
 
-class Mixture(Model):
+class Mixture(Settings):
     """Fig. 11: samplers on the mixture of nine Gaussians."""
 
     nfe: tuple[PositiveInt, ...] = (10, 20, 50, 100, 200)
     samples: PositiveInt = Field(1000, description="for each seed")
 
 
-class Frechet(Model):
+class Frechet(Settings):
     """Tables 3 to 5 and 9: the samplers on the Gaussian with the digits' mean and covariance, exactly."""
 
     cld: dict[Variant, tuple[PositiveInt, ...]] = Field({}, description="evaluations of each sampler of CLD")
@@ -58,7 +58,7 @@ class Frechet(Model):
     ablation_nfe: PositiveInt = 150
 
 
-class Digits(Model):
+class Digits(Settings):
     """The samplers on the exact score of scikit-learn's digits, and the tolerance of the ODE solver."""
 
     samples: PositiveInt = Field(100, description="for each seed")
@@ -68,7 +68,7 @@ class Digits(Model):
     tolerances: tuple[PositiveFloat, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1), description="the first is the reference")
 
 
-class Trained(Model):
+class Trained(Settings):
     """The samplers on trained networks; the ablations with the `ablation` sampler, which the paper does not state."""
 
     cld: dict[Variant, tuple[PositiveInt, ...]] = {}

@@ -6,7 +6,7 @@ from reproductions.cld.config import Config, Job
 from reproductions.cld.images import on_digits, on_gaussian_digits
 from reproductions.cld.sections import Findings, damping, on_mixture, scores, splitting, weights
 from reproductions.cld.trained import trained_tables
-from rescore.jobs import Result, Run
+from rescore.experiments.run import Result, Run
 from rescore.models.evaluate import TrainedModels
 
 SECTIONS: dict[str, Callable[[Config, Findings], None]] = {

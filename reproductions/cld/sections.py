@@ -12,7 +12,7 @@ from reproductions.cld import closed_forms as exact
 from reproductions.cld.config import Config
 from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, cld_sampler, mean_and_stderr, mixture, mixture_score, vp_em
 from rescore.errors import Diverged
-from rescore.jobs import Measurement, Notebook
+from rescore.experiments.run import Measurement, Notebook
 from rescore.processes import CLD, VP, LinearSDE
 from rescore.random import make_generator
 from rescore.scores import GaussianMixture

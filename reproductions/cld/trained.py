@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reproductions.cld.config import Config
 from reproductions.cld.problems import cld_method, vp_ddim, vp_em
-from rescore.jobs import Measurement
+from rescore.experiments.run import Measurement
 from rescore.models.evaluate import Cell, TrainedModels
 from rescore.samplers import AdaptiveFlow, within_budget
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rescore.config import Model
+from rescore.config import Settings
 from rescore.models.spec import ModelConfig, ModelJob
 
 DatasetName = Literal["mixture1d", "mixture1d_narrow", "digits_exact"]
@@ -12,7 +12,7 @@ Experiment = Literal["table", "ingredients", "orders", "change"]
 GridName = Literal["uniform", "quadratic", "rho7", "log-rho"]
 
 
-class Dataset(Model):
+class Dataset(Settings):
     """How many starting points each seed draws for a data set's experiments."""
 
     samples: PositiveInt = Field(description="of each seed")

@@ -13,7 +13,7 @@ from reproductions.deis.problems import GRIDS, INGREDIENTS, ORDERS, make_score, 
 from reproductions.deis.trained import trained_table
 from rescore.data.digits import load_digits
 from rescore.errors import Diverged
-from rescore.jobs import Measurement, Notebook, Result, Run
+from rescore.experiments.run import Measurement, Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.models.evaluate import TrainedModels
 from rescore.processes import VP

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reproductions.deis.config import Config
 from reproductions.deis.problems import table_cells
-from rescore.jobs import Measurement
+from rescore.experiments.run import Measurement
 from rescore.models.evaluate import Cell, TrainedModels
 
 MODEL = "vp"

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rescore.config import Model
+from rescore.config import Settings
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
 from rescore.models.spec import ModelConfig, ModelJob
@@ -15,7 +15,7 @@ Shape = Literal["loop", "grid", "cubemap", "connect", "inpaint"]
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
 
 
-class Series(Model):
+class Series(Settings):
     """Long series from pieces.
 
     Args:

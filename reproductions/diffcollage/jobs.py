@@ -10,7 +10,7 @@ from reproductions.diffcollage.panoramas import lengths, panoramas
 from reproductions.diffcollage.pieces import Context, Repeats
 from reproductions.diffcollage.shapes import SHAPES
 from rescore.errors import MissingData
-from rescore.jobs import Notebook, Result, Run
+from rescore.experiments.run import Notebook, Result, Run
 
 FIGURES = {"connect": "fig4.6", "inpaint": "fig4.7"}  # the tables of the other shapes are named like them
 

@@ -12,9 +12,9 @@ from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
 from rescore.data.textures import TEXTURES, load_texture, windows
 from rescore.errors import RescoreError
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.ledger.records import Over
-from rescore.locks import waiting_lock
+from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
 from rescore.models.build import load_model
 from rescore.models.evaluate import repeats

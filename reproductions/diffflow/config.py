@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import Model
+from rescore.config import Settings
 from rescore.data.images import images_at_hand
 from rescore.models.spec import ModelConfig, ModelJob
 
@@ -13,7 +13,7 @@ Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "brea
 TABULAR_METHODS = ("DiffFlow", "RealNVP", "MAF", "NSF")
 
 
-class Fit(Model):
+class Fit(Settings):
     """A training: Adam with a gradient clip of 1 whose rate falls to a tenth, exponentially."""
 
     iterations: PositiveInt

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from reproductions.diffflow import methods
 from reproductions.diffflow.config import Config, CostJob
 from reproductions.diffflow.planar import Problem
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.neural_sde import adjoint_loss, draw_noise, l_beta, path_loss
 from rescore.objectives import DSM
 from rescore.random import make_generator
-from rescore.saved_bytes import SavedBytes
+from rescore.cost.saved_bytes import SavedBytes
 from rescore.training.loop import Adam
 
 PUBLISHED = "2-D toys"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reproductions.diffflow.config import Config, ImagesJob
 from reproductions.diffflow.methods import T0, ddpm_sampler
-from rescore.jobs import Run
+from rescore.experiments.run import Run
 from rescore.models.build import load_model
 from rescore.models.judge import Judge, draw
 from rescore.models.spec import ModelSpec

@@ -13,7 +13,7 @@ from reproductions.diffflow.image_quality import Key, ddpm_fids, ddpm_protocol, 
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged, MissingData
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.likelihood import bits_per_dim
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.judge import Judge, make_judge
@@ -24,7 +24,7 @@ from rescore.neural_sde import (
 from rescore.objectives import DSM
 from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
-from rescore.saved_bytes import SavedBytes
+from rescore.cost.saved_bytes import SavedBytes
 
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
 SHOWN = 16  # images kept for the figure

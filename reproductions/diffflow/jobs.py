@@ -7,8 +7,8 @@ from torch import Tensor
 
 from reproductions.diffflow import cost, images, planar, tabular
 from reproductions.diffflow.config import Config, Job
-from rescore.evaluations import CountEvaluations
-from rescore.jobs import Notebook, Result, Run
+from rescore.cost.evaluations import CountEvaluations
+from rescore.experiments.run import Notebook, Result, Run
 from rescore.networks import NoisePrediction
 from rescore.neural_sde import FourierMLP, ImageField
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reproductions.diffflow import config as settings
-from rescore.density_flows import ffjord, fit_flow, flow_log_prob, flow_sample
+from rescore.flows.density import ffjord, fit_flow, flow_log_prob, flow_sample
 from rescore.likelihood import flow_log_prob as process_log_prob
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks.parametrise import NoisePrediction

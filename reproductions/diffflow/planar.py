@@ -14,7 +14,7 @@ from reproductions.diffflow.methods import Model, TrainedDDPM, TrainedDiffFlow
 from rescore.data.planar import PlanarSet, planar_set
 from rescore.data.standardise import Standardiser
 from rescore.errors import Diverged
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.metrics import sliced_wasserstein
 from rescore.random import make_generator
 

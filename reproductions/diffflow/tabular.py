@@ -13,10 +13,10 @@ from reproductions.diffflow import methods
 from reproductions.diffflow.config import TABULAR_METHODS, Config, TabularJob
 from rescore.data.standardise import Standardiser
 from rescore.data.tabular import load_tabular
-from rescore.density_flows import fit_flow, flow_log_prob, maf, nsf, realnvp
+from rescore.flows.density import fit_flow, flow_log_prob, maf, nsf, realnvp
 from rescore.errors import Diverged, MissingData
 from rescore.files import atomic_write
-from rescore.jobs import Notebook, Run
+from rescore.experiments.run import Notebook, Run
 from rescore.neural_sde import NeuralSDE, ode_log_prob, train_diffflow
 from rescore.random import derive_seed, make_generator
 from rescore.training.weights import load_weights, save_weights

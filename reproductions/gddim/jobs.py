@@ -12,7 +12,7 @@ from reproductions.gddim.config import Config, Job
 from reproductions.gddim.problems import PROCESSES, Problem
 from reproductions.gddim.trained import trained_tables
 from rescore.errors import Diverged
-from rescore.jobs import Notebook, Result, Run
+from rescore.experiments.run import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics.points import check_finite
 from rescore.models.evaluate import TrainedModels

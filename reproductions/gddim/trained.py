@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from reproductions.gddim import tables
 from reproductions.gddim.config import Config
 from reproductions.gddim.tables import TableCell
-from rescore.jobs import Measurement
+from rescore.experiments.run import Measurement
 from rescore.models.evaluate import Cell, TrainedModels
 
 MODELS = {"DDPM": "vp", "BDM": "bdm", "CLD": "cld"}

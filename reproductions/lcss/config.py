@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import Model
+from rescore.config import Settings
 from rescore.models.spec import ModelConfig, ModelJob
 
 Part = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
 
 
-class Theory(Model):
+class Theory(Settings):
     """What has a closed form, or a mean over standard normals.
 
     Args:
@@ -24,7 +24,7 @@ class Theory(Model):
     sigmas: tuple[PositiveFloat, ...] = (0.01, 0.1, 1.0, 10.0)
 
 
-class Checkerboard(Model):
+class Checkerboard(Settings):
     """Densities of Table 1.
 
     Args:
@@ -45,7 +45,7 @@ class Checkerboard(Model):
     cells: PositiveInt = 200
 
 
-class Timing(Model):
+class Timing(Settings):
     """Table 2.
 
     Args:
@@ -61,7 +61,7 @@ class Timing(Model):
     images: PositiveInt = 16
 
 
-class Stability(Model):
+class Stability(Settings):
     """Losses of the four objectives on the digits, many small networks side by side.
 
     Args:
@@ -82,7 +82,7 @@ class Stability(Model):
     every: PositiveInt = 50
 
 
-class Quality(Model):
+class Quality(Settings):
     """FID, inception score and bits per dimension of trained models.
 
     Args:

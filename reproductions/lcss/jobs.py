@@ -11,7 +11,7 @@ from reproductions.lcss import ensembles, stability, theory, timing
 from reproductions.lcss import quality as trained
 from reproductions.lcss.config import Config, Job, Part
 from reproductions.lcss.rows import Row
-from rescore.jobs import Notebook, Result, Run
+from rescore.experiments.run import Notebook, Result, Run
 
 EARLY = 0.2  # share of the iterations after which "faster convergence" is asked
 

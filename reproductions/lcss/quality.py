@@ -14,7 +14,7 @@ from reproductions.lcss.rows import Row
 from rescore.data.images import load_images
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged
-from rescore.jobs import Run
+from rescore.experiments.run import Run
 from rescore.likelihood import bits_per_dim, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import LoadedModel, load_model, make_model, make_process, train_model

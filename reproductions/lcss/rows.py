@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rescore.jobs import Measurement
+from rescore.experiments.run import Measurement
 from rescore.ledger.records import Over
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from reproductions.pis.context import SHOWN, Context, Outcome, shown
-from rescore.montecarlo import library
+from rescore.montecarlo import pyro_chains
 from rescore.random import derive_seed, make_generator
 from rescore.targets import GaussianMixture, Target
 
@@ -18,7 +18,7 @@ def library_chains(context: Context, method: str) -> Outcome:
         generator = make_generator(context.dataset, method, "start", chain)
         initial = torch.randn(target.dim, dtype=torch.float64, generator=generator)
         seed = derive_seed(context.dataset, method, "chain", chain) % 2**31
-        chains.append(library.run_chain(target, method, settings.samples, settings.warmup, seed, initial))
+        chains.append(pyro_chains.run_chain(target, method, settings.samples, settings.warmup, seed, initial))
     samples = torch.stack([chain.samples for chain in chains])
     outcome = Outcome(evaluations=sum(chain.n_evaluations for chain in chains))
     protocol = {"library": "pyro", "chains": settings.chains, "warmup": settings.warmup, "samples": settings.samples}
@@ -32,7 +32,7 @@ def chain_metrics(target: Target, samples: Tensor) -> dict[str, np.ndarray]:
     """Per chain (chains, n, d): the mean of log muhat, and for a mixture the fraction of its modes that were visited."""
     metrics = {"mean_log_prob": target.log_prob(samples).mean(-1).numpy()}
     if isinstance(target, GaussianMixture):
-        coverage = [library.mode_coverage(chain, target.means, 3 * target.std) for chain in samples]
+        coverage = [pyro_chains.mode_coverage(chain, target.means, 3 * target.std) for chain in samples]
         metrics["mode_coverage"] = np.array(coverage)
     return metrics
 

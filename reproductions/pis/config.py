@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Model, PaperConfig
+from rescore.config import JobConfig, Settings, PaperConfig
 from rescore.data.pines import pines_at_hand
 
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
@@ -12,7 +12,7 @@ Policy = Literal["gt", "nn", "grad"]
 Method = Literal["gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
 
 
-class Training(Model):
+class Training(Settings):
     """Adam on the path cost divided by the dimension."""
 
     steps: PositiveInt
@@ -24,7 +24,7 @@ class Training(Model):
     checkpoint_every: PositiveInt = 50
 
 
-class Annealing(Model):
+class Annealing(Settings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
 
     temperatures: PositiveInt = 10
@@ -35,7 +35,7 @@ class Annealing(Model):
     particles: PositiveInt | None = Field(None, description="if not the config's `particles`")
 
 
-class Flow(Model):
+class Flow(Settings):
     """A flow transport and its training."""
 
     family: Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
@@ -48,7 +48,7 @@ class Flow(Model):
     lr: PositiveFloat = 1e-3
 
 
-class Dataset(Model):
+class Dataset(Settings):
     """What depends on the target."""
 
     pis: Training
@@ -59,7 +59,7 @@ class Dataset(Model):
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
 
 
-class ChainConfig(Model):
+class ChainConfig(Settings):
     """A library's NUTS and HMC: chains of `samples` draws after `warmup`."""
 
     chains: PositiveInt = 4

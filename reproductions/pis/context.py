@@ -11,9 +11,9 @@ from torch import Tensor
 from reproductions.pis.config import Config, Dataset
 from rescore.config import config_hash
 from rescore.control import ControlledSDE
-from rescore.jobs import Run
+from rescore.experiments.run import Run
 from rescore.random import make_generator
-from rescore.repeat import repeat_runs
+from rescore.experiments.repeat import repeat_runs
 from rescore.targets import Target
 
 SHOWN = 2000  # points kept for a figure

@@ -11,7 +11,7 @@ from reproductions.pis.context import Context, Estimates, Outcome
 from reproductions.pis.methods import METHODS
 from rescore.data.pines import load_pines
 from rescore.errors import MissingData
-from rescore.jobs import Measurement, Result, Run
+from rescore.experiments.run import Measurement, Result, Run
 from rescore.montecarlo.logz import bias_std_rmse
 from rescore.targets import Funnel, Rings, Target, lgcp, nine_modes
 

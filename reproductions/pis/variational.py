@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from reproductions.pis.config import Flow
 from reproductions.pis.context import SHOWN, Context, Estimates, Outcome, Rows, shown
-from rescore import flows
+from rescore.flows.transport import transport as flows
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.random import derive_seed, fill_normal
 from rescore.training import Adam, fit

@@ -12,7 +12,7 @@ from reproductions.sampler_matrix.config import Config, Job, ProcessName
 from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, Make, applies, grid
 from rescore.data.digits import load_digits
 from rescore.errors import Diverged, RescoreError
-from rescore.jobs import Notebook, Result, Run
+from rescore.experiments.run import Notebook, Result, Run
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.progress import progress
 from rescore.random import make_generator

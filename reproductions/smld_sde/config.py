@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import Model
+from rescore.config import Settings
 from rescore.models.spec import ModelConfig, ModelJob
 
 BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
@@ -12,7 +12,7 @@ BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be be
 Part = Literal["example", "toy", "exact_grid", "sampled_grid", "steps", "largest_sigma"]
 
 
-class Annealing(Model):
+class Annealing(Settings):
     """Annealed Langevin (note algorithm 1): `levels` of sigma from the first to the last, geometric."""
 
     sigma_first: PositiveFloat
@@ -22,7 +22,7 @@ class Annealing(Model):
     step_size: PositiveFloat = Field(description="alpha of the last level")
 
 
-class Example(Model):
+class Example(Settings):
     """The note's Langevin example (fig. 7)."""
 
     particles: PositiveInt = 10_000
@@ -35,7 +35,7 @@ class Example(Model):
     annealing: Annealing = Annealing(sigma_first=3.0, sigma_last=0.05, step_size=1e-3)
 
 
-class Toy(Model):
+class Toy(Settings):
     """NCSN's mixture in the plane; the last sigma is the mixture's own width."""
 
     particles: PositiveInt = 1280
@@ -44,7 +44,7 @@ class Toy(Model):
     annealing: Annealing = Annealing(sigma_first=20.0, sigma_last=1.0, step_size=0.1)
 
 
-class Grid(Model):
+class Grid(Settings):
     """Fig. 17."""
 
     levels: int = Field(1000, gt=BETA_MAX)
@@ -52,7 +52,7 @@ class Grid(Model):
     particles: PositiveInt = Field(400, description="of each seed, on the sampled problem")
 
 
-class Trained(Model):
+class Trained(Settings):
     """Fig. 17 and Score-SDE Tables 1 to 3 on trained networks.
 
     Args:

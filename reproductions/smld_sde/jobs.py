@@ -12,7 +12,7 @@ from reproductions.smld_sde.config import Config, Job
 from reproductions.smld_sde.gaussian import DigitsGaussian, cell_distance, result_law
 from reproductions.smld_sde.trained import trained_tables
 from rescore.errors import Diverged
-from rescore.jobs import Measurement, Notebook, Result, Run
+from rescore.experiments.run import Measurement, Notebook, Result, Run
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import TrainedModels
 from rescore.progress import progress

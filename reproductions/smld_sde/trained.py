@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from reproductions.smld_sde import chains
 from reproductions.smld_sde.chains import SNR, score_time
 from reproductions.smld_sde.config import Config
-from rescore.jobs import Measurement
+from rescore.experiments.run import Measurement
 from rescore.models.evaluate import Cell, TrainedModels
 from rescore.processes import grids
 from rescore.samplers import AdaptiveFlow, PredictorCorrector, euler_maruyama, reverse_diffusion

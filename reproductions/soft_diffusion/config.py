@@ -4,21 +4,21 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Model, PaperConfig
+from rescore.config import JobConfig, Settings, PaperConfig
 from rescore.data.images import images_at_hand
 
 Section = Literal["schedules", "gaussian"]
 VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
 
 
-class Blur(Model):
+class Blur(Settings):
     """The kernel: its half size and largest standard deviation, in pixels."""
 
     half_size: PositiveInt = 8
     std: PositiveFloat = 4.5
 
 
-class Schedule(Model):
+class Schedule(Settings):
     """The shortest path: candidates, nodes of the path, training images on which distances are measured."""
 
     candidates: PositiveInt = 256
@@ -26,7 +26,7 @@ class Schedule(Model):
     images: PositiveInt = 64
 
 
-class Training(Model):
+class Training(Settings):
     """Of every network; `level` is what it is told of t: 999 t or t.
 
     Args:

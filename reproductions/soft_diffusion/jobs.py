@@ -15,7 +15,7 @@ from reproductions.soft_diffusion.problems import (
 from rescore.corruptions import Corruption, pairwise_wasserstein
 from rescore.data.images import load_images
 from rescore.errors import MissingData
-from rescore.jobs import Measurement, Notebook, Result, Run
+from rescore.experiments.run import Measurement, Notebook, Result, Run
 from rescore.ledger.records import Over
 from rescore.random import make_generator
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, uniform_times

@@ -20,7 +20,7 @@ from rescore.corruptions.process import Clean
 from rescore.data.images import ImageSet
 from rescore.data.pixels import to_unit
 from rescore.files import atomic_path
-from rescore.locks import waiting_lock
+from rescore.machine.locks import waiting_lock
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
 from rescore.samplers.base import Sampler

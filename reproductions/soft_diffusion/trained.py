@@ -14,7 +14,7 @@ from rescore.corruptions.process import Clean
 from rescore.data.images import ImageSet
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import Diverged
-from rescore.jobs import Run
+from rescore.experiments.run import Run
 from rescore.metrics.features import ClassifierSettings
 from rescore.metrics.points import check_finite
 from rescore.models.judge import HELD_OUT, Judge, draw, make_judge

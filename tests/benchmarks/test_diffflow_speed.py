@@ -8,7 +8,7 @@ import torch
 
 from rescore.neural_sde import FourierMLP, NeuralSDE, adjoint_loss, draw_noise, l_beta, path_loss, seeded
 from rescore.random import make_generator
-from rescore.saved_bytes import SavedBytes
+from rescore.cost.saved_bytes import SavedBytes
 
 pytestmark = pytest.mark.benchmark_suite
 

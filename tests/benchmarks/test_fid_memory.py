@@ -17,16 +17,16 @@ model = SmallClassifier("small", (3, 32, 32), 10, ClassifierSettings(width=8))
 real, generated = (
     extract(model, torch.randint(256, (N, 3, 32, 32), generator=g, dtype=torch.uint8), name) for name in ("real", "generated")
 )
-value = evaluate(generated, real, ["fid", "is", "kid"], Settings(subsets=10))["fid"]
+value = evaluate(generated, real, ["fid", "is", "kid"], ImageSettings(subsets=10))["fid"]
 """
 FROM_FEATURES = """
 real, generated = (Features("inception", name, torch.randn(N, 2048, generator=g)) for name in ("real", "generated"))
-value = evaluate(generated, real, ["fid", "kid"], Settings(subsets=2))["fid"]
+value = evaluate(generated, real, ["fid", "kid"], ImageSettings(subsets=2))["fid"]
 """
 PROGRAM = """
 import json, resource, torch
 from rescore.metrics.features import Features
-from rescore.metrics.images import Settings, evaluate
+from rescore.metrics.images import ImageSettings, evaluate
 torch.set_num_threads(1)
 N, g = 50_000, torch.Generator().manual_seed(0)
 {work}

@@ -12,7 +12,7 @@ from typing import Any
 from rescore.data.damage import disguise, reading
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
-from rescore.locks import waiting_lock
+from rescore.machine.locks import waiting_lock
 from rescore.progress import ByteBar, progress, warn
 
 TIMEOUT_SECONDS = (10, 20)  # for a connection, and between two pieces of what comes

@@ -12,7 +12,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
 from rescore.ledger.records import Record, collect_records, format_rows, read_records, read_rows, run_command, write_records
-from rescore.machine import git_refusal
+from rescore.machine.hardware import git_refusal
 
 DIGITS = 10  # of a number: more than the gate can tell apart
 RUN_FILES = ("records.csv", "diff.csv", "claims.csv")

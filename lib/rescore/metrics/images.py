@@ -25,7 +25,7 @@ BLOCK = 2**23  # distances at a time
 
 
 @dataclass(frozen=True)
-class Settings:
+class ImageSettings:
     """What the metrics leave open; the defaults are those of their papers and of torch-fidelity.
 
     Args:
@@ -96,7 +96,7 @@ def frechet_distance(a: Moments | Features, b: Moments | Features) -> float:
     return max(found, float(np.square(a.mean - b.mean).sum()))
 
 
-def inception_score(features: Features, settings: Settings = Settings()) -> float:
+def inception_score(features: Features, settings: ImageSettings = ImageSettings()) -> float:
     """exp of the mean KL divergence from p(y|x) to p(y), y the extractor's classes; the mean over `settings.splits` parts.
 
     Raises RescoreError if there are no logits, fewer samples than parts, or logits so far apart that p(y) is zero.
@@ -119,7 +119,7 @@ def inception_score(features: Features, settings: Settings = Settings()) -> floa
     return float(np.mean(scores))
 
 
-def kernel_distance(generated: Features, real: Features, settings: Settings = Settings()) -> float:
+def kernel_distance(generated: Features, real: Features, settings: ImageSettings = ImageSettings()) -> float:
     """KID: the unbiased squared MMD with the kernel (x.y / d + 1)^3, float64; the mean over subsets. It may be negative.
 
     Raises RescoreError for features of two extractors, or fewer samples than a subset has.
@@ -140,7 +140,7 @@ def kernel_distance(generated: Features, real: Features, settings: Settings = Se
     return float(np.mean([kernel_mmd(subset(generated), subset(real), kid_kernel="poly") for _ in range(settings.subsets)]))
 
 
-def precision_recall(generated: Features, real: Features, settings: Settings = Settings()) -> tuple[float, float]:
+def precision_recall(generated: Features, real: Features, settings: ImageSettings = ImageSettings()) -> tuple[float, float]:
     """Shares of the generated within the real samples' k-nearest-neighbour balls, and of the real within the generated ones'.
 
     In the dtype of the features, a block of distances at a time.
@@ -161,7 +161,7 @@ def precision_recall(generated: Features, real: Features, settings: Settings = S
 
 
 def evaluate(
-    generated: Features, real: Features, metrics: Iterable[str] = METRICS, settings: Settings = Settings()
+    generated: Features, real: Features, metrics: Iterable[str] = METRICS, settings: ImageSettings = ImageSettings()
 ) -> dict[str, float]:
     """The metrics of `generated` against `real`, by name (`METRICS`); errors as of their functions."""
     metrics = tuple(metrics)
@@ -179,7 +179,7 @@ def evaluate(
 
 
 def image_protocol(
-    metric: str, generated: Features, real: Features, rounding: Rounding | None, settings: Settings = Settings()
+    metric: str, generated: Features, real: Features, rounding: Rounding | None, settings: ImageSettings = ImageSettings()
 ) -> Mapping[str, object]:
     """The protocol entries of one metric: all that its value depends on besides the samples.
 

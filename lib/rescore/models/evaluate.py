@@ -1,31 +1,31 @@
-"""What trained models are worth: FID and IS of their samples, and bits per dimension, as measurements over training seeds."""
+"""What trained models are worth: FID and IS of their samples, and bits per dimension, over trainings."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged, RescoreError
-from rescore.jobs import Measurement, Run
+from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import LoadedModel, load_model, make_objective
-from rescore.models.judge import Judge, draw, make_judge
-from rescore.models.node import read_about
-from rescore.models.spec import ModelConfig, ModelSpec
+from rescore.models.judge import Drawn, Judge, draw, make_judge
+from rescore.models.spec import ModelSpec
+from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import make_generator
-from rescore.samplers import AdaptiveFlow, Sampler
+from rescore.samplers import Sampler
 from rescore.scores import Score
 
 METRICS = ("fid", "is")
@@ -39,7 +39,7 @@ COSTS = {  # the metric of each number that a trained model's about.json holds
 
 
 @dataclass(frozen=True)
-class Cell:
+class Sampling:
     """One sampler on one model, and the place of its numbers in the paper.
 
     Args:
@@ -59,7 +59,7 @@ class Cell:
     def array(self, data: str) -> str:
         """The name of its samples for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
         name = ", ".join(filter(None, (self.method, self.variant)))
-        nfe = () if isinstance(self.sampler, AdaptiveFlow) else (str(self.sampler.nfe),)
+        nfe = () if self.sampler.nfe is None else (str(self.sampler.nfe),)
         return "/".join((data, self.table, name, *nfe))
 
 
@@ -74,30 +74,59 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
     return "samplings", [(training_seeds[0], seed) for seed in sampling_seeds]
 
 
+def judge_samples(
+    cell: Cell, judge: Judge, draws: Mapping[int, Callable[[], Drawn]], metrics: Iterable[str] = METRICS,
+    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None,
+) -> Drawn | None:  # fmt: skip
+    """Fill a cell with image metrics of samples, one set a seed.
+
+    Args:
+        draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed.
+        also: other metrics of the samples.
+        array: the name under which the first samples are kept for figures.
+
+    Returns:
+        the first seed's samples.
+    """
+    values: dict[str, list[float]] = {}
+    nfes, first = [], None
+    for seed, make in draws.items():
+        try:
+            drawn = make()
+            found = judge(drawn.x, metrics) | {name: of(drawn.x) for name, of in (also or {}).items()}
+        except Diverged as error:
+            raise Diverged(f"training seed {seed}: {error}") from None
+        for metric, value in found.items():
+            values.setdefault(metric, []).append(value)
+        nfes.append(drawn.nfe)
+        first = first or drawn
+    if array and first:
+        cell.arrays[array] = first.x[:SHOWN].numpy()
+    if cell.nfe is None:
+        cell.protocol["evaluations"] = round(np.mean(nfes))
+    for metric, found in values.items():
+        cell.add(metric, found, n=len(first.x), **(judge.protocol(metric, first.x) if metric in metrics else {}))
+    return first
+
+
 class TrainedModels:
-    """The trained models of a job, one for each training seed, and the judge of what they draw.
+    """The trained models of a section's job, one for each training seed, and the judge of what they draw.
 
     Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
     seeds on, covers both. All samplers of one seed start from the same noise. A cell that diverges with one of the networks is
     left out, with the reason; the others go on.
 
     Args:
-        config, run: of the job; all its models are of one data set.
-        arrays: receives samples of each cell, (SHOWN, C, H, W) of the first seed.
-
-    Attributes:
-        skipped: the cells that diverged, as rows of `Result.skipped`.
+        book: of the section; all models of its job are of one data set.
     """
 
-    def __init__(self, config: ModelConfig, run: Run, arrays: dict[str, np.ndarray]):
-        self.config, self.run, self.arrays = config, run, arrays
-        self.names = config.jobs[run.job].models
-        (self.data, *others) = {config.models[name].data for name in self.names}
+    def __init__(self, book: Book):
+        self.book, self.config, self.run = book, book.config, book.run
+        self.names = self.config.jobs[self.run.job].models
+        (self.data, *others) = {self.config.models[name].data for name in self.names}
         if others:
             names = ", ".join(others)
-            raise RescoreError(f"{run.paper} {run.job}: models of {self.data} and {names}; allowed: one data set a job")
-        self.evaluations = 0
-        self.skipped: list[Mapping[str, object]] = []
+            raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.load = cache(self._load)
 
     def _load(self, name: str, seed: int) -> LoadedModel:
@@ -125,96 +154,84 @@ class TrainedModels:
         """The process of a model, the same for all seeds."""
         return self.load(name, self.config.training_seeds[0]).process
 
-    def measure(self, cells: Iterable[Cell], label: str, metrics: Iterable[str] = METRICS) -> Iterator[Measurement]:
-        """Image metrics of each cell; `label` stands before the progress bar."""
-        settings = self.config.evaluation
-        for cell in progress(list(cells), desc=label):
-            started, by_seed, nfes = time.perf_counter(), [], []
+    def measure(self, samplings: Iterable[Sampling], label: str, metrics: Iterable[str] = METRICS) -> None:
+        """Image metrics of each sampling; `label` stands before the progress bar."""
+        for one in progress(list(samplings), desc=label):
+            sampler = one.sampler
+            protocol = {"process": type(sampler.process).__name__, "score": "trained", "t0": sampler.times[-1],
+                        "denoise": sampler.denoise}  # fmt: skip
             # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
-            adaptive = isinstance(cell.sampler, AdaptiveFlow)
-            nfe = None if adaptive else cell.sampler.nfe
-            try:
-                for seed in self.config.training_seeds:
-                    model = self.load(cell.model, seed)
-                    score = cell.adapt(model.score) if cell.adapt else model.score
-                    generator = make_generator("samples", self.data, seed, device=self.run.device)
-                    x = draw(cell.sampler, score, self.train.shape, settings.samples, generator)
-                    nfes.append(cell.sampler.nfe)
-                    self.evaluations += nfes[-1] * len(x)
-                    by_seed.append(self.judge(x, metrics))
-                    self.arrays.setdefault(cell.array(self.data), x[:SHOWN].numpy())
-            except Diverged as error:
-                self._skip(cell.table, cell.method, cell.variant, nfe, seed, error)
-                continue
-            common = {"process": type(cell.sampler.process).__name__, "score": "trained", "t0": cell.sampler.times[-1],
-                      "denoise": cell.sampler.denoise}  # fmt: skip
-            common |= {"evaluations": round(np.mean(nfes))} if adaptive else {"steps": cell.sampler.steps}
-            for metric in metrics:
-                protocol = common | self.spec(cell.model).protocol | dict(cell.protocol) | self.judge.protocol(metric, x)
-                values = [found[metric] for found in by_seed]
-                yield self._measurement(cell.table, cell.method, cell.variant, metric, nfe, values, len(x), protocol, started)
+            protocol |= {} if sampler.nfe is None else {"steps": sampler.steps}
+            protocol |= self.spec(one.model).protocol | dict(one.protocol)
+            with self._cell(one.table, one.method, one.variant, sampler.nfe, protocol) as cell:
+                if not cell.todo:
+                    continue
+                draws = {seed: partial(self._draw, one, seed) for seed in self.config.training_seeds}
+                judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
-    def floor(self, table: str, metrics: Iterable[str] = METRICS) -> Iterator[Measurement]:
+    def _draw(self, one: Sampling, seed: int) -> Drawn:
+        score = self.load(one.model, seed).score
+        score = one.adapt(score) if one.adapt else score
+        generator = make_generator("samples", self.data, seed, device=self.run.device)
+        return draw(one.sampler, score, self.train.shape, self.config.evaluation.samples, generator)
+
+    def floor(self, table: str, metrics: Iterable[str] = METRICS) -> None:
         """Real images in the place of samples, held out and trained on: as many as of a network, or as there are held out."""
-        started = time.perf_counter()
-        self.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()
-        for real in self.judge.of_real(metrics, self.config.evaluation.samples):
-            yield self._measurement(table, "real images", real.variant, real.metric, None, [real.value], real.n, real.protocol,
-                                    started, "runs")  # fmt: skip
+        self.book.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()
+        floor(self.book, self.judge, table, self.data, self.config.evaluation.samples, metrics)
 
-    def likelihood(self, table: str, method: str, variant: str, name: str, bound: bool = False) -> Iterator[Measurement]:
+    def likelihood(self, table: str, method: str, variant: str, name: str, bound: bool = False) -> None:
         """`bpd`, bits per dimension of held-out images by the probability flow; `bpd_bound` from the ELBO if `bound`.
 
         The evaluations of the adaptive solver stand in the protocol: no two models take the same.
         """
         settings, spec = self.config.evaluation, self.spec(name)
-        images = self.held_out.images[: settings.likelihood_images]
-        started, found, nfes = time.perf_counter(), {"bpd": [], "bpd_bound": []}, []
-        for seed in self.config.training_seeds:
-            model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
-            x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
-            t0, tolerance = spec.objective.t0, settings.tolerance
-            score = model.network.score()
-            try:
-                flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
-            except Diverged as error:
-                self._skip(table, method, variant, None, seed, error)
+        images, t0, tolerance = self.held_out.images[: settings.likelihood_images], spec.objective.t0, settings.tolerance
+        protocol = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
+                    "dequantisation": "uniform"} | spec.protocol  # fmt: skip
+        with self._cell(table, method, variant, None, protocol, len(images)) as cell:
+            if not cell.todo:
                 return
-            found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
-            nfes.append(flow.nfe)
-            self.evaluations += flow.nfe * len(x)
+            found, nfes = {"bpd": [], "bpd_bound": []}, []
+            for seed in self.config.training_seeds:
+                model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
+                x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
+                try:
+                    score = model.network.score()
+                    flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+                except Diverged as error:
+                    raise Diverged(f"training seed {seed}: {error}") from None
+                found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
+                nfes.append(flow.nfe)
+                if bound:
+                    objective = make_objective(spec.objective)
+                    with torch.no_grad():
+                        draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
+                    found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
+            how = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))}
+            cell.add("bpd", found["bpd"], **how)
             if bound:
-                objective = make_objective(spec.objective)
-                with torch.no_grad():
-                    draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
-                found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
-                self.evaluations += BOUND_DRAWS * len(x)
-        common = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
-                  "dequantisation": "uniform"} | spec.protocol  # fmt: skip
-        how = {"bpd": {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))},
-               "bpd_bound": {"bound": "elbo", "draws": BOUND_DRAWS}}  # fmt: skip
-        for metric, values in found.items():
-            if values:
-                protocol = common | how[metric]
-                yield self._measurement(table, method, variant, metric, None, values, len(images), protocol, started)
+                cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)
 
-    def training(self) -> Iterator[Measurement]:
+    def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""
         for name in self.names:
             abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
-            for metric, key in COSTS.items():
-                values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
-                if values:
-                    process, started = spec.process.name, time.perf_counter()
-                    yield self._measurement("training", name, process, metric, None, values, spec.steps, protocol, started)
+            with self._cell("training", name, spec.process.name, None, protocol, spec.steps) as cell:
+                for metric, key in COSTS.items() if cell.todo else ():
+                    values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
+                    if values:
+                        cell.add(metric, values)
 
-    def _skip(self, table: str, method: str, variant: str, nfe: int | None, seed: int, error: Diverged) -> None:
-        seeded = Diverged(f"training seed {seed}: {error}")
-        self.skipped.append(seeded.cell(table=table, dataset=self.data, method=method, variant=variant, nfe=nfe))
+    def _cell(self, table: str, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1) -> Cell:
+        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over="trainings")
 
-    def _measurement(self, table: str, method: str, variant: str, metric: str, nfe: int | None, values: list[float], n: int,
-                     protocol: Mapping[str, object], started: float, over: Over = "trainings") -> Measurement:  # fmt: skip
-        size, seconds = len(values) * n, time.perf_counter() - started
-        return Measurement.of_seeds(table, self.data, method, variant, metric, nfe, values, size, protocol, seconds, over=over)
+
+def floor(book: Book, judge: Judge, table: str, data: str, samples: int, metrics: Iterable[str] = METRICS, prefix: str = "") -> None:
+    """The two floors of image metrics as records; `prefix` stands before their variants."""
+    for one in judge.of_real(metrics, samples):
+        with book.cell(table, data, "real images", f"{prefix}{one.variant}", None, one.protocol, n=one.n) as cell:
+            if cell.todo:
+                cell.add(one.metric, [one.value])

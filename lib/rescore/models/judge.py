@@ -5,32 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rescore.data.images import ImageSet
 from rescore.data.pixels import Rounding, to_uint8
-from rescore.locks import waiting_lock
+from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import (
     ClassifierSettings, Extractor, Features, InceptionFeatures, extract, reference_features, train_classifier,
 )  # fmt: skip
-from rescore.metrics.images import Settings, evaluate, image_protocol
+from rescore.metrics.images import ImageSettings, evaluate, image_protocol
 from rescore.random import make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
 
+class Drawn(NamedTuple):
+    """Samples x (n, C, H, W) in data coordinates, on the CPU, and the evaluations that each took (of several batches the most)."""
+
+    x: Tensor
+    nfe: int
+
+
 def draw(
     sampler: Sampler, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
-) -> Tensor:
-    """n samples (n, C, H, W) in data coordinates, on the CPU; start and noise come from `generator`, `batch` at a time."""
-    process, parts = sampler.process, []
+) -> Drawn:
+    """n samples; start and noise come from `generator`, `batch` at a time."""
+    process, parts, nfe = sampler.process, [], 0
     for start in range(0, n, batch):
         state = (min(batch, n - start), *process.state_shape(shape))
         u = process.prior_sample(state, generator, device=generator.device)
-        parts.append(process.project(sampler(score, u, generator)).cpu())
-    return torch.cat(parts)
+        solution = sampler.solve(score, u, generator)
+        parts.append(process.project(solution.u).cpu())
+        nfe = max(nfe, solution.nfe)
+    return Drawn(torch.cat(parts), nfe)
 
 
 HELD_OUT, TRAINING = "held out", "training images"  # variants of `real images`
@@ -60,7 +70,7 @@ class Judge:
     extractor: Extractor
     real: Features
     held_out: Features | None
-    settings: Settings = Settings()
+    settings: ImageSettings = ImageSettings()
     rounding: Rounding = "truncate"
     device: str = "cpu"
 

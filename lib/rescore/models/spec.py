@@ -9,7 +9,7 @@ from pydantic import (
     Field, PositiveFloat, PositiveInt, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator,
 )  # fmt: skip
 
-from rescore.config import RESOURCES, JobConfig, Model, PaperConfig, check_choice, config_hash
+from rescore.config import RESOURCES, JobConfig, PaperConfig, Resources, Settings, check_choice, config_hash
 from rescore.errors import RescoreError
 
 PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
@@ -18,14 +18,14 @@ TRAINING_VERSION = 2
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
 
 
-class Part(Model):
+class Part(Settings):
     """A choice by name, with the settings that differ from its defaults."""
 
     name: str
     settings: dict[str, Any] = {}
 
 
-class Objective(Model):
+class Objective(Settings):
     """How the network is trained; see `rescore.objectives`.
 
     Args:
@@ -75,7 +75,7 @@ class Network(Part):
     mixed: bool = True
 
 
-class ModelSpec(JobConfig):
+class ModelSpec(Resources):
     """One trained model. The resources of a job (threads, gpu, ...) are not part of its identity.
 
     Args:
@@ -137,7 +137,7 @@ class ModelJob(JobConfig):
     models: tuple[str, ...] = ()
 
 
-class Evaluation(Model):
+class Evaluation(Settings):
     """How samples of trained models are judged.
 
     Args:

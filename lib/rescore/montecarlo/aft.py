@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from rescore.flows import differentiable_log_prob
+from rescore.flows.transport import differentiable_log_prob
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.smc import Annealing, Transport, TransportAt, anneal
@@ -53,7 +53,7 @@ def train_transports(
     least validation loss among every tenth iteration, the initial ones and the last.
 
     Args:
-        make_transport: k -> a new map for temperature k, started at the identity (`rescore.flows`).
+        make_transport: k -> a new map for temperature k, started at the identity (`rescore.flows.transport`).
         n_particles: of each of the two runs.
         generators: of the training and the validation particles.
         iterations: Adam steps per temperature; about 1.1 `iterations` evaluations of the target per training particle.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from rescore.cost.evaluations import note
 from rescore.networks.base import check_choice
 from rescore.networks.embeddings import LABELS
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
@@ -67,6 +68,7 @@ class NoisePrediction(nn.Module):
 
     def evaluate(self, u: Tensor, t: Time) -> Tensor:
         """The network's output for states (batch, *state) at one time or one per state; an image, in the dtype of u."""
+        note(len(u))
         images = self.process.unrotate(u).flatten(1, 1 + len(self.process.state_shape(())))
         levels = LEVELS[self.level](self.process, as_time(t)).to(device=u.device, dtype=u.dtype)
         return self.network(images, levels.expand(len(u))).to(u.dtype)

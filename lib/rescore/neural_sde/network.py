@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rescore.cost.evaluations import note
+
 
 class FourierMLP(nn.Module):
     """The network of the authors' code for points: the time enters once, through learnable phases.
@@ -30,6 +32,7 @@ class FourierMLP(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """(*times, n, d) from x (*times, n, d) and t (*times)."""
+        note(x.shape[:-1].numel())
         angle = t.to(x)[..., None] * self.frequency + self.phase
         h = self.first(x) + self.time(torch.cat((angle.sin(), angle.cos()), -1)).unsqueeze(-2)
         for layer in self.hidden:
@@ -46,6 +49,7 @@ class ImageField(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """(*times, n, C, H, W) from x of that shape and t (*times)."""
+        note(x.shape[:-3].numel())
         levels = (self.scale * t.to(x))[..., None].expand(x.shape[: t.ndim + 1])
         return self.network(x.flatten(0, t.ndim), levels.flatten()).reshape(x.shape)
 

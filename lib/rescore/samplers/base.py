@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,13 @@ Draw = Callable[[Tensor], Tensor]
 Times = Tensor | Sequence[float]
 
 
+class Solution(NamedTuple):
+    """States u at the end of a sampler, (batch, *state), and the score evaluations `nfe` that each took."""
+
+    u: Tensor
+    nfe: int
+
+
 class Sampler(ABC):
     """Runs a reverse process from times[0] = T down to times[-1] = t0.
 
@@ -33,7 +40,7 @@ class Sampler(ABC):
     Raises RescoreError for a grid that is not decreasing, a process the method does not apply to, or too few steps.
     """
 
-    per_step = 1
+    evaluations_per_step: int | None = 1
     stochastic = False
     predicts = "score"  # what the function that it is given returns
 
@@ -52,16 +59,20 @@ class Sampler(ABC):
         return len(self.times) - 1
 
     @property
-    def nfe(self) -> int:
-        """Score evaluations of one call."""
-        return self.per_step * self.steps + self._denoise_nfe
+    def nfe(self) -> int | None:
+        """Score evaluations of one call; None where they depend on the score (`solve` counts them)."""
+        return self.evaluations_per_step * self.steps + self._denoise_nfe
 
     @property
     def _denoise_nfe(self) -> int:
         return int(self.denoise in ("euler", "tweedie"))
 
     def __call__(self, score: Score, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """States at t0.
+        """States at t0: `solve` without the count."""
+        return self.solve(score, u, generator).u
+
+    def solve(self, score: Score, u: Tensor, generator: torch.Generator | None = None) -> Solution:
+        """States at t0, and how many evaluations they took.
 
         Args:
             score: (u, t) -> grad log p_t(u), t a float.
@@ -75,14 +86,14 @@ class Sampler(ABC):
             raise RescoreError(f"{name}: a batch of 0 states; allowed are 1 or more")
         if self.stochastic and generator is None:
             raise RescoreError(f"{name} draws noise: it needs a torch.Generator")
-        score = _checked(score, self.predicts, name)
+        score = _Checked(score, self.predicts, name)
 
         def draw(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
         end = self._last(score, self.run(score, u, draw))
         require_finite(end, name, f"after the last step, to t = {self.times[-1]:g},")
-        return end
+        return Solution(end, score.calls)
 
     @abstractmethod
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
@@ -207,12 +218,16 @@ def require_finite(u: Tensor, sampler: str, when: str) -> None:
     raise Diverged(f"{sampler}: {bad} of {len(u)} states {when} are not finite")
 
 
-def _checked(score: Score, name: str, sampler: str) -> Score:
-    def evaluate(u: Tensor, t: float) -> Tensor:
-        value = score(u, t)
-        if not value.sum(dtype=torch.float64).isfinite() and not value.isfinite().all():
-            require_finite(u, sampler, f"at t = {t:g}")  # then the score is not to blame
-            raise Diverged(f"{sampler}: the {name} at t = {t:g} is not finite")
-        return value
+class _Checked:
+    """A score that is finite where the states are, and counts its calls."""
 
-    return evaluate
+    def __init__(self, score: Score, name: str, sampler: str):
+        self.score, self.name, self.sampler, self.calls = score, name, sampler, 0
+
+    def __call__(self, u: Tensor, t: float) -> Tensor:
+        self.calls += 1
+        value = self.score(u, t)
+        if not value.sum(dtype=torch.float64).isfinite() and not value.isfinite().all():
+            require_finite(u, self.sampler, f"at t = {t:g}")  # then the score is not to blame
+            raise Diverged(f"{self.sampler}: the {self.name} at t = {t:g} is not finite")
+        return value

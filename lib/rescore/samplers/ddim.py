@@ -3,9 +3,11 @@
 from rescore.processes import Blurring, Isotropic, grids
 from rescore.processes.base import LinearSDE
 from rescore.samplers.base import Denoise, OneStep, Times, require
+from rescore.samplers.method import method
 from rescore.samplers.predictor_corrector import posterior_covariance
 
 
+@method(applies=(Isotropic, Blurring), order=lambda its: None if its.eta else 1)
 def ddim(process: LinearSDE, times: Times, eta: float = 0.0, denoise: Denoise = "none") -> OneStep:
     """u <- Psi u + [sqrt(Sigma_t - v) - Psi sqrt(Sigma_s)] eps + sqrt(v) z, v = eta^2 times the posterior variance.
 

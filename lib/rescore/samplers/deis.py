@@ -6,10 +6,12 @@ from rescore.errors import RescoreError
 from rescore.processes import Isotropic, grids
 from rescore.processes.base import Factor, LinearSDE
 from rescore.samplers.base import Denoise, Multistep, Times, require, require_steps
-from rescore.samplers.flow import RungeKutta
+from rescore.samplers.method import method
+from rescore.samplers.ode import RungeKutta, runge_kutta
 from rescore.samplers.weights import past, rho_weights, transfer_weights, warm_started
 
 
+@method(order=lambda its: its.degree + 1)
 def exponential_integrator(
     process: LinearSDE, times: Times, degree: int = 0, factor: Factor = "L", denoise: Denoise = "none"
 ) -> Multistep:
@@ -28,12 +30,14 @@ def exponential_integrator(
     return Multistep(process, grid, process.Psi(t, s), warm_started(len(s), degree, weights), process.K(s, factor), denoise)
 
 
+@method(order=lambda its: its.order + 1)
 def tab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise = "none") -> Multistep:
     """tAB-DEIS of order 0 to 3 (thesis algorithm 5): noise under L_t, polynomials in t. Order 0 is DDIM on VP (Prop. 2)."""
     _check_order("tAB-DEIS", order, 0)
     return exponential_integrator(process, times, order, "L", denoise)
 
 
+@method(applies=Isotropic, order=lambda its: its.order + 1)
 def rhoab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise = "none") -> Multistep:
     """rhoAB-DEIS of order 0 to 3: Adams-Bashforth on dy/drho = eps (thesis eq. 6.17), polynomials in rho. Isotropic only."""
     require(process, Isotropic, "rhoAB-DEIS")
@@ -49,6 +53,7 @@ def rhoab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denois
     return Multistep(process, grid, process.Psi(t, s), warm_started(len(s), order, weights), process.R(s), denoise)
 
 
+@method(applies=Isotropic, order=runge_kutta.of_order, evaluations_per_step=runge_kutta.per_step)
 def rhork_deis(
     process: LinearSDE, times: Times, tableau: Literal["heun2", "kutta3", "rk4"] = "heun2", denoise: Denoise = "none"
 ) -> RungeKutta:

@@ -3,8 +3,10 @@
 from rescore.processes import grids
 from rescore.processes.base import LinearSDE
 from rescore.samplers.base import Denoise, OneStep, Times
+from rescore.samplers.method import method
 
 
+@method(order=lambda its: None if its.lam else 1)
 def euler_maruyama(process: LinearSDE, times: Times, lam: float = 1.0, denoise: Denoise = "none") -> OneStep:
     """lam = 1 is the reverse SDE, lam = 0 Euler's method on the probability flow (thesis eq. 6.7). One evaluation per step."""
     times = grids.check(process, times)

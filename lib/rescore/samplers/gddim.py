@@ -8,10 +8,12 @@ from rescore.processes import grids
 from rescore.processes.base import Factor, LinearSDE
 from rescore.samplers.base import Denoise, Draw, Multistep, OneStep, Times, coefficients, require_steps
 from rescore.samplers.deis import exponential_integrator
+from rescore.samplers.method import method
 from rescore.samplers.weights import past, transfer_weights, warm_started
 from rescore.scores import Score
 
 
+@method(order=lambda its: its.order)
 def gddim(process: LinearSDE, times: Times, order: int = 1, factor: Factor = "R", denoise: Denoise = "none") -> Multistep:
     """The `order`-step predictor (thesis eq. 7.19): polynomials of degree order - 1 in t for eps under K_t.
 
@@ -29,7 +31,7 @@ class GDDIMCorrected(Multistep):
     The corrected point is evaluated again for the next step, so that a grid of N steps takes 2 N evaluations.
     """
 
-    per_step = 2
+    evaluations_per_step = 2
 
     def __init__(self, process: LinearSDE, times: Times, order: int = 2, factor: Factor = "R", denoise: Denoise = "none"):
         if order < 1:
@@ -61,6 +63,10 @@ class GDDIMCorrected(Multistep):
         return u
 
 
+gddim_corrected = method(order=lambda its: its.order, evaluations_per_step=2)(GDDIMCorrected)
+
+
+@method(order=lambda its: None if its.lam else 1)
 def gddim_stochastic(process: LinearSDE, times: Times, lam: float = 1.0, denoise: Denoise = "none") -> OneStep:
     """u_t ~ N(Psi u_s + [Psi_hat - Psi] R_s eps, P_st) (thesis Prop. 9), P_st = Sigma_t - Psi_hat Sigma_s Psi_hat^T.
 

@@ -6,6 +6,7 @@ from rescore.processes import grids
 from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Operator
 from rescore.samplers.base import Denoise, Multistep, Times, require_steps
+from rescore.samplers.method import method
 from rescore.samplers.weights import transfer_weights, warm_started
 
 ADAMS_BASHFORTH = {
@@ -16,6 +17,7 @@ ADAMS_BASHFORTH = {
 }
 
 
+@method(order=2)
 def ipndm(process: LinearSDE, times: Times, denoise: Denoise = "none") -> Multistep:
     """u <- Psi u + [R_t - Psi R_s] (weighted eps of the last four steps); lower orders at first, no Runge-Kutta start.
 

@@ -10,6 +10,7 @@ from rescore.errors import RescoreError
 from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE
 from rescore.samplers.base import Denoise, Draw, Sampler, Times, require, require_finite
+from rescore.samplers.method import method
 from rescore.scores import Score
 
 
@@ -46,7 +47,7 @@ class AnnealedLangevin(Sampler):
             raise RescoreError("denoise 'mean': annealed Langevin allows none, euler, tweedie")
         check_number("annealed Langevin", "size", size, 0, brackets="()")
         check_count("annealed Langevin", "steps_per_level", steps_per_level)
-        self.per_step = steps_per_level
+        self.evaluations_per_step = steps_per_level
         variance = process.Sigma(self.grid).values
         sizes = size * variance / variance[-1]
         if not sizes.isfinite().all():
@@ -56,10 +57,13 @@ class AnnealedLangevin(Sampler):
 
     @property
     def nfe(self) -> int:
-        return self.per_step * (self.steps + 1) + self._denoise_nfe
+        return self.evaluations_per_step * (self.steps + 1) + self._denoise_nfe
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         for t, size in zip(self.times, self.sizes, strict=True):
-            for _ in range(self.per_step):
+            for _ in range(self.evaluations_per_step):
                 u = langevin_step(u, score(u, t), draw(u), size / 2)
         return u
+
+
+annealed_langevin = method(applies=Isotropic, evaluations_per_step=lambda its: its.steps_per_level)(AnnealedLangevin)

@@ -16,9 +16,11 @@ from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Operator
 from rescore.samplers.base import Denoise, Draw, OneStep, Sampler, Times, require
 from rescore.samplers.langevin import langevin_step
+from rescore.samplers.method import method
 from rescore.scores import Score
 
 
+@method()
 def reverse_diffusion(process: LinearSDE, times: Times, denoise: Denoise = "none") -> OneStep:
     """u <- (2 I - Psi) u + Q s + Q^{1/2} z: the reverse SDE discretised like the forward one (note, fig. 16)."""
     times = grids.check(process, times)
@@ -26,6 +28,7 @@ def reverse_diffusion(process: LinearSDE, times: Times, denoise: Denoise = "none
     return OneStep(process, times, 2 * psi.identity() - psi, q, q.cholesky(), denoise)
 
 
+@method(order=1)
 def probability_flow(process: LinearSDE, times: Times, denoise: Denoise = "none") -> OneStep:
     """u <- (2 I - Psi) u + Q s / 2: the discrete probability flow (note eqs. 63-65)."""
     times = grids.check(process, times)
@@ -33,6 +36,7 @@ def probability_flow(process: LinearSDE, times: Times, denoise: Denoise = "none"
     return OneStep(process, times, 2 * psi.identity() - psi, 0.5 * q, None, denoise)
 
 
+@method()
 def ancestral(
     process: LinearSDE, times: Times, variance: Literal["posterior", "forward"] = "posterior", denoise: Denoise = "none"
 ) -> OneStep:
@@ -91,8 +95,8 @@ class PredictorCorrector(Sampler):
         if denoise == "mean" and not (predictor and corrector_first):
             raise RescoreError("denoise 'mean': allowed with a predictor and corrector_first, where the predictor comes last")
         self.predictor = predictor(process, times, denoise="mean" if denoise == "mean" else "none") if predictor else None
-        self.per_step = corrector_steps + (predictor is not None)
-        if not self.per_step:
+        self.evaluations_per_step = corrector_steps + (predictor is not None)
+        if not self.evaluations_per_step:
             raise RescoreError("predictor-corrector: neither a predictor nor corrector steps; allowed are at least one of them")
         self.snr, self.corrector_steps, self.corrector_first = snr, corrector_steps, corrector_first
         below = torch.cat((self.grid[1:], torch.zeros(1, dtype=torch.float64)))
@@ -115,6 +119,11 @@ class PredictorCorrector(Sampler):
             size = 2 * self.signal[i] * (self.snr * _norm(z) / _norm(s)) ** 2
             u = langevin_step(u, s, z, size)
         return u
+
+
+predictor_corrector = method(
+    applies=Isotropic, evaluations_per_step=lambda its: its.corrector_steps + (its.predictor is not None)
+)(PredictorCorrector)
 
 
 def _norm(v: Tensor) -> Tensor:

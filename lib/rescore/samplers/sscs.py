@@ -7,6 +7,7 @@ from rescore.processes import CLD
 from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Block, block
 from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients, require
+from rescore.samplers.method import method
 from rescore.scores import Score
 
 
@@ -50,3 +51,6 @@ class SSCS(Sampler):
             root = None if self.denoise == "mean" and i == self.steps - 1 else second_root[i]
             u = second[i](u) if root is None else second[i](u) + root(draw(u))
         return u
+
+
+sscs = method(applies=CLD)(SSCS)

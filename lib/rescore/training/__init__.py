@@ -7,7 +7,7 @@ fixed order, EMA, bfloat16 on a GPU, one or many processes.
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
 from rescore.training.distributed import World, world
 from rescore.training.ema import averaged_copy
-from rescore.training.image import Trained, Training, batch_rows, train_network
+from rescore.training.network import Trained, Training, batch_rows, train_network
 from rescore.training.loop import Adam, Loss, fit
 from rescore.training.weights import load_weights, save_weights, train_once
 

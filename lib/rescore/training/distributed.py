@@ -1,4 +1,4 @@
-"""One process, or the several that our torchrun starts (`rescore.ranks`)."""
+"""One process, or the several that our torchrun starts (`rescore.machine.ranks`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from rescore.ranks import own_rank
+from rescore.machine.ranks import own_rank
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class World:
 
 @contextmanager
 def world(device: torch.device | str) -> Iterator[World]:
-    """Join the processes of our torchrun (`rescore.ranks.own_rank`); alone in any other process.
+    """Join the processes of our torchrun (`rescore.machine.ranks.own_rank`); alone in any other process.
 
     `device` is "cpu" (gloo) or "cuda" (NCCL; each process takes the GPU of its local rank).
     """

@@ -7,7 +7,7 @@ from rescore.config import JobConfig, PaperConfig
 
 
 class Job(JobConfig):
-    dataset: Literal["normal", "uniform"]
+    measure: dict[Literal["normal", "uniform"], tuple[Literal["mean"], ...]]
     draws: int = 1000
 
 

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
+from rescore import figures as draw
 
 
-def histogram(results: Path, out: Path) -> None:
-    figure, axes = plt.subplots()
-    with np.load(results / "toy" / "normal" / "arrays.npz") as arrays:
-        axes.hist(arrays["draws"])
-    figure.savefig(out)
+def histogram(found: draw.PaperResults, out: Path) -> None:
+    with found.sheet(out, 1, 1, (4.0, 3.0)) as (figure, (ax,)):
+        if "draws/normal" in found.arrays:
+            ax.hist(found.arrays["draws/normal"])

@@ -11,6 +11,7 @@ from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Operator
 from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients, require
+from rescore.samplers.method import method
 from rescore.scores import Score
 
 # Butcher tableaus (c, a, b) of explicit methods; the name ends in the order.
@@ -42,7 +43,7 @@ class RungeKutta(Sampler):
             raise RescoreError(f"tableau {tableau!r}: allowed are {', '.join(TABLEAUS)}")
         super().__init__(process, times, denoise)
         c, self.a, self.b = TABLEAUS[tableau]
-        self.per_step = len(c)
+        self.evaluations_per_step = len(c)
         self.clock = clock
         ticks = self.grid
         if clock == "rho":
@@ -82,31 +83,31 @@ class RungeKutta(Sampler):
 class AdaptiveFlow(Sampler):
     """The probability flow by an adaptive Dormand-Prince 4(5) method (`rescore.ode`); only the ends of the grid matter.
 
-    `nfe` is that of the latest call, 0 before the first. The error is controlled over the whole batch at once.
+    The error is controlled over the whole batch at once. `nfe` is None: `solve` counts the evaluations.
 
     Args:
         rtol, atol: tolerances; Score-SDE and CLD use 1e-5 for both.
     """
 
+    nfe = evaluations_per_step = None
+
     def __init__(self, process: LinearSDE, times: Times, rtol: float = 1e-5, atol: float = 1e-5, denoise: Denoise = "none"):
         super().__init__(process, times, denoise)
         self.rtol, self.atol = rtol, atol
-        self._calls = 0
-
-    @property
-    def nfe(self) -> int:
-        return self._calls
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        self._calls = self._denoise_nfe
-
         def rate(t: Tensor, u: Tensor) -> Tensor:
-            self._calls += 1
             time = t.item()
             return self.process.F(time)(u) - 0.5 * self.process.GG(time)(score(u, time))
 
         what = f"probability flow of {self.process}"
         return dormand_prince(rate, u, self.times[0], self.times[-1], self.rtol, self.atol, what)
+
+
+runge_kutta = method(order=lambda its: int(its.tableau[-1]), evaluations_per_step=lambda its: len(TABLEAUS[its.tableau][0]))(
+    RungeKutta
+)
+adaptive_flow = method(evaluations_per_step=None)(AdaptiveFlow)
 
 
 def _by_stage(operator: Operator) -> list[list[Operator]]:

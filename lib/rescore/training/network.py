@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rescore.errors import RescoreError
-from rescore.machine import peak_gpu_memory_mb, peak_memory_mb
+from rescore.machine.hardware import peak_gpu_memory_mb, peak_memory_mb
 from rescore.random import derive_seed, make_generator
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world

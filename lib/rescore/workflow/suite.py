@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from rescore.config import SCALES, JobConfig, Model, PaperConfig, check_choice, job_hash, load_config, validated
+from rescore.config import SCALES, JobConfig, PaperConfig, Settings, check_choice, job_hash, validated
 from rescore.data.images import images_at_hand
-from rescore.papers import Paper, find_papers, find_root
-from rescore.rule_text import in_rule, in_shell
+from rescore.models.spec import ModelSpec
+from rescore.papers import Paper, find_papers, find_root, load_config
+from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
+from rescore.workflow.rule_text import in_rule, in_shell
 
-if TYPE_CHECKING:
-    from rescore.models.spec import ModelSpec
-
-JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
-MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
 NOTHING = "(?!)"  # a regular expression that matches no text
 
 
@@ -38,7 +35,7 @@ def _folder(value: Any) -> Any:
     return os.path.normpath(value) if isinstance(value, str) and value else value
 
 
-class Options(Model):
+class Options(Settings):
     """What `snakemake --config` takes.
 
     Args:
@@ -52,38 +49,9 @@ class Options(Model):
     results: Annotated[str, BeforeValidator(_folder), Field(min_length=1)] = "results"
 
 
-def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
-    """Where a job's files (`JOB_FILES`) lie."""
-    return Path(results) / scale / paper / job
-
-
-def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
-    """Where a job keeps its training state: undeclared, because Snakemake deletes declared outputs before it runs a job."""
-    return Path(results) / scale / "runs" / config_hash
-
-
-def model_folder(results: Path | str, scale: str, key: str) -> Path:
-    """Where a trained model's files (`MODEL_FILES`) lie."""
-    return Path(results) / scale / "models" / key
-
-
-def missing_data(weights: Path) -> str | None:
-    """Why a model was not trained, from the file beside its `weights`; None if it was."""
-    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text()).get("missing")
-
-
-def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
-    """Where a paper's figures and their captions lie."""
-    return Path(results) / scale / "figures" / paper
-
-
-def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
-    return Path(results) / scale / "logs" / f"{paper}-{job}.log"
-
-
-def job_command(paper: str, function: str, scale: str, job: str, results: str = "results", root: Path | None = None) -> str:
+def job_command(paper: str, scale: str, job: str, results: str = "results", root: Path | None = None) -> str:
     """The command that runs one job alone; a `root` that is the working directory needs no option."""
-    return f"python -m rescore run {paper} {function} --scale {scale} --job {job}{_place_options(results, root)}"
+    return f"python -m rescore run {paper} measure --scale {scale} --job {job}{_place_options(results, root)}"
 
 
 def _place_options(results: str, root: Path | None) -> str:
@@ -160,9 +128,10 @@ class PaperRules:
     def runtime(self, wildcards: Any) -> int:
         return self._job(wildcards).runtime
 
-    def run(self, function: str) -> str:
-        """Run a job with `function` of the paper's jobs.py; its output is shown and kept in the log."""
-        command = job_command(self.name, function, self.scale, "{wildcards.job}")
+    @property
+    def run(self) -> str:
+        """Run a job; its output is shown and kept in the log."""
+        command = job_command(self.name, self.scale, "{wildcards.job}")
         return f"{command}{in_shell(_place_options(self.results, self.root))} 2>&1 | tee {{log:q}}"
 
     # the rule that draws the figures
@@ -238,7 +207,7 @@ class Suite:
     # the rule that trains a model
 
     @cached_property
-    def models(self) -> "Mapping[str, ModelSpec]":
+    def models(self) -> Mapping[str, ModelSpec]:
         """Every trained model that a job uses, by its key: papers that spell the same spec share one."""
         configs = [rules.config for rules in self.papers.values() if rules.config]
         used = [spec for config in configs for job in config.jobs for spec in config.job_models(job).values()]
@@ -279,7 +248,7 @@ class Suite:
     @property
     def ledger_code(self) -> list[str]:
         """The code that makes verdicts and tables: they are cheap, so they follow it."""
-        return sorted(map(in_rule, Path(__file__).with_name("ledger").glob("*.py")))
+        return sorted(map(in_rule, (Path(__file__).parents[1] / "ledger").glob("*.py")))
 
     def command(self, subcommand: str) -> str:
         """A command over the results of this scale; `subcommand` may hold a rule's `{input:q}` and the like."""

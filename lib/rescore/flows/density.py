@@ -1,6 +1,6 @@
 """Normalizing flows as density estimators, trained by maximum likelihood: zuko's, with seeded weights.
 
-`rescore.flows` has the other direction, transports trained by reverse KL.
+`rescore.flows.transport` has the other direction, transports trained by reverse KL.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import torch
 import zuko
 from torch import Tensor, nn
 
+from rescore.cost.evaluations import note
 from rescore.training.loop import Adam, fit
 
 Seeded = Callable[[], nn.Module]
@@ -44,7 +45,15 @@ def nsf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Modul
 def _seeded(make: Seeded, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make()
+        flow = make()
+    for module in flow.modules():
+        if isinstance(module, (zuko.nn.MLP, zuko.nn.MaskedMLP)):
+            module.register_forward_hook(_note_rows)
+    return flow
+
+
+def _note_rows(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+    note(arguments[0].shape[:-1].numel())
 
 
 def fit_flow(

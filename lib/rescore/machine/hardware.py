@@ -13,10 +13,10 @@ from pathlib import Path
 
 import rescore
 from rescore.errors import RescoreError
-from rescore.locks import try_lock
+from rescore.machine.locks import try_lock
 from rescore.progress import warn
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SLURM_GPUS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")  # which GPUs a job, a step of it, was given
 
 

@@ -14,19 +14,20 @@ from rescore.config import check_choice
 from rescore.data.images import load_images
 from rescore.errors import MissingData
 from rescore.files import atomic_path, atomic_write
-from rescore.jobs import prepare_torch
-from rescore.locks import waiting_lock
-from rescore.machine import claim_gpus, device_name, version
+from rescore.experiments.run import prepare_torch
+from rescore.machine.locks import waiting_lock
+from rescore.machine.hardware import claim_gpus, device_name, version
 from rescore.models.spec import ModelSpec
 from rescore.progress import BarLines
-from rescore.ranks import own_rank, start_ranks
-from rescore.workflow import MODEL_FILES, load_suite, model_folder, run_folder
+from rescore.machine.ranks import own_rank, start_ranks
+from rescore.workflow.paths import MODEL_FILES, model_folder, run_folder
+from rescore.workflow.suite import load_suite
 
 
 def main_train(args: Namespace) -> None:
     """`rescore train`: train one model that a paper's config names, or finish its training, on as many GPUs as its `gpu` says.
 
-    Without its data the model's folder says why (`rescore.workflow.missing_data`), and the jobs that need it are skipped.
+    Without its data the model's folder says why (`rescore.workflow.suite.missing_data`), and the jobs that need it are skipped.
 
     Raises RescoreError for a key that no config at this scale has.
     """

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
-from rescore.flows import differentiable_log_prob
+from rescore.flows.transport import differentiable_log_prob
 from rescore.metrics.points import check_finite
 from rescore.targets.base import Target
 

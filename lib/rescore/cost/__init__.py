@@ -1,0 +1,1 @@
+"""What computations take: evaluations of scores, networks and densities; bytes that graphs keep."""

@@ -1,0 +1,326 @@
+"""What a section of a paper measures: a `Book` of cells, each a place in a table with its numbers.
+
+A finished cell is kept in the run folder at once: a killed job goes on at the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rescore.cost.evaluations import CountEvaluations
+from rescore.errors import Diverged, MissingData
+from rescore.files import atomic_path
+from rescore.ledger.protocol import format_protocol
+from rescore.ledger.records import Over
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a job is told besides its config.
+
+    Args:
+        folder: training state and finished cells live here; it outlives a killed or failed job, and only this section uses it.
+        device: `cpu` or `cuda`.
+        models: the weights of the trained models that the job uses, by the config's names.
+    """
+
+    paper: str
+    scale: str
+    job: str
+    folder: Path
+    config_hash: str
+    device: str
+    threads: int
+    models: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number; see `rescore.ledger.records.Record` for the columns. `protocol` is a mapping, or text as in a record."""
+
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    metric: str
+    nfe: int | None
+    value: float
+    stderr: float | None
+    df: int | None
+    over: Over
+    n_seeds: int
+    n_samples: int
+    protocol: Mapping[str, object] | str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job leaves.
+
+    Args:
+        skipped: what could not be measured, each with a `reason` and the record's key columns that apply.
+        function_evaluations: calls of a score, a network or a density for one point, training included.
+        arrays: what figures need.
+    """
+
+    measurements: list[Measurement]
+    skipped: list[Mapping[str, object]] = field(default_factory=list)
+    function_evaluations: int = 0
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Cell:
+    """One place in a table, and what is found there; made by `Book.cell`, used as a `with` block.
+
+    Where the block diverges the cell is skipped with the reason, and the job goes on.
+
+    Attributes:
+        todo: whether it is still to be measured; False where an interrupted run has finished it.
+        nfe, protocol: may be set or completed in the block, before the numbers are added.
+        arrays: for figures, kept with the cell.
+    """
+
+    def __init__(self, book: Book, key: Mapping[str, str], nfe: int | None, protocol: Mapping[str, object], n: int, over: Over,
+                 name: str):  # fmt: skip
+        self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
+        self._key = dict(key)
+        self._name = name
+        self._found = _Found()
+        self.arrays = self._found.arrays
+
+    @property
+    def todo(self) -> bool:
+        return not self._kept
+
+    def __enter__(self) -> Cell:
+        self._kept = self.book.journal.get(self._name)
+        self._counter = CountEvaluations().__enter__()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self._counter.__exit__(kind, error, trace)
+        if isinstance(error, Diverged):
+            self._found.measurements.clear()
+            self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": f"diverged: {error}"})
+        elif error is not None:
+            return False
+        if self._kept:
+            self.book.take(self._kept)
+            return True
+        seconds = time.perf_counter() - self._started
+        self._found.measurements = [replace(one, seconds=seconds) for one in self._found.measurements]
+        self._found.evaluations = self._counter.total
+        self.book.journal.keep(self._name, self._found)
+        self.book.take(self._found, counted=True)
+        return True
+
+    def add(self, metric: str, values: Sequence[float], *, n: int | None = None, over: Over | None = None,
+            **protocol: object) -> None:  # fmt: skip
+        """The mean of repeats, with the standard error of that mean, which a single one has not.
+
+        Args:
+            n: samples behind each value, if not the cell's.
+            over: what was repeated, if not the cell's. Samplings are all of one training, hence of one seed.
+            protocol: what only this metric depends on.
+        """
+        over, count = over or self.over, len(values)
+        if over == "exact":
+            (value,) = values
+            self.exact(metric, value, n=n, **protocol)
+            return
+        mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
+        self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
+
+    def exact(self, metric: str, value: float, *, n: int | None = None, **protocol: object) -> None:
+        """A number that no repeat would change: computed, or counted, without chance."""
+        self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)
+
+    def estimate(self, metric: str, value: float, stderr: float | None, repeats: int, *, n: int | None = None,
+                 over: Over | None = None, **protocol: object) -> None:  # fmt: skip
+        """A number whose error is not that of a mean; its degrees of freedom are `repeats` - 1."""
+        over = over or self.over
+        df = repeats - 1 if stderr is not None else None
+        self._add(metric, float(value), stderr, df, over, 1 if over == "samplings" else repeats, n, repeats, protocol)
+
+    def skip(self, reason: str) -> None:
+        """No number, and why."""
+        self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
+
+    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: int | None,
+             count: int, protocol: Mapping[str, object]) -> None:  # fmt: skip
+        size = (self.n if n is None else n) * count
+        full = self.book.protocol | self.protocol | protocol
+        self._found.measurements.append(
+            Measurement(**self._key, metric=metric, nfe=self.nfe, value=value, stderr=stderr, df=df, over=over, n_seeds=seeds,
+                        n_samples=size, protocol=full, seconds=0.0)
+        )  # fmt: skip
+
+
+class Book:
+    """What a section fills, and what it is told: the paper's `config`, the `job`'s own settings and the `run`.
+
+    Args:
+        protocol: part of every record's.
+
+    Attributes:
+        arrays: for figures, of what belongs to no cell.
+    """
+
+    def __init__(self, config: Any, run: Run | None = None, protocol: Mapping[str, object] | None = None):
+        self.config, self.run, self.protocol = config, run, dict(protocol or {})
+        code = Path(sys.modules[type(config).__module__].__file__).parent  # the paper's, wherever its repository lies
+        self.journal = Journal(run.folder if run else None, code, run.device if run else "")
+        self.measurements: list[Measurement] = []
+        self.skipped: list[Mapping[str, object]] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self._evaluations = 0  # of cells that an earlier process measured
+        self._counter = CountEvaluations().__enter__()
+        self._opened = Counter[str]()
+
+    @property
+    def job(self) -> Any:
+        return self.config.jobs[self.run.job]
+
+    def cell(self, table: str, dataset: str, method: str, variant: object = "", nfe: int | None = None,
+             protocol: Mapping[str, object] | None = None, *, n: int = 1, over: Over = "runs") -> Cell:  # fmt: skip
+        """A cell to measure, `with book.cell(...) as cell: if cell.todo: cell.add(...)`.
+
+        Args:
+            variant: text, or `rescore.experiments.axes.Axes` with their values.
+            n: samples behind each value that is added.
+            over: what its values repeat.
+        """
+        key = {"table": table, "dataset": dataset, "method": method, "variant": str(variant)}
+        protocol = protocol or {}
+        digest = _digest({**key, "nfe": nfe, "protocol": format_protocol(protocol), "over": over})
+        self._opened[digest] += 1  # a place may be opened more than once, for other metrics
+        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}")
+
+    def skip(self, reason: str, **key: object) -> None:
+        """What has these key columns was not measured, and why."""
+        self.skipped.append({**key, "reason": reason})
+
+    @contextmanager
+    def skipping(self, **key: object) -> Iterator[None]:
+        """Where the body diverges or misses data, what has these key columns is skipped with the reason; the job goes on."""
+        try:
+            yield
+        except Diverged as error:
+            self.skip(f"diverged: {error}", **key)
+        except MissingData as error:
+            self.skip(str(error), **key)
+
+    def take(self, found: _Found, counted: bool = False) -> None:
+        """Enter a finished cell; `counted`: its evaluations were made by this process."""
+        self.measurements += found.measurements
+        self.skipped += found.skipped
+        self.arrays |= found.arrays
+        self._evaluations += 0 if counted else found.evaluations
+
+    @property
+    def result(self) -> Result:
+        return Result(self.measurements, self.skipped, self._evaluations + self._counter.total, self.arrays)
+
+
+@dataclass
+class _Found:
+    """The contents of a cell."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    skipped: list[Mapping[str, object]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    evaluations: int = 0
+
+
+class Journal:
+    """The finished cells of a section, in its run folder: a line each in `cells.jsonl`, arrays beside it.
+
+    Cells of other code, or of another machine class, are not taken up again. A line that a kill has cut counts for nothing.
+
+    Args:
+        folder: None to keep nothing.
+        code: the paper's folder.
+    """
+
+    def __init__(self, folder: Path | None, code: Path, device: str):
+        self.folder = folder / "cells" if folder else None
+        self._kept: dict[str, Mapping[str, Any]] = {}
+        self._code = ""
+        if self.folder and (path := self.folder / "cells.jsonl").is_file():
+            self._code = code_digest(code, device)
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if entry["code"] == self._code:
+                    self._kept[entry["cell"]] = entry
+        self._of = code, device
+
+    def get(self, cell: str) -> _Found | None:
+        """A finished cell, None if it is to be measured."""
+        entry = self._kept.get(cell)
+        if entry is None:
+            return None
+        arrays = {}
+        if entry["arrays"]:
+            path = self.folder / entry["arrays"]
+            if not path.is_file():
+                return None
+            with np.load(path) as stored:
+                arrays = dict(stored)
+        return _Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
+
+    def keep(self, cell: str, found: _Found) -> None:
+        """Write a finished cell."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._code = self._code or code_digest(*self._of)
+        name = None
+        if found.arrays:
+            name = f"{cell}.npz"
+            with atomic_path(self.folder / name) as temporary, open(temporary, "wb") as stream:
+                np.savez(stream, **found.arrays)
+        measurements = [asdict(replace(one, protocol=format_protocol(one.protocol))) for one in found.measurements]
+        entry = {"code": self._code, "cell": cell, "measurements": measurements, "skipped": found.skipped, "arrays": name,
+                 "evaluations": found.evaluations}  # fmt: skip
+        path = self.folder / "cells.jsonl"
+        cut = path.is_file() and not path.read_bytes().endswith(b"\n")
+        with open(path, "a") as stream:
+            stream.write("\n" * cut + json.dumps(entry) + "\n")
+
+
+def code_digest(paper: Path, device: str) -> str:
+    """Of the library's code and a paper's, of torch and the machine class."""
+    import torch
+
+    import rescore
+    from rescore.machine.hardware import device_name
+
+    digest = hashlib.sha256(f"{torch.__version__} {device_name(device)}".encode())
+    for path in sorted([*Path(rescore.__file__).parent.rglob("*.py"), *paper.glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+Section = Callable[..., None]
+"""section(book), or section(book, subject): measures one part of a paper into the book."""

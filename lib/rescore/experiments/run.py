@@ -1,0 +1,176 @@
+"""Run one job or draw a paper's figures: `rescore run` and `rescore figures`."""
+
+import json
+import os
+import sys
+import time
+import traceback
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
+from rescore.errors import RescoreError
+from rescore.experiments.book import Book, Measurement, Result, Run
+from rescore.files import atomic_path, atomic_write
+from rescore.ledger.protocol import format_protocol
+from rescore.ledger.records import Record, run_command, write_records, write_skipped
+from rescore.machine.hardware import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
+from rescore.machine.locks import waiting_lock
+from rescore.machine.torch_setup import prepare_torch
+from rescore.papers import Paper, load_config, load_paper
+from rescore.progress import BarLines
+from rescore.workflow.paths import (
+    JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder, run_folder,
+)  # fmt: skip
+from rescore.workflow.suite import job_command
+
+_MEASURED = [column.name for column in fields(Measurement)]
+
+
+def main_run(args: Namespace) -> None:
+    """`rescore run`: run one job and write its folder, records.csv last.
+
+    On failure it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
+    """
+    paper = load_paper(args.paper, args.root)
+    config = load_config(paper, args.scale)
+    check_choice(f"job of {paper.name} at scale {args.scale}", args.job, config.jobs)
+    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"{paper.name} {args.job} | ")
+    try:
+        with redirect_stderr(stderr):
+            _run(paper, config, args.scale, args.job, args.results)
+    except Exception as error:
+        if isinstance(error, RescoreError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        command = job_command(paper.name, args.scale, args.job, str(args.results), args.root)
+        print(f"failed: {paper.name} {args.job}\n"
+              f"  log: {log_path(args.results, args.scale, paper.name, args.job)}\n"
+              f"  repeat it alone: {command}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
+
+
+def main_figures(args: Namespace) -> None:
+    """`rescore figures`: draw a paper's figures with `figures.<name>(found, out)`, their captions beside them."""
+    paper = load_paper(args.paper, args.root)
+    for name in args.names:
+        check_choice(f"figure of {paper.name}", name, paper.meta.figures)
+    check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
+    made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
+    if not any(made.parents[1].glob(f"*/{made.name}")):
+        raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from rescore.figures import PaperResults
+
+    folder, found = figure_folder(args.results, args.scale, paper.name), PaperResults.open(args.results / args.scale, paper)
+    for name in args.names or paper.meta.figures:
+        function = _function(paper, "figures", name)
+        path = folder / f"{name}.png"
+        with atomic_path(path) as temporary:
+            drawn = temporary.with_name(f"{temporary.name}.png")  # matplotlib reads the format off the name
+            try:
+                function(args.results / args.scale if hasattr(paper.module("figures"), "ROOT") else found, drawn)
+                os.replace(drawn, temporary)
+            finally:
+                drawn.unlink(missing_ok=True)
+        atomic_write(path.with_suffix(".rst"), paper.meta.figures[name] + "\n")
+        print(path)
+
+
+def _function(paper: Paper, module: str, name: str) -> Any:
+    """A function of a paper's module by its name. Raises RescoreError, naming those there are."""
+    functions = {key: value for key, value in vars(paper.module(module)).items()
+                 if callable(value) and not key.startswith("_") and getattr(value, "__module__", "").endswith(f".{module}")}
+    check_choice(f"function of {paper.folder.name}/{module}.py", name, functions)
+    return functions[name]
+
+
+def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
+    settings: JobConfig = config.jobs[job]
+    models = {name: _weights(results, scale, spec.key) for name, spec in config.job_models(job).items()}
+    missing = {spec.data: reason for name, spec in config.job_models(job).items() if (reason := missing_data(models[name]))}
+    gpu = 0 if missing else settings.gpu  # to say so takes no GPU
+    digest = job_hash(config, paper.name, job)
+    state = run_folder(results, scale, digest)
+    # a job outlives a killed Snakemake: whoever starts it again waits for it and finds its state
+    with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
+        device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
+        # the version before the job: the checkout may change while it runs
+        about = {"version": version(), "config_hash": digest}
+        run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
+        started = time.perf_counter()
+        if missing:
+            result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
+        elif hasattr(paper.module("jobs"), "measure"):
+            result = paper.module("jobs").measure(settings, config, run)
+        else:
+            result = measure(paper, config, run, results)
+        cost = {"paper": paper.name, "job": job, "seconds": time.perf_counter() - started,
+                "function_evaluations": result.function_evaluations, "peak_memory_mb": peak_memory_mb(),
+                "peak_gpu_memory_mb": peak_gpu_memory_mb(device)} | about  # fmt: skip
+    common = {"paper": paper.name, "scale": scale, "device": device_name(device)} | about
+    records = [Record(**{key: getattr(one, key) for key in _MEASURED} | {"protocol": _text(one.protocol)} | common)
+               for one in result.measurements]  # fmt: skip
+    paths = {key: job_folder(results, scale, paper.name, job) / name for key, name in JOB_FILES.items()}
+    with atomic_path(paths["arrays"]) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **result.arrays)
+    atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
+    write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
+    write_records(paths["records"], records)
+
+
+def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = None) -> Result:
+    """All sections of a job, one after another.
+
+    Each has a run folder of its own, named by what it depends on: when a setting changes, the finished cells of the other
+    sections are taken up again.
+
+    Args:
+        run: of the job.
+        results: where the run folders are; None for the job's own.
+
+    Raises RescoreError for a section that the paper's jobs.py does not have.
+    """
+    sections, joined = paper.module("jobs").SECTIONS, Result([])
+    for step in config.jobs[run.job].steps:
+        check_choice(f"section of {paper.name}", step.section, sections)
+        digest = step_hash(config, paper.name, run.job, step)
+        folder = run_folder(results, run.scale, digest) if results else run.folder / str(step).replace("/", "-")
+        with _alone(folder, f"another process that measures {step} of {paper.name}"):
+            book = Book(config, replace(run, folder=folder, config_hash=digest))
+            with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
+                sections[step.section](book, *(() if step.subject is None else (step.subject,)))
+        found = book.result
+        joined = Result(joined.measurements + found.measurements, joined.skipped + found.skipped,
+                        joined.function_evaluations + found.function_evaluations, {**joined.arrays, **found.arrays})  # fmt: skip
+    return joined
+
+
+@contextmanager
+def _alone(folder: Path, who: str) -> Iterator[None]:
+    """Hold a run folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(folder / "lock", who):
+        yield
+
+
+def _text(protocol: Mapping[str, object] | str) -> str:
+    return protocol if isinstance(protocol, str) else format_protocol(protocol)
+
+
+def _weights(results: Path, scale: str, key: str) -> Path:
+    path = model_folder(results, scale, key) / MODEL_FILES["weights"]
+    if not path.is_file():
+        raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
+    return path
+
+

@@ -1,0 +1,1 @@
+"""Normalizing flows of a library: `transport` by reverse KL, `density` by maximum likelihood."""

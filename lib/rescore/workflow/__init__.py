@@ -1,0 +1,1 @@
+"""What the Snakefile calls. No torch: Snakemake reads it before each run."""

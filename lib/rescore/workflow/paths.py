@@ -1,0 +1,36 @@
+"""Where the files of a run lie: results/<scale>/..."""
+
+import json
+from pathlib import Path
+
+JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
+MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
+
+
+def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
+    """Where a job's files (`JOB_FILES`) lie."""
+    return Path(results) / scale / paper / job
+
+
+def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
+    """Where a job keeps its training state: undeclared, because Snakemake deletes declared outputs before it runs a job."""
+    return Path(results) / scale / "runs" / config_hash
+
+
+def model_folder(results: Path | str, scale: str, key: str) -> Path:
+    """Where a trained model's files (`MODEL_FILES`) lie."""
+    return Path(results) / scale / "models" / key
+
+
+def missing_data(weights: Path) -> str | None:
+    """Why a model was not trained, from the file beside its `weights`; None if it was."""
+    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text()).get("missing")
+
+
+def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
+    """Where a paper's figures and their captions lie."""
+    return Path(results) / scale / "figures" / paper
+
+
+def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
+    return Path(results) / scale / "logs" / f"{paper}-{job}.log"
