@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from rescore.figures import PaperResults
 from rescore.ledger.records import write_records, write_skipped
 from rescore.papers import find_papers, load_config
 from rescore.workflow.paths import job_folder
@@ -22,6 +23,7 @@ def test_figures_of_skipped_jobs_are_drawn(name, scale, tmp_path):
         write_records(folder / "records.csv", [])
         write_skipped(folder / "skipped.csv", [{"paper": name, "reason": "no network"}])
         np.savez_compressed(folder / "arrays.npz")
+    module, found = paper.module("figures"), PaperResults.open(tmp_path / scale, paper)
     for figure in paper.meta.figures:
-        getattr(paper.module("figures"), figure)(tmp_path / scale, tmp_path / f"{figure}.png")
+        getattr(module, figure)(tmp_path / scale if hasattr(module, "ROOT") else found, tmp_path / f"{figure}.png")
         assert (tmp_path / f"{figure}.png").stat().st_size > 1000

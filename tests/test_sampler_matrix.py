@@ -3,18 +3,19 @@
 import re
 
 import pytest
+from measuring import measured
 from pinned import check_pinned
 
 from rescore import samplers
+from rescore.errors import RescoreError
 from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
-from rescore.processes import CLD, Blurring, Isotropic
+from rescore.processes import CLD, Blurring, Isotropic, LinearSDE
+from rescore.samplers import Method
 
 PAPER = load_paper("sampler_matrix")
-methods, jobs = PAPER.module("methods"), PAPER.module("jobs")
-KINDS = {"all": object, "isotropic": Isotropic, "isotropic, blurring": (Isotropic, Blurring), "CLD": CLD}
-NOT_ROWS = {"Sampler", "within_budget", "langevin"}  # the base class, a helper, and a chain without a process
-NOT_ROWS |= {"NaiveSampler", "MomentumSampler", "FlowMomentumSampler", "uniform_times"}  # of corruptions, which are no processes
+methods = PAPER.module("methods")
+KINDS = {"all": LinearSDE, "isotropic": Isotropic, "isotropic, blurring": (Isotropic, Blurring), "CLD": CLD}
 
 
 def promised():
@@ -28,49 +29,51 @@ def promised():
     return table
 
 
-def constructor(make):
-    """The public name behind a row."""
-    made = getattr(make, "func", make)
-    return "AnnealedLangevin" if made is methods.annealed_langevin else made.__name__
+def public():
+    """The methods that rescore.samplers offers, by name."""
+    return {name: getattr(samplers, name) for name in samplers.__all__ if isinstance(getattr(samplers, name), Method)}
 
 
-def test_every_public_sampler_is_a_row():
-    public = set(samplers.__all__) - NOT_ROWS
-    assert public == set(promised())
-    assert public == {constructor(make) for make in methods.METHODS.values()}
+def test_every_public_method_is_a_row_and_applies_to_what_its_table_says():
+    assert {name: method.applies for name, method in public().items()} == promised()
+    assert {method.make for method in public().values()} == {method.make for method in methods.METHODS.values()}
 
 
-@pytest.mark.parametrize("process", methods.PROCESSES)
-def test_every_process_that_a_sampler_says_it_applies_to(process):
-    accepted = {method for method, _ in jobs.cells(process)}
-    kinds = promised()
-    wanted = {m for m, make in methods.METHODS.items() if isinstance(methods.PROCESSES[process], kinds[constructor(make)])}
-    assert accepted == wanted
+@pytest.mark.parametrize("process", methods.PROCESSES.values(), ids=methods.PROCESSES)
+def test_a_method_refuses_what_it_does_not_apply_to_and_nothing_else(process):
+    for name, method in methods.METHODS.items():
+        make = method.where(**methods.options(name, process))
+        if method.applies_to(process):
+            assert isinstance(make(process, methods.grid(process, 4)), samplers.Sampler)
+        else:
+            with pytest.raises(RescoreError, match="does not apply to"):
+                make(process, methods.grid(process, 4))
 
 
 def test_scales():
     assert read_published(PAPER.folder / "published.csv", "sampler_matrix") == []
     for scale in PAPER.scales:
         config = load_config(PAPER, scale)
-        measured = [process for job in config.jobs.values() for process in job.processes]
-        assert sorted(measured) == sorted(methods.PROCESSES)
+        subjects = [step.subject for job in config.jobs.values() for step in job.steps]
+        assert sorted(subjects) == sorted(methods.PROCESSES)
     assert load_config(PAPER, "laptop").budgets == (5, 10, 20, 50, 100, 1000)
 
 
 @pytest.fixture(scope="module")
-def result():
+def result(tmp_path_factory):
     """The whole matrix at 5 and 10 evaluations."""
     config = load_config(PAPER, "smoke").model_copy(update={"samples": 2, "projections": 4})
-    return jobs.measure(config.jobs["all"], config, None)
+    return measured(PAPER, config, "all", tmp_path_factory.mktemp("matrix"))
 
 
 def test_every_cell_is_measured_or_has_a_reason(result):
     budgets = load_config(PAPER, "smoke").budgets
-    wanted = {(m, p, b) for p in methods.PROCESSES for m, _ in jobs.cells(p) for b in budgets}
+    applied = [(m, p) for p, process in methods.PROCESSES.items() for m, make in methods.METHODS.items() if make.applies_to(process)]
+    wanted = {(m, p, b) for m, p in applied for b in budgets}
     rows = [row for row in result.measurements if row.metric == "sw2" and row.method != "exact draws"]
-    measured = {(row.method, row.variant, row.protocol["budget"]) for row in rows}
+    found = {(row.method, row.variant, row.protocol["budget"]) for row in rows}
     skipped = {(row["method"], row["variant"], row["nfe"]) for row in result.skipped}
-    assert measured | skipped == wanted and not measured & skipped
+    assert found | skipped == wanted and not found & skipped
     assert all(row["reason"] for row in result.skipped)
     assert all(row.nfe <= row.protocol["budget"] and row.stderr is not None for row in rows)
     # Five Langevin steps at two levels are ten evaluations.
@@ -97,9 +100,10 @@ def test_equal_samplers_give_equal_numbers(result):
                 assert values["gDDIM-1", process, metric, nfe] == pytest.approx(values["DDIM", process, metric, nfe], rel=1e-6)
 
 
-def test_the_same_seeds_give_the_same_numbers(result):
+def test_the_same_seeds_give_the_same_numbers(result, tmp_path):
     config = load_config(PAPER, "smoke").model_copy(update={"samples": 2, "projections": 4, "budgets": (5,)})
-    job = config.jobs["all"].model_copy(update={"processes": ("VP",)})
-    again = {(row.method, row.metric): row.value for row in jobs.measure(job, config, None).measurements if row.nfe == 5}
+    job = config.jobs["all"].model_copy(update={"measure": {"VP": ("column",)}})
+    rows = measured(PAPER, config.model_copy(update={"jobs": {"all": job}}), "all", tmp_path).measurements
+    again = {(row.method, row.metric): row.value for row in rows if row.nfe == 5}
     before = {(row.method, row.metric): row.value for row in result.measurements if (row.variant, row.nfe) == ("VP", 5)}
     assert again == before

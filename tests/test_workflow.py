@@ -18,11 +18,10 @@ import yaml
 from conftest import ROOT, Run, Workspace
 
 from rescore import progress
-from rescore.config import SCALES
+from rescore.config import SCALES, step_hash
 from rescore.errors import RescoreError
 from rescore.models.spec import ModelSpec
 from rescore.papers import RESERVED
-from rescore.config import step_hash
 from rescore.workflow.rule_text import in_rule, in_shell
 from rescore.workflow.suite import failures, load_suite
 

@@ -12,7 +12,7 @@ ProcessName = Literal["VE", "VP", "cosine VP", "sub-VP", "CLD", "BDM"]
 class Job(JobConfig):
     """One process: the columns of the matrix that it measures."""
 
-    processes: tuple[ProcessName, ...] = Field(min_length=1)
+    measure: dict[ProcessName, tuple[Literal["column"], ...]] = Field(min_length=1)
 
 
 class Config(PaperConfig):

@@ -15,26 +15,23 @@ from rescore import figures as draw
 from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.records import Record
 
-ROOT = Path(__file__).parents[2]
 CELL = (0.37, 0.24)  # inches
 TICKS = (0.001, 0.01, 0.1, 0.2, 0.3, 0.5, 1)
 WORST = 1.0  # the end of the colour scale: about the spread of the data itself
 
 
-def matrix(results: Path, out: Path) -> None:
+def matrix(found: draw.PaperResults, out: Path) -> None:
     """sw2 of every cell; the colours begin at what exact draws give."""
-    found = draw.open_results(results, "sampler_matrix", ROOT)
     floors = {r.variant: r for r in found.records if r.method == "exact draws"}
     draws = ", ".join(f"{name} {floors[name].value:.2g}" for name in PROCESSES if name in floors)
-    note = f"Scale {found.scale}. Exact draws: {draws or 'not measured'}."
+    note = f"Exact draws: {draws or 'not measured'}."
     low = min((r.value for r in floors.values()), default=0.1)
     _heat_map(found, out, list(METHODS), "sw2", (low, max(WORST, 2 * low)), f"{note} {_errors(found.records, 'sw2')}")
 
 
-def solvers(results: Path, out: Path) -> None:
+def solvers(found: draw.PaperResults, out: Path) -> None:
     """solver_rmse of the deterministic samplers."""
-    found = draw.open_results(results, "sampler_matrix", ROOT)
-    note = f"Scale {found.scale}. {_errors(found.records, 'solver_rmse')}"
+    note = _errors(found.records, "solver_rmse")
     _heat_map(found, out, list(DETERMINISTIC), "solver_rmse", (1e-3, WORST), note)
 
 
@@ -45,7 +42,8 @@ def _heat_map(
     budgets = found.config.budgets
     norm = LogNorm(*limits, clip=True)
     size = (CELL[0] * len(budgets) + 0.15, CELL[1] * len(methods) + 0.9)
-    with draw.sheet(out, len(PROCESSES), len(PROCESSES), size, sharey=True) as (figure, axes):
+    note = f"Columns: at most this many score evaluations. {note}"
+    with found.sheet(out, len(PROCESSES), len(PROCESSES), size, note, sharey=True) as (figure, axes):
         for ax, process in zip(axes, PROCESSES, strict=True):
             cells = _cells(found.records, process, metric)
             values = np.array([[cells.get((m, b), np.nan) for b in budgets] for m in methods])
@@ -60,7 +58,6 @@ def _heat_map(
             ax.spines[:].set_visible(False)
         axes[0].set_yticks(range(len(methods)), methods)
         _colour_bar(figure, image, axes, metric, limits)
-        draw.add_notes(figure, f"Columns: at most this many score evaluations. {note}")
 
 
 def _colour_bar(figure: Figure, image: AxesImage, axes: list[Axes], metric: str, limits: tuple[float, float]) -> None:

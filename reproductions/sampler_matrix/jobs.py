@@ -1,149 +1,111 @@
 """Run every sampler on every process it applies to within every budget, on the digits' exact score."""
 
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from reproductions.sampler_matrix.config import Config, Job, ProcessName
-from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, Make, applies, grid
+from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, grid, options
 from rescore.data.digits import load_digits
 from rescore.errors import Diverged, RescoreError
-from rescore.experiments.run import Notebook, Result, Run
+from rescore.experiments.book import Book, Cell
 from rescore.metrics import rmse, sliced_wasserstein
+from rescore.problems.exact import ExactProblem, each_seed
+from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import make_generator
-from rescore.samplers import AdaptiveFlow, Sampler, within_budget
+from rescore.samplers import AdaptiveFlow, Method, Sampler, within_budget
 from rescore.scores import EmpiricalData
 
-TABLE, DATASET = "matrix", "digits_exact"
+TABLE = "matrix"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Column:
-    """One process: starting points of all seeds and where the exact flow takes them; and the job's notebook.
+    """One process: the starting points, and where the exact flow takes them.
 
     The posterior over the data points is computed in float32, all else in float64.
-
-    Args:
-        start: (seeds * samples, *state).
-        end: of the exact flow, as data, (seeds, samples, *data).
     """
 
-    name: ProcessName
-    config: Config
+    book: Book
+    name: str
+    problem: ExactProblem
     data: Tensor
     start: Tensor
-    score: EmpiricalData
     end: Tensor
-    book: Notebook
 
-    def by_seed(self, u: Tensor) -> Tensor:
-        """States as data, (seeds, samples, *data)."""
-        return PROCESSES[self.name].project(u).unflatten(0, (len(self.config.seeds), -1))
+    @property
+    def process(self) -> LinearSDE:
+        return self.problem.process
 
-    def run(self, method: str, sampler: Sampler, protocol: Mapping[str, object]) -> None:
+    def cell(self, method: str, nfe: int | None, **protocol: object) -> Cell:
+        common = {"score": "exact", "grid": "uniform" if self.name == "VE" else "quadratic", "t0": self.process.eps, "denoise": "none",
+                  "samples": self.problem.n, "posterior": "float32"}  # fmt: skip
+        return self.book.cell(TABLE, self.problem.dataset, method, self.name, nfe, common | protocol, n=self.problem.n)
+
+    def add_sw2(self, cell: Cell, x: Tensor) -> None:
+        projections = self.book.config.projections
+        distances = each_seed(lambda a, b: sliced_wasserstein(a, b, projections=projections), x, self.data)
+        if not np.isfinite(distances).all():
+            raise Diverged("the samples overflow")
+        cell.add("sw2", distances, projections=projections)
+
+    def run(self, method: str, sampler: Sampler, nfe: int, **protocol: object) -> None:
         """Measure one cell, or say why it has no value."""
-        started = time.perf_counter()
-        generator = make_generator(TABLE, method, self.name, *protocol.values())
-        try:
-            end = self.by_seed(sampler(self.score, self.start, generator))
-            values = {"sw2": self.distance_to_data(end)}
-            if method in DETERMINISTIC:
-                values["solver_rmse"] = [rmse(a, b) for a, b in zip(end, self.end, strict=True)]
-            if not np.isfinite(list(values.values())).all():
-                raise Diverged("the samples overflow")
-        except Diverged as error:
-            self.book.skipped.append(error.cell(**self.cell(method, protocol["budget"])))
-            return
-        self.book.function_evaluations += sampler.nfe * len(self.start)
-        for metric, per_seed in values.items():
-            self.record(method, metric, sampler.nfe, per_seed, protocol, time.perf_counter() - started)
+        with self.cell(method, nfe, **protocol) as cell:
+            if cell.todo:
+                x = self.problem.run(sampler, self.start, TABLE, method, self.name, *protocol.values())
+                self.add_sw2(cell, x)
+                if method in DETERMINISTIC:
+                    cell.add("solver_rmse", each_seed(rmse, x, self.end), reference_tolerance=self.book.config.reference_tolerance)
 
-    def distance_to_data(self, clouds: Tensor) -> list[float]:
-        return [sliced_wasserstein(cloud, self.data, projections=self.config.projections) for cloud in clouds]
-
-    def record(self, method: str, metric: str, nfe: int | None, per_seed: list[float], protocol: Mapping[str, object],
-               seconds: float) -> None:  # fmt: skip
-        common = {"score": "exact", "grid": "uniform" if self.name == "VE" else "quadratic", "t0": PROCESSES[self.name].eps,
-                  "denoise": "none", "samples": self.config.samples, "posterior": "float32"}  # fmt: skip
-        common |= {"projections": self.config.projections} if metric == "sw2" else {}
-        common |= {"reference_tolerance": self.config.reference_tolerance} if metric == "solver_rmse" else {}
-        size = len(per_seed) * self.config.samples
-        protocol = common | dict(protocol)
-        self.book.record(TABLE, DATASET, method, self.name, metric, nfe, per_seed, size, protocol, seconds, over="runs")
-
-    def cell(self, method: str, budget: object) -> dict[str, object]:
-        return {"table": TABLE, "dataset": DATASET, "method": method, "variant": self.name, "nfe": budget}
-
-    def skip(self, method: str, budget: object, reason: str) -> None:
-        self.book.skipped.append(self.cell(method, budget) | {"reason": reason})
+    def skip(self, method: str, budget: int, reason: str) -> None:
+        self.book.skip(reason, table=TABLE, dataset=self.problem.dataset, method=method, variant=self.name, nfe=budget)
 
 
-def make_column(name: ProcessName, config: Config, book: Notebook) -> Column:
-    """The same starting points for every sampler, and their exact solution by the adaptive solver with a float64 score."""
-    process, data = PROCESSES[name], load_digits()
-    shape = (config.samples, *process.state_shape(data.shape[1:]))
-    start = torch.cat([process.prior_sample(shape, make_generator(TABLE, name, seed), torch.float64) for seed in config.seeds])
-    tolerance = config.reference_tolerance
-    end = AdaptiveFlow(process, grid(process, 1), tolerance, tolerance)(EmpiricalData(process, data), start)
-    column = Column(name, config, data, start, EmpiricalData(process, data.float()), end, book)
-    column.end = column.by_seed(end)
-    return column
+def column(book: Book, name: str) -> None:
+    """One process with all samplers that apply to it."""
+    config, process, data = book.config, PROCESSES[name], load_digits()
+    shape, stream = tuple(data.shape[1:]), (TABLE, name)
+    problem = ExactProblem("digits_exact", process, EmpiricalData(process, data.float()), shape, stream, config.seeds, config.samples)
+    tolerance, start = config.reference_tolerance, problem.start()
+    end = replace(problem, score=EmpiricalData(process, data)).run(AdaptiveFlow(process, grid(process, 1), tolerance, tolerance), start)
+    here = Column(book, name, problem, data, start, end)
+    with here.cell("exact draws", None) as cell:  # the distance that no sampler can be expected to beat
+        if cell.todo:
+            u = problem.score.sample(problem.size, process.eps, make_generator(TABLE, name, "exact")).double()
+            here.add_sw2(cell, problem.by_seed(u))
+    for method, make in progress([(method, make) for method, make in METHODS.items() if make.applies_to(process)], desc=name):
+        (within_budgets if make.evaluations_per_step else adaptive)(here, method, make.where(**options(method, process)))
 
 
-def exact_draws(column: Column) -> None:
-    """What draws of p_t0 give: the distance that no sampler can be expected to beat."""
-    started = time.perf_counter()
-    process, n = PROCESSES[column.name], len(column.start)
-    u = column.score.sample(n, process.eps, make_generator(TABLE, column.name, "exact")).double()
-    values = column.distance_to_data(column.by_seed(u))
-    column.record("exact draws", "sw2", None, values, {}, time.perf_counter() - started)
-
-
-def within_budgets(column: Column, method: str, make: Make) -> None:
+def within_budgets(column: Column, method: str, make: Method) -> None:
     """A sampler of fixed cost: the most steps that a budget allows."""
-    for budget in column.config.budgets:
+    for budget in column.book.config.budgets:
         try:
-            sampler = within_budget(make, PROCESSES[column.name], grid, budget)
+            sampler = within_budget(make, column.process, grid, budget)
         except RescoreError as error:
             column.skip(method, budget, str(error))
         else:
-            column.run(method, sampler, {"budget": budget})
+            column.run(method, sampler, sampler.nfe, budget=budget)
 
 
-def adaptive(column: Column, method: str, make: Make) -> None:
+def adaptive(column: Column, method: str, make: Method) -> None:
     """The adaptive solver's cost follows from its tolerance: each budget gets the tightest listed one that it can pay for."""
-    process = PROCESSES[column.name]
-    samplers = [make(process, grid(process, 1), rtol=tol, atol=tol) for tol in column.config.tolerances]
-    for sampler in samplers:
-        sampler(column.score, column.start)
+    samplers = [make(column.process, grid(column.process, 1), rtol=tol, atol=tol) for tol in column.book.config.tolerances]
+    taken = {sampler: sampler.solve(column.problem.score, column.start).nfe for sampler in samplers}
     before = None
-    for budget in column.config.budgets:
-        affordable = [sampler for sampler in samplers if sampler.nfe <= budget]
+    for budget in column.book.config.budgets:
+        affordable = [sampler for sampler in samplers if taken[sampler] <= budget]
         if not affordable:
-            column.skip(method, budget, f"its loosest tolerance {samplers[0].rtol:g} takes {samplers[0].nfe} evaluations")
+            column.skip(method, budget, f"its loosest tolerance {samplers[0].rtol:g} takes {taken[samplers[0]]} evaluations")
         elif affordable[-1] is before:
-            column.skip(method, budget, f"no listed tolerance takes more than {before.nfe} and at most {budget} evaluations")
+            column.skip(method, budget, f"no listed tolerance takes more than {taken[before]} and at most {budget} evaluations")
         else:
             before = affordable[-1]
-            column.run(method, before, {"budget": budget, "tolerance": before.rtol})
+            column.run(method, before, taken[before], budget=budget, tolerance=before.rtol)
 
 
-def cells(name: ProcessName) -> Iterator[tuple[str, Make]]:
-    """The samplers that apply to a process."""
-    return ((method, make) for method, make in METHODS.items() if applies(make, PROCESSES[name]))
-
-
-def measure(job: Job, config: Config, run: Run) -> Result:
-    """The job's columns."""
-    book = Notebook()
-    for name in job.processes:
-        column = make_column(name, config, book)
-        exact_draws(column)
-        for method, make in progress(list(cells(name)), desc=name):
-            (adaptive if make is AdaptiveFlow else within_budgets)(column, method, make)
-    return book.result
+SECTIONS = {"column": column}

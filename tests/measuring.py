@@ -1,0 +1,32 @@
+"""Run the sections of a paper's job in a test."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rescore.config import PaperConfig, validated
+from rescore.experiments.book import Book, Result, Run
+from rescore.experiments.run import measure
+from rescore.papers import Paper
+
+
+def configured(paper: Paper, content: Mapping[str, Any]) -> PaperConfig:
+    """A config of the paper as a file with this content gives it."""
+    return validated(paper.module("config").Config, content, "test.yaml")
+
+
+def run_of(paper: Paper, job: str, folder: Path, models: Mapping[str, Path] | None = None) -> Run:
+    """What a job is told, its folder runs/<job> in `folder`, made here."""
+    state = folder / "runs" / job
+    state.mkdir(parents=True, exist_ok=True)
+    return Run(paper.name, "smoke", job, state, "0", "cpu", 1, models or {})
+
+
+def measured(paper: Paper, config: PaperConfig, job: str, folder: Path, models: Mapping[str, Path] | None = None) -> Result:
+    """All sections of a job."""
+    return measure(paper, config, run_of(paper, job, folder, models))
+
+
+def book_of(paper: Paper, config: PaperConfig, job: str, folder: Path, models: Mapping[str, Path] | None = None) -> Book:
+    """An empty book for one section."""
+    return Book(config, run_of(paper, job, folder, models))
