@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rescore.errors import Diverged, RescoreError
-from rescore.experiments.run import Notebook
+from rescore.experiments.book import Book, Measurement, Run
 from rescore.metrics import sliced_wasserstein
-from rescore.models.evaluate import Cell, TrainedModels
+from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.models.spec import Evaluation, ModelSpec
 from rescore.processes import VP, grids
 from rescore.samplers import AdaptiveFlow, euler_maruyama
@@ -26,13 +26,19 @@ class Judge:
         return {"judge": "mean"}
 
 
-def trained(diverges_at_seed):
-    """Models of two seeds, of which one gives NaN."""
-    config = SimpleNamespace(
-        jobs={"job": SimpleNamespace(models=("model",))}, models={"model": SPEC}, training_seeds=(3, 4),
-        evaluation=Evaluation(samples=2, likelihood_images=2, tolerance=1e-2),
-    )  # fmt: skip
-    models = TrainedModels(config, SimpleNamespace(paper="p", job="job", device="cpu"), {})
+class Config:
+    jobs, models, training_seeds = {"job": SimpleNamespace(models=("model",))}, {"model": SPEC}, (3, 4)
+    evaluation = Evaluation(samples=2, likelihood_images=2, tolerance=1e-2)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Makes models of two seeds, of which one may give NaN."""
+    return lambda diverges_at_seed: models_of(tmp_path, diverges_at_seed)
+
+
+def models_of(folder, diverges_at_seed):
+    models = TrainedModels(Book(Config(), Run("p", "smoke", "job", folder, "0", "cpu", 1)))
 
     def load(name, seed):
         def score(u, t):
@@ -47,43 +53,53 @@ def trained(diverges_at_seed):
 def cells():
     times = grids.uniform(VP(), 5)
     for variant, adapt in (("first", None), ("bad", lambda score: lambda u, t: score(u, t) / 0.0), ("last", None)):
-        yield Cell("1", "EM", variant, "model", euler_maruyama(VP(), times), adapt=adapt)
+        yield Sampling("1", "EM", variant, "model", euler_maruyama(VP(), times), adapt=adapt)
 
 
-def test_the_other_cells_of_trained_models_are_measured():
+def measure(models, samplings) -> list[Measurement]:
+    models.measure(samplings, "cells", ("fid",))
+    return models.book.measurements
+
+
+def test_the_other_cells_of_trained_models_are_measured(trained):
     models = trained(None)
-    found = list(models.measure(cells(), "cells", ("fid",)))
-    assert [(row.variant, row.n_seeds) for row in found] == [("first", 2), ("last", 2)]
-    assert models.skipped == [{
+    assert [(row.variant, row.n_seeds) for row in measure(models, cells())] == [("first", 2), ("last", 2)]
+    assert models.book.skipped == [{
         "table": "1", "dataset": "digits", "method": "EM", "variant": "bad", "nfe": 5,
         "reason": "diverged: training seed 3: OneStep: the score at t = 1 is not finite",
     }]  # fmt: skip
 
 
-def test_a_cell_needs_all_its_seeds():
+def test_a_cell_needs_all_its_seeds(trained):
     models = trained(4)
-    flow = Cell("2", "ODE", "", "model", AdaptiveFlow(VP(), [1.0, 0.1], 1e-2, 1e-2))
-    assert list(models.measure([*cells(), flow], "cells", ("fid",))) == []
-    assert [(row["variant"], row["nfe"]) for row in models.skipped] == [("first", 5), ("bad", 5), ("last", 5), ("", None)]
-    assert models.skipped[-1]["reason"] == "diverged: training seed 4: AdaptiveFlow: the score at t = 1 is not finite"
+    flow = Sampling("2", "ODE", "", "model", AdaptiveFlow(VP(), [1.0, 0.1], 1e-2, 1e-2))
+    assert measure(models, [*cells(), flow]) == []
+    assert [(row["variant"], row["nfe"]) for row in models.book.skipped] == [("first", 5), ("bad", 5), ("last", 5), ("", None)]
+    assert models.book.skipped[-1]["reason"] == "diverged: training seed 4: AdaptiveFlow: the score at t = 1 is not finite"
 
 
-def test_a_likelihood_that_diverges_is_skipped():
+def test_a_likelihood_that_diverges_is_skipped(trained):
     models = trained(4)
-    assert list(models.likelihood("3", "ODE", "", "model")) == []
-    (row,) = models.skipped
+    models.likelihood("3", "ODE", "", "model")
+    assert models.book.measurements == []
+    (row,) = models.book.skipped
     assert (row["table"], row["nfe"]) == ("3", None)
     assert row["reason"].startswith("diverged: training seed 4: likelihood by the probability flow of VP(")
-    assert len(list(trained(None).likelihood("3", "ODE", "", "model"))) == 1
 
 
-def test_bad_input_is_not_a_divergence():
+def test_a_likelihood_that_does_not_is_measured(trained):
+    models = trained(None)
+    models.likelihood("3", "ODE", "", "model")
+    assert [(row.metric, row.n_seeds) for row in models.book.measurements] == [("bpd", 2)]
+
+
+def test_bad_input_is_not_a_divergence(trained):
     def refuse(score):
         raise RescoreError("bad input")
 
-    cell = Cell("1", "EM", "", "model", euler_maruyama(VP(), grids.uniform(VP(), 5)), adapt=refuse)
+    cell = Sampling("1", "EM", "", "model", euler_maruyama(VP(), grids.uniform(VP(), 5)), adapt=refuse)
     with pytest.raises(RescoreError, match="^bad input$"):
-        list(trained(None).measure([cell], "cells", ("fid",)))
+        measure(trained(None), [cell])
 
 
 def test_a_distance_that_is_not_finite_is_a_divergence():
@@ -92,16 +108,3 @@ def test_a_distance_that_is_not_finite_is_a_divergence():
         sliced_wasserstein(x / 0.0, x)
     with pytest.raises(Diverged, match="the distance overflows"):
         sliced_wasserstein(x + 1e300, x)
-
-
-def test_a_notebook_goes_on_behind_a_divergence_and_not_behind_bad_input():
-    book = Notebook()
-    for method, error in (("first", Diverged("too large")), ("second", None)):
-        with book.skipping(table="1", method=method):
-            if error:
-                raise error
-            book.exact("1", "data", method, "", "count", 1.0, {})
-    assert [row.method for row in book.measurements] == ["second"]
-    assert book.skipped == [{"table": "1", "method": "first", "reason": "diverged: too large"}]
-    with pytest.raises(RescoreError, match="^bad input$"), book.skipping(table="1"):
-        raise RescoreError("bad input")

@@ -6,6 +6,7 @@ Networks, data, judges and densities are stubs whose answers are known; the arit
 import json
 import math
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,17 +15,18 @@ import pytest
 import torch
 from torch import nn
 
-from rescore.config import JobConfig
+from rescore.config import Resources
 from rescore.data.images import ImageSet
 from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
-from rescore.experiments.book import Run
+from rescore.experiments.book import Book, Measurement, Run
 from rescore.likelihood import FlowLikelihood
 from rescore.metrics.features import ClassifierSettings, Extractor, extract
 from rescore.metrics.images import evaluate as image_metrics
-from rescore.models import build, evaluate, judge, node
+from rescore.models import build, evaluate, judge
+from rescore.models import train as node
 from rescore.models.build import make_model, make_objective, make_process
-from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Cell, TrainedModels
-from rescore.models.judge import Judge, RealScore, draw, make_judge
+from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Sampling, TrainedModels
+from rescore.models.judge import Drawn, Judge, RealScore, draw, make_judge
 from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
@@ -62,18 +64,26 @@ class Loaded:
         self.network = SimpleNamespace(score=lambda: ("differentiable", spec.seed))
 
 
+class Config:
+    models, jobs, training_seeds = {"a": SPEC}, {"job": SimpleNamespace(models=("a",))}, SEEDS
+    evaluation = Evaluation(samples=11, features="classifier", classifier_steps=77, likelihood_images=4, tolerance=1e-3)
+
+
 @pytest.fixture
 def models(monkeypatch, tmp_path) -> TrainedModels:
     monkeypatch.setattr(
         evaluate, "load_images", lambda name, split: {("digits", "train"): TRAIN, ("digits", "test"): TEST}[name, split]
     )
     monkeypatch.setattr(evaluate, "load_model", Loaded)
-    config = SimpleNamespace(
-        models={"a": SPEC}, jobs={"job": SimpleNamespace(models=("a",))}, training_seeds=SEEDS,
-        evaluation=Evaluation(samples=11, features="classifier", classifier_steps=77, likelihood_images=4, tolerance=1e-3),
-    )  # fmt: skip
     weights = {f"a/{seed}": tmp_path / str(seed) / "weights.safetensors" for seed in SEEDS}
-    return TrainedModels(config, Run("p", "smoke", "job", tmp_path / "runs" / "job", "0", "cpu", 1, weights), {})
+    return TrainedModels(Book(Config(), Run("p", "smoke", "job", tmp_path / "runs" / "job", "0", "cpu", 1, weights)))
+
+
+def after(models: TrainedModels, call: Callable[[], None]) -> list[Measurement]:
+    """What a call has entered into the book."""
+    models.book.measurements.clear()
+    call()
+    return models.book.measurements
 
 
 # --- evaluate -----------------------------------------------------------------------------------------------------------------
@@ -100,7 +110,7 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
 
     monkeypatch.setattr(evaluate, "flow_log_prob", flow)
     monkeypatch.setattr(evaluate, "elbo", bound)
-    bpd, bpd_bound = models.likelihood("1", "method", "variant", "a", bound=True)
+    bpd, bpd_bound = after(models, lambda: models.likelihood("1", "method", "variant", "a", bound=True))
     for seed, call in zip(SEEDS, calls, strict=True):
         x, per_unit = dequantise(TEST.images[:4], make_generator("likelihood", "digits", seed), 17)
         assert per_unit == 8.0 and torch.equal(call.x, x)
@@ -131,13 +141,12 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
             None,
         )
         assert (one.n_seeds, one.n_samples) == (2, 8) and one.seconds > 0
-    assert models.evaluations == (100 + 200) * 4 + 2 * 16 * 4
 
 
 def test_without_a_bound_there_is_none(models, monkeypatch):
     monkeypatch.setattr(evaluate, "flow_log_prob", lambda score, process, x, *_: FlowLikelihood(torch.zeros(4), x, 10))
     monkeypatch.setattr(evaluate, "elbo", None)
-    (only,) = models.likelihood("1", "m", "", "a")
+    (only,) = after(models, lambda: models.likelihood("1", "m", "", "a"))
     assert only.metric == "bpd" and only.value == 3.0
 
 
@@ -166,13 +175,13 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
 
     def stub(sampler, score, shape, n, generator):
         drawn.append((sampler, score, shape, n, generator.initial_seed()))
-        return torch.arange(n * 4.0).reshape(n, 1, 2, 2) + len(drawn)
+        return Drawn(torch.arange(n * 4.0).reshape(n, 1, 2, 2) + len(drawn), 5)
 
     monkeypatch.setattr(evaluate, "draw", stub)
     models.judge = stub_judge = StubJudge()
     sampler = euler_maruyama(VP(), grids.uniform(VP(), 4, 0.01), denoise="euler")
-    cell = Cell("T", "method", "v", "a", sampler, {"grid": "uniform"}, (lambda score: ("adapted", *score)) if adapted else None)
-    fid, score = models.measure([cell], "label")
+    cell = Sampling("T", "method", "v", "a", sampler, {"grid": "uniform"}, (lambda score: ("adapted", *score)) if adapted else None)
+    fid, score = after(models, lambda: models.measure([cell], "label"))
     for seed, (which, used, shape, n, generator) in zip(SEEDS, drawn, strict=True):
         assert which is sampler and shape == (1, 2, 2) and n == 11 and generator == derive_seed("samples", "digits", seed)
         assert used == (("adapted",) if adapted else ()) + ("score", seed)
@@ -189,39 +198,30 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
             "process": "VP", "score": "trained", "t0": 0.01, "denoise": "euler", "steps": 4, "grid": "uniform", "n_samples": 11,
             "judged": one.metric,
         } | SPEC.protocol  # fmt: skip
-    assert models.evaluations == 2 * 5 * 11
-    ((name, kept),) = models.arrays.items()
+    ((name, kept),) = models.book.arrays.items()
     assert name == "digits/T/method, v/5" and kept.shape == (SHOWN, 1, 2, 2) and kept[0, 0, 0, 0] == 1, "of the first seed"
 
 
 def test_an_adaptive_solver_has_no_number_of_evaluations_in_its_key(models, monkeypatch):
-    class Counted(AdaptiveFlow):
-        nfe = 0
-
-    flow = Counted(VP(), [1.0, 1e-3], 1e-2, 1e-2)
+    flow = AdaptiveFlow(VP(), [1.0, 1e-3], 1e-2, 1e-2)
     counts = iter((30, 41))
-
-    def stub(sampler, score, shape, n, generator):
-        Counted.nfe = next(counts)
-        return torch.zeros(n, *shape)
-
-    monkeypatch.setattr(evaluate, "draw", stub)
+    monkeypatch.setattr(evaluate, "draw", lambda sampler, score, shape, n, generator: Drawn(torch.zeros(n, *shape), next(counts)))
     models.judge = StubJudge()
-    (fid,) = models.measure([Cell("T", "m", "", "a", flow)], "label", ["fid"])
+    (fid,) = after(models, lambda: models.measure([Sampling("T", "m", "", "a", flow)], "label", ["fid"]))
     assert fid.nfe is None and fid.protocol["evaluations"] == 36 and "steps" not in fid.protocol
-    assert list(models.arrays) == ["digits/T/m"] and models.evaluations == 71 * 11
+    assert list(models.book.arrays) == ["digits/T/m"]
 
 
 def test_the_floors_are_those_of_the_judge(models):
     models.judge = StubJudge()
-    found = list(models.floor("9"))
+    found = after(models, lambda: models.floor("9"))
     names = [(one.table, one.method, one.variant, one.metric, one.value, one.nfe) for one in found]
     assert names == [("9", "real images", variant, metric, value, None)
                      for variant, value in (("held out", 0.25), ("training images", 0.125)) for metric in ("fid", "is")]  # fmt: skip
     for one in found:
         assert (one.stderr, one.over, one.n_seeds, one.n_samples) == (None, "runs", 1, 11)
         assert one.protocol == {"judged": one.metric, "n_samples": 11}
-    assert torch.equal(torch.from_numpy(models.arrays["digits/real"]), to_unit(TEST.images[:SHOWN]))
+    assert torch.equal(torch.from_numpy(models.book.arrays["digits/real"]), to_unit(TEST.images[:SHOWN]))
 
 
 def test_the_judge_is_made_of_train_and_held_out_in_this_order(models, monkeypatch):
@@ -238,7 +238,7 @@ def test_what_training_took_is_read_beside_the_weights(models):
         path = models.run.models[f"a/{seed}"].with_name("about.json")
         path.parent.mkdir()
         path.write_text(json.dumps(about))
-    found = {one.metric: one for one in models.training()}
+    found = {one.metric: one for one in after(models, models.training)}
     assert {metric: one.value for metric, one in found.items()} == {"train_images_per_second": 15.0, "train_memory_mb": 5.0}
     speed = found["train_images_per_second"]
     assert (speed.table, speed.method, speed.variant, speed.n_samples) == ("training", "a", "VP", 14)
@@ -308,7 +308,7 @@ def test_images_are_drawn_in_batches_from_one_generator():
             starts.append(u)
         return -process.prior_covariance.inv()(u)
 
-    x = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2)
+    x = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2).x
     assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2)
     generator, expected = make_generator("draw"), []
     for n in (2, 2, 1):
@@ -416,7 +416,7 @@ def test_resources_do_not_name_a_model():
         "objective": "dsm",
         "weighting": "likelihood",
     }
-    assert issubclass(ModelSpec, JobConfig)
+    assert issubclass(ModelSpec, Resources)
 
 
 def test_a_sampler_of_one_seed_starts_where_another_does():

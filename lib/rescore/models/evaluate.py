@@ -93,7 +93,8 @@ def judge_samples(
     for seed, make in draws.items():
         try:
             drawn = make()
-            found = judge(drawn.x, metrics) | {name: of(drawn.x) for name, of in (also or {}).items()}
+            judged = judge(drawn.x, metrics)
+            found = {name: judged[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
         except Diverged as error:
             raise Diverged(f"training seed {seed}: {error}") from None
         for metric, value in found.items():
