@@ -10,7 +10,7 @@ from rescore.papers import load_config, load_paper
 from rescore.workflow import suite as workflow
 
 DEIS = load_paper("deis")
-(MODEL,) = load_config(DEIS, "gpu").job_models("trained").values()
+(MODEL,) = load_config(DEIS, "gpu").job_trainings("trained").values()
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def test_without_data_jobs_are_skipped_with_the_reason(nothing_at_hand, capsys):
     options = ["--scale", "gpu", "--results", str(nothing_at_hand)]
     assert not main(["train", MODEL.key, *options])
     folder = nothing_at_hand / "gpu" / "models" / MODEL.key
-    assert all((folder / name).is_file() for name in workflow.MODEL_FILES.values())
-    assert "could not be downloaded (no network)" in workflow.missing_data(folder / "weights.safetensors")
+    assert [path.name for path in folder.iterdir()] == ["missing.json"]
+    assert "could not be downloaded (no network)" in workflow.missing_data(folder)
     assert f"model {MODEL.key} is not trained: cifar10/train" in capsys.readouterr().err
 
     assert not main(["run", "deis", "measure", "--job", "trained", *options])
@@ -53,8 +53,7 @@ def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch)
     monkeypatch.setattr(workflow, "images_at_hand", lambda name, split: "present")
     suite.forget_missing()
     assert not folder.exists()
-    folder.mkdir()
-    for name, text in zip(workflow.MODEL_FILES.values(), ("weights", "{}", "history"), strict=True):
-        (folder / name).write_text(text)
+    (folder / "0").mkdir(parents=True)
+    (folder / "0" / "weights.safetensors").write_text("weights")
     suite.forget_missing()
     assert folder.is_dir(), "a trained model stays"

@@ -96,8 +96,10 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
-    models = {name: _weights(results, scale, spec.key) for name, spec in config.job_models(job).items()}
-    missing = {spec.data: reason for name, spec in config.job_models(job).items() if (reason := missing_data(models[name]))}
+    trainings = config.job_trainings(job)
+    missing = {of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))}
+    models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
+                                 for seed in of.seeds}  # fmt: skip
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
     digest = job_hash(config, paper.name, job)
     state = run_folder(results, scale, digest)
@@ -167,8 +169,8 @@ def _text(protocol: Mapping[str, object] | str) -> str:
     return protocol if isinstance(protocol, str) else format_protocol(protocol)
 
 
-def _weights(results: Path, scale: str, key: str) -> Path:
-    path = model_folder(results, scale, key) / MODEL_FILES["weights"]
+def _weights(results: Path, scale: str, key: str, seed: int) -> Path:
+    path = model_folder(results, scale, key) / str(seed) / MODEL_FILES["weights"]
     if not path.is_file():
         raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
     return path

@@ -5,6 +5,7 @@ from pathlib import Path
 
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
 MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
+MISSING = "missing.json"
 
 
 def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
@@ -18,13 +19,14 @@ def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
 
 
 def model_folder(results: Path | str, scale: str, key: str) -> Path:
-    """Where a trained model's files (`MODEL_FILES`) lie."""
+    """Where a node of the DAG leaves what it trains: a folder for each seed with `MODEL_FILES`, or MISSING."""
     return Path(results) / scale / "models" / key
 
 
-def missing_data(weights: Path) -> str | None:
-    """Why a model was not trained, from the file beside its `weights`; None if it was."""
-    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text()).get("missing")
+def missing_data(folder: Path) -> str | None:
+    """Why a model was not trained, from its folder; None if it was."""
+    path = folder / MISSING
+    return json.loads(path.read_text())["missing"] if path.is_file() else None
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
