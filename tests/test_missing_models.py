@@ -44,6 +44,12 @@ def test_without_data_jobs_are_skipped_with_the_reason(nothing_at_hand, capsys):
     assert not main(["figures", "deis", *options])
 
 
+def test_a_key_that_no_config_has_is_named_with_those_there_are(nothing_at_hand, capsys):
+    assert main(["train", "0123456789ab", "--scale", "gpu", "--results", str(nothing_at_hand)]) == 2
+    said = capsys.readouterr().err
+    assert "unknown model at scale gpu '0123456789ab'; allowed: " in said and MODEL.key in said
+
+
 def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch):
     main(["train", MODEL.key, "--scale", "gpu", "--results", str(nothing_at_hand)])
     folder = nothing_at_hand / "gpu" / "models" / MODEL.key
