@@ -33,6 +33,7 @@ from rescore.processes import CLD, VP, grids
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
 from rescore.training import load_weights
+from rescore.workflow.paths import training_commits
 
 SEEDS = (3, 5)
 SPEC = ModelSpec(
@@ -408,6 +409,17 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
         assert about["spec"] == seeded[seed].model_dump(mode="json") and about["key"] == seeded[seed].key
         assert (about["images_per_second"], about["peak_memory_mb"], about["peak_gpu_memory_mb"]) == (8.0, 2.0, 0.5)
         assert node.read_about(weights) == about
+
+
+def test_a_record_s_version_names_the_commit_of_its_weights(tmp_path):
+    paths = []
+    for seed, version in enumerate(("0.1.0+gaaaaaaa.torch2.4.1+cpu", "0.1.0+gbbbbbbb.dirty.torch2.4.1", "0.1.0+gaaaaaaa.torch2.5", "0.1.0.torch2")):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "about.json").write_text(json.dumps({"version": version}))
+        paths.append(folder / "weights.safetensors")
+    assert training_commits(paths) == ".weights+gaaaaaaa.weights+gbbbbbbb.dirty"
+    assert training_commits(paths[3:]) == training_commits([]) == ""
 
 
 def test_a_node_is_named_by_its_spec_and_its_seeds():

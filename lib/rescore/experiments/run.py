@@ -27,6 +27,7 @@ from rescore.papers import Paper, load_config, load_paper
 from rescore.progress import BarLines
 from rescore.workflow.paths import (
     JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder, run_folder,
+    training_commits,
 )  # fmt: skip
 from rescore.workflow.suite import job_command
 
@@ -107,7 +108,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
-        about = {"version": version(), "config_hash": digest}
+        about = {"version": version() + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         started = time.perf_counter()
         if missing:

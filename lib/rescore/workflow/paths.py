@@ -1,6 +1,7 @@
 """Where the files of a run lie: results/<scale>/..."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
@@ -36,3 +37,10 @@ def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
 
 def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
     return Path(results) / scale / "logs" / f"{paper}-{job}.log"
+
+
+def training_commits(weights: Iterable[Path]) -> str:
+    """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567`, or empty."""
+    versions = {json.loads(path.with_name(MODEL_FILES["about"]).read_text())["version"] for path in weights}
+    commits = sorted({version.partition(".torch")[0].partition("+")[2] for version in versions} - {""})
+    return "".join(f".weights+{commit}" for commit in commits)
