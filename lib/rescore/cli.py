@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
     train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
+    imported = add("import", _import, "make weights that a paper's authors published into weights of our networks, in the cache")
+    imported.add_argument("source", help="whose code has saved them: score_sde, cld, gddim or edm")
+    imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
+    imported.add_argument("--model", metavar="NAME", help="which of the published networks it is; found from its tensors if left out")
+    imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
@@ -101,6 +106,12 @@ def _train(args: argparse.Namespace) -> None:
     from rescore.models.train import main_train
 
     main_train(args)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from rescore.models.imported.load import main_import
+
+    main_import(args)
 
 
 def _figures(args: argparse.Namespace) -> int | None:
