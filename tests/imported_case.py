@@ -6,7 +6,9 @@ import msgpack
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+
+from rescore.models.imported.names import origins
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 
@@ -55,3 +57,31 @@ def edm_state(kind: str) -> dict[str, Tensor]:
     """EDM's state dict of a tiny DDPM++ (`ddpmpp`) or NCSN++ (`ncsnpp`)."""
     prefix = f"{kind}/param/"
     return {name.removeprefix(prefix): value for name, value in golden("edm_network").items() if name.startswith(prefix)}
+
+
+def as_the_authors_name(network: nn.Module, spelling: str) -> dict[str, Tensor]:
+    """The weights of a U-Net of ours under the authors' names and in their shapes: the inverse of an import."""
+    found = {}
+    for origin in origins(network, spelling):
+        value = network.state_dict()[origin.target]
+        if spelling == "edm" and ".qkv." in origin.target:
+            value = value.unflatten(0, (3, -1)).transpose(0, 1).flatten(0, 1)
+        for source, part in zip(origin.sources, value.chunk(len(origin.sources)), strict=True):
+            if source.rpartition("/")[2].rpartition(".")[2] == "W" and part.ndim == 4:
+                part = part[:, :, 0, 0].T
+            elif spelling == "flax" and part.ndim == 4:
+                part = part.permute(2, 3, 1, 0)
+            elif spelling == "flax" and part.ndim == 2:
+                part = part.T
+            assert source not in found
+            found[source] = part.clone()
+    return found
+
+
+def write_score_sde(path: Path, network: nn.Module, step: int) -> Path:
+    """A checkpoint of Score-SDE whose averaged weights are those of a positional U-Net; the model's own are zero."""
+    tensors = as_the_authors_name(network, "torch")
+    model = {f"module.{name}": torch.zeros_like(value) for name, value in tensors.items()}
+    ema = {"decay": 0.9999, "num_updates": step, "shadow_params": list(tensors.values())}
+    torch.save({"optimizer": {"state": {}, "param_groups": []}, "model": model, "ema": ema, "step": step}, path)
+    return path

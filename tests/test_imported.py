@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from imported_case import GOLDEN, checkpoint, edm_state, flax_tree, golden, write_flax
+from imported_case import GOLDEN, as_the_authors_name, checkpoint, edm_state, flax_tree, golden, write_flax
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -115,8 +115,6 @@ def test_every_tensor_is_used_once_and_the_network_that_would_fit_is_named():
 @pytest.mark.parametrize("spelling", ["score_sde", "gddim", "edm"])
 def test_the_network_of_a_file_is_found_from_names_and_shapes(name, spelling):
     """Of every kind of network at its published depth: names and shapes as the mapping has them, back to the config."""
-    from rescore.models.imported.names import origins
-
     if name in ("ddpm", "ncsnpp_deep") and spelling != "score_sde":
         pytest.skip("DDPM has no such names; one deep network is enough")
     settings = {"width": 8, "scale_by_sigma": False, "unit_input": False}
@@ -124,31 +122,10 @@ def test_the_network_of_a_file_is_found_from_names_and_shapes(name, spelling):
         settings = {"width": 8}
     network = make_network(name, settings, 3, 32, 0)
     foreign = Foreign(GOLDEN, spelling, {}, None)
-    empty = {source: torch.empty(0) for origin in origins(network, foreign.spelling) for source in origin.sources}
-    tensors = shapes_back(network, foreign, empty)
-    fit = fitting(replace(foreign, tensors=tensors), 32)
+    foreign = replace(foreign, tensors=as_the_authors_name(network, foreign.spelling))
+    fit = fitting(foreign, 32)
     assert (fit.name, fit.channels, fit.out_channels) == (name, 3, 3)
     assert fit.settings == ({} if name.startswith("ddpm") else {k: v for k, v in settings.items() if k != "width"}) | {"width": 8}
-
-
-def shapes_back(network, foreign, names) -> dict:
-    """Tensors under the authors' names that `origins` would make into the network's: the inverse maps, by shape alone."""
-    from rescore.models.imported.names import origins
-
-    found = {}
-    for origin in origins(network, foreign.spelling):
-        value = network.state_dict()[origin.target]
-        parts = value.chunk(len(origin.sources))
-        for source, part in zip(origin.sources, parts, strict=True):
-            if source.rpartition("/")[2].rpartition(".")[2] == "W" and part.ndim == 4:
-                part = part[:, :, 0, 0].T
-            elif foreign.spelling == "flax" and part.ndim == 4:
-                part = part.permute(2, 3, 1, 0)
-            elif foreign.spelling == "flax" and part.ndim == 2:
-                part = part.T
-            found[source] = part
-    assert found.keys() == names.keys()
-    return found
 
 
 # bad input
