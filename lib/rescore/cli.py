@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rescore.ledger.records import Record
 
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
     imported.add_argument("--model", metavar="NAME", help="which of the published networks it is; found from its tensors if left out")
     imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
+    parity = add("parity", _parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
+    parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: that of the checkout)")
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
@@ -112,6 +114,20 @@ def _import(args: argparse.Namespace) -> None:
     from rescore.models.imported.load import main_import
 
     main_import(args)
+
+
+def _parity(args: argparse.Namespace) -> int:
+    from rescore.parity.table import COLUMNS, VERDICTS, compare_all, golden_folder, to_csv
+
+    rows = list(compare_all(golden_folder(args.golden)))
+    _print(COLUMNS[:-1], [vars(row) | {"verdict": row.verdict} for row in rows], digits=2)
+    reasons = {row.reason: row.quantity for row in rows if row.verdict == "explained"}
+    for reason, quantity in reasons.items():
+        print(f"explained: {reason} (such as: {quantity})")
+    _print_counts([row.verdict for row in rows], VERDICTS)
+    if args.out:
+        atomic_write(args.out, to_csv(rows))
+    return int(any(row.verdict == "off" for row in rows))
 
 
 def _figures(args: argparse.Namespace) -> int | None:
