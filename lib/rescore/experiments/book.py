@@ -94,10 +94,10 @@ class Cell:
     """
 
     def __init__(self, book: Book, key: Mapping[str, str], nfe: int | None, protocol: Mapping[str, object], n: int, over: Over,
-                 name: str):  # fmt: skip
+                 name: str, began: float | None):  # fmt: skip
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
         self._key = dict(key)
-        self._name = name
+        self._name, self._began = name, began
         self._found = _Found()
         self.arrays = self._found.arrays
 
@@ -108,7 +108,7 @@ class Cell:
     def __enter__(self) -> Cell:
         self._kept = self.book.journal.get(self._name)
         self._counter = CountEvaluations().__enter__()
-        self._started = time.perf_counter()
+        self._started = self._began or time.perf_counter()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> bool:
@@ -196,19 +196,21 @@ class Book:
         return self.config.jobs[self.run.job]
 
     def cell(self, table: str, dataset: str, method: str, variant: object = "", nfe: int | None = None,
-             protocol: Mapping[str, object] | None = None, *, n: int = 1, over: Over = "runs") -> Cell:  # fmt: skip
+             protocol: Mapping[str, object] | None = None, *, n: int = 1, over: Over = "runs", began: float | None = None
+             ) -> Cell:  # fmt: skip
         """A cell to measure, `with book.cell(...) as cell: if cell.todo: cell.add(...)`.
 
         Args:
             variant: text, or `rescore.experiments.axes.Axes` with their values.
             n: samples behind each value that is added.
             over: what its values repeat.
+            began: `time.perf_counter()` where the work for it began, if before the block.
         """
         key = {"table": table, "dataset": dataset, "method": method, "variant": str(variant)}
         protocol = protocol or {}
         digest = _digest({**key, "nfe": nfe, "protocol": format_protocol(protocol), "over": over})
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
-        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}")
+        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
 
     def skip(self, reason: str, **key: object) -> None:
         """What has these key columns was not measured, and why."""

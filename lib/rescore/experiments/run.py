@@ -153,7 +153,8 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
             with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
                 sections[step.section](book, *(() if step.subject is None else (step.subject,)))
         found = book.result
-        joined = Result(joined.measurements + found.measurements, joined.skipped + found.skipped,
+        skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
+        joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
                         joined.function_evaluations + found.function_evaluations, {**joined.arrays, **found.arrays})  # fmt: skip
     return joined
 
