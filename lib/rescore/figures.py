@@ -118,6 +118,10 @@ class PaperResults:
                 arrays |= stored
         return arrays
 
+    def named_arrays(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Those arrays of these names that there are, by their labels: what `image_rows` draws."""
+        return {label: self.arrays[name] for label, name in names.items() if name in self.arrays}
+
     @contextmanager
     def sheet(
         self, out: Path, n: int, columns: int, size: tuple[float, float], *notes: str, **subplots: object
@@ -309,7 +313,9 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
 
 
 def image_rows(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry; C = 1 or 3."""
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry; C = 1 or 3. Without any the panel stays empty."""
+    if not rows:
+        return
     frame = ((0, 0), (0, 0), (1, 1), (1, 1))
     framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for images in rows.values()]
     picture = np.concatenate([np.concatenate(list(images), axis=2) for images in framed], axis=1)
