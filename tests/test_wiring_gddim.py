@@ -85,7 +85,7 @@ def test_a_cell_holds_the_distances_of_a_samplers_data(book):
     """From the named draws of the prior, with the named noise, to the named reference."""
     case, process = jobs.Case.of(book, "mixture2d_grid", "CLD"), CLD()
     sampler = euler_maruyama(process, quadratic(process, 6), denoise="euler")
-    case.measure(Sampling("7.2", "EM", "lam=1", "cld", sampler, {"lam": 1.0}), case.distances)
+    case.measure(Sampling("7.2", "EM", "lam=1", "cld", sampler, {"lam": 1.0}), case.distances, ("gddim",))
     starts = [process.prior_sample((5, 2, 2), make_generator("gddim", "mixture2d_grid", "CLD", "prior", s), torch.float64) for s in (3, 4)]
     u = sampler(case.problem.score, torch.cat(starts), make_generator("gddim", "7.2", "mixture2d_grid", "EM", "lam=1", 6))
     x = u[:, 0].reshape(2, 5, 2)

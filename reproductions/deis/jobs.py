@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
@@ -12,13 +11,13 @@ from torch import Tensor
 from reproductions.deis.methods import GRIDS, INGREDIENTS, ORDERED, table_cells
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
-from rescore.experiments.book import Book
+from rescore.experiments.book import Book, Cell
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.problems import ExactProblem
-from rescore.problems.distances import solver_errors, sw2
+from rescore.problems.distances import solver_median, solver_rmse, sw2
 from rescore.problems.flow import by_quantiles, by_rho_rk4
+from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import VP
-from rescore.samplers import Sampler
 
 MIXTURE_MEANS = torch.tensor([[-1.0], [0.3], [1.2]], dtype=torch.float64)
 MIXTURE_STDS = {"mixture1d": 0.1, "mixture1d_narrow": 0.01}
@@ -26,7 +25,6 @@ CHANGE_TIMES = tuple(k / 20 for k in range(19, 0, -1))
 CHANGE_SPLIT = 0.15  # fig. 6.4: above this time the noise prediction hardly changes
 TIME, ABOVE, BELOW = Axes("t={t:g}"), Axes("t>={t:g}"), Axes("t<{t:g}")
 ORDER, STEPS = Axes("order-{order}"), Axes("steps-{steps}")
-ORDER_GRID = "quadratic"
 
 
 def make_problem(name: str, seeds: tuple[int, ...], samples: int) -> ExactProblem:
@@ -37,46 +35,37 @@ def make_problem(name: str, seeds: tuple[int, ...], samples: int) -> ExactProble
     return ExactProblem.of_mixture(name, VP(), MIXTURE_MEANS, MIXTURE_STDS[name], **common)
 
 
-@dataclass(frozen=True)
-class Data:
-    """One data set: the starting points of all seeds, the same for every sampler, and where the exact flow takes them."""
-
-    book: Book
-    problem: ExactProblem
+class Data(ExactRuns):
+    """One data set, and where the exact flow takes the starting points of all seeds."""
 
     @classmethod
     def of(cls, book: Book, name: str) -> Data:
         config = book.config
-        data = cls(book, make_problem(name, config.seeds, config.datasets[name].samples))
-        exact = "quantiles" if data.on_line else f"rho4RK with {config.reference_steps} steps in log rho"
-        book.protocol |= {"process": "vp", "score": "exact", "t0": config.t0, "denoise": "none", "samples": data.problem.n,
-                          "reference": exact, "start": "N(0, I)", "dtype": "float64"}  # fmt: skip
-        return data
-
-    @property
-    def on_line(self) -> bool:
-        return self.problem.modes is not None
-
-    @cached_property
-    def start(self) -> Tensor:
-        """(seeds * samples, *data), as all states."""
-        return self.problem.start()
-
-    @cached_property
-    def end(self) -> Tensor:
-        """Of the exact flow, (seeds, samples, *data)."""
-        return self.problem.by_seed(self.flow([self.book.config.t0])[0])
+        problem = make_problem(name, config.seeds, config.datasets[name].samples)
+        exact = "quantiles" if problem.modes is not None else f"rho4RK with {config.reference_steps} steps in log rho"
+        return cls(book, problem, {"process": "vp", "score": "exact", "t0": config.t0, "denoise": "none", "samples": problem.n,
+                                   "reference": exact, "start": "N(0, I)", "dtype": "float64"})  # fmt: skip
 
     def flow(self, times: list[float]) -> list[Tensor]:
-        """The probability flow from the start to each of the decreasing `times`."""
+        """The exact probability flow from the start to each of the decreasing `times`, as states."""
         process, score = self.problem.process, self.problem.score
-        if self.on_line:
+        if self.problem.modes is not None:
             return [by_quantiles(score, self.start, process.T, t) for t in times]
         return by_rho_rk4(process, score, self.start, times, self.book.config.reference_steps)
 
-    def run(self, sampler: Sampler) -> Tensor:
-        """Its end points, (seeds, samples, *data)."""
-        return self.problem.run(sampler, self.start)
+    @cached_property
+    def end(self) -> Tensor:
+        """Its end at t0, (seeds, samples, *data)."""
+        return self.problem.by_seed(self.flow([self.book.config.t0])[0])
+
+    @property
+    def errors(self) -> Metrics:
+        """Distances to the exact solution."""
+        return {"solver_rmse": lambda x: solver_rmse(x, self.end), "solver_median": lambda x: solver_median(x, self.end)}
+
+    def cell(self, table: str, method: str, variant: str, **protocol: object) -> Cell:
+        """A cell at no number of evaluations."""
+        return self.book.cell(table, self.problem.dataset, method, variant, None, {**self.protocol, **protocol}, n=self.problem.n)
 
 
 def table(book: Book, dataset: str) -> None:
@@ -87,51 +76,40 @@ def table(book: Book, dataset: str) -> None:
     """
     data, settings, t0 = Data.of(book, dataset), book.config.table, book.config.t0
     problem, projections = data.problem, settings.projections
-    for place, sampler in table_cells(settings, problem.process, t0):
-        protocol = {"grid": settings.grid, "projections": projections}
-        with book.cell("6.2", dataset, **place, nfe=sampler.nfe, protocol=protocol, n=problem.n) as cell:
-            if cell.todo:
-                x = data.run(sampler)
-                distances = {"sw2": sw2(x, problem.points, projections), "sw2_flow": sw2(x, data.end, projections)}
-                for metric, values in (distances | solver_errors(x, data.end)).items():
-                    cell.add(metric, values)
-    for method in ("exact flow", "exact draws"):
-        with book.cell("6.2", dataset, method, protocol={"projections": projections}, n=problem.n) as cell:
-            if cell.todo:
-                x = data.end if method == "exact flow" else problem.draws("deis", "draws", t=t0)
-                cell.add("sw2", sw2(x, problem.points, projections))
+    to_data = {"sw2": lambda x: sw2(x, problem.points, projections)}
+    metrics = to_data | {"sw2_flow": lambda x: sw2(x, data.end, projections)} | data.errors
+    for one in table_cells(settings, problem.process, t0):
+        data.measure(one, metrics, projections=projections)
+    data.fill("6.2", "exact flow", lambda: data.end, to_data, projections=projections)
+    data.fill("6.2", "exact draws", lambda: problem.draws("deis", "draws", t=t0), to_data, projections=projections)
 
 
 def ingredients(book: Book, dataset: str) -> None:
     """Figs. 6.3 and 6.5: every ingredient on every grid; the variant is the grid."""
-    data, settings, process = Data.of(book, dataset), book.config.ingredients, VP()
+    data, settings = Data.of(book, dataset), book.config.ingredients
     for grid in settings.grids:
         for nfe in settings.nfes:
             for method, make in INGREDIENTS.items():
-                sampler = make(process, GRIDS[grid](process, nfe, t0=book.config.t0))
-                with book.cell("fig6.5", dataset, method, grid, sampler.nfe, {"grid": grid}, n=data.problem.n) as cell:
-                    if cell.todo:
-                        for metric, values in solver_errors(data.run(sampler), data.end).items():
-                            cell.add(metric, values)
+                sampler = make(VP(), GRIDS[grid](VP(), nfe, t0=book.config.t0))
+                data.measure(Sampling("fig6.5", method, grid, "vp", sampler, {"grid": grid}), data.errors)
 
 
 def orders(book: Book, dataset: str) -> None:
     """The slope of log median error against log steps, fitted for each seed."""
-    data, steps, process = Data.of(book, dataset), book.config.orders.steps, VP()
+    data, steps, grid = Data.of(book, dataset), book.config.orders.steps, "quadratic"
 
     @cache
     def errors(method: str, n: int) -> list[float]:
-        sampler = ORDERED[method](process, GRIDS[ORDER_GRID](process, n, t0=book.config.t0))
-        return solver_errors(data.run(sampler), data.end)["solver_median"]
+        sampler = ORDERED[method](VP(), GRIDS[grid](VP(), n, t0=book.config.t0))
+        return solver_median(data.problem.run(sampler, data.start), data.end)
 
     for method, make in ORDERED.items():
         for n in steps:
-            protocol = {"grid": ORDER_GRID, "steps": n}
-            with book.cell("orders", dataset, method, STEPS(steps=n), protocol=protocol, n=data.problem.n) as cell:
+            with data.cell("orders", method, STEPS(steps=n), grid=grid, steps=n) as cell:
                 if cell.todo:
                     cell.add("solver_median", errors(method, n))
-        protocol = {"grid": ORDER_GRID, "steps": "/".join(map(str, steps)), "error": "solver_median"}
-        with book.cell("orders", dataset, method, ORDER(order=make.order), protocol=protocol, n=data.problem.n) as cell:
+        protocol = {"grid": grid, "steps": "/".join(map(str, steps)), "error": "solver_median"}
+        with data.cell("orders", method, ORDER(order=make.order), **protocol) as cell:
             if cell.todo:
                 cell.add("order", -np.polyfit(np.log(steps), np.log([errors(method, n) for n in steps]), 1)[0])
 
@@ -143,7 +121,7 @@ def change(book: Book, dataset: str) -> None:
     parts = {TIME(t=t): [k] for k, t in enumerate(CHANGE_TIMES)} | {ABOVE(t=CHANGE_SPLIT): ~late, BELOW(t=CHANGE_SPLIT): late}
     for name in ("score", "eps"):
         for variant, which in parts.items():
-            with book.cell("fig6.4", dataset, name, variant, protocol={"interval": 0.05}, n=data.problem.n) as cell:
+            with data.cell("fig6.4", name, variant, interval=0.05) as cell:
                 if cell.todo:
                     cell.add("relative_change", curves()[name][:, which].mean(1))
 
@@ -167,10 +145,8 @@ def change_curves(data: Data) -> dict[str, np.ndarray]:
 
 def trained(book: Book) -> None:
     """Table 6.2 with trained networks: FID and inception score of every cell, over training seeds; and those of real images."""
-    models, settings = TrainedModels(book), book.config.table
-    cells = table_cells(settings, models.process("vp"), book.config.t0)
-    samplings = [Sampling("6.2", **place, model="vp", sampler=sampler, protocol={"grid": settings.grid}) for place, sampler in cells]
-    models.measure(samplings, "Table 6.2, trained")
+    models = TrainedModels(book)
+    models.measure(table_cells(book.config.table, models.process("vp"), book.config.t0), "Table 6.2, trained")
     models.floor("6.2")
     models.training()
 

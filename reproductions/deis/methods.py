@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from reproductions.deis.config import GridName, Table
+from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE, grids
-from rescore.samplers import Method, Sampler, euler_maruyama, exponential_integrator, ipndm, rhoab_deis, rhork_deis, tab_deis
+from rescore.samplers import Method, euler_maruyama, exponential_integrator, ipndm, rhoab_deis, rhork_deis, tab_deis
 
 GRIDS: dict[GridName, Callable[..., Tensor]] = {
     "uniform": grids.uniform,
@@ -44,9 +45,10 @@ def place(column: str) -> dict[str, str]:
     return {"method": "DDIM", "variant": ""} if column == "DDIM" else {"method": "DEIS", "variant": column}
 
 
-def table_cells(table: Table, process: LinearSDE, t0: float) -> Iterator[tuple[dict[str, str], Sampler]]:
-    """Table 6.2: the place and the sampler of each cell, row by row."""
+def table_cells(table: Table, process: LinearSDE, t0: float) -> Iterator[Sampling]:
+    """Table 6.2, row by row."""
     for row in table.rows:
         for name, method in TABLE_METHODS.items():
             steps = math.ceil(row / method.evaluations_per_step)
-            yield place(name), method(process, GRIDS[table.grid](process, steps, t0=t0))
+            sampler = method(process, GRIDS[table.grid](process, steps, t0=t0))
+            yield Sampling("6.2", **place(name), model="vp", sampler=sampler, protocol={"grid": table.grid})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor
 
 from reproductions.gddim import tables
+from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORDERS
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
@@ -18,32 +18,25 @@ from rescore.problems import ExactProblem
 from rescore.problems.distances import off_data, off_modes, solver_rmse, sw2
 from rescore.problems.flow import by_gddim, of_one_point, trace
 from rescore.problems.mixtures import nine_modes
+from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import CLD, VP, Blurring, LinearSDE
 from rescore.processes.grids import quadratic
 from rescore.progress import progress
-from rescore.random import make_generator
 from rescore.samplers import Method, euler_maruyama, gddim
 from rescore.samplers.base import Denoise
 
 # Blur of at most 10 pixels on 32x32, as in the released code, is 2.5 pixels on 8x8: the same fraction of the image.
 PROCESSES: Mapping[str, LinearSDE] = {"DDPM": VP(), "BDM": Blurring((8, 8), sigma_max=2.5), "CLD": CLD()}
 MODE_STD, GAUSSIAN_STD = 0.1, 0.5
+NOISE = ("gddim",)  # of all samplers: the first name of their streams
 ON_MODE = 4.0  # standard deviations
 PATHS, TRACED = 32, 3  # states and pixels of fig. 7.1
 CLD_DATA = ("mixture2d_grid", "digits_exact")  # of Tables 7.1 and 7.2
 WITH_FACTOR = Axes("{process}, K={factor}")
 
-Metrics = Mapping[str, Callable[[Tensor], list[float]]]
-"""By name, the values at every seed of data (seeds, n, *data)."""
 
-
-@dataclass(frozen=True)
-class Case:
-    """Data under the process `name`: the draws of the prior that all samplers start from, and what their results are compared with."""
-
-    book: Book
-    name: str
-    problem: ExactProblem
+class Case(ExactRuns):
+    """Data under one of the processes, and what the results are compared with."""
 
     @classmethod
     def of(cls, book: Book, dataset: str, name: str, n: int | None = None) -> Case:
@@ -59,19 +52,9 @@ class Case:
             "gaussian": lambda: of_mixture(digits[:1], GAUSSIAN_STD),
             "mixture2d_grid": lambda: of_mixture(nine_modes(1.0), MODE_STD),
         }
-        return cls(book, name, problems[dataset]())
-
-    @property
-    def process(self) -> LinearSDE:
-        return self.problem.process
-
-    @property
-    def protocol(self) -> dict[str, object]:
-        return {"process": self.name, "score": "exact", "dtype": str(self.problem.dtype).removeprefix("torch.")}
-
-    @cached_property
-    def start(self) -> Tensor:
-        return self.problem.start()
+        problem = problems[dataset]()
+        dtype = str(problem.dtype).removeprefix("torch.")
+        return cls(book, problem, {"process": name, "score": "exact", "dtype": dtype})
 
     @cached_property
     def reference(self) -> Tensor:
@@ -82,42 +65,24 @@ class Case:
     def distances(self) -> Metrics:
         """sw2 to the data; and the fraction of samples off every mode, or their RMS distance to the nearest data point."""
         projections, modes = self.book.config.projections, self.problem.modes
-        found: dict[str, Callable[[Tensor], list[float]]] = {"sw2": lambda x: sw2(x, self.reference, projections)}
+        found = {"sw2": lambda x: sw2(x, self.reference, projections)}
         if modes is not None:
             return found | {"off_mode": lambda x: off_modes(x, modes, ON_MODE * MODE_STD)}
         return found | {"off_data": lambda x: off_data(x, self.reference)}
 
-    def measure(self, one: Sampling, metrics: Metrics, array: str | None = None, **protocol: object) -> None:
-        """Run one sampler and fill its cell; its first sample becomes `array`."""
-        problem, sampler = self.problem, one.sampler
-        how = {"t0": sampler.times[-1], "denoise": sampler.denoise, "samples": problem.n} | dict(one.protocol) | protocol
-        with self.book.cell(one.table, problem.dataset, one.method, one.variant, sampler.nfe, self.protocol | how, n=problem.n) as cell:
-            if cell.todo:
-                generator = make_generator("gddim", one.table, problem.dataset, one.method, one.variant, sampler.steps)
-                u, cell.nfe = sampler.solve(problem.score, self.start, generator)
-                x = problem.by_seed(u)
-                for metric, values in metrics.items():
-                    cell.add(metric, values(x))
-                if array:
-                    cell.arrays[array] = x[0, 0, 0].numpy()
-
     def floor(self, table: str) -> None:
         """The same metrics for exact draws of the data."""
-        problem, metrics, n = self.problem, dict(self.distances), self.problem.n
+        dataset, metrics = self.problem.dataset, dict(self.distances)
         if metrics.pop("off_data", None):  # of draws of the data: 0, whatever is drawn
-            how = {"process": self.name, "score": "exact", "samples": n}
-            with self.book.cell(table, problem.dataset, "exact draws", protocol=how, over="exact") as cell:
+            how = {"process": self.protocol["process"], "score": "exact", "samples": self.problem.n}
+            with self.book.cell(table, dataset, "exact draws", protocol=how) as cell:
                 cell.exact("off_data", 0.0)
-        with self.book.cell(table, problem.dataset, "exact draws", protocol=self.protocol | {"samples": n}, n=n) as cell:
-            if cell.todo:
-                x = problem.draws("gddim", problem.dataset, "draws")
-                for metric, values in metrics.items():
-                    cell.add(metric, values(x))
+        self.fill(table, "exact draws", lambda: self.problem.draws("gddim", dataset, "draws"), metrics)
 
 
 def exact_end(case: Case, denoise: Denoise = "none") -> Tensor:
     """Where the exact flow takes the start, as data (seeds, n, *data): in closed form for one point."""
-    process, problem = case.process, case.problem
+    problem, process = case.problem, case.problem.process
     if problem.points is not None and len(problem.points) == 1:
         return problem.by_seed(of_one_point(process, problem.points[0], case.start, process.eps))
     return problem.by_seed(by_gddim(process, problem.score, case.start, case.book.config.reference_steps, denoise))
@@ -135,7 +100,7 @@ def recovery(book: Book) -> None:
                     sampler = make(process, quadratic(process, steps))
                     one = Sampling("prop7", method, variant, name, sampler, {"grid": "quadratic", **make.options})
                     shown = dataset == "one_point" and steps == 1
-                    case.measure(one, metrics, recovery_image(method, variant) if shown else None)
+                    case.measure(one, metrics, NOISE, recovery_image(method, variant) if shown else None)
             book.arrays[recovery_image("start", name)] = process.project(case.start)[0, 0].numpy()
 
 
@@ -155,14 +120,14 @@ def noise(book: Book) -> None:
     config = book.config
     for dataset in ("one_point", "digits_exact"):
         case = Case.of(book, dataset, "CLD", max(1, PATHS // len(config.seeds)))
-        path = cache(partial(_path, case))
-        protocol = {"grid": "quadratic", "t0": case.process.eps, "reference_steps": config.reference_steps}
+        process, path = case.problem.process, cache(partial(_path, case))
+        protocol = {**case.protocol, "grid": "quadratic", "t0": process.eps, "reference_steps": config.reference_steps}
         for factor, channels in {"R": slice(0, 2), "L": slice(1, 2)}.items():
-            how = case.protocol | protocol | {"factor": factor}
-            with book.cell("fig7.1", dataset, "exact flow", tables.FACTOR(factor=factor), protocol=how, n=case.problem.n) as cell:
+            how = {**protocol, "factor": factor}
+            with book.cell("fig7.1", dataset, "exact flow", FACTOR(factor=factor), protocol=how, n=case.problem.n) as cell:
                 if cell.todo:
                     times, states, scores = path()
-                    epsilon = -case.process.K(times, factor).T(scores)[:, channels]
+                    epsilon = -process.K(times, factor).T(scores)[:, channels]
                     change = epsilon.std(0, correction=0).transpose(0, 1)  # over times equally spaced in sqrt(t)
                     by_seed = change.unflatten(0, (len(config.seeds), -1)).flatten(1)
                     cell.add("noise_change", by_seed.square().mean(1).sqrt().tolist())
@@ -172,7 +137,7 @@ def noise(book: Book) -> None:
 
 def _path(case: Case) -> tuple[Tensor, Tensor, Tensor]:
     """Times (steps,) and along the exact flow of CLD the states and scores, each (steps, 2, n, *data)."""
-    sampler = gddim(case.process, quadratic(case.process, case.book.config.reference_steps), 3)
+    sampler = gddim(case.problem.process, quadratic(case.problem.process, case.book.config.reference_steps), 3)
     times, states, scores = trace(sampler, case.problem.score, case.start)
     return times, states.transpose(1, 2), scores.transpose(1, 2)
 
@@ -192,19 +157,19 @@ def factors(book: Book) -> None:
         end = cache(partial(exact_end, case, "euler"))
         metrics = {**case.distances, "solver_rmse": lambda x, end=end: solver_rmse(x, end())}
         case.floor("7.1")
-        cells = list(tables.factors(settings, case.process, tables.PREDICTOR_ORDERS))
+        cells = list(tables.factors(settings, case.problem.process, PREDICTOR_ORDERS))
         if dataset == "mixture2d_grid":
-            cells += tables.naive_euler(settings, case.process)
+            cells += tables.naive_euler(settings, case.problem.process)
         for one in progress(cells, desc=f"Table 7.1, {dataset}"):
-            case.measure(one, metrics, reference_steps=steps)
+            case.measure(one, metrics, NOISE, reference_steps=steps)
 
 
 def lambdas(book: Book) -> None:
     """Table 7.2, and Euler-Maruyama with the drift of the released code."""
     for dataset in CLD_DATA:
         case = Case.of(book, dataset, "CLD")
-        for one in progress(list(tables.lambdas(book.config.lambdas, case.process)), desc=f"Table 7.2, {dataset}"):
-            case.measure(one, case.distances)
+        for one in progress(list(tables.lambdas(book.config.lambdas, case.problem.process)), desc=f"Table 7.2, {dataset}"):
+            case.measure(one, case.distances, NOISE)
 
 
 def grid(book: Book) -> None:
@@ -216,7 +181,7 @@ def grid(book: Book) -> None:
             case.floor("7.3")
         cells = [*tables.grid(settings, name, process), *tables.adaptive(settings, name, process)]
         for one in progress(cells, desc=f"Table 7.3, {name}"):
-            case.measure(one, case.distances)
+            case.measure(one, case.distances, NOISE)
 
 
 def trained(book: Book) -> None:
@@ -224,9 +189,9 @@ def trained(book: Book) -> None:
     models, config = TrainedModels(book), book.config
     if "cld" in models.names:
         process = models.process("cld")
-        models.measure(tables.factors(config.factors, process, (tables.MAIN_ORDER,)), "Table 7.1, trained")
+        models.measure(tables.factors(config.factors, process, (MAIN_ORDER,)), "Table 7.1, trained")
         models.measure(tables.lambdas(config.lambdas, process), "Table 7.2, trained")
-    for name, model in tables.MODELS.items():
+    for name, model in MODELS.items():
         if model in models.names:
             models.measure(tables.grid(config.grid, name, models.process(model)), f"Table 7.3, {name}, trained")
     models.floor("7.3")
