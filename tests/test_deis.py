@@ -94,7 +94,7 @@ SMALL = {"datasets": {"mixture1d": {"samples": 5}, "digits_exact": {"samples": 2
     [
         ({"mixture1d": ["tabel"]}, "jobs.a.measure: mixture1d tabel: unknown experiment; allowed: table, ingredients, orders"),
         ({"mixture1d": ["table"]}, "jobs.a.measure: mixture1d table: table is for digits_exact only"),
-        ({"mixture1d_narrow": ["change"]}, "jobs.a.measure: mixture1d_narrow has no settings; allowed: mixture1d, digits_exact"),
+        ({"mixture1d_narrow": ["change"]}, "measure: mixture1d_narrow has no settings; allowed: mixture1d, digits_exact"),
         (["table"], "jobs.a.measure: table: unknown experiment; allowed: trained"),
     ],
 )

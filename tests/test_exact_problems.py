@@ -27,7 +27,7 @@ def digits(process, n=2, **options) -> ExactProblem:
     return ExactProblem.of_points("digits", process, load_digits(), ("test", "start"), (4, 5), n, **options)
 
 
-# --- problems -----------------------------------------------------------------------------------------------------------------
+# --- problems ----------------------------------------------------------------------------------------------------------------
 
 
 def test_starting_points_are_named_by_seed():
@@ -67,7 +67,7 @@ def test_nine_modes():
     assert turned == {tuple(round(value, 9) + 0.0 for value in mode) for mode in expected}
 
 
-# --- exact flows --------------------------------------------------------------------------------------------------------------
+# --- exact flows -------------------------------------------------------------------------------------------------------------
 
 
 def test_quantiles_solve_the_flow():
@@ -134,7 +134,7 @@ def test_traces_along_the_flow():
     assert (epsilon - epsilon[0]).abs().max() < 1e-9
 
 
-# --- distances ----------------------------------------------------------------------------------------------------------------
+# --- distances ---------------------------------------------------------------------------------------------------------------
 
 
 def test_errors_are_distances_to_the_exact_end_points():
@@ -174,7 +174,7 @@ def test_relative_changes():
     assert distances.relative_changes([a, b, b]).tolist() == [[1, 0], [2, 0]]
 
 
-# --- cells --------------------------------------------------------------------------------------------------------------------
+# --- cells -------------------------------------------------------------------------------------------------------------------
 
 
 class Settings(PaperConfig):
@@ -193,10 +193,11 @@ def test_a_cell_holds_what_a_sampler_makes_of_the_start():
     runs.measure([Sampling("t", "EM", "v", "", sampler, {"grid": "uniform"})], "", metrics, "first", more=1)
     x = sampler(runs.problem.score, runs.start, make_generator("paper", "t", "m", "EM", "v", 7)).reshape(2, 5, 1)
     (row,) = runs.book.measurements
-    assert (row.table, row.dataset, row.method, row.variant, row.nfe, row.n_seeds, row.n_samples) == ("t", "m", "EM", "v", 8, 2, 10)
+    assert (row.table, row.dataset, row.method, row.variant, row.nfe) == ("t", "m", "EM", "v", 8)
+    assert (row.n_seeds, row.n_samples) == (2, 10)
     assert row.value == pytest.approx(x.mean().item()) and runs.book.arrays["first"] == x[0, 0, 0]
-    assert row.protocol == {"process": "VP", "dtype": "float64", "t0": VP().eps, "denoise": "euler", "samples": 5, "grid": "uniform",
-                            "more": 1}  # fmt: skip
+    how = {"t0": VP().eps, "denoise": "euler", "samples": 5, "grid": "uniform", "more": 1}
+    assert row.protocol == {"process": "VP", "dtype": "float64"} | how
     assert runs.book.result.function_evaluations == 2 * 8 * 10
 
 

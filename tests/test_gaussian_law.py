@@ -42,7 +42,7 @@ def blur() -> Corruption:
     return Corruption(Blur((2, 2), 1, 0.8), Interpolated((0.0, 1.0), (0.01, 0.8)), GeometricNoise(0.01, 0.4, 0.2))
 
 
-# --- a law --------------------------------------------------------------------------------------------------------------------
+# --- a law -------------------------------------------------------------------------------------------------------------------
 
 
 def test_an_affine_step_in_closed_form():
@@ -95,7 +95,7 @@ def test_expected_norm():
         assert law.expected_norm == pytest.approx(found, rel=5e-3)
 
 
-# --- under a process ----------------------------------------------------------------------------------------------------------
+# --- under a process ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
@@ -136,7 +136,7 @@ def test_clean_predictions_are_posterior_means():
     assert (((residual.T @ centred) / n).abs() < 1.2 * noise[:, None] * centred.std(0)).all()
 
 
-# --- after a sampler ----------------------------------------------------------------------------------------------------------
+# --- after a sampler ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_what_has_no_exact_law_is_refused():
         law_at(CLD(), IMAGES, 0.5)
 
 
-# --- distances ----------------------------------------------------------------------------------------------------------------
+# --- distances ---------------------------------------------------------------------------------------------------------------
 
 
 def test_frechet_distance_is_that_of_scipys_square_root():
@@ -268,4 +268,5 @@ def test_sliced_distance_is_that_of_many_draws():
     values, axes = torch.linalg.eigh(IMAGES.covariance[0])
     turned = GaussianLaw.independent(axes.T @ IMAGES.mean[:, 0], values)
     on_axes = GaussianLaw.independent(torch.zeros(4), torch.full((4,), 0.3))
-    assert gaussian.sliced_wasserstein(turned, on_axes, axes) == pytest.approx(gaussian.sliced_wasserstein(IMAGES, full), rel=1e-9)
+    found = gaussian.sliced_wasserstein(turned, on_axes, axes)
+    assert found == pytest.approx(gaussian.sliced_wasserstein(IMAGES, full), rel=1e-9)

@@ -179,7 +179,7 @@ def curve(
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
-    """A `curve` for each key of `styles`, of the rows whose columns `by` have it; a style is (label, colour, marker, line), or less."""
+    """A `curve` for each key of `styles`, of the rows whose columns `by` have it. A style is (label, colour, marker, line)."""
     rows = list(rows)
     for key, style in styles.items():
         values = key if isinstance(key, tuple) else (key,)

@@ -79,7 +79,8 @@ def table(book: Book, dataset: str) -> None:
 def ingredients(book: Book, dataset: str) -> None:
     """Figs. 6.3 and 6.5: every ingredient on every grid; the variant is the grid."""
     data = Data.of(book, dataset)
-    data.measure(ingredient_cells(book.config.ingredients, data.problem.process, book.config.t0), f"fig. 6.5, {dataset}", data.errors)
+    cells = ingredient_cells(book.config.ingredients, data.problem.process, book.config.t0)
+    data.measure(cells, f"fig. 6.5, {dataset}", data.errors)
 
 
 def orders(book: Book, dataset: str) -> None:

@@ -82,8 +82,8 @@ def noise(found: PaperResults, out: Path) -> None:
         return draw.not_measured(out)
     titles = {"u": "the solution", "L": "$\\epsilon$ under $L_t$", "R": "$\\epsilon$ under $R_t$"}
     data = {"one_point": "one point", "digits_exact": "digits"}
-    note = ("One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel of "
-            "eps does not enter the sampler.")  # fmt: skip
+    note = ("One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel "
+            "of eps does not enter the sampler.")  # fmt: skip
     with found.sheet(out, 6, 3, (3.2, 2.4), note, sharex=True) as (_, axes):
         for ax, (dataset, key) in zip(axes, product(data, titles), strict=True):
             values = found.arrays[f"noise/{dataset}/{key}"]  # (times, channels, pixels)
@@ -104,8 +104,8 @@ def cld(found: PaperResults, out: Path) -> None:
     labels = {"solver_rmse": "RMS distance to the exact flow", "sw2": "sw2 to the data"}
     if not found.select(table="7.1", dataset=list(OFF)):
         return draw.not_measured(out)
-    note = (f"{AT_CEILING} Grey: exact draws. Table 7.2: 50 evaluations, one-step predictors; `as released`: the drift (1 + λ)/2 "
-            "of the released code instead of (1 + λ²)/2.")  # fmt: skip
+    note = (f"{AT_CEILING} Grey: exact draws. Table 7.2: 50 evaluations, one-step predictors; `as released`: the drift "
+            "(1 + λ)/2 of the released code instead of (1 + λ²)/2.")  # fmt: skip
     with found.sheet(out, 6, 3, (3.2, 2.7), note) as (_, axes):
         for row, (dataset, (title, off, label)) in zip((axes[:3], axes[3:]), OFF.items(), strict=True):
             for ax, metric in zip(row, labels, strict=False):
