@@ -190,12 +190,12 @@ def test_a_cell_holds_what_a_sampler_makes_of_the_start():
     runs = runs_of(ExactProblem.of_mixture("m", VP(), LINE, 0.1, ("test",), (0, 1), 5))
     sampler = euler_maruyama(VP(), grids.uniform(VP(), 7), denoise="euler")
     metrics = {"mean": lambda x: x.mean((1, 2)).tolist()}
-    runs.measure([Sampling("t", "EM", "v", "", sampler, {"grid": "uniform"})], "", metrics, "first", more=1)
+    runs.measure([Sampling("t", "EM", "v", "", sampler, {"grid": "uniform"})], "", metrics, lambda one: one.method, more=1)
     x = sampler(runs.problem.score, runs.start, make_generator("paper", "t", "m", "EM", "v", 7)).reshape(2, 5, 1)
     (row,) = runs.book.measurements
     assert (row.table, row.dataset, row.method, row.variant, row.nfe) == ("t", "m", "EM", "v", 8)
     assert (row.n_seeds, row.n_samples) == (2, 10)
-    assert row.value == pytest.approx(x.mean().item()) and runs.book.arrays["first"] == x[0, 0, 0]
+    assert row.value == pytest.approx(x.mean().item()) and runs.book.arrays["EM"] == x[0, 0, 0]
     how = {"t0": VP().eps, "denoise": "euler", "samples": 5, "grid": "uniform", "more": 1}
     assert row.protocol == {"process": "VP", "dtype": "float64"} | how
     assert runs.book.result.function_evaluations == 2 * 8 * 10

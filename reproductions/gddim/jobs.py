@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from reproductions.gddim import tables
 from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORDERS
 from rescore.data.digits import load_digits
-from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.problems import ExactProblem
@@ -22,7 +22,7 @@ from rescore.problems.mixtures import nine_modes
 from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import CLD, VP, Blurring, LinearSDE
 from rescore.processes.grids import quadratic
-from rescore.samplers import Method, euler_maruyama, gddim
+from rescore.samplers import gddim
 from rescore.samplers.base import Denoise
 
 # Blur of at most 10 pixels on 32x32, as in the released code, is 2.5 pixels on 8x8: the same fraction of the image.
@@ -31,7 +31,6 @@ MODE_STD, GAUSSIAN_STD = 0.1, 0.5
 ON_MODE = 4.0  # standard deviations
 PATHS, TRACED = 32, 3  # states and pixels of fig. 7.1
 CLD_DATA = ("mixture2d_grid", "digits_exact")  # of Tables 7.1 and 7.2
-WITH_FACTOR = Axes("{process}, K={factor}")
 
 
 class Case(ExactRuns):
@@ -71,24 +70,16 @@ def exact_end(case: Case, denoise: Denoise = "none") -> Tensor:
 
 def recovery(book: Book) -> None:
     """Prop. 7: from T to t0 on a single image (and, beyond the proposition, a Gaussian around it), against the exact flow."""
-    for dataset in ("one_point", "gaussian"):
-        for name, process in PROCESSES.items():
-            case = Case.of(book, dataset, name)
-            end = cache(partial(exact_end, case))
-            metrics = {"recovery_rmse": lambda x, end=end: solver_rmse(x, end())}
-            for (method, variant), make in recovery_rows(name).items():
-                for steps in book.config.recovery.steps:
-                    sampler = make(process, quadratic(process, steps))
-                    one = Sampling("prop7", method, variant, name, sampler, {"grid": "quadratic", **make.options})
-                    shown = dataset == "one_point" and steps == 1
-                    case.measure([one], "Prop. 7", metrics, recovery_image(method, variant) if shown else None)
-            book.arrays[recovery_image("start", name)] = process.project(case.start)[0, 0].numpy()
+    for dataset, (name, process) in product(("one_point", "gaussian"), PROCESSES.items()):
+        case = Case.of(book, dataset, name)
+        end = cache(partial(exact_end, case))
 
+        def image(one: Sampling, dataset: str = dataset) -> str | None:
+            return recovery_image(one.method, one.variant) if (dataset, one.sampler.steps) == ("one_point", 1) else None
 
-def recovery_rows(name: str) -> dict[tuple[str, str], Method]:
-    """What Prop. 7 is asked of on one process, by method and variant."""
-    gddims = {("gDDIM", WITH_FACTOR(process=name, factor=k)): gddim.where(factor=k) for k in ("RL" if name == "CLD" else "R")}
-    return gddims | {("Euler", name): euler_maruyama.where(lam=0.0)}
+        cells = tables.recovery(book.config.recovery, name, process)
+        case.measure(cells, f"Prop. 7, {name}", {"recovery_rmse": lambda x, end=end: solver_rmse(x, end())}, image)
+        book.arrays[recovery_image("start", name)] = process.project(case.start)[0, 0].numpy()
 
 
 def recovery_image(method: str, variant: str) -> str:

@@ -1,9 +1,9 @@
-"""The cells of Tables 7.1 to 7.3 and their places, for exact scores and trained networks alike."""
+"""The cells of Prop. 7 and of Tables 7.1 to 7.3, and their places, for exact scores and trained networks alike."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from reproductions.gddim.config import Factors, Grid, Lambdas
+from reproductions.gddim.config import Factors, Grid, Lambdas, Recovery
 from rescore.experiments.axes import Axes
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
@@ -18,7 +18,7 @@ MODELS = {"DDPM": "vp", "BDM": "bdm", "CLD": "cld"}
 PREDICTOR_ORDERS, MAIN_ORDER = (1, 2, 3), 3  # the printed rows of Table 7.1 are taken to have 3 steps
 GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}  # Table 7.3 does not say how many steps; README.md says why these
 FACTOR, FACTOR_AND_ORDER, LAM = Axes("K={factor}"), Axes("K={factor}, q={order}"), Axes("lam={lam:g}")
-TOLERANCE = Axes("{process}, tolerance {tolerance:g}")
+WITH_FACTOR, TOLERANCE = Axes("{process}, K={factor}"), Axes("{process}, tolerance {tolerance:g}")
 
 
 def predictor(factor: str, order: int) -> str:
@@ -41,6 +41,15 @@ def _sampling(table: str, row: str, variant: str, model: str, make: Method, proc
               denoise: str = "none") -> Sampling:  # fmt: skip
     sampler = within_budget(make, process, times, nfe, denoise=denoise)
     return Sampling(table, row, variant, model, sampler, {"grid": times.__name__, **make.options})
+
+
+def recovery(settings: Recovery, name: str, process: LinearSDE) -> Iterator[Sampling]:
+    """Prop. 7 on one process: gDDIM, under L_t too where that differs from R_t, and Euler's method."""
+    rows = {("gDDIM", WITH_FACTOR(process=name, factor=k)): gddim.where(factor=k) for k in ("RL" if name == "CLD" else "R")}
+    rows["Euler", name] = euler_maruyama.where(lam=0.0)
+    for ((row, variant), make), steps in product(rows.items(), settings.steps):
+        sampler = make(process, quadratic(process, steps))
+        yield Sampling("prop7", row, variant, MODELS[name], sampler, {"grid": "quadratic", **make.options})
 
 
 def factors(settings: Factors, process: LinearSDE, orders: Sequence[int], naive_euler: bool = False) -> Iterator[Sampling]:

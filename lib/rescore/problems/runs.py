@@ -44,13 +44,14 @@ class ExactRuns:
         return self.book.cell(table, problem.dataset, method, variant, nfe, {**self.protocol, **protocol}, n=problem.n)
 
     def measure(
-        self, samplings: Iterable[Sampling], label: str, metrics: Metrics, array: str | None = None, **protocol: object
-    ) -> None:
+        self, samplings: Iterable[Sampling], label: str, metrics: Metrics,
+        array: Callable[[Sampling], str | None] = lambda one: None, **protocol: object,
+    ) -> None:  # fmt: skip
         """Run samplers and fill their cells; an adaptive one stands at the evaluations that it took.
 
         Args:
             label: stands before the progress bar.
-            array: the name of a first sample, without dimensions of size 1, if figures need that.
+            array: the name under which a first sample is kept for figures, without dimensions of size 1; None for none.
         """
         problem = self.problem
         for one in progress(list(samplings), desc=label):
@@ -62,8 +63,8 @@ class ExactRuns:
                     u, cell.nfe = sampler.solve(problem.score, self.start, make_generator(*names))
                     x = problem.by_seed(u)
                     _add(cell, metrics, x)
-                    if array:
-                        cell.arrays[array] = x[0, 0].squeeze().numpy()
+                    if name := array(one):
+                        cell.arrays[name] = x[0, 0].squeeze().numpy()
 
     def fill(self, table: str, method: str, draw: Callable[[], Tensor], metrics: Metrics, **protocol: object) -> None:
         """A cell of what no sampler made, such as exact draws: data (seeds, n, *data)."""
