@@ -78,7 +78,7 @@ def scenes(tmp_path, monkeypatch):
 def tiny(scale, **settings):
     """The config of a scale with networks of few channels, trained for two steps, and few contents."""
     config = load_config(PAPER, scale)
-    settings |= {"samples": 9, "crops": 1, "batch": 5, "steps": 2, "ratio": 2, "ratios": [2, 3], "seeds": [0, 1]}
+    settings |= {"samples": 9, "crops": 1, "batch": 5, "steps": 2, "ratio": 2, "lengths": {"ratios": [2, 3]}, "seeds": [0, 1]}
     content = config.model_dump(mode="json") | settings
     for spec in content["models"].values():
         spec["network"]["settings"] |= {"width": 8, "blocks": 1, "attention": [], "multipliers": [1, 1, 1, 1]}
