@@ -112,10 +112,10 @@ class Job(ModelJob):
     """One or several parts of the paper, by what they are measured on.
 
     Args:
-        measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5), `loop`,
-            `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training patches in
-            the place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long series of
-            activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
+        measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
+            `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
+            patches in the place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
+            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
     """
 
     measure: dict[Texture | Scene | Series, tuple[Section, ...]] = Field(min_length=1)

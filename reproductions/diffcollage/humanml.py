@@ -10,22 +10,19 @@ from torch import Tensor
 
 from reproductions.diffcollage.config import HumanML
 from reproductions.diffcollage.series import PROCESS, ROWS, SHORT, LongSeries, protocol
-from rescore.cost.evaluations import note
-from rescore.data.crops import random_stretches
+from rescore.data.crops import Ragged, random_stretches
 from rescore.data.humanml import CROPPED, FEATURES, Motion, load_humanml, load_scales
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book
 from rescore.metrics.features import Features
-from rescore.metrics.images import frechet_distance
-from rescore.metrics.matching import diversity, multimodal_distance, r_precision
-from rescore.metrics.text_motion import NAME, Evaluator, load_evaluator
-from rescore.networks.conditional import ConditionalNoise, SequenceTransformer, conditioned, withheld
-from rescore.objectives import DSM, UniformTimes
+from rescore.metrics.text_motion import NAME, POOL, Evaluator, load_evaluator, match_scores
+from rescore.models.conditional import train_conditional
+from rescore.networks.conditional import ConditionalNoise, SequenceTransformer
 from rescore.progress import progress
 from rescore.random import derive_seed, make_generator
-from rescore.training import Adam, Training, train_network
+from rescore.training import Adam, Training
 
-PAIRS, POOL, TOP = 300, 32, 3  # of diversity and R precision, as published
+PAIRS = 300  # of diversity, as published
 
 
 def humanml(book: Book, dataset: str) -> None:
@@ -48,12 +45,7 @@ def humanml(book: Book, dataset: str) -> None:
         return LongSeries.of(config, settings, network, network, settings.clip, any_length=True), *scale
 
     def scores(text: Tensor, values: Tensor, seed: int) -> dict[str, float]:
-        return {
-            "r_precision_top3": r_precision(text, values, TOP, POOL),
-            "fid": frechet_distance(Features(NAME, "samples", values), real),
-            "multimodal_distance": multimodal_distance(text, values),
-            "diversity": diversity(values, PAIRS, make_generator("humanml pairs", seed)),
-        }
+        return match_scores(text, values, real, PAIRS, make_generator("humanml pairs", seed))
 
     planned = {}  # by seed, motions of the test and their captions
     for seed in config.seeds:
@@ -90,34 +82,24 @@ def train(settings: HumanML, motions: Sequence[Motion], conditions: Sequence[Ten
     usable = [k for k, motion in enumerate(motions) if len(motion.features) >= settings.width]
     if not usable:
         raise RescoreError(f"HumanML3D: no motion of {settings.width} frames or more (humanml.width)")
-    lengths = torch.tensor([len(motions[k].features) for k in usable], device=device)
-    starts = lengths.cumsum(0) - lengths
     mean, deviation = scales
-    frames = torch.cat([(torch.from_numpy(motions[k].features) - mean) / deviation for k in usable]).to(device)
-    captions = torch.tensor([len(conditions[k]) for k in usable], device=device)
-    first_caption = captions.cumsum(0) - captions
-    table = torch.cat([conditions[k] for k in usable]).to(device)
-    told = table.shape[1]
+    frames = Ragged([(torch.from_numpy(motions[k].features) - mean) / deviation for k in usable], device)
+    captions = Ragged([conditions[k] for k in usable], device)
+    told = captions.values.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("humanml") % 2**31)
         transformer = SequenceTransformer(FEATURES + told, FEATURES, settings.hidden, settings.layers, settings.heads)
     network = ConditionalNoise(transformer, PROCESS, FEATURES, told)
-    objective = DSM("simple", UniformTimes(1e-5))
 
-    def losses(forward, rows: Tensor, generator: torch.Generator) -> Tensor:
-        note(len(rows))
-        rows = rows.to(device)
+    def batch(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         u = torch.rand(2 * len(rows) + 1, generator=generator, device=device)
         width = settings.overlap if u[-1] < 0.5 else settings.width
-        begin = starts[rows] + (u[: len(rows)] * (lengths[rows] - width + 1)).long()
-        x = frames[begin[:, None] + torch.arange(width, device=device)].mT.unsqueeze(2)
-        y = table[first_caption[rows] + (u[len(rows) : -1] * captions[rows]).long()]
-        y = withheld(y, settings.null_rate, generator)
-        return objective(lambda noisy, t: forward(conditioned(noisy, y), t), PROCESS, x, generator)
+        x = frames.stretches(rows, u[: len(rows)], width)
+        return x.mT.unsqueeze(2), captions.stretches(rows, u[len(rows) : -1])[:, 0]
 
     adam = Adam(settings.steps, settings.lr, warmup=settings.warmup, clip=1.0)
     training = Training(adam, len(usable), settings.train_batch, derive_seed("humanml", "batches"), settings.ema)
-    return train_network(network, losses, training, folder / "humanml", device, label="HumanML3D").network
+    return train_conditional(network, batch, settings.null_rate, training, folder / "humanml", device, "HumanML3D")
 
 
 def _conditions(evaluator: Evaluator, motions: Sequence[Motion]) -> tuple[list[Tensor], Tensor, Tensor]:

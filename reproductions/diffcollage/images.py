@@ -1,7 +1,7 @@
 """What the sections on one texture or scene share: scores of its pieces, the judge of its images, cells with their protocol."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
@@ -12,11 +12,10 @@ from rescore.collage import FactorGraph, Made, Maker, chain
 from rescore.data.crops import random_squares
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
-from rescore.data.textures import TEXTURES, load_texture, windows
+from rescore.data.textures import TEXTURES, strips
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book, Cell
-from rescore.machine.locks import waiting_lock
-from rescore.metrics.features import ClassifierSettings, reference_features, train_classifier
+from rescore.metrics.features import ClassifierSettings
 from rescore.models.build import load_model
 from rescore.models.evaluate import repeats
 from rescore.models.judge import Judge, make_judge
@@ -107,12 +106,7 @@ class Images:
         """All real strips (n, 1, side, side ratio) of the photograph in [-1, 1]; a scene has none."""
         if self.name not in TEXTURES:
             return None
-        image = load_texture(self.name)
-        return to_unit(torch.from_numpy(windows(image, self.side, self.side * ratio, [(0, image.shape[1])])))
-
-    def real_squares(self, n: int, generator: torch.Generator) -> Tensor:
-        """n of the held-out squares, with repetition, in [-1, 1]."""
-        return to_unit(self.test.images[torch.randint(len(self.test), (n,), generator=generator)])
+        return to_unit(torch.from_numpy(strips(self.name, self.side, self.side * ratio)))
 
     def generator(self, *names: object) -> torch.Generator:
         """Of noise, where the networks are."""
@@ -124,18 +118,14 @@ class Images:
 
         For textures it is a classifier of the three of them, for scenes what `evaluation.features` names.
         """
-        config, folder = self.config, self.run.folder.parent / "judges"
-        if self.name not in TEXTURES:
-            settings = ClassifierSettings(config.evaluation.classifier_steps)
-            judge = make_judge(config.evaluation.features, self.train, self.test, settings, folder, self.run.device)
-            # the split "all" holds the test images
-            return judge if self.train.split != "all" else replace(judge, held_out=None)
-        folder.mkdir(parents=True, exist_ok=True)
-        textures = load_images("textures-8x8")
-        with waiting_lock(folder / "lock", "another process that judges textures"):
-            extractor = train_classifier(textures, ClassifierSettings(config.classifier_steps), folder)
-            real, held_out = (reference_features(extractor, data, folder) for data in (self.train, self.test))
-        return Judge(extractor, real, held_out, rounding="nearest")
+        config, folder, device = self.config, self.run.folder.parent / "judges", self.run.device
+        if self.name in TEXTURES:
+            settings = ClassifierSettings(config.classifier_steps)
+            return make_judge("classifier", self.train, self.test, settings, folder, taught=load_images("textures-8x8"),
+                              rounding="nearest")  # fmt: skip
+        held_out = None if self.train.split == "all" else self.test  # which that split holds
+        settings = ClassifierSettings(config.evaluation.classifier_steps)
+        return make_judge(config.evaluation.features, self.train, held_out, settings, folder, device)
 
     def fid(self, x: Tensor) -> float:
         return self.judge(x, ["fid"])["fid"]
@@ -198,8 +188,8 @@ class Images:
 class ExactImages(Images):
     """A texture whose pieces have the scores of the empirical distribution of its patches in the place of networks.
 
-    They tell what networks do from what the rule does. A clean 8x4 overlap is found once in the photograph: at t = 0 the composed
-    density is that of the photograph's own strips.
+    They tell what networks do from what the rule does. A clean 8x4 overlap is found once in the photograph: at t = 0 the
+    composed density is that of the photograph's own strips.
     """
 
     variant = "exact pieces"

@@ -33,8 +33,8 @@ class LongSeries:
     def of(cls, config: Config, settings: Pieces, piece: ConditionalNoise, part: ConditionalNoise, bound: float = 1.0,
            any_length: bool = False) -> "LongSeries":  # fmt: skip
         """From the networks of pieces and of overlaps, which may be one; clean series are clipped to [-bound, bound]."""
-        maker = Maker(make_sampler(config, PROCESS), piece.channels, piece.score(), part.score(), piece.score(gradients=True), bound,
-                      config.batch)  # fmt: skip
+        scores = piece.score(), part.score(), piece.score(gradients=True)
+        maker = Maker(make_sampler(config, PROCESS), piece.channels, *scores, bound, config.batch)
         return cls(maker, settings, any_length)
 
     def make(self, method: str, y: Tensor, generator: torch.Generator) -> Made:

@@ -8,14 +8,14 @@ from torch import Tensor
 from reproductions.diffcollage.images import SHOWN, Images, Pieces
 from reproductions.diffcollage.panoramas import TABULATED
 from rescore.collage import (
-    AUTOREGRESSIVE, METHODS, Made, averaged_score, composed_score, cube_squares, cubemap, cycle, equirectangular, from_the_middle,
-    reconstructed_score, replaced_score, side_by_side, tilings,
+    AUTOREGRESSIVE, METHODS, Made, averaged_score, composed_score, cube_squares, cubemap, cycle, equirectangular,
+    from_the_middle, reconstructed_score, replaced_score, side_by_side, tilings,
 )  # fmt: skip
 from rescore.collage import grid as lattice_graph
+from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
 from rescore.metrics.seams import seam, wrap_seam
 from rescore.random import make_generator
-from rescore.scores import Score
 
 GRID = 3  # squares high and wide
 PANORAMA_HEIGHT = 6  # faces high
@@ -86,17 +86,16 @@ def cube(book: Book, name: str) -> None:
     n, side = max(80, images.n // 3), images.side
     graph, (squares, order) = cubemap(side), cube_squares(side)
 
-    def score(method: str, pieces: Pieces) -> Score:
-        if method == "DiffCollage":
-            ring = composed_score(cycle(side, 4 * side, side, images.overlap), pieces.piece, pieces.part)
-            return composed_score(graph, ring, pieces.piece)
-        return lambda u, t: pieces.piece(u.transpose(1, 2).flatten(0, 1), t).unflatten(0, (len(u), 6)).transpose(1, 2)
-
     def make(method: str, pieces: Pieces, seed: int) -> Made:
         generator = images.generator("cubemap", name, seed)
         if method in AUTOREGRESSIVE:
             return pieces.outpaint(AUTOREGRESSIVE[method], graph.size, squares, n, generator, order)
-        return pieces.sample(score(method, pieces), graph.size, n, generator)
+        if method == "DiffCollage":
+            ring = composed_score(cycle(side, 4 * side, side, images.overlap), pieces.piece, pieces.part)
+            score = composed_score(graph, ring, pieces.piece)
+        else:  # the faces by themselves
+            score = averaged_score(graph.size, graph.variables[0], pieces.piece)
+        return pieces.sample(score, graph.size, n, generator)
 
     def judge(x: Tensor, seed: int) -> dict[str, float]:
         rings = x.flatten(2)[:, :, graph.factors]  # (n, C, 3, side, 4 side)
@@ -122,7 +121,8 @@ def connect(book: Book, name: str) -> None:
     tiles = side_by_side(*graph.size, side)
 
     def make(method: str, pieces: Pieces, seed: int) -> Made:
-        ends = images.real_squares(2 * images.n, make_generator("diffcollage", "ends", name, seed))
+        generator = make_generator("diffcollage", "ends", name, seed)
+        ends = to_unit(images.test.images[torch.randint(len(images.test), (2 * images.n,), generator=generator)])
         known, generator = torch.zeros(images.n, pieces.channels, *graph.size), images.generator("connect", name, seed)
         known[..., :side], known[..., -side:] = ends.chunk(2)
         if method == "DiffCollage":

@@ -75,8 +75,8 @@ class Maker:
         for rows in self._batches(n):
             known = None if given is None else (given[0][rows.start : rows.stop], given[1])
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
-            x, runs = outpaint(size, patches, self.sampler, factor, (len(rows), self.channels), generator, kind, order, known, own,
-                               self.bound)  # fmt: skip
+            shape = (len(rows), self.channels)
+            x, runs = outpaint(size, patches, self.sampler, factor, shape, generator, kind, order, known, own, self.bound)
             back = runs - (given is None) if kind == "reconstruction" else 0
             parts.append(Made(self._bounded(x), self.sampler.nfe * (runs + back)))
         return _joined(parts)
@@ -87,8 +87,8 @@ class Maker:
         """n contents of a chain of pieces by a method of `METHODS`.
 
         Args:
-            conditions: of each factor, (n, *condition) or (1, *condition). Independent pieces, which are fewer, each have that of
-                the factor they are nearest to.
+            conditions: of each factor, (n, *condition) or (1, *condition). Independent pieces, which are fewer, each have
+                that of the factor they are nearest to.
             shared: the condition of the variables, (n, *condition); None: they are under none.
             order: of outpainting.
 

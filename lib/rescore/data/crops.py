@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,3 +33,17 @@ def all_stretches(series: np.ndarray, length: int) -> Tensor:
 
     views = np.lib.stride_tricks.sliding_window_view(series, length, axis=2)
     return torch.from_numpy(np.ascontiguousarray(views.transpose(0, 2, 1, 3)[:, :, :, None])).float()
+
+
+class Ragged:
+    """Series (T_k, F) of unequal lengths, one after another in one tensor on `device`."""
+
+    def __init__(self, series: Sequence[Tensor], device: torch.device | str = "cpu"):
+        self.values = torch.cat(list(series)).to(device)
+        self.lengths = torch.tensor([len(one) for one in series], device=device)
+        self.starts = self.lengths.cumsum(0) - self.lengths
+
+    def stretches(self, rows: Tensor, u: Tensor, length: int = 1) -> Tensor:
+        """A stretch of each of the series `rows` (n,), (n, length, F), where numbers u (n,) in [0, 1) say."""
+        begin = self.starts[rows] + (u * (self.lengths[rows] - length + 1)).long()
+        return self.values[begin[:, None] + torch.arange(length, device=begin.device)]

@@ -1,7 +1,7 @@
 """Noise in sequences under a condition, and a transformer for sequences of any length.
 
-A sequence is an image (C, 1, w) of height 1; a condition (K,) follows it as K more channels, each the same all along. Zeros are no
-condition: a network that sees them in a part of its training knows the unconditional score as well.
+A sequence is an image (C, 1, w) of height 1; a condition (K,) follows it as K more channels, each the same all along. Zeros
+are no condition: a network that sees them in a part of its training knows the unconditional score as well.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def withheld(y: Tensor, rate: float, generator: torch.Generator) -> Tensor:
 class ConditionalNoise(nn.Module):
     """eps(u, t) of sequences under a condition, from a network of (what `conditioned` joins, 999 t).
 
-    The network adds to the noise prediction of N(0, spread^2) data, R_t u / (m_t^2 spread^2 + R_t^2): so it need not carry all of u
-    through its hidden layers.
+    The network adds to the noise prediction of N(0, spread^2) data, R_t u / (m_t^2 spread^2 + R_t^2): so it need not carry
+    all of u through its hidden layers.
     """
 
     def __init__(self, network: nn.Module, process: Isotropic, channels: int, conditions: int, spread: float = 1.0):
@@ -60,7 +60,7 @@ class ConditionalNoise(nn.Module):
 
 
 class SequenceTransformer(nn.Module):
-    """From sequences (n, inputs, 1, w) of any length w and noise levels (n,) to (n, outputs, 1, w): a transformer over the w places.
+    """From sequences (n, inputs, 1, w) and noise levels (n,) to (n, outputs, 1, w): a transformer over the w places, any number.
 
     Zero before training.
     """
