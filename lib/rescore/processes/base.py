@@ -145,6 +145,13 @@ class LinearSDE(ABC):
         return self.mean(t)(u) + self.K(t, factor)(noise), noise
 
 
+def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
+    """RescoreError unless the process is one that `method` applies to."""
+    if not isinstance(process, kind):
+        names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
+
+
 def check_times(process: LinearSDE) -> None:
     """RescoreError unless 0 <= eps < T."""
     check_number(process, "T", process.T, 0, brackets="()")

@@ -8,9 +8,9 @@ from torch import Tensor
 from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.random import Noise, normal
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, require, require_finite
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, require_finite
 from rescore.samplers.method import method
 from rescore.scores import Score
 
