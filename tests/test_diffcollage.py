@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from matplotlib.figure import Figure
 from measuring import book_of, configured
 
 from rescore.collage import METHODS, Made, Maker, chain
@@ -17,6 +18,7 @@ from rescore.data import motion, textures
 from rescore.data.crops import Ragged, all_stretches, random_squares, random_stretches
 from rescore.data.images import load_images
 from rescore.errors import MissingData, RescoreError
+from rescore.figures import image_row, image_stack
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.metrics.seams import seam, wrap_seam
@@ -334,6 +336,15 @@ def test_pieces_are_those_of_each_training_seed(tmp_path, monkeypatch):
                           for part, size in (("", "8x8"), ("_half", "8x4"), ("_quarter", "4x4"))]  # fmt: skip
 
 
+@pytest.mark.parametrize(("split", "held_out"), [("train", "brick-8x8/test"), ("all", None)])
+def test_a_scene_that_is_all_reference_holds_nothing_out(split, held_out, tmp_path, monkeypatch):
+    found = images.Images(book_of(PAPER, load_config(PAPER, "smoke"), "all", tmp_path), "brick")
+    found.name = "lhq"
+    found.train, found.test = replace(load_images("brick-8x8"), split=split), load_images("brick-8x8", "test")
+    monkeypatch.setattr(images, "make_judge", lambda features, reference, held, *_: (reference.split, held and held.source))
+    assert found.judge == (split, held_out)
+
+
 def test_exact_pieces_are_repeated_in_runs(tmp_path):
     found = images.ExactImages(book_of(PAPER, load_config(PAPER, "smoke"), "all", tmp_path), "brick")
     (first, pieces), (second, same) = found.each
@@ -344,8 +355,9 @@ def test_exact_pieces_are_repeated_in_runs(tmp_path):
 def test_finished_cells_load_no_models(tmp_path, monkeypatch):
     """A killed job that goes on behind a finished section."""
     config = load_config(PAPER, "smoke")
-    monkeypatch.setattr(images, "load_model", lambda *_: SimpleNamespace(
-        process=make_process(SPEC.process, (1, 8, 8)), score=standard, network=SimpleNamespace(score=lambda: standard)))  # fmt: skip
+    network = SimpleNamespace(score=lambda: standard)
+    model = SimpleNamespace(process=make_process(SPEC.process, (1, 8, 8)), score=standard, network=network)
+    monkeypatch.setattr(images, "load_model", lambda *_: model)
     models = {name: tmp_path for name in config.job_models("all")}
     first = book_of(PAPER, config, "all", tmp_path, models)
     panoramas.lengths(first, "brick")
@@ -402,3 +414,18 @@ def test_every_printed_row_is_there():
     rows = read_published(PAPER.folder / "published.csv", "diffcollage")
     assert len(rows) == 59
     assert {row.number for row in rows if row.table == "4.1" and row.metric == "fid_plus"} == {24.15, 10.25, 8.97, 4.54}
+
+
+def test_images_above_and_beside_each_other():
+    """Gaps of a quarter of the side, or of 15 % of the height, are white."""
+    figure = Figure()
+    above, beside = figure.subplots(2)
+    grey = [np.zeros((1, 20, 8)), np.full((1, 20, 8), -1.0)]
+    image_stack(above, grey, ["first", ""])
+    image_row(beside, grey, ["left", "right"])
+    stack, row = (ax.images[0].get_array() for ax in (above, beside))
+    assert stack.shape == (43, 8, 3) and row.shape == (20, 18, 3)
+    assert (stack[:20] == 0.5).all() and (stack[20:23] == 1).all() and (stack[23:] == 0).all()
+    assert (row[:, 8:10] == 1).all() and (row[:, 10:] == 0).all()
+    assert [tick.get_text() for tick in above.get_yticklabels()] == ["first"] and above.get_yticks().tolist() == [9.5]
+    assert beside.get_xticks().tolist() == [3.5, 13.5]

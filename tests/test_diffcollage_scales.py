@@ -120,9 +120,10 @@ def test_parts_that_do_not_fit_are_named(scenes, tmp_path):
     ("key", "value", "message"),
     [
         ("models", ["lhq"], "jobs.lhq.models: lhq_half is missing; needed: lhq, lhq_half, lhq_quarter"),
-        ("measure", {"lhq": ["inpaint"]}, "jobs.lhq: measure.lhq: inpaint; allowed: panoramas, lengths, loop, grid, cubemap, connect"),
-        ("measure", {"HumanML3D": ["loop"]}, "jobs.lhq: measure.HumanML3D: loop; allowed: humanml"),
-        ("measure", {"BasicMotions": ["humanml"]}, "jobs.lhq: measure.BasicMotions: humanml; allowed: motion"),
+        ("measure", {"lhq": ["inpaint"]}, "measure.lhq: inpaint; allowed: panoramas, lengths, loop, grid, cubemap, connect"),
+        ("measure", {"bricks": ["loop"]}, r"input should be 'brick', 'grass', .* or 'HumanML3D', not 'bricks'$"),
+        ("measure", {"HumanML3D": ["loop"]}, "measure.HumanML3D: loop; allowed: humanml"),
+        ("measure", {"BasicMotions": ["humanml"]}, "measure.BasicMotions: humanml; allowed: motion"),
     ],
 )
 def test_sections_that_do_not_fit_their_subject_are_refused(key, value, message):

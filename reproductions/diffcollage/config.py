@@ -118,7 +118,7 @@ class Job(ModelJob):
             series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
     """
 
-    measure: dict[Texture | Scene | Series, tuple[Section, ...]] = Field(min_length=1)
+    measure: dict[Literal[Texture, Scene, Series], tuple[Section, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _sections_fit_their_subject(self) -> "Job":
