@@ -11,11 +11,10 @@ from rescore.data import humanml as data
 from rescore.data.planar import Rings
 from rescore.errors import MissingData, RescoreError
 from rescore.metrics import rmse, sliced_wasserstein
+from rescore.metrics import text_motion as judge
 from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
 from rescore.montecarlo.pyro_chains import mode_coverage
 from rescore.papers import load_paper
-
-judge = load_paper("diffcollage", ROOT).module("humanml_judge")
 
 
 def test_far_from_the_origin_a_pair_of_equals_is_still_the_nearest():

@@ -348,6 +348,40 @@ def image_rows(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:
     ax.spines[:].set_visible(False)
 
 
+GAP = 0.15  # between images above each other, of their height
+
+
+def image_stack(ax: Axes, images: Sequence[np.ndarray], labels: Sequence[str]) -> None:
+    """Images (C, H, W) of one width above each other, a gap between, labelled at the left unless the label is empty."""
+    gap = max(1, round(GAP * min(image.shape[1] for image in images)))
+    parts, middles, y = [], [], 0
+    for image in images:
+        parts += [image, np.full((len(image), gap, image.shape[2]), np.nan)]
+        middles.append(y + image.shape[1] / 2 - 0.5)
+        y += image.shape[1] + gap
+    _show(ax, np.concatenate(parts[:-1], 1))
+    named = [(middle, label) for middle, label in zip(middles, labels, strict=True) if label]
+    ax.set_yticks([middle for middle, _ in named], [label for _, label in named], fontsize=SMALL)
+
+
+def image_row(ax: Axes, images: Sequence[np.ndarray], labels: Sequence[str]) -> None:
+    """Images (C, H, W) of one size side by side, labelled below."""
+    side = images[0].shape[2]
+    gap = np.full((*images[0].shape[:2], side // 4), np.nan)
+    _show(ax, np.concatenate([part for image in images for part in (image, gap)][:-1], 2))
+    places = [k * (side + side // 4) + side / 2 - 0.5 for k in range(len(images))]
+    ax.set_xticks(places, labels, fontsize=SMALL)
+
+
+def _show(ax: Axes, image: np.ndarray) -> None:
+    """An image (C, H, W) in [-1, 1], grey or RGB; NaN is white."""
+    pixels = np.nan_to_num((image.transpose(1, 2, 0) + 1) / 2, nan=1.0)
+    ax.imshow(pixels.repeat(3 // pixels.shape[2], 2), interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
 def log_axis_if_wide(ax: Axes) -> None:
     """A log scale for y, with plain numbers on it, if the positive values of the lines span a decade or more.
 

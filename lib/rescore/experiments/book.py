@@ -145,6 +145,15 @@ class Cell:
         mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
 
+    def add_each(self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
+        """`add` each metric of repeats, all of which have the same ones.
+
+        Args:
+            protocols: of metrics that depend on more than the cell does.
+        """
+        for metric in repeats[0]:
+            self.add(metric, [one[metric] for one in repeats], **(protocols or {}).get(metric, {}))
+
     def exact(self, metric: str, value: float, *, n: int | None = None, **protocol: object) -> None:
         """A number that no repeat would change: computed, or counted, without chance."""
         self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)

@@ -107,11 +107,19 @@ class Judge:
 
 
 def make_judge(
-    features: str, reference: ImageSet, held_out: ImageSet, settings: ClassifierSettings, folder: Path, device: str = "cpu"
-) -> Judge:
-    """A judge by `inception`, or by the `classifier` that is trained on `reference`; what it learns and sees is kept in `folder`."""
+    features: str, reference: ImageSet, held_out: ImageSet | None, settings: ClassifierSettings, folder: Path,
+    device: str = "cpu", taught: ImageSet | None = None, rounding: Rounding = "truncate",
+) -> Judge:  # fmt: skip
+    """A judge by `inception`, or by the `classifier` that is trained on `taught`; what it learns and sees is kept in `folder`.
+
+    Args:
+        held_out: None if the reference holds all images.
+        taught: labelled images; the reference if None.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    taught = taught or reference
     with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
-        extractor = InceptionFeatures() if features == "inception" else train_classifier(reference, settings, folder)
-        real, others = (reference_features(extractor, data, folder, device=device) for data in (reference, held_out))
-    return Judge(extractor, real, others, device=device)
+        extractor = InceptionFeatures() if features == "inception" else train_classifier(taught, settings, folder)
+        real = reference_features(extractor, reference, folder, device=device)
+        others = None if held_out is None else reference_features(extractor, held_out, folder, device=device)
+    return Judge(extractor, real, others, rounding=rounding, device=device)
