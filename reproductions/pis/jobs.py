@@ -34,7 +34,7 @@ def make_target(name: str, side: int) -> Target:
             return lgcp.synthetic(side)
 
 
-def measure(method: str, book: Book, dataset: str) -> None:
+def table(method: str, book: Book, dataset: str) -> None:
     """One method on one target: what it estimates, and what its chains and its policies are like."""
     began = time.perf_counter()
     target = make_target(dataset, book.config.datasets[dataset].side)
@@ -47,7 +47,7 @@ def measure(method: str, book: Book, dataset: str) -> None:
         n = rows.n_particles * trainings * runs // repeats
         with cell(rows.method, rows.variant, rows.nfe, rows.protocol, n=n, over=over) as place:
             for metric, (value, stderr) in statistics(rows, target.log_z).items() if place.todo else ():
-                place.estimate(metric, value, stderr, repeats)
+                place.estimate(metric, value, stderr, repeats, seeds=trainings)
     for variant, metric, value, protocol in outcome.computed:
         with cell("PIS", variant, int(protocol["steps"]), protocol, over="trainings") as place:
             if place.todo:
@@ -70,4 +70,4 @@ def statistics(rows: Estimates, truth: float | None) -> dict[str, tuple[float, f
     return found
 
 
-SECTIONS = {method: partial(measure, method) for method in METHODS}
+SECTIONS = {method: partial(table, method) for method in METHODS}

@@ -159,11 +159,16 @@ class Cell:
         self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)
 
     def estimate(self, metric: str, value: float, stderr: float | None, repeats: int, *, n: int | None = None,
-                 over: Over | None = None, **protocol: object) -> None:  # fmt: skip
-        """A number whose error is not that of a mean; its degrees of freedom are `repeats` - 1."""
+                 seeds: int | None = None, over: Over | None = None, **protocol: object) -> None:  # fmt: skip
+        """A number whose error is not that of a mean; its degrees of freedom are `repeats` - 1.
+
+        Args:
+            seeds: independent trainings or seeds behind it, if not one a repeat.
+        """
         over = over or self.over
         df = repeats - 1 if stderr is not None else None
-        self._add(metric, float(value), stderr, df, over, 1 if over == "samplings" else repeats, n, repeats, protocol)
+        seeds = seeds or (1 if over == "samplings" else repeats)
+        self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
     def skip(self, reason: str) -> None:
         """No number, and why."""
