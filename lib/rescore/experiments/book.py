@@ -129,8 +129,8 @@ class Cell:
         return True
 
     def add(self, metric: str, values: Sequence[float], *, n: int | None = None, over: Over | None = None,
-            **protocol: object) -> None:  # fmt: skip
-        """The mean of repeats, with the standard error of that mean, which a single one has not.
+            **protocol: object) -> tuple[float, float | None]:  # fmt: skip
+        """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
             n: samples behind each value, if not the cell's.
@@ -141,9 +141,10 @@ class Cell:
         if over == "exact":
             (value,) = values
             self.exact(metric, value, n=n, **protocol)
-            return
+            return float(value), 0.0
         mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
+        return mean, stderr
 
     def exact(self, metric: str, value: float, *, n: int | None = None, **protocol: object) -> None:
         """A number that no repeat would change: computed, or counted, without chance."""

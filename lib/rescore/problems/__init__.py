@@ -6,6 +6,8 @@
 | `flow` | where the exact probability flow takes a state |
 | `distances` | samples against the data and against the exact flow, by seed |
 | `gaussian` | Gaussian data, whose law after a sampler is known without sampling |
+| `langevin` | Langevin dynamics with velocities at any friction: exact laws |
+| `score_norms` | how far a score is from that of a Normal, and how steep |
 | `mixtures` | mixtures that several papers share |
 """
 

@@ -158,6 +158,11 @@ def law_at(process: Process, data: GaussianLaw, t: float) -> GaussianLaw:
     return _as_state(data, process).after(lambda u, draw: mean(u) + root(draw(u)), draws=1)
 
 
+def data_law(process: LinearSDE, law: GaussianLaw) -> GaussianLaw:
+    """The law of the data part of a state of this law."""
+    return law if law.shape == process.state_shape(law.shape) else law.component(0)
+
+
 def exact_score(process: Process, data: GaussianLaw) -> Score:
     """(u, t) -> grad log p_t(u) for these data."""
     law = lru_cache(4096)(partial(law_at, process, data))

@@ -1,0 +1,124 @@
+"""The sections with samples on exact scores: what a network must represent, the mixture, and the digits in place of CIFAR-10."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+from torch import Tensor
+
+from reproductions.cld import problems
+from reproductions.cld.problems import MAIN, MODES, OFF_MODE, PROCESSES, RECIPES, ode_variant
+from rescore.experiments.axes import Axes
+from rescore.experiments.book import Book, Cell
+from rescore.problems import ExactProblem, distances
+from rescore.problems.score_norms import distance_to_normal, jacobian_norms
+from rescore.processes import CLD, VP
+from rescore.random import make_generator
+from rescore.samplers import Sampler, Solution, adaptive_flow
+
+FIG_2 = {  # M = gamma = 1; beta is not stated. The second has the integral of beta that VPSDE has.
+    "CLD": (CLD(M=1.0, gamma=1.0, eps0=0.0), "4"),
+    "CLD-VP-beta": (CLD(M=1.0, beta_min=0.1, beta_max=20.0, gamma=1.0, eps0=0.0), "0.1..20"),
+    "VPSDE": (VP(), "0.1..20"),
+}
+AT = Axes("t={t:g}")
+
+
+def scores(book: Book) -> None:
+    """Fig. 2: xi(t) = E |score - score of N(0, I)|^2 along the noisy coordinates, and E |Jacobian of alpha|^2 (Frobenius)."""
+    settings = book.config.scores
+    book.arrays["scores/times"] = np.array(settings.times)
+    for method, (process, beta) in FIG_2.items():
+        score = problems.mixture(book.config, process, settings.samples).score
+        for t in settings.times:
+            protocol = {"process": process.label, "beta": beta, "score": "exact", "t": t}
+            with book.cell("fig2", "mixture9", method, AT(t=t), None, protocol, n=settings.samples) as cell:
+                if not cell.todo:
+                    continue
+                found = []
+                for seed in book.config.seeds:
+                    u = score.sample(settings.samples, t, make_generator("cld", "scores", method, t, seed))
+                    found.append((distance_to_normal(process, score, u, t), *jacobian_norms(process, score, u, t)))
+                for metric, values in zip(("xi", "jacobian", "jacobian_mixed"), zip(*found, strict=True), strict=True):
+                    cell.arrays[f"scores/{method}/{metric}/{t:g}"] = np.array(cell.add(metric, values))
+
+
+def mixture(book: Book) -> None:
+    """Fig. 11: VPSDE with EM, CLD with EM and SSCS on the mixture, uniform and quadratic striding."""
+    settings = book.config.mixture
+    exact = {name: problems.mixture(book.config, process, settings.samples) for name, process in PROCESSES.items()}
+    data = exact["VPSDE"].draws("cld", "mixture9", "data")
+    book.arrays["mixture/data"] = data[0].float().numpy()
+
+    def metrics(x: Tensor) -> dict[str, list[float]]:
+        return {"sw2": distances.sw2(x, data, projections=50), "off_mode": distances.off_modes(x, MODES, OFF_MODE)}
+
+    with book.cell("fig11", "mixture9", "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
+        if cell.todo:
+            add(cell, metrics(exact["VPSDE"].draws("cld", "mixture9", "exact")))
+    for (method, variant), recipe in RECIPES.items():
+        for nfe in settings.nfe if recipe.striding in problems.STRIDINGS else ():
+            sampler = recipe.within(PROCESSES[method], nfe)
+            with sampled(book, "fig11", exact[method], method, variant, sampler, grid=recipe.striding) as cell:
+                if cell.todo:
+                    x = generate(cell, exact[method], sampler, f"{method}-{variant}-{nfe}")
+                    add(cell, metrics(x))
+                    cell.arrays[f"mixture/{method}/{variant}/{nfe}"] = x[0].float().numpy()
+
+
+def digits(book: Book) -> None:
+    """Samplers and their evaluations on the exact score of the digits, and the ODE solver's tolerance (fig. 17)."""
+    settings = book.config.digits
+    exact = {name: problems.digits(book.config, process, settings.samples) for name, process in PROCESSES.items()}
+    main, points = exact["CLD"], exact["CLD"].points
+
+    def metrics(x: Tensor) -> dict[str, list[float]]:
+        return {"sw2": distances.sw2(x, points, projections=100), "nearest": distances.off_data(x, points)}
+
+    with book.cell("9", main.dataset, "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
+        if cell.todo:
+            cell.add("sw2", distances.sw2(main.draws("cld", main.dataset, "data"), points, projections=100))
+            cell.exact("nearest", 0.0, n=0)  # draws of the data are data
+    for method, variant, nfe in settings.cells:
+        recipe = RECIPES[method, variant]
+        sampler = recipe.within(PROCESSES[method], nfe)
+        with sampled(book, "9", exact[method], method, variant, sampler, grid=recipe.striding) as cell:
+            if cell.todo:
+                add(cell, metrics(generate(cell, exact[method], sampler, f"{method}-{variant}-{sampler.nfe}")))
+
+    def solver(tolerance: float) -> Sampler:
+        return adaptive_flow(MAIN, [MAIN.T, MAIN.eps], tolerance, tolerance, denoise="euler")
+
+    @cache
+    def ends(tolerance: float) -> Solution:
+        return solver(tolerance).solve(main.score, main.start())
+
+    tightest = settings.tolerances[0]
+    for tolerance in settings.tolerances:
+        protocol = {"grid": "adaptive", "steps": "adaptive", "tolerance": tolerance, "together": main.size}
+        with sampled(book, "9", main, "CLD", ode_variant(tolerance), solver(tolerance), **protocol) as cell:
+            if cell.todo:
+                u, cell.nfe = ends(tolerance)
+                add(cell, metrics(main.by_seed(u)))
+                if tolerance != tightest:
+                    cell.add("solver_rmse", distances.solver_rmse(main.by_seed(u), main.by_seed(ends(tightest).u)))
+
+
+def sampled(book: Book, table: str, problem: ExactProblem, method: str, variant: str, sampler: Sampler, **more: object) -> Cell:
+    """The cell of a sampler on an exact score."""
+    protocol = {"process": problem.process.label, "score": "exact", "steps": sampler.steps, "t0": sampler.times[-1],
+                "denoise": sampler.denoise, "start": "prior"} | more  # fmt: skip
+    return book.cell(table, problem.dataset, method, variant, sampler.nfe, protocol, n=problem.n)
+
+
+def generate(cell: Cell, problem: ExactProblem, sampler: Sampler, label: str) -> Tensor:
+    """Samples (seeds, n, *data), all seeds in one batch; the cell learns what they took."""
+    names = ("cld", problem.dataset, label, *problem.seeds)
+    solution = sampler.solve(problem.score, problem.start(), make_generator(*names))
+    cell.nfe = solution.nfe
+    return problem.by_seed(solution.u)
+
+
+def add(cell: Cell, metrics: Mapping[str, list[float]]) -> None:
+    for metric, values in metrics.items():
+        cell.add(metric, values)
