@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -117,6 +118,10 @@ class PaperResults:
             with np.load(path) as stored:
                 arrays |= stored
         return arrays
+
+    def named_arrays(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Those arrays of these names that there are, by their labels: what `image_rows` draws."""
+        return {label: self.arrays[name] for label, name in names.items() if name in self.arrays}
 
     @contextmanager
     def sheet(
@@ -320,6 +325,13 @@ def image_rows(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:
     ax.spines[:].set_visible(False)
 
 
+def only_ticks(axis: Axis, at: Iterable[float], labels: Sequence[str] | None = None) -> None:
+    """These ticks, as plain numbers if there are no labels, and none between them."""
+    at = list(at)
+    axis.set_ticks(at, labels or [f"{value:g}" for value in at])
+    axis.set_minor_locator(NullLocator())
+
+
 def log_axis_if_wide(ax: Axes) -> None:
     """A log scale for y, with plain numbers on it, if the positive values of the lines span a decade or more.
 
@@ -331,10 +343,14 @@ def log_axis_if_wide(ax: Axes) -> None:
         return
     ax.set_yscale("log", nonpositive="mask")
     ax.set_ylim(low / 1.5, values.max() * 1.3)
-    decades = np.log10(values.max() / low)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    plain_log_axis(ax.yaxis, (1, 2, 5) if np.log10(values.max() / low) < 2 else (1,))
+
+
+def plain_log_axis(axis: Axis, digits: Sequence[int] = (1, 2, 5)) -> None:
+    """Plain numbers on a log axis, those that begin with one of the digits."""
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def block_means(values: np.ndarray, n_points: int = 150) -> tuple[np.ndarray, np.ndarray]:

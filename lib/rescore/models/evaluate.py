@@ -14,6 +14,7 @@ from torch import Tensor
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged, RescoreError
+from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
@@ -57,10 +58,8 @@ class Sampling:
     adapt: Callable[[Score], Score] | None = None
 
     def array(self, data: str) -> str:
-        """The name of its samples for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
-        name = ", ".join(filter(None, (self.method, self.variant)))
-        nfe = () if self.sampler.nfe is None else (str(self.sampler.nfe),)
-        return "/".join((data, self.table, name, *nfe))
+        """The name of its samples for figures."""
+        return samples_name(data, self.table, self.method, self.variant, self.sampler.nfe)
 
 
 def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tuple[Over, list[tuple[int, int]]]:
