@@ -1,0 +1,161 @@
+"""Langevin dynamics on separated modes with exact scores: the note's example and NCSN's mixture in the plane."""
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from reproductions.smld_sde.config import Annealing
+from rescore.experiments.axes import Axes
+from rescore.experiments.book import Book, Cell
+from rescore.metrics import PROJECTIONS
+from rescore.problems import distances
+from rescore.processes import VE, VP, Isotropic, grids
+from rescore.random import make_generator
+from rescore.samplers import AnnealedLangevin, annealed_langevin, langevin
+from rescore.scores import GaussianMixture
+
+EXAMPLE = {"means": (2.0, -2.0), "stds": (0.5, 0.2), "weights": (0.6, 0.4), "reach": 3.0}  # note fig. 7
+TOY = {"means": (5.0, -5.0), "weights": (0.8, 0.2), "reach": 8.0}  # NCSN fig. 3, both coordinates
+EQUATION_17 = "x + tau s + sqrt(2 tau) z"
+STEP_SIZE = Axes("step size {size:g}")
+KEPT = 2000  # particles of a run kept for the figures
+
+
+def example(book: Book) -> None:
+    """Fig. 7: the note's example, what changes it, and annealing."""
+    settings, seeds, boundary = book.config.example, len(book.config.seeds), basin_boundary()
+    data, generator = mixture(VP()), partial(make_generator, "smld_sde", "example")  # at t = 0: p itself
+    score = partial(data, t=0.0)
+
+    def start(particles: int) -> Tensor:
+        """The same places for every run of so many particles."""
+        return uniform("example", EXAMPLE["reach"], (seeds * particles, 1))
+
+    def place(method: str, variant: str, nfe: int | None, particles: int, **protocol: object) -> Cell:
+        protocol = {"score": "exact", "particles": particles, "start": "uniform[-3,3]"} | protocol
+        return book.cell("fig7", "mixture1d", method, variant, nfe, protocol, n=particles)
+
+    def add(cell: Cell, x: Tensor, *names: str) -> None:
+        keep(cell, x, "mixture1d", *names)
+        for metric, values in mode_numbers(x.reshape(seeds, -1), boundary).items():
+            cell.add(metric, values)
+
+    particles, tau = settings.particles, settings.step_size
+    with place("uniform start", "", None, particles) as cell:
+        if cell.todo:
+            add(cell, start(particles), "uniform start")
+    runs = [("", tau, 1.0, EQUATION_17)]
+    runs += [(STEP_SIZE(size=size), size, 1.0, EQUATION_17) for size in settings.other_step_sizes]
+    runs += [("no noise", tau, 0.0, "x + tau s")]
+    runs += [("eq. 14", tau, math.sqrt(tau), "x + tau s + sqrt(2) tau z")]  # as printed, with sigma = sqrt(2) as in eq. 17
+    for variant, size, noise, update in runs:
+        protocol = {"steps": settings.steps, "step_size": size, "update": update}
+        with place("Langevin", variant, settings.steps, particles, **protocol) as cell:
+            if cell.todo:
+                x = langevin(score, start(particles), size, settings.steps, generator("langevin"), noise)
+                add(cell, x, "Langevin", variant)
+    protocol = {"steps": settings.long_steps, "step_size": tau, "update": EQUATION_17}
+    with place("Langevin", "long", settings.long_steps, settings.long_particles, **protocol) as cell:
+        if cell.todo:
+            add(cell, langevin(score, start(settings.long_particles), tau, settings.long_steps, generator("long")), "Langevin", "long")
+    sampler, many = annealed(settings.annealing), settings.annealed_particles
+    with place("annealed Langevin", "", sampler.nfe, many, **annealing_protocol(settings.annealing)) as cell:
+        if cell.todo:
+            add(cell, sampler(mixture(sampler.process), start(many), generator("annealed")), "annealed Langevin")
+    with place("exact draws", "", None, particles, start="none") as cell:
+        if cell.todo:
+            add(cell, data.sample(seeds * particles, 0.0, generator("exact")), "exact draws")
+
+
+def mixture(process: Isotropic) -> GaussianMixture:
+    """The example's."""
+    means, stds, weights = (torch.tensor(EXAMPLE[key], dtype=torch.float64) for key in ("means", "stds", "weights"))
+    return GaussianMixture(process, means[:, None], stds, weights)
+
+
+def basin_boundary() -> float:
+    """The unstable zero of the example's score between its modes."""
+    data = mixture(VP())
+    return brentq(lambda x: data(torch.tensor([[x]], dtype=torch.float64), 0.0).item(), -1.5, 1.5)
+
+
+def mode_numbers(x: Tensor, boundary: float) -> dict[str, list[float]]:
+    """Weight, mean and standard deviation on each side of the boundary, one value a seed, for x (seeds, particles)."""
+    numbers: dict[str, list[float]] = {}
+    for seed in x:
+        for side, part in (("right", seed[seed > boundary]), ("left", seed[seed <= boundary])):
+            values = {"weight": len(part) / len(seed), "mean": part.mean().item(), "std": part.std(correction=0).item()}
+            for name, value in values.items():
+                numbers.setdefault(f"{name}_{side}", []).append(value)
+    return numbers
+
+
+def toy(book: Book) -> None:
+    """NCSN's toy: 0.8 N((5, 5), I) + 0.2 N((-5, -5), I), particles uniform in [-8, 8]^2.
+
+    Its levels are the components' own widths, so the data are two points and the last level is the mixture.
+    """
+    settings, seeds = book.config.toy, len(book.config.seeds)
+    size, sampler, generator = settings.step_size / 2, annealed(settings.annealing), partial(make_generator, "smld_sde", "toy")
+    data = GaussianMixture(sampler.process, torch.tensor(TOY["means"])[:, None].expand(2, 2), 0.0, torch.tensor(TOY["weights"]))
+    n = seeds * settings.particles
+    u, other = uniform("toy", TOY["reach"], (n, 2)), data.sample(n, 0.0, generator("reference"))
+    runs = {  # evaluations, protocol, particles at the end
+        "uniform start": (None, {}, lambda: u),
+        "Langevin": (settings.steps, {"steps": settings.steps, "step_size": size, "update": EQUATION_17},
+                     lambda: langevin(partial(data, t=0.0), u, size, settings.steps, generator("langevin"))),
+        "annealed Langevin": (sampler.nfe, annealing_protocol(settings.annealing),
+                              lambda: sampler(data, u, generator("annealed"))),
+        "exact draws": (None, {"start": "none"}, lambda: data.sample(n, 0.0, generator("exact"))),
+    }  # fmt: skip
+    for method, (nfe, more, end) in runs.items():
+        protocol = {"score": "exact", "particles": settings.particles, "start": "uniform[-8,8]^2"} | more
+        with book.cell("ncsn-toy", "mixture2d", method, "", nfe, protocol, n=settings.particles) as cell:
+            if not cell.todo:
+                continue
+            particles = end()
+            keep(cell, particles, "mixture2d", method)
+            x, reference = (v.reshape(seeds, -1, 2) for v in (particles, other))
+            cell.add("weight_right", (x.sum(2) > 0).double().mean(1).tolist())
+            cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
+            if method == "annealed Langevin":
+                ratio = signal_to_noise(sampler, data, generator("ratio"), seeds)
+                cell.add("snr_ratio", ratio.max(0) / ratio.min(0))
+
+
+def signal_to_noise(sampler: AnnealedLangevin, data: GaussianMixture, generator: torch.Generator, seeds: int) -> np.ndarray:
+    """E|alpha s| / E|2 sqrt(alpha) z| at each level's own density (note section 1.5), (levels, seeds)."""
+    ratios = []
+    for t, size in zip(sampler.times, sampler.sizes, strict=True):
+        x = data.sample(seeds * 1000, t, generator)
+        z = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        signal, noise = ((v.norm(dim=1)).reshape(seeds, -1).mean(1) for v in (size * data(x, t), 2 * math.sqrt(size) * z))
+        ratios.append((signal / noise).numpy())
+    return np.stack(ratios)
+
+
+def annealed(annealing: Annealing) -> AnnealedLangevin:
+    """Its levels go from sigma_first down to sigma_last, geometric."""
+    process = VE(annealing.sigma_last, annealing.sigma_first)
+    times = grids.uniform(process, annealing.levels - 1, 0.0)
+    return annealed_langevin(process, times, annealing.step_size, annealing.steps_per_level)
+
+
+def annealing_protocol(annealing: Annealing) -> dict[str, object]:
+    return {"levels": annealing.levels, "sigma": f"{annealing.sigma_first:g}..{annealing.sigma_last:g}",
+            "steps_per_level": annealing.steps_per_level, "step_size": annealing.step_size,
+            "update": "x + (a / 2) s + sqrt(a) z"}  # fmt: skip
+
+
+def uniform(name: str, reach: float, shape: tuple[int, ...]) -> Tensor:
+    """Starting points in [-reach, reach]."""
+    return (2 * torch.rand(shape, generator=make_generator("smld_sde", name, "start"), dtype=torch.float64) - 1) * reach
+
+
+def keep(cell: Cell, x: Tensor, *names: str) -> None:
+    """Particles for the figures, (n, d)."""
+    cell.arrays["/".join(filter(None, names))] = x[:KEPT].numpy()
