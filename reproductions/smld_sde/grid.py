@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -49,9 +49,6 @@ class DigitsGaussian:
         """`sw2` to the data for pixels in [-1, 1]: exact over the directions of `rescore.metrics.sliced_wasserstein`."""
         return sliced_wasserstein(result if kind == "VP" else result.scaled(2.0, -self._ones), self.law, self.axes)
 
-    def score(self, one: ChainSampler) -> Score:
-        return one.at_levels(exact_score(one.process, self.on_pixels(one.kind)))
-
     @cached_property
     def _ones(self) -> Tensor:
         """The vector of ones in the coordinates of the axes."""
@@ -61,8 +58,10 @@ class DigitsGaussian:
 def exact_grid(book: Book) -> None:
     """Fig. 17 on `digits_gaussian`."""
     digits, levels = DigitsGaussian.load(), book.config.grid.levels
+    score = cache(lambda kind, process: exact_score(process, digits.on_pixels(kind)))  # it keeps its laws: for all cells of a kind
     for one in progress(list(chain_samplers(levels)), desc="exact grid"):
-        add_law(book, digits, one.table, one.method, one.variant, one.kind, one.sampler, grid_protocol(one), digits.score(one))
+        seen = one.at_levels(score(one.kind, one.process))
+        add_law(book, digits, one.table, one.method, one.variant, one.kind, one.sampler, grid_protocol(one), seen)
     process = chain("VE", levels)
     sampler = reverse_diffusion(process, grids.uniform(process, levels))
     add_law(book, digits, "fig17", "reverse diffusion", f"VE P{levels} not denoised", "VE", sampler, {"levels": levels})

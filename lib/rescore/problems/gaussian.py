@@ -105,9 +105,9 @@ class GaussianLaw:
             return noise.reshape(like.shape)
 
         end = step(self._states(batch), draw)
-        response = self._groups(end)[1:] - self._groups(end)[0]
-        gain, noise = response[:p], response[p:]
-        covariance = torch.einsum("kpd,dkl,lqd->dpq", gain, self.covariance, gain) + torch.einsum("kpd,kqd->dpq", noise, noise)
+        response = (self._groups(end)[1:] - self._groups(end)[0]).permute(2, 0, 1)
+        gain, noise = response[:, :p], response[:, p:]
+        covariance = gain.mT @ self.covariance @ gain + noise.mT @ noise
         return GaussianLaw(self._groups(end)[0], covariance, tuple(end.shape[1:]))
 
     def scaled(self, scale: float, shift: float | Tensor = 0.0) -> GaussianLaw:
