@@ -18,6 +18,12 @@ from rescore.papers import load_paper
 judge = load_paper("diffcollage", ROOT).module("humanml_judge")
 
 
+def test_far_from_the_origin_a_pair_of_equals_is_still_the_nearest():
+    """Distances by products of the features would be off by far more than the features differ."""
+    x = 1e6 + 1e-2 * torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert r_precision(x, x, 1, 32) == 1.0
+
+
 def test_precision_counts_who_is_nearer_in_the_pool():
     """On a line, motion i at i: a description shifted by s has 2 s - 1 or s nearer motions than its own, but at the end."""
     motion = torch.arange(8.0)[:, None]

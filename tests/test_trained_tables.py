@@ -27,7 +27,11 @@ from rescore.training import save_weights
 
 # The cells that claims and stand-ins ask for, and no long ones.
 SMALLER = {
-    "gddim": {"factor_nfes": (20, 30, 40, 50), "lambdas": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0), "grid_nfes": (10, 20, 50), "long_nfe": 1000},
+    "gddim": {
+        "factors": {"nfes": (20, 30, 40, 50)},
+        "lambdas": {"values": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)},
+        "grid": {"nfes": (10, 20, 50), "long_nfe": 1000},
+    },
     "cld": {
         "trained": {
             "cld": {"EM-QS": (50, 150, 500, 1000), "EM-US": (50,), "SSCS-QS": (50, 150, 500), "SSCS-US": (50,)},

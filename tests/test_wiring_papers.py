@@ -354,7 +354,7 @@ def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path
     assert torch.allclose(seen[0], z["validation"]) and torch.allclose(seen[1], z["test"])
 
 
-# --- gDDIM, CLD, SMLD: cells -------------------------------------------------------------------------------------------------
+# --- CLD, SMLD: cells --------------------------------------------------------------------------------------------------------
 
 
 class Models:
@@ -411,23 +411,6 @@ def test_cells_of_cld():
         ("cld-m1", "4", "M^-1=1"),
     }
     assert next(cell for cell in ablated if cell.model == "cld-m1").sampler.process == CLD(M=1.0)
-
-
-def test_cells_of_gddim():
-    config = load_config(load_paper("gddim"), "smoke")
-    gddim = module("gddim", "problems")
-    models = Models(("vp", "bdm", "cld"), {"vp": VP(), "bdm": gddim.PROCESSES["BDM"], "cld": CLD()})
-    list(module("gddim", "trained").trained_tables(config, models))
-    assert models.floors == ["7.3"] and models.likelihoods == []
-    assert {cell.table for cell in models.cells} == {"7.1", "7.2", "7.3"}
-    for cell in models.cells:
-        process = models.process(cell.model)
-        assert cell.sampler.process is process and (cell.sampler.times[0], cell.sampler.times[-1]) == (process.T, process.eps)
-        if cell.table != "7.3":
-            assert cell.model == "cld" and cell.sampler.denoise == "euler" and cell.protocol["grid"] == "quadratic"
-        else:
-            assert cell.variant == {"vp": "DDPM", "bdm": "BDM", "cld": "CLD"}[cell.model]
-            assert cell.protocol["grid"] == ("rho_power" if cell.method == "2nd Heun" else "quadratic")
 
 
 def test_cells_of_score_sde():
@@ -604,34 +587,3 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
     assert values["real images", "nearest"].value == pytest.approx(np.mean(parts))
     assert np.array_equal(book.arrays["real"], to_unit(sets["test"].images).numpy())
     assert problems.METHOD == "Soft Diffusion"
-
-
-# --- DEIS --------------------------------------------------------------------------------------------------------------------
-
-
-def test_errors_are_distances_to_the_exact_end_points():
-    """Per seed: the root mean square over points and coordinates, and the median of the points' own."""
-    jobs = module("deis", "jobs")
-    end = torch.zeros(2, 3, 2, dtype=F64)
-    problem = SimpleNamespace(end=end)
-    off = torch.tensor([[[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]], [[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]], dtype=F64)
-    found = jobs.solver_errors(problem, off)
-    assert found["solver_rmse"].tolist() == pytest.approx([math.sqrt(27 / 6), math.sqrt(2)])
-    assert found["solver_median"].tolist() == pytest.approx([1.0, math.sqrt(2)])
-
-
-def test_a_problem_of_deis_starts_from_the_prior_of_each_seed():
-    paper = load_paper("deis")
-    config = load_config(paper, "smoke")
-    problem = paper.module("jobs").make_problem("mixture1d", config)
-    n = config.datasets["mixture1d"].samples
-    for seed, start in zip(config.seeds, problem.start, strict=True):
-        assert torch.equal(start, VP().prior_sample((n, 1), make_generator("deis", "mixture1d", seed), F64))
-    times = paper.module("problems").GRIDS["quadratic"](problem.process, 3, config.t0)
-    sampler = paper.module("problems").TABLE_METHODS["DDIM"][1](problem.process, times)
-    ends = problem.run(sampler)
-    assert torch.equal(ends[1], sampler(problem.score, problem.start.flatten(0, 1))[n : 2 * n])
-    assert problem.evaluations == 3 * n * len(config.seeds)
-    order = paper.module("jobs").orders(problem)
-    one = next(row for row in order if row.metric == "order" and row.method == "DDIM")
-    assert 0.5 < one.value < 1.6 and one.variant == "order-1", "errors fall as the steps rise: a positive slope"

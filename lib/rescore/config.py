@@ -127,7 +127,11 @@ class PaperConfig(Settings):
         return {name: value.sections or (name,) for name, value in values.items() if isinstance(value, SectionSettings)}
 
     def job_models(self, job: str) -> Mapping[str, Resources]:
-        """The trained models that `job` uses, by the paper's names for them; see `rescore.models.spec.ModelConfig`."""
+        """The trained models that `job` uses, by the names that its code has for them; see `rescore.models.spec.ModelConfig`."""
+        return {}
+
+    def job_trainings(self, job: str) -> Mapping[str, Any]:
+        """The nodes of the DAG that train them, by the paper's names; see `rescore.models.spec.Trainings`."""
         return {}
 
     def data_fingerprint(self, job: str) -> str:

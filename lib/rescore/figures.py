@@ -179,10 +179,25 @@ def curve(
                 linestyle=line, markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
 
 
+def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
+    """A `curve` for each key of `styles`, (label, colour, marker, line) or the first of these: of the rows whose columns `by` have it."""
+    rows = list(rows)
+    for key, style in styles.items():
+        values = key if isinstance(key, tuple) else (key,)
+        curve(ax, select(rows, **dict(zip(by, values, strict=True))), *style, **options)
+
+
+def log_values(ax: Axes, title: str = "", label: str = "", grid: str = "both") -> None:
+    """The values of a panel on a log scale, with a grid and its names."""
+    ax.set(title=title, ylabel=label, yscale="log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(axis=grid)
+
+
 def against_evaluations(ax: Axes, ticks: Iterable[int] = (), label: str = "score evaluations", log: bool = True) -> None:
     """The axis of evaluations that the figures share: logarithmic, plain numbers at `ticks` (where the lines have points if none)."""
     ax.set(xlabel=label, xscale="log" if log else "linear")
-    ticks = sorted(ticks) or sorted({float(at) for line in ax.lines for at in line.get_xdata()})
+    ticks = sorted(ticks) or sorted({float(at) for line in ax.lines if line.get_transform() == ax.transData for at in line.get_xdata()})
     if ticks:
         ax.set_xticks(ticks)
         ax.xaxis.set_major_formatter("{x:g}")
@@ -194,6 +209,12 @@ def reference_line(ax: Axes, rows: Iterable[Record], label: str | None = None, l
     for row in rows:
         ax.axhline(row.value, color=color, linewidth=0.8, linestyle=line, label=label, zorder=1)
         label = None
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """The panel's own legend, if it shows anything."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**options)
 
 
 def shared_legend(figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
@@ -314,7 +335,9 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
 
 
 def image_rows(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry; C = 1 or 3."""
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry; C = 1 or 3. Without any the panel stays empty."""
+    if not rows:
+        return
     frame = ((0, 0), (0, 0), (1, 1), (1, 1))
     framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for images in rows.values()]
     picture = np.concatenate([np.concatenate(list(images), axis=2) for images in framed], axis=1)

@@ -26,6 +26,7 @@ from rescore.ode import dormand_prince
 from rescore.processes import CLD
 from rescore.processes.base import LinearSDE, gaussian_log_prob
 from rescore.processes.operators import Diagonal
+from rescore.random import Noise, integers, normal
 from rescore.scores import Score
 
 Trace = Literal["exact", "rademacher", "gaussian"]
@@ -50,7 +51,7 @@ def flow_log_prob(
     score: Score,
     process: LinearSDE,
     x: Tensor,
-    generator: torch.Generator | None = None,
+    generator: Noise | None = None,
     trace: Trace = "rademacher",
     t0: float = T0,
     rtol: float = 1e-5,
@@ -154,21 +155,21 @@ def _kl_to_prior(process: LinearSDE, mean: Tensor) -> Tensor:
     return 0.5 * (square + spread.to(square))
 
 
-def _with_velocities(process: LinearSDE, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def _with_velocities(process: LinearSDE, x: Tensor, generator: Noise | None) -> tuple[Tensor, Tensor]:
     """The state of x, and log q of what was drawn for it, (n,)."""
     u = process.embed(x)
     if not isinstance(process, CLD):
         return u, u.new_zeros(len(u))
     variance = Diagonal(torch.tensor(process.gamma * process.M, dtype=torch.float64))
-    v = variance.cholesky()(torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device))
+    v = variance.cholesky()(normal(x.shape, generator, x.dtype, x.device))
     return torch.stack((x, v), 1), gaussian_log_prob(v, variance)
 
 
-def probe(u: Tensor, trace: Trace, generator: torch.Generator) -> Tensor:
+def probe(u: Tensor, trace: Trace, generator: Noise) -> Tensor:
     """Probes with independent coordinates of mean 0 and variance 1, like u: "gaussian" normals, else random signs."""
     if trace == "gaussian":
-        return torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
-    return torch.randint(2, u.shape, generator=generator, device=u.device).to(u) * 2 - 1
+        return normal(u.shape, generator, u.dtype, u.device)
+    return integers(2, u.shape, generator, u.device).to(u) * 2 - 1
 
 
 def hutchinson_divergence(probe: Tensor) -> Divergence:

@@ -1,6 +1,8 @@
-"""Seeds. Every random stream is named, so that a draw never depends on what else was drawn before it."""
+"""Seeds and streams. Every random stream is named, so that a draw never depends on what else was drawn before it."""
 
 import hashlib
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,3 +24,76 @@ def fill_normal(out: Tensor, generators: list[torch.Generator]) -> Tensor:
     for row, generator in zip(out, generators, strict=True):
         row.normal_(generator=generator)
     return out
+
+
+LEAST_BLOCK, BLOCK_NUMBERS = 16, 4096
+
+
+class Streams:
+    """The noise of a batch of samples, each of which has its own, named by its seed and its index alone.
+
+    Rows of a batch are samples first, first + 1, ..., first + n - 1 of the first seed, then those of the next. However samples are
+    put into batches, and whatever other seeds there are, a sample sees the same numbers. They are drawn for blocks of samples, whose
+    size depends on the shape of a state only, by a generator each: a batch draws its blocks whole and takes its rows.
+
+    Args:
+        seeds: as `derive_seed` gives them.
+        n: samples of each seed in this batch.
+        first: the index of the first one.
+    """
+
+    def __init__(self, seeds: Sequence[int], n: int, first: int = 0, device: torch.device | str = "cpu"):
+        self.seeds, self.n, self.first, self.device = tuple(seeds), n, first, torch.device(device)
+        self._generators: dict[int, list[list[torch.Generator]]] = {}
+
+    @classmethod
+    def named(cls, *names: object, n: int, first: int = 0, device: torch.device | str = "cpu") -> "Streams":
+        """Of one seed with these names."""
+        return cls([derive_seed(*names)], n, first, device)
+
+    def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """The next standard normals of each sample, (rows, *state)."""
+        return self._draw(shape, lambda block, generator: torch.randn(block, generator=generator, dtype=dtype, device=self.device))
+
+    def integers(self, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> Tensor:
+        """The next whole numbers from 0 to high - 1 of each sample."""
+        return self._draw(shape, lambda block, its: torch.randint(high, block, generator=its, device=self.device, dtype=dtype))
+
+    def _draw(self, shape: Sequence[int], draw: Callable[[tuple[int, ...], torch.Generator], Tensor]) -> Tensor:
+        rows, *state = shape
+        if rows != self.n * len(self.seeds):
+            raise ValueError(f"streams of {len(self.seeds)} times {self.n} samples, asked for {rows}")
+        block = max(LEAST_BLOCK, BLOCK_NUMBERS // max(1, math.prod(state)))
+        skipped = self.first % block
+        parts = []
+        for generators in self._of(block):
+            numbers = torch.cat([draw((block, *state), generator) for generator in generators])
+            parts.append(numbers[skipped : skipped + self.n])
+        return torch.cat(parts)
+
+    def _of(self, block: int) -> list[list[torch.Generator]]:
+        """By seed, a generator for each block of this size that the batch touches."""
+        if block not in self._generators:
+            blocks = range(self.first // block, (self.first + self.n - 1) // block + 1)
+            self._generators[block] = [[make_generator(seed, block, i, device=self.device) for i in blocks] for seed in self.seeds]
+        return self._generators[block]
+
+
+Noise = torch.Generator | Streams
+"""Where random numbers come from: streams of single samples, or one generator for a whole batch."""
+
+
+def normal(shape: Sequence[int], noise: Noise, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+    """Standard normals of this shape."""
+    if isinstance(noise, Streams):
+        return noise.normal(shape, dtype).to(device)
+    return torch.randn(tuple(shape), generator=noise, dtype=dtype, device=device)
+
+
+def integers(
+    high: int, shape: Sequence[int], noise: Noise, device: torch.device | str = "cpu", dtype: torch.dtype = torch.int64
+) -> Tensor:
+    """Whole numbers from 0 to high - 1."""
+    if isinstance(noise, Streams):
+        return noise.integers(high, shape, dtype).to(device)
+    return torch.randint(high, tuple(shape), generator=noise, device=device, dtype=dtype)

@@ -18,8 +18,8 @@ from torch import Tensor
 from rescore.collage.compose import check_conditions, stacked
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
+from rescore.processes.base import require
 from rescore.samplers import Sampler
-from rescore.samplers.base import require
 from rescore.scores import Score
 
 Known = Literal["replacement", "reconstruction"]

@@ -14,6 +14,7 @@ from rescore.corruptions.schedules import Schedule
 from rescore.errors import RescoreError
 from rescore.processes.base import Time
 from rescore.processes.operators import Diagonal
+from rescore.random import Noise, normal
 
 Clean = Callable[[Tensor, float], Tensor]
 """(x_t, t) -> a prediction of x_0, the shape of x_t; t one number."""
@@ -39,10 +40,10 @@ class GaussianStart:
         modes = (lengths[:rank] / (len(images) - 1) ** 0.5)[:, None] * directions[:rank]
         return cls(mean, modes.reshape(-1, *mean.shape))
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: Noise) -> Tensor:
         """(n, C, H, W), on the generator's device."""
         modes = self.modes.to(generator.device)
-        z = torch.randn(n, len(modes), generator=generator, dtype=modes.dtype, device=generator.device)
+        z = normal((n, len(modes)), generator, modes.dtype, generator.device)
         return self.mean.to(generator.device) + torch.tensordot(z, modes, 1)
 
 
@@ -73,19 +74,19 @@ class Corruption:
         """sigma_t, float64, the shape of t."""
         return self.noise(t)
 
-    def perturb(self, x: Tensor, t: Time, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def perturb(self, x: Tensor, t: Time, generator: Noise) -> tuple[Tensor, Tensor]:
         """(x_t, eta) for clean images x (n, C, H, W) and one time or one per image."""
-        eta = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        eta = normal(x.shape, generator, x.dtype, x.device)
         return self.C(t)(x) + Diagonal(self.sigma(t))(eta), eta
 
     def prior_sample(
-        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        self, shape: tuple[int, ...], generator: Noise, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> Tensor:
         """Draws of x_1, of shape (n, C, H, W). Raises RescoreError without a start."""
         if self.start is None:
             raise RescoreError("this corruption has no start: fit one (GaussianStart.fit) to sample from its end")
         x = self.start.sample(shape[0], generator).to(device=device, dtype=dtype)
-        return x + self.sigma(1.0).item() * torch.randn(shape, generator=generator, dtype=dtype, device=device)
+        return x + self.sigma(1.0).item() * normal(shape, generator, dtype, device)
 
     def state_shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a state: that of the data."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
+from rescore.random import Noise, integers
 
 Rounding = Literal["truncate", "nearest"]
 QUANTISED: dict[Rounding, str] = {"truncate": "uint8-truncated", "nearest": "uint8-nearest"}  # what a protocol says
@@ -40,7 +41,7 @@ def to_uint8(x: Tensor, rounding: Rounding = "truncate") -> Tensor:
     return (levels + (0.5 if rounding == "nearest" else SLACK)).clamp(max=255).to(torch.uint8)
 
 
-def dequantise(images: Tensor, generator: torch.Generator, grey_levels: int = 256) -> tuple[Tensor, float]:
+def dequantise(images: Tensor, generator: Noise, grey_levels: int = 256) -> tuple[Tensor, float]:
     """Uniform dequantisation of grey levels k by u ~ U[0, 1) (Theis et al. 2016): float32, and the levels to a unit of it.
 
     Of 256 levels 2 (k + u) / 256 - 1 in [-1, 1) and 128, as in Score-SDE. Fewer, spread over 0 to 255 in equal steps, get bins
@@ -51,7 +52,7 @@ def dequantise(images: Tensor, generator: torch.Generator, grey_levels: int = 25
     Raises RescoreError for a dtype other than uint8, or for values that are none of the levels.
     """
     _check_uint8(images, "dequantise")
-    u = torch.randint(2**16, images.shape, generator=generator, device=generator.device, dtype=torch.int32)
+    u = integers(2**16, images.shape, generator, generator.device, torch.int32)
     u = u.to(images.device) / 2**16
     if grey_levels == 256:
         return (images.float() + u) / 128 - 1, 128.0

@@ -27,6 +27,7 @@ from rescore.papers import Paper, load_config, load_paper
 from rescore.progress import BarLines
 from rescore.workflow.paths import (
     JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder, run_folder,
+    training_commits,
 )  # fmt: skip
 from rescore.workflow.suite import job_command
 
@@ -96,8 +97,10 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
-    models = {name: _weights(results, scale, spec.key) for name, spec in config.job_models(job).items()}
-    missing = {spec.data: reason for name, spec in config.job_models(job).items() if (reason := missing_data(models[name]))}
+    trainings = config.job_trainings(job)
+    missing = {of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))}
+    models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
+                                 for seed in of.seeds}  # fmt: skip
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
     digest = job_hash(config, paper.name, job)
     state = run_folder(results, scale, digest)
@@ -105,7 +108,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
-        about = {"version": version(), "config_hash": digest}
+        about = {"version": version() + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         started = time.perf_counter()
         if missing:
@@ -167,8 +170,8 @@ def _text(protocol: Mapping[str, object] | str) -> str:
     return protocol if isinstance(protocol, str) else format_protocol(protocol)
 
 
-def _weights(results: Path, scale: str, key: str) -> Path:
-    path = model_folder(results, scale, key) / MODEL_FILES["weights"]
+def _weights(results: Path, scale: str, key: str, seed: int) -> Path:
+    path = model_folder(results, scale, key) / str(seed) / MODEL_FILES["weights"]
     if not path.is_file():
         raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
     return path

@@ -13,8 +13,7 @@ from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
-from rescore.montecarlo.importance import standard_normal_log_prob
-from rescore.targets.base import Target
+from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 
 class Flow(nn.Module):
@@ -76,12 +75,6 @@ def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **t
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     return Flow(maps)
-
-
-def differentiable_log_prob(target: Target, x: Tensor) -> Tensor:
-    """log muhat(x), (...), whose gradient to x is the target's own score: one evaluation, no back-propagation through it."""
-    log_prob, score = target.log_prob_and_score(x.detach())
-    return log_prob + ((x - x.detach()) * score).sum(-1)
 
 
 def flow_log_weights(flow: nn.Module, target: Target, z: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import (
@@ -121,7 +122,7 @@ class ModelSpec(Resources):
 
     @property
     def key(self) -> str:
-        """12 hex digits: the name of the model's folder."""
+        """12 hex digits: what identifies a training."""
         return config_hash(self, f"training {TRAINING_VERSION}")
 
     @property
@@ -129,6 +130,24 @@ class ModelSpec(Resources):
         """What the ledger says about the training."""
         settings = {"train_steps": self.steps, "train_batch": self.batch, "train_lr": self.lr, "ema": self.ema}
         return settings | {"network": self.network.name, "objective": self.objective.name, "weighting": self.objective.weighting}
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """One spec trained with each of some seeds: a node of the DAG, shared by every paper that names the same."""
+
+    spec: ModelSpec
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """12 hex digits: the name of its folder."""
+        return config_hash({"spec": self.spec.key, "seeds": self.seeds})
+
+    @property
+    def members(self) -> dict[int, ModelSpec]:
+        """The spec of each training."""
+        return {seed: self.spec.model_copy(update={"seed": seed}) for seed in self.seeds}
 
 
 class ModelJob(JobConfig):
@@ -179,13 +198,15 @@ class ModelConfig(PaperConfig):
 
     def job_models(self, job: str) -> dict[str, ModelSpec]:
         """The models of a job as `<name>/<training seed>`."""
-        return {
-            f"{name}/{seed}": self.models[name].model_copy(update={"seed": seed})
-            for name in self.jobs[job].models for seed in self.training_seeds
-        }  # fmt: skip
+        trainings = self.job_trainings(job).items()
+        return {f"{name}/{seed}": spec for name, of in trainings for seed, spec in of.members.items()}
+
+    def job_trainings(self, job: str) -> dict[str, Trainings]:
+        """The nodes that train them."""
+        return {name: Trainings(self.models[name], self.training_seeds) for name in self.jobs[job].models}
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """A job's numbers depend on its own models, by what identifies them; without models, not on how those are judged."""
-        needs = super().job_dependencies(job) | {"models": {name: spec.key for name, spec in self.job_models(job).items()}}
+        needs = super().job_dependencies(job) | {"models": {name: of.key for name, of in self.job_trainings(job).items()}}
         others = () if self.jobs[job].models else ("training_seeds", "evaluation")
         return {key: value for key, value in needs.items() if key not in others}

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from rescore.flows.transport import differentiable_log_prob
 from rescore.montecarlo.hmc import Particles
-from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.smc import Annealing, Transport, TransportAt, anneal
-from rescore.targets.base import Target
+from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 VALIDATE_EVERY = 10  # iterations
 

@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from rescore.domain import check_finite
 from rescore.errors import RescoreError
-from rescore.flows.transport import differentiable_log_prob
-from rescore.metrics.points import check_finite
-from rescore.targets.base import Target
+from rescore.targets.base import Target, differentiable_log_prob
 
 
 class Chain(NamedTuple):

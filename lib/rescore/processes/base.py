@@ -12,6 +12,7 @@ from torch import Tensor
 from rescore.domain import check_number
 from rescore.errors import RescoreError
 from rescore.processes.operators import Diagonal, Operator
+from rescore.random import Noise, normal
 
 Time = float | Tensor
 Factor = Literal["R", "L", "I"]
@@ -101,10 +102,10 @@ class LinearSDE(ABC):
         return Diagonal(torch.ones((), dtype=torch.float64))
 
     def prior_sample(
-        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        self, shape: tuple[int, ...], generator: Noise, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> Tensor:
         """Draws of the prior, of state shape (batch, *state_shape(data))."""
-        return self.prior_covariance.cholesky()(torch.randn(shape, generator=generator, dtype=dtype, device=device))
+        return self.prior_covariance.cholesky()(normal(shape, generator, dtype, device))
 
     def prior_log_prob(self, u: Tensor) -> Tensor:
         """log density of the prior at u of shape (batch, *state), shape (batch,)."""
@@ -142,11 +143,18 @@ class LinearSDE(ABC):
         """The covariance of e(x) for rotated data with these variances: shape (*times, *event), as the operators have it."""
         return Diagonal(variances.to(torch.float64), event_ndim)
 
-    def perturb(self, x: Tensor, t: Time, generator: torch.Generator, factor: Factor = "R") -> tuple[Tensor, Tensor]:
+    def perturb(self, x: Tensor, t: Time, generator: Noise, factor: Factor = "R") -> tuple[Tensor, Tensor]:
         """(u_t, eps) with u_t = m_t e(x) + K_t eps, for x (batch, *data) and one time or one per sample."""
         u = self.embed(x)
-        noise = torch.randn(u.shape, generator=generator, dtype=u.dtype, device=u.device)
+        noise = normal(u.shape, generator, u.dtype, u.device)
         return self.mean(t)(u) + self.K(t, factor)(noise), noise
+
+
+def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
+    """RescoreError unless the process is one that `method` applies to."""
+    if not isinstance(process, kind):
+        names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
 
 
 def check_times(process: LinearSDE) -> None:

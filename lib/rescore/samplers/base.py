@@ -11,8 +11,9 @@ from torch import Tensor
 
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import grids
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
+from rescore.random import Noise, normal
 from rescore.scores import Score
 
 Denoise = Literal["none", "mean", "euler", "tweedie"]
@@ -67,17 +68,18 @@ class Sampler(ABC):
     def _denoise_nfe(self) -> int:
         return int(self.denoise in ("euler", "tweedie"))
 
-    def __call__(self, score: Score, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, score: Score, u: Tensor, generator: Noise | None = None) -> Tensor:
         """States at t0: `solve` without the count."""
         return self.solve(score, u, generator).u
 
-    def solve(self, score: Score, u: Tensor, generator: torch.Generator | None = None) -> Solution:
+    def solve(self, score: Score, u: Tensor, generator: Noise | None = None) -> Solution:
         """States at t0, and how many evaluations they took.
 
         Args:
             score: (u, t) -> grad log p_t(u), t a float.
             u: states at T, (batch, *state).
-            generator: the source of noise, on the device of u; deterministic samplers need none.
+            generator: the source of noise, on the device of u; deterministic samplers need none. With `rescore.random.Streams` a
+                sample's noise depends on its seed and index alone, not on the batch.
 
         Raises RescoreError for an empty batch, Diverged for a score or states that are not finite.
         """
@@ -89,7 +91,7 @@ class Sampler(ABC):
         score = _Checked(score, self.predicts, name)
 
         def draw(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+            return normal(like.shape, generator, like.dtype, like.device)
 
         end = self.last(score, self.run(score, u, draw))
         require_finite(end, name, f"after the last step, to t = {self.times[-1]:g},")
@@ -182,13 +184,6 @@ def coefficients(operator: Operator) -> list[Operator]:
     if not operator.is_finite():
         raise RescoreError("a coefficient of the sampler is not finite: a step loses all signal; allowed are shorter steps")
     return list(operator)
-
-
-def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
-    """RescoreError unless the process is one that `method` applies to."""
-    if not isinstance(process, kind):
-        names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
 
 
 def require_steps(times: Times, least: int, method: str) -> None:
