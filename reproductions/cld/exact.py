@@ -1,10 +1,9 @@
-"""The sections without samples: Langevin dynamics from one point, the weights ell_t, and what samplers make of Gaussian data."""
+"""The sections without samples: Langevin dynamics from one point, the weights ell_t, and samplers on Gaussian data."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, PROCESSES, RECIPES, STRIDINGS, Recipe
 from rescore.data.digits import load_digits
@@ -13,6 +12,7 @@ from rescore.experiments.book import Book
 from rescore.problems import gaussian
 from rescore.problems.gaussian import GaussianLaw, exact_score, law_after, law_at, prior_law
 from rescore.problems.langevin import decay_rate, langevin_law, last_above
+from rescore.problems.score_norms import target_variance
 from rescore.processes import CLD, LinearSDE
 
 FRICTION = Axes("Gamma/critical={ratio:g}")
@@ -61,34 +61,15 @@ def weights(book: Book) -> None:
             book.arrays[f"weights/ell/{method}/{eps_num:g}"] = ell.numpy()
             book.arrays[f"weights/target_variance/{method}/{eps_num:g}"] = noise.numpy()
             protocol = {"M": process.M, "gamma": gamma, "beta": process.beta_min, "eps_num": eps_num}
-            summary = protocol | {"t_from": 1e-8}
-            with book.cell("fig6", "closed_form", method, STABILISED(eps_num=eps_num), None, summary, n=0) as cell:
-                if cell.todo:
-                    cell.exact("ell_slope_at_0", ((ell[1] / ell[0]).log() / (fine[1] / fine[0]).log()).item())
-                    cell.exact("ell_max", ell.max().item())
+            slope = (ell[1] / ell[0]).log() / (fine[1] / fine[0]).log()
+            book.exact("fig6", "closed_form", method, STABILISED(eps_num=eps_num), None, protocol | {"t_from": 1e-8},
+                       ell_slope_at_0=slope.item, ell_max=ell.max().item)  # fmt: skip
             for t in settings.times:
                 at, variant = torch.tensor(t, dtype=torch.float64), STABILISED_AT(eps_num=eps_num, t=t)
-                with book.cell("fig6", "closed_form", method, variant, None, protocol, n=0) as cell:
-                    if cell.todo:
-                        cell.exact("ell", process.ell(at).item())
-                with book.cell("fig6", "gaussian", method, variant, None, protocol, n=0) as cell:
-                    if cell.todo:
-                        variance = target_variance(process, at, settings.data_variance).item()
-                        cell.exact("target_variance", variance, data_variance=settings.data_variance)
-
-
-def target_variance(process: CLD, t: Tensor, data_variance: float) -> Tensor:
-    """E |target - score|^2 a coordinate, target = -ell_t eps_v, on data N(0, data_variance): the noise of the regression.
-
-    The score is the mean of the target given u_t, so this is E target^2 - E score^2 = ell_t^2 - 1 / L22(u_t)^2.
-
-    Args:
-        process: with gamma = 0, v_0 is given too (DSM); the marginal law of u_t is then taken at the paper's gamma.
-    """
-    marginalised = CLD(process.M, process.beta_min, process.beta_max, eps0=process.eps0, eps_num=process.eps_num)
-    mean, data = process.mean(t), process.data_covariance(torch.tensor(data_variance))
-    marginal = (mean @ data @ mean.T + marginalised.Sigma(t)).cholesky().values[..., 1, 1]
-    return process.ell(t) ** 2 - 1 / marginal**2
+                variance = target_variance(process, at, settings.data_variance)
+                book.exact("fig6", "closed_form", method, variant, None, protocol, ell=process.ell(at).item)
+                on_data = protocol | {"data_variance": settings.data_variance}
+                book.exact("fig6", "gaussian", method, variant, None, on_data, target_variance=variance.item)
 
 
 def splitting(book: Book) -> None:
@@ -114,14 +95,11 @@ def splitting(book: Book) -> None:
                 place = ("fig8", dataset, "CLD", f"{name}-{striding}")
                 protocol = common | {"grid": striding} | more
                 for nfe in settings.nfe:
-                    with book.cell(*place, nfe, protocol | {"steps": nfe}, n=0) as cell:
-                        if cell.todo:
-                            cell.exact("covariance_error", error(nfe))
+                    book.exact(*place, nfe, protocol | {"steps": nfe}, covariance_error=partial(error, nfe))
                 if dataset == "gaussian":
                     before, last = settings.nfe[-2:]
-                    with book.cell(*place, None, protocol | {"steps": f"{before} to {last}"}, n=0) as cell:
-                        if cell.todo:
-                            cell.exact("order", float(np.log(error(before) / error(last)) / np.log(last / before)))
+                    book.exact(*place, None, protocol | {"steps": f"{before} to {last}"},
+                               order=lambda error=error: np.log(error(before) / error(last)) / np.log(last / before))  # fmt: skip
 
 
 def frechet(book: Book) -> None:
@@ -135,11 +113,13 @@ def frechet(book: Book) -> None:
     def measure(table: str, method: str, variant: str, process: LinearSDE, recipe: Recipe, nfe: int) -> None:
         protocol = {"process": process.label, "score": "exact", "grid": recipe.grid.__name__, "steps": nfe, "t0": process.eps,
                     "denoise": "none", "start": "prior"}  # fmt: skip
-        with book.cell(table, "digits_gaussian", method, variant, nfe, protocol, n=0) as cell:
-            if cell.todo:
-                sampler = recipe.method(process, recipe.grid(process, nfe))
-                law = law_after(sampler, exact_score(process, data), prior_law(process, data.shape))
-                cell.exact("frechet", gaussian.frechet(gaussian.data_law(process, law), data))
+
+        def distance() -> float:
+            sampler = recipe.method(process, recipe.grid(process, nfe))
+            law = law_after(sampler, exact_score(process, data), prior_law(process, data.shape))
+            return gaussian.frechet(gaussian.data_law(process, law), data)
+
+        book.exact(table, "digits_gaussian", method, variant, nfe, protocol, frechet=distance)
 
     for method, variant, nfe in settings.cells:
         measure("9", method, variant, PROCESSES[method], RECIPES[method, variant], nfe)

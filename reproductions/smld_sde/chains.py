@@ -9,11 +9,14 @@ import torch
 from reproductions.smld_sde.config import BETA_MAX
 from rescore.experiments.axes import Axes
 from rescore.processes import DiscreteVE, DiscreteVP, Isotropic, grids
-from rescore.samplers import Method, PredictorCorrector, Sampler, ancestral, predictor_corrector, probability_flow, reverse_diffusion
+from rescore.samplers import (
+    Method, PredictorCorrector, Sampler, ancestral, predictor_corrector, probability_flow, reverse_diffusion,
+)  # fmt: skip
 from rescore.scores import Score
 
-SIGMA_MIN, SIGMA_MAX = 0.01, 50.0  # Score-SDE appendix C: CIFAR-10 with pixels in [0, 1]
-BETA_MIN = 0.1  # pixels in [-1, 1]; BETA_MAX is the config's, which checks steps against it
+# Score-SDE appendix C: SMLD on pixels in [0, 1] has sigma from 0.01 to 50. Here they are scaled to the length of DDPM's [-1, 1].
+SIDE, SIGMA_MIN, SIGMA_MAX = 2.0, 0.01, 50.0
+BETA_MIN = 0.1  # BETA_MAX is the config's, which checks steps against it
 KINDS = {"VE": "SMLD", "VP": "DDPM"}
 PREDICTORS = ("ancestral", "reverse diffusion", "probability flow")
 CORRECTOR = "corrector only"
@@ -25,13 +28,10 @@ SNR = {
 CELL = Axes("{kind} {budget}")
 
 
-def chain(kind: str, levels: int, sigma_max: float = SIGMA_MAX, side: float = 1.0) -> Isotropic:
-    """SMLD's geometric levels or DDPM's betas; twice the levels keep the ends of sigma and halve the betas.
-
-    `side` is the length of the pixels' range under SMLD: 1 for [0, 1], where its sigmas are stated, 2 for [-1, 1].
-    """
+def chain(kind: str, levels: int, sigma_max: float = SIGMA_MAX) -> Isotropic:
+    """SMLD's geometric levels or DDPM's betas; twice the levels keep the ends of sigma and halve the betas."""
     if kind == "VE":
-        return DiscreteVE(side * torch.linspace(math.log(SIGMA_MIN), math.log(sigma_max), levels, dtype=torch.float64).exp())
+        return DiscreteVE(SIDE * torch.linspace(math.log(SIGMA_MIN), math.log(sigma_max), levels, dtype=torch.float64).exp())
     return DiscreteVP(torch.linspace(BETA_MIN / levels, BETA_MAX / levels, levels, dtype=torch.float64))
 
 
@@ -90,11 +90,11 @@ def label_time(t: float, levels: int) -> float:
     return math.ceil(t * levels - 1e-9) / levels
 
 
-def chain_samplers(levels: int, side: float = 1.0) -> Iterator[ChainSampler]:
-    """All cells of fig. 17, and the P2000 column of Score-SDE Table 1; `side` as for `chain`."""
+def chain_samplers(levels: int) -> Iterator[ChainSampler]:
+    """All cells of fig. 17, and the P2000 column of Score-SDE Table 1."""
     steps, doubled, corrected, corrections = budgets(levels)
     for kind, snr in SNR.items():
-        single, double = (chain(kind, n, side=side) for n in (levels, 2 * levels))
+        single, double = (chain(kind, n) for n in (levels, 2 * levels))
         times, fine = grids.uniform(single, levels), grids.uniform(double, 2 * levels)
         for name in PREDICTORS:
             method = predictor(name, kind)

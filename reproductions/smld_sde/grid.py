@@ -1,8 +1,10 @@
-"""The cells of fig. 17 on exact scores: of the digits' Gaussian, without sampling error, and of a mixture in the plane."""
+"""The cells of fig. 17 on exact scores: of the digits' Gaussian, without sampling error, and of a mixture in the plane.
+
+DDPM takes pixels in [-1, 1]. SMLD takes [0, 1], whose start around 0 is not the middle: here [0, 2], at DDPM's scale.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from rescore.experiments.book import Book, Cell
 from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
 from rescore.problems.gaussian import GaussianLaw, exact_score, law_after, prior_law, sliced_wasserstein
-from rescore.processes import grids
+from rescore.processes import Isotropic, grids
 from rescore.progress import progress
 from rescore.random import make_generator
 from rescore.samplers import Sampler, reverse_diffusion
@@ -23,79 +25,70 @@ from rescore.scores import GaussianMixture, Score
 
 MEANS = torch.tensor([[0.5, 0.5], [-0.5, -0.5]], dtype=torch.float64)  # NCSN's mixture divided by 10
 STD, WEIGHTS = 0.1, torch.tensor([0.8, 0.2], dtype=torch.float64)
+SHIFT = {"VE": 1.0, "VP": 0.0}  # from [-1, 1]
 LARGEST = Axes("VE sigma_max {sigma:g}")
 
 
-@dataclass(frozen=True)
 class DigitsGaussian:
-    """`digits_gaussian`: the Gaussian with the mean and covariance of the 8x8 digits in [-1, 1], on its principal axes.
+    """`digits_gaussian`: the Gaussian with the mean and covariance of the 8x8 digits, on its principal axes.
 
     Attributes:
         axes: (64, 64), columns are eigenvectors.
+        laws: by the kind of chain.
     """
 
-    law: GaussianLaw
-    axes: Tensor
+    def __init__(self) -> None:
+        law, self.axes = GaussianLaw.principal(load_digits())
+        self.laws = {kind: law.scaled(1.0, shift * self.axes.sum(0)) for kind, shift in SHIFT.items()}
+        self.score = cache(self._score)
 
-    @classmethod
-    def load(cls) -> "DigitsGaussian":
-        return cls(*GaussianLaw.principal(load_digits()))
+    def _score(self, kind: str, process: Isotropic) -> Score:
+        """The exact score; it keeps the laws that it meets, for all samplers of a chain."""
+        return exact_score(process, self.laws[kind])
 
-    def on_pixels(self, kind: str) -> GaussianLaw:
-        """VP takes pixels in [-1, 1], VE in [0, 1]."""
-        return self.law if kind == "VP" else self.law.scaled(0.5, 0.5 * self._ones)
+    def distance(self, kind: str, sampler: Sampler, score: Score) -> float:
+        """`sw2` to the data: exact over the directions of `rescore.metrics.sliced_wasserstein`."""
+        data = self.laws[kind]
+        return sliced_wasserstein(law_after(sampler, score, prior_law(sampler.process, data.shape)), data, self.axes)
 
-    def distance(self, result: GaussianLaw, kind: str) -> float:
-        """`sw2` to the data for pixels in [-1, 1]: exact over the directions of `rescore.metrics.sliced_wasserstein`."""
-        return sliced_wasserstein(result if kind == "VP" else result.scaled(2.0, -self._ones), self.law, self.axes)
-
-    @cached_property
-    def _ones(self) -> Tensor:
-        """The vector of ones in the coordinates of the axes."""
-        return self.axes.sum(0)
+    def measure(self, book: Book, table: str, method: str, variant: str, kind: str, sampler: Sampler,
+                protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
+        """A cell of the distance; the score is that of the sampler's process if no other is given."""
+        protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
+        score = score or self.score(kind, sampler.process)
+        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol, sw2=lambda: self.distance(kind, sampler, score))
 
 
 def exact_grid(book: Book) -> None:
     """Fig. 17 on `digits_gaussian`."""
-    digits, levels = DigitsGaussian.load(), book.config.grid.levels
-    score = cache(lambda kind, process: exact_score(process, digits.on_pixels(kind)))  # it keeps its laws: for all cells of a kind
+    digits, levels = DigitsGaussian(), book.config.grid.levels
     for one in progress(list(chain_samplers(levels)), desc="exact grid"):
-        seen = one.at_levels(score(one.kind, one.process))
-        add_law(book, digits, one.table, one.method, one.variant, one.kind, one.sampler, grid_protocol(one), seen)
+        score = one.at_levels(digits.score(one.kind, one.process))
+        digits.measure(book, one.table, one.method, one.variant, one.kind, one.sampler, grid_protocol(one), score)
     process = chain("VE", levels)
     sampler = reverse_diffusion(process, grids.uniform(process, levels))
-    add_law(book, digits, "fig17", "reverse diffusion", f"VE P{levels} not denoised", "VE", sampler, {"levels": levels})
+    digits.measure(book, "fig17", "reverse diffusion", f"VE P{levels} not denoised", "VE", sampler, {"levels": levels})
 
 
 def steps(book: Book) -> None:
     """The predictors' error against their number of steps, on `digits_gaussian`."""
-    digits = DigitsGaussian.load()
+    digits = DigitsGaussian()
     for n in book.config.steps.steps:
         for kind in chains.KINDS:
             process = chain(kind, n)
             for name in PREDICTORS:
                 sampler = chains.predictor(name, kind)(process, grids.uniform(process, n))
-                add_law(book, digits, "steps", name, kind, kind, sampler, {"levels": n, "scores": "own"})
+                digits.measure(book, "steps", name, kind, kind, sampler, {"levels": n, "scores": "own"})
 
 
 def largest_sigma(book: Book) -> None:
     """Reverse diffusion on SMLD chains that end at other noise levels, on `digits_gaussian`."""
-    digits, levels = DigitsGaussian.load(), book.config.grid.levels
+    digits, levels = DigitsGaussian(), book.config.grid.levels
     for sigma in book.config.largest_sigma.sigmas:
         process = chain("VE", levels, sigma)
-        sampler, protocol = reverse_diffusion(process, grids.uniform(process, levels), "mean"), {"levels": levels, "sigma_max": sigma}
-        add_law(book, digits, "largest-sigma", "reverse diffusion", LARGEST(sigma=sigma), "VE", sampler, protocol)
-
-
-def add_law(book: Book, digits: DigitsGaussian, table: str, method: str, variant: str, kind: str, sampler: Sampler,
-            protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
-    """The distance between the data's law and that of a sampler's result, with its own process's score if no other is given."""
-    protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
-    with book.cell(table, "digits_gaussian", method, variant, sampler.nfe, protocol, n=0) as cell:
-        if cell.todo:
-            process, data = sampler.process, digits.on_pixels(kind)
-            law = law_after(sampler, score or exact_score(process, data), prior_law(process, data.shape))
-            cell.exact("sw2", digits.distance(law, kind))
+        sampler = reverse_diffusion(process, grids.uniform(process, levels), denoise="mean")
+        protocol = {"levels": levels, "sigma_max": sigma}
+        digits.measure(book, "largest-sigma", "reverse diffusion", LARGEST(sigma=sigma), "VE", sampler, protocol)
 
 
 def grid_protocol(one: ChainSampler) -> dict[str, object]:
@@ -122,12 +115,11 @@ def sampled_grid(book: Book) -> None:
     for one in progress([one for one in chain_samplers(levels) if one.table == "fig17"], desc="sampled grid"):
         with place(one.method, one.variant, one.sampler.nfe, **grid_protocol(one)) as cell:
             if cell.todo:
-                half = 1.0 if one.kind == "VP" else 0.5  # VE takes [0, 1]
-                score = GaussianMixture(one.process, half * MEANS + (1 - half), half * STD, WEIGHTS)
+                shift = SHIFT[one.kind]
+                score = GaussianMixture(one.process, MEANS + shift, STD, WEIGHTS)
                 generator = make_generator("smld_sde", "mixture2d_unit", one.method, one.variant)
                 u = one.sampler.process.prior_sample((n, 2), generator, torch.float64)
-                x = one.sampler(one.at_levels(score), u, generator)
-                add_particles(cell, ((x - (1 - half)) / half).reshape(shape), reference)
+                add_particles(cell, (one.sampler(one.at_levels(score), u, generator) - shift).reshape(shape), reference)
 
 
 def add_particles(cell: Cell, x: Tensor, reference: Tensor) -> None:

@@ -1,9 +1,9 @@
 """Langevin dynamics on separated modes with exact scores: the note's example and NCSN's mixture in the plane."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
@@ -13,6 +13,7 @@ from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book, Cell
 from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
+from rescore.problems.score_norms import signal_to_noise
 from rescore.processes import VE, VP, Isotropic, grids
 from rescore.random import make_generator
 from rescore.samplers import AnnealedLangevin, annealed_langevin, langevin
@@ -35,40 +36,34 @@ def example(book: Book) -> None:
         """The same places for every run of so many particles."""
         return uniform("example", EXAMPLE["reach"], (seeds * particles, 1))
 
-    def place(method: str, variant: str, nfe: int | None, particles: int, **protocol: object) -> Cell:
-        protocol = {"score": "exact", "particles": particles, "start": "uniform[-3,3]"} | protocol
-        return book.cell("fig7", "mixture1d", method, variant, nfe, protocol, n=particles)
-
-    def add(cell: Cell, x: Tensor, *names: str) -> None:
-        keep(cell, x, "mixture1d", *names)
-        for metric, values in mode_numbers(x.reshape(seeds, -1), boundary).items():
-            cell.add(metric, values)
-
-    particles, tau = settings.particles, settings.step_size
-    with place("uniform start", "", None, particles) as cell:
-        if cell.todo:
-            add(cell, start(particles), "uniform start")
-    runs = [("", tau, 1.0, EQUATION_17)]
-    runs += [(STEP_SIZE(size=size), size, 1.0, EQUATION_17) for size in settings.other_step_sizes]
-    runs += [("no noise", tau, 0.0, "x + tau s")]
-    runs += [("eq. 14", tau, math.sqrt(tau), "x + tau s + sqrt(2) tau z")]  # as printed, with sigma = sqrt(2) as in eq. 17
-    for variant, size, noise, update in runs:
-        protocol = {"steps": settings.steps, "step_size": size, "update": update}
-        with place("Langevin", variant, settings.steps, particles, **protocol) as cell:
+    def measure(method: str, variant: str, nfe: int | None, n: int, end: Callable[[], Tensor], **protocol: object) -> None:
+        """A cell of n particles for each seed."""
+        protocol = {"score": "exact", "particles": n, "start": "uniform[-3,3]"} | protocol
+        with book.cell("fig7", "mixture1d", method, variant, nfe, protocol, n=n) as cell:
             if cell.todo:
-                x = langevin(score, start(particles), size, settings.steps, generator("langevin"), noise)
-                add(cell, x, "Langevin", variant)
-    protocol = {"steps": settings.long_steps, "step_size": tau, "update": EQUATION_17}
-    with place("Langevin", "long", settings.long_steps, settings.long_particles, **protocol) as cell:
-        if cell.todo:
-            add(cell, langevin(score, start(settings.long_particles), tau, settings.long_steps, generator("long")), "Langevin", "long")
+                x = end()
+                cell.arrays["/".join(filter(None, ("mixture1d", method, variant)))] = x[:KEPT].numpy()
+                for metric, values in distances.sides(x.reshape(seeds, -1, 1), boundary).items():
+                    cell.add(metric, values)
+
+    def run(variant: str, n: int, steps: int, size: float, noise: float = 1.0, update: str = EQUATION_17, name: str = "langevin"
+            ) -> None:  # fmt: skip
+        measure("Langevin", variant, steps, n, lambda: langevin(score, start(n), size, steps, generator(name), noise),
+                steps=steps, step_size=size, update=update)  # fmt: skip
+
+    n, steps, tau = settings.particles, settings.steps, settings.step_size
+    measure("uniform start", "", None, n, lambda: start(n))
+    run("", n, steps, tau)
+    for size in settings.other_step_sizes:
+        run(STEP_SIZE(size=size), n, steps, size)
+    run("no noise", n, steps, tau, 0.0, "x + tau s")
+    run("eq. 14", n, steps, tau, math.sqrt(tau), "x + tau s + sqrt(2) tau z")  # as printed, with sigma = sqrt(2) as in eq. 17
+    run("long", settings.long_particles, settings.long_steps, tau, name="long")
     sampler, many = annealed(settings.annealing), settings.annealed_particles
-    with place("annealed Langevin", "", sampler.nfe, many, **annealing_protocol(settings.annealing)) as cell:
-        if cell.todo:
-            add(cell, sampler(mixture(sampler.process), start(many), generator("annealed")), "annealed Langevin")
-    with place("exact draws", "", None, particles, start="none") as cell:
-        if cell.todo:
-            add(cell, data.sample(seeds * particles, 0.0, generator("exact")), "exact draws")
+    measure("annealed Langevin", "", sampler.nfe, many,
+            lambda: sampler(mixture(sampler.process), start(many), generator("annealed")),
+            **annealing_protocol(settings.annealing))  # fmt: skip
+    measure("exact draws", "", None, n, lambda: data.sample(seeds * n, 0.0, generator("exact")), start="none")
 
 
 def mixture(process: Isotropic) -> GaussianMixture:
@@ -81,17 +76,6 @@ def basin_boundary() -> float:
     """The unstable zero of the example's score between its modes."""
     data = mixture(VP())
     return brentq(lambda x: data(torch.tensor([[x]], dtype=torch.float64), 0.0).item(), -1.5, 1.5)
-
-
-def mode_numbers(x: Tensor, boundary: float) -> dict[str, list[float]]:
-    """Weight, mean and standard deviation on each side of the boundary, one value a seed, for x (seeds, particles)."""
-    numbers: dict[str, list[float]] = {}
-    for seed in x:
-        for side, part in (("right", seed[seed > boundary]), ("left", seed[seed <= boundary])):
-            values = {"weight": len(part) / len(seed), "mean": part.mean().item(), "std": part.std(correction=0).item()}
-            for name, value in values.items():
-                numbers.setdefault(f"{name}_{side}", []).append(value)
-    return numbers
 
 
 def toy(book: Book) -> None:
@@ -118,24 +102,14 @@ def toy(book: Book) -> None:
             if not cell.todo:
                 continue
             particles = end()
-            keep(cell, particles, "mixture2d", method)
+            cell.arrays[f"mixture2d/{method}"] = particles[:KEPT].numpy()
             x, reference = (v.reshape(seeds, -1, 2) for v in (particles, other))
             cell.add("weight_right", (x.sum(2) > 0).double().mean(1).tolist())
             cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
             if method == "annealed Langevin":
-                ratio = signal_to_noise(sampler, data, generator("ratio"), seeds)
-                cell.add("snr_ratio", ratio.max(0) / ratio.min(0))
-
-
-def signal_to_noise(sampler: AnnealedLangevin, data: GaussianMixture, generator: torch.Generator, seeds: int) -> np.ndarray:
-    """E|alpha s| / E|2 sqrt(alpha) z| at each level's own density (note section 1.5), (levels, seeds)."""
-    ratios = []
-    for t, size in zip(sampler.times, sampler.sizes, strict=True):
-        x = data.sample(seeds * 1000, t, generator)
-        z = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-        signal, noise = ((v.norm(dim=1)).reshape(seeds, -1).mean(1) for v in (size * data(x, t), 2 * math.sqrt(size) * z))
-        ratios.append((signal / noise).numpy())
-    return np.stack(ratios)
+                norms = signal_to_noise(sampler, data, seeds * 1000, generator("ratio"))
+                signal, noise = norms.unflatten(2, (seeds, -1)).mean(3)  # at each level, (levels, seeds)
+                cell.add("snr_ratio", ((signal / noise).amax(0) / (signal / noise).amin(0)).tolist())
 
 
 def annealed(annealing: Annealing) -> AnnealedLangevin:
@@ -154,8 +128,3 @@ def annealing_protocol(annealing: Annealing) -> dict[str, object]:
 def uniform(name: str, reach: float, shape: tuple[int, ...]) -> Tensor:
     """Starting points in [-reach, reach]."""
     return (2 * torch.rand(shape, generator=make_generator("smld_sde", name, "start"), dtype=torch.float64) - 1) * reach
-
-
-def keep(cell: Cell, x: Tensor, *names: str) -> None:
-    """Particles for the figures, (n, d)."""
-    cell.arrays["/".join(filter(None, names))] = x[:KEPT].numpy()

@@ -10,7 +10,6 @@ from rescore.samplers import adaptive_flow, euler_maruyama, predictor_corrector,
 from rescore.scores import Score, on_process
 
 MODELS = {"VE": "ve", "VP": "vp", "subVP": "subvp"}
-SIDE = 2.0  # the networks see pixels in [-1, 1]
 NAMES = {  # a network's name in the tables
     "mlp": "MLP", "ddpmpp": "DDPM++ cont.", "ddpmpp_deep": "DDPM++ cont. deep",
     "ncsnpp": "NCSN++ cont.", "ncsnpp_deep": "NCSN++ cont. deep",
@@ -32,7 +31,7 @@ def trained(book: Book) -> None:
 def chain_samplings(book: Book, models: TrainedModels) -> Iterator[Sampling]:
     """Fig. 17 and Table 1: the chains' samplers on the scores of networks trained for the continuous processes."""
     levels = book.config.trained.levels
-    for one in chain_samplers(levels, SIDE):
+    for one in chain_samplers(levels):
         if (model := MODELS[one.kind]) not in models.names:
             continue
 

@@ -211,6 +211,14 @@ class Book:
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
         return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}")
 
+    def exact(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
+              **numbers: Callable[[], float]) -> None:  # fmt: skip
+        """A cell of numbers that are computed without samples, by their metrics."""
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=0) as cell:
+            if cell.todo:
+                for metric, number in numbers.items():
+                    cell.exact(metric, number())
+
     def skip(self, reason: str, **key: object) -> None:
         """What has these key columns was not measured, and why."""
         self.skipped.append({**key, "reason": reason})

@@ -41,3 +41,14 @@ def off_data(x: Tensor, others: Tensor | Sequence[Tensor]) -> list[float]:
     """RMS distance, a coordinate, to the nearest of the data."""
     size = x[0, 0].numel()
     return each_seed(lambda a, b: (points.nearest(a, b)[0].square().mean() / size).sqrt().item(), x, others)
+
+
+def sides(x: Tensor, boundary: float) -> dict[str, list[float]]:
+    """On the line: weight, mean and standard deviation right and left of a boundary; x (seeds, n, 1)."""
+    numbers: dict[str, list[float]] = {}
+    for seed in x[..., 0]:
+        for side, part in (("right", seed[seed > boundary]), ("left", seed[seed <= boundary])):
+            values = {"weight": len(part) / len(seed), "mean": part.mean().item(), "std": part.std(correction=0).item()}
+            for name, value in values.items():
+                numbers.setdefault(f"{name}_{side}", []).append(value)
+    return numbers

@@ -254,8 +254,7 @@ class DiscreteVP(VariancePreserving):
 
 @dataclass(frozen=True, eq=False)
 class DiscreteVE(Isotropic):
-    """SMLD's chain u_i = u_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z, sigma_0 = 0 (note eq. 44): exact at t = i / N, sigma^2 linear
-    between.
+    """SMLD's chain u_i = u_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z, sigma_0 = 0: exact at t = i / N, sigma^2 linear between.
 
     Args:
         sigmas: (N,), N >= 1, finite, positive and increasing.
