@@ -124,14 +124,14 @@ def test_distance_is_sw2_without_sampling_error():
     """Of many draws `sliced_wasserstein` gives the same number; VE takes the digits in [0, 2]."""
     digits = grid.DigitsGaussian()
     for kind, shift in grid.SHIFT.items():
-        x = digits.laws[kind].sample(8000, generator()) @ digits.axes.T
+        x = digits.problems[kind].data.sample(8000, generator()) @ digits.axes.T
         assert torch.allclose(x.mean(0), load_digits().double().flatten(1).mean(0) + shift, atol=0.05)
     process = chains.chain("VP", 40)
     sampler = probability_flow(process, grids.uniform(process, 40))
-    score, n = digits.score("VP", process), 8000
-    ends = sampler(score, process.prior_sample((n, 64), generator(1), torch.float64)) @ digits.axes.T
-    data = digits.laws["VP"].sample(n, generator(3)) @ digits.axes.T
-    assert digits.distance("VP", sampler, score) == pytest.approx(sliced_wasserstein(ends, data), rel=0.05)
+    problem, n = digits.problems["VP"], 8000
+    ends = sampler(problem.score(process), process.prior_sample((n, 64), generator(1), torch.float64)) @ digits.axes.T
+    data = problem.data.sample(n, generator(3)) @ digits.axes.T
+    assert digits.distance("VP", sampler) == pytest.approx(sliced_wasserstein(ends, data), rel=0.05)
 
 
 def test_zero_corrector_steps_are_the_predictor():

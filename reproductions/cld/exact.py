@@ -10,7 +10,7 @@ from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.problems import gaussian
-from rescore.problems.gaussian import GaussianLaw, exact_score, law_after, law_at, prior_law
+from rescore.problems.gaussian import GaussianLaw, GaussianProblem, exact_score, law_after, law_at, prior_law
 from rescore.problems.langevin import decay_rate, langevin_law, last_above
 from rescore.problems.score_norms import target_variance
 from rescore.processes import CLD, LinearSDE
@@ -108,18 +108,14 @@ def frechet(book: Book) -> None:
     The data are the Gaussian with the mean and covariance of the digits, on its principal axes.
     """
     settings = book.config.frechet
-    data, _ = GaussianLaw.principal(load_digits())
+    problem = GaussianProblem(GaussianLaw.principal(load_digits())[0])
 
     def measure(table: str, method: str, variant: str, process: LinearSDE, recipe: Recipe, nfe: int) -> None:
+        sampler = recipe.method(process, recipe.grid(process, nfe))
         protocol = {"process": process.label, "score": "exact", "grid": recipe.grid.__name__, "steps": nfe, "t0": process.eps,
                     "denoise": "none", "start": "prior"}  # fmt: skip
-
-        def distance() -> float:
-            sampler = recipe.method(process, recipe.grid(process, nfe))
-            law = law_after(sampler, exact_score(process, data), prior_law(process, data.shape))
-            return gaussian.frechet(gaussian.data_law(process, law), data)
-
-        book.exact(table, "digits_gaussian", method, variant, nfe, protocol, frechet=distance)
+        book.exact(table, "digits_gaussian", method, variant, nfe, protocol,
+                   frechet=lambda: gaussian.frechet(problem.after(sampler), problem.data))  # fmt: skip
 
     for method, variant, nfe in settings.cells:
         measure("9", method, variant, PROCESSES[method], RECIPES[method, variant], nfe)

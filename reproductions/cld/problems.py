@@ -53,15 +53,11 @@ def ode_variant(tolerance: float) -> str:
 
 def mixture(config: Config, process: LinearSDE, n: int) -> ExactProblem:
     """Nine Gaussians of standard deviation 0.04 on a 3x3 grid of spacing 1/2, turned by 45 degrees."""
-    return ExactProblem.of_mixture("mixture9", process, MODES, MODE_STD, _stream("mixture9", process), config.seeds, n)
+    stream = "cld", "mixture9", type(process).__name__, "prior"
+    return ExactProblem.of_mixture("mixture9", process, MODES, MODE_STD, stream, config.seeds, n)
 
 
 def digits(config: Config, process: LinearSDE, n: int) -> ExactProblem:
     """The empirical distribution of scikit-learn's 1,797 digits in [-1, 1]^64."""
-    points, dtype = load_digits().float(), torch.float32
-    return ExactProblem.of_points("digits_exact", process, points, _stream("digits_exact", process), config.seeds, n, dtype)
-
-
-def _stream(dataset: str, process: LinearSDE) -> tuple[str, ...]:
-    """Of the starting points."""
-    return ("cld", dataset, type(process).__name__, "prior")
+    stream = "cld", "digits_exact", type(process).__name__, "prior"
+    return ExactProblem.of_points("digits_exact", process, load_digits().float(), stream, config.seeds, n, torch.float32)

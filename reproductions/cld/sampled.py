@@ -1,7 +1,7 @@
-"""The sections with samples on exact scores: what a network must represent, the mixture, and the digits in place of CIFAR-10."""
+"""The sections with samples on exact scores: what a network must represent, the mixture, the digits in place of CIFAR-10."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import numpy as np
 from torch import Tensor
@@ -58,12 +58,10 @@ def mixture(book: Book) -> None:
             add(cell, metrics(exact["VPSDE"].draws("cld", "mixture9", "exact")))
     for (method, variant), recipe in RECIPES.items():
         for nfe in settings.nfe if recipe.striding in problems.STRIDINGS else ():
-            sampler = recipe.within(PROCESSES[method], nfe)
-            with sampled(book, "fig11", exact[method], method, variant, sampler, grid=recipe.striding) as cell:
-                if cell.todo:
-                    x = generate(cell, exact[method], sampler, f"{method}-{variant}-{nfe}")
-                    add(cell, metrics(x))
-                    cell.arrays[f"mixture/{method}/{variant}/{nfe}"] = x[0].float().numpy()
+            problem, sampler = exact[method], recipe.within(PROCESSES[method], nfe)
+            solve = partial(generate, problem, sampler, f"{method}-{variant}-{nfe}")
+            place, array = ("fig11", method, variant), f"mixture/{method}/{variant}/{nfe}"
+            measure(book, problem, place, sampler, solve, metrics, array, grid=recipe.striding)
 
 
 def digits(book: Book) -> None:
@@ -80,43 +78,42 @@ def digits(book: Book) -> None:
             cell.add("sw2", distances.sw2(main.draws("cld", main.dataset, "data"), points, projections=100))
             cell.exact("nearest", 0.0, n=0)  # draws of the data are data
     for method, variant, nfe in settings.cells:
-        recipe = RECIPES[method, variant]
+        recipe, problem = RECIPES[method, variant], exact[method]
         sampler = recipe.within(PROCESSES[method], nfe)
-        with sampled(book, "9", exact[method], method, variant, sampler, grid=recipe.striding) as cell:
-            if cell.todo:
-                add(cell, metrics(generate(cell, exact[method], sampler, f"{method}-{variant}-{sampler.nfe}")))
+        solve = partial(generate, problem, sampler, f"{method}-{variant}-{sampler.nfe}")
+        measure(book, problem, ("9", method, variant), sampler, solve, metrics, grid=recipe.striding)
 
     def solver(tolerance: float) -> Sampler:
         return adaptive_flow(MAIN, [MAIN.T, MAIN.eps], tolerance, tolerance, denoise="euler")
 
-    @cache
-    def ends(tolerance: float) -> Solution:
-        return solver(tolerance).solve(main.score, main.start())
+    def with_error(x: Tensor) -> dict[str, list[float]]:
+        return metrics(x) | {"solver_rmse": distances.solver_rmse(x, main.by_seed(ends(tightest).u))}
 
-    tightest = settings.tolerances[0]
+    ends, tightest = cache(lambda tolerance: generate(main, solver(tolerance), "flow")), settings.tolerances[0]
     for tolerance in settings.tolerances:
         protocol = {"grid": "adaptive", "steps": "adaptive", "tolerance": tolerance, "together": main.size}
-        with sampled(book, "9", main, "CLD", ode_variant(tolerance), solver(tolerance), **protocol) as cell:
-            if cell.todo:
-                u, cell.nfe = ends(tolerance)
-                add(cell, metrics(main.by_seed(u)))
-                if tolerance != tightest:
-                    cell.add("solver_rmse", distances.solver_rmse(main.by_seed(u), main.by_seed(ends(tightest).u)))
+        place, measured = ("9", "CLD", ode_variant(tolerance)), metrics if tolerance == tightest else with_error
+        measure(book, main, place, solver(tolerance), partial(ends, tolerance), measured, **protocol)
 
 
-def sampled(book: Book, table: str, problem: ExactProblem, method: str, variant: str, sampler: Sampler, **more: object) -> Cell:
-    """The cell of a sampler on an exact score."""
+def measure(book: Book, problem: ExactProblem, place: tuple[str, str, str], sampler: Sampler, solve: Callable[[], Solution],
+            metrics: Callable[[Tensor], Mapping[str, list[float]]], array: str = "", **more: object) -> None:  # fmt: skip
+    """The cell of a sampler on an exact score; place: table, method and variant; `array` names the first seed's samples."""
+    table, method, variant = place
     protocol = {"process": problem.process.label, "score": "exact", "steps": sampler.steps, "t0": sampler.times[-1],
                 "denoise": sampler.denoise, "start": "prior"} | more  # fmt: skip
-    return book.cell(table, problem.dataset, method, variant, sampler.nfe, protocol, n=problem.n)
+    with book.cell(table, problem.dataset, method, variant, sampler.nfe, protocol, n=problem.n) as cell:
+        if cell.todo:
+            u, cell.nfe = solve()
+            x = problem.by_seed(u)
+            add(cell, metrics(x))
+            if array:
+                cell.arrays[array] = x[0].float().numpy()
 
 
-def generate(cell: Cell, problem: ExactProblem, sampler: Sampler, label: str) -> Tensor:
-    """Samples (seeds, n, *data), all seeds in one batch; the cell learns what they took."""
-    names = ("cld", problem.dataset, label, *problem.seeds)
-    solution = sampler.solve(problem.score, problem.start(), make_generator(*names))
-    cell.nfe = solution.nfe
-    return problem.by_seed(solution.u)
+def generate(problem: ExactProblem, sampler: Sampler, label: str) -> Solution:
+    """Samples of all seeds in one batch."""
+    return sampler.solve(problem.score, problem.start(), make_generator("cld", problem.dataset, label, *problem.seeds))
 
 
 def add(cell: Cell, metrics: Mapping[str, list[float]]) -> None:

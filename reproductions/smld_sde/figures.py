@@ -9,7 +9,6 @@ from scipy.stats import norm
 
 from reproductions.smld_sde.chains import CELL, CORRECTOR, KINDS, PREDICTORS, budgets
 from reproductions.smld_sde.langevin import EXAMPLE, TOY
-from reproductions.smld_sde.trained import MODELS
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.ledger.published import Published
@@ -104,10 +103,9 @@ def trained(found: draw.PaperResults, out: Path) -> None:
         draw.shared_legend(figure, panels)
         pictures.set_title("Tables 2 and 3, and real images")
         if rows:
-            tables = found.select(table=("score-sde-2", "score-sde-3"), dataset=data, metric="fid")
-            solvers = {"score-sde-2": "ODE", "score-sde-3": "SDE"}
-            shown = {f"{r.variant}, {solvers[r.table]}": samples_name(data, r.table, r.method, r.variant, r.nfe) for r in tables}
-            shown = {label: shown[label] for kind in MODELS for label in (f"{kind}, SDE", f"{kind}, ODE") if label in shown}
+            shown = {f"{r.variant}, {solver}": samples_name(data, r.table, r.method, r.variant, r.nfe)
+                     for table, solver in {"score-sde-2": "ODE", "score-sde-3": "SDE"}.items()
+                     for r in found.select(table=table, dataset=data, metric="fid")}  # fmt: skip
             draw.image_rows(pictures, found.named_arrays(shown | {"real": f"{data}/real"}))
 
 

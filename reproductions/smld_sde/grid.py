@@ -3,8 +3,8 @@
 DDPM takes pixels in [-1, 1]. SMLD takes [0, 1], whose start around 0 is not the middle: here [0, 2], at DDPM's scale.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ from reproductions.smld_sde import chains
 from reproductions.smld_sde.chains import PREDICTORS, ChainSampler, chain, chain_samplers
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
-from rescore.experiments.book import Book, Cell
+from rescore.experiments.book import Book
 from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
-from rescore.problems.gaussian import GaussianLaw, exact_score, law_after, prior_law, sliced_wasserstein
-from rescore.processes import Isotropic, grids
+from rescore.problems.gaussian import GaussianLaw, GaussianProblem, sliced_wasserstein
+from rescore.processes import grids
 from rescore.progress import progress
 from rescore.random import make_generator
 from rescore.samplers import Sampler, reverse_diffusion
@@ -34,28 +34,22 @@ class DigitsGaussian:
 
     Attributes:
         axes: (64, 64), columns are eigenvectors.
-        laws: by the kind of chain.
+        problems: by the kind of chain.
     """
 
     def __init__(self) -> None:
         law, self.axes = GaussianLaw.principal(load_digits())
-        self.laws = {kind: law.scaled(1.0, shift * self.axes.sum(0)) for kind, shift in SHIFT.items()}
-        self.score = cache(self._score)
+        self.problems = {kind: GaussianProblem(law.scaled(1.0, shift * self.axes.sum(0))) for kind, shift in SHIFT.items()}
 
-    def _score(self, kind: str, process: Isotropic) -> Score:
-        """The exact score; it keeps the laws that it meets, for all samplers of a chain."""
-        return exact_score(process, self.laws[kind])
-
-    def distance(self, kind: str, sampler: Sampler, score: Score) -> float:
+    def distance(self, kind: str, sampler: Sampler, score: Score | None = None) -> float:
         """`sw2` to the data: exact over the directions of `rescore.metrics.sliced_wasserstein`."""
-        data = self.laws[kind]
-        return sliced_wasserstein(law_after(sampler, score, prior_law(sampler.process, data.shape)), data, self.axes)
+        problem = self.problems[kind]
+        return sliced_wasserstein(problem.after(sampler, score), problem.data, self.axes)
 
     def measure(self, book: Book, table: str, method: str, variant: str, kind: str, sampler: Sampler,
                 protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
         """A cell of the distance; the score is that of the sampler's process if no other is given."""
         protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
-        score = score or self.score(kind, sampler.process)
         book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol, sw2=lambda: self.distance(kind, sampler, score))
 
 
@@ -63,7 +57,7 @@ def exact_grid(book: Book) -> None:
     """Fig. 17 on `digits_gaussian`."""
     digits, levels = DigitsGaussian(), book.config.grid.levels
     for one in progress(list(chain_samplers(levels)), desc="exact grid"):
-        score = one.at_levels(digits.score(one.kind, one.process))
+        score = one.at_levels(digits.problems[one.kind].score(one.process))
         digits.measure(book, one.table, one.method, one.variant, one.kind, one.sampler, grid_protocol(one), score)
     process = chain("VE", levels)
     sampler = reverse_diffusion(process, grids.uniform(process, levels))
@@ -105,27 +99,23 @@ def sampled_grid(book: Book) -> None:
     exact, reference = (data.sample(n, 0.0, make_generator("smld_sde", "mixture2d_unit", name)).reshape(shape)
                         for name in ("exact", "reference"))  # fmt: skip
 
-    def place(method: str, variant: str, nfe: int | None, **protocol: object) -> Cell:
+    def measure(method: str, variant: str, nfe: int | None, end: Callable[[], Tensor], **protocol: object) -> None:
+        """Distance to other draws, weight of the right mode, standard deviation around the modes."""
         protocol = {"score": "exact", "particles": settings.particles} | protocol
-        return book.cell("fig17", "mixture2d_unit", method, variant, nfe, protocol, n=settings.particles)
-
-    with place("exact draws", "", None) as cell:
-        if cell.todo:
-            add_particles(cell, exact, reference)
-    for one in progress([one for one in chain_samplers(levels) if one.table == "fig17"], desc="sampled grid"):
-        with place(one.method, one.variant, one.sampler.nfe, **grid_protocol(one)) as cell:
+        with book.cell("fig17", "mixture2d_unit", method, variant, nfe, protocol, n=settings.particles) as cell:
             if cell.todo:
-                shift = SHIFT[one.kind]
-                score = GaussianMixture(one.process, MEANS + shift, STD, WEIGHTS)
-                generator = make_generator("smld_sde", "mixture2d_unit", one.method, one.variant)
-                u = one.sampler.process.prior_sample((n, 2), generator, torch.float64)
-                add_particles(cell, (one.sampler(one.at_levels(score), u, generator) - shift).reshape(shape), reference)
+                x = end().reshape(shape)
+                right = x.sum(2) > 0
+                cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
+                cell.add("weight_right", right.double().mean(1).tolist())
+                cell.add("std", (x - torch.where(right[..., None], *MEANS)).square().mean((1, 2)).sqrt().tolist())
 
+    def run(one: ChainSampler) -> Tensor:
+        shift, generator = SHIFT[one.kind], make_generator("smld_sde", "mixture2d_unit", one.method, one.variant)
+        score = GaussianMixture(one.process, MEANS + shift, STD, WEIGHTS)
+        u = one.sampler.process.prior_sample((n, 2), generator, torch.float64)
+        return one.sampler(one.at_levels(score), u, generator) - shift
 
-def add_particles(cell: Cell, x: Tensor, reference: Tensor) -> None:
-    """Distance to other draws, weight of the right mode, standard deviation around the modes; x (seeds, particles, 2)."""
-    right = x.sum(2) > 0
-    centred = x - torch.where(right[..., None], *MEANS)
-    cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
-    cell.add("weight_right", right.double().mean(1).tolist())
-    cell.add("std", centred.square().mean((1, 2)).sqrt().tolist())
+    measure("exact draws", "", None, lambda: exact)
+    for one in progress([one for one in chain_samplers(levels) if one.table == "fig17"], desc="sampled grid"):
+        measure(one.method, one.variant, one.sampler.nfe, partial(run, one), **grid_protocol(one))

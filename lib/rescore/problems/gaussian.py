@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -237,6 +237,26 @@ def _as_state(data: GaussianLaw, process: LinearSDE) -> GaussianLaw:
     covariance = torch.zeros(len(data.covariance), 2, 2, dtype=torch.float64)
     covariance[:, :1, :1] = data.covariance
     return GaussianLaw(torch.cat((data.mean, torch.zeros_like(data.mean))), covariance, shape)
+
+
+class GaussianProblem:
+    """Gaussian data, and what samplers that start from the prior make of them.
+
+    Args:
+        data: in the processes' own coordinates.
+
+    Attributes:
+        score: of a process, its exact score; one for all samplers, since it keeps the laws that it meets.
+    """
+
+    def __init__(self, data: GaussianLaw):
+        self.data = data
+        self.score = cache(partial(exact_score, data=data))
+
+    def after(self, sampler: Sampler, score: Score | None = None) -> GaussianLaw:
+        """The law of the data part of a sampler's result; with the exact score of its process if no other is given."""
+        process = sampler.process
+        return data_law(process, law_after(sampler, score or self.score(process), prior_law(process, self.data.shape)))
 
 
 # --- distances -------------------------------------------------------------------------------------------------------------------
