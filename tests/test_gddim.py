@@ -154,8 +154,8 @@ def test_figures_show_what_was_measured(smoke, tmp_path):
         getattr(figures, name)(found, tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     ax, rows = Figure().subplots(), found.select(table="7.3", metric="off_data", variant=["CLD", "CLD, tolerance 0.01"])
-    figures._samplers(ax, rows, "CLD")
-    drawn = {bars.get_label(): list(zip(*(axis.tolist() for axis in bars[0].get_data()), strict=True)) for bars in ax.containers}
+    figures._samplers(ax, rows, "CLD", figures.CEILING)
+    drawn = {bars.get_label(): [tuple(point) for point in bars[0].get_xydata().tolist()] for bars in ax.containers}
     assert set(drawn) == {"gDDIM", "gDDIM, q=1", "EM", "Ancestral", "Prob.Flow Heun", "Prob.Flow RK45"}
     for method, points in drawn.items():
         assert points == [(row.nfe, min(row.value, figures.CEILING)) for row in draw.select(rows, method=method)]

@@ -123,5 +123,5 @@ def test_the_gpu_scale_runs_on_a_cpu_with_a_tiny_budget(tmp_path, monkeypatch):
         save_weights(tmp_path / f"{name}.safetensors", trained.network)
         model = load_model(tiny, tmp_path / f"{name}.safetensors", (3, 32, 32), "cpu")
         sampler = euler_maruyama(model.process, grids.uniform(model.process, 2), denoise="mean")
-        x = draw(sampler, model.score, (3, 32, 32), 2, make_generator(name))
+        x = draw(sampler, model.score, (3, 32, 32), 2, make_generator(name)).x
         assert x.shape == (2, 3, 32, 32) and x.isfinite().all()

@@ -85,15 +85,16 @@ def test_a_cell_holds_the_distances_of_a_samplers_data(book):
     """From the named draws of the prior, with the named noise, to the named reference."""
     case, process = jobs.Case.of(book, "mixture2d_grid", "CLD"), CLD()
     sampler = euler_maruyama(process, quadratic(process, 6), denoise="euler")
-    case.measure(Sampling("7.2", "EM", "lam=1", "cld", sampler, {"lam": 1.0}), case.distances, ("gddim",))
-    starts = [process.prior_sample((5, 2, 2), make_generator("gddim", "mixture2d_grid", "CLD", "prior", s), torch.float64) for s in (3, 4)]
-    u = sampler(case.problem.score, torch.cat(starts), make_generator("gddim", "7.2", "mixture2d_grid", "EM", "lam=1", 6))
+    case.measure([Sampling("7.2", "EM", "lam=1", "cld", sampler, {"lam": 1.0})], "", case.distances)
+    generators = [make_generator("gddim", "mixture2d_grid", "CLD", "prior", seed) for seed in (3, 4)]
+    start = torch.cat([process.prior_sample((5, 2, 2), generator, torch.float64) for generator in generators])
+    u = sampler(case.problem.score, start, make_generator("gddim", "7.2", "mixture2d_grid", "EM", "lam=1", 6))
     x = u[:, 0].reshape(2, 5, 2)
     found = {row.metric: row for row in book.measurements}
     assert found["off_mode"].value == pytest.approx(sum(off_modes(x, nine_modes(1.0), 0.4)) / 2)
     assert (found["sw2"].nfe, found["sw2"].n_samples, found["sw2"].protocol["denoise"]) == (7, 10, "euler")
     digits = jobs.Case.of(book, "digits_exact", "DDPM")
-    digits.measure(Sampling("7.3", "x", "", "vp", gddim(VP(), quadratic(VP(), 4)), {}), digits.distances)
+    digits.measure([Sampling("7.3", "x", "", "vp", gddim(VP(), quadratic(VP(), 4)), {})], "", digits.distances)
     x = gddim(VP(), quadratic(VP(), 4))(digits.problem.score, digits.start).reshape(2, 3, 1, 8, 8)
     row = next(row for row in book.measurements if row.metric == "off_data")
     assert row.value == pytest.approx(sum(off_data(x, digits.problem.points)) / 2) and row.protocol["dtype"] == "float32"
@@ -102,6 +103,6 @@ def test_a_cell_holds_the_distances_of_a_samplers_data(book):
 def test_an_adaptive_cell_stands_at_the_evaluations_it_took(book):
     case = jobs.Case.of(book, "digits_exact", "DDPM")
     (one, *_) = tables.adaptive(book.config.grid, "DDPM", VP())
-    case.measure(one, case.distances)
+    case.measure([one], "", case.distances)
     taken = one.sampler.solve(case.problem.score, case.start).nfe
     assert {row.nfe for row in book.measurements} == {taken} and taken > 7

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from rescore.errors import RescoreError
 
@@ -101,6 +101,14 @@ class PaperConfig(Settings):
 
     protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
+
+    @model_validator(mode="after")
+    def _subjects_have_settings(self) -> "PaperConfig":
+        for settings in (getattr(self, name) for name in self.by_subject if name in type(self).model_fields):
+            for name, step in ((name, step) for name, job in self.jobs.items() for step in job.steps):
+                if step.subject is not None and step.subject not in settings:
+                    raise ValueError(f"jobs.{name}.measure: {step.subject} has no settings; allowed: {', '.join(settings)}")
+        return self
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """What the numbers of all sections of `job` depend on (it is hashed): its own settings and the shared ones."""

@@ -180,7 +180,7 @@ def curve(
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
-    """A `curve` for each key of `styles`, (label, colour, marker, line) or the first of these: of the rows whose columns `by` have it."""
+    """A `curve` for each key of `styles`, of the rows whose columns `by` have it. A style is (label, colour, marker, line)."""
     rows = list(rows)
     for key, style in styles.items():
         values = key if isinstance(key, tuple) else (key,)
@@ -197,7 +197,8 @@ def log_values(ax: Axes, title: str = "", label: str = "", grid: str = "both") -
 def against_evaluations(ax: Axes, ticks: Iterable[int] = (), label: str = "score evaluations", log: bool = True) -> None:
     """The axis of evaluations that the figures share: logarithmic, plain numbers at `ticks` (where the lines have points if none)."""
     ax.set(xlabel=label, xscale="log" if log else "linear")
-    ticks = sorted(ticks) or sorted({float(at) for line in ax.lines if line.get_transform() == ax.transData for at in line.get_xdata()})
+    curves = [line for line in ax.lines if line.get_transform() == ax.transData]  # lines across the panel are none
+    ticks = sorted(ticks) or sorted({float(at) for line in curves for at in line.get_xdata()})
     if ticks:
         ax.set_xticks(ticks)
         ax.xaxis.set_major_formatter("{x:g}")

@@ -31,8 +31,8 @@ ROWS = dict(zip(STRIDINGS, ("uniform striding", "quadratic striding"), strict=Tr
 def fig2(found: draw.PaperResults, out: Path) -> None:
     """xi(t) and the squared norm of the Jacobian of what a network must represent."""
     panels = {"xi": "$\\xi(t)$", "jacobian": "$J_F(t)$, plain", "jacobian_mixed": "$J_F(t)$, mixed score"}
-    note = (f"Mixture of nine Gaussians, exact score, M = gamma = 1. {draw.INTERVALS} They are mostly smaller than the markers; "
-            "values below 1e-5 are cut off. The paper does not state beta.")  # fmt: skip
+    note = f"""Mixture of nine Gaussians, exact score, M = gamma = 1. {draw.INTERVALS} They are mostly smaller than the markers;
+        values below 1e-5 are cut off. The paper does not state beta."""
     with found.sheet(out, len(panels), 3, (3.1, 3.0), note) as (figure, axes):
         for ax, (metric, title) in zip(axes, panels.items(), strict=True):
             ax.set(title=title, xlabel="t", xscale="log", yscale="log")
@@ -120,8 +120,8 @@ def samplers(found: draw.PaperResults, out: Path) -> None:
         ("9", "digits_gaussian", "frechet"): "Gaussian digits: Fréchet",
     }
     n = len(panels)
-    note = (f"Exact scores. {draw.INTERVALS} Values of 0 are not drawn. DDIM has its own (quadratic) grid and stands in both rows; "
-            "VPSDE on the digits has the uniform grid only. The Fréchet distance is exact.")  # fmt: skip
+    note = f"""Exact scores. {draw.INTERVALS} Values of 0 are not drawn. DDIM has its own (quadratic) grid and stands in both
+        rows; VPSDE on the digits has the uniform grid only. The Fréchet distance is exact."""
     with found.sheet(out, 2 * n, n, (2.5, 2.6), note, sharex="col", sharey="col") as (figure, axes):
         for i, (striding, row) in enumerate(ROWS.items()):
             for ax, ((table, dataset, metric), title) in zip(axes[i * n :], panels.items(), strict=False):
@@ -152,8 +152,8 @@ def trained(found: draw.PaperResults, out: Path) -> None:
         bars = draw.select(rows, method="CLD-ablation")
         ablations.set(title=f"Ablations, {settings.ablation}, {settings.ablation_nfe} evaluations", xlabel="FID")
         if bars:
-            errors = [draw.interval(one) for one in bars]
-            ablations.errorbar([one.value for one in bars], range(len(bars)), xerr=errors, color=draw.BLUE, marker="o", linestyle="")
+            values, errors = zip(*((one.value, draw.interval(one)) for one in bars), strict=True)
+            ablations.errorbar(values, range(len(bars)), xerr=errors, color=draw.BLUE, marker="o", linestyle="none")
             ablations.set_yticks(range(len(bars)), [one.variant.replace("M^-1", "$M^{-1}$") for one in bars])
             ablations.invert_yaxis()
             draw.real_images(ablations, rows, across=True)

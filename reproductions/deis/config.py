@@ -42,8 +42,9 @@ class Orders(SectionSettings):
 
 
 class Config(ModelConfig):
-    """One scale of the paper. A job measures by exact-score problem the experiments to run; or, with `models: [vp]`, `trained`:
-    Table 6.2 on that network.
+    """One scale of the paper.
+
+    A job measures, for each exact-score problem, experiments; or, with `models: [vp]`, `trained`: Table 6.2 on that network.
     """
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
@@ -56,15 +57,11 @@ class Config(ModelConfig):
     jobs: dict[str, ModelJob]
 
     @model_validator(mode="after")
-    def _jobs_measure_what_there_is(self) -> "Config":
-        for name, job in self.jobs.items():
-            for step in job.steps:
-                where = f"jobs.{name}.measure" if step.subject is None else f"jobs.{name}.measure.{step.subject}"
-                allowed = ("trained",) if step.subject is None else EXPERIMENTS
-                if step.subject is not None and step.subject not in self.datasets:
-                    raise ValueError(f"{where}: {step.subject} has no settings; allowed: {', '.join(self.datasets)}")
-                if step.section not in allowed:
-                    raise ValueError(f"{where}: unknown experiment {step.section}; allowed: {', '.join(allowed)}")
-                if step.section == "table" and step.subject != "digits_exact":
-                    raise ValueError(f"{where}: table is for digits_exact only")
+    def _sections_fit_their_data(self) -> "Config":
+        for name, step in ((name, step) for name, job in self.jobs.items() for step in job.steps):
+            allowed = EXPERIMENTS if step.subject else ("trained",)
+            if step.section not in allowed:
+                raise ValueError(f"jobs.{name}.measure: {step}: unknown experiment; allowed: {', '.join(allowed)}")
+            if step.section == "table" and step.subject != "digits_exact":
+                raise ValueError(f"jobs.{name}.measure: {step}: table is for digits_exact only")
         return self

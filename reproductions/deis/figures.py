@@ -47,7 +47,8 @@ def ingredients(found: PaperResults, out: Path) -> None:
     note = f"{draw.INTERVALS} Above, times are uniform unless named."
     with found.sheet(out, len(panels), len(TITLES), (3.4, 3.0), note, sharex=True, sharey="col") as (_, axes):
         for ax, (dataset, styles) in zip(axes, panels, strict=True):
-            draw.curves(ax, found.select(table="fig6.5", dataset=dataset, metric="solver_median"), ("method", "variant"), styles)
+            rows = found.select(table="fig6.5", dataset=dataset, metric="solver_median")
+            draw.curves(ax, rows, ("method", "variant"), styles)
             draw.against_evaluations(ax, TICKS, "score evaluations" if styles is GRIDS else "")
             draw.log_values(ax, TITLES[dataset] if styles is LADDER else "", grid="y")
         for row in (axes[: len(TITLES)], axes[len(TITLES) :]):
@@ -60,10 +61,10 @@ def table62(found: PaperResults, out: Path) -> None:
     panels = {
         "CIFAR-10, printed": ("FID", draw.select(found.published, table="6.2")),
         "8x8 digits, to the data": ("sliced W2", found.select(table="6.2", dataset="digits_exact", metric="sw2")),
-        "8x8 digits, to the exact solution": ("sliced W2", found.select(table="6.2", dataset="digits_exact", metric="sw2_flow")),
+        "8x8 digits, to the solution": ("sliced W2", found.select(table="6.2", dataset="digits_exact", metric="sw2_flow")),
     }
-    note = (f"{draw.INTERVALS} Dotted: the exact solution. The printed cells use the best times of each, which the thesis does not list; "
-            "the measured ones quadratic times.")  # fmt: skip
+    note = (f"{draw.INTERVALS} Dotted: the exact solution. The printed cells use the best times of each, which the thesis does "
+            "not list; the measured ones quadratic times.")  # fmt: skip
     with found.sheet(out, 3, 3, (3.6, 3.4), note) as (figure, axes):
         for ax, (title, (label, rows)) in zip(axes, panels.items(), strict=True):
             _columns(ax, rows, title, label)
@@ -112,7 +113,8 @@ def change(found: PaperResults, out: Path) -> None:
     styles = {"score": ("score", draw.ORANGE), "eps": ("noise prediction", draw.GREEN)}
     if not datasets:
         return draw.not_measured(out)
-    with found.sheet(out, len(datasets), 2, (3.6, 3.0), f"{draw.INTERVALS} Dotted: t = {CHANGE_SPLIT}.", sharey=True) as (_, axes):
+    note = f"{draw.INTERVALS} Dotted: t = {CHANGE_SPLIT}."
+    with found.sheet(out, len(datasets), 2, (3.6, 3.0), note, sharey=True) as (_, axes):
         for ax, dataset in zip(axes, datasets, strict=True):
             draw.curves(ax, draw.select(rows, dataset=dataset), ("method",), styles, x=TIME.by("t", CHANGE_TIMES))
             ax.axvline(CHANGE_SPLIT, color=draw.GREY, linewidth=0.8, linestyle=":")

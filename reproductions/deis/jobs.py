@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reproductions.deis.methods import GRIDS, INGREDIENTS, ORDERED, table_cells
+from reproductions.deis.methods import GRIDS, ORDERED, ingredient_cells, table_cells
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
-from rescore.experiments.book import Book, Cell
-from rescore.models.evaluate import Sampling, TrainedModels
+from rescore.experiments.book import Book
+from rescore.models.evaluate import TrainedModels
 from rescore.problems import ExactProblem
-from rescore.problems.distances import solver_median, solver_rmse, sw2
+from rescore.problems.distances import relative_changes, solver_median, solver_rmse, sw2
 from rescore.problems.flow import by_quantiles, by_rho_rk4
 from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import VP
@@ -27,24 +27,21 @@ TIME, ABOVE, BELOW = Axes("t={t:g}"), Axes("t>={t:g}"), Axes("t<{t:g}")
 ORDER, STEPS = Axes("order-{order}"), Axes("steps-{steps}")
 
 
-def make_problem(name: str, seeds: tuple[int, ...], samples: int) -> ExactProblem:
-    """A data set by its name, float64."""
-    common = {"stream": ("deis", name), "seeds": seeds, "n": samples}
-    if name == "digits_exact":
-        return ExactProblem.of_points(name, VP(), load_digits(), **common)
-    return ExactProblem.of_mixture(name, VP(), MIXTURE_MEANS, MIXTURE_STDS[name], **common)
-
-
 class Data(ExactRuns):
     """One data set, and where the exact flow takes the starting points of all seeds."""
 
     @classmethod
     def of(cls, book: Book, name: str) -> Data:
         config = book.config
-        problem = make_problem(name, config.seeds, config.datasets[name].samples)
-        exact = "quantiles" if problem.modes is not None else f"rho4RK with {config.reference_steps} steps in log rho"
+        common = {"stream": ("deis", name), "seeds": config.seeds, "n": config.datasets[name].samples}
+        if name == "digits_exact":
+            problem = ExactProblem.of_points(name, VP(), load_digits(), **common)
+            reference = f"rho4RK with {config.reference_steps} steps in log rho"
+        else:
+            problem = ExactProblem.of_mixture(name, VP(), MIXTURE_MEANS, MIXTURE_STDS[name], **common)
+            reference = "quantiles"
         return cls(book, problem, {"process": "vp", "score": "exact", "t0": config.t0, "denoise": "none", "samples": problem.n,
-                                   "reference": exact, "start": "N(0, I)", "dtype": "float64"})  # fmt: skip
+                                   "reference": reference, "start": "N(0, I)", "dtype": "float64"})  # fmt: skip
 
     def flow(self, times: list[float]) -> list[Tensor]:
         """The exact probability flow from the start to each of the decreasing `times`, as states."""
@@ -63,10 +60,6 @@ class Data(ExactRuns):
         """Distances to the exact solution."""
         return {"solver_rmse": lambda x: solver_rmse(x, self.end), "solver_median": lambda x: solver_median(x, self.end)}
 
-    def cell(self, table: str, method: str, variant: str, **protocol: object) -> Cell:
-        """A cell at no number of evaluations."""
-        return self.book.cell(table, self.problem.dataset, method, variant, None, {**self.protocol, **protocol}, n=self.problem.n)
-
 
 def table(book: Book, dataset: str) -> None:
     """The cells of Table 6.2, with what exact draws of p_t0 and the exact flow give in their place.
@@ -78,20 +71,16 @@ def table(book: Book, dataset: str) -> None:
     problem, projections = data.problem, settings.projections
     to_data = {"sw2": lambda x: sw2(x, problem.points, projections)}
     metrics = to_data | {"sw2_flow": lambda x: sw2(x, data.end, projections)} | data.errors
-    for one in table_cells(settings, problem.process, t0):
-        data.measure(one, metrics, projections=projections)
+    data.measure(table_cells(settings, problem.process, t0), "Table 6.2", metrics, projections=projections)
     data.fill("6.2", "exact flow", lambda: data.end, to_data, projections=projections)
     data.fill("6.2", "exact draws", lambda: problem.draws("deis", "draws", t=t0), to_data, projections=projections)
 
 
 def ingredients(book: Book, dataset: str) -> None:
     """Figs. 6.3 and 6.5: every ingredient on every grid; the variant is the grid."""
-    data, settings = Data.of(book, dataset), book.config.ingredients
-    for grid in settings.grids:
-        for nfe in settings.nfes:
-            for method, make in INGREDIENTS.items():
-                sampler = make(VP(), GRIDS[grid](VP(), nfe, t0=book.config.t0))
-                data.measure(Sampling("fig6.5", method, grid, "vp", sampler, {"grid": grid}), data.errors)
+    data = Data.of(book, dataset)
+    cells = ingredient_cells(book.config.ingredients, data.problem.process, book.config.t0)
+    data.measure(cells, f"fig. 6.5, {dataset}", data.errors)
 
 
 def orders(book: Book, dataset: str) -> None:
@@ -128,19 +117,10 @@ def change(book: Book, dataset: str) -> None:
 
 def change_curves(data: Data) -> dict[str, np.ndarray]:
     """|f(u_t, t) - f(u_s, s)| / |f(u_s, s)| over a seed's points, s = t + 1/20, at CHANGE_TIMES, (seeds, times)."""
-    process = data.problem.process
-    times = (process.T, *CHANGE_TIMES)
-    states = [data.start, *data.flow(list(CHANGE_TIMES))]
-    scores = [data.problem.score(u, t) for u, t in zip(states, times, strict=True)]
-    noises = [process.L(t)(score) for score, t in zip(scores, times, strict=True)]  # up to the sign
-
-    def norm(values: Tensor) -> np.ndarray:
-        return data.problem.by_seed(values).flatten(1).norm(dim=1).numpy()
-
-    def changes(values: list[Tensor]) -> np.ndarray:
-        return np.stack([norm(b - a) / norm(a) for a, b in zip(values[:-1], values[1:], strict=True)], 1)
-
-    return {"score": changes(scores), "eps": changes(noises)}
+    problem, times = data.problem, (data.problem.process.T, *CHANGE_TIMES)
+    scores = [problem.score(u, t) for u, t in zip((data.start, *data.flow(list(CHANGE_TIMES))), times, strict=True)]
+    noises = [problem.process.L(t)(score) for score, t in zip(scores, times, strict=True)]  # up to the sign
+    return {name: relative_changes([problem.by_seed(f) for f in of]) for name, of in {"score": scores, "eps": noises}.items()}
 
 
 def trained(book: Book) -> None:

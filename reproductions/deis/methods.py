@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 
 from torch import Tensor
 
-from reproductions.deis.config import GridName, Table
+from reproductions.deis.config import GridName, Ingredients, Table
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE, grids
 from rescore.samplers import Method, euler_maruyama, exponential_integrator, ipndm, rhoab_deis, rhork_deis, tab_deis
@@ -52,3 +53,10 @@ def table_cells(table: Table, process: LinearSDE, t0: float) -> Iterator[Samplin
             steps = math.ceil(row / method.evaluations_per_step)
             sampler = method(process, GRIDS[table.grid](process, steps, t0=t0))
             yield Sampling("6.2", **place(name), model="vp", sampler=sampler, protocol={"grid": table.grid})
+
+
+def ingredient_cells(ingredients: Ingredients, process: LinearSDE, t0: float) -> Iterator[Sampling]:
+    """Figs. 6.3 and 6.5."""
+    for grid, nfe, (name, method) in product(ingredients.grids, ingredients.nfes, INGREDIENTS.items()):
+        sampler = method(process, GRIDS[grid](process, nfe, t0=t0))
+        yield Sampling("fig6.5", name, grid, "vp", sampler, {"grid": grid})

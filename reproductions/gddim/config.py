@@ -51,8 +51,8 @@ class Grid(SectionSettings):
 class Job(ModelJob):
     """Which parts of the paper a process measures.
 
-    On exact scores `recovery`, one step on a single data point (Prop. 7), `noise`, eps along the flow (fig. 7.1), and Tables 7.1 to
-    7.3: `factors`, `lambdas` and `grid`; `trained` are these tables on the job's `models`.
+    On exact scores `recovery`, one step on a single data point (Prop. 7), `noise`, eps along the flow (fig. 7.1), and Tables
+    7.1 to 7.3: `factors`, `lambdas` and `grid`; `trained` are these tables on the job's `models`.
     """
 
     measure: tuple[Literal["recovery", "noise", "factors", "lambdas", "grid", "trained"], ...] = ()

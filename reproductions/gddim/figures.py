@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -27,12 +28,15 @@ RECOVERY = {  # (method, variant): label, colour, marker and line, as in all sty
     ("Euler", "CLD"): ("Euler (CLD)", draw.RED, "D", ":"),
 }
 ONE_STEP = {
-    ("start", "DDPM"): "VP: start", ("gDDIM", "DDPM, K=R"): "DDIM", ("start", "BDM"): "BDM: start", ("gDDIM", "BDM, K=R"): "gDDIM",
-    ("start", "CLD"): "CLD: start", ("gDDIM", "CLD, K=R"): "gDDIM, $K=R$", ("gDDIM", "CLD, K=L"): "gDDIM, $K=L$", ("Euler", "CLD"): "Euler",
+    ("start", "DDPM"): "VP: start", ("gDDIM", "DDPM, K=R"): "DDIM",
+    ("start", "BDM"): "BDM: start", ("gDDIM", "BDM, K=R"): "gDDIM",
+    ("start", "CLD"): "CLD: start", ("gDDIM", "CLD, K=R"): "gDDIM, $K=R$",
+    ("gDDIM", "CLD, K=L"): "gDDIM, $K=L$", ("Euler", "CLD"): "Euler",
 }  # fmt: skip
 PREDICTORS = {
     predictor(factor, order): (f"$K={factor}$, q = {order}", color, marker, line)
-    for factor, color in (("R", draw.BLUE), ("L", draw.ORANGE)) for order, marker, line in ((1, "o", ":"), (2, "s", "--"), (3, "D", "-"))
+    for factor, color in (("R", draw.BLUE), ("L", draw.ORANGE))
+    for order, marker, line in ((1, "o", ":"), (2, "s", "--"), (3, "D", "-"))
 }  # fmt: skip
 MAIN_PREDICTORS = {variant: PREDICTORS[variant] for variant in (predictor("R", MAIN_ORDER), predictor("L", MAIN_ORDER))}
 LAMBDAS = {
@@ -77,17 +81,17 @@ def noise(found: PaperResults, out: Path) -> None:
     if "noise/times" not in found.arrays:
         return draw.not_measured(out)
     titles = {"u": "the solution", "L": "$\\epsilon$ under $L_t$", "R": "$\\epsilon$ under $R_t$"}
-    panels = [(dataset, label, key) for dataset, label in (("one_point", "one point"), ("digits_exact", "digits")) for key in titles]
-    note = ("One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel of eps "
-            "does not enter the sampler.")  # fmt: skip
+    data = {"one_point": "one point", "digits_exact": "digits"}
+    note = ("One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel "
+            "of eps does not enter the sampler.")  # fmt: skip
     with found.sheet(out, 6, 3, (3.2, 2.4), note, sharex=True) as (_, axes):
-        for ax, (dataset, label, key) in zip(axes, panels, strict=True):
+        for ax, (dataset, key) in zip(axes, product(data, titles), strict=True):
             values = found.arrays[f"noise/{dataset}/{key}"]  # (times, channels, pixels)
             for channel, pixels in zip(("v",) if key == "L" else ("x", "v"), values.swapaxes(0, 1), strict=True):
                 color = draw.BLUE if channel == "x" else draw.ORANGE
                 lines = ax.plot(found.arrays["noise/times"], pixels, color=color, linewidth=1)
                 lines[0].set_label(channel)
-            ax.set(title=f"{label}: {titles[key]}", ylim=None if key == "u" else (-4, 4))
+            ax.set(title=f"{data[dataset]}: {titles[key]}", ylim=None if key == "u" else (-4, 4))
             ax.grid()
         for ax in axes[3:]:
             ax.set_xlabel("t")
@@ -100,8 +104,8 @@ def cld(found: PaperResults, out: Path) -> None:
     labels = {"solver_rmse": "RMS distance to the exact flow", "sw2": "sw2 to the data"}
     if not found.select(table="7.1", dataset=list(OFF)):
         return draw.not_measured(out)
-    note = (f"{AT_CEILING} Grey: exact draws. Table 7.2: 50 evaluations, one-step predictors; `as released`: the drift (1 + λ)/2 of the "
-            "released code instead of (1 + λ²)/2.")  # fmt: skip
+    note = (f"{AT_CEILING} Grey: exact draws. Table 7.2: 50 evaluations, one-step predictors; `as released`: the drift "
+            "(1 + λ)/2 of the released code instead of (1 + λ²)/2.")  # fmt: skip
     with found.sheet(out, 6, 3, (3.2, 2.7), note) as (_, axes):
         for row, (dataset, (title, off, label)) in zip((axes[:3], axes[3:]), OFF.items(), strict=True):
             for ax, metric in zip(row, labels, strict=False):

@@ -1,13 +1,16 @@
-"""The cells of Tables 7.1 to 7.3 and their places, for exact scores and trained networks alike."""
+"""The cells of Prop. 7 and of Tables 7.1 to 7.3, and their places, for exact scores and trained networks alike."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
-from reproductions.gddim.config import Factors, Grid, Lambdas
+from reproductions.gddim.config import Factors, Grid, Lambdas, Recovery
 from rescore.experiments.axes import Axes
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import quadratic, rho_power
-from rescore.samplers import Method, adaptive_flow, ancestral, euler_maruyama, gddim, gddim_stochastic, runge_kutta, within_budget
+from rescore.samplers import (
+    Method, adaptive_flow, ancestral, euler_maruyama, gddim, gddim_stochastic, runge_kutta, within_budget,
+)  # fmt: skip
 from rescore.samplers.base import OneStep
 from rescore.samplers.method import method
 
@@ -15,7 +18,7 @@ MODELS = {"DDPM": "vp", "BDM": "bdm", "CLD": "cld"}
 PREDICTOR_ORDERS, MAIN_ORDER = (1, 2, 3), 3  # the printed rows of Table 7.1 are taken to have 3 steps
 GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}  # Table 7.3 does not say how many steps; README.md says why these
 FACTOR, FACTOR_AND_ORDER, LAM = Axes("K={factor}"), Axes("K={factor}, q={order}"), Axes("lam={lam:g}")
-TOLERANCE = Axes("{process}, tolerance {tolerance:g}")
+WITH_FACTOR, TOLERANCE = Axes("{process}, K={factor}"), Axes("{process}, tolerance {tolerance:g}")
 
 
 def predictor(factor: str, order: int) -> str:
@@ -40,26 +43,28 @@ def _sampling(table: str, row: str, variant: str, model: str, make: Method, proc
     return Sampling(table, row, variant, model, sampler, {"grid": times.__name__, **make.options})
 
 
-def factors(settings: Factors, process: LinearSDE, orders: Sequence[int]) -> Iterator[Sampling]:
-    """Table 7.1, CLD: predictors under R_t and L_t."""
-    for factor in ("R", "L"):
-        for order in orders:
-            for nfe in settings.nfes:
-                make = gddim.where(order=order, factor=factor)
-                yield _sampling("7.1", "gDDIM", predictor(factor, order), "cld", make, process, nfe, denoise="euler")
+def recovery(settings: Recovery, name: str, process: LinearSDE) -> Iterator[Sampling]:
+    """Prop. 7 on one process: gDDIM, under L_t too where that differs from R_t, and Euler's method."""
+    rows = {("gDDIM", WITH_FACTOR(process=name, factor=k)): gddim.where(factor=k) for k in ("RL" if name == "CLD" else "R")}
+    rows["Euler", name] = euler_maruyama.where(lam=0.0)
+    for ((row, variant), make), steps in product(rows.items(), settings.steps):
+        sampler = make(process, quadratic(process, steps))
+        yield Sampling("prop7", row, variant, MODELS[name], sampler, {"grid": "quadratic", **make.options})
 
 
-def naive_euler(settings: Factors, process: LinearSDE) -> Iterator[Sampling]:
-    """Section 7.1: Euler's method on the probability flow of CLD."""
-    for nfe in settings.euler_nfes:
+def factors(settings: Factors, process: LinearSDE, orders: Sequence[int], naive_euler: bool = False) -> Iterator[Sampling]:
+    """Table 7.1, CLD: predictors under R_t and L_t; and Euler's method on the probability flow (section 7.1)."""
+    for factor, order, nfe in product(("R", "L"), orders, settings.nfes):
+        make = gddim.where(order=order, factor=factor)
+        yield _sampling("7.1", "gDDIM", predictor(factor, order), "cld", make, process, nfe, denoise="euler")
+    for nfe in settings.euler_nfes if naive_euler else ():
         yield _sampling("7.1", "Euler", "CLD", "cld", euler_maruyama.where(lam=0.0), process, nfe, denoise="euler")
 
 
 def lambdas(settings: Lambdas, process: LinearSDE) -> Iterator[Sampling]:
     """Table 7.2, CLD, and Euler-Maruyama with the drift of the released code."""
-    for row, make in STOCHASTIC.items():
-        for lam in settings.values:
-            yield _sampling("7.2", row, LAM(lam=lam), "cld", make.where(lam=lam), process, settings.nfe, denoise="euler")
+    for (row, make), lam in product(STOCHASTIC.items(), settings.values):
+        yield _sampling("7.2", row, LAM(lam=lam), "cld", make.where(lam=lam), process, settings.nfe, denoise="euler")
 
 
 def grid(settings: Grid, name: str, process: LinearSDE) -> Iterator[Sampling]:

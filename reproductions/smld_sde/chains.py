@@ -14,7 +14,7 @@ from rescore.samplers import (
 )  # fmt: skip
 from rescore.scores import Score
 
-# Score-SDE appendix C: SMLD on pixels in [0, 1] has sigma from 0.01 to 50. Here they are scaled to the length of DDPM's [-1, 1].
+# Score-SDE appendix C: SMLD's sigma on pixels in [0, 1]; here it is scaled to the length of DDPM's [-1, 1].
 SIDE, SIGMA_MIN, SIGMA_MAX = 2.0, 0.01, 50.0
 BETA_MIN = 0.1  # BETA_MAX is the config's, which checks steps against it
 KINDS = {"VE": "SMLD", "VP": "DDPM"}

@@ -38,8 +38,8 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
     x = np.linspace(-EXAMPLE["reach"] - 0.5, EXAMPLE["reach"] + 1, 800)
     modes = zip(EXAMPLE["weights"], EXAMPLE["means"], EXAMPLE["stds"], strict=True)
     density = sum(weight * norm.pdf(x, mean, std) for weight, mean, std in modes)
-    note = (f"Grey: p(x), whose right mode has weight {EXAMPLE['weights'][0]}. Numbers: the particles' share right of the score's "
-            "unstable zero, with 95 % intervals. Taller bars are cut off.")  # fmt: skip
+    note = f"""Grey: p(x), whose right mode has weight {EXAMPLE['weights'][0]}. Numbers: the particles' share right of the
+        score's unstable zero, with 95 % intervals. Taller bars are cut off."""
     with found.sheet(out, len(RUNS), 3, (3.2, 2.4), note, sharex=True) as (_, axes):
         for ax, ((method, variant), title) in zip(axes, RUNS.items(), strict=True):
             ax.set(xlim=x[[0, -1]], ylim=(0, 1.0))
@@ -60,8 +60,8 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
 def toy(found: draw.PaperResults, out: Path) -> None:
     """Particles of NCSN's mixture, and the weight of its heavier mode."""
     methods = ("uniform start", "Langevin", "annealed Langevin", "exact draws")
-    note = (f"The upper mode has weight {TOY['weights'][0]}; numbers with 95 % intervals. Langevin and annealed Langevin take as "
-            "many steps. At most 1,000 particles are shown.")  # fmt: skip
+    note = f"""The upper mode has weight {TOY['weights'][0]}; numbers with 95 % intervals. Langevin and annealed Langevin take
+        as many steps. At most 1,000 particles are shown."""
     with found.sheet(out, len(methods), 4, (2.5, 2.7), note, sharex=True, sharey=True) as (_, axes):
         for ax, method in zip(axes, methods, strict=True):
             ax.set(xlim=(-9, 9), ylim=(-9, 9), aspect="equal", title=method[0].upper() + method[1:], xlabel="$x_1$")
@@ -76,8 +76,8 @@ def grid(found: draw.PaperResults, out: Path) -> None:
     """Fig. 17: printed FIDs above, distances with the exact score below, VE left and VP right."""
     printed = draw.select(found.published, table="fig17")
     measured = found.select(table="fig17", dataset="digits_gaussian")
-    note = ("Above: bars of the printed uncertainty. Below: data are the Gaussian with the mean and covariance of the 8x8 digits in "
-            f"[-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different units.")  # fmt: skip
+    note = f"""Above: bars of the printed uncertainty. Below: data are the Gaussian with the mean and covariance of the 8x8 digits
+        in [-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different units."""
     with found.sheet(out, 4, 2, (3.6, 2.6), note, sharex=True, sharey="row") as (figure, axes):
         for above, below, (kind, chain) in zip(axes[:2], axes[2:], KINDS.items(), strict=True):
             above.set_title(f"{kind} ({chain}), printed")

@@ -50,7 +50,8 @@ class DigitsGaussian:
                 protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
         """A cell of the distance; the score is that of the sampler's process if no other is given."""
         protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
-        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol, sw2=lambda: self.distance(kind, sampler, score))
+        distance = partial(self.distance, kind, sampler, score)
+        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol, sw2=distance)
 
 
 def exact_grid(book: Book) -> None:

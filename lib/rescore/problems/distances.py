@@ -1,11 +1,14 @@
 """How far samples are from the data, and from where the exact flow takes the same noise: lists with a value for each seed.
 
-All take samples x (seeds, n, *data) and, to compare with, one set of points for all seeds (m, *data) or one a seed (seeds, m, *data).
-Diverged is raised for samples that are not finite.
+All take samples x (seeds, n, *data) and, to compare with, one set of points for all seeds (m, *data) or one a seed,
+(seeds, m, *data). Diverged is raised for samples that are not finite.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from rescore.metrics import points
@@ -52,3 +55,9 @@ def sides(x: Tensor, boundary: float) -> dict[str, list[float]]:
             for name, value in values.items():
                 numbers.setdefault(f"{name}_{side}", []).append(value)
     return numbers
+
+
+def relative_changes(values: Sequence[Tensor]) -> np.ndarray:
+    """|b - a| / |a| of each a of the values and the next one b, norms over a seed's points: (seeds, len(values) - 1)."""
+    norms = ((b - a).flatten(1).norm(dim=1) / a.flatten(1).norm(dim=1) for a, b in pairwise(values))
+    return torch.stack(list(norms), 1).numpy()

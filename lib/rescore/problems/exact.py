@@ -55,10 +55,12 @@ class ExactProblem:
 
     @classmethod
     def of_mixture(
-        cls, dataset: str, process: LinearSDE, modes: Tensor, std: float, stream: tuple[object, ...], seeds: Sequence[int], n: int
+        cls, dataset: str, process: LinearSDE, modes: Tensor, std: float, stream: tuple[object, ...], seeds: Sequence[int],
+        n: int,
     ) -> ExactProblem:  # fmt: skip
         """An equal mixture of N(mode, std^2 I)."""
-        return cls(dataset, process, GaussianMixture(process, modes, std), tuple(modes.shape[1:]), stream, seeds, n, modes=modes)
+        score = GaussianMixture(process, modes, std)
+        return cls(dataset, process, score, tuple(modes.shape[1:]), stream, seeds, n, modes=modes)
 
     @property
     def size(self) -> int:

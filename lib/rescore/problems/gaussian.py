@@ -57,7 +57,7 @@ class GaussianLaw:
 
     @classmethod
     def principal(cls, points: Tensor) -> tuple[GaussianLaw, Tensor]:
-        """The law with mean and covariance of points (n, ...), on its principal axes: independent, (D,); the axes are columns, (D, D)."""
+        """The law with mean and covariance of points (n, ...) on its principal axes, independent (D,); and these as columns."""
         x = points.double().flatten(1)
         variances, axes = torch.linalg.eigh(torch.cov(x.T, correction=0))
         return cls.independent(x.mean(0) @ axes, variances.clamp_min(0)), axes
@@ -87,7 +87,7 @@ class GaussianLaw:
     def after(self, step: Step, draws: int = 2) -> GaussianLaw:
         """The law of step(u, draw) for u of this law and standard noise, drawn at most `draws` times.
 
-        The step acts on one batch: the mean, and what a unit of each component of u and of each draw adds, in all groups at once.
+        The step acts on one batch: the mean, and what a unit of each component of u and of each draw adds, in all groups.
         """
         p, d = self.mean.shape
         units = torch.eye(p, dtype=torch.float64)[:, :, None].expand(p, p, d)
@@ -139,7 +139,7 @@ class GaussianLaw:
         return states.reshape(len(states), *self.mean.shape)
 
 
-# --- under a process -------------------------------------------------------------------------------------------------------------
+# --- under a process ---------------------------------------------------------------------------------------------------------
 
 
 def prior_law(process: LinearSDE, shape: tuple[int, ...]) -> GaussianLaw:
@@ -259,7 +259,7 @@ class GaussianProblem:
         return data_law(process, law_after(sampler, score or self.score(process), prior_law(process, self.data.shape)))
 
 
-# --- distances -------------------------------------------------------------------------------------------------------------------
+# --- distances ---------------------------------------------------------------------------------------------------------------
 
 
 def squared_wasserstein(a: GaussianLaw, b: GaussianLaw) -> Tensor:
