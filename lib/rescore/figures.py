@@ -270,9 +270,9 @@ def not_measured(out: Path) -> None:
 
 
 def add_notes(figure: Figure, *notes: str) -> None:
-    """Small lines below all panels; empty ones are left out."""
+    """Small lines below all panels, whatever space there is between words; empty ones are left out."""
     width = int(figure.get_figwidth() / FONT_WIDTH)
-    lines = [line for note in notes if note for line in textwrap.wrap(note, width, break_on_hyphens=False)]
+    lines = [line for note in notes for line in textwrap.wrap(" ".join(note.split()), width, break_on_hyphens=False)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
 
 

@@ -98,8 +98,8 @@ def splitting(book: Book) -> None:
                     book.exact(*place, nfe, protocol | {"steps": nfe}, covariance_error=partial(error, nfe))
                 if dataset == "gaussian":
                     before, last = settings.nfe[-2:]
-                    order = lambda error=error: np.log(error(before) / error(last)) / np.log(last / before)  # noqa: E731
-                    book.exact(*place, None, protocol | {"steps": f"{before} to {last}"}, order=order)
+                    book.exact(*place, None, protocol | {"steps": f"{before} to {last}"},
+                               order=lambda e=error: np.log(e(before) / e(last)) / np.log(last / before))  # fmt: skip
 
 
 def frechet(book: Book) -> None:

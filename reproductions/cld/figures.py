@@ -39,8 +39,7 @@ def fig2(found: draw.PaperResults, out: Path) -> None:
             for method, (label, color, line) in FIG_2.items():
                 rows = found.select(table="fig2", method=method, metric=metric)
                 draw.curve(ax, rows, label, color, line=line, x=AT.by("t", found.config.scores.times))
-            if ax.lines:
-                ax.set_ylim(1e-5, None)
+            ax.set_ylim(1e-5, None)
             ax.grid()
         axes[0].set_ylabel("mean of the squared norm")
         draw.shared_legend(figure, axes)
@@ -89,8 +88,7 @@ def fig6(found: draw.PaperResults, out: Path) -> None:
                         label = f"{method}, $\\epsilon_{{num}}$ = {eps_num:g}"
                         ax.plot(found.arrays["weights/times"], values, color=color, linestyle=line, linewidth=1.5, label=label)
             ax.grid()
-        if axes[1].lines:
-            axes[1].set_ylim(1e-6, 1e9)
+        axes[1].set_ylim(1e-6, 1e9)
         draw.shared_legend(figure, axes, columns=3)
 
 
@@ -124,7 +122,7 @@ def samplers(found: draw.PaperResults, out: Path) -> None:
         rows; VPSDE on the digits has the uniform grid only. The Fréchet distance is exact."""
     with found.sheet(out, 2 * n, n, (2.5, 2.6), note, sharex="col", sharey="col") as (figure, axes):
         for i, (striding, row) in enumerate(ROWS.items()):
-            for ax, ((table, dataset, metric), title) in zip(axes[i * n :], panels.items(), strict=False):
+            for ax, ((table, dataset, metric), title) in zip(axes[i * n : (i + 1) * n], panels.items(), strict=True):
                 ax.set(title="" if i else title, xlabel="evaluations" if i else "", xscale="log", yscale="log")
                 rows = [one for one in found.select(table=table, dataset=dataset, metric=metric) if one.value > 0]
                 _curves(ax, rows, striding)

@@ -1,6 +1,6 @@
 """The sections with samples on exact scores: what a network must represent, the mixture, the digits in place of CIFAR-10."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from reproductions.cld.problems import MAIN, MODES, OFF_MODE, PROCESSES, RECIPES
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book, Cell
 from rescore.problems import ExactProblem, distances
+from rescore.problems.runs import Metrics
 from rescore.problems.score_norms import distance_to_normal, jacobian_norms
 from rescore.processes import CLD, VP
 from rescore.random import make_generator
@@ -49,13 +50,13 @@ def mixture(book: Book) -> None:
     exact = {name: problems.mixture(book.config, process, settings.samples) for name, process in PROCESSES.items()}
     data = exact["VPSDE"].draws("cld", "mixture9", "data")
     book.arrays["mixture/data"] = data[0].float().numpy()
-
-    def metrics(x: Tensor) -> dict[str, list[float]]:
-        return {"sw2": distances.sw2(x, data, projections=50), "off_mode": distances.off_modes(x, MODES, OFF_MODE)}
-
+    metrics = {
+        "sw2": lambda x: distances.sw2(x, data, projections=50),
+        "off_mode": lambda x: distances.off_modes(x, MODES, OFF_MODE),
+    }
     with book.cell("fig11", "mixture9", "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
         if cell.todo:
-            add(cell, metrics(exact["VPSDE"].draws("cld", "mixture9", "exact")))
+            add(cell, metrics, exact["VPSDE"].draws("cld", "mixture9", "exact"))
     for (method, variant), recipe in RECIPES.items():
         for nfe in settings.nfe if recipe.striding in problems.STRIDINGS else ():
             problem, sampler = exact[method], recipe.within(PROCESSES[method], nfe)
@@ -69,13 +70,10 @@ def digits(book: Book) -> None:
     settings = book.config.digits
     exact = {name: problems.digits(book.config, process, settings.samples) for name, process in PROCESSES.items()}
     main, points = exact["CLD"], exact["CLD"].points
-
-    def metrics(x: Tensor) -> dict[str, list[float]]:
-        return {"sw2": distances.sw2(x, points, projections=100), "nearest": distances.off_data(x, points)}
-
+    metrics = {"sw2": lambda x: distances.sw2(x, points, projections=100), "nearest": lambda x: distances.off_data(x, points)}
     with book.cell("9", main.dataset, "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
         if cell.todo:
-            cell.add("sw2", distances.sw2(main.draws("cld", main.dataset, "data"), points, projections=100))
+            cell.add("sw2", metrics["sw2"](main.draws("cld", main.dataset, "data")))
             cell.exact("nearest", 0.0, n=0)  # draws of the data are data
     for method, variant, nfe in settings.cells:
         recipe, problem = RECIPES[method, variant], exact[method]
@@ -86,10 +84,8 @@ def digits(book: Book) -> None:
     def solver(tolerance: float) -> Sampler:
         return adaptive_flow(MAIN, [MAIN.T, MAIN.eps], tolerance, tolerance, denoise="euler")
 
-    def with_error(x: Tensor) -> dict[str, list[float]]:
-        return metrics(x) | {"solver_rmse": distances.solver_rmse(x, main.by_seed(ends(tightest).u))}
-
     ends, tightest = cache(lambda tolerance: generate(main, solver(tolerance), "flow")), settings.tolerances[0]
+    with_error = metrics | {"solver_rmse": lambda x: distances.solver_rmse(x, main.by_seed(ends(tightest).u))}
     for tolerance in settings.tolerances:
         protocol = {"grid": "adaptive", "steps": "adaptive", "tolerance": tolerance, "together": main.size}
         place, measured = ("9", "CLD", ode_variant(tolerance)), metrics if tolerance == tightest else with_error
@@ -97,7 +93,7 @@ def digits(book: Book) -> None:
 
 
 def measure(book: Book, problem: ExactProblem, place: tuple[str, str, str], sampler: Sampler, solve: Callable[[], Solution],
-            metrics: Callable[[Tensor], Mapping[str, list[float]]], array: str = "", **more: object) -> None:  # fmt: skip
+            metrics: Metrics, array: str = "", **more: object) -> None:  # fmt: skip
     """The cell of a sampler on an exact score; place: table, method and variant; `array` names the first seed's samples."""
     table, method, variant = place
     protocol = {"process": problem.process.label, "score": "exact", "steps": sampler.steps, "t0": sampler.times[-1],
@@ -106,7 +102,7 @@ def measure(book: Book, problem: ExactProblem, place: tuple[str, str, str], samp
         if cell.todo:
             u, cell.nfe = solve()
             x = problem.by_seed(u)
-            add(cell, metrics(x))
+            add(cell, metrics, x)
             if array:
                 cell.arrays[array] = x[0].float().numpy()
 
@@ -116,6 +112,6 @@ def generate(problem: ExactProblem, sampler: Sampler, label: str) -> Solution:
     return sampler.solve(problem.score, problem.start(), make_generator("cld", problem.dataset, label, *problem.seeds))
 
 
-def add(cell: Cell, metrics: Mapping[str, list[float]]) -> None:
+def add(cell: Cell, metrics: Metrics, x: Tensor) -> None:
     for metric, values in metrics.items():
-        cell.add(metric, values)
+        cell.add(metric, values(x))

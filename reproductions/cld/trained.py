@@ -1,4 +1,4 @@
-"""Tables 1, 3, 4, 5 and 9 and section 5.3 with trained networks: FID, inception score, bits per dimension, over training seeds."""
+"""Tables 1, 3, 4, 5 and 9 and section 5.3 with trained networks: FID, inception score, bits per dimension."""
 
 from collections.abc import Iterator
 

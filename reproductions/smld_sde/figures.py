@@ -74,16 +74,14 @@ def toy(found: draw.PaperResults, out: Path) -> None:
 
 def grid(found: draw.PaperResults, out: Path) -> None:
     """Fig. 17: printed FIDs above, distances with the exact score below, VE left and VP right."""
-    printed = draw.select(found.published, table="fig17")
-    measured = found.select(table="fig17", dataset="digits_gaussian")
-    note = f"""Above: bars of the printed uncertainty. Below: data are the Gaussian with the mean and covariance of the 8x8 digits
-        in [-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different units."""
+    note = f"""Above: bars of the printed uncertainty. Below: data are the Gaussian with the mean and covariance of the 8x8
+        digits in [-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different units."""
     with found.sheet(out, 4, 2, (3.6, 2.6), note, sharex=True, sharey="row") as (figure, axes):
         for above, below, (kind, chain) in zip(axes[:2], axes[2:], KINDS.items(), strict=True):
             above.set_title(f"{kind} ({chain}), printed")
             below.set_title(f"{kind}, exact score")
-            _cells(above, printed, kind, found.config.grid.levels)
-            _cells(below, measured, kind, found.config.grid.levels)
+            _cells(above, draw.select(found.published, table="fig17"), kind, found.config.grid.levels)
+            _cells(below, found.select(table="fig17", dataset="digits_gaussian"), kind, found.config.grid.levels)
         axes[0].set_ylabel("FID on CIFAR-10")
         axes[2].set_ylabel("sw2 to the data")
         draw.shared_legend(figure, axes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reproductions.smld_sde.config import Annealing
 from rescore.experiments.axes import Axes
-from rescore.experiments.book import Book, Cell
+from rescore.experiments.book import Book
 from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
 from rescore.problems.score_norms import signal_to_noise

@@ -18,12 +18,11 @@ NAMES = {  # a network's name in the tables
 
 def trained(book: Book) -> None:
     models = TrainedModels(book)
-    at_hand = {kind: model for kind, model in MODELS.items() if model in models.names}
-    names = {kind: NAMES[models.spec(model).network.name] for kind, model in at_hand.items()}
+    names = {kind: NAMES[models.spec(model).network.name] for kind, model in MODELS.items() if model in models.names}
     models.measure(chain_samplings(book, models), "fig. 17, trained")
     models.measure(table_samplings(book, models, names), "Tables 2 and 3, trained")
-    for kind, model in at_hand.items():
-        models.likelihood("score-sde-2", names[kind], kind, model, bound=True)
+    for kind, name in names.items():
+        models.likelihood("score-sde-2", name, kind, MODELS[kind], bound=True)
     models.floor("fig17")
     models.training()
 
@@ -43,11 +42,7 @@ def chain_samplings(book: Book, models: TrainedModels) -> Iterator[Sampling]:
 
 
 def table_samplings(book: Book, models: TrainedModels, names: dict[str, str]) -> Iterator[Sampling]:
-    """Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE. Table 2: the ODE solver.
-
-    Args:
-        names: by kind, those of the networks at hand.
-    """
+    """Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE. Table 2: the ODE solver."""
     settings = book.config.trained
     for kind, name in names.items():
         process = models.process(MODELS[kind])
