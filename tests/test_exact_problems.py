@@ -145,6 +145,14 @@ def test_errors_are_distances_to_the_exact_end_points():
     assert distances.solver_median(x, end) == pytest.approx([1.0, 2.0])
 
 
+def test_sides_of_a_boundary():
+    x = torch.tensor([[1.0, 3.0, 2.0, -2.0], [1.0, -3.0, -1.0, -2.0]])[..., None]
+    numbers = distances.sides(x, -0.8)
+    assert numbers["weight_right"] == [0.75, 0.25] and numbers["weight_left"] == [0.25, 0.75]
+    assert numbers["mean_right"] == [2.0, 1.0] and numbers["mean_left"] == [-2.0, -2.0]
+    assert numbers["std_left"][1] == pytest.approx(math.sqrt(2 / 3)) and numbers["std_left"][0] == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_nearest_points(dtype):
     """Against a search by hand, more than one chunk; a point of the data is at 0 exactly."""

@@ -12,7 +12,7 @@ from rescore import metrics
 from rescore.corruptions import Blur, Corruption, GeometricNoise, Identity, Interpolated
 from rescore.errors import RescoreError
 from rescore.problems import gaussian
-from rescore.problems.gaussian import GaussianLaw, clean_prediction, exact_score, law_after, law_at, prior_law
+from rescore.problems.gaussian import GaussianLaw, GaussianProblem, clean_prediction, exact_score, law_after, law_at, prior_law
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (
     SSCS, AdaptiveFlow, FlowMomentumSampler, MomentumSampler, NaiveSampler, PredictorCorrector, ancestral, ddim, euler_maruyama,
@@ -270,3 +270,15 @@ def test_sliced_distance_is_that_of_many_draws():
     on_axes = GaussianLaw.independent(torch.zeros(4), torch.full((4,), 0.3))
     found = gaussian.sliced_wasserstein(turned, on_axes, axes)
     assert found == pytest.approx(gaussian.sliced_wasserstein(IMAGES, full), rel=1e-9)
+
+
+@pytest.mark.parametrize("process", [VP(), CLD()])
+def test_a_gaussian_problem_is_solved_from_the_prior(process):
+    """Its law is that of the data part, and many steps end near the data; another score may be given."""
+    data = GaussianLaw.independent(torch.tensor([0.5, -1.0]), torch.tensor([0.3, 0.02]))
+    problem, sampler = GaussianProblem(data), euler_maruyama(process, grids.quadratic(process, 400))
+    law = problem.after(sampler)
+    assert law.shape == (2,) and problem.score(process) is problem.score(process)
+    assert torch.allclose(law.mean, data.mean, atol=0.02) and torch.allclose(law.variances, data.variances, atol=0.02)
+    assert torch.equal(problem.after(sampler, exact_score(process, data)).mean, law.mean)
+    assert (problem.after(sampler, lambda u, t: 0 * u).mean - data.mean).abs().max() > 0.4

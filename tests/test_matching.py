@@ -74,10 +74,7 @@ def test_a_label_has_the_largest_logit_alone():
         (lambda x: rmse(x, x), "rmse: a point is not finite"),
         (lambda x: mode_coverage(x, torch.zeros(1, 2), 1.0), "mode_coverage: a sample is not finite"),
         (lambda x: Rings().off_support(x), "off_support: a point is not finite"),
-        (load_paper("cld", ROOT).module("problems").off_mode, "off_mode: a point is not finite"),
         (lambda x: load_paper("soft_diffusion", ROOT).module("trained").nearest(x, torch.zeros(3, 2)),
-         "nearest: a point is not finite"),
-        (lambda x: load_paper("cld", ROOT).module("images").digits().metrics["nearest"](x.repeat(2, 32), None),
          "nearest: a point is not finite"),
     ],
 )  # fmt: skip

@@ -57,8 +57,7 @@ def paper(request, tmp_path_factory):
     settings = smoke.model_dump(mode="json") | SMALLER[request.param]
     settings["evaluation"] |= {"samples": 70}
     config = type(smoke).model_validate(settings)
-    sections = ("trained",) if hasattr(found.module("jobs"), "SECTIONS") else ()
-    jobs = {name: job.model_copy(update={"measure": sections}) for name, job in config.jobs.items() if job.models}
+    jobs = {name: job.model_copy(update={"measure": ("trained",)}) for name, job in config.jobs.items() if job.models}
     return found, records_of(found, config, jobs, tmp_path_factory.mktemp(request.param))
 
 

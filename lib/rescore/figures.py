@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -269,9 +270,9 @@ def not_measured(out: Path) -> None:
 
 
 def add_notes(figure: Figure, *notes: str) -> None:
-    """Small lines below all panels; empty ones are left out."""
+    """Small lines below all panels, whatever space there is between words; empty ones are left out."""
     width = int(figure.get_figwidth() / FONT_WIDTH)
-    lines = [line for note in notes if note for line in textwrap.wrap(note, width, break_on_hyphens=False)]
+    lines = [line for note in notes for line in textwrap.wrap(" ".join(note.split()), width, break_on_hyphens=False)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
 
 
@@ -382,6 +383,13 @@ def _show(ax: Axes, image: np.ndarray) -> None:
     ax.spines[:].set_visible(False)
 
 
+def only_ticks(axis: Axis, at: Iterable[float], labels: Sequence[str] | None = None) -> None:
+    """These ticks, as plain numbers if there are no labels, and none between them."""
+    at = list(at)
+    axis.set_ticks(at, labels or [f"{value:g}" for value in at])
+    axis.set_minor_locator(NullLocator())
+
+
 def log_axis_if_wide(ax: Axes) -> None:
     """A log scale for y, with plain numbers on it, if the positive values of the lines span a decade or more.
 
@@ -393,10 +401,14 @@ def log_axis_if_wide(ax: Axes) -> None:
         return
     ax.set_yscale("log", nonpositive="mask")
     ax.set_ylim(low / 1.5, values.max() * 1.3)
-    decades = np.log10(values.max() / low)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    plain_log_axis(ax.yaxis, (1, 2, 5) if np.log10(values.max() / low) < 2 else (1,))
+
+
+def plain_log_axis(axis: Axis, digits: Sequence[int] = (1, 2, 5)) -> None:
+    """Plain numbers on a log axis, those that begin with one of the digits."""
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def block_means(values: np.ndarray, n_points: int = 150) -> tuple[np.ndarray, np.ndarray]:

@@ -129,8 +129,8 @@ class Cell:
         return True
 
     def add(self, metric: str, values: Sequence[float], *, n: int | None = None, over: Over | None = None,
-            **protocol: object) -> None:  # fmt: skip
-        """The mean of repeats, with the standard error of that mean, which a single one has not.
+            **protocol: object) -> tuple[float, float | None]:  # fmt: skip
+        """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
             n: samples behind each value, if not the cell's.
@@ -141,9 +141,10 @@ class Cell:
         if over == "exact":
             (value,) = values
             self.exact(metric, value, n=n, **protocol)
-            return
+            return float(value), 0.0
         mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
+        return mean, stderr
 
     def add_each(self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
         """`add` each metric of repeats, all of which have the same ones.
@@ -225,6 +226,14 @@ class Book:
         digest = _digest({**key, "nfe": nfe, "protocol": format_protocol(protocol), "over": over})
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
         return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
+
+    def exact(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
+              **numbers: Callable[[], float]) -> None:  # fmt: skip
+        """A cell of numbers that are computed without samples, by their metrics."""
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=0) as cell:
+            if cell.todo:
+                for metric, number in numbers.items():
+                    cell.exact(metric, number())
 
     def skip(self, reason: str, **key: object) -> None:
         """What has these key columns was not measured, and why."""

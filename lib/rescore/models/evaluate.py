@@ -123,6 +123,8 @@ class TrainedModels:
     def __init__(self, book: Book):
         self.book, self.config, self.run = book, book.config, book.run
         self.names = self.config.jobs[self.run.job].models
+        if not self.names:
+            raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
         (self.data, *others) = {self.config.models[name].data for name in self.names}
         if others:
             names = ", ".join(others)

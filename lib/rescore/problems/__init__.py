@@ -7,6 +7,8 @@
 | `distances` | samples against the data and against the exact flow, by seed |
 | `runs` | `ExactRuns`: samplers on an exact problem, into the cells of a section |
 | `gaussian` | Gaussian data, whose law after a sampler is known without sampling |
+| `langevin` | Langevin dynamics with velocities at any friction: exact laws |
+| `score_norms` | how far a score is from that of a Normal, and how steep |
 | `mixtures` | mixtures that several papers share |
 """
 

@@ -46,6 +46,17 @@ def off_data(x: Tensor, others: Tensor | Sequence[Tensor]) -> list[float]:
     return each_seed(lambda a, b: (points.nearest(a, b)[0].square().mean() / size).sqrt().item(), x, others)
 
 
+def sides(x: Tensor, boundary: float) -> dict[str, list[float]]:
+    """On the line: weight, mean and standard deviation right and left of a boundary; x (seeds, n, 1)."""
+    numbers: dict[str, list[float]] = {}
+    for seed in x[..., 0]:
+        for side, part in (("right", seed[seed > boundary]), ("left", seed[seed <= boundary])):
+            values = {"weight": len(part) / len(seed), "mean": part.mean().item(), "std": part.std(correction=0).item()}
+            for name, value in values.items():
+                numbers.setdefault(f"{name}_{side}", []).append(value)
+    return numbers
+
+
 def relative_changes(values: Sequence[Tensor]) -> np.ndarray:
     """|b - a| / |a| of each a of the values and the next one b, norms over a seed's points: (seeds, len(values) - 1)."""
     norms = ((b - a).flatten(1).norm(dim=1) / a.flatten(1).norm(dim=1) for a, b in pairwise(values))
