@@ -12,12 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rescore.cli import main
+from rescore.data.weights import find_weights, imported_path
 from rescore.errors import MissingData, RescoreError
 from rescore.files import sha256
 from rescore.models.imported.convert import Fit, convert, fitting
 from rescore.models.imported.files import Foreign, read_foreign
 from rescore.models.imported.load import import_file, published_network
-from rescore.models.imported.store import PUBLISHED, find_weights, imported_path
+from rescore.models.imported.published import PUBLISHED
 from rescore.models.spec import Weights
 from rescore.networks import NETWORKS, NoisePrediction, make_network
 from rescore.processes import CLD
@@ -277,23 +278,23 @@ def test_the_command_prints_what_a_spec_needs(capsys):
 def test_weights_are_found_by_name_or_by_digest(tmp_path, capsys):
     content = (GOLDEN / "cld_checkpoint_tiny.pth").read_bytes()
     digest = sha256(GOLDEN / "cld_checkpoint_tiny.pth")
-    pinned, loose = (Weights(source="cld", name="cifar10/checkpoint_800000.pth", sha256=one) for one in (digest, None))
+    pinned, loose = (("cld", "cifar10/checkpoint_800000.pth", one) for one in (digest, None))
     with pytest.raises(MissingData, match=r"cld, cifar10/checkpoint_800000.pth: not at hand; get them from https://github.com/nv-tlabs"):
-        find_weights(pinned)
+        find_weights(*pinned)
     place = tmp_path / "data" / "weights" / "cld" / "cifar10" / "checkpoint_800000.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(content)
-    assert find_weights(pinned) == (place, digest)
-    assert find_weights(loose) == (place, digest)
+    assert find_weights(*pinned) == (place, digest)
+    assert find_weights(*loose) == (place, digest)
     assert f"not pinned; after you have made sure that they are the published ones, write sha256: {digest}" in capsys.readouterr().err
     place.write_bytes(content + b"more")
     with pytest.raises(RescoreError, match="wrong checksum"):
-        find_weights(pinned)
+        find_weights(*pinned)
     place.unlink()
     import_file("cld", GOLDEN / "cld_checkpoint_tiny.pth", side=16)
-    assert find_weights(pinned)[0] == imported_path("cld", digest)
+    assert find_weights(*pinned)[0] == imported_path("cld", digest)
     with pytest.raises(MissingData):
-        find_weights(loose)
+        find_weights(*loose)
 
 
 def test_the_steps_of_a_pinned_file_are_checked():

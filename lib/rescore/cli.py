@@ -117,7 +117,8 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _parity(args: argparse.Namespace) -> int:
-    from rescore.parity.table import COLUMNS, VERDICTS, compare_all, golden_folder, to_csv
+    from rescore.parity.compare import compare_all
+    from rescore.parity.table import COLUMNS, VERDICTS, golden_folder, to_csv
 
     rows = list(compare_all(golden_folder(args.golden)))
     _print(COLUMNS[:-1], [vars(row) | {"verdict": row.verdict} for row in rows], digits=2)

@@ -9,8 +9,9 @@ import torch
 
 from rescore.cli import main
 from rescore.errors import MissingData, RescoreError
-from rescore.parity import table
-from rescore.parity.table import Played, Row, Sheet, comparisons, golden_folder, read_sheet
+from rescore.parity import compare
+from rescore.parity.compare import comparisons
+from rescore.parity.table import Played, Row, Sheet, golden_folder, read_sheet
 
 FOLDER = golden_folder()
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.safetensors"))]
@@ -104,7 +105,8 @@ def test_given_numbers_take_the_place_of_noise():
 
 
 def test_the_command_prints_and_writes_the_table(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table, "comparisons", lambda: {"ncsn_losses": comparisons()["ncsn_losses"]})
+    only = {"ncsn_losses": comparisons()["ncsn_losses"]}
+    monkeypatch.setattr(compare, "comparisons", lambda: only)
     assert main(["parity", "--out", str(tmp_path / "parity.csv")]) == 0
     said = capsys.readouterr().out
     assert "sliced score matching" in said and "4 within, 0 explained, 0 off; 4 in all" in said
@@ -116,7 +118,7 @@ def test_the_command_prints_and_writes_the_table(tmp_path, capsys, monkeypatch):
     def wrong(made: Sheet) -> None:
         made.compare("wrong", made["ssm"] * 1.001, "ssm", 1e-6)
 
-    monkeypatch.setattr(table, "comparisons", lambda: {"ncsn_losses": wrong})
+    monkeypatch.setattr(compare, "comparisons", lambda: {"ncsn_losses": wrong})
     assert main(["parity"]) == 1
     assert "0 within, 0 explained, 1 off; 1 in all" in capsys.readouterr().out
 

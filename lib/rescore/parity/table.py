@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -130,16 +130,6 @@ def golden_folder(folder: Path | None = None) -> Path:
     return folder
 
 
-def comparisons() -> dict[str, Compare]:
-    """By the name of the file, what compares it."""
-    from rescore.parity import cld, collage, deis, gddim, ncsn, networks, neural_sde, pis, score_sde
-
-    found: dict[str, Compare] = {}
-    for module in (networks, score_sde, cld, deis, gddim, pis, neural_sde, collage, ncsn):
-        found |= module.COMPARISONS
-    return found
-
-
 def read_sheet(folder: Path, name: str) -> Sheet | None:
     """A file of golden numbers; None if it is not in the folder. Raises RescoreError if the index does not know it."""
     path, index = folder / f"{name}.safetensors", json.loads((folder / "index.json").read_text())
@@ -150,14 +140,6 @@ def read_sheet(folder: Path, name: str) -> Sheet | None:
     if name not in index:
         raise RescoreError(f"{folder / 'index.json'}: no entry for {path.name}")
     return Sheet(name, index[name], load_file(path), folder)
-
-
-def compare_all(folder: Path, only: str | None = None) -> Iterator[Row]:
-    """The rows of every file that is there, in the order of `comparisons`."""
-    for name, compare in comparisons().items():
-        if only in (None, name) and (sheet := read_sheet(folder, name)):
-            compare(sheet)
-            yield from sheet.rows
 
 
 def to_csv(rows: list[Row]) -> str:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from rescore.config import SCALES, JobConfig, PaperConfig, Settings, check_choice, job_hash, validated
 from rescore.data.images import images_at_hand
-from rescore.models.imported.store import at_hand
+from rescore.data.weights import weights_at_hand
 from rescore.models.spec import Trainings
 from rescore.papers import Paper, find_papers, find_root, load_config
 from rescore.workflow.paths import JOB_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
@@ -231,7 +231,8 @@ class Suite:
         """Drop the models that were not trained for want of data, or of weights, which lie there now: so the next run trains them."""
         for key, of in self.models.items():
             folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
-            if missing_data(folder) and images_at_hand(of.spec.data, of.spec.split) == "present" and (not weights or at_hand(weights)):
+            there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)
+            if missing_data(folder) and there and images_at_hand(of.spec.data, of.spec.split) == "present":
                 shutil.rmtree(folder)
 
     @property

@@ -1,5 +1,5 @@
 """Weights that the authors of a paper published, as weights of our networks.
 
-`store`: where files lie and which models there are (no torch); `files`: reading the authors' formats; `names`: their names for the
+`published`: which models there are; `files`: reading the authors' formats; `names`: their names for the
 tensors of a U-Net; `convert`: from their tensors to ours, each used once, or the network that would take them.
 """

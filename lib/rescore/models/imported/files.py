@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rescore.data.damage import disguise, reading
+from rescore.data.weights import newest
 from rescore.errors import RescoreError
-from rescore.models.imported.store import newest
 
 FORMATS = {  # by source: what a file is, how the tensors are named, and which of them no network of ours takes
     "score_sde": ("a checkpoint of Score-SDE (torch)", "torch", ("sigmas",)),

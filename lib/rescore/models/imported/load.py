@@ -11,11 +11,12 @@ from torch import nn
 from rescore.config import check_choice
 from rescore.data.damage import reading
 from rescore.data.fetch import writable_cache
+from rescore.data.weights import find_weights
 from rescore.errors import RescoreError
 from rescore.files import atomic_path, sha256
 from rescore.models.imported.convert import Fit, convert, fitting
 from rescore.models.imported.files import FORMATS, read_foreign
-from rescore.models.imported.store import PUBLISHED, find_weights
+from rescore.models.imported.published import PUBLISHED
 from rescore.models.spec import Weights
 from rescore.networks import make_network
 from rescore.networks.scoreunet import ScoreUNet
@@ -74,7 +75,7 @@ def published_network(weights: Weights, network: nn.Module, steps: int) -> dict[
     if not isinstance(network, ScoreUNet):
         raise RescoreError(f"weights: {weights.source} {weights.name} are not for a {type(network).__name__}; "
                            "allowed networks: ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep")  # fmt: skip
-    path, digest = find_weights(weights)
+    path, digest = find_weights(weights.source, weights.name, weights.sha256)
     if path.name == f"{digest}.safetensors":
         step = _load_imported(path, network)
     else:
