@@ -5,10 +5,9 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import torch
+from rescore.models.imported.names import origins
 from safetensors.torch import load_file
 from torch import Tensor, nn
-
-from rescore.models.imported.names import origins
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 
@@ -37,8 +36,15 @@ def flax_tree(pieces: bool = False) -> dict:
         flat, shape = array.reshape(-1), {str(i): n for i, n in enumerate(array.shape)}
         chunks = {"0": flat[:100], "1": flat[100:]}
         tree["Conv_0"]["kernel"] = {"__msgpack_chunked_array__": True, "shape": shape, "chunks": chunks}
-    return {"step": np.int32(750000), "lr": 2e-4, "ema_rate": 0.9999, "model_state": {}, "optimizer": {"target": {}, "state": {}},
-            "params_ema": tree, "rng": np.array([0, 8], np.uint32)}  # fmt: skip
+    return {
+        "step": np.int32(750000),
+        "lr": 2e-4,
+        "ema_rate": 0.9999,
+        "model_state": {},
+        "optimizer": {"target": {}, "state": {}},
+        "params_ema": tree,
+        "rng": np.array([0, 8], np.uint32),
+    }
 
 
 def write_flax(path: Path, tree: dict) -> Path:

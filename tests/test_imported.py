@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 from imported_case import GOLDEN, as_the_authors_name, checkpoint, edm_state, flax_tree, golden, write_flax
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-
 from rescore.cli import main
 from rescore.data.weights import find_weights, imported_path
 from rescore.errors import MissingData, RescoreError
@@ -22,6 +19,8 @@ from rescore.models.imported.published import PUBLISHED
 from rescore.models.spec import Weights
 from rescore.networks import NETWORKS, NoisePrediction, make_network
 from rescore.processes import CLD
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [8]}
 CLD_TINY = TINY | {"scale_by_sigma": False, "unit_input": False}
@@ -50,7 +49,9 @@ def test_a_checkpoint_of_the_authors_gives_the_averaged_networks_output(source, 
     kept, weights, fit, step = import_file(source, path, side=16)
     assert fit == Fit("ncsnpp", settings, channels, 3)
     assert step == 3
-    assert kept == imported_path(source, sha256(path)) and weights == Weights(source=source, name=path.name, sha256=sha256(path))
+    assert kept == imported_path(source, sha256(path)) and weights == Weights(
+        source=source, name=path.name, sha256=sha256(path)
+    )
     expected = golden(f"{source}_checkpoint_tiny_expected")
     x, level = (expected["x"], expected["sigma"]) if source == "score_sde" else (expected["u"], expected["t"])
     out = network_of(fit, load_file(kept))(x, level)
@@ -90,7 +91,9 @@ def test_an_exported_state_dict_of_edm(tmp_path, kind, name, tolerance, suffix):
     assert fit.name == name and step is None
     found = golden("edm_network")
     level = found[f"{kind}/noise_labels"]
-    out = network_of(fit, load_file(kept))(found[f"{kind}/x"], level if kind == "ddpmpp" else level.exp())  # log of the level inside
+    out = network_of(fit, load_file(kept))(
+        found[f"{kind}/x"], level if kind == "ddpmpp" else level.exp()
+    )  # log of the level inside
     assert difference(out, found[f"{kind}/raw"]) < tolerance
 
 
@@ -98,7 +101,9 @@ def test_every_tensor_is_used_once_and_the_network_that_would_fit_is_named():
     foreign = read_foreign("score_sde", GOLDEN / "score_sde_checkpoint_tiny.pth")
     would = r"would fit: \{name: ncsnpp, settings: \{width: 8, multipliers: \[1, 2\], blocks: 1, attention: \[8\]\}\}"
     other = make_network("ncsnpp", TINY | {"width": 16}, 3, 16, 0)
-    with pytest.raises(RescoreError, match=rf"all_modules.1.weight is \(32, 16\), which makes .* \(64, 32\) is needed.*and .* more.*{would}"):
+    with pytest.raises(
+        RescoreError, match=rf"all_modules.1.weight is \(32, 16\), which makes .* \(64, 32\) is needed.*and .* more.*{would}"
+    ):
         convert(foreign, other)
     deeper = make_network("ncsnpp", TINY | {"blocks": 2}, 3, 16, 0)
     with pytest.raises(RescoreError, match=rf"missing \(all_modules.*left over \(all_modules.*{would}"):
@@ -107,7 +112,9 @@ def test_every_tensor_is_used_once_and_the_network_that_would_fit_is_named():
     more = replace(foreign, tensors={**foreign.tensors, "all_modules.99.weight": torch.ones(3)})
     with pytest.raises(RescoreError, match=r"1 left over \(all_modules.99.weight\); no U-Net of ours would fit"):
         convert(more, right)
-    fewer = replace(foreign, tensors={name: value for name, value in foreign.tensors.items() if name != "all_modules.8.NIN_1.b"})
+    fewer = replace(
+        foreign, tensors={name: value for name, value in foreign.tensors.items() if name != "all_modules.8.NIN_1.b"}
+    )
     with pytest.raises(RescoreError, match=r"1 missing \(all_modules.8.NIN_1.b\)"):
         convert(fewer, right)
 
@@ -126,7 +133,9 @@ def test_the_network_of_a_file_is_found_from_names_and_shapes(name, spelling):
     foreign = replace(foreign, tensors=as_the_authors_name(network, foreign.spelling))
     fit = fitting(foreign, 32)
     assert (fit.name, fit.channels, fit.out_channels) == (name, 3, 3)
-    assert fit.settings == ({} if name.startswith("ddpm") else {k: v for k, v in settings.items() if k != "width"}) | {"width": 8}
+    assert fit.settings == ({} if name.startswith("ddpm") else {k: v for k, v in settings.items() if k != "width"}) | {
+        "width": 8
+    }
 
 
 # bad input
@@ -279,14 +288,16 @@ def test_weights_are_found_by_name_or_by_digest(tmp_path, capsys):
     content = (GOLDEN / "cld_checkpoint_tiny.pth").read_bytes()
     digest = sha256(GOLDEN / "cld_checkpoint_tiny.pth")
     pinned, loose = (("cld", "cifar10/checkpoint_800000.pth", one) for one in (digest, None))
-    with pytest.raises(MissingData, match=r"cld, cifar10/checkpoint_800000.pth: not at hand; get them from https://github.com/nv-tlabs"):
+    with pytest.raises(
+        MissingData, match=r"cld, cifar10/checkpoint_800000.pth: not at hand; get them from https://github.com/nv-tlabs"
+    ):
         find_weights(*pinned)
     place = tmp_path / "data" / "weights" / "cld" / "cifar10" / "checkpoint_800000.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(content)
     assert find_weights(*pinned) == (place, digest)
     assert find_weights(*loose) == (place, digest)
-    assert f"not pinned; after you have made sure that they are the published ones, write sha256: {digest}" in capsys.readouterr().err
+    assert f"not pinned; once you are sure that they are the published ones, write sha256: {digest}" in capsys.readouterr().err
     place.write_bytes(content + b"more")
     with pytest.raises(RescoreError, match="wrong checksum"):
         find_weights(*pinned)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from imported_case import GOLDEN, write_score_sde
-
 from rescore.cli import main
 from rescore.config import config_hash, validated
 from rescore.errors import RescoreError
@@ -26,9 +25,25 @@ from rescore.workflow.suite import load_suite
 CHECKPOINT = GOLDEN / "cld_checkpoint_tiny.pth"
 DIGEST = sha256(CHECKPOINT)
 WEIGHTS = {"source": "cld", "name": "tiny.pth", "sha256": DIGEST}
-SPEC = {"data": "brick-16x16", "process": {"name": "CLD"}, "objective": {"name": "hsm"}, "steps": 3, "weights": WEIGHTS,
-        "network": {"name": "ncsnpp", "level": "time", "settings": {
-            "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [8], "scale_by_sigma": False, "unit_input": False}}}  # fmt: skip
+SPEC = {
+    "data": "brick-16x16",
+    "process": {"name": "CLD"},
+    "objective": {"name": "hsm"},
+    "steps": 3,
+    "weights": WEIGHTS,
+    "network": {
+        "name": "ncsnpp",
+        "level": "time",
+        "settings": {
+            "width": 8,
+            "multipliers": [1, 2],
+            "blocks": 1,
+            "attention": [8],
+            "scale_by_sigma": False,
+            "unit_input": False,
+        },
+    },
+}
 
 
 def spec(**other) -> ModelSpec:
@@ -37,8 +52,12 @@ def spec(**other) -> ModelSpec:
 
 def test_keys_of_specs_without_weights_are_as_before():
     """Those of the committed configs, from before specs could name weights."""
-    kept = {("deis", "smoke", "vp"): "07bf857fa976", ("deis", "paper", "vp"): "419ac30dd8d2", ("cld", "laptop", "cld"): "431d718061da",
-            ("lcss", "laptop", "ve_lcss"): "0169fccbcfc6"}  # fmt: skip
+    kept = {
+        ("deis", "smoke", "vp"): "07bf857fa976",
+        ("deis", "paper", "vp"): "419ac30dd8d2",
+        ("cld", "laptop", "cld"): "431d718061da",
+        ("lcss", "laptop", "ve_lcss"): "0169fccbcfc6",
+    }
     for (paper, scale, model), key in kept.items():
         assert load_config(load_paper(paper), scale).models[model].key == key
 
@@ -46,7 +65,9 @@ def test_keys_of_specs_without_weights_are_as_before():
 def test_a_key_is_of_the_weights_and_of_no_seed():
     assert spec().key == spec(seed=5).key
     assert spec().key != spec(weights=WEIGHTS | {"sha256": "0" * 64}).key != spec(weights=None).key
-    assert spec(weights=None).key == config_hash(validated(ModelSpec, {k: v for k, v in SPEC.items() if k != "weights"}, "x"), "training 2")
+    assert spec(weights=None).key == config_hash(
+        validated(ModelSpec, {k: v for k, v in SPEC.items() if k != "weights"}, "x"), "training 2"
+    )
 
 
 def test_the_protocol_claims_no_training_of_ours():
@@ -54,10 +75,16 @@ def test_the_protocol_claims_no_training_of_ours():
     assert spec(weights=WEIGHTS | {"sha256": None}).protocol["weights"] == "cld unpinned 3"
 
 
-@pytest.mark.parametrize(("wrong", "said"), [
-    ({"source": "song"}, "score_sde"), ({"sha256": "abc"}, "sha256"), ({"name": "../up.pth"}, "without '..'"), ({"name": "/x"}, "name"),
-    ({"page": "here"}, "page"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"source": "song"}, "score_sde"),
+        ({"sha256": "abc"}, "sha256"),
+        ({"name": "../up.pth"}, "without '..'"),
+        ({"name": "/x"}, "name"),
+        ({"page": "here"}, "page"),
+    ],
+)
 def test_wrong_weights_of_a_spec(wrong, said):
     with pytest.raises(RescoreError, match=said):
         spec(weights=WEIGHTS | wrong)
@@ -117,8 +144,13 @@ def places(tmp_path, monkeypatch) -> Path:
     digest = sha256(write_score_sde(tmp_path / "tiny.pth", network, 400001))
     folder = tmp_path / "repository" / "reproductions" / "tiny"
     (folder / "configs").mkdir(parents=True)
-    files = {"config.py": CONFIG, "jobs.py": JOBS, "paper.yaml": PAPER.replace("DIGEST", digest[:8]),
-             "configs/smoke.yaml": SMOKE.replace("DIGEST", digest), "published.csv": PUBLISHED}  # fmt: skip
+    files = {
+        "config.py": CONFIG,
+        "jobs.py": JOBS,
+        "paper.yaml": PAPER.replace("DIGEST", digest[:8]),
+        "configs/smoke.yaml": SMOKE.replace("DIGEST", digest),
+        "published.csv": PUBLISHED,
+    }
     for name, content in files.items():
         (folder / name).write_text(content)
     return tmp_path
@@ -134,11 +166,13 @@ def the_node(places: Path) -> tuple[str, Trainings]:
 
 
 def test_without_the_file_the_node_says_where_to_get_it_and_its_job_is_skipped(places, capsys):
-    key, of = the_node(places)
+    key, _ = the_node(places)
     assert main(["train", key, *options(places)]) == 0
     folder = places / "results" / "smoke" / "models" / key
     reason = json.loads((folder / "missing.json").read_text())["missing"]
-    assert "weights of score_sde, vp/tiny.pth: not at hand; get them from https://github.com/yang-song/score_sde_pytorch" in reason
+    assert (
+        "weights of score_sde, vp/tiny.pth: not at hand; get them from https://github.com/yang-song/score_sde_pytorch" in reason
+    )
     assert main(["run", "tiny", "measure", "--job", "all", *options(places)]) == 0
     (row,) = read_skipped(places / "results" / "smoke" / "tiny" / "all" / "skipped.csv")
     assert row["reason"] == reason
@@ -153,7 +187,7 @@ def test_without_the_file_the_node_says_where_to_get_it_and_its_job_is_skipped(p
 
 
 def test_a_chain_from_a_checkpoint_to_a_judged_row(places, capsys):
-    """Import, node, cells of DEIS, records, verdict: with weights= in the protocol the row is judged, with others it is indicative."""
+    """Import, node, cells of DEIS, records, verdict: judged with these weights in the protocol, indicative with others."""
     assert main(["import", "score_sde", str(places / "tiny.pth"), "--side", "8"]) == 0
     key, of = the_node(places)
     assert main(["train", key, *options(places)]) == 0
@@ -184,7 +218,10 @@ def test_a_chain_from_a_checkpoint_to_a_judged_row(places, capsys):
     assert row["status"] == "reproduced" and "differs" not in row["note"]
     other = replace(record, protocol=record.protocol.replace(f"score_sde {digest[:8]}", "score_sde unpinned"))
     (row,) = diff([other], read_published(published, "tiny"), {"tiny": paper}).to_dict("records")
-    assert row["status"] == "indicative" and f"weights=score_sde unpinned 400001 (published score_sde {digest[:8]} 400001)" in row["note"]
+    assert (
+        row["status"] == "indicative"
+        and f"weights=score_sde unpinned 400001 (published score_sde {digest[:8]} 400001)" in row["note"]
+    )
 
 
 def test_weights_of_another_network_fail_with_the_one_that_fits(places, capsys):
@@ -193,5 +230,7 @@ def test_weights_of_another_network_fail_with_the_one_that_fits(places, capsys):
     config.write_text(config.read_text().replace("width: 8", "width: 16"))
     key, _ = the_node(places)
     assert main(["train", key, *options(places)]) == 2
-    assert "the network that would fit: {name: ddpmpp, settings: {width: 8, multipliers: [1, 2], blocks: 1, attention: [4]}}" in (
-        capsys.readouterr().err)  # fmt: skip
+    assert (
+        "the network that would fit: {name: ddpmpp, settings: {width: 8, multipliers: [1, 2], blocks: 1, attention: [4]}}"
+        in (capsys.readouterr().err)
+    )

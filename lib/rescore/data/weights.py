@@ -1,7 +1,8 @@
 """Where the weights of networks lie that authors of papers have published. No torch.
 
-A file as published lies at `weights/<source>/<name>` of RESCORE_DATA or of the cache. `rescore import` puts what it has made of one into
-the cache as `weights/<source>/<sha256 of the published file>.safetensors`, where a spec with that digest finds it under any name.
+A file as published lies at `weights/<source>/<name>` of RESCORE_DATA or of the cache. `rescore import` puts what it has made of
+one into the cache as `weights/<source>/<sha256 of the published file>.safetensors`, where a spec with that digest finds it
+under any name.
 """
 
 from pathlib import Path
@@ -55,7 +56,7 @@ def find_weights(source: str, name: str, digest: str | None) -> tuple[Path, str]
     if digest is not None:
         return check(file, digest), digest
     found = sha256(file)
-    warn(f"{file}: these weights are not pinned; after you have made sure that they are the published ones, write sha256: {found}")
+    warn(f"{file}: weights that are not pinned; once you are sure that they are the published ones, write sha256: {found}")
     return file, found
 
 

@@ -82,8 +82,8 @@ class Weights(Settings):
     Args:
         source: whose code has saved them (`rescore.models.imported`).
         name: of the file below `weights/<source>/` of RESCORE_DATA or of the cache.
-        sha256: of the published file. Without it any file of that name is taken, with a warning that says its digest, and records
-            call it `unpinned`.
+        sha256: of the published file. Without it any file of that name is taken once, with a warning that says its digest, and
+            records call it `unpinned`.
     """
 
     source: Literal["score_sde", "cld", "gddim", "edm"]
@@ -158,7 +158,7 @@ class ModelSpec(Resources):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What the ledger says about the training: of published weights `<source> <8 digits of sha256> <step>`, and none of ours."""
+        """What the ledger says about the training; of published weights `<source> <8 digits of sha256> <step>` instead."""
         if self.weights:
             digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
             return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}

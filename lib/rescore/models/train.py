@@ -31,7 +31,8 @@ def main_train(args: Namespace) -> None:
 
     Published weights (`ModelSpec.weights`) are imported in the place of a training.
 
-    Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that need it are skipped.
+    Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
+    need it are skipped.
 
     Raises RescoreError for a key that no config at this scale has.
     """

@@ -17,9 +17,16 @@ from rescore.samplers import SSCS, AdaptiveFlow, euler_maruyama
 from rescore.samplers.sscs import analytic_part
 from rescore.scores import GaussianMixture
 
-SETS = {"cifar": CLD(eps0=0.0, eps_num=1e-9), "beta": CLD(eps0=0.0, eps_num=1e-6, beta_min=0.1, beta_max=7.0), "raw": CLD(eps0=0.0)}
+SETS = {
+    "cifar": CLD(eps0=0.0, eps_num=1e-9),
+    "beta": CLD(eps0=0.0, eps_num=1e-6, beta_min=0.1, beta_max=7.0),
+    "raw": CLD(eps0=0.0),
+}
 CANCELS = "their Sigma is a difference of close numbers at small t; ours is written without it"
-HALVES = ("the second half of their step takes beta from its start: off where beta varies; with their integral we agree, next row", 0.2)
+HALVES = (
+    "the second half of their step takes beta from its start: off where beta varies; with their integral we agree, next row",
+    0.2,
+)
 
 
 def coefficients(sheet: Sheet) -> None:
@@ -66,7 +73,10 @@ def losses(sheet: Sheet) -> None:
 
 def samplers(sheet: Sheet) -> None:
     process = SETS["raw"]
-    exact, noise = (GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"]), cld_states_of_noise(sheet["noise"]))
+    exact, noise = (
+        GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"]),
+        cld_states_of_noise(sheet["noise"]),
+    )
     found = torch.cat([exact(cld_states(sheet["score_u"])[i : i + 1], t) for i, t in enumerate(sheet["score_t"].tolist())])
     sheet.compare("score of a mixture", found.flatten(1, 2), "score", 1e-13)
     u = cld_states(sheet["u_T"])
@@ -75,10 +85,17 @@ def samplers(sheet: Sheet) -> None:
             for end, n, denoise in (("denoised", steps - 1, "euler"), ("plain", steps, "none")):
                 times = grid(process, n)
                 em = euler_maruyama(process, times, denoise=denoise)
-                sheet.compare(f"em/{steps}/{striding}/{end}", played(em, exact, u, noise[:n]), f"em/{steps}/{striding}/{end}", 1e-10, 0)
+                sheet.compare(
+                    f"em/{steps}/{striding}/{end}", played(em, exact, u, noise[:n]), f"em/{steps}/{striding}/{end}", 1e-10, 0
+                )
                 sscs = SSCS(process, times, denoise)
-                sheet.compare(f"sscs/{steps}/{striding}/{end}", played(sscs, exact, u, noise[: 2 * n]),
-                              f"sscs/{steps}/{striding}/{end}", 1e-10, 0)  # fmt: skip
+                sheet.compare(
+                    f"sscs/{steps}/{striding}/{end}",
+                    played(sscs, exact, u, noise[: 2 * n]),
+                    f"sscs/{steps}/{striding}/{end}",
+                    1e-10,
+                    0,
+                )
     varying = replace(process, beta_min=0.1, beta_max=7.0)
     exact = GaussianMixture(varying, sheet["means"], sheet["stds"], sheet["weights"])
     sscs = SSCS(varying, grids.quadratic_striding(varying, 9), "euler")

@@ -28,7 +28,9 @@ def diffcollage(sheet: Sheet) -> None:
         average = -sigma * averaged_score((4, 10), long.factors, piece)(x, t)
         counts = torch.bincount(long.factors.flatten(), minlength=40).reshape(4, 10)
         reason, bound = SUMS
-        sheet.compare(f"average on a chain, sigma {text}", average, f"average_long/eps/{text}", EXACT, 2, reason=reason, bound=bound)
+        sheet.compare(
+            f"average on a chain, sigma {text}", average, f"average_long/eps/{text}", EXACT, 2, reason=reason, bound=bound
+        )
         sheet.compare(f"average on a chain times pieces, sigma {text}", average * counts, f"average_long/eps/{text}", EXACT, 2)
         x = sheet["x_circle"]
         found, theirs, (reason, bound) = -sigma * composed_score(circle, piece)(x, t), sheet[f"circle/eps/{text}"], SEAM
@@ -37,7 +39,9 @@ def diffcollage(sheet: Sheet) -> None:
         average = -sigma * averaged_score((4, 8), circle.factors, piece)(x, t)
         sheet.compare(f"average on a circle, sigma {text}", average, f"average_circle/eps/{text}", EXACT, 2)
         x = sheet["x_long"]
-        sheet.compare(f"chain, clipped x0, sigma {text}", x + sigma**2 * clipped_score(PROCESS, score)(x, t), f"long/x0/{text}", EXACT, 0)
+        sheet.compare(
+            f"chain, clipped x0, sigma {text}", x + sigma**2 * clipped_score(PROCESS, score)(x, t), f"long/x0/{text}", EXACT, 0
+        )
         x, known, mask = sheet["x_piece"], sheet["known"], sheet["mask"][:, None]
         replaced = replaced_score(PROCESS, piece, known, mask)(x, t)
         sheet.compare(f"replacement, sigma {text}", -sigma * replaced, f"replace/eps/{text}", EXACT, 4)

@@ -14,7 +14,13 @@ from rescore.samplers import Method, ddim, ipndm, rhoab_deis, rhork_deis, tab_de
 from rescore.samplers.base import Multistep
 from rescore.scores import GaussianMixture
 
-GRIDS = {"t1": grids.uniform, "t2": grids.quadratic, "t3": partial(grids.power, kappa=3.0), "log1": grids.log_rho, "rho7": grids.rho_power}
+GRIDS = {
+    "t1": grids.uniform,
+    "t2": grids.quadratic,
+    "t3": partial(grids.power, kappa=3.0),
+    "log1": grids.log_rho,
+    "rho7": grids.rho_power,
+}
 RUNGE_KUTTA = {"rho2heun": "heun2", "rho3kutta": "kutta3", "rho4rk": "rk4"}
 RIEMANN = "they integrate weights by a left Riemann sum of 10000 points; against the same function without its error we agree"
 COSINE = ("their cosine alpha is not divided by its value at 0", 2e-4)
@@ -29,7 +35,9 @@ def deis(sheet: Sheet) -> None:
         sheet.compare(f"rho, {n} steps", process.rho(times), f"rho/{n}", 1e-14, 3)
         for order in range(4):
             ours = _coefficients(tab_deis(process, times, order), order + 1)
-            sheet.compare(f"tAB{order}, {n} steps, weights without the error of their sum", ours, f"coef_fine/tab{order}/{n}", 1e-9, 2)
+            sheet.compare(
+                f"tAB{order}, {n} steps, weights without the error of their sum", ours, f"coef_fine/tab{order}/{n}", 1e-9, 2
+            )
             sheet.compare(f"tAB{order}, {n} steps, weights", ours, f"coef/tab{order}/{n}", 1e-9, 2, reason=RIEMANN, bound=5e-4)
             sampler = rhoab_deis(process, times, order)
             weights = _coefficients(sampler, order + 1)[:, 1:] / process.mean(times).values[1:, None]
@@ -46,13 +54,27 @@ def deis(sheet: Sheet) -> None:
                 bound = 5e-3 if theirs.startswith("tab") else 2e-5 if theirs[:5] == "rhoab" and theirs != "rhoab0" else 0.0
                 sampler = make(process, times)
                 found = sampler(score, sheet["x_T"])
-                sheet.compare(f"{theirs} on {name}, {n} steps, samples", found, f"sample/{theirs}/{name}/{n}", 1e-12, 0,
-                              reason=RIEMANN if bound else "", bound=bound)  # fmt: skip
+                sheet.compare(
+                    f"{theirs} on {name}, {n} steps, samples",
+                    found,
+                    f"sample/{theirs}/{name}/{n}",
+                    1e-12,
+                    0,
+                    reason=RIEMANN if bound else "",
+                    bound=bound,
+                )
                 if bound and name == "t2":
-                    _with_weights(sampler, sheet[f"coef/{theirs}/{n}"], process.mean(times).values[1:] if theirs[:3] == "rho" else None)
+                    _with_weights(
+                        sampler, sheet[f"coef/{theirs}/{n}"], process.mean(times).values[1:] if theirs[:3] == "rho" else None
+                    )
                     found = sampler(score, sheet["x_T"])
-                    sheet.compare(f"{theirs} on {name}, {n} steps, samples with their weights", found, f"sample/{theirs}/{name}/{n}",
-                                  1e-12, 0)  # fmt: skip
+                    sheet.compare(
+                        f"{theirs} on {name}, {n} steps, samples with their weights",
+                        found,
+                        f"sample/{theirs}/{name}/{n}",
+                        1e-12,
+                        0,
+                    )
         found = ipndm(process, grids.uniform(process, n))(score, sheet["x_T"])
         sheet.compare(f"iPNDM, {n} steps, samples", found, f"sample/ipndm/t1/{n}", 1e-12, 0)
     t = sheet["alpha/t"]
@@ -60,8 +82,13 @@ def deis(sheet: Sheet) -> None:
     reason, bound = COSINE
     cosine = CosineVP(T=0.9999).mean(t).values ** 2
     sheet.compare("alpha, cosine", cosine, "alpha/cos", 1e-12, 3, reason=reason, bound=bound)
-    sheet.compare("alpha, cosine, both as shares of that at the first time", cosine / cosine[0], sheet["alpha/cos"] / sheet["alpha/cos"][0],
-                  1e-12, 3)  # fmt: skip
+    sheet.compare(
+        "alpha, cosine, both as shares of that at the first time",
+        cosine / cosine[0],
+        sheet["alpha/cos"] / sheet["alpha/cos"][0],
+        1e-12,
+        3,
+    )
 
 
 def _coefficients(sampler: Multistep, count: int) -> Tensor:

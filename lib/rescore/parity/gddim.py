@@ -45,7 +45,9 @@ def cld(sheet: Sheet) -> None:
                     sheet.compare(f"weights without the error of their sum, {name}", ours, f"coef_fine/{name}", 3e-7, 1)
                 sheet.compare(f"weights, {name}", ours, f"coef/{name}", 3e-7, 1, reason=RIEMANN, bound=5e-4)
                 if f"sample_fine/{name}/plain" in sheet:
-                    sheet.compare(f"samples without it, {name}", states(sampler(exact, u)), f"sample_fine/{name}/plain", 2e-6, 2)
+                    sheet.compare(
+                        f"samples without it, {name}", states(sampler(exact, u)), f"sample_fine/{name}/plain", 2e-6, 2
+                    )
                 _with_weights(sampler, sheet[f"coef/{name}"])
                 sheet.compare(f"samples with their weights, {name}", states(sampler(exact, u)), f"sample/{name}/plain", 1e-5, 2)
             if q:
@@ -53,9 +55,13 @@ def cld(sheet: Sheet) -> None:
                 ours = torch.zeros(n, q + 1, 2, 2, dtype=torch.float64)
                 for i, weights in enumerate(corrected.corrections):
                     ours[i, : len(weights)] = torch.stack([weight.values for weight in weights])
-                sheet.compare(f"weights of the corrector, {q}/{n}", ours, f"coef/corrector{q}/{n}", 3e-7, 1, reason=RIEMANN, bound=5e-4)
+                sheet.compare(
+                    f"weights of the corrector, {q}/{n}", ours, f"coef/corrector{q}/{n}", 3e-7, 1, reason=RIEMANN, bound=5e-4
+                )
         euler = euler_maruyama(process, times, lam=0.0)
-        sheet.compare(f"Euler's method on the flow, {n} steps", states(euler(exact, u)), f"sample/euler_flow/{n}/plain", 1e-12, 2)
+        sheet.compare(
+            f"Euler's method on the flow, {n} steps", states(euler(exact, u)), f"sample/euler_flow/{n}/plain", 1e-12, 2
+        )
     flow = AdaptiveFlow(process, [1.0, 1e-3], 1e-7, 1e-7)
     sheet.compare("adaptive flow at 1e-7", states(flow(exact, u)), "sample/ode_1e-7", 1e-4, 2)
     times = grids.quadratic(process, 10)

@@ -64,8 +64,12 @@ def vp(sheet: Sheet) -> None:
             sheet.compare("network, whole labels", network(sheet["x"], sheet["labels"].float()), "raw_integer_labels", FLOAT32)
     if "raw_ve_discrete" in sheet:
         network = unet(of_sheet(sheet, "score_sde"), unit_input=True, scale_by_sigma=True, sigmas=SIGMAS)
-        sheet.compare("network divided by the sigma of its label", network(sheet["x"], sheet["labels"].float()), "raw_ve_discrete",
-                      FLOAT32)  # fmt: skip
+        sheet.compare(
+            "network divided by the sigma of its label",
+            network(sheet["x"], sheet["labels"].float()),
+            "raw_ve_discrete",
+            FLOAT32,
+        )
     x, t, raw = sheet["x"].double(), sheet["t"].double(), sheet["raw"].double()
     place = len(sheet.about["functions"]) - 1
     sheet.compare("score under VP", scores(NoisePrediction, VP(), raw, x, t), "score_vp_continuous", SMALL_STD, place)
@@ -74,8 +78,9 @@ def vp(sheet: Sheet) -> None:
     if "score_vp_discrete" in sheet:
         chain = DiscreteVP(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
         steps = ((999 * t).floor() + 1) / 1000
-        sheet.compare("score under the chain of VP", scores(NoisePrediction, chain, raw, x, steps), "score_vp_discrete", SMALL_STD,
-                      place)  # fmt: skip
+        sheet.compare(
+            "score under the chain of VP", scores(NoisePrediction, chain, raw, x, steps), "score_vp_discrete", SMALL_STD, place
+        )
 
 
 def ve(sheet: Sheet, discrete: bool) -> None:
@@ -87,16 +92,38 @@ def ve(sheet: Sheet, discrete: bool) -> None:
         found = torch.cat([model.evaluate(sheet["x"][i : i + 1], t[i : i + 1].double()) for i in range(len(t))])
         sheet.compare("network at the level of t", found, "raw", FLOAT32 if discrete else FOURIER)
     last = len(sheet.about["functions"]) - 1
-    found = scores(NoisePrediction, VE(), sheet["raw"].double(), sheet["x"].double(), t.double(),
-                   level="labels" if discrete else "sigma", output="score")  # fmt: skip
+    found = scores(
+        NoisePrediction,
+        VE(),
+        sheet["raw"].double(),
+        sheet["x"].double(),
+        t.double(),
+        level="labels" if discrete else "sigma",
+        output="score",
+    )
     sheet.compare("score under VE", found, "score_ve_discrete" if discrete else "score_ve_continuous", FLOAT32, last)
 
 
 def checkpoint(sheet: Sheet, source: str) -> None:
     network = unet(read_foreign(source, sheet.folder / f"{source}_checkpoint_tiny.pth"))
     level = sheet["sigma"] if source == "score_sde" else sheet["t"].float()
-    sheet.compare("network with the averaged weights of a checkpoint", network(sheet["x" if source == "score_sde" else "u"], level),
-                  "raw_ema", FLOAT32, 0)  # fmt: skip
+    sheet.compare(
+        "network with the averaged weights of a checkpoint",
+        network(sheet["x" if source == "score_sde" else "u"], level),
+        "raw_ema",
+        FLOAT32,
+        0,
+    )
+
+
+def signed_ve(sheet: Sheet) -> None:
+    """The same network for data in [-1, 1], as ours are: x and sigma twice as large, the score half."""
+    checkpoint(sheet, "score_sde")
+    network = unet(
+        read_foreign("score_sde", sheet.folder / "score_sde_checkpoint_tiny.pth"), unit_input=False, level_factor=0.5
+    )
+    found = 2 * network(2 * sheet["x"] - 1, 2 * sheet["sigma"])
+    sheet.compare("network with data in [-1, 1]", found, "raw_ema", FLOAT32, 3)
 
 
 def cld_states(u: Tensor) -> Tensor:
@@ -112,8 +139,13 @@ def cld(sheet: Sheet) -> None:
     for objective, mixed in ((one, two) for one in ("hsm", "dsm") for two in (True, False)):
         process = hybrid if objective == "hsm" else replace(hybrid, gamma=0.0)
         found = scores(VelocityPrediction, process, sheet["raw"].double(), u, t, mixed=mixed, hybrid=hybrid)[:, 1]
-        sheet.compare(f"score of v, {objective}, {'mixed' if mixed else 'plain'}", found,
-                      f"score_{objective}_{'mixed' if mixed else 'plain'}", 1e-5, 2)  # fmt: skip
+        sheet.compare(
+            f"score of v, {objective}, {'mixed' if mixed else 'plain'}",
+            found,
+            f"score_{objective}_{'mixed' if mixed else 'plain'}",
+            1e-5,
+            2,
+        )
 
 
 def gddim(sheet: Sheet) -> None:
@@ -143,14 +175,21 @@ def refinenet(sheet: Sheet, name: str) -> None:
 
 
 RULES = (
-    (r"begin_conv", "first"), (r"end_conv", "last"), (r"^normalizer", "norm"),
+    (r"begin_conv", "first"),
+    (r"end_conv", "last"),
+    (r"^normalizer", "norm"),
     (r"res(\d)\.(\d)\.normalize(\d)", lambda m: f"stages.{int(m[1]) - 1}.{m[2]}.norm{m[3]}"),
-    (r"res(\d)\.(\d)\.", lambda m: f"stages.{int(m[1]) - 1}.{m[2]}."), (r"(conv2|shortcut)\.conv\.", r"\1."),
-    (r"refine(\d)\.", lambda m: f"refine.{int(m[1]) - 1}."), (r"adapt_convs\.", "adapt."), (r"output_convs\.", "output."),
-    (r"msf\.convs", "fuse"), (r"msf\.norms", "norms"), (r"crp\.", "pool."),
+    (r"res(\d)\.(\d)\.", lambda m: f"stages.{int(m[1]) - 1}.{m[2]}."),
+    (r"(conv2|shortcut)\.conv\.", r"\1."),
+    (r"refine(\d)\.", lambda m: f"refine.{int(m[1]) - 1}."),
+    (r"adapt_convs\.", "adapt."),
+    (r"output_convs\.", "output."),
+    (r"msf\.convs", "fuse"),
+    (r"msf\.norms", "norms"),
+    (r"crp\.", "pool."),
     (r"(\d)_(\d)_(conv|norm)", lambda m: f"{m[3]}s.{2 * int(m[1]) + int(m[2]) - 3}"),
     (r"\.embed\.weight$", ".table"),
-)  # fmt: skip
+)
 
 
 def refinenet_weights(theirs: dict[str, Tensor], network: RefineNet) -> dict[str, Tensor]:
@@ -174,7 +213,7 @@ COMPARISONS: dict[str, Compare] = {
     "score_sde_ncsnpp_vp": vp,
     "score_sde_ncsnpp_ve_continuous": partial(ve, discrete=False),
     "score_sde_ncsnpp_ve_discrete": partial(ve, discrete=True),
-    "score_sde_checkpoint_tiny_expected": partial(checkpoint, source="score_sde"),
+    "score_sde_checkpoint_tiny_expected": signed_ve,
     "cld_network": cld,
     "cld_checkpoint_tiny_expected": partial(checkpoint, source="cld"),
     "gddim_network": gddim,

@@ -51,7 +51,10 @@ GAINS = (("layers.0", "body.1"), ("layers.1.1", "body.3"), ("layers.2.1", "body.
 def policy_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors by our names."""
     found = {}
-    for room, ours, parts, features in (("f_func", "state_network", PARTS, "time.0"), ("lgv_coef", "time_network", GAINS, "body.0")):
+    for room, ours, parts, features in (
+        ("f_func", "state_network", PARTS, "time.0"),
+        ("lgv_coef", "time_network", GAINS, "body.0"),
+    ):
         if f"{room}.timestep_phase" not in theirs:
             continue
         found |= {f"{ours}.{b}.{kind}": theirs[f"{room}.{a}.{kind}"] for a, b in parts for kind in ("weight", "bias")}

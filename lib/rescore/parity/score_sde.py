@@ -21,9 +21,14 @@ TABLES = 1e-6  # of what uses their float32 tables of betas and sigmas
 SNR = 0.16
 PROCESSES: dict[str, LinearSDE] = {"vp": VP(), "ve": VE(), "subvp": SubVP()}
 ANCESTRAL = {"vp": ancestral.where(variance="forward"), "ve": ancestral}  # DDPM's and SMLD's
-EULER = ("their steps are of 1 / N at times (1 - eps) / (N - 1) apart, so they go further than their clock says; ours end where it does",
-         1.0)  # fmt: skip
-PROBES = ("a Gaussian probe sees the linear part of the drift too, whose trace is exact here: one draw differs, the mean does not", 0.05)
+EULER = (
+    "their steps are of 1 / N at times (1 - eps) / (N - 1) apart, so they go further than their clock; ours end with it",
+    1.0,
+)
+PROBES = (
+    "a Gaussian probe sees the linear part of the drift too, whose trace is exact here: one draw differs, the mean does not",
+    0.05,
+)
 CANCELS = ("their std of VP at t = 1e-5 is off by 0.6 % in float32, where 1 - exp cancels", 0.02)
 
 
@@ -32,7 +37,7 @@ def mixture(sheet: Sheet, process: LinearSDE) -> GaussianMixture:
 
 
 def chain(kind: str, n: int) -> tuple[LinearSDE, list[float]]:
-    """Their chain of N levels as a process of ours, and its times: number i of theirs is times[i]; of VP there is 0 below it."""
+    """Their chain of N levels as a process of ours, and its times: number i of theirs is times[i]; VP's has 0 below it."""
     if kind == "vp":
         return DiscreteVP(torch.linspace(0.1 / n, 20 / n, n, dtype=torch.float64)), [(i + 1) / n for i in range(n)]
     return VE(), [i / (n - 1) for i in range(n)]
@@ -46,41 +51,56 @@ def single_steps(sheet: Sheet) -> None:
         found = torch.cat([exact(x[i : i + 1], time) for i, time in enumerate(t.tolist())])
         sheet.compare(f"score of a mixture, {kind}", found, f"{kind}/score", 1e-14)
 
-        def euler(i: int) -> OneStep | None:
-            end = t[i].item() - 1 / n
-            return euler_maruyama(process, [t[i].item(), end]) if end >= 0 else None
-
-        _steps(sheet, f"{kind}/euler_maruyama", x, z, score, [euler(i) for i in range(len(t))], 0, 1e-12)
+        euler = [_euler(process, time, time - 1 / n) for time in t.tolist()]
+        _steps(sheet, f"{kind}/euler_maruyama", x, z, score, euler, 0, 1e-12)
         if kind == "subvp":  # which has no chain: its reverse diffusion is Euler's step, in float32
-            _steps(sheet, f"{kind}/reverse_diffusion", x, z, score, [euler(i) for i in range(len(t))], 0, TABLES)
+            _steps(sheet, f"{kind}/reverse_diffusion", x, z, score, euler, 0, TABLES)
             signal = 1 - torch.linspace(0.1 / n, 20 / n, n, dtype=torch.float64)[places]
         else:
             discrete, times = chain(kind, n)
             below = [0.0 if kind == "vp" and i == 0 else times[i - 1] if i else None for i in places.tolist()]
-            for name, make, function in (("reverse_diffusion", reverse_diffusion, 0), ("ancestral_sampling", ANCESTRAL[kind], 0)):
-                steps = [None if end is None else make(discrete, [times[i], end]) for i, end in zip(places.tolist(), below, strict=True)]
+            for name, make, function in (
+                ("reverse_diffusion", reverse_diffusion, 0),
+                ("ancestral_sampling", ANCESTRAL[kind], 0),
+            ):
+                steps = [
+                    None if end is None else make(discrete, [times[i], end])
+                    for i, end in zip(places.tolist(), below, strict=True)
+                ]
                 _steps(sheet, f"{kind}/{name}", x, z, score, steps, function, TABLES)
             steps = [None if end is None else probability_flow(discrete, [times[i], end])
                      for i, end in zip(places.tolist(), below, strict=True)]  # fmt: skip
             rows, moved = _moved(steps, x, z, score)
-            sheet.compare(f"{kind}/reverse_diffusion, probability flow", moved, sheet[f"{kind}/reverse_diffusion/flow_mean"][rows], TABLES)
+            sheet.compare(
+                f"{kind}/reverse_diffusion, probability flow", moved, sheet[f"{kind}/reverse_diffusion/flow_mean"][rows], TABLES
+            )
             signal = 1 - discrete.betas[places] if kind == "vp" else torch.ones_like(t)
         size = 2 * signal[:, None, None, None] * (SNR * _norm(z) / _norm(score)) ** 2
         sheet.compare(f"{kind}/langevin", langevin_step(x, score, z, size), f"{kind}/langevin/x", TABLES)
 
 
+def _euler(process: LinearSDE, start: float, end: float) -> OneStep | None:
+    return euler_maruyama(process, [start, end]) if end >= 0 else None
+
+
 def _moved(steps: list[OneStep | None], x: Tensor, z: Tensor, score: Tensor, noise: bool = True) -> tuple[list[int], Tensor]:
     """Each row by its own step, and which rows have one."""
     rows = [i for i, step in enumerate(steps) if step]
-    if not noise:
-        for i in rows:
-            steps[i].C[-1] = None
+    z = z if noise else torch.zeros_like(z)
     moved = [steps[i].step(0, lambda u, t, i=i: score[i : i + 1], x[i : i + 1], Played(z[i : i + 1]).draw) for i in rows]
     return rows, torch.cat(moved)
 
 
-def _steps(sheet: Sheet, name: str, x: Tensor, z: Tensor, score: Tensor, steps: list[OneStep | None], function: int, tolerance: float
-           ) -> None:  # fmt: skip
+def _steps(
+    sheet: Sheet,
+    name: str,
+    x: Tensor,
+    z: Tensor,
+    score: Tensor,
+    steps: list[OneStep | None],
+    function: int,
+    tolerance: float,
+) -> None:
     for output, noise in (("x", True), ("mean", False)):
         rows, moved = _moved(steps, x, z, score, noise)
         sheet.compare(f"{name}/{output}", moved, sheet[f"{name}/{output}"][rows], tolerance, function)
@@ -113,8 +133,14 @@ def pc_samplers(sheet: Sheet) -> None:
         grid = torch.linspace(1, 1e-3 if kind == "vp" else 1e-5, n + 1, dtype=torch.float64)
         found = euler_maruyama(PROCESSES[kind], grid, denoise="mean").run(exact, start, Played(*sheet["noise"][:n, 2]).draw)
         reason, bound = EULER
-        sheet.compare(f"{kind}/euler_maruyama/none/denoised", found, f"{kind}/euler_maruyama/none/denoised", TABLES,
-                      reason=reason, bound=bound)  # fmt: skip
+        sheet.compare(
+            f"{kind}/euler_maruyama/none/denoised",
+            found,
+            f"{kind}/euler_maruyama/none/denoised",
+            TABLES,
+            reason=reason,
+            bound=bound,
+        )
 
 
 def _sampled(
@@ -134,7 +160,9 @@ def _sampled(
     if make is None:
         return u
     u = sampler.last(score, u)
-    ancestral_noise = 0.0 if make is ANCESTRAL["ve"] else process.R(times[-1]).values.item()  # the posterior at 0 has no variance
+    ancestral_noise = (
+        0.0 if make is ANCESTRAL["ve"] else process.R(times[-1]).values.item()
+    )  # the posterior at 0 has no variance
     return u if end == "denoised" else u + ancestral_noise * played.draw(u)
 
 
@@ -143,7 +171,9 @@ def ode_sampler(sheet: Sheet) -> None:
         start = sheet["start"] * (50 if kind == "ve" else 1)
         for text, tolerance, allowed in (("1e-05", 1e-5, 1e-4), ("1e-07", 1e-7, 1e-6)):
             sampler = AdaptiveFlow(process, [1.0, process.eps], tolerance, tolerance)
-            sheet.compare(f"{kind}, adaptive flow at {text}", sampler(mixture(sheet, process), start), f"{kind}/tol{text}/plain", allowed)
+            sheet.compare(
+                f"{kind}, adaptive flow at {text}", sampler(mixture(sheet, process), start), f"{kind}/tol{text}/plain", allowed
+            )
 
 
 def likelihood(sheet: Sheet) -> None:
@@ -182,12 +212,19 @@ def losses(sheet: Sheet) -> None:
     ddpm, ones = DiscreteVP(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)), torch.ones_like(t)
     at = (labels + 1) / 1000
     u = ddpm.mean(at)(x) + ddpm.R(at)(z)
-    sheet.compare("ddpm, mean", DSM("simple", per_dimension=True)._compare(ddpm, at, ones, network(u), z, "R") / d, "ddpm/mean", TABLES, 0)
+    sheet.compare(
+        "ddpm, mean", DSM("simple", per_dimension=True)._compare(ddpm, at, ones, network(u), z, "R") / d, "ddpm/mean", TABLES, 0
+    )
     at = 1 - labels / 999
     u = VE().mean(at)(x) + VE().R(at)(z)
     predicted = -VE().L(at)(network(u))
-    sheet.compare("smld, half the sum", DSM("sigma^2", predicts="score")._compare(VE(), at, ones, predicted, z, "L"), "smld/half_sum",
-                  TABLES, 0)  # fmt: skip
+    sheet.compare(
+        "smld, half the sum",
+        DSM("sigma^2", predicts="score")._compare(VE(), at, ones, predicted, z, "L"),
+        "smld/half_sum",
+        TABLES,
+        0,
+    )
 
 
 COMPARISONS: dict[str, Compare] = {

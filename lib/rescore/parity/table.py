@@ -95,7 +95,9 @@ class Sheet:
             difference = difference / theirs.abs().max()
         value = difference.item() if difference.isfinite() else float("inf")
         source = f"{self.about['repository']} {self.about['functions'][function]}"
-        self.rows.append(Row(self.name, quantity, source, value, tolerance, "absolute" if absolute else "relative", reason, bound))
+        self.rows.append(
+            Row(self.name, quantity, source, value, tolerance, "absolute" if absolute else "relative", reason, bound)
+        )
 
 
 class Played(Streams):
@@ -120,13 +122,15 @@ Compare = Callable[[Sheet], None]
 
 
 def golden_folder(folder: Path | None = None) -> Path:
-    """The folder of golden numbers: `folder`, or that of the checkout. Raises MissingData, for an installed package has none."""
+    """The folder of golden numbers: `folder`, or that of the checkout. Raises MissingData: an installed package has none."""
     if folder is None:
         with suppress(RescoreError):
             folder = find_root() / FOLDER
     if folder is None or not (folder / "index.json").is_file():
-        raise MissingData(f"{folder or FOLDER}: no golden numbers here; they are a part of the repository, not of the installed "
-                          "package: run in a checkout, or name their folder with --golden")  # fmt: skip
+        raise MissingData(
+            f"{folder or FOLDER}: no golden numbers here; they are a part of the repository, not of the installed "
+            "package: run in a checkout, or name their folder with --golden"
+        )
     return folder
 
 

@@ -228,7 +228,7 @@ class Suite:
         return lambda wildcards: getattr(self.models[wildcards.key].spec, name)
 
     def forget_missing(self) -> None:
-        """Drop the models that were not trained for want of data, or of weights, which lie there now: so the next run trains them."""
+        """Drop the models not trained for want of data or weights which lie there now: so the next run trains them."""
         for key, of in self.models.items():
             folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
             there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)

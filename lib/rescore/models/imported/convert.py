@@ -1,4 +1,4 @@
-"""From the authors' tensors to the weights of a `ScoreUNet`; and, where they do not fit, to the network that would take them."""
+"""From the authors' tensors to the weights of a `ScoreUNet`; or, if they do not fit, to the network that would take them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from rescore.networks.scoreunet import DDPM, DDPMPP, NCSNPP, ScoreUNet, UNetConf
 
 SHOWN = 3  # names in an error
 NARROW = 4  # the least width of a U-Net
-BASES = {"ddpm": DDPM, "ddpmpp": DDPMPP, "ddpmpp_deep": replace(DDPMPP, blocks=8), "ncsnpp": NCSNPP,
-         "ncsnpp_deep": replace(NCSNPP, blocks=8)}  # fmt: skip
+BASES = {
+    "ddpm": DDPM,
+    "ddpmpp": DDPMPP,
+    "ddpmpp_deep": replace(DDPMPP, blocks=8),
+    "ncsnpp": NCSNPP,
+    "ncsnpp_deep": replace(NCSNPP, blocks=8),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class Fit:
     out_channels: int
 
     def __str__(self) -> str:
-        settings = ", ".join(f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in self.settings.items())
+        settings = ", ".join(
+            f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in self.settings.items()
+        )
         return f"{{name: {self.name}, settings: {{{settings}}}}} for images of {self.channels} channels, to {self.out_channels}"
 
 
@@ -58,8 +65,10 @@ def convert(foreign: Foreign, network: ScoreUNet) -> dict[str, Tensor]:
         except RuntimeError:
             found[origin.target] = parts[0]
         if found[origin.target].shape != expected[origin.target].shape:
-            problems.append(f"{origin.sources[0]} is {tuple(parts[0].shape)}, which makes {tuple(found[origin.target].shape)} where "
-                            f"{tuple(expected[origin.target].shape)} is needed")  # fmt: skip
+            problems.append(
+                f"{origin.sources[0]} is {tuple(parts[0].shape)}, which makes {tuple(found[origin.target].shape)} "
+                f"where {tuple(expected[origin.target].shape)} is needed"
+            )
     if problems:
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         would = fitting(foreign, network.shape[1:])
@@ -87,8 +96,10 @@ def fitting(foreign: Foreign, side: Side = 32) -> Fit | None:
             continue
         network = ScoreUNet(config, channels, size, out_channels)
         expected = network.state_dict()
-        made = {origin.target: origin.make(*(foreign.tensors[name] for name in origin.sources))
-                for origin in origins(network, foreign.spelling)}  # fmt: skip
+        made = {
+            origin.target: origin.make(*(foreign.tensors[name] for name in origin.sources))
+            for origin in origins(network, foreign.spelling)
+        }
         if all(made[name].shape == value.shape for name, value in expected.items()):
             return Fit(*_spelled(config), channels, out_channels)
     return None
@@ -99,8 +110,11 @@ def _spelled(config: UNetConfig) -> tuple[str, dict[str, Any]]:
 
     def differing(base: UNetConfig) -> dict[str, Any]:
         values = {field.name: getattr(config, field.name) for field in fields(config)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
-                if value != getattr(base, name)}  # fmt: skip
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value != getattr(base, name)
+        }
 
     return min(((name, differing(base)) for name, base in BASES.items()), key=lambda found: len(found[1]))
 
@@ -124,8 +138,18 @@ def _candidates(foreign: Foreign, height: int) -> Iterator[tuple[UNetConfig, int
     for chosen in product((True, False), repeat=sides):  # flax does not name the sides: the larger ones first
         attention = tuple(height >> i for i, one in enumerate(chosen) if one)
         try:
-            config = replace(base, width=width, multipliers=multipliers, blocks=per_side, attention=attention, fir=fir, pyramid=pyramid,
-                             embedding="fourier" if fourier else "positional", scale_by_sigma=by_sigma, unit_input=by_sigma)  # fmt: skip
+            config = replace(
+                base,
+                width=width,
+                multipliers=multipliers,
+                blocks=per_side,
+                attention=attention,
+                fir=fir,
+                pyramid=pyramid,
+                embedding="fourier" if fourier else "positional",
+                scale_by_sigma=by_sigma,
+                unit_input=by_sigma,
+            )
         except RescoreError:
             return
         yield config, channels, last.shape[0]
@@ -145,15 +169,21 @@ def _seen(foreign: Foreign) -> tuple[Tensor, Tensor, list[int], bool, int, bool,
         ddpm = any("NIN_0.W" in group and "Conv_0.weight" in group for group in ordered)
         alone = [group for group in ordered if set(group) == {"Conv_0.weight", "Conv_0.bias"}]
         fir = any("Conv2d_0.weight" in group for group in ordered)
-        halvings = len(alone) // 2 if ddpm else _resampling(
-            (group["Conv_0.weight"], "Conv_2.weight" in group) for group in ordered if "Conv_1.weight" in group
-        )  # fmt: skip
+        halvings = (
+            len(alone) // 2
+            if ddpm
+            else _resampling(
+                (group["Conv_0.weight"], "Conv_2.weight" in group) for group in ordered if "Conv_1.weight" in group
+            )
+        )
         return bare[0], bare[-1], blocks, ddpm, halvings, fir, fir or bool(alone) and not ddpm, "W" in ordered[0]
     if foreign.spelling == "flax":
         count = sum(name.startswith("ResnetBlockBigGANpp_") and name.endswith("/Conv_0/kernel") for name in tensors)
         named = [f"ResnetBlockBigGANpp_{i}" for i in range(count)]
         blocks = [tensors[f"{name}/Conv_1/kernel"].shape[3] for name in named]
-        halvings = _resampling((tensors[f"{name}/Conv_0/kernel"].permute(3, 2, 0, 1), f"{name}/Conv_2/kernel" in tensors) for name in named)
+        halvings = _resampling(
+            (tensors[f"{name}/Conv_0/kernel"].permute(3, 2, 0, 1), f"{name}/Conv_2/kernel" in tensors) for name in named
+        )
         first, last = (tensors[f"Conv_{i}/kernel"].permute(3, 2, 0, 1) for i in (0, 1))
         fir, pyramid = "Downsample_0/Conv2d_0/weight" in tensors, any(name.startswith("Downsample_0/") for name in tensors)
         return first, last, blocks, False, halvings, fir, pyramid, "GaussianFourierProjection_0/W" in tensors
@@ -168,7 +198,9 @@ def _seen_edm(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, list[int],
     blocks = [width for width in widths for _ in range(per_side + 1)]  # of the way down; the count of all is what is asked for
     blocks += [widths[-1]] * (1 + len(sides) * (per_side + 1) + len(sides) - 1)
     pyramid = any("aux_residual" in name for name in tensors)
-    first, last = (tensors[f"{name}.weight"] for name in (f"enc.{sides[0]}x{sides[0]}_conv", f"dec.{sides[0]}x{sides[0]}_aux_conv"))
+    first, last = (
+        tensors[f"{name}.weight"] for name in (f"enc.{sides[0]}x{sides[0]}_conv", f"dec.{sides[0]}x{sides[0]}_aux_conv")
+    )
     return first, last, blocks, False, len(sides) - 1, pyramid, pyramid, "map_noise.freqs" in tensors
 
 

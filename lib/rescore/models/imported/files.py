@@ -27,9 +27,13 @@ EXPORT = (
     "EDM's pickles carry code, which is not run here. Where you trust them, export in EDM's own environment: "
     "`network = pickle.load(open(FILE, 'rb'))['ema']; torch.save(network.model.state_dict(), 'edm.pth')`"
 )
-# A learning rate that numpy has computed is a numpy scalar in the optimizer's part of a checkpoint; numpy 1 names its module otherwise.
-NUMPY = [np.dtype, *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
-         (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"), (np._core.multiarray.scalar, "numpy.core.multiarray.scalar")]  # fmt: skip
+# A learning rate that numpy has computed is a numpy scalar in a checkpoint's optimizer; numpy 1 names its module otherwise.
+NUMPY = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
         model: which of `PUBLISHED` it is; None: whatever its tensors say, for images of `side`.
 
     Returns:
-        the file in the cache, the `weights` of a spec that asks for it, its network, and the step of its training if the file says it.
+        the file in the cache, the `weights` of a spec that asks for it, its network, and the step of its training if known.
 
     Raises MissingData for no such file; RescoreError for an unknown source or model and for a file that does not fit.
     """
@@ -41,7 +41,8 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
     if model is None:
         fit = fitting(foreign, side)
         if fit is None:
-            raise RescoreError(f"{foreign.path}: its {len(foreign.tensors)} tensors are of no U-Net of ours for images of side {side}; "
+            raise RescoreError(f"{foreign.path}: its {len(foreign.tensors)} tensors are of no U-Net of ours for images "
+                f"of side {side}; "
                                f"allowed: {FORMATS[source][0]} of DDPM, DDPM++ or NCSN++, or another --side")  # fmt: skip
     else:
         check_choice(f"model of {source}", model, PUBLISHED[source])
@@ -50,7 +51,12 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
     network = make_network(fit.name, fit.settings, fit.channels, side, 0, fit.out_channels)
     tensors, digest = convert(foreign, network), sha256(foreign.path)
     kept = writable_cache() / "weights" / source / f"{digest}.safetensors"
-    about = {"source": source, "file": foreign.path.name, "network": str(fit), "step": "" if foreign.step is None else str(foreign.step)}
+    about = {
+        "source": source,
+        "file": foreign.path.name,
+        "network": str(fit),
+        "step": "" if foreign.step is None else str(foreign.step),
+    }
     with atomic_path(kept) as temporary:
         save_file(tensors, temporary, metadata=about)
     name = f"{model}/{foreign.path.name}" if model else foreign.path.name
@@ -60,7 +66,10 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
 def main_import(args: Namespace) -> None:
     """`rescore import`: see `import_file`; prints the lines of a spec that uses the weights."""
     path, weights, fit, step = import_file(args.source, args.file, args.model, args.side)
-    print(f"{path}\nA model's spec uses them with\n  weights: {{source: {weights.source}, name: {weights.name}, sha256: {weights.sha256}}}")
+    print(
+        f"{path}\nA model's spec uses them with\n"
+        f"  weights: {{source: {weights.source}, name: {weights.name}, sha256: {weights.sha256}}}"
+    )
     print(f"  network: {fit}\n  steps: {'what their authors say' if step is None else step}")
 
 

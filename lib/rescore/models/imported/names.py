@@ -1,7 +1,8 @@
 """The authors' names for the tensors of a `ScoreUNet`, in the three spellings of their code.
 
-`torch`: `all_modules.K...`, K counts modules in the order of the forward pass (Score-SDE, CLD-SGM); `flax`: `<Class>_K/...`, K counts
-the calls of one class (gDDIM, and Score-SDE's JAX code); `edm`: `enc.<side>x<side>_...` (EDM's SongUNet, the same network).
+`torch`: `all_modules.K...`, K counts modules in the order of the forward pass (Score-SDE, CLD-SGM); `flax`: `<Class>_K/...`,
+K counts the calls of one class (gDDIM, and Score-SDE's JAX code); `edm`: `enc.<side>x<side>_...` (EDM's SongUNet, the same
+network).
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from rescore.networks.layers import Attention, ConvDown, ConvUp, ResidualBlock
 from rescore.networks.scoreunet import ScoreUNet
 
 SPELLINGS = ("torch", "flax", "edm")
+BLOCK = (
+    ("norm1", "GroupNorm_0"),
+    ("conv1", "Conv_0"),
+    ("time", "Dense_0"),
+    ("norm2", "GroupNorm_1"),
+    ("conv2", "Conv_1"),
+)
+"""Layers of a residual block, ours and those of `torch`."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +121,7 @@ def _torch(network: ScoreUNet) -> Iterator[Origin]:
             case Fourier():
                 yield Origin(f"{target}.frequency", (f"{here}.W",), _same)
             case ResidualBlock():
-                for ours, theirs in (("norm1", "GroupNorm_0"), ("conv1", "Conv_0"), ("time", "Dense_0"), ("norm2", "GroupNorm_1"),
-                                     ("conv2", "Conv_1")):  # fmt: skip
+                for ours, theirs in BLOCK:
                     yield from _both(f"{target}.{ours}", f"{here}.{theirs}.")
                 if isinstance(module.shortcut, nn.Conv2d):
                     if network.config.block == "ddpm":
@@ -191,10 +199,16 @@ def _edm(network: ScoreUNet) -> Iterator[Origin]:
 
 
 def _edm_place(network: ScoreUNet, target: str, module: nn.Module) -> str:
-    """EDM's name of a module. An attention is a part of the block before it; a resampling has the name of the side it leads to."""
+    """EDM's name of a module. An attention is a part of the block before it; a resampling is named by the side it leads to."""
     sides, height = len(network.down), network.shape[1]
-    fixed = {"time.0": "map_noise", "time.1": "map_layer0", "time.3": "map_layer1", "first": f"enc.{height}x{height}_conv",
-             "last.0": f"dec.{height}x{height}_aux_norm", "last.2": f"dec.{height}x{height}_aux_conv"}  # fmt: skip
+    fixed = {
+        "time.0": "map_noise",
+        "time.1": "map_layer0",
+        "time.3": "map_layer1",
+        "first": f"enc.{height}x{height}_conv",
+        "last.0": f"dec.{height}x{height}_aux_norm",
+        "last.2": f"dec.{height}x{height}_aux_conv",
+    }
     if target in fixed:
         return fixed[target]
     room, number, *rest = target.split(".")
