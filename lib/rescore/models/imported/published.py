@@ -44,6 +44,5 @@ PUBLISHED: dict[str, dict[str, Published]] = {
     },
     "edm": {
         "baseline-cifar10-32x32-uncond-vp": Published("ddpmpp"),
-        "cifar10-32x32-uncond-vp": Published("ddpmpp"),
     },
 }
