@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, grid, options
 from rescore.data.digits import load_digits
-from rescore.errors import Diverged, RescoreError
+from rescore.errors import RescoreError
 from rescore.experiments.book import Book, Cell
-from rescore.metrics import rmse, sliced_wasserstein
-from rescore.problems.exact import ExactProblem, each_seed
+from rescore.problems import ExactProblem
+from rescore.problems.distances import solver_rmse, sw2
+from rescore.problems.flow import by_tolerance
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import make_generator
-from rescore.samplers import AdaptiveFlow, Method, Sampler, within_budget
+from rescore.samplers import Method, Sampler, within_budget
 from rescore.scores import EmpiricalData
 
 TABLE = "matrix"
@@ -47,10 +48,7 @@ class Column:
 
     def add_sw2(self, cell: Cell, x: Tensor) -> None:
         projections = self.book.config.projections
-        distances = each_seed(lambda a, b: sliced_wasserstein(a, b, projections=projections), x, self.data)
-        if not np.isfinite(distances).all():
-            raise Diverged("the samples overflow")
-        cell.add("sw2", distances, projections=projections)
+        cell.add("sw2", sw2(x, self.data, projections), projections=projections)
 
     def run(self, method: str, sampler: Sampler, nfe: int, **protocol: object) -> None:
         """Measure one cell, or say why it has no value."""
@@ -59,7 +57,7 @@ class Column:
                 x = self.problem.run(sampler, self.start, TABLE, method, self.name, *protocol.values())
                 self.add_sw2(cell, x)
                 if method in DETERMINISTIC:
-                    cell.add("solver_rmse", each_seed(rmse, x, self.end), reference_tolerance=self.book.config.reference_tolerance)
+                    cell.add("solver_rmse", solver_rmse(x, self.end), reference_tolerance=self.book.config.reference_tolerance)
 
     def skip(self, method: str, budget: int, reason: str) -> None:
         self.book.skip(reason, table=TABLE, dataset=self.problem.dataset, method=method, variant=self.name, nfe=budget)
@@ -67,11 +65,10 @@ class Column:
 
 def column(book: Book, name: str) -> None:
     """One process with all samplers that apply to it."""
-    config, process, data = book.config, PROCESSES[name], load_digits()
-    shape, stream = tuple(data.shape[1:]), (TABLE, name)
-    problem = ExactProblem("digits_exact", process, EmpiricalData(process, data.float()), shape, stream, config.seeds, config.samples)
-    tolerance, start = config.reference_tolerance, problem.start()
-    end = replace(problem, score=EmpiricalData(process, data)).run(AdaptiveFlow(process, grid(process, 1), tolerance, tolerance), start)
+    config, process, data, stream = book.config, PROCESSES[name], load_digits(), (TABLE, name)
+    problem = ExactProblem.of_points("digits_exact", process, data, stream, config.seeds, config.samples, posterior=torch.float32)
+    start = problem.start()
+    end = problem.by_seed(by_tolerance(process, EmpiricalData(process, data), start, config.reference_tolerance))
     here = Column(book, name, problem, data, start, end)
     with here.cell("exact draws", None) as cell:  # the distance that no sampler can be expected to beat
         if cell.todo:

@@ -1,5 +1,5 @@
 """Distances between samples and the truth: `points` of clouds, `images` of images through `features` of a network."""
 
-from rescore.metrics.points import PROJECTIONS, rmse, sliced_wasserstein
+from rescore.metrics.points import PROJECTIONS, nearest, rmse, sliced_wasserstein
 
-__all__ = ["PROJECTIONS", "rmse", "sliced_wasserstein"]
+__all__ = ["PROJECTIONS", "nearest", "rmse", "sliced_wasserstein"]

@@ -41,6 +41,20 @@ def rmse(x: Tensor, y: Tensor) -> float:
     return math.sqrt((x.double() - y.double()).square().mean().item())
 
 
+def nearest(x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """The distance of each of x (n, ...) to the nearest of points (m, ...), both flattened, and its row: (n,) each.
+
+    Raises Diverged for one that is not finite.
+    """
+    check_finite(x, "nearest")
+    points = points.flatten(1).to(x.device)
+    distances, rows = [], []
+    for part in x.flatten(1).split(1000):
+        rows.append(torch.cdist(part, points.to(part)).argmin(1))  # by products: fast, but too rounded to be the distance
+        distances.append(torch.linalg.vector_norm(part.double() - points[rows[-1]].double(), dim=1))
+    return torch.cat(distances), torch.cat(rows)
+
+
 def check_finite(x: Tensor, what: str, item: str = "a point") -> None:
     """Raise Diverged, starting with `what`, unless all of x is finite: NaN is neither within a radius nor outside."""
     if not torch.isfinite(x).all():

@@ -1,4 +1,13 @@
-"""Problems whose answer is known: data with their exact score, their exact flow, distances to both, and Gaussian laws."""
+"""Problems whose answer is known, and distances to it.
+
+| module | what |
+| --- | --- |
+| `exact` | `ExactProblem`: data with the exact score of their diffusion; starting points and exact draws by seed |
+| `flow` | where the exact probability flow takes a state |
+| `distances` | samples against the data and against the exact flow, by seed |
+| `gaussian` | Gaussian data, whose law after a sampler is known without sampling |
+| `mixtures` | mixtures that several papers share |
+"""
 
 from rescore.problems.exact import ExactProblem
 

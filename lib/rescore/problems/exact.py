@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,8 @@ class ExactProblem:
         stream: names the starting points of a seed: `make_generator(*stream, seed)`.
         seeds: each with `n` states.
         dtype: of the states.
+        points: (m, *data), where the data are finitely many.
+        modes: (K, *data), the centres of a mixture.
     """
 
     dataset: str
@@ -35,6 +37,28 @@ class ExactProblem:
     seeds: Sequence[int]
     n: int
     dtype: torch.dtype = torch.float64
+    points: Tensor | None = None
+    modes: Tensor | None = None
+
+    @classmethod
+    def of_points(
+        cls, dataset: str, process: LinearSDE, points: Tensor, stream: tuple[object, ...], seeds: Sequence[int], n: int,
+        dtype: torch.dtype = torch.float64, posterior: torch.dtype | None = None,
+    ) -> ExactProblem:  # fmt: skip
+        """Data that are the points (m, *data).
+
+        Args:
+            posterior: the dtype in which their posterior is computed, if not the states'.
+        """
+        score = EmpiricalData(process, points.to(posterior or dtype))
+        return cls(dataset, process, score, tuple(points.shape[1:]), stream, seeds, n, dtype, points=points)
+
+    @classmethod
+    def of_mixture(
+        cls, dataset: str, process: LinearSDE, modes: Tensor, std: float, stream: tuple[object, ...], seeds: Sequence[int], n: int
+    ) -> ExactProblem:  # fmt: skip
+        """An equal mixture of N(mode, std^2 I)."""
+        return cls(dataset, process, GaussianMixture(process, modes, std), tuple(modes.shape[1:]), stream, seeds, n, modes=modes)
 
     @property
     def size(self) -> int:
@@ -46,6 +70,22 @@ class ExactProblem:
         shape = (self.n, *self.process.state_shape(self.shape))
         return torch.cat([self.process.prior_sample(shape, make_generator(*self.stream, s), self.dtype) for s in self.seeds])
 
+    def draws(self, *names: object, t: float = 0.0) -> Tensor:
+        """Exact draws, (seeds, n, *data), with the generators `make_generator(*names, seed)`: of the data, or of p_t for t > 0.
+
+        The distances of these are what no sampler can beat.
+        """
+        return torch.stack([self._draws(t, make_generator(*names, seed)) for seed in self.seeds])
+
+    def _draws(self, t: float, generator: torch.Generator) -> Tensor:
+        if self.points is not None and not t:
+            return self.points[torch.randint(len(self.points), (self.n,), generator=generator)]
+        return self.process.project(self.score.sample(self.n, t, generator))
+
+    def reference(self, *names: object) -> Tensor:
+        """What samples are compared with: all points (m, *data), or as many fresh draws at each seed (seeds, n, *data)."""
+        return self.points if self.points is not None else self.draws(*names)
+
     def by_seed(self, u: Tensor) -> Tensor:
         """States as data, (seeds, n, *data)."""
         return self.process.project(u).unflatten(0, (len(self.seeds), -1))
@@ -53,9 +93,3 @@ class ExactProblem:
     def run(self, sampler: Sampler, start: Tensor, *names: object) -> Tensor:
         """Where a sampler takes the starting points, as `by_seed`; its noise is named by `names`. May raise Diverged."""
         return self.by_seed(sampler(self.score, start, make_generator(*names)))
-
-
-def each_seed(metric: Callable[[Tensor, Tensor], float], x: Tensor, others: Tensor | Sequence[Tensor]) -> list[float]:
-    """metric(x, others) at each seed; x (seeds, n, *data), others one set for all seeds (m, *data) or a sequence of one a seed."""
-    shared = isinstance(others, Tensor) and others.ndim < x.ndim
-    return [metric(one, others if shared else others[i]) for i, one in enumerate(x)]

@@ -93,7 +93,7 @@ class Sampler(ABC):
         def draw(like: Tensor) -> Tensor:
             return normal(like.shape, generator, like.dtype, like.device)
 
-        end = self._last(score, self.run(score, u, draw))
+        end = self.last(score, self.run(score, u, draw))
         require_finite(end, name, f"after the last step, to t = {self.times[-1]:g},")
         return Solution(end, score.calls)
 
@@ -101,7 +101,8 @@ class Sampler(ABC):
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         """All steps; `draw(u)` is standard noise like u."""
 
-    def _last(self, score: Score, u: Tensor) -> Tensor:
+    def last(self, score: Score, u: Tensor) -> Tensor:
+        """What `denoise` does after the last step."""
         t, process = self.times[-1], self.process
         if self.denoise == "euler":
             return u - t * (process.F(t)(u) - process.GG(t)(score(u, t)))

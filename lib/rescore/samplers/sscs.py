@@ -41,15 +41,20 @@ class SSCS(Sampler):
         ]
         self.kick = (2 * process.Gamma * process.beta(s) * (s - t)).tolist()
 
-    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+    def step(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        """From times[i] to times[i + 1]."""
         (first, first_root), (second, second_root) = self.halves
+        u = first[i](u) + first_root[i](draw(u))
+        x, v = u.unbind(1)
+        push = score(u, self.times[i])[:, 1] + v / self.process.M
+        u = torch.stack((x, v + self.kick[i] * push), 1)
+        if self.denoise == "mean" and i == self.steps - 1:
+            return second[i](u)
+        return second[i](u) + second_root[i](draw(u))
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         for i in range(self.steps):
-            u = first[i](u) + first_root[i](draw(u))
-            x, v = u.unbind(1)
-            push = score(u, self.times[i])[:, 1] + v / self.process.M
-            u = torch.stack((x, v + self.kick[i] * push), 1)
-            root = None if self.denoise == "mean" and i == self.steps - 1 else second_root[i]
-            u = second[i](u) if root is None else second[i](u) + root(draw(u))
+            u = self.step(i, score, u, draw)
         return u
 
 
