@@ -7,6 +7,7 @@
 | `distances` | samples against the data and against the exact flow, by seed |
 | `gaussian` | Gaussian data, whose law after a sampler is known without sampling |
 | `mixtures` | mixtures that several papers share |
+| `planar` | distributions in the plane in standard coordinates, and distances to them |
 """
 
 from rescore.problems.exact import ExactProblem
