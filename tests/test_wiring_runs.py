@@ -31,20 +31,12 @@ TINY = {
         },
         "ddpm": {"iterations": 4, "batch": 16, "lr": 2e-3, "width": 8, "blocks": 1, "sampling_steps": 4},
     },
-    "soft_diffusion": {
-        "schedule": {"candidates": 8, "nodes": 4, "images": 6},
-        "samples": 70,
-        "nfes": {"main": [3], "masking": [2], "clean": [2]},
-        "masking_nfes": [2],
-        "gaussian_nfes": [2, 4],
-    },
 }
 JOBS = {
     "diffflow": {
         "plane": {"datasets": ["rings", "checkerboard"]},
         "rest": {},
     },
-    "soft_diffusion": {"all": {"train": ["main", "clean", "masking"]}},
 }
 
 

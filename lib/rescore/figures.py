@@ -338,7 +338,10 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
 def image_rows(
     ax: Axes, rows: Mapping[str, np.ndarray] | Sequence[tuple[str, np.ndarray]], columns: Sequence[str] = ()
 ) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3. Without any the panel stays empty."""
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3.
+
+    Without any the panel stays empty.
+    """
     rows = list(rows.items() if isinstance(rows, Mapping) else rows)
     if not rows:
         return
