@@ -18,7 +18,7 @@ READY := $(VENV)/ready
 
 tables: $(READY)
 	$(BIN)/snakemake
-	@echo "report: results/laptop/report.html"  # also when there was nothing to do
+	@echo "report: results/laptop/report/index.html"  # also when there was nothing to do
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
@@ -29,7 +29,7 @@ smoke: $(READY)
 
 paper: $(READY)
 	$(BIN)/snakemake --profile profiles/paper
-	@echo "report: results/paper/report.html"
+	@echo "report: results/paper/report/index.html"
 
 benchmark: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only

@@ -10,13 +10,19 @@ from rescore.errors import RescoreError
 from rescore.ledger.diff import stand_in
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
 from rescore.ledger.published import Published, load_published
-from rescore.ledger.records import KEY, Record, describe, run_command
+from rescore.ledger.records import Record, describe, run_command
 from rescore.papers import Paper
 from rescore.report.source import Key, Results, commit_of
 from rescore.workflow.suite import job_command
 
-WORDS = {"reproduced": "reproduced", "off": "off", "imprecise": "imprecise", "indicative": "indicative", "not-run": "not run",
-         "": "own number"}  # fmt: skip
+WORDS = {
+    "reproduced": "reproduced",
+    "off": "off",
+    "imprecise": "imprecise",
+    "indicative": "indicative",
+    "not-run": "not run",
+    "": "own number",
+}
 MEANING = {
     "reproduced": "same protocol, within the tolerance",
     "off": "same protocol, outside the tolerance",
@@ -69,8 +75,11 @@ class Cards:
         """The records of the paper with this method, variant, metric and nfe, in other tables or on other data."""
         same = (card.key[0], *card.key[3:])
         shown = card.record.key if card.record else None
-        return [record for record in self.results.records.values()
-                if (record.key[0], *record.key[3:]) == same and record.key not in (card.key, shown)]  # fmt: skip
+        return [
+            record
+            for record in self.results.records.values()
+            if (record.key[0], *record.key[3:]) == same and record.key not in (card.key, shown)
+        ]
 
     def find(self, name: str) -> Card:
         """The card of a key as `describe` spells it, or as the report's addresses do, with its empty parts.
@@ -165,8 +174,11 @@ def card_text(cards: Cards, card: Card) -> str:
     rows: list[tuple[str, str]] = []
     record, verdict = card.record, card.verdict
     if record:
-        error = "exact" if record.over == "exact" else (
-            "error not known" if record.stderr is None else f"over {(record.df or 0) + 1} {record.over}")
+        error = (
+            "exact"
+            if record.over == "exact"
+            else ("error not known" if record.stderr is None else f"over {(record.df or 0) + 1} {record.over}")
+        )
         rows.append(("measured", f"{with_error(record.value, record.stderr)} ({error})"))
         if card.is_stand_in:
             rows.append(("stand-in", f"measured as {describe(record.key)}"))
@@ -176,9 +188,15 @@ def card_text(cards: Cards, card: Card) -> str:
         rows += [(name, number(verdict[name])) for name in ("delta", "tolerance", "error") if verdict[name] is not None]
         rows += [(name, verdict[name]) for name in ("source", "note") if verdict[name]]
     if record:
-        rows += [("seeds", str(record.n_seeds)), ("samples", str(record.n_samples)), ("commit", commit_of(record.version) or "not named"),
-                 ("device", record.device), ("seconds", number(record.seconds)), ("version", record.version),
-                 ("config", record.config_hash)]  # fmt: skip
+        rows += [
+            ("seeds", str(record.n_seeds)),
+            ("samples", str(record.n_samples)),
+            ("commit", commit_of(record.version) or "not named"),
+            ("device", record.device),
+            ("seconds", number(record.seconds)),
+            ("version", record.version),
+            ("config", record.config_hash),
+        ]
     if card.job:
         rows.append(("job", card.job))
     rows.append(("repeat", card.command))
@@ -186,9 +204,15 @@ def card_text(cards: Cards, card: Card) -> str:
     if log:
         rows.append(("log", str(log)))
     lines += [f"{name:<10} {text}" for name, text in rows]
-    stated = [f"{name}={published}, measured {value}{' (assumed)' if guess else ''}" for name, published, guess, value in card.differs]
-    for title, entries in (("stated and met", [f"{k}={v}" for k, v in card.met]), ("assumed", [f"{k}={v}" for k, v in card.assumed]),
-                           ("differs", stated), ("also recorded", [f"{k}={v}" for k, v in card.other])):  # fmt: skip
+    stated = [
+        f"{name}={published}, measured {value}{' (assumed)' if guess else ''}" for name, published, guess, value in card.differs
+    ]
+    for title, entries in (
+        ("stated and met", [f"{k}={v}" for k, v in card.met]),
+        ("assumed", [f"{k}={v}" for k, v in card.assumed]),
+        ("differs", stated),
+        ("also recorded", [f"{k}={v}" for k, v in card.other]),
+    ):
         if entries:
             lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
     if others := cards.elsewhere(card):
@@ -204,15 +228,32 @@ def card_data(card: Card, protocols: dict[str, int], devices: dict[str, int], ve
     data: dict[str, Any] = {"k": list(card.key), "st": card.status, "cmd": card.command, "job": card.job}
     if card.verdict:
         verdict = card.verdict
-        data |= {"pub": verdict["published"], "unc": verdict["uncertainty"], "err": verdict["error"], "tol": verdict["tolerance"],
-                 "del": verdict["delta"], "note": verdict["note"], "src": verdict["source"]}  # fmt: skip
+        data |= {
+            "pub": verdict["published"],
+            "unc": verdict["uncertainty"],
+            "err": verdict["error"],
+            "tol": verdict["tolerance"],
+            "del": verdict["delta"],
+            "note": verdict["note"],
+            "src": verdict["source"],
+        }
     if card.published:
         data |= {"num": card.published.number, "dir": card.published.direction}
     if card.record:
         r = card.record
-        data |= {"v": r.value, "e": r.stderr, "df": r.df, "o": r.over, "n": r.n_seeds, "m": r.n_samples, "s": r.seconds,
-                 "h": r.config_hash, "p": protocols.setdefault(r.protocol, len(protocols)),
-                 "d": devices.setdefault(r.device, len(devices)), "c": versions.setdefault(r.version, len(versions))}  # fmt: skip
+        data |= {
+            "v": r.value,
+            "e": r.stderr,
+            "df": r.df,
+            "o": r.over,
+            "n": r.n_seeds,
+            "m": r.n_samples,
+            "s": r.seconds,
+            "h": r.config_hash,
+            "p": protocols.setdefault(r.protocol, len(protocols)),
+            "d": devices.setdefault(r.device, len(devices)),
+            "c": versions.setdefault(r.version, len(versions)),
+        }
         if card.is_stand_in:
             data["as"] = address(r.key)
     data |= {"met": card.met, "ass": card.assumed, "dif": card.differs}

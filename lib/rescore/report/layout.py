@@ -1,7 +1,7 @@
 """A printed table laid out as it is printed, read off the order of its rows in `published.csv`.
 
-The file lists a table's numbers as one reads them. What changes slowest from line to line is therefore the rows of the table, what
-changes fastest its columns; datasets and metrics are columns of every table, as papers print them.
+The file lists a table's numbers as one reads them. What changes slowest from line to line is therefore the rows of the table,
+what changes fastest its columns; datasets and metrics are columns of every table, as papers print them.
 """
 
 from collections import Counter
@@ -109,7 +109,7 @@ class _Named:
 
 
 def _blocks(named: Sequence[_Named]) -> list[tuple[int, int]]:
-    """(index of the block, its usual nfe) for each row, where the file lists all methods at one nfe before the next; else []."""
+    """(block, its usual nfe) for each row, where the file lists all methods at one nfe before the next; else []."""
     blocks: list[list[_Named]] = [[]]
     for entry in named:
         if any((entry.name, entry.measured) == (other.name, other.measured) for other in blocks[-1]):
@@ -174,19 +174,28 @@ def _grid(
         columns.setdefault(column, len(columns))
     order = sorted(columns, key=lambda column: _place(column, shown_columns, values)) if not listed else list(columns)
     place = {column: index for index, column in enumerate(order)}
-    common = {h: values[h][0] for h in KEY[2:]
-              if len(values[h]) == 1 and values[h] != [""] and h not in (*shown_rows, *shown_columns)}
-    return Grid(shown_rows, shown_columns, tuple(rows), tuple(order),
-                {(rows[row], place[column]): cell for (row, column), cell in cells.items()}, common)  # fmt: skip
+    common = {
+        h: values[h][0] for h in KEY[2:] if len(values[h]) == 1 and values[h] != [""] and h not in (*shown_rows, *shown_columns)
+    }
+    return Grid(
+        shown_rows,
+        shown_columns,
+        tuple(rows),
+        tuple(order),
+        {(rows[row], place[column]): cell for (row, column), cell in cells.items()},
+        common,
+    )
 
 
 def _place(column: tuple[str, ...], heads: Sequence[str], values: Mapping[str, Sequence[str]]) -> tuple[float, ...]:
     """Columns by their heads in printed order; evaluations by size, none first."""
-    return tuple(float(text or 0) if head == "nfe" else values[head].index(text) for head, text in zip(heads, column, strict=True))
+    return tuple(
+        float(text or 0) if head == "nfe" else values[head].index(text) for head, text in zip(heads, column, strict=True)
+    )
 
 
 def _only_nfe(named: Sequence[_Named]) -> dict[tuple[str, str], str]:
-    """By method and variant the only nfe it has: beside its name it goes also for numbers that no evaluations are printed with."""
+    """By method and variant the only nfe it has, which goes also for numbers that none is printed with."""
     found: dict[tuple[str, str], set[str]] = {}
     for n in named:
         found.setdefault(n.name, set()).add(n.head("nfe"))

@@ -39,15 +39,21 @@ ORDER = ("verdict", "claim", "number", "protocol", "new", "gone")
 def moved(now: Results, before: Results, papers: Iterable[str]) -> list[Change]:
     """What is not as it was `before`, the largest changes first; times and memory, which no two runs share, are left out."""
     papers = set(papers)
-    ours, theirs = ({key: r for key, r in results.records.items() if key[0] in papers and not is_timed(r.metric)}
-                    for results in (now, before))
+    ours, theirs = (
+        {key: r for key, r in results.records.items() if key[0] in papers and not is_timed(r.metric)}
+        for results in (now, before)
+    )
     found: list[Change] = []
     for key, record in ours.items():
         if key not in theirs:
             found.append(Change("new", record.paper, describe(key), key, None, record.value))
         else:
             found += _number(record, theirs[key])
-    found += [Change("gone", record.paper, describe(key), key, record.value, None) for key, record in theirs.items() if key not in ours]
+    found += [
+        Change("gone", record.paper, describe(key), key, record.value, None)
+        for key, record in theirs.items()
+        if key not in ours
+    ]
     timed = {key for key in now.verdicts if is_timed(str(key[5]))}
     statuses = ({key: row["status"] for key, row in results.verdicts.items() if key not in timed} for results in (now, before))
     for key, after, earlier in _changed(*statuses, papers):
@@ -72,5 +78,8 @@ def _number(now: Record, before: Record) -> list[Change]:
 
 def _changed(now: Mapping[Any, str], before: Mapping[Any, str], papers: set[str]) -> list[tuple[Any, str, str]]:
     """(key, status now, status before) where both have the key and differ."""
-    return [(key, status, before[key]) for key, status in now.items()
-            if key[0] in papers and key in before and before[key] != status]  # fmt: skip
+    return [
+        (key, status, before[key])
+        for key, status in now.items()
+        if key[0] in papers and key in before and before[key] != status
+    ]

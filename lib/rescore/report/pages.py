@@ -1,7 +1,7 @@
 """The report's folder: templates filled with the results of a scale, their data as scripts, and the bundled libraries once.
 
-Pages are opened from disk, where a browser refuses `fetch` and module files: data are scripts that call `RESCORE.add`, and the bundle of
-DataTables, an ES module, is imported from a data: address in a script.
+Pages are opened from disk, where a browser refuses `fetch` and module files: data are scripts that call `RESCORE.add`, and the
+bundle of DataTables, an ES module, is imported from a data: address in a script.
 """
 
 import base64
@@ -36,13 +36,25 @@ from rescore.report.layout import printed_table
 from rescore.report.moved import ORDER, Change, moved
 from rescore.report.source import Results, commit_of
 
-PAGES = {"index.html": "Overview", "compare.html": "Compare", "matrix.html": "Matrix", "numbers.html": "Numbers",
-         "claims.html": "Claims", "cost.html": "Cost"}  # fmt: skip
+PAGES = {
+    "index.html": "Overview",
+    "compare.html": "Compare",
+    "matrix.html": "Matrix",
+    "numbers.html": "Numbers",
+    "claims.html": "Claims",
+    "cost.html": "Cost",
+}
 MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
 HEADS = {"dataset": "data set", "method": "method", "variant": "variant", "metric": "metric", "nfe": "NFE"}
 BETTER = {"lower": "lower is better", "higher": "higher is better", "target": "nearer to 0 is better"}
-CHANGES = {"verdict": "verdicts changed", "claim": "claims changed", "number": "numbers moved", "protocol": "protocols differ",
-           "new": "new numbers", "gone": "numbers gone"}  # fmt: skip
+CHANGES = {
+    "verdict": "verdicts changed",
+    "claim": "claims changed",
+    "number": "numbers moved",
+    "protocol": "protocols differ",
+    "new": "new numbers",
+    "gone": "numbers gone",
+}
 SCALES_IN_WORDS = {
     "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
     "laptop": "Full-size targets and small real data, shortened training, on a CPU.",
@@ -89,8 +101,15 @@ def write_reference_report(
     names = [results.scale for results in references]
     for results in references:
         _write_scale(out / results.scale, results, papers, "../assets", names, before, before_words)
-    rows = [{"name": results.scale, "words": SCALES_IN_WORDS[results.scale], "verdicts": _verdict_counts(results.verdicts.values()),
-             "claims": _claim_counts(results.claims)} for results in references]  # fmt: skip
+    rows = [
+        {
+            "name": results.scale,
+            "words": SCALES_IN_WORDS[results.scale],
+            "verdicts": _verdict_counts(results.verdicts.values()),
+            "claims": _claim_counts(results.claims),
+        }
+        for results in references
+    ]
     atomic_write(out / "index.html", _environment().get_template("scales.html").render(scales=rows))
     return out / "index.html"
 
@@ -111,9 +130,14 @@ def write_assets(folder: Path) -> None:
 
 
 def _write_scale(
-    out: Path, results: Results, papers: Mapping[str, Paper], assets: str, scales: Sequence[str], before: Results | None,
+    out: Path,
+    results: Results,
+    papers: Mapping[str, Paper],
+    assets: str,
+    scales: Sequence[str],
+    before: Results | None,
     before_words: str,
-) -> Path:  # fmt: skip
+) -> Path:
     _remove_old(out)
     cards = make_cards(results, papers)
     changes = moved(results, before, papers) if before else []
@@ -129,8 +153,15 @@ def _write_scale(
     _write_csv(out / "data", results)
     moved_keys = {change.key for change in changes if change.key and change.what != "gone"}
     moved_claims = {(c.paper, c.name): c.before for c in changes if c.what == "claim"}
-    shared = {"site": site, "measured": len(results.records), "run_command": run_command(results.scale), "moved_keys": moved_keys,
-              "moved_claims": moved_claims, "data_files": list(papers), "count": len(cards.cards)}  # fmt: skip
+    shared = {
+        "site": site,
+        "measured": len(results.records),
+        "run_command": run_command(results.scale),
+        "moved_keys": moved_keys,
+        "moved_claims": moved_claims,
+        "data_files": list(papers),
+        "count": len(cards.cards),
+    }
     environment = _environment()
 
     def write(page: str, template: str, title: str, **context: Any) -> None:
@@ -139,15 +170,35 @@ def _write_scale(
 
     every_claim = [_claim(row) for row in results.claims if row["paper"] in papers]
     chance = claims_module.by_chance(results.claims)
-    write("index.html", "index.html", "Overview", **_overview(results, papers, changes, before_words if before else ""),
-          by_chance=chance, broken=[row for row in every_claim if row["status"] == "broken"])  # fmt: skip
+    write(
+        "index.html",
+        "index.html",
+        "Overview",
+        **_overview(results, papers, changes, before_words if before else ""),
+        by_chance=chance,
+        broken=[row for row in every_claim if row["status"] == "broken"],
+    )
     for name, paper in papers.items():
         own = [row for row in every_claim if row["paper"] == name]
-        write(f"paper-{name}.html", "paper.html", paper.meta.title, **_paper(paper, cards, results), claims=own,
-              claim_counts=_claim_counts(own), measured=len(results.of(name)))  # fmt: skip
+        write(
+            f"paper-{name}.html",
+            "paper.html",
+            paper.meta.title,
+            **_paper(paper, cards, results),
+            claims=own,
+            claim_counts=_claim_counts(own),
+            measured=len(results.of(name)),
+        )
     write("numbers.html", "numbers.html", "Numbers", uses_tables=True)
-    write("claims.html", "claims.html", "Claims", uses_tables=True, claims=every_claim, counts=_claim_counts(every_claim),
-          by_chance=chance)  # fmt: skip
+    write(
+        "claims.html",
+        "claims.html",
+        "Claims",
+        uses_tables=True,
+        claims=every_claim,
+        counts=_claim_counts(every_claim),
+        by_chance=chance,
+    )
     write("compare.html", "compare.html", "Compare", uses_tables=True)
     write("matrix.html", "matrix.html", "Matrix", **_matrix(results, papers))
     write("cost.html", "cost.html", "Cost", uses_tables=True, **_cost(results))
@@ -196,8 +247,13 @@ def _paper_data(name: str, cards: Cards, results: Results, before: Results | Non
             entry["was"] = {key: value for key, value in told.items() if value is not None}
         data.append(entry)
     logs = {job: f"logs/{paper}-{job}.txt" for paper, job in results.logs if paper == name}
-    content = {"protocols": list(protocols), "devices": list(devices), "commits": [commit_of(version) for version in versions],
-               "logs": logs, "cards": data}  # fmt: skip
+    content = {
+        "protocols": list(protocols),
+        "devices": list(devices),
+        "commits": [commit_of(version) for version in versions],
+        "logs": logs,
+        "cards": data,
+    }
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f"RESCORE.add({json.dumps(name)}, {text});\n"
 
@@ -207,20 +263,36 @@ def _overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[C
     for name, paper in papers.items():
         records = results.of(name)
         costs = results.costs[results.costs["paper"] == name] if len(results.costs) else results.costs
-        tiles.append({
-            "name": name, "title": paper.meta.title, "measured": len(records), "date": results.made.get(name, ""),
-            "verdicts": _verdict_counts(row for key, row in results.verdicts.items() if key[0] == name),
-            "claims": _claim_counts(row for row in results.claims if row["paper"] == name),
-            "commits": sorted({commit_of(record.version) for record in records} - {""}),
-            "devices": sorted({record.device for record in records}),
-            "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} jobs" if len(costs) else "",
-        })  # fmt: skip
+        tiles.append(
+            {
+                "name": name,
+                "title": paper.meta.title,
+                "measured": len(records),
+                "date": results.made.get(name, ""),
+                "verdicts": _verdict_counts(row for key, row in results.verdicts.items() if key[0] == name),
+                "claims": _claim_counts(row for row in results.claims if row["paper"] == name),
+                "commits": sorted({commit_of(record.version) for record in records} - {""}),
+                "devices": sorted({record.device for record in records}),
+                "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} jobs" if len(costs) else "",
+            }
+        )
+    tiles.sort(key=lambda tile: not tile["measured"])  # stable: those with numbers first
     counts = Counter(change.what for change in changes)
-    nothing = ("There is no committed reference of this scale to compare with." if results.kind == "run"
-               else "These are the committed results themselves; `rescore report --against FOLDER` compares them with others.")  # fmt: skip
-    return {"tiles": tiles, "total": sum(key[0] in papers for key in results.verdicts), "what_scale": SCALES_IN_WORDS[results.scale],
-            "changes": changes, "change_counts": {what: counts[what] for what in ORDER if counts[what]}, "most": MOST_CHANGES,
-            "against_words": against, "nothing_to_compare": nothing}  # fmt: skip
+    nothing = (
+        "There is no committed reference of this scale to compare with."
+        if results.kind == "run"
+        else "These are the committed results themselves."
+    )
+    return {
+        "tiles": tiles,
+        "total": sum(key[0] in papers for key in results.verdicts),
+        "what_scale": SCALES_IN_WORDS[results.scale],
+        "changes": changes,
+        "change_counts": {what: counts[what] for what in ORDER if counts[what]},
+        "most": MOST_CHANGES,
+        "against_words": against,
+        "nothing_to_compare": nothing,
+    }
 
 
 def _paper(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
@@ -237,27 +309,54 @@ def _paper(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         grid = printed_table([dict(zip(KEY, card.key, strict=True)) for card in found])
         said = {card.key[5]: card.published.direction for card in found if card.published}
         directions = {BETTER[direction] for direction in said.values()}
-        metrics = directions.pop() if len(directions) == 1 else "; ".join(f"{metric}: {BETTER[way]}" for metric, way in said.items())
-        tables.append({
-            "name": name, "heading": f"Table {name}" if name[:1].isdigit() else name, "anchor": f"table-{index + 1}", "grid": grid,
-            "cards": found, "own": extra.get(name, 0), "metrics": metrics,
-            "common": ", ".join(f"{text} evaluations" if head == "nfe" else text for head, text in grid.common.items()),
-            "sources": "; ".join(dict.fromkeys(str(card.verdict["source"]) for card in found if card.verdict["source"])),
-        })  # fmt: skip
+        metrics = (
+            directions.pop() if len(directions) == 1 else "; ".join(f"{metric}: {BETTER[way]}" for metric, way in said.items())
+        )
+        tables.append(
+            {
+                "name": name,
+                "heading": f"Table {name}" if name[:1].isdigit() else name,
+                "anchor": f"table-{index + 1}",
+                "grid": grid,
+                "cards": found,
+                "own": extra.get(name, 0),
+                "metrics": metrics,
+                "common": ", ".join(f"{text} evaluations" if head == "nfe" else text for head, text in grid.common.items()),
+                "sources": "; ".join(dict.fromkeys(str(card.verdict["source"]) for card in found if card.verdict["source"])),
+            }
+        )
     drawn = results.figures.get(paper.name, {})
-    figures = [{"name": name.replace("_", " "), "caption": caption, "file": f"figures/{paper.name}-{name}.png" if name in drawn else ""}
-               for name, caption in paper.meta.figures.items()]  # fmt: skip
-    missing = "" if len(drawn) == len(figures) else (
-        "A reference keeps numbers only; a run draws the figures." if results.kind == "reference" else
-        "Some figures have not been drawn yet.")  # fmt: skip
+    figures = [
+        {
+            "name": name.replace("_", " "),
+            "caption": caption,
+            "file": f"figures/{paper.name}-{name}.png" if name in drawn else "",
+        }
+        for name, caption in paper.meta.figures.items()
+    ]
+    missing = (
+        ""
+        if len(drawn) == len(figures)
+        else (
+            "A reference keeps numbers only; a run draws the figures."
+            if results.kind == "reference"
+            else "Some figures have not been drawn yet."
+        )
+    )
     readme = paper.folder / "README.md"
     return {
-        "paper": paper.name, "heading": paper.meta.title, "citation": paper.meta.citation, "url": paper.meta.url, "tables": tables,
-        "figures": figures, "no_figures": missing, "assumptions": _assumptions(paper),
+        "paper": paper.name,
+        "heading": paper.meta.title,
+        "citation": paper.meta.citation,
+        "url": paper.meta.url,
+        "tables": tables,
+        "figures": figures,
+        "no_figures": missing,
+        "assumptions": _assumptions(paper),
         "own": [(name, n) for name, n in extra.items() if name not in printed],
         "verdict_counts": _verdict_counts(card.verdict for card in own if card.verdict),
         "readme": readme_html(readme.read_text(encoding="utf-8")) if readme.is_file() else "",
-    }  # fmt: skip
+    }
 
 
 def _assumptions(paper: Paper) -> list[tuple[str, str, str]]:
@@ -285,15 +384,23 @@ def _cost(results: Results) -> dict[str, Any]:
     label = "job" if "job" in frame else "config_hash"
     chart = [{"paper": row["paper"], "job": row[label], "seconds": row["seconds"]} for row in frame.to_dict("records")]
     shown = frame.drop(columns=["config_hash"], errors="ignore") if label == "job" else frame
-    return {"jobs": _table(shown.to_dict("records")), "models": _table(results.models), "waiting": _table(results.waiting),
-            "chart": chart, "total": duration(frame["seconds"].sum()) if len(frame) else "",
-            "reference": results.kind == "reference"}  # fmt: skip
+    return {
+        "jobs": _table(shown.to_dict("records")),
+        "models": _table(results.models),
+        "waiting": _table(results.waiting),
+        "chart": chart,
+        "total": duration(frame["seconds"].sum()) if len(frame) else "",
+        "reference": results.kind == "reference",
+    }
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    return {"columns": [column.replace("_", " ") for column in columns], "rows": [[row.get(c) for c in columns] for row in rows]}
+    return {
+        "columns": [column.replace("_", " ") for column in columns],
+        "rows": [[row.get(c) for c in columns] for row in rows],
+    }
 
 
 def duration(seconds: float) -> str:
@@ -322,12 +429,18 @@ def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
         share = 50 * max(-1.0, min(1.0, z / MARGIN_RANGE))
         bar = (f"{50 + min(share, 0):.1f}", f"{max(abs(share), 0.6):.1f}")
     z_text = "" if z is None else f"{z:+.1f}" if math.isfinite(z) else "certain, " + ("for" if z > 0 else "against")
-    return {**row, "bar": bar, "z_text": z_text, "p_text": "" if p is None else f"{p:.2g}",
-            "order": "" if z is None else max(-1e9, min(1e9, z)), "evidence_parts": evidence_parts(str(row["evidence"] or ""))}  # fmt: skip
+    return {
+        **row,
+        "bar": bar,
+        "z_text": z_text,
+        "p_text": "" if p is None else f"{p:.2g}",
+        "order": "" if z is None else max(-1e9, min(1e9, z)),
+        "evidence_parts": evidence_parts(str(row["evidence"] or "")),
+    }
 
 
 def evidence_parts(evidence: str) -> list[tuple[str, str]]:
-    """(number, value) of each record that a claim's evidence names; a part of a name may hold `; `. Empty for other evidence."""
+    """(number, value) of each record that a claim's evidence names; a name may hold `; `. Empty for other evidence."""
     parts: list[str] = []
     for piece in evidence.split("; "):
         if parts and " = " not in parts[-1]:
@@ -373,11 +486,25 @@ def _show(value: object) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("rescore.report"), autoescape=True, undefined=jinja2.StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    environment.globals |= {"MARKS": MARKS | CLAIM_MARKS, "WORDS": WORDS, "MEANING": MEANING, "HEADS": HEADS, "CHANGES": CHANGES, "address": address,
-                            "number": number, "with_error": with_error, "show": _show, "infinity": math.inf, "moved_keys": (),
-                            "moved_claims": {}}  # fmt: skip
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rescore.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "MARKS": MARKS | CLAIM_MARKS,
+        "WORDS": WORDS,
+        "MEANING": MEANING,
+        "HEADS": HEADS,
+        "CHANGES": CHANGES,
+        "address": address,
+        "number": number,
+        "with_error": with_error,
+        "show": _show,
+        "infinity": math.inf,
+        "moved_keys": (),
+        "moved_claims": {},
+    }
     return environment
-
-

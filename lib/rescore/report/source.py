@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from rescore.config import job_hash, step_hash
+from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import read_costs, timings
@@ -83,8 +83,9 @@ def read_results(folder: Path, papers: Mapping[str, Paper], root: Path) -> Resul
 
 
 def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
-    scale = folder.resolve().name
-    records = read_records(folder / "records.csv", scale)
+    name = folder.resolve().name
+    records = read_records(folder / "records.csv", name if name in SCALES else None)
+    scale = name if name in SCALES else next((record.scale for record in records), "laptop")
     skipped = read_skipped(folder / "skipped.csv") if (folder / "skipped.csv").is_file() else []
     fresh = diff(records, load_published(papers), papers, skipped) if not (folder / "diff.csv").is_file() else None
     claims = read_claims(folder / "claims.csv") if (folder / "claims.csv").is_file() else evaluate_all(papers, records)
@@ -96,12 +97,31 @@ def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
     costs = read_costs(folder)
     ran = set(zip(costs["paper"], costs["job"], strict=True))
     logs = {pair: path for pair in ran if (path := log_path(folder.parent, folder.name, *pair)).is_file()}
-    figures = {name: {figure: path for figure in paper.meta.figures
-                      if (path := figure_folder(folder.parent, folder.name, name) / f"{figure}.png").is_file()}
-               for name, paper in papers.items()}  # fmt: skip
-    return Results(scale, "run", folder, _by_key(records), _verdicts(read_diff(folder / "diff.csv") if fresh is None else fresh),
-                   claims, skipped, jobs, costs, _models(folder), _waiting(papers, scale, ran), logs, figures, made,
-                   _parity(folder))  # fmt: skip
+    figures = {
+        name: {
+            figure: path
+            for figure in paper.meta.figures
+            if (path := figure_folder(folder.parent, folder.name, name) / f"{figure}.png").is_file()
+        }
+        for name, paper in papers.items()
+    }
+    return Results(
+        scale,
+        "run",
+        folder,
+        _by_key(records),
+        _verdicts(read_diff(folder / "diff.csv") if fresh is None else fresh),
+        claims,
+        skipped,
+        jobs,
+        costs,
+        _models(folder),
+        _waiting(papers, scale, ran),
+        logs,
+        figures,
+        made,
+        _parity(folder),
+    )
 
 
 def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
@@ -112,8 +132,19 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
     commits: dict[str, str] = {record.paper: commit for record in records if (commit := commit_of(record.version))}
     dates = {commit: commit_date(root, commit) for commit in set(commits.values())}
     made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
-    return Results(scale, "reference", folder, _by_key(records), _verdicts(read_diff(folder / "diff.csv")),
-                   read_claims(folder / "claims.csv"), [], jobs, timings(records), made=made, parity=_parity(folder))  # fmt: skip
+    return Results(
+        scale,
+        "reference",
+        folder,
+        _by_key(records),
+        _verdicts(read_diff(folder / "diff.csv")),
+        read_claims(folder / "claims.csv"),
+        [],
+        jobs,
+        timings(records),
+        made=made,
+        parity=_parity(folder),
+    )
 
 
 def _by_key(records: Iterable[Record]) -> dict[Key, Record]:
@@ -128,7 +159,8 @@ def _verdicts(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
 def _keys_in(path: Path) -> list[Key]:
     """Keys of a job's records, which `records.csv` of the run has already been checked with."""
     with open(path, newline="", encoding="utf-8") as stream:
-        return [tuple(parse_nfe(row[column]) if column == "nfe" else row[column] for column in KEY) for row in csv.DictReader(stream)]
+        rows = list(csv.DictReader(stream))
+    return [tuple(parse_nfe(row[column]) if column == "nfe" else row[column] for column in KEY) for row in rows]
 
 
 def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
@@ -153,8 +185,16 @@ def _waiting(papers: Mapping[str, Paper], scale: str, ran: set[tuple[str, str]])
             continue  # said by whatever runs the paper
         for job, asked in (config.jobs if config else {}).items():
             if (name, job) not in ran:
-                found.append({"paper": name, "job": job, "minutes asked for": asked.runtime, "memory asked for (MiB)": asked.mem_mb,
-                              "GPUs": asked.gpu, "threads": asked.threads})  # fmt: skip
+                found.append(
+                    {
+                        "paper": name,
+                        "job": job,
+                        "minutes asked for": asked.runtime,
+                        "memory asked for (MiB)": asked.mem_mb,
+                        "GPUs": asked.gpu,
+                        "threads": asked.threads,
+                    }
+                )
     return found
 
 
@@ -167,10 +207,18 @@ def _models(folder: Path) -> list[dict[str, Any]]:
         for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
             about = json.loads(path.read_text())
             spec = about.get("spec", {})
-            rows.append({"model": model.name, "seed": path.parent.name, "data": spec.get("data", ""),
-                         "seconds": about.get("seconds"), "images_per_second": about.get("images_per_second"),
-                         "peak_memory_mb": about.get("peak_memory_mb"), "peak_gpu_memory_mb": about.get("peak_gpu_memory_mb"),
-                         "device": about.get("device", "")})  # fmt: skip
+            rows.append(
+                {
+                    "model": model.name,
+                    "seed": path.parent.name,
+                    "data": spec.get("data", ""),
+                    "seconds": about.get("seconds"),
+                    "images_per_second": about.get("images_per_second"),
+                    "peak_memory_mb": about.get("peak_memory_mb"),
+                    "peak_gpu_memory_mb": about.get("peak_gpu_memory_mb"),
+                    "device": about.get("device", ""),
+                }
+            )
     return rows
 
 
@@ -200,8 +248,9 @@ def commit_date(root: Path, commit: str) -> str:
     git = shutil.which("git")
     if not git:
         return ""
-    found = subprocess.run([git, "-C", str(root), "show", "-s", "--format=%cs", commit.removesuffix(".dirty"), "--"],
-                           capture_output=True, text=True)  # fmt: skip
+    found = subprocess.run(
+        [git, "-C", str(root), "show", "-s", "--format=%cs", commit.removesuffix(".dirty"), "--"],
+        capture_output=True,
+        text=True,
+    )
     return found.stdout.strip() if found.returncode == 0 else ""
-
-

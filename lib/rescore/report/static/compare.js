@@ -90,7 +90,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     }
     const better = {lower: "lower is better", higher: "higher is better", target: "nearer to 0 is better"}[direction];
     const axis = {title: {text: plain(metric.value) + (better ? ` (${better})` : "")}, type: ly.checked ? "log" : "linear", gridcolor: "#e6e9ee", zerolinecolor: "#c3c9d1", automargin: true, exponentformat: "power"};
-    const evaluations = {title: {text: "evaluations per sample"}, type: lx.checked ? "log" : "linear", gridcolor: "#e6e9ee", automargin: true, ...(lx.checked ? {dtick: "D2"} : {})};
+    const evaluations = {title: {text: "evaluations per sample"}, type: lx.checked ? "log" : "linear", gridcolor: "#e6e9ee", automargin: true, ...(lx.checked ? {tickvals: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000]} : {})};
     const layout = {margin: {l: 60, r: 10, t: 10, b: 50}, font: {family: "system-ui, sans-serif", size: 13, color: "#1d2530"}, hovermode: "closest", paper_bgcolor: "#fff", plot_bgcolor: "#fff", xaxis: counted ? evaluations : axis, yaxis: counted ? axis : {automargin: true, autorange: "reversed", gridcolor: "#e6e9ee", tickfont: {size: 11}}};
     const plot = document.getElementById("plot");
     plot.style.height = counted ? "" : `${Math.max(20, 4 + 1.4 * visible.size)}rem`;

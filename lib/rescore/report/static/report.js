@@ -90,7 +90,8 @@ function cardBody(card) {
   if (card.err !== undefined) numbers.append(el("div", {"data-fact": "error"}, el("dt", {}, "measured error"), el("dd", {}, digits(card.err), el("small", {}, "half a 95 % interval"))));
   body.append(numbers);
   if (card.was) body.append(el("p", {class: "note"}, el("span", {class: "moved"}, "moved"), " before: ", [card.was.v === undefined ? "" : withError(card.was.v, card.was.e), card.was.st === undefined ? "" : word(card.was.st)].filter(Boolean).join(", ")));
-  if (card.note) body.append(el("p", {class: "note"}, card.note));
+  const note = (card.note ?? "").split("; ").filter((part) => !/^(assumes |differs: )/.test(part)).join("; "); /* the lists below say those */
+  if (note) body.append(el("p", {class: "note"}, note));
   if (card.as) {
     const other = RESCORE.cards.get(card.as);
     body.append(el("p", {}, "Measured on something else, as ", other ? cardLink(other, card.as) : card.as, "."));
