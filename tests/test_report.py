@@ -15,9 +15,10 @@ from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY
 from rescore.papers import find_papers
 from rescore.report.cards import address, with_error
+from rescore.report.content import evidence_parts
 from rescore.report.layout import printed_table
 from rescore.report.moved import moved
-from rescore.report.pages import evidence_parts, readme_html
+from rescore.report.readme import readme_html
 from rescore.report.source import Results, read_results
 from test_ledger import record
 
@@ -128,7 +129,11 @@ def test_tables_are_laid_out_as_printed():
     assert grid.rows == (("5",), ("10",), ("15",), ("20",), ("50",)) and len(grid.columns) == 10
     assert grid.columns[:2] == (("DDIM", ""), ("DEIS", "rho2Heun"))
     assert [(rows[grid.cells[0, j].index].value, grid.cells[0, j].extra) for j in range(4)] == [
-        ("26.91", 0), ("108", 1), ("185", 1), ("193", 3)]  # fmt: skip
+        ("26.91", 0),
+        ("108", 1),
+        ("185", 1),
+        ("193", 3),
+    ]
     _, grid = printed("gddim", "7.3")  # rows are methods, columns NFE
     assert grid.column_heads == ("nfe",) and [c[0] for c in grid.columns] == ["10", "20", "50", "100", "1000"]
     rows, grid = printed("gddim", "7.2")  # methods by lambda
@@ -212,15 +217,29 @@ def results_of(records, claims=()) -> Results:
 
 
 def test_moved_is_what_leaves_its_errors():
-    before = [record(stderr=0.1, value=1.0), record(nfe=2, stderr=0.1, value=1.0), record(nfe=3, stderr=None, df=None, value=1.0),
-              record(nfe=4, value=1.0), record(metric="train_time_ms", value=5.0)]  # fmt: skip
-    now = [record(stderr=0.1, value=1.28), record(nfe=2, stderr=0.1, value=1.30), record(nfe=3, stderr=None, df=None, value=1.001),
-           record(nfe=5, value=1.0), record(metric="train_time_ms", value=50.0)]  # fmt: skip
+    before = [
+        record(stderr=0.1, value=1.0),
+        record(nfe=2, stderr=0.1, value=1.0),
+        record(nfe=3, stderr=None, df=None, value=1.0),
+        record(nfe=4, value=1.0),
+        record(metric="train_time_ms", value=5.0),
+    ]
+    now = [
+        record(stderr=0.1, value=1.28),
+        record(nfe=2, stderr=0.1, value=1.30),
+        record(nfe=3, stderr=None, df=None, value=1.001),
+        record(nfe=5, value=1.0),
+        record(metric="train_time_ms", value=50.0),
+    ]
     claims = [[{"paper": "toy", "claim": "a", "status": status}] for status in ("holds", "fails")]
     found = moved(results_of(now, claims[1]), results_of(before, claims[0]), ["toy"])
     assert [(c.what, c.key and c.key[-1], c.before, c.after) for c in found] == [
-        ("claim", None, "holds", "fails"), ("number", 3, 1.0, 1.001), ("number", 2, 1.0, 1.3), ("new", 5, None, 1.0),
-        ("gone", 4, 1.0, None)]  # fmt: skip
+        ("claim", None, "holds", "fails"),
+        ("number", 3, 1.0, 1.001),
+        ("number", 2, 1.0, 1.3),
+        ("new", 5, None, 1.0),
+        ("gone", 4, 1.0, None),
+    ]
     assert found[2].sigmas == pytest.approx(0.3 / 0.02**0.5)
 
 
@@ -278,14 +297,24 @@ def test_diff_filters(hostile, capsys):
 
 def test_evidence_and_readme():
     assert evidence_parts("a/blur; naive/fid = 3 ± 1 over 3 trainings; b = 2 exactly") == [
-        ("a/blur; naive/fid", "3 ± 1 over 3 trainings"), ("b", "2 exactly")]  # fmt: skip
+        ("a/blur; naive/fid", "3 ± 1 over 3 trainings"),
+        ("b", "2 exactly"),
+    ]
     assert evidence_parts("no record: a/b") == []
     html = readme_html("# A\n\n| a |\n| - |\n| `x` |\n\n[in *here*](b.md) <b>")
     assert html.startswith("<h3>A</h3>") and '<div class="scroll"><table>' in html and "in <em>here</em> &lt;b&gt;" in html
 
 
-@pytest.mark.parametrize(("value", "stderr", "text"), [
-    (1.23456, 0.0123, "1.235 ± 0.012"), (-1342.54, 0.62, "-1342.54 ± 0.62"), (3.0, None, "3"), (0.5, 0.0, "0.5"),
-    (2.0, 1.1e-12, "2 ± 1.1e-12"), (12345.0, 230.0, "12345 ± 230")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "stderr", "text"),
+    [
+        (1.23456, 0.0123, "1.235 ± 0.012"),
+        (-1342.54, 0.62, "-1342.54 ± 0.62"),
+        (3.0, None, "3"),
+        (0.5, 0.0, "0.5"),
+        (2.0, 1.1e-12, "2 ± 1.1e-12"),
+        (12345.0, 230.0, "12345 ± 230"),
+    ],
+)
 def test_errors_have_two_digits(value, stderr, text):
     assert with_error(value, stderr) == text

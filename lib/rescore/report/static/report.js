@@ -169,7 +169,11 @@ window.addEventListener("afterprint", () => { for (const one of opened) one.open
 /* A DataTables table. Sorting and filters are in each column's head; numbers without a value come last. */
 RESCORE.table = async (target, columns, options = {}) => {
   const {default: DataTable} = await RESCORE.datatables;
-  return new DataTable(target, {
+  const last = (sign) => (a, b) => (a === null) - (b === null) || sign * (a - b); /* what has no number is last either way */
+  Object.assign(DataTable.ext.type.order, {"number-asc": last(1), "number-desc": last(-1)});
+  const table = typeof target === "string" ? document.querySelector(target) : target;
+  if (!table.tHead) table.append(el("thead", {}, el("tr", {}, ...columns.map((column) => el("th", {scope: "col"}, column.title)))));
+  return new DataTable(table, {
     columns, deferRender: true, pageLength: 50, lengthMenu: [25, 50, 100, 500, {label: "all", value: -1}], order: [], autoWidth: false,
     ordering: {indicators: false, handler: false},
     columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "search"}, {extend: "searchList"}]],
@@ -186,12 +190,12 @@ RESCORE.table = async (target, columns, options = {}) => {
 RESCORE.column = (title, get, more = {}) => ({title, data: null, render: (_, type, card) => {
   const value = get(card);
   if (more.number) {
-    if (type === "sort" || type === "type") return value ?? Infinity;
+    if (type === "sort" || type === "type") return value ?? null;
     if (type === "export") return value ?? "";
     return more.show ? more.show(card) : digits(value);
   }
   if (type === "display" && more.node) return more.node(card);
   return type === "display" ? escape_(String(value ?? "")) : String(value ?? "");
-}, className: more.class, visible: more.visible ?? true, type: more.number ? "num" : "string", ...(more.number ? {columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "searchNumber"}]]} : {})});
+}, className: [more.class, more.number ? "num" : ""].filter(Boolean).join(" "), visible: more.visible ?? true, type: more.number ? "number" : "string", ...(more.number ? {columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "searchNumber"}]]} : {})});
 
 function escape_(text) { return text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`); }
