@@ -202,13 +202,23 @@ def test_an_old_page_goes_and_snakemake_s_stays(hostile, tmp_path):
     assert '<a href="workflow.html">Workflow</a>' in (hostile / "index.html").read_text()
 
 
+def test_stand_ins_are_named_where_they_are_shown(committed):
+    """Another metric on other data: its cell says so, and its card says which."""
+    address_ = "cld/3/cifar10/CLD/SSCS-QS/fid/150"
+    cells = Page((committed / "smoke" / "paper-cld.html").read_text()).cells
+    assert cells[address_][1][-1] == "indicative, stand-in"
+    (card,) = [card for card in data_of(committed / "smoke", "cld")["cards"] if address(card["k"]) == address_]
+    assert card["as"] == "cld/9/digits_gaussian/CLD/SSCS-QS/frechet/150"
+
+
 def test_parity_is_shown_where_it_exists(hostile, tmp_path):
     assert not (hostile / "parity.html").exists()
-    (tmp_path / "results" / "parity.csv").write_text("quantity,difference,tolerance\nscore <x>,1e-7,1e-6\n")
+    (tmp_path / "results" / "parity.csv").write_text("quantity,difference,tolerance,verdict\nscore <x>,1e-7,1e-6,within\n")
     assert main(["report"]) == 0
     page = (hostile / "parity.html").read_text()
     assert (
-        "<td>score &lt;x&gt;</td><td>1e-7</td><td>1e-6</td>" in page and "parity.html" in (hostile / "index.html").read_text()
+        "<td>score &lt;x&gt;</td><td>1e-7</td><td>1e-6</td>" in page
+    assert '<span class="badge reproduced">within</span>' in page and "parity.html" in (hostile / "index.html").read_text()
     )
 
 

@@ -46,6 +46,7 @@ CHANGES = {
     "new": "new numbers",
     "gone": "numbers gone",
 }
+PARITY = {"within": "reproduced", "explained": "imprecise", "off": "off"}  # how verdicts of parity are coloured
 CLAIM_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "broken": "!"}
 LOG_TAIL = 20_000  # bytes of a log that the report keeps
 
@@ -262,6 +263,7 @@ def _environment() -> jinja2.Environment:
         "MEANING": MEANING,
         "HEADS": HEADS,
         "CHANGES": CHANGES,
+        "PARITY": PARITY,
         "address": address,
         "number": number,
         "with_error": with_error,
