@@ -6,9 +6,8 @@ from pathlib import Path
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import sync_playwright
-from test_report_browser import CHROMIUM, WIDTHS, visit
-
 from rescore.cli import main
+from test_report_browser import CHROMIUM, WIDTHS, visit
 
 PAGES = {
     "scales": ("index.html", ""),
