@@ -280,18 +280,25 @@ class Suite:
         return " && ".join(commands)
 
     @property
-    def bundle(self) -> str:
-        """Make the report of all that the rule `everything` builds, from inside the DAG: hence without its lock."""
+    def report_code(self) -> list[str]:
+        """The code and the templates of the report's pages, which follow them."""
+        folder = Path(__file__).parents[1] / "report"
+        return sorted(in_rule(path) for name in ("*.py", "templates/*.html", "static/*") for path in folder.glob(name))
+
+    @property
+    def report(self) -> str:
+        """Make Snakemake's report of what the rule `everything` builds, inside the DAG, hence without its lock; then ours."""
         snakefile = shlex.quote(str(self.root / "Snakefile"))
         results = shlex.quote(f"results={json.dumps(self.options.results)}")  # `--config` reads YAML
         options = f"--snakefile {snakefile} --config scale={self.scale} papers={','.join(self.papers)} {results}"
-        command = "python -m snakemake everything --report {output:q} --nolock --workflow-profile none --cores 1"
-        return f"{command} {in_shell(options)} > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
+        command = "python -m snakemake everything --report {output.workflow:q} --nolock --workflow-profile none --cores 1"
+        pages = self.command("report")
+        return f"({command} {in_shell(options)} && {pages}) > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
 
     def print_summary(self) -> None:
         """The counts of verdicts and where the report is: the last words of a run."""
         folder = Path(self.options.results, self.scale)
-        for path in (folder / "tables" / "summary.md", folder / "report.html"):
+        for path in (folder / "tables" / "summary.md", folder / "report" / "index.html"):
             if path.is_file():
                 print(path.read_text() if path.suffix == ".md" else f"report: {path}")
 
