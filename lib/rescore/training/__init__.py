@@ -9,7 +9,7 @@ from rescore.training.distributed import World, world
 from rescore.training.ema import averaged_copy
 from rescore.training.network import Trained, Training, batch_rows, train_network
 from rescore.training.loop import Adam, Loss, fit
-from rescore.training.weights import load_weights, save_weights, train_once
+from rescore.training.weights import flat_weights, load_weights, save_weights, train_once
 
 __all__ = [
     "Adam",
@@ -21,6 +21,7 @@ __all__ = [
     "averaged_copy",
     "batch_rows",
     "fit",
+    "flat_weights",
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
