@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
+from rescore.machine.precision import full_precision
 from rescore.objectives import DSM, HSM, ImportanceTimes, Network, VelocityDSM, score_of
 from rescore.objectives.times import T0
 from rescore.ode import dormand_prince
@@ -47,6 +48,7 @@ class FlowLikelihood:
     nfe: int
 
 
+@full_precision()
 def flow_log_prob(
     score: Score,
     process: LinearSDE,
@@ -100,6 +102,7 @@ def flow_log_prob(
     return FlowLikelihood(process.prior_log_prob(latent) + change - log_q, latent, nfe)
 
 
+@full_precision()
 def elbo(
     network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: torch.Generator, t0: float = T0
 ) -> Tensor:

@@ -20,7 +20,7 @@ from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, Ve
 from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
-from rescore.training import Adam, Trained, Training, load_weights, train_network
+from rescore.training import Adam, Trained, Training, load_weights, own_device, train_network
 
 OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}
 
@@ -65,10 +65,10 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
     data = load_images(spec.data, spec.split)
     process = make_process(spec.process, data.shape)
     model, objective = make_model(spec, process, data.shape), make_objective(spec.objective)
-    images = data.images.to(device)
+    images = data.images.to(own_device(device))
 
     def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        batch = images[rows.to(device)]
+        batch = images[rows.to(images.device)]
         x = to_unit(random_flip(batch, generator) if spec.flip else batch)
         return objective(network, process, x, generator)
 

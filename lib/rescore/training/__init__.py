@@ -5,7 +5,7 @@ fixed order, EMA, bfloat16 on a GPU, one or many processes.
 """
 
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
-from rescore.training.distributed import World, world
+from rescore.training.distributed import World, own_device, world
 from rescore.training.ema import averaged_copy
 from rescore.training.network import Trained, Training, batch_rows, train_network
 from rescore.training.loop import Adam, Loss, fit
@@ -24,6 +24,7 @@ __all__ = [
     "flat_weights",
     "load_checkpoint",
     "load_weights",
+    "own_device",
     "save_checkpoint",
     "save_weights",
     "train_network",

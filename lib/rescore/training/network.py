@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rescore.errors import RescoreError
 from rescore.machine.hardware import peak_gpu_memory_mb, peak_memory_mb
+from rescore.machine.precision import autocast
+from rescore.networks.device import compile_bare
 from rescore.random import derive_seed, make_generator
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world
@@ -137,13 +139,15 @@ def _backward(
 ) -> Callable[[int], Tensor]:
     """backward(step): the gradient of the mean loss of the step's batch, over all processes."""
     on_gpu = here.device.type == "cuda"
-    model = torch.compile(network) if on_gpu else network
+    model = network
+    if on_gpu:
+        compile_bare(network)
     if here.size > 1:
         model = DistributedDataParallel(model, broadcast_buffers=False)
     mine = range(here.rank, settings.parts, here.size)
 
     def forward(u: Tensor, t: Tensor) -> Tensor:
-        with torch.autocast(here.device.type, torch.bfloat16, enabled=on_gpu):
+        with autocast(here.device):
             return model(u, t).to(u.dtype)
 
     def backward(step: int) -> Tensor:

@@ -1,0 +1,181 @@
+"""How networks run on a GPU, tested without one: graphs are counted by a backend, bf16 is the CPU's, memory is that of saved tensors."""
+
+import warnings
+
+import pytest
+import torch
+from test_networks import small
+from torch import nn
+
+from rescore import likelihood
+from rescore.machine import precision
+from rescore.machine.precision import autocast, full_precision
+from rescore.networks import NoisePrediction, VelocityPrediction, compile_bare
+from rescore.networks.embeddings import LevelMLP
+from rescore.processes import CLD, VE, VP, Blurring
+from rescore.samplers import adaptive_flow
+
+PROCESSES = {
+    "VP": (VP(), "steps"), "VE": (VE(), "sigma"), "CLD": (CLD(), "time"), "Blurring": (Blurring(size=(8, 8)), "time"),
+}  # fmt: skip
+TIMES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9)
+
+
+class Count:
+    """A backend of torch.compile that runs graphs as they are and counts them."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]):
+        self.graphs += 1
+        return graph.forward
+
+
+class Convolution(nn.Module):
+    """A small network of images and levels that remembers what it was given."""
+
+    def __init__(self, channels: int, out: int | None = None):
+        super().__init__()
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            self.layer = nn.Conv2d(channels, out or channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) * (1 + level[:, None, None, None])
+
+
+def made(name: str) -> tuple[NoisePrediction, torch.Tensor]:
+    process, level = PROCESSES[name]
+    u = process.embed(torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(2)))
+    if name == "CLD":
+        return VelocityPrediction(Convolution(2, 1), process, level=level), u
+    return NoisePrediction(Convolution(1), process, level), u
+
+
+@pytest.fixture
+def count():
+    torch.compiler.reset()
+    yield Count()
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_one_graph_serves_all_times(name, count):
+    model, u = made(name)
+    plain = [model.score()(u, t) for t in TIMES]
+    compile_bare(model, count)
+    score = model.score()
+    with torch.no_grad():
+        for t, expected in zip(TIMES, plain, strict=True):
+            assert torch.allclose(score(u, t), expected, rtol=1e-5, atol=1e-6)
+    assert count.graphs == 1
+
+
+def test_a_compiled_parametrisation_would_take_a_graph_for_each_time(count):
+    """What the test above is for."""
+    model, u = made("VP")
+    model.compile(backend=count)
+    with torch.no_grad():
+        for t in TIMES[:4]:
+            model.score()(u, t)
+    assert count.graphs >= 4
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_training_takes_one_graph_too(name, count):
+    model, u = made(name)
+    compile_bare(model, count)
+    for seed in range(3):
+        t = torch.rand(2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        model(u, t).sum().backward()
+    assert count.graphs == 1
+
+
+# precision
+
+
+class Seen(nn.Module):
+    """Gives back its images, and keeps them."""
+
+    def forward(self, x, level):
+        self.images, self.levels, self.reduced = x, level, torch.is_autocast_enabled("cpu")
+        return x
+
+
+def test_autocast_reaches_the_network_and_neither_dct_nor_levels():
+    process = Blurring(size=(8, 8))
+    seen, u = Seen(), process.embed(torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(2)))
+    model = NoisePrediction(seen, process, "steps")
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(u, 0.7)
+        again = torch.is_autocast_enabled("cpu")
+    assert seen.reduced and again
+    assert torch.equal(seen.images, process.unrotate(u)) and torch.equal(out, process.rotate(seen.images))
+    assert (seen.levels == torch.tensor(999 * 0.7)).all() and out.dtype == torch.float32
+
+
+def test_level_embeddings_are_float32_inside_autocast():
+    embed = LevelMLP("positional", 16, 1.0, 32)
+    levels = torch.tensor([500.0, 500.5, 999.0])
+    expected = embed(levels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(embed(levels), expected)
+
+
+def test_networks_still_compute_in_bf16_inside_autocast():
+    network, x = small("ddpmpp").eval(), torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    nn.init.normal_(network.last[-1].weight, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        out = network(x, torch.tensor([3.0, 700.0]))
+    assert out.dtype == torch.bfloat16
+
+
+def settings() -> tuple[bool, bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.is_autocast_enabled("cpu")
+
+
+def test_full_precision_is_float32_whoever_asks_for_less_and_ends(monkeypatch):
+    """On a GPU `autocast` gives a context of bf16; here it is looked at, not entered."""
+    asked = []
+    monkeypatch.setattr(precision.torch, "autocast", lambda *a, **k: asked.append((a, k)) or torch.no_grad())
+    before = settings()
+    assert before[0], "cuDNN's default"
+    with full_precision():
+        assert settings() == (False, False, False)
+        asked.clear()
+        with autocast("cuda"):
+            pass
+        assert asked == []
+    assert settings() == before
+    with autocast("cuda"):
+        pass
+    assert asked == [(("cuda", torch.bfloat16), {})]
+
+
+def test_full_precision_warns_of_nothing_on_a_cpu():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with torch.autocast("cpu", torch.bfloat16), full_precision():
+            assert (torch.eye(2) @ torch.eye(2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("asked", ["likelihood", "sampler", "elbo"])
+def test_likelihoods_and_adaptive_solvers_run_in_full_precision(asked):
+    process, seen, u = VP(), set(), torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def score(u, t):
+        seen.add(settings())
+        return -u
+
+    with torch.autocast("cpu", torch.bfloat16):
+        match asked:
+            case "likelihood":
+                likelihood.flow_log_prob(score, process, u, torch.Generator().manual_seed(1))
+            case "sampler":
+                adaptive_flow(process, torch.tensor([1.0, 1e-3], dtype=torch.float64))(score, u)
+            case "elbo":
+                from rescore.objectives import DSM
+
+                likelihood.elbo(score, process, DSM(), u, torch.Generator().manual_seed(1))
+    assert seen == {(False, False, False)}
