@@ -8,11 +8,19 @@ from test_networks import small
 from torch import nn
 
 from rescore import likelihood
+from rescore.config import validated
+from rescore.likelihood import FlowLikelihood
 from rescore.machine import precision
 from rescore.machine.precision import autocast, full_precision
+from rescore.models import bits
+from rescore.models.bits import image_bits
+from rescore.models.build import LoadedModel, make_model
+from rescore.models.spec import ModelSpec
 from rescore.networks import NoisePrediction, VelocityPrediction, compile_bare
 from rescore.networks.embeddings import LevelMLP
+from rescore.objectives import DSM, DiscreteTimes, ImportanceTimes, UniformTimes
 from rescore.processes import CLD, VE, VP, Blurring
+from rescore.random import Streams
 from rescore.samplers import adaptive_flow
 
 PROCESSES = {
@@ -175,7 +183,98 @@ def test_likelihoods_and_adaptive_solvers_run_in_full_precision(asked):
             case "sampler":
                 adaptive_flow(process, torch.tensor([1.0, 1e-3], dtype=torch.float64))(score, u)
             case "elbo":
-                from rescore.objectives import DSM
-
                 likelihood.elbo(score, process, DSM(), u, torch.Generator().manual_seed(1))
     assert seen == {(False, False, False)}
+
+
+# likelihoods in batches
+
+
+IMAGES = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+
+
+def loaded() -> LoadedModel:
+    model = NoisePrediction(Convolution(1), VP(), "time")
+    spec = validated(ModelSpec, {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1,
+                                 "objective": {"t0": 1e-3}}, "spec")  # fmt: skip
+    return LoadedModel(spec, model.process, model.eval().requires_grad_(False), "cpu")
+
+
+def streams(first: int, n: int) -> Streams:
+    return Streams.named("likelihood", 7, n=n, first=first)
+
+
+def test_with_streams_the_bits_of_an_image_do_not_depend_on_its_batch():
+    """But for the solver's tolerance: it controls the error over the batch."""
+    whole = image_bits(loaded(), IMAGES, 256, streams, 1e-5, bound_draws=2, batch=5)
+    for batch in (1, 2, 3):
+        parts = image_bits(loaded(), IMAGES, 256, streams, 1e-5, bound_draws=2, batch=batch)
+        assert torch.allclose(parts.flow, whole.flow, rtol=0, atol=1e-3)
+        assert torch.allclose(parts.bound, whole.bound, rtol=1e-5)
+    alone = image_bits(loaded(), IMAGES[3:4], 256, lambda first, n: streams(3, n), 1e-5)
+    assert alone.flow.item() == pytest.approx(whole.flow[3].item(), abs=1e-3) and alone.bound is None
+    generator = torch.Generator().manual_seed(7)
+    other = image_bits(loaded(), IMAGES, 256, lambda first, n: generator, 1e-5, batch=2)
+    assert (other.flow - whole.flow).abs().max() > 0.01, "noise of one generator is other noise"
+
+
+def test_a_likelihood_takes_the_images_that_the_memory_holds(monkeypatch):
+    """The graph of the toy convolution keeps its 4-byte input and output of 64 numbers, and nothing near a batch of 1,000."""
+    model, seen = loaded(), []
+    bytes_each = bits.graph_bytes(model, (1, 8, 8))
+    assert 4 * 64 <= bytes_each <= 10 * 4 * 64
+    monkeypatch.setattr(bits, "free_memory", lambda device: int(2 * 2.5 * bytes_each))
+    assert bits.likelihood_batch(model, (1, 8, 8)) == 2
+    monkeypatch.setattr(bits, "flow_log_prob", lambda score, process, x, *a: seen.append(len(x)) or FlowLikelihood(x.sum((1, 2, 3)), x, 6))
+    found = image_bits(model, IMAGES, 256, streams, 1e-3)
+    assert seen == [2, 2, 1] and found.nfe == 6 and len(found.flow) == 5
+    monkeypatch.setattr(bits, "free_memory", lambda device: 1)
+    assert bits.likelihood_batch(model, (1, 8, 8)) == 1
+
+
+def test_the_memory_of_an_image_grows_with_the_network():
+    def of(width: int) -> float:
+        spec = validated(ModelSpec, {"data": "digits", "process": {"name": "VP"}, "steps": 1, "network": {
+            "name": "ddpmpp", "settings": {"width": width, "multipliers": [1, 1], "blocks": 1, "attention": [4]}}}, "spec")  # fmt: skip
+        model = make_model(spec, VP(), (1, 8, 8)).eval().requires_grad_(False)
+        return bits.graph_bytes(LoadedModel(spec, VP(), model, "cpu"), (1, 8, 8))
+
+    assert 1.5 < of(32) / of(16) < 2.1
+
+
+# times without waiting
+
+
+class OnGPU:
+    """A generator of a GPU, as far as times ask: it has a position and cannot be drawn from here."""
+
+    device = torch.device("cuda")
+
+    def __init__(self):
+        self.position = 0
+
+    def initial_seed(self):
+        return 9
+
+    def get_offset(self):
+        return self.position
+
+    def set_offset(self, position):
+        assert position % 4 == 0
+        self.position = position
+
+
+@pytest.mark.parametrize("times", [UniformTimes(1e-3), ImportanceTimes(1e-3), DiscreteTimes(tuple(i / 50 for i in range(50)))])
+def test_times_come_from_the_host_and_from_where_the_generator_stands(times):
+    first, again = OnGPU(), OnGPU()
+    t, _ = times.draw(VP(), 6, first)
+    u, _ = times.draw(VP(), 6, first)
+    assert t.device.type == "cpu" and not torch.equal(t, u)
+    assert torch.equal(times.draw(VP(), 6, again)[0], t) and again.position == 4
+    again.set_offset(4)
+    assert torch.equal(times.draw(VP(), 6, again)[0], u)
+
+
+def test_times_of_a_generator_on_the_cpu_are_its_next_numbers():
+    t, _ = UniformTimes(0.0).draw(VP(), 3, torch.Generator().manual_seed(4))
+    assert torch.equal(t, torch.rand(3, generator=torch.Generator().manual_seed(4), dtype=torch.float64))

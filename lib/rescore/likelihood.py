@@ -72,7 +72,9 @@ def flow_log_prob(
 
     Args:
         score: differentiable in u unless it is constant.
-        generator: of velocities and probes, on the device of x; not needed for an exact trace without velocities.
+        generator: of velocities and probes, on the device of x; not needed for an exact trace without velocities. With
+            `rescore.random.Streams` those of an image do not depend on its batch, and its density only by the solver's tolerance,
+            for the error is controlled over the batch.
 
     Raises RescoreError for an unknown trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
@@ -104,7 +106,7 @@ def flow_log_prob(
 
 @full_precision()
 def elbo(
-    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: torch.Generator, t0: float = T0
+    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float = T0
 ) -> Tensor:
     """An unbiased estimate, (n,) nats, of a lower bound of log p(x) under the reverse SDE (Song et al. 2021, theorem 3):
 
@@ -135,7 +137,7 @@ def elbo(
 
 
 def _decoder(
-    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: torch.Generator, t0: float
+    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float
 ) -> Tensor:
     """log p(x | u_t0) for one draw of u_t0, (n,)."""
     u, _ = process.perturb(x, t0, generator, "L")

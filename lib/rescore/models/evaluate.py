@@ -8,23 +8,22 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rescore.data.images import ImageSet, load_images
-from rescore.data.pixels import dequantise, to_unit
+from rescore.data.pixels import to_unit
 from rescore.errors import Diverged, RescoreError
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
-from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
-from rescore.models.build import LoadedModel, load_model, make_objective
+from rescore.models.bits import image_bits
+from rescore.models.build import LoadedModel, load_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
 from rescore.models.spec import ModelSpec
 from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
@@ -195,24 +194,27 @@ class TrainedModels:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
             for seed in self.config.training_seeds:
-                model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
-                x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
+                model, batch = self.load(name, seed), None
+                if self.run.device == "cuda":
+                    noise = partial(self._streams, seed)
+                else:  # all at once: the numbers of one generator follow the batches
+                    generator, batch = make_generator("likelihood", self.data, seed), len(images)
+                    noise = lambda first, n, generator=generator: generator  # noqa: E731
                 try:
-                    score = model.network.score()
-                    flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+                    bits = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, BOUND_DRAWS * bound, batch)
                 except Diverged as error:
                     raise Diverged(f"training seed {seed}: {error}") from None
-                found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
-                nfes.append(flow.nfe)
+                found["bpd"].append(bits.flow.mean().item())
+                nfes.append(bits.nfe)
                 if bound:
-                    objective = make_objective(spec.objective)
-                    with torch.no_grad():
-                        draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
-                    found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
+                    found["bpd_bound"].append(bits.bound.mean().item())
             how = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))}
             cell.add("bpd", found["bpd"], **how)
             if bound:
                 cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)
+
+    def _streams(self, seed: int, first: int, n: int) -> Streams:
+        return Streams.named("likelihood", self.data, seed, n=n, first=first, device=self.run.device)
 
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""

@@ -26,9 +26,10 @@ from rescore.objectives.network import Network, velocities_only, velocity_part
 from rescore.objectives.times import DiscreteTimes, Times, UniformTimes
 from rescore.processes import CLD, VE
 from rescore.processes.base import Factor, LinearSDE, require
+from rescore.random import Noise, normal
 
 Weighting = Literal["simple", "sigma^2", "likelihood"]
-Objective = Callable[[Network, LinearSDE, Tensor, torch.Generator], Tensor]
+Objective = Callable[[Network, LinearSDE, Tensor, Noise], Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class _Denoising(_Matching):
         if self.predicts not in ("R", "L", "score"):
             raise RescoreError(f"{type(self).__name__}: predicts {self.predicts!r}: allowed are R, L, score")
 
-    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
         factor = "L" if self.predicts == "score" else self.predicts
         t, weight = self.times.draw(process, len(x0), generator)
@@ -141,7 +142,7 @@ class HSM(_Matching):
     "likelihood" weighs it by Gamma beta ell_t^2.
     """
 
-    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
         require(process, CLD, "HSM")
         t, weight = self.times.draw(process, len(x0), generator)
@@ -162,13 +163,13 @@ class VelocityDSM(HSM):
     ell_t and the noise are those of the process with gamma = 0: `score_of` has to be given that process.
     """
 
-    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
         require(process, CLD, "VelocityDSM")
         conditional = replace(process, gamma=0.0)
         t, weight = self.times.draw(conditional, len(x0), generator)
-        start = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
-        noise = torch.randn((len(x0), 2, *x0.shape[1:]), generator=generator, dtype=x0.dtype, device=x0.device)
+        start = normal(x0.shape, generator, x0.dtype, x0.device)
+        noise = normal((len(x0), 2, *x0.shape[1:]), generator, x0.dtype, x0.device)
         u0 = torch.stack((x0, math.sqrt(process.gamma * process.M) * start), 1)
         u = conditional.mean(t)(u0) + conditional.L(t)(noise)
         return self._velocity_losses(network, conditional, t, weight, u, noise)
