@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rescore.config import Resources, validated
 from rescore.data.images import load_images
+from rescore.errors import RescoreError
 from rescore.machine.ranks import MARK
 from rescore.machine.torch_setup import prepare_torch
 from rescore.models import build
 from rescore.models.spec import ModelSpec
-from rescore.training import flat_weights, load_checkpoint, own_device, save_checkpoint, world
+from rescore.training import averaged_copy, flat_weights, load_checkpoint, own_device, save_checkpoint, world
+from rescore.training import loop
 from rescore.training.checkpoint import State
 
 
@@ -117,3 +120,86 @@ def test_a_gpu_takes_the_fastest_kernels_unless_asked(cards, monkeypatch, gpu, a
     assert prepare_torch(Resources(gpu=gpu, threads=3)) == ("cuda" if gpu else "cpu")
     assert ("set_deterministic_debug_mode", mode) in cards and ("set_num_threads", 3) in cards
     assert tried is None or torch.backends.cudnn.benchmark is tried
+
+
+# what the host waits for
+
+
+class Waits(TorchDispatchMode):
+    """Counts reads of tensors by the host: item, bool, int and float, each a wait for a GPU; and copies by `.cpu()` and `.to("cpu")`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        super().__init__()
+        self.reads, self.copies = 0, 0
+        cpu = torch.Tensor.cpu
+        monkeypatch.setattr(torch.Tensor, "cpu", lambda x: self._copy() or cpu(x))
+
+    def _copy(self) -> None:
+        self.copies += 1
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_on_a_gpu_makes_the_host_wait_for_nothing(monkeypatch, tmp_path):
+    """A training on a device that is told not to be the CPU: 40 more steps, and not one more read or copy."""
+    def waits(steps: int) -> tuple[int, int]:
+        monkeypatch.setattr(loop, "_update", on_gpu)
+        monkeypatch.setattr(loop, "LOOK_EVERY", 10**9)
+        spec = validated(ModelSpec, SPEC | {"steps": steps, "checkpoint_every": 10**9}, "spec")
+        with Waits(monkeypatch) as count:
+            build.train_model(spec, tmp_path / str(steps), "cpu", "waits")
+        return count.reads, count.copies
+
+    def on_gpu(state, good):
+        state.ema.update_if(good, state.model)
+
+    monkeypatch.setattr(loop, "_looks_every", lambda device: loop.LOOK_EVERY)
+    few, many = waits(15), waits(55)
+    assert many == few
+
+
+SPEC = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}}, "batch": 4,
+        "flip": True, "warmup": 2}  # fmt: skip
+
+
+def test_an_average_is_updated_on_the_device_as_by_the_host():
+    for ramp in (True, False):
+        host, device = (averaged_copy(nn.Linear(2, 2).double(), 0.4, ramp) for _ in range(2))
+        device.load_state_dict(host.state_dict())
+        network = nn.Linear(2, 2).double()
+        for n in range(12):
+            nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(n))
+            host.update_parameters(network)
+            device.update_if(torch.tensor(True), network)
+            before = device.module.weight.clone()
+            nn.init.normal_(network.weight)
+            device.update_if(torch.tensor(False), network)
+            assert torch.equal(device.module.weight, before) and device.n_averaged == host.n_averaged
+        assert torch.allclose(device.module.weight, host.module.weight, rtol=1e-12)
+
+
+def test_failed_steps_are_told_when_one_looks_and_too_many_on_end_raise(tmp_path, capsys):
+    state = State(nn.Linear(1, 1), None, torch.zeros(30, dtype=torch.float64))
+    watch = loop._Watch(state, 0, torch.device("cpu"), "t", tmp_path, True)
+    for step in range(30):
+        watch.note(step, torch.tensor(float(step)), torch.tensor(step not in (1, *range(8, 28))))
+    watch.look(10)
+    assert capsys.readouterr().err.count("no update") == 3 and state.history[:10].tolist() == list(range(10))
+    with pytest.raises(RescoreError, match="t: diverged: no finite loss or gradient in 20 steps up to step 27"):
+        watch.look(30)
+
+
+def test_checkpoints_that_take_long_take_a_twentieth_of_the_time():
+    now = iter([0.0, 10.0, 12.0, 20.0, 51.9, 52.0])
+    saving = loop._Saving(lambda: next(now))
+    assert saving.due(), "no one knows yet how long one takes"
+    with saving:
+        pass
+    assert [saving.due() for _ in range(3)] == [False, False, True]
+    quick = iter([0.0, 1.0, 1.5])
+    saving = loop._Saving(lambda: next(quick))
+    with saving:
+        pass
+    assert saving.due()
