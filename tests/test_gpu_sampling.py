@@ -9,10 +9,14 @@ from torch import nn
 
 from rescore import likelihood
 from rescore.config import validated
+from rescore.data.images import load_images
+from rescore.errors import Diverged
 from rescore.likelihood import FlowLikelihood
 from rescore.machine import precision
 from rescore.machine.precision import autocast, full_precision
-from rescore.models import bits
+from rescore.metrics.features import ClassifierSettings, Features
+from rescore.metrics.images import frechet_distance, moments, symmetric_frechet_distance
+from rescore.models import bits, judge
 from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, make_model
 from rescore.models.spec import ModelSpec
@@ -21,7 +25,7 @@ from rescore.networks.embeddings import LevelMLP
 from rescore.objectives import DSM, DiscreteTimes, ImportanceTimes, UniformTimes
 from rescore.processes import CLD, VE, VP, Blurring
 from rescore.random import Streams
-from rescore.samplers import adaptive_flow
+from rescore.samplers import adaptive_flow, base, ddim
 
 PROCESSES = {
     "VP": (VP(), "steps"), "VE": (VE(), "sigma"), "CLD": (CLD(), "time"), "Blurring": (Blurring(size=(8, 8)), "time"),
@@ -278,3 +282,49 @@ def test_times_come_from_the_host_and_from_where_the_generator_stands(times):
 def test_times_of_a_generator_on_the_cpu_are_its_next_numbers():
     t, _ = UniformTimes(0.0).draw(VP(), 3, torch.Generator().manual_seed(4))
     assert torch.equal(t, torch.rand(3, generator=torch.Generator().manual_seed(4), dtype=torch.float64))
+
+
+# samplers and judges without waiting
+
+
+def test_a_sampler_on_a_gpu_looks_at_the_end_and_names_the_first_bad_time(monkeypatch):
+    """`meta` is no CPU and has no numbers: a look at one is an error there."""
+    process, grid = VP(), torch.linspace(1, 0.1, 5, dtype=torch.float64)
+    sampler = ddim(process, grid)
+    monkeypatch.setattr(base._Checked, "look", lambda self: None)
+    monkeypatch.setattr(base, "require_finite", lambda *_: None)
+    assert sampler(lambda u, t: -u, torch.zeros(2, 3, device="meta")).shape == (2, 3)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        base._Checked(lambda u, t: -u, "score", "DDIM")(torch.zeros(2, 3, device="meta"), 0.5)
+
+
+@pytest.mark.parametrize(("bad", "message"), [("states", "DDIM: states at t = 0.5 are not finite"),
+                                              ("score", "DDIM: the score at t = 0.5 is not finite"), (None, None)])  # fmt: skip
+def test_what_was_not_finite_is_told(bad, message):
+    checked = base._Checked(lambda u, t: u * (float("nan") if bad == "score" and t == 0.5 else 1.0), "score", "DDIM", waits=False)
+    for t in (0.75, 0.5, 0.25):
+        checked(torch.full((2, 2), float("inf") if bad == "states" and t == 0.5 else 1.0), t)
+    if message is None:
+        checked.look()
+    else:
+        with pytest.raises(Diverged, match=message):
+            checked.look()
+
+
+def test_fid_by_symmetric_roots_is_torch_fidelitys():
+    draws = torch.Generator().manual_seed(1)
+    a, b = (Features("e", name, torch.randn(60, 9, generator=draws) @ torch.randn(9, 9, generator=draws)) for name in "ab")
+    a, b = moments(a), moments(b)
+    assert symmetric_frechet_distance(a, b, "cpu") == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    assert abs(symmetric_frechet_distance(a, a, "cpu")) < 1e-6
+
+
+def test_a_judge_trains_and_measures_on_the_device_of_its_job(monkeypatch, tmp_path):
+    data, seen = load_images("digits", "train", limit=40), []
+    monkeypatch.setattr(judge, "train_classifier", lambda *a: seen.append(("classifier", a[-1])) or "e")
+    monkeypatch.setattr(judge, "reference_features", lambda *a, device: Features("e", "s", torch.zeros(2, 2)))
+    monkeypatch.setattr(judge, "extract", lambda *a, device: Features("e", "s", torch.zeros(2, 2)))
+    monkeypatch.setattr(judge, "evaluate", lambda *a: seen.append(("metrics", a[-1])) or {})
+    made = judge.make_judge("classifier", data, data, ClassifierSettings(1), tmp_path, "cuda")
+    made(torch.zeros(2, 1, 8, 8), ("fid",))
+    assert seen == [("classifier", "cuda"), ("metrics", "cuda")]

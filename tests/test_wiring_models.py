@@ -281,7 +281,7 @@ def test_a_judge_compares_with_the_reference_and_its_floors_are_real_images(tmp_
     trained = []
     monkeypatch.setattr(judge, "train_classifier", lambda *arguments: trained.append(arguments) or Means())
     found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path / "judges")
-    assert trained == [(TRAIN, ClassifierSettings(3), tmp_path / "judges")]
+    assert trained == [(TRAIN, ClassifierSettings(3), tmp_path / "judges", "cpu")]
     for features, data in ((found.real, TRAIN), (found.held_out, TEST)):
         assert features.source == data.source and torch.equal(features.values, extract(Means(), data.images, "x").values)
     metrics = ("fid", "is", "precision", "recall")

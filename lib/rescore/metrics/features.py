@@ -189,8 +189,10 @@ def classifier_name(data: ImageSet, settings: ClassifierSettings) -> str:
     return f"small-{data.name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def train_classifier(data: ImageSet, settings: ClassifierSettings, folder: Path) -> SmallClassifier:
-    """The classifier trained on `data`, from `folder` if it was trained there before (`<name>.safetensors`), frozen.
+def train_classifier(
+    data: ImageSet, settings: ClassifierSettings, folder: Path, device: torch.device | str = "cpu"
+) -> SmallClassifier:
+    """The classifier trained on `data` on a device, on which it is left; from `folder` if it was trained there before (`<name>.safetensors`), frozen.
 
     Raises RescoreError if `data` has no labels or the file is damaged.
     """
@@ -199,12 +201,12 @@ def train_classifier(data: ImageSet, settings: ClassifierSettings, folder: Path)
     name = classifier_name(data, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("classifier", settings.seed))
-        model = SmallClassifier(name, data.shape, int(data.labels.max()) + 1, settings)
+        model = SmallClassifier(name, data.shape, int(data.labels.max()) + 1, settings).to(device)
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(data), (settings.batch,), generator=generator)
         images = random_flip(data.images[rows], generator) if settings.flip else data.images[rows]
-        return F.cross_entropy(model(images)[1], data.labels[rows])
+        return F.cross_entropy(model(images.to(device))[1], data.labels[rows].to(device))
 
     def train() -> nn.Module:
         generator = torch.Generator().manual_seed(derive_seed("classifier batches", settings.seed))

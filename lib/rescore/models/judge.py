@@ -76,7 +76,7 @@ class Judge:
 
     def __call__(self, x: Tensor, metrics: Iterable[str]) -> dict[str, float]:
         """The metrics of samples x (n, C, H, W) in [-1, 1]."""
-        return evaluate(self._features(x), self.real, metrics, self.settings)
+        return evaluate(self._features(x), self.real, metrics, self.settings, self.device)
 
     def of_real(self, metrics: Iterable[str], samples: int) -> Iterator[RealScore]:
         """The two floors: metrics of real images in the place of `samples` samples, or of as many as both kinds have.
@@ -93,7 +93,7 @@ class Judge:
             rows = torch.arange(n)
             if n < len(images):
                 rows = torch.randperm(len(images), generator=make_generator("floor", images.source))[:n]
-            for metric, value in evaluate(images[rows], self.real, metrics, self.settings).items():
+            for metric, value in evaluate(images[rows], self.real, metrics, self.settings, self.device).items():
                 protocol = {**self.protocol(metric, rows), "images": f"{images.source}, {which}"}
                 yield RealScore(variant, metric, value, n, protocol)
 
@@ -112,6 +112,6 @@ def make_judge(
     """A judge by `inception`, or by the `classifier` that is trained on `reference`; what it learns and sees is kept in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
-        extractor = InceptionFeatures() if features == "inception" else train_classifier(reference, settings, folder)
+        extractor = InceptionFeatures() if features == "inception" else train_classifier(reference, settings, folder, device)
         real, others = (reference_features(extractor, data, folder, device=device) for data in (reference, held_out))
     return Judge(extractor, real, others, device=device)
