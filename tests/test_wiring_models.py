@@ -389,7 +389,7 @@ def test_a_spec_is_trained_as_it_says(monkeypatch, flip):
     spec = SPEC.model_copy(update={"flip": flip})
     assert build.train_model(spec, Path("folder"), "cpu", "label") == "trained"
     (data, (model, losses, settings, *rest)) = asked
-    assert data == ("digits", "all") and rest == [Path("folder"), "cpu", 4, "label"]
+    assert data == ("digits", "all") and rest == [Path("folder"), "cpu", 4, "label", None]
     adam = settings.adam
     assert (adam.steps, adam.lr, adam.warmup, adam.clip, adam.decay, adam.weight_decay) == (7, 0.003, 2, 0.5, 1.0, 0.0)
     assert (settings.data, settings.batch, settings.ema, settings.ramp, settings.parts) == (30, 6, 0.8, True, 2)
@@ -411,7 +411,7 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
         asked.append((spec, state, device, label))
         averages[spec.seed] = nn.Linear(2, 1)
         return SimpleNamespace(network=averages[spec.seed], history=torch.tensor([3.0, 1.0]), images_per_second=8.0,
-                               peak_memory_mb=2.0, peak_gpu_memory_mb=0.5)  # fmt: skip
+                               peak_memory_mb=2.0, peak_gpu_memory_mb=0.5, snapshots={})  # fmt: skip
 
     monkeypatch.setattr(build, "train_model", train)
     monkeypatch.setattr(node, "prepare_torch", lambda spec: "cpu")

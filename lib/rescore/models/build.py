@@ -37,10 +37,11 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
 
 def make_objective(objective: Objective) -> DSM | LCSS | HSM:
     times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
+    whole = {"predicts": objective.factor, "per_dimension": objective.reduction == "mean"}
     if objective.name == "dsm":
-        return DSM(objective.weighting, times, predicts=objective.factor)
+        return DSM(objective.weighting, times, **whole)
     if objective.name == "lcss":
-        return LCSS(objective.weighting, times, predicts=objective.factor, gamma=objective.gamma)
+        return LCSS(objective.weighting, times, **whole, gamma=objective.gamma)
     return OBJECTIVES[objective.name](objective.weighting, times)
 
 
@@ -74,7 +75,7 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
 
     adam = Adam(spec.steps, spec.lr, warmup=spec.warmup, clip=spec.clip)
     settings = Training(adam, len(data), spec.batch, derive_seed("training", spec.seed), spec.ema, parts=spec.parts)
-    return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label)
+    return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label, spec.snapshots)
 
 
 @dataclass(frozen=True)

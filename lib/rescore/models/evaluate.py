@@ -26,6 +26,7 @@ from rescore.progress import progress
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
+from rescore.workflow.paths import snapshots
 
 METRICS = ("fid", "is")
 SHOWN = 8  # images kept of each cell, for figures
@@ -75,7 +76,7 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
 
 def judge_samples(
     cell: Cell, judge: Judge, draws: Mapping[int, Callable[[], Drawn]], metrics: Iterable[str] = METRICS,
-    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None,
+    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None, suffix: str = "", **protocol: object,
 ) -> Drawn | None:  # fmt: skip
     """Fill a cell with image metrics of samples, one set a seed.
 
@@ -83,6 +84,7 @@ def judge_samples(
         draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed.
         also: other metrics of the samples.
         array: the name under which the first samples are kept for figures.
+        suffix: of the metrics' names; `protocol`: what more they depend on.
 
     Returns:
         the first seed's samples.
@@ -105,8 +107,28 @@ def judge_samples(
     if cell.nfe is None:
         cell.protocol["evaluations"] = round(np.mean(nfes))
     for metric, found in values.items():
-        cell.add(metric, found, n=len(first.x), **(judge.protocol(metric, first.x) if metric in metrics else {}))
+        how = judge.protocol(metric, first.x) if metric in metrics else {}
+        cell.add(f"{metric}{suffix}", found, n=len(first.x), **how, **protocol)
     return first
+
+
+def judge_best(
+    cell: Cell, judge: Judge, draws: Mapping[int, Sequence[Callable[[], Drawn]]], metrics: Iterable[str] = METRICS,
+    array: str | None = None,
+) -> None:  # fmt: skip
+    """`judge_samples` of the snapshot whose FID is least, for each seed; the last one's numbers beside it as `<metric>_last`.
+
+    Args:
+        draws: by seed, the samples of each snapshot, the last weights' at the end.
+    """
+    best, last = {}, {}
+    for seed, sets in draws.items():
+        judged = [(drawn := make(), judge(drawn.x, ("fid",))["fid"]) for make in sets]
+        best[seed], last[seed] = min(judged, key=lambda one: one[1])[0], judged[-1][0]
+    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in best.items()}, metrics, array=array,
+                  checkpoint=f"best of {len(sets)} by FID")  # fmt: skip
+    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in last.items()}, metrics, suffix="_last",
+                  checkpoint="last")  # fmt: skip
 
 
 class TrainedModels:
@@ -129,9 +151,10 @@ class TrainedModels:
             raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.load = cache(self._load)
 
-    def _load(self, name: str, seed: int) -> LoadedModel:
-        spec = self.spec(name).model_copy(update={"seed": seed})
-        return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
+    def _load(self, name: str, seed: int, step: int | None = None) -> LoadedModel:
+        """After so many steps; None: the last weights."""
+        spec, weights = self.spec(name).model_copy(update={"seed": seed}), self.run.models[f"{name}/{seed}"]
+        return load_model(spec, weights if step is None else snapshots(weights)[step], self.train.shape, self.run.device)
 
     @cached_property
     def train(self) -> ImageSet:
@@ -166,11 +189,20 @@ class TrainedModels:
             with self._cell(one.table, one.method, one.variant, sampler.nfe, protocol) as cell:
                 if not cell.todo:
                     continue
-                draws = {seed: partial(self._draw, one, seed) for seed in self.config.training_seeds}
+                seeds = self.config.training_seeds
+                if self.config.evaluation.checkpoint == "best":
+                    sets = {seed: [partial(self._draw, one, seed, step) for step in self._steps(one.model, seed)] for seed in seeds}
+                    judge_best(cell, self.judge, sets, metrics, one.array(self.data))
+                    continue
+                draws = {seed: partial(self._draw, one, seed) for seed in seeds}
                 judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
-    def _draw(self, one: Sampling, seed: int) -> Drawn:
-        score = self.load(one.model, seed).score
+    def _steps(self, name: str, seed: int) -> list[int | None]:
+        """Of the snapshots of a training; None stands for the last weights."""
+        return [*snapshots(self.run.models[f"{name}/{seed}"]), None]
+
+    def _draw(self, one: Sampling, seed: int, step: int | None = None) -> Drawn:
+        score = (self.load(one.model, seed) if step is None else self._load(one.model, seed, step)).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
         return draw(one.sampler, score, self.train.shape, self.config.evaluation.samples, generator)

@@ -1,6 +1,7 @@
 """A trained model as a node of the DAG: `rescore train KEY` writes results/<scale>/models/<key>/<seed>/."""
 
 import json
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -21,7 +22,7 @@ from rescore.machine.ranks import own_rank, start_ranks
 from rescore.machine.torch_setup import prepare_torch
 from rescore.models.spec import Trainings
 from rescore.progress import BarLines
-from rescore.workflow.paths import MISSING, MODEL_FILES, model_folder, run_folder
+from rescore.workflow.paths import MISSING, MODEL_FILES, SNAPSHOTS, model_folder, run_folder
 from rescore.workflow.suite import load_suite
 
 
@@ -85,6 +86,9 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
         with atomic_path(place / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, loss=trained.history.numpy())
         atomic_write(place / MODEL_FILES["about"], json.dumps(about | cost, indent=1) + "\n")
+        for path in trained.snapshots.values():
+            with atomic_path(place / SNAPSHOTS / path.name) as temporary:
+                shutil.copyfile(path, temporary)
         save_weights(place / MODEL_FILES["weights"], trained.network)
 
 
