@@ -9,6 +9,8 @@ of the same residual eps_theta - eps, summed over the coordinates of the state:
 | sigma^2 | half of it: 1/2 abs(s_theta - s)^2 in the norm of Sigma_t, sigma_t^2 / 2 | NCSN eqs. 5, 6; Score-SDE's VE |
 | likelihood | 1/2 abs(G_t^T (s_theta - s))^2, g^2 / 2; Gamma beta for CLD | Song et al. 2021 eq. 7; CLD eq. 7 |
 
+Score-SDE's code takes 1/2 of the sum over dimensions for VE (`reduce_mean: false`), and the mean for VP and sub-VP.
+
 LCSS has the same weights and leaves out the square of eps. The mean of the last over time, times T - t0, bounds the KL
 divergence of a model, of the squares only; see `rescore.likelihood`.
 """
