@@ -38,7 +38,6 @@ TINY = {
         "masking_nfes": [2],
         "gaussian_nfes": [2, 4],
     },
-    "diffcollage": {"samples": 70, "exact_samples": 66, "steps": 2, "ratios": [2, 3]},
 }
 JOBS = {
     "diffflow": {
@@ -46,7 +45,6 @@ JOBS = {
         "rest": {},
     },
     "soft_diffusion": {"all": {"train": ["main", "clean", "masking"]}},
-    "diffcollage": {"all": {}},
 }
 
 

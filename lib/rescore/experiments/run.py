@@ -113,7 +113,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
         started = time.perf_counter()
         if missing:
             result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
-        elif hasattr(paper.module("jobs"), "measure"):
+        elif not hasattr(paper.module("jobs"), "SECTIONS"):
             result = paper.module("jobs").measure(settings, config, run)
         else:
             result = measure(paper, config, run, results)
@@ -139,7 +139,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
 
     Args:
         run: of the job.
-        results: where the run folders are; None for the job's own.
+        results: where the run folders are; None for folders beside the job's own.
 
     Raises RescoreError for a section that the paper's jobs.py does not have.
     """
@@ -147,13 +147,14 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
     for step in config.jobs[run.job].steps:
         check_choice(f"section of {paper.name}", step.section, sections)
         digest = step_hash(config, paper.name, run.job, step)
-        folder = run_folder(results, run.scale, digest) if results else run.folder / str(step).replace("/", "-")
+        folder = run_folder(results, run.scale, digest) if results else run.folder.with_name(f"{run.folder.name}-{step}".replace("/", "-"))
         with _alone(folder, f"another process that measures {step} of {paper.name}"):
             book = Book(config, replace(run, folder=folder, config_hash=digest))
             with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
                 sections[step.section](book, *(() if step.subject is None else (step.subject,)))
         found = book.result
-        joined = Result(joined.measurements + found.measurements, joined.skipped + found.skipped,
+        skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
+        joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
                         joined.function_evaluations + found.function_evaluations, {**joined.arrays, **found.arrays})  # fmt: skip
     return joined
 

@@ -13,6 +13,7 @@ from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
+from rescore.cost.evaluations import note
 from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 
@@ -79,6 +80,7 @@ def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **t
 
 def flow_log_weights(flow: nn.Module, target: Target, z: Tensor) -> Tensor:
     """log w = log muhat(T z) + log |det dT/dz| - log N(z; 0, I), z (..., d) -> (...), float64; E[w] = Z for z ~ N(0, I)."""
+    note(z[..., 0].numel())
     x, log_det = flow(z)
     return differentiable_log_prob(target, x).double() + log_det - standard_normal_log_prob(z)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
 from rescore.errors import Diverged, RescoreError
+from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.metrics.features import ClassifierSettings
@@ -57,10 +58,8 @@ class Sampling:
     adapt: Callable[[Score], Score] | None = None
 
     def array(self, data: str) -> str:
-        """The name of its samples for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
-        name = ", ".join(filter(None, (self.method, self.variant)))
-        nfe = () if self.sampler.nfe is None else (str(self.sampler.nfe),)
-        return "/".join((data, self.table, name, *nfe))
+        """The name of its samples for figures."""
+        return samples_name(data, self.table, self.method, self.variant, self.sampler.nfe)
 
 
 def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tuple[Over, list[tuple[int, int]]]:
@@ -145,6 +144,8 @@ class TrainedModels:
     def __init__(self, book: Book):
         self.book, self.config, self.run = book, book.config, book.run
         self.names = self.config.jobs[self.run.job].models
+        if not self.names:
+            raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
         (self.data, *others) = {self.config.models[name].data for name in self.names}
         if others:
             names = ", ".join(others)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
 from rescore.random import fill_normal
 from rescore.targets.base import Target, standard_normal_log_prob
 
@@ -21,4 +22,5 @@ def prior_log_weights(
     for generator in generators:
         fill_normal(x, [generator])
         log_w.append(target.log_prob(x).double() - standard_normal_log_prob(x))
+    note(len(generators) * n_particles)
     return torch.cat(log_w)

@@ -40,6 +40,11 @@ class LinearSDE(ABC):
     T: float
     eps: float
 
+    @property
+    def label(self) -> str:
+        """How protocols name it."""
+        return type(self).__name__
+
     @abstractmethod
     def F(self, t: Time) -> Operator:
         """The drift matrix F_t."""

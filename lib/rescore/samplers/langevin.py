@@ -20,13 +20,18 @@ def langevin_step(u: Tensor, s: Tensor, z: Tensor, size: float | Tensor) -> Tens
     return u + size * s + (2 * size) ** 0.5 * z
 
 
-def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: Noise) -> Tensor:
+def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: Noise,
+             noise: float = 1.0) -> Tensor:  # fmt: skip
     """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step.
+
+    Args:
+        noise: multiplies the noise: 0 is gradient ascent, what is not 1 does not keep the density.
 
     Raises Diverged for states that are not finite.
     """
     for _ in range(steps):
-        u = langevin_step(u, score(u), normal(u.shape, generator, u.dtype, u.device), size)
+        z = normal(u.shape, generator, u.dtype, u.device)
+        u = langevin_step(u, score(u), noise * z, size)
     require_finite(u, "langevin", f"after {steps} steps of {size:g}")
     return u
 

@@ -18,6 +18,9 @@ from rescore.data.damage import check_numbers, reading
 from rescore.data.fetch import data_folder
 from rescore.data.humanml import CROPPED, FEATURES, Caption
 from rescore.errors import MissingData
+from rescore.metrics.features import Features
+from rescore.metrics.images import frechet_distance
+from rescore.metrics.matching import diversity, multimodal_distance, r_precision
 
 FILES = {
     "weights": "t2m/text_mot_match/model/finest.tar",
@@ -27,6 +30,7 @@ FILES = {
     "index": "glove/our_vab_idx.pkl",
 }
 NAME = "t2m-match/512"  # in protocols
+POOL, TOP = 32, 3  # of R precision, as published
 CONTACTS = 4  # the last features, of the feet, which the evaluator does not see
 STRIDE = 4  # frames for one step of the motion encoder
 WORDS = 20  # of a caption at most; two more mark its ends
@@ -169,6 +173,21 @@ def load_evaluator(device: str = "cpu") -> Evaluator:
             if not scales[-1].isfinite().all():
                 raise ValueError("a value is not finite")
     return Evaluator(*networks.values(), vectors, index, *scales, device)
+
+
+def match_scores(text: Tensor, motions: Tensor, real: Features, pairs: int, generator: torch.Generator) -> dict[str, float]:
+    """The published columns for features of captions and of the motions made for them, (n, 512) each.
+
+    Args:
+        real: of the motions that `fid` is the Frechet distance to.
+        pairs: of which diversity is the mean distance.
+    """
+    return {
+        f"r_precision_top{TOP}": r_precision(text, motions, TOP, POOL),
+        "fid": frechet_distance(Features(NAME, "samples", motions), real),
+        "multimodal_distance": multimodal_distance(text, motions),
+        "diversity": diversity(motions, pairs, generator),
+    }
 
 
 class _Plain(pickle.Unpickler):
