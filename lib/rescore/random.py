@@ -60,10 +60,6 @@ class Streams:
         """The next standard normals of each sample, (rows, *state)."""
         return self._draw(shape, lambda block, generator: torch.randn(block, generator=generator, dtype=dtype, device=self.device))
 
-    def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """The next numbers of each sample, uniform in [0, 1)."""
-        return self._draw(shape, lambda block, its: torch.rand(block, generator=its, dtype=dtype, device=self.device))
-
     def integers(self, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> Tensor:
         """The next whole numbers from 0 to high - 1 of each sample."""
         return self._draw(shape, lambda block, its: torch.randint(high, block, generator=its, device=self.device, dtype=dtype))
