@@ -9,9 +9,9 @@ from torch import nn
 from training_case import SETTINGS, Network, losses
 
 from rescore.config import validated
-from rescore.errors import RescoreError
+from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Book, Run
-from rescore.models import build, train
+from rescore.models import build, evaluate, train
 from rescore.models.build import make_objective
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.models.judge import Drawn
@@ -128,3 +128,20 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
 def test_the_best_needs_snapshots():
     with pytest.raises(RescoreError, match=r"evaluation.checkpoint: best: models.a keeps no snapshots; allowed: last, or snapshots: STEPS"):
         validated(ModelConfig, {"models": {"a": CONTENT}, "evaluation": {"checkpoint": "best"}}, "gpu.yaml")
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_the_judge_is_looked_for_before_anything_is_drawn(monkeypatch, tmp_path, checkpoint):
+    def none(*_):
+        raise MissingData("Inception weights: not at hand")
+
+    config = Config()
+    config.evaluation = Evaluation(samples=2, checkpoint=checkpoint)
+    book = Book(config, Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+    models = TrainedModels(book)
+    monkeypatch.setattr(evaluate, "make_judge", none)
+    monkeypatch.setattr(models, "_draw", lambda *_: pytest.fail("drawn before the judge was looked for"))
+    monkeypatch.setattr(models, "_steps", lambda *_: [None])
+    with book.skipping(dataset="digits"):
+        models.measure([Sampling("1", "DDIM", "", "model", ddim(VP(), grids.uniform(VP(), 5)))], "judged")
+    assert book.skipped == [{"dataset": "digits", "reason": "Inception weights: not at hand"}]

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rescore.ledger.records import Record
+    from rescore.workflow.suite import Suite
 
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "trainings",
+                 "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models", "samples", "likelihoods",
+                 "download_mb"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
-    train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
+    train.add_argument("key", metavar="MODEL", help="its key, which names a folder of results/<scale>/models/, or <paper>/<name>")
+    add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
+    add("fetch", _fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
@@ -101,6 +106,37 @@ def _train(args: argparse.Namespace) -> None:
     from rescore.models.train import main_train
 
     main_train(args)
+
+
+def _suite(args: argparse.Namespace) -> "Suite":
+    from rescore.workflow.suite import load_suite
+
+    chosen = {} if args.paper is None else {"papers": args.paper}
+    return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    from rescore.plan import all_needs, arithmetic, job_rows, model_plans, model_rows, need_rows
+
+    suite = _suite(args)
+    plans = model_plans(suite)
+    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)), ("needs", need_rows(all_needs(suite)))):
+        print(f"{title}: {len(rows)}")
+        if rows:
+            _print(list(rows[0]), rows)
+        print()
+    print("\n".join(arithmetic(plans)))
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from rescore.plan import all_needs, fetch
+
+    found = all_needs(_suite(args))
+    missing = fetch(found)
+    for name, reason in missing.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    print(f"{len(found) - len(missing)} of {len(found)} needs of scale {args.scale} are here")
+    return int(bool(missing))
 
 
 def _figures(args: argparse.Namespace) -> int | None:

@@ -20,7 +20,8 @@ def autocast(device: torch.device | str) -> AbstractContextManager:
 
 def float32(like: torch.Tensor) -> AbstractContextManager:
     """Operations on the device of `like` in the dtype of their inputs, inside `autocast` too."""
-    return torch.autocast(like.device.type, enabled=False)
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else nullcontext()  # `meta` has none
 
 
 @contextmanager

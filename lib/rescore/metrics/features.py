@@ -115,13 +115,18 @@ class InceptionFeatures(Extractor):
         return self.network(images.expand(-1, 3, -1, -1))
 
 
+def chosen_inception() -> Path | None:
+    """The file that RESCORE_INCEPTION names, whether or not it is there."""
+    chosen = os.environ.get(INCEPTION_VARIABLE)
+    return Path(chosen).expanduser() if chosen else None
+
+
 def find_inception(weights: Path | str | None = None) -> Path:
     """The file of Inception's weights, its checksum verified; arguments and errors as of `InceptionFeatures`."""
-    chosen = weights or os.environ.get(INCEPTION_VARIABLE)
-    if chosen:
-        path = Path(os.path.expanduser(chosen))
+    path = Path(weights).expanduser() if weights else chosen_inception()
+    if path:
         if not path.is_file():
-            raise MissingData(f"Inception weights {chosen}: no such file; "
+            raise MissingData(f"Inception weights {path}: no such file; "
                               f"set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}")
         return check(path, INCEPTION_SHA256)
     try:
