@@ -48,6 +48,8 @@ def test_hours_are_the_arithmetic_that_is_printed():
     lines = plan.arithmetic([one, on_cpu])
     assert lines[0].startswith("Estimate, not measured: training takes 3 x (GFLOP an image) x (steps x batch x trainings)")
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
+    proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
+    assert plan.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
     assert plan.arithmetic([on_cpu]) == ["No model of this scale asks for a GPU."]
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
                  "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "trainings",
                  "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models", "samples", "likelihoods",
-                 "download_mb"}
+                 "download_mb", "images_per_second", "tflops", "gpu_memory_mb", "sampling_steps_per_second",
+                 "share_of_the_sampler", "likelihood_mb_an_image"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
     add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
+    proof = add("proof", _proof, "measure this machine's GPU on the library's work, without data: at most ten minutes")
+    proof.add_argument("--tiny", action="store_true", help="a tiny form on the CPU, which only shows that all of it runs")
     readme = add("readme", _readme, "render the results in README.md from the reference")
     readme.add_argument("--check", action="store_true", help="write nothing; 1 if the README differs")
     return top
@@ -116,6 +119,7 @@ def _suite(args: argparse.Namespace) -> "Suite":
 
 
 def _plan(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_proofs
     from rescore.plan import all_needs, arithmetic, job_rows, model_plans, model_rows, need_rows
 
     suite = _suite(args)
@@ -125,7 +129,7 @@ def _plan(args: argparse.Namespace) -> None:
         if rows:
             _print(list(rows[0]), rows)
         print()
-    print("\n".join(arithmetic(plans)))
+    print("\n".join(arithmetic(plans, read_proofs(args.results))))
 
 
 def _fetch(args: argparse.Namespace) -> int:
@@ -252,7 +256,7 @@ def _accept(args: argparse.Namespace) -> None:
 
 
 def _cost(args: argparse.Namespace) -> None:
-    from rescore.ledger.cost import read_costs, timings
+    from rescore.ledger.cost import read_costs, read_proofs, timings
     from rescore.ledger.records import run_command
     from rescore.ledger.reference import read_reference
 
@@ -263,11 +267,27 @@ def _cost(args: argparse.Namespace) -> None:
               file=sys.stderr)
     else:
         frame = read_costs(_folder(args))
-    frame = frame[frame["paper"].isin(papers)]
+    frame, proofs = frame[frame["paper"].isin(papers)], read_proofs(args.results)
+    if proofs:
+        _print(list(proofs[0]), proofs)
+        print(f"{len({row['device'] for row in proofs})} machines, as `rescore proof` measured them")
+    if frame.empty and proofs:
+        return
     if frame.empty:
         raise RescoreError(f"{_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`")
     _print_frame(frame)
     print(f"{len(frame)} jobs, {frame['seconds'].sum():.0f} s")
+
+
+def _proof(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_proofs
+    from rescore.proof import TINY, Size, prove, write
+
+    found = prove(TINY, "cpu") if args.tiny else prove(Size(), "cuda")
+    path = write(found, args.results)
+    rows = [row for row in read_proofs(args.results) if row["device"] == found["device"]]
+    _print(list(rows[0]), rows)
+    print(path)
 
 
 def _readme(args: argparse.Namespace) -> int:

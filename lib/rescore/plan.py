@@ -114,14 +114,22 @@ def need_rows(found: Iterable[Need]) -> list[dict[str, object]]:
             for need in found]  # fmt: skip
 
 
-def arithmetic(plans: Sequence[ModelPlan]) -> list[str]:
-    """How the hours come about, in lines."""
+def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]] = ()) -> list[str]:
+    """How the hours come about, in lines.
+
+    Args:
+        proofs: rows of `rescore.ledger.cost.read_proofs`: a GPU among them has a measured speed.
+    """
     slow, fast = SPEED
     gpu = [plan for plan in plans if plan.spec.gpu]
     if not gpu:
         return ["No model of this scale asks for a GPU."]
     work = sum(BACKWARD * plan.gflop * plan.images for plan in gpu)
     dear = gpu[0]
+    speeds: dict[str, float] = {}
+    for row in proofs:
+        if not str(row["device"]).startswith("cpu "):
+            speeds[row["device"]] = max(speeds.get(row["device"], 0.0), row["tflops"])
     return [
         f"Estimate, not measured: training takes {BACKWARD} x (GFLOP an image) x (steps x batch x trainings), at a sustained "
         f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed).",
@@ -129,6 +137,8 @@ def arithmetic(plans: Sequence[ModelPlan]) -> list[str]:
         f"{BACKWARD * dear.gflop * dear.images:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
         f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top.",
+        *(f"At the {speed:.0f} TFLOP/s that `rescore proof` measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
+          for device, speed in speeds.items()),
     ]
 
 
