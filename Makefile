@@ -5,6 +5,7 @@
 #   make smoke      the smoke scale, compared with its committed reference
 #   make paper      the papers' own budgets
 #   make benchmark  speed measurements
+#   make gpu-proof  what this machine's GPU makes of the library's work, without data (at most 10 minutes)
 #   make mutation   how many of N small bugs the tests catch (N=200 SEED=1; about an hour)
 #   make clean      remove results that are not committed, and caches; keeps .venv
 
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: tables test smoke paper benchmark mutation clean
+.PHONY: tables test smoke paper benchmark gpu-proof mutation clean
 .DELETE_ON_ERROR:
 
 tables: $(READY)
@@ -33,6 +34,9 @@ paper: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
+
+gpu-proof: $(READY)
+	$(BIN)/rescore proof
 
 N ?= 200
 SEED ?= 1

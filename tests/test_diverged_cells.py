@@ -44,7 +44,7 @@ def models_of(folder, diverges_at_seed):
         def score(u, t):
             return -u * (float("nan") if seed == diverges_at_seed else 1.0)
 
-        return SimpleNamespace(process=VP(), score=score, network=SimpleNamespace(score=lambda: score))
+        return SimpleNamespace(spec=SPEC, device="cpu", process=VP(), score=score, network=SimpleNamespace(score=lambda: score))
 
     models.load, models.judge = load, Judge()
     return models

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from rescore.ledger.records import Record
     from rescore.report.source import Results
+    from rescore.workflow.suite import Suite
 
 FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "latex": "latex_booktabs"}
 """Of `compare`: how tabulate calls them."""
 TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters",
+                 "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models", "samples", "likelihoods",
+                 "download_mb", "images_per_second", "tflops", "gpu_memory_mb", "sampling_steps_per_second",
+                 "share_of_the_sampler", "likelihood_mb_an_image"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
-    train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
+    train.add_argument("key", metavar="MODEL", help="its key, which names a folder of results/<scale>/models/, or <paper>/<name>")
     imported = add("import", _import, "published weights of a paper's authors, made into ours in the cache")
     imported.add_argument("source", help="whose code has saved them: score_sde, cld, gddim or edm")
     imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
@@ -82,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
     parity = add("parity", _parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
     parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
+    add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
+    add("fetch", _fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
@@ -116,6 +122,8 @@ def parser() -> argparse.ArgumentParser:
     accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
     add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
+    proof = add("proof", _proof, "measure this machine's GPU on the library's work, without data: at most ten minutes")
+    proof.add_argument("--tiny", action="store_true", help="a tiny form on the CPU, which only shows that all of it runs")
     readme = add("readme", _readme, "render the results in README.md from the reference")
     readme.add_argument("--check", action="store_true", help="write nothing; 1 if the README differs")
     return top
@@ -152,6 +160,38 @@ def _parity(args: argparse.Namespace) -> int:
     if args.out:
         atomic_write(args.out, to_csv(rows))
     return int(any(row.verdict == "off" for row in rows))
+
+
+def _suite(args: argparse.Namespace) -> "Suite":
+    from rescore.workflow.suite import load_suite
+
+    chosen = {} if args.paper is None else {"papers": args.paper}
+    return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_proofs
+    from rescore.plan import all_needs, arithmetic, job_rows, model_plans, model_rows, need_rows
+
+    suite = _suite(args)
+    plans = model_plans(suite)
+    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)), ("needs", need_rows(all_needs(suite)))):
+        print(f"{title}: {len(rows)}")
+        if rows:
+            _print(list(rows[0]), rows)
+        print()
+    print("\n".join(arithmetic(plans, read_proofs(args.results))))
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from rescore.plan import all_needs, fetch
+
+    found = all_needs(_suite(args))
+    missing = fetch(found)
+    for name, reason in missing.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    print(f"{len(found) - len(missing)} of {len(found)} needs of scale {args.scale} are here")
+    return int(bool(missing))
 
 
 def _figures(args: argparse.Namespace) -> int | None:
@@ -342,7 +382,7 @@ def _accept(args: argparse.Namespace) -> None:
 
 
 def _cost(args: argparse.Namespace) -> None:
-    from rescore.ledger.cost import read_costs, timings
+    from rescore.ledger.cost import read_costs, read_proofs, timings
     from rescore.ledger.records import run_command
     from rescore.ledger.reference import read_reference
 
@@ -353,11 +393,27 @@ def _cost(args: argparse.Namespace) -> None:
               file=sys.stderr)
     else:
         frame = read_costs(_folder(args))
-    frame = frame[frame["paper"].isin(papers)]
+    frame, proofs = frame[frame["paper"].isin(papers)], read_proofs(args.results)
+    if proofs:
+        _print(list(proofs[0]), proofs)
+        print(f"{len({row['device'] for row in proofs})} machines, as `rescore proof` measured them")
+    if frame.empty and proofs:
+        return
     if frame.empty:
         raise RescoreError(f"{_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`")
     _print_frame(frame)
     print(f"{len(frame)} jobs, {frame['seconds'].sum():.0f} s")
+
+
+def _proof(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_proofs
+    from rescore.proof import TINY, Size, prove, write
+
+    found = prove(TINY, "cpu") if args.tiny else prove(Size(), "cuda")
+    path = write(found, args.results)
+    rows = [row for row in read_proofs(args.results) if row["device"] == found["device"]]
+    _print(list(rows[0]), rows)
+    print(path)
 
 
 def _readme(args: argparse.Namespace) -> int:

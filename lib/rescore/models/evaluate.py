@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rescore.data.images import ImageSet, load_images
-from rescore.data.pixels import dequantise, to_unit
+from rescore.data.pixels import to_unit
 from rescore.errors import Diverged, RescoreError
 from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
-from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
-from rescore.models.build import LoadedModel, load_model, make_objective
+from rescore.models.bits import image_bits
+from rescore.models.build import LoadedModel, load_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
 from rescore.models.spec import ModelSpec
 from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
+from rescore.workflow.paths import snapshots
 
 METRICS = ("fid", "is")
 SHOWN = 8  # images kept of each cell, for figures
@@ -75,7 +75,7 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
 
 def judge_samples(
     cell: Cell, judge: Judge, draws: Mapping[int, Callable[[], Drawn]], metrics: Iterable[str] = METRICS,
-    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None,
+    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None, suffix: str = "", **protocol: object,
 ) -> Drawn | None:  # fmt: skip
     """Fill a cell with image metrics of samples, one set a seed.
 
@@ -83,6 +83,7 @@ def judge_samples(
         draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed.
         also: other metrics of the samples.
         array: the name under which the first samples are kept for figures.
+        suffix: of the metrics' names; `protocol`: what more they depend on.
 
     Returns:
         the first seed's samples.
@@ -105,8 +106,28 @@ def judge_samples(
     if cell.nfe is None:
         cell.protocol["evaluations"] = round(np.mean(nfes))
     for metric, found in values.items():
-        cell.add(metric, found, n=len(first.x), **(judge.protocol(metric, first.x) if metric in metrics else {}))
+        how = judge.protocol(metric, first.x) if metric in metrics else {}
+        cell.add(f"{metric}{suffix}", found, n=len(first.x), **how, **protocol)
     return first
+
+
+def judge_best(
+    cell: Cell, judge: Judge, draws: Mapping[int, Sequence[Callable[[], Drawn]]], metrics: Iterable[str] = METRICS,
+    array: str | None = None,
+) -> None:  # fmt: skip
+    """`judge_samples` of the snapshot whose FID is least, for each seed; the last one's numbers beside it as `<metric>_last`.
+
+    Args:
+        draws: by seed, the samples of each snapshot, the last weights' at the end.
+    """
+    best, last = {}, {}
+    for seed, sets in draws.items():
+        judged = [(drawn := make(), judge(drawn.x, ("fid",))["fid"]) for make in sets]
+        best[seed], last[seed] = min(judged, key=lambda one: one[1])[0], judged[-1][0]
+    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in best.items()}, metrics, array=array,
+                  checkpoint=f"best of {len(sets)} by FID")  # fmt: skip
+    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in last.items()}, metrics, suffix="_last",
+                  checkpoint="last")  # fmt: skip
 
 
 class TrainedModels:
@@ -132,9 +153,10 @@ class TrainedModels:
             raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.load = cache(self._load)
 
-    def _load(self, name: str, seed: int) -> LoadedModel:
-        spec = self.spec(name).model_copy(update={"seed": seed})
-        return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
+    def _load(self, name: str, seed: int, step: int | None = None) -> LoadedModel:
+        """After so many steps; None: the last weights."""
+        spec, weights = self.spec(name).model_copy(update={"seed": seed}), self.run.models[f"{name}/{seed}"]
+        return load_model(spec, weights if step is None else snapshots(weights)[step], self.train.shape, self.run.device)
 
     @cached_property
     def train(self) -> ImageSet:
@@ -169,11 +191,20 @@ class TrainedModels:
             with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol) as cell:
                 if not cell.todo:
                     continue
-                draws = {seed: partial(self._draw, one, seed) for seed in self.config.training_seeds}
+                seeds = self.config.training_seeds
+                if self.config.evaluation.checkpoint == "best":
+                    sets = {seed: [partial(self._draw, one, seed, step) for step in self._steps(one.model, seed)] for seed in seeds}
+                    judge_best(cell, self.judge, sets, metrics, one.array(self.data))
+                    continue
+                draws = {seed: partial(self._draw, one, seed) for seed in seeds}
                 judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
-    def _draw(self, one: Sampling, seed: int) -> Drawn:
-        score = self.load(one.model, seed).score
+    def _steps(self, name: str, seed: int) -> list[int | None]:
+        """Of the snapshots of a training; None stands for the last weights."""
+        return [*snapshots(self.run.models[f"{name}/{seed}"]), None]
+
+    def _draw(self, one: Sampling, seed: int, step: int | None = None) -> Drawn:
+        score = (self.load(one.model, seed) if step is None else self._load(one.model, seed, step)).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
         return draw(one.sampler, score, self.train.shape, self.config.evaluation.samples, generator)
@@ -197,24 +228,27 @@ class TrainedModels:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
             for seed in self.config.training_seeds:
-                model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
-                x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
+                model, batch = self.load(name, seed), None
+                if self.run.device == "cuda":
+                    noise = partial(self._streams, seed)
+                else:  # all at once: the numbers of one generator follow the batches
+                    generator, batch = make_generator("likelihood", self.data, seed), len(images)
+                    noise = lambda first, n, generator=generator: generator  # noqa: E731
                 try:
-                    score = model.network.score()
-                    flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+                    bits = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, BOUND_DRAWS * bound, batch)
                 except Diverged as error:
                     raise Diverged(f"training seed {seed}: {error}") from None
-                found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
-                nfes.append(flow.nfe)
+                found["bpd"].append(bits.flow.mean().item())
+                nfes.append(bits.nfe)
                 if bound:
-                    objective = make_objective(spec.objective)
-                    with torch.no_grad():
-                        draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
-                    found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
+                    found["bpd_bound"].append(bits.bound.mean().item())
             how = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))}
             cell.add("bpd", found["bpd"], **how)
             if bound:
                 cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)
+
+    def _streams(self, seed: int, first: int, n: int) -> Streams:
+        return Streams.named("likelihood", self.data, seed, n=n, first=first, device=self.run.device)
 
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""

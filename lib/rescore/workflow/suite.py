@@ -214,6 +214,18 @@ class Suite:
         used = [of for config in configs for job in config.jobs for of in config.job_trainings(job).values()]
         return {of.key: of for of in used}
 
+    @cached_property
+    def model_names(self) -> Mapping[str, str]:
+        """The key of each model that a job uses, by `<paper>/<name>`."""
+        configs = {name: rules.config for name, rules in self.papers.items() if rules.config}
+        return {f"{paper}/{name}": of.key for paper, config in configs.items() for job in config.jobs
+                for name, of in config.job_trainings(job).items()}  # fmt: skip
+
+    def model_key(self, name: str) -> str:
+        """The key of a model named by it or by `<paper>/<name>`. Raises RescoreError for another name."""
+        check_choice(f"model at scale {self.scale}", name, [*self.model_names, *self.models])
+        return self.model_names.get(name, name)
+
     @property
     def model_pattern(self) -> str:
         """A regular expression for the wildcard `key`."""
