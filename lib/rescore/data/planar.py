@@ -115,6 +115,21 @@ class Checkerboard(PlanarSet):
         inside = (cell.sum(1) % 2 == 0) & (x.abs() <= 4).all(1)
         return (~inside).to(x)
 
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """The lower left corner of each square."""
+        return [(a, b) for a in range(-4, 4, 2) for b in range(-4, 4, 2) if (a // 2 + b // 2) % 2 == 0]
+
+    def density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+        """Of the data with noise of variance sigma^2 at x (n, 2), (n,) float64; sigma = 0 is the data's own."""
+        sides = (_noised_side(x[:, 0].double(), a, sigma) * _noised_side(x[:, 1].double(), b, sigma) for a, b in self.corners)
+        return sum(sides) / len(self.corners)
+
+    def noised_score(self, x: Tensor, sigma: float) -> Tensor:
+        """d log density / dx, (n, 2) float64."""
+        x = x.double().requires_grad_()
+        return torch.autograd.grad(self.density(x, sigma).log().sum(), x)[0]
+
 
 @dataclass(frozen=True)
 class FractalTree(PlanarSet):
@@ -199,6 +214,20 @@ def planar_set(name: str) -> PlanarSet:
     """One of `PLANAR`; raises RescoreError for another name."""
     check_choice("planar set", name, PLANAR)
     return PLANAR[name]
+
+
+def cell_centres(half_width: float, cells: int) -> Tensor:
+    """Centres of cells x cells squares on [-half_width, half_width]^2, (cells^2, 2) float32; rows are the second coordinate."""
+    axis = (torch.arange(cells) + 0.5) * (2 * half_width / cells) - half_width
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)
+
+
+def _noised_side(x: Tensor, a: float, sigma: float) -> Tensor:
+    """The density of U[a, a + 2] with noise."""
+    if sigma == 0:
+        return ((x >= a) & (x < a + 2)).double() / 2
+    root = sigma * math.sqrt(2)
+    return (torch.erf((x - a) / root) - torch.erf((x - a - 2) / root)) / 4
 
 
 def _uniform(n: int, generator: torch.Generator) -> Tensor:

@@ -19,7 +19,8 @@ from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
 from rescore.metrics.features import ClassifierSettings
-from rescore.models.build import LoadedModel, load_model, make_objective
+from rescore.machine.locks import waiting_lock
+from rescore.models.build import LoadedModel, load_model, make_objective, train_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
 from rescore.models.spec import ModelSpec
 from rescore.models.train import read_about
@@ -28,10 +29,12 @@ from rescore.progress import progress
 from rescore.random import make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
+from rescore.training import save_weights
 
 METRICS = ("fid", "is")
 SHOWN = 8  # images kept of each cell, for figures
 BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
+SEED_OF: Mapping[Over, str] = {"trainings": "training seed", "samplings": "sampling seed", "runs": "seed"}
 COSTS = {  # the metric of each number that a trained model's about.json holds
     "train_images_per_second": "images_per_second",
     "train_memory_mb": "peak_memory_mb",
@@ -80,7 +83,8 @@ def judge_samples(
     """Fill a cell with image metrics of samples, one set a seed.
 
     Args:
-        draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed.
+        draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed. The evaluations that
+            they took are part of the protocol, unless the cell's `nfe`, in its key or its protocol, says them.
         also: other metrics of the samples.
         array: the name under which the first samples are kept for figures.
 
@@ -95,14 +99,14 @@ def judge_samples(
             judged = judge(drawn.x, metrics)
             found = {name: judged[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
         except Diverged as error:
-            raise Diverged(f"training seed {seed}: {error}") from None
+            raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
         for metric, value in found.items():
             values.setdefault(metric, []).append(value)
         nfes.append(drawn.nfe)
         first = first or drawn
     if array and first:
         cell.arrays[array] = first.x[:SHOWN].numpy()
-    if cell.nfe is None:
+    if cell.nfe is None and "nfe" not in cell.protocol:
         cell.protocol["evaluations"] = round(np.mean(nfes))
     for metric, found in values.items():
         cell.add(metric, found, n=len(first.x), **(judge.protocol(metric, first.x) if metric in metrics else {}))
@@ -118,10 +122,16 @@ class TrainedModels:
 
     Args:
         book: of the section; all models of its job are of one data set.
+        sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for its own.
+
+    Attributes:
+        over, repeats: what the values of a record repeat, and the (training seed, sampling seed) of each.
     """
 
-    def __init__(self, book: Book):
+    def __init__(self, book: Book, sampling_seeds: Sequence[int] | None = None):
         self.book, self.config, self.run = book, book.config, book.run
+        seeds = self.config.training_seeds
+        self.over, self.repeats = repeats(seeds, sampling_seeds) if sampling_seeds else ("trainings", [(s, s) for s in seeds])
         self.names = self.config.jobs[self.run.job].models
         if not self.names:
             raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
@@ -129,11 +139,22 @@ class TrainedModels:
         if others:
             names = ", ".join(others)
             raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
-        self.load = cache(self._load)
+        self.load, self.load_trained = cache(self._load), cache(self._load_trained)
 
     def _load(self, name: str, seed: int) -> LoadedModel:
         spec = self.spec(name).model_copy(update={"seed": seed})
         return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
+
+    def _load_trained(self, spec: ModelSpec) -> LoadedModel:
+        """A model that is no node of the DAG, trained here where no section has done so before: for short trainings."""
+        folder = self.run.folder.parent / "trained" / spec.key
+        path = folder / "weights.safetensors"
+        folder.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(folder / "lock", f"another process that trains {spec.key}"):
+            if not path.is_file():
+                label = f"{spec.objective.name}, {spec.steps} steps"
+                save_weights(path, train_model(spec, folder / "training", self.run.device, label).network)
+        return load_model(spec, path, self.train.shape, self.run.device)
 
     @cached_property
     def train(self) -> ImageSet:
@@ -168,11 +189,11 @@ class TrainedModels:
             with self._cell(one.table, one.method, one.variant, sampler.nfe, protocol) as cell:
                 if not cell.todo:
                     continue
-                draws = {seed: partial(self._draw, one, seed) for seed in self.config.training_seeds}
+                draws = {seed: partial(self._draw, one, training, seed) for training, seed in self.repeats}
                 judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
-    def _draw(self, one: Sampling, seed: int) -> Drawn:
-        score = self.load(one.model, seed).score
+    def _draw(self, one: Sampling, training: int, seed: int) -> Drawn:
+        score = self.load(one.model, training).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
         return draw(one.sampler, score, self.train.shape, self.config.evaluation.samples, generator)
@@ -195,21 +216,15 @@ class TrainedModels:
             if not cell.todo:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
-            for seed in self.config.training_seeds:
-                model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
-                x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
+            for training, seed in self.repeats:
+                model, generator = self.load(name, training), make_generator("likelihood", self.data, seed, device=self.run.device)
                 try:
-                    score = model.network.score()
-                    flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+                    bits = image_bits(model, images, self.held_out.grey_levels, generator, t0, tolerance, bound=bound)
                 except Diverged as error:
-                    raise Diverged(f"training seed {seed}: {error}") from None
-                found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
-                nfes.append(flow.nfe)
-                if bound:
-                    objective = make_objective(spec.objective)
-                    with torch.no_grad():
-                        draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
-                    found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
+                    raise Diverged(f"{SEED_OF[self.over]} {seed}: {error}") from None
+                found["bpd"].append(bits.flow)
+                found["bpd_bound"].append(bits.bound)
+                nfes.append(bits.nfe)
             how = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))}
             cell.add("bpd", found["bpd"], **how)
             if bound:
@@ -221,14 +236,42 @@ class TrainedModels:
             abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
-            with self._cell("training", name, spec.process.name, None, protocol, spec.steps) as cell:
+            place = "training", self.data, name, spec.process.name, None
+            with self.book.cell(*place, protocol, n=spec.steps, over="trainings") as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
                     values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 
     def _cell(self, table: str, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1) -> Cell:
-        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over="trainings")
+        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=self.over)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Bits per dimension of images, their mean: by the probability `flow`, with the evaluations it took (of several batches the
+    most), and the `bound` of the ELBO, None where it was not asked for."""
+
+    flow: float
+    nfe: int
+    bound: float | None
+
+
+def image_bits(model: LoadedModel, images: Tensor, grey_levels: int, generator: torch.Generator, t0: float, tolerance: float, *,
+               bound: bool = False, batch: int = 1000) -> Bits:  # fmt: skip
+    """Bits per dimension of images (n, C, H, W) uint8, dequantised with noise of `generator`, `batch` at a time."""
+    flows, bounds, nfe, network = [], [], 0, model.network
+    for part in images.split(batch):
+        x, per_unit = dequantise(part.to(generator.device), generator, grey_levels)
+        found = flow_log_prob(network.score(), model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+        flows.append(bits_per_dim(found.log_prob, x[0].numel(), per_unit))
+        nfe = max(nfe, found.nfe)
+        if bound:
+            objective = make_objective(model.spec.objective)
+            with torch.no_grad():
+                draws = [elbo(network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
+            bounds.append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit))
+    return Bits(torch.cat(flows).mean().item(), nfe, torch.cat(bounds).mean().item() if bound else None)
 
 
 def floor(book: Book, judge: Judge, table: str, data: str, samples: int, metrics: Iterable[str] = METRICS, prefix: str = "") -> None:

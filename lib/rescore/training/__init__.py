@@ -9,7 +9,7 @@ from rescore.training.distributed import World, world
 from rescore.training.ema import averaged_copy
 from rescore.training.network import Trained, Training, batch_rows, train_network
 from rescore.training.loop import Adam, Loss, fit
-from rescore.training.weights import load_weights, save_weights, train_once
+from rescore.training.weights import load_weights, save_weights, train_once, weight_distance
 
 __all__ = [
     "Adam",
@@ -27,5 +27,6 @@ __all__ = [
     "save_weights",
     "train_network",
     "train_once",
+    "weight_distance",
     "world",
 ]
