@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import Settings
+from rescore.config import SectionSettings
 from rescore.models.spec import ModelConfig, ModelJob
 
-Part = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
+Section = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
 
 
-class Theory(Settings):
+class Theory(SectionSettings):
     """What has a closed form, or a mean over standard normals.
 
     Args:
@@ -24,8 +24,8 @@ class Theory(Settings):
     sigmas: tuple[PositiveFloat, ...] = (0.01, 0.1, 1.0, 10.0)
 
 
-class Checkerboard(Settings):
-    """Densities of Table 1.
+class Checkerboard(SectionSettings):
+    """Densities of Table 1; Table 2 times the same network, and `theory` takes its gradients.
 
     Args:
         members: networks, each with its own weights and draws; errors are over them.
@@ -34,6 +34,8 @@ class Checkerboard(Settings):
         eps: of FD-SSM.
         cells: of the grid, along one side.
     """
+
+    sections = ("checkerboard", "timing", "theory")
 
     members: int = Field(3, ge=2)
     width: PositiveInt = 300
@@ -45,7 +47,7 @@ class Checkerboard(Settings):
     cells: PositiveInt = 200
 
 
-class Timing(Settings):
+class Timing(SectionSettings):
     """Table 2.
 
     Args:
@@ -61,8 +63,8 @@ class Timing(Settings):
     images: PositiveInt = 16
 
 
-class Stability(Settings):
-    """Losses of the four objectives on the digits, many small networks side by side.
+class Stability(SectionSettings):
+    """Losses of the four objectives on the digits, many small networks side by side; `theory` takes the network's gradients.
 
     Args:
         members: networks.
@@ -71,6 +73,8 @@ class Stability(Settings):
         iterations, batch, lr: of the training; the batch is a member's.
         every: steps between two errors on held-out images.
     """
+
+    sections = ("stability", "theory")
 
     members: int = Field(6, ge=2)
     width: PositiveInt = 64
@@ -82,48 +86,47 @@ class Stability(Settings):
     every: PositiveInt = 50
 
 
-class Quality(Settings):
-    """FID, inception score and bits per dimension of trained models.
+class Sampling(SectionSettings):
+    """How samples of trained models are drawn.
 
     Args:
-        features: what FID and the inception score see through.
-        samples: of each repeat (see `Config`). As many as there are held-out images make FID comparable to its floors.
         steps: of the sampler: a predictor and a corrector step each for VE, Euler-Maruyama for the others.
         snr: of the corrector.
-        test_images: whose bits per dimension are taken, once a repeat.
-        tolerance: of the probability flow's solver.
-        classifier_steps: of the training of the classifier.
-        iterations: shorter trainings, for quality against iterations.
-        variant_iterations: of the trainings with other gammas.
-        gammas: of eq. 21, besides 1.
     """
 
-    features: Literal["classifier", "inception"] = "classifier"
-    samples: PositiveInt = 500
+    sections = ("quality", "variants")
+
     steps: PositiveInt = 1000
     snr: PositiveFloat = 0.16
-    test_images: PositiveInt = 359
-    tolerance: PositiveFloat = 1e-5
-    classifier_steps: PositiveInt = 1000
+
+
+class Quality(SectionSettings):
+    """Table 3, and the same after trainings of fewer `iterations`."""
+
     iterations: tuple[PositiveInt, ...] = ()
-    variant_iterations: PositiveInt = 500
+
+
+class Variants(SectionSettings):
+    """Fig. 7: trainings with other `gammas` of eq. 21, of fewer `iterations`."""
+
+    iterations: PositiveInt = 500
     gammas: tuple[PositiveFloat, ...] = ()
 
 
 class Job(ModelJob):
-    """Some parts; `quality` and `variants` are of a DSM and an LCSS model on one process.
+    """Some sections; `quality` and `variants` are of a DSM and an LCSS model on one process.
 
     Args:
         variant: what the records call the models, as the paper does: network, depth and process.
     """
 
-    measure: tuple[Part, ...] = Field(min_length=1)
+    measure: tuple[Section, ...] = Field(min_length=1)
     variant: str = ""
 
     @model_validator(mode="after")
     def _models_have_a_name(self) -> "Job":
         if bool(self.models) != bool({"quality", "variants"} & set(self.measure)) or bool(self.models) != bool(self.variant):
-            raise ValueError("models and variant belong to the parts quality and variants, and these need both")
+            raise ValueError("models and variant belong to the sections quality and variants, and these need both")
         return self
 
 
@@ -140,7 +143,9 @@ class Config(ModelConfig):
     checkerboard: Checkerboard = Checkerboard()
     timing: Timing = Timing()
     stability: Stability = Stability()
+    sampling: Sampling = Sampling()
     quality: Quality = Quality()
+    variants: Variants = Variants()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
