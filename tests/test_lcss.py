@@ -1,59 +1,53 @@
 """LCSS: the checkerboard, ensembles, spikes, the closed forms of fig. 7, specs and configs, and claims on a tiny run."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from measuring import as_records, measured
 from pinned import check_pinned
 from torch import nn
+from trained_case import trained_models
 
 from rescore.errors import RescoreError
-from rescore.experiments.book import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
-from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
-from rescore.ledger.records import Record
-from rescore.models.build import make_objective, train_model
+from rescore.models.build import make_objective
 from rescore.models.spec import ModelSpec
 from rescore.networks.ensemble import Ensemble
 from rescore.objectives import LCSS
 from rescore.papers import load_config, load_paper
 from rescore.processes import VE
 from rescore.random import make_generator
-from rescore.training import save_weights
+
 
 PAPER = load_paper("lcss")
-board, claims, config, ensembles, jobs, quality, rows, theory, timing = (
-    PAPER.module(name)
-    for name in ("checkerboard", "claims", "config", "ensembles", "jobs", "quality", "rows", "theory", "timing")
-)
+board, claims, config, theory = (PAPER.module(name) for name in ("checkerboard", "claims", "config", "theory"))
 PUBLISHED = read_published(PAPER.folder / "published.csv", "lcss")
-COMMON = {"paper": "lcss", "scale": "smoke", "device": "cpu", "version": "0.1.torch2", "config_hash": "0"}
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
+def result(tmp_path_factory):
     """The smoke job, on less of everything."""
     smoke = load_config(PAPER, "smoke")
-    fewer = smoke.quality.model_copy(update={"steps": 2, "samples": 70, "tolerance": 0.1, "test_images": 2, "iterations": (2,),
-                                               "variant_iterations": 2, "gammas": (0.5, 1.0, 2.0, 10.0)})  # fmt: skip
+    fewer = {"samples": 70, "tolerance": 0.1, "likelihood_images": 2}
     smoke = smoke.model_copy(update={
-        "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)), "quality": fewer,
+        "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)),
+        "evaluation": smoke.evaluation.model_copy(update=fewer), "sampling": config.Sampling(steps=2),
+        "quality": config.Quality(iterations=(2,)), "variants": config.Variants(iterations=2, gammas=(0.5, 1.0, 2.0, 10.0)),
         "checkerboard": config.Checkerboard(members=2, width=4, iterations=102, batch=4, cells=10),
         "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
         "stability": config.Stability(members=2, width=8, iterations=102, batch=4, every=51),
     })  # fmt: skip
     folder = tmp_path_factory.mktemp("lcss")
-    weights = {}
-    for name, spec in smoke.job_models("all").items():
-        weights[name] = folder / f"{spec.key}.safetensors"
-        save_weights(weights[name], train_model(spec, folder / spec.key, "cpu", name).network)
-    run = Run("lcss", "smoke", "all", folder / "job", "0", "cpu", 1, weights)
-    found = jobs.measure(smoke.jobs["all"], smoke, run).measurements
-    return [Record(**(vars(row) | {"protocol": format_protocol(row.protocol)} | COMMON)) for row in found]
+    return measured(PAPER, smoke, "all", folder, trained_models(smoke, "all", folder))
+
+
+@pytest.fixture(scope="module")
+def records(result):
+    return as_records(PAPER, result)
 
 
 # the tiny run

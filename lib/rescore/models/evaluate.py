@@ -139,13 +139,13 @@ class TrainedModels:
         if others:
             names = ", ".join(others)
             raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
-        self.load, self.load_trained = cache(self._load), cache(self._load_trained)
+        self.load = cache(self._load)
 
     def _load(self, name: str, seed: int) -> LoadedModel:
         spec = self.spec(name).model_copy(update={"seed": seed})
         return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
 
-    def _load_trained(self, spec: ModelSpec) -> LoadedModel:
+    def load_trained(self, spec: ModelSpec) -> LoadedModel:
         """A model that is no node of the DAG, trained here where no section has done so before: for short trainings."""
         folder = self.run.folder.parent / "trained" / spec.key
         path = folder / "weights.safetensors"
