@@ -8,8 +8,9 @@ from torch import Tensor
 
 from reproductions.lcss.config import Checkerboard
 from reproductions.lcss.networks import density_mlp
-from rescore.data.planar import PLANAR, cell_centres
+from rescore.data.planar import PLANAR
 from rescore.experiments.book import Book, Cell
+from rescore.metrics.maps import density_map, total_variation
 from rescore.networks.ensemble import Ensemble
 from rescore.objectives.pointwise import PointScore, dsm, fd_ssm, gradient_of, lcss, probes, ssm_vr
 from rescore.random import make_generator
@@ -61,10 +62,8 @@ def learn(cell: Cell, method: str) -> None:
     train_ensemble(tracked, step, error, settings.lr, draws, run.folder / f"checkerboard-{method}", method)
     cell.add("score_error", error().tolist())
     tracked.cpu()  # the ensemble with it
-    points, losses = cell_centres(HALF_WIDTH, settings.cells), tracked.losses.numpy()
-    with torch.no_grad():
-        logits = torch.stack([ensemble.member(i)(points)[:, 0].double() for i in range(members)])
-    maps = torch.softmax(logits, 1).unflatten(1, (settings.cells, settings.cells))
+    losses, networks = tracked.losses.numpy(), [ensemble.member(i).requires_grad_(False) for i in range(members)]
+    maps = torch.stack([density_map(lambda y, f=network: f(y)[:, 0], HALF_WIDTH, settings.cells) for network in networks])
     cell.add("tv", total_variation(maps, exact_map(settings.cells)).tolist())
     if (jumps := spikes(losses)) is not None:
         cell.add("spikes", jumps)
@@ -91,13 +90,7 @@ def draw_checkerboard(n: int, generator: torch.Generator) -> Tensor:
 
 def exact_map(cells: int, sigma: float = 0.0) -> Tensor:
     """The density of the data with noise on the grid, (cells, cells) of sum 1."""
-    values = EXACT.density(cell_centres(HALF_WIDTH, cells), sigma).reshape(cells, cells)
-    return values / values.sum()
-
-
-def total_variation(maps: Tensor, truth: Tensor) -> Tensor:
-    """Of maps (..., cells, cells) of sum 1, (...)."""
-    return 0.5 * (maps - truth).abs().sum((-2, -1))
+    return density_map(lambda x: EXACT.density(x, sigma).log(), HALF_WIDTH, cells)
 
 
 def _probe_points(settings: Checkerboard) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,6 @@ from rescore.models.evaluate import METRICS, SHOWN, TrainedModels, floor, image_
 from rescore.models.judge import Drawn, draw
 from rescore.models.spec import ModelSpec
 from rescore.processes import VE
-from rescore.processes.base import LinearSDE
 from rescore.processes.grids import uniform
 from rescore.random import make_generator
 from rescore.samplers import PredictorCorrector, Sampler, euler_maruyama
@@ -41,7 +40,7 @@ def quality(book: Book) -> None:
     for iterations in book.config.quality.iterations:
         for name in pair.names:
             short = pair.spec(name).model_copy(update={"steps": iterations})
-            pair.judged("iterations", short, pair.shorter(short), AFTER(model=model, iterations=iterations))
+            pair.judged("iterations", short, partial(pair.load_trained, short), AFTER(model=model, iterations=iterations))
     floor(book, pair.judge, "3", pair.data, pair.samples, prefix=f"{model}, ")
     book.arrays["samples/real"] = to_unit(pair.held_out.images[:SHOWN]).numpy()
 
@@ -54,7 +53,7 @@ def variants(book: Book) -> None:
     for gamma in settings.gammas:
         objective = spec.objective.model_copy(update={"gamma": gamma})
         short = spec.model_copy(update={"steps": settings.iterations, "objective": objective})
-        pair.ablated(short, pair.shorter(short), 1.0, WITH_GAMMA(model=model, gamma=gamma))
+        pair.ablated(short, partial(pair.load_trained, short), 1.0, WITH_GAMMA(model=model, gamma=gamma))
         pair.ablated(spec, partial(pair.load, name), gamma, TIMES_SCORE(model=model, gamma=gamma))
 
 
@@ -65,20 +64,13 @@ class Pair(TrainedModels):
         super().__init__(book, book.config.seeds)
         self.variant, self.samples = book.job.variant, self.config.evaluation.samples
 
-    def shorter(self, spec: ModelSpec) -> Load:
-        """Trainings that only this job uses."""
-        return lambda seed: self.load_trained(spec.model_copy(update={"seed": seed}))
-
     def sampler(self, spec: ModelSpec, corrected: bool = True) -> Sampler:
         """Score-SDE's: reverse diffusion, for VE with a Langevin step at each level; Euler-Maruyama for the others."""
-        settings, process = self.config.sampling, self.process_of(spec)
+        settings, process = self.config.sampling, make_process(spec.process, self.train.shape)
         times = uniform(process, settings.steps)
         if not isinstance(process, VE):
             return euler_maruyama(process, times, denoise="mean")
         return PredictorCorrector(process, times, snr=settings.snr, corrector_steps=int(corrected), denoise="mean")
-
-    def process_of(self, spec: ModelSpec) -> LinearSDE:
-        return make_process(spec.process, self.train.shape)
 
     def protocol(self, spec: ModelSpec, **how: object) -> dict[str, object]:
         return spec.protocol | {"train_seeds": " ".join(map(str, self.config.training_seeds))} | how
@@ -127,9 +119,9 @@ class Pair(TrainedModels):
         with self.book.cell("twins", self.data, *place, protocol, over="trainings") as cell:
             if not cell.todo:
                 return
-            sampler, process = self.sampler(spec), self.process_of(spec)
+            sampler = self.sampler(spec)
             for seed in self.config.training_seeds:
-                start = make_model(spec.model_copy(update={"seed": seed}), process, self.train.shape)
+                start = make_model(spec.model_copy(update={"seed": seed}), sampler.process, self.train.shape)
                 ends = [self.load(name, seed).network for name in self.names]
                 x, y = (self._sample(sampler, partial(self.load, name), 1.0, seed, "twins", seed, n=n).x for name in self.names)
                 distances.append(weight_distance(*ends, start))

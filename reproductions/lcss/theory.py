@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from functools import cache, partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +12,12 @@ from reproductions.lcss.networks import density_mlp, score_mlp
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import NoisePrediction
-from rescore.objectives import DSM, LCSS, UniformTimes
+from rescore.objectives import DSM, LCSS, UniformTimes, compare
+from rescore.objectives.compare import gradient, relative_difference
 from rescore.objectives.pointwise import dsm, explicit, gradient_of, lcs, lcss, probes, ssm_vr
 from rescore.problems.gaussian import law_after, prior_law
 from rescore.processes import VE, LinearSDE, SubVP, grids
+from rescore.processes.quadrature import gauss_hermite
 from rescore.random import make_generator
 from rescore.samplers import euler_maruyama, reverse_diffusion
 
@@ -24,6 +25,7 @@ VARIANCE = 1 / 12  # of the Gaussian data: that of a uniform pixel
 GAMMAS = (0.5, 0.9, 1.0, 1.1, 2.0, 10.0)
 DIMENSION = 64  # of the losses' moments
 SLOPE = (0.7, 0.4)  # variance of the data and sigma of the minimisers
+NODES = 8  # of Gauss-Hermite quadrature, exact for these polynomials
 POINT = 0.7  # where eq. 11 is taken, for s = -x^3
 BATCH = 200  # of the identity; no power of 2: a mean over one is exact in both, and hides that they round differently
 GAMMA, SIGMA = Axes("gamma={gamma:g}"), Axes("sigma={sigma:g}")
@@ -70,26 +72,11 @@ def gradient_differences(config: Config, dtype: torch.dtype, seed: int) -> dict[
     return found
 
 
-def relative_difference(a: Tensor, b: Tensor) -> float:
-    return ((a - b).abs().max() / b.abs().max()).item()
-
-
-def gradient(losses: Tensor, network: nn.Module) -> Tensor:
-    parameters = list(network.parameters())  # the score does not depend on the last bias of a log density
-    return torch.cat([g.flatten() for g in torch.autograd.grad(losses.mean(), parameters, materialize_grads=True)])
-
-
-def hermite(nodes: int = 8) -> tuple[Tensor, Tensor]:
-    """Points (n, 1) and weights (n,) of means under N(0, 1)."""
-    z, w = np.polynomial.hermite_e.hermegauss(nodes)
-    return torch.from_numpy(z)[:, None], torch.from_numpy(w / w.sum())
-
-
 def minimisers(book: Book) -> None:
     """a of the best linear score s = a x on N(0, S), by quadrature: every mean loss is a parabola in a."""
     variance, sigma = SLOPE
-    z, w = hermite()
-    pairs, weights = torch.cartesian_prod(z[:, 0], z[:, 0]), torch.cartesian_prod(w, w).prod(1)
+    z, w = gauss_hermite(NODES)
+    pairs, weights = torch.cartesian_prod(z, z), torch.cartesian_prod(w, w).prod(1)
     x, noise = math.sqrt(variance) * pairs[:, :1], pairs[:, 1:]
     losses: dict[str, Callable] = {
         "explicit": lambda score: explicit(score, x),
@@ -110,13 +97,13 @@ def minimisers(book: Book) -> None:
 
 def lemma_1(book: Book) -> None:
     """What eq. 11 leaves out, over the regulariser of eq. 10, for s = -x^3."""
-    x, (z, w) = torch.tensor([[POINT]], dtype=torch.float64), hermite()
+    x, (z, w) = torch.tensor([[POINT]], dtype=torch.float64), gauss_hermite(NODES)
 
     def cube(y: Tensor) -> Tensor:
         return -(y**3)
 
     def gap(sigma: float) -> float:
-        smoothed, curved = (explicit(cube, x + sigma * z) * w).sum(), lcs(cube, x, sigma)
+        smoothed, curved = (explicit(cube, x + sigma * z[:, None]) * w).sum(), lcs(cube, x, sigma)
         return ((smoothed - curved) / (curved - explicit(cube, x))).item()
 
     for sigma in (0.1, 0.01):
@@ -139,18 +126,12 @@ def moments_of(method: str, sigma: float, n: int, seed: int) -> dict[str, float]
     """From n draws, the same for every method."""
     draws = make_generator("lcss", "moments", sigma, seed)
     x, z = (torch.randn(n, DIMENSION, generator=draws, dtype=torch.float64) for _ in range(2))
-    scale = torch.ones(n, 1, dtype=torch.float64, requires_grad=True)
-
-    def score(y: Tensor) -> Tensor:
-        return -scale * y / (1 + sigma**2)
-
-    losses = ssm_vr(score, x + sigma * z, probes(x, draws)) if method == "SSM" else NOISED[method](score, x, z, sigma)
-    values = sigma**2 * losses
-    slopes = torch.autograd.grad(values.sum(), scale)[0]
-    return {"loss_mean": values.mean().item(), "loss_std": values.std().item(), "slope_std": slopes.std().item()}
-
-
-NOISED = {"DSM": dsm, "LCSS": lcss}
+    losses = {
+        "DSM": lambda score: sigma**2 * dsm(score, x, z, sigma),
+        "LCSS": lambda score: sigma**2 * lcss(score, x, z, sigma),
+        "SSM": lambda score: sigma**2 * ssm_vr(score, x + sigma * z, probes(x, draws)),
+    }
+    return compare.loss_moments(losses[method], lambda y: -y / (1 + sigma**2), n)
 
 
 def variance_ratio(name: str, steps: int, spread: Callable[[float], Tensor], gamma: float = 1.0) -> float:

@@ -1,15 +1,15 @@
 """Table 2: the cost of one iteration of each objective, taken turn by turn."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reproductions.lcss.checkerboard import METHODS, NOISED, draw_checkerboard, objective
 from reproductions.lcss.config import Config
 from reproductions.lcss.networks import density_mlp
-from rescore.cost.timing import Step, clock, interleaved
+from rescore.cost.timing import Step, clock, interleaved, training_step
 from rescore.experiments.book import Book
 from rescore.networks import make_network
 from rescore.objectives.pointwise import gradient_of
@@ -48,7 +48,7 @@ def checkerboard_step(method: str, config: Config, device: str) -> Step:
     board, batch = config.checkerboard, config.timing.batch
     network, draws = density_mlp(board.width, 0).to(device), make_generator("lcss", "timing", device=device)
     loss, score = objective(method, board.sigma, board.eps), gradient_of(lambda y: network(y)[:, 0])
-    return partial(_iterate, _adam(network), lambda: loss(score, draw_checkerboard(batch, draws), draws))
+    return training_step(network, lambda: loss(score, draw_checkerboard(batch, draws), draws))
 
 
 def image_step(method: str, config: Config, device: str) -> Step:
@@ -66,14 +66,4 @@ def image_step(method: str, config: Config, device: str) -> Step:
         x = x0 if method in NOISED else x0 + wide * torch.randn(shape, generator=draws, device=device)
         return sigma**2 * objective(method, wide)(lambda y: network(y, sigma), x, draws)
 
-    return partial(_iterate, _adam(network), losses)
-
-
-def _adam(network: nn.Module) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=1e-4)
-
-
-def _iterate(optimizer: torch.optim.Adam, losses: Callable[[], Tensor]) -> None:
-    optimizer.zero_grad()
-    losses().mean().backward()
-    optimizer.step()
+    return training_step(network, losses)

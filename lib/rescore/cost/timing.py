@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 Step = Callable[[], None]
 
@@ -22,6 +23,18 @@ def interleaved(steps: Mapping[str, Step], rounds: int, device: str = "cpu") -> 
             if i >= 0:
                 seconds[name][i] = _now(device) - started
     return seconds
+
+
+def training_step(network: nn.Module, losses: Callable[[], Tensor]) -> Step:
+    """An iteration of training: the losses (n,) of a batch, the gradient of their mean, Adam."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        losses().mean().backward()
+        optimizer.step()
+
+    return step
 
 
 def clock(device: str) -> str:

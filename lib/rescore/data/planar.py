@@ -216,12 +216,6 @@ def planar_set(name: str) -> PlanarSet:
     return PLANAR[name]
 
 
-def cell_centres(half_width: float, cells: int) -> Tensor:
-    """Centres of cells x cells squares on [-half_width, half_width]^2, (cells^2, 2) float32; rows are the second coordinate."""
-    axis = (torch.arange(cells) + 0.5) * (2 * half_width / cells) - half_width
-    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)
-
-
 def _noised_side(x: Tensor, a: float, sigma: float) -> Tensor:
     """The density of U[a, a + 2] with noise."""
     if sigma == 0:

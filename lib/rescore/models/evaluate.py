@@ -145,8 +145,9 @@ class TrainedModels:
         spec = self.spec(name).model_copy(update={"seed": seed})
         return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
 
-    def load_trained(self, spec: ModelSpec) -> LoadedModel:
+    def load_trained(self, spec: ModelSpec, seed: int) -> LoadedModel:
         """A model that is no node of the DAG, trained here where no section has done so before: for short trainings."""
+        spec = spec.model_copy(update={"seed": seed})
         folder = self.run.folder.parent / "trained" / spec.key
         path = folder / "weights.safetensors"
         folder.mkdir(parents=True, exist_ok=True)
