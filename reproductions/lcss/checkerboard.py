@@ -27,7 +27,7 @@ def checkerboard(book: Book) -> None:
     """Total variation to the data's density, error of the score, and spikes; the distance that the noise alone makes."""
     settings = book.config.checkerboard
     network = {"network": f"MLP 2-{settings.width}-{settings.width}-1", "train_steps": settings.iterations,
-               "train_batch": settings.batch, "train_lr": settings.lr, "optimiser": "Adam", "cells": settings.cells}  # fmt: skip
+               "train_batch": settings.batch, "train_lr": settings.lr, "cells": settings.cells, "optimiser": "Adam"}
     for method in METHODS:
         protocol = network | {"sigma": settings.sigma if method in NOISED else 0}
         with book.cell("1", "checkerboard", method, "MLP", None, protocol, over="trainings") as cell:

@@ -81,14 +81,10 @@ class Variants(SectionSettings):
 
 
 class Job(ModelJob):
-    """Some sections; `quality` and `variants` are of a DSM and an LCSS model on one process.
-
-    Args:
-        variant: what the records call the models, as the paper does: network, depth and process.
-    """
+    """Some sections; `quality` and `variants` are of a DSM and an LCSS model on one process."""
 
     measure: tuple[Section, ...] = Field(min_length=1)
-    variant: str = ""
+    variant: str = Field("", description="what the records call the models, as the paper does: network, depth and process")
 
     @model_validator(mode="after")
     def _models_have_a_name(self) -> "Job":

@@ -19,7 +19,7 @@ SHOWN = 6  # samples in a row
 
 def densities(found: draw.PaperResults, out: Path) -> None:
     """Table 1."""
-    note = "One of the networks of each objective; TV: total variation to the data's density, mean and 95 % interval over networks."
+    note = "One network of each objective; TV: total variation to the data's density, mean and 95 % interval over networks."
     names = ("data", *METHODS)
     with found.sheet(out, len(names), len(names), (2.2, 2.9), note) as (_, axes):
         for ax, name in zip(axes, names, strict=True):
@@ -57,8 +57,9 @@ def quality(found: draw.PaperResults, out: Path) -> None:
              if "quality" in job.measure and found.select(table="3", variant=job.variant)}  # fmt: skip
     if not pairs:
         return draw.not_measured(out)
-    note = f"""{draw.INTERVALS} They are over {repeats(config.training_seeds, config.seeds)[0]}. {draw.FLOOR_NOTE} Crosses of LCSS lie in the circles of DSM:
-        one seed makes the same network."""
+    over = repeats(config.training_seeds, config.seeds)[0]
+    note = f"""{draw.INTERVALS} They are over {over}. {draw.FLOOR_NOTE} Crosses of LCSS lie in the circles of DSM: one seed
+        makes the same network."""
     panels = [(variant, metric) for variant in pairs for metric in QUALITY]
     with found.sheet(out, len(panels), 3, (3.1, 2.5), note, sharex=True) as (_, axes):
         for ax, (variant, metric) in zip(axes, panels, strict=True):

@@ -18,6 +18,7 @@ from rescore.processes import VE
 from rescore.processes.grids import uniform
 from rescore.random import make_generator
 from rescore.samplers import PredictorCorrector, Sampler, euler_maruyama
+from rescore.scores import Score
 from rescore.training import weight_distance
 
 NAMES = {"dsm": "DSM", "lcss": "LCSS"}
@@ -86,11 +87,14 @@ class Pair(TrainedModels):
 
     def draws(self, sampler: Sampler, load: Load, factor: float = 1.0) -> dict[int, Callable[[], Drawn]]:
         """By sampling seed, the samples of its model's score times `factor`; all models start from the same noise."""
-        return {seed: partial(self._sample, sampler, load, factor, training, "samples", seed) for training, seed in self.repeats}
+        def make(training: int, seed: int) -> Drawn:
+            score = load(training).score
+            return self.draw(sampler, lambda u, t: factor * score(u, t), self.samples, "samples", seed)
 
-    def _sample(self, sampler: Sampler, load: Load, factor: float, training: int, *names: object, n: int | None = None) -> Drawn:
-        score, generator = load(training).score, make_generator("lcss", *names, device=self.run.device)
-        return draw(sampler, lambda u, t: factor * score(u, t), self.train.shape, n or self.samples, generator)
+        return {seed: partial(make, training, seed) for training, seed in self.repeats}
+
+    def draw(self, sampler: Sampler, score: Score, n: int, *names: object) -> Drawn:
+        return draw(sampler, score, self.train.shape, n, make_generator("lcss", *names, device=self.run.device))
 
     def judged(self, table: str, spec: ModelSpec, load: Load, variant: str) -> None:
         """FID, inception score and bits per dimension of one model."""
@@ -122,15 +126,14 @@ class Pair(TrainedModels):
             sampler = self.sampler(spec)
             for seed in self.config.training_seeds:
                 start = make_model(spec.model_copy(update={"seed": seed}), sampler.process, self.train.shape)
-                ends = [self.load(name, seed).network for name in self.names]
-                x, y = (self._sample(sampler, partial(self.load, name), 1.0, seed, "twins", seed, n=n).x for name in self.names)
-                distances.append(weight_distance(*ends, start))
-                errors.append(rmse(x, y))
+                ends = [self.load(name, seed) for name in self.names]
+                distances.append(weight_distance(*(end.network for end in ends), start))
+                errors.append(rmse(*(self.draw(sampler, end.score, n, "twins", seed).x for end in ends)))
             cell.add("weight_distance", distances)
             cell.add("sample_rmse", errors, n=n)
 
     def ablated(self, spec: ModelSpec, load: Load, factor: float, variant: str) -> None:
-        """Samples of `factor` times the score, by the predictor alone, whose answer to gamma has a closed form on Gaussian data.
+        """Samples of `factor` times the score, by the predictor alone, whose answer has a closed form on Gaussian data.
 
         `variance_ratio` is the variance of the samples over that of the data, `roughness_ratio` that of the differences of
         neighbouring pixels.

@@ -13,7 +13,6 @@ from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import NoisePrediction
 from rescore.objectives import DSM, LCSS, UniformTimes, compare
-from rescore.objectives.compare import gradient, relative_difference
 from rescore.objectives.pointwise import dsm, explicit, gradient_of, lcs, lcss, probes, ssm_vr
 from rescore.problems.gaussian import law_after, prior_law
 from rescore.processes import VE, LinearSDE, SubVP, grids
@@ -61,14 +60,15 @@ def gradient_differences(config: Config, dtype: torch.dtype, seed: int) -> dict[
     network = density_mlp(board.width, seed).to(dtype)
     x, z = (torch.randn(BATCH, 2, generator=draws, dtype=dtype) for _ in range(2))
     score = gradient_of(lambda y: network(y)[:, 0])
-    found = {"MLP, eq. 18": relative_difference(*(gradient(loss(score, x, z, board.sigma), network) for loss in (lcss, dsm)))}
+    pair = [loss(score, x, z, board.sigma) for loss in (lcss, dsm)]
+    found = {"MLP, eq. 18": compare.gradient_difference(*pair, network)}
     for name, (process, _) in SAMPLERS.items():
         bare = score_mlp(small.width, small.blocks, seed).to(dtype)
         nn.init.normal_(bare.last.weight, std=0.1, generator=make_generator("lcss", "last", seed))
         noise = NoisePrediction(bare, process)
         x0 = torch.randn(BATCH, 1, 8, 8, generator=draws, dtype=dtype)
-        losses = (kind("sigma^2", UniformTimes())(noise, process, x0, make_generator("lcss", seed)) for kind in (LCSS, DSM))
-        found[f"MLP ({name}), eq. 19"] = relative_difference(*(gradient(loss, noise) for loss in losses))
+        pair = [kind("sigma^2", UniformTimes())(noise, process, x0, make_generator("lcss", seed)) for kind in (LCSS, DSM)]
+        found[f"MLP ({name}), eq. 19"] = compare.gradient_difference(*pair, noise)
     return found
 
 
@@ -135,7 +135,7 @@ def moments_of(method: str, sigma: float, n: int, seed: int) -> dict[str, float]
 
 
 def variance_ratio(name: str, steps: int, spread: Callable[[float], Tensor], gamma: float = 1.0) -> float:
-    """The variance of what the sampler of a process leaves over that of the data, N(0, S), under the score -gamma u / spread(t)."""
+    """Variance of what a process's sampler leaves over that of the data, N(0, S), under the score -gamma u / spread(t)."""
     process, method = SAMPLERS[name]
     sampler = method(process, grids.uniform(process, steps))
     law = law_after(sampler, lambda u, t: -gamma / spread(t) * u, prior_law(process, (1,)))
@@ -150,9 +150,8 @@ def literal_sigma(book: Book) -> None:
             value = partial(variance_ratio, name, steps, spread)
             exact(book, "sigma_t", "gaussian", "LCSS", f"{name}, {reading}", "variance_ratio", value, steps=steps,
                   sampler=method.name)  # fmt: skip
-        half = torch.tensor(0.5, dtype=torch.float64)
-        ratio = (process.GG(half).values.sqrt() / process.R(half).values).item()
-        exact(book, "sigma_t", "gaussian", "LCSS", f"{name}, t=0.5", "g_over_std", partial(float, ratio))
+        ratio = process.GG(0.5).values.sqrt() / process.R(0.5).values
+        exact(book, "sigma_t", "gaussian", "LCSS", f"{name}, t=0.5", "g_over_std", ratio.item)
 
 
 def readings(process: LinearSDE) -> dict[str, Callable[[float], Tensor]]:

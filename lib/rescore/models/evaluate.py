@@ -218,7 +218,8 @@ class TrainedModels:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
             for training, seed in self.repeats:
-                model, generator = self.load(name, training), make_generator("likelihood", self.data, seed, device=self.run.device)
+                model = self.load(name, training)
+                generator = make_generator("likelihood", self.data, seed, device=self.run.device)
                 try:
                     bits = image_bits(model, images, self.held_out.grey_levels, generator, t0, tolerance, bound=bound)
                 except Diverged as error:

@@ -14,8 +14,9 @@ def gradient(losses: Tensor, network: nn.Module) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(losses.mean(), parameters, materialize_grads=True)])
 
 
-def relative_difference(a: Tensor, b: Tensor) -> float:
-    """The largest difference of two vectors over the largest entry of the second."""
+def gradient_difference(losses: Tensor, others: Tensor, network: nn.Module) -> float:
+    """The largest difference of the gradients of two objectives' losses, over the largest entry of the second one's."""
+    a, b = gradient(losses, network), gradient(others, network)
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
