@@ -23,10 +23,14 @@ from rescore.samplers.base import OneStep
 
 PAPER = load_paper("lcss")
 quality, timing = PAPER.module("quality"), PAPER.module("timing")
-IMAGES = {
-    split: ImageSet("digits", split, (torch.randint(17, (9, 1, 8, 8), generator=make_generator(split)) * 255 / 16).round().byte())
-    for split in ("train", "test")
-}  # fmt: skip
+
+
+def images(split):
+    levels = torch.randint(17, (9, 1, 8, 8), generator=make_generator(split))
+    return ImageSet("digits", split, levels.mul(255).div(16).round().byte())
+
+
+IMAGES = {split: images(split) for split in ("train", "test")}
 
 
 class StubJudge:
@@ -283,7 +287,7 @@ def test_a_section_depends_on_its_own_settings(setting, again):
 
 
 def test_evaluations_of_the_checkerboard_are_counted(tmp_path):
-    """A gradient of the log density a step and point, two for FD-SSM; the error takes 2000 of each member, 21 times and once more."""
+    """A gradient of log density a step and point, two for FD-SSM; the error takes 2000 of each member, 21 times and once more."""
     board = {"members": 2, "width": 4, "iterations": 20, "batch": 4, "cells": 5}
     config = configured(PAPER, {"checkerboard": board, "jobs": {"one": {"measure": ["checkerboard"]}}})
     result = measured(PAPER, config, "one", tmp_path)

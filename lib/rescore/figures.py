@@ -337,16 +337,20 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
                 markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
 
 
-def image_rows(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry; C = 1 or 3. Without any the panel stays empty."""
+def image_rows(
+    ax: Axes, rows: Mapping[str, np.ndarray] | Sequence[tuple[str, np.ndarray]], columns: Sequence[str] = ()
+) -> None:
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3. Without any the panel stays empty."""
+    rows = list(rows.items() if isinstance(rows, Mapping) else rows)
     if not rows:
         return
     frame = ((0, 0), (0, 0), (1, 1), (1, 1))
-    framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for images in rows.values()]
+    framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for _, images in rows]
     picture = np.concatenate([np.concatenate(list(images), axis=2) for images in framed], axis=1)
     ax.imshow((picture.transpose(1, 2, 0).squeeze() + 1) / 2, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    side = picture.shape[1] // len(rows)
-    ax.set(xticks=[], yticks=[side * (i + 0.5) for i in range(len(rows))], yticklabels=list(rows))
+    height, width = framed[0].shape[-2:]
+    ax.set_yticks([height * (i + 0.5) - 0.5 for i in range(len(rows))], [label for label, _ in rows])
+    ax.set_xticks([width * (i + 0.5) - 0.5 for i in range(len(columns))], columns)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from rescore.data.pixels import to_unit
 from rescore.experiments.axes import Axes
-from rescore.experiments.book import Book
+from rescore.experiments.book import Book, Cell
+from rescore.ledger.records import Over
 from rescore.metrics.pixels import roughness, variance
 from rescore.metrics.points import rmse
 from rescore.models.build import LoadedModel, make_model, make_process
@@ -96,17 +97,20 @@ class Pair(TrainedModels):
     def draw(self, sampler: Sampler, score: Score, n: int, *names: object) -> Drawn:
         return draw(sampler, score, self.train.shape, n, make_generator("lcss", *names, device=self.run.device))
 
+    def cell(self, table: str, method: str, variant: str, protocol: dict[str, object], n: int, over: Over | None = None) -> Cell:
+        return self.book.cell(table, self.data, method, variant, None, protocol, n=n, over=over or self.over)
+
     def judged(self, table: str, spec: ModelSpec, load: Load, variant: str) -> None:
         """FID, inception score and bits per dimension of one model."""
-        place, sampler = (table, NAMES[spec.objective.name], variant, None), self.sampler(spec)
-        with self._cell(*place, self.sampled(spec, sampler), self.samples) as cell:
+        method, sampler = NAMES[spec.objective.name], self.sampler(spec)
+        with self.cell(table, method, variant, self.sampled(spec, sampler), self.samples) as cell:
             if cell.todo:
-                judge_samples(cell, self.judge, self.draws(sampler, load), METRICS, array=f"samples/{variant}/{place[1]}")
+                judge_samples(cell, self.judge, self.draws(sampler, load), METRICS, array=f"samples/{variant}/{method}")
         settings, held_out = self.config.evaluation, self.held_out
         images = held_out.images[: settings.likelihood_images]
         protocol = self.protocol(spec, process=spec.process.name, t0=LIKELIHOOD_T0, solver="dopri5", rtol=settings.tolerance,
                                  trace="rademacher", dequantisation="uniform", grey_levels=held_out.grey_levels)  # fmt: skip
-        with self._cell(*place, protocol, len(images)) as cell:
+        with self.cell(table, method, variant, protocol, len(images)) as cell:
             if cell.todo:
                 cell.add("bpd", [self.bits(load(training), images, seed) for training, seed in self.repeats])
 
@@ -119,8 +123,8 @@ class Pair(TrainedModels):
     def twins(self) -> None:
         """How far apart the two trainings of one seed end: in weights, and in samples from the same noise."""
         spec, n, distances, errors = self.spec(self.names[0]), min(TWINS, self.samples), [], []
-        protocol, place = self.protocol(spec, objective="dsm and lcss"), ("LCSS against DSM", self.variant, None)
-        with self.book.cell("twins", self.data, *place, protocol, over="trainings") as cell:
+        protocol = self.protocol(spec, objective="dsm and lcss")
+        with self.cell("twins", "LCSS against DSM", self.variant, protocol, 1, "trainings") as cell:
             if not cell.todo:
                 return
             sampler = self.sampler(spec)
@@ -140,7 +144,7 @@ class Pair(TrainedModels):
         """
         sampler = self.sampler(spec, corrected=False)
         protocol = self.sampled(spec, sampler, gamma=spec.objective.gamma, score_times=factor)
-        with self._cell("fig7", NAMES["lcss"], variant, None, protocol, self.samples) as cell:
+        with self.cell("fig7", NAMES["lcss"], variant, protocol, self.samples) as cell:
             if cell.todo:
                 real = to_unit(self.train.images)
                 ratios = {f"{of.__name__}_ratio": lambda x, of=of: of(x) / of(real) for of in (variance, roughness)}

@@ -25,9 +25,9 @@ def interleaved(steps: Mapping[str, Step], rounds: int, device: str = "cpu") -> 
     return seconds
 
 
-def training_step(network: nn.Module, losses: Callable[[], Tensor]) -> Step:
+def training_step(network: nn.Module, losses: Callable[[], Tensor], lr: float = 1e-4) -> Step:
     """An iteration of training: the losses (n,) of a batch, the gradient of their mean, Adam."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -117,8 +117,9 @@ class TrainedModels:
     """The trained models of a section's job, one for each training seed, and the judge of what they draw.
 
     Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
-    seeds on, covers both. All samplers of one seed start from the same noise. A cell that diverges with one of the networks is
-    left out, with the reason; the others go on.
+    seeds on, covers both. Published weights are one network: its seeds are independent runs, and nothing here has trained it. All
+    samplers of one seed start from the same noise. A cell that diverges with one of the networks is left out, with the reason;
+    the others go on.
 
     Args:
         book: of the section; all models of its job are of one data set.
@@ -187,7 +188,7 @@ class TrainedModels:
             # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
             protocol |= {} if sampler.nfe is None else {"steps": sampler.steps}
             protocol |= self.spec(one.model).protocol | dict(one.protocol)
-            with self._cell(one.table, one.method, one.variant, sampler.nfe, protocol) as cell:
+            with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol) as cell:
                 if not cell.todo:
                     continue
                 draws = {seed: partial(self._draw, one, training, seed) for training, seed in self.repeats}
@@ -213,7 +214,7 @@ class TrainedModels:
         images, t0, tolerance = self.held_out.images[: settings.likelihood_images], spec.objective.t0, settings.tolerance
         protocol = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
                     "dequantisation": "uniform"} | spec.protocol  # fmt: skip
-        with self._cell(table, method, variant, None, protocol, len(images)) as cell:
+        with self._cell(table, method, variant, name, None, protocol, len(images)) as cell:
             if not cell.todo:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
@@ -223,7 +224,7 @@ class TrainedModels:
                 try:
                     bits = image_bits(model, images, self.held_out.grey_levels, generator, t0, tolerance, bound=bound)
                 except Diverged as error:
-                    raise Diverged(f"{SEED_OF[self.over]} {seed}: {error}") from None
+                    raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
                 found["bpd"].append(bits.flow)
                 found["bpd_bound"].append(bits.bound)
                 nfes.append(bits.nfe)
@@ -235,18 +236,24 @@ class TrainedModels:
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""
         for name in self.names:
+            if self.spec(name).weights:
+                continue
             abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
-            place = "training", self.data, name, spec.process.name, None
-            with self.book.cell(*place, protocol, n=spec.steps, over="trainings") as cell:
+            place = "training", name, spec.process.name, name, None
+            with self._cell(*place, protocol, spec.steps, over="trainings") as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
                     values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 
-    def _cell(self, table: str, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1) -> Cell:
-        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=self.over)
+    def _cell(
+        self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1,
+        over: Over | None = None,
+    ) -> Cell:  # fmt: skip
+        over = "runs" if self.spec(model).weights else over or self.over
+        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,28 @@ class Network(Part):
     mixed: bool = True
 
 
+class Weights(Settings):
+    """Weights that the authors of a paper published.
+
+    Args:
+        source: whose code has saved them (`rescore.models.imported`).
+        name: of the file below `weights/<source>/` of RESCORE_DATA or of the cache.
+        sha256: of the published file. Without it any file of that name is taken once, with a warning that says its digest, and
+            records call it `unpinned`.
+    """
+
+    source: Literal["score_sde", "cld", "gddim", "edm"]
+    name: str = Field(pattern=r"^[^/].*")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @field_validator("name")
+    @classmethod
+    def _below_the_folder(cls, name: str) -> str:
+        if ".." in name.split("/"):
+            raise ValueError(f"{name}: allowed: a path below the folder of weights, without '..'")
+        return name
+
+
 class ModelSpec(Resources):
     """One trained model. The resources of a job (threads, gpu, ...) are not part of its identity.
 
@@ -85,6 +107,7 @@ class ModelSpec(Resources):
         steps, batch, lr, warmup, clip, ema: of the training (`rescore.training`).
         parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
+        weights: published ones in the place of a training; `steps` is then what their authors trained.
     """
 
     data: str
@@ -102,6 +125,7 @@ class ModelSpec(Resources):
     parts: PositiveInt = 1
     seed: int = 0
     checkpoint_every: PositiveInt = 1000
+    weights: Weights | None = None
 
     unhashed = RESOURCES | {"checkpoint_every"}
 
@@ -120,14 +144,24 @@ class ModelSpec(Resources):
             raise ValueError(str(error)) from None
         return process
 
+    @model_serializer(mode="wrap")
+    def _without_absent_weights(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field younger than the specs that lack it: left out at its default, so that their keys stay."""
+        return {name: value for name, value in content(self).items() if (name, value) != ("weights", None)}
+
     @property
     def key(self) -> str:
-        """12 hex digits: what identifies a training."""
+        """12 hex digits: what identifies a training; of published weights, which no seed and no training of ours changes."""
+        if self.weights:
+            return config_hash(self.model_copy(update={"seed": 0}), "published weights")
         return config_hash(self, f"training {TRAINING_VERSION}")
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What the ledger says about the training."""
+        """What the ledger says about the training; of published weights `<source> <8 digits of sha256> <step>` instead."""
+        if self.weights:
+            digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
+            return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
         settings = {"train_steps": self.steps, "train_batch": self.batch, "train_lr": self.lr, "ema": self.ema}
         return settings | {"network": self.network.name, "objective": self.objective.name, "weighting": self.objective.weighting}
 
@@ -146,7 +180,7 @@ class Trainings:
 
     @property
     def members(self) -> dict[int, ModelSpec]:
-        """The spec of each training."""
+        """The spec of each training; of published weights the same for every seed."""
         return {seed: self.spec.model_copy(update={"seed": seed}) for seed in self.seeds}
 
 

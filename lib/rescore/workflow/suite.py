@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from rescore.config import SCALES, JobConfig, PaperConfig, Settings, check_choice, job_hash, validated
 from rescore.data.images import images_at_hand
+from rescore.data.weights import weights_at_hand
 from rescore.models.spec import Trainings
 from rescore.papers import Paper, find_papers, find_root, load_config
 from rescore.workflow.paths import JOB_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
@@ -227,10 +228,11 @@ class Suite:
         return lambda wildcards: getattr(self.models[wildcards.key].spec, name)
 
     def forget_missing(self) -> None:
-        """Drop the models that were not trained for want of data which lie there now: so the next run trains them."""
+        """Drop the models not trained for want of data or weights which lie there now: so the next run trains them."""
         for key, of in self.models.items():
-            folder = model_folder(self.options.results, self.scale, key)
-            if missing_data(folder) and images_at_hand(of.spec.data, of.spec.split) == "present":
+            folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
+            there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)
+            if missing_data(folder) and there and images_at_hand(of.spec.data, of.spec.split) == "present":
                 shutil.rmtree(folder)
 
     @property
