@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from measuring import as_records, measured
 from pinned import check_pinned
 from scipy.integrate import solve_ivp
@@ -18,7 +17,6 @@ from rescore.models.spec import ModelSpec
 from rescore.objectives import LCSS
 from rescore.papers import load_config, load_paper
 from rescore.processes import VE
-from rescore.random import make_generator
 
 
 PAPER = load_paper("lcss")
@@ -113,14 +111,6 @@ def test_every_seed_is_a_training(records):
 
 
 # the checkerboard
-
-
-def test_the_checkerboard_lies_in_its_squares():
-    x = board.draw_checkerboard(4000, make_generator("test"))
-    assert (board.EXACT.density(x) == 1 / 32).all()
-    corners = torch.tensor(board.EXACT.corners)[:, None]
-    inside = ((x >= corners) & (x < corners + 2)).all(-1).double().mean(1).tolist()
-    assert sum(inside) == pytest.approx(1) and max(abs(p - 1 / 8) for p in inside) < 0.03
 
 
 def test_maps_of_the_data_and_of_what_is_learnt(result):

@@ -23,6 +23,15 @@ def test_the_checkerboard_has_density_where_its_samples_lie():
     assert (BOARD.density(x) == 1 / 32).all() and len(BOARD.corners) == 8
 
 
+def test_the_checkerboard_lies_in_its_squares():
+    x = BOARD.sample_float32(4000, make_generator("test"))
+    assert (BOARD.density(x) == 1 / 32).all()
+    corners = torch.tensor(BOARD.corners)[:, None]
+    inside = ((x >= corners) & (x < corners + 2)).all(-1).double().mean(1).tolist()
+    assert sum(inside) == pytest.approx(1) and max(abs(p - 1 / 8) for p in inside) < 0.03
+    assert x.dtype == torch.float32
+
+
 def test_the_noised_score_is_that_of_a_single_edge():
     """In the middle of an outer edge: d log Phi(x / sigma) / dx."""
     x, sigma = torch.tensor([[-4.05, -3.0]], dtype=torch.float64), 0.1

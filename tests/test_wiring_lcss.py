@@ -287,7 +287,7 @@ def test_a_section_depends_on_its_own_settings(setting, again):
 
 
 def test_evaluations_of_the_checkerboard_are_counted(tmp_path):
-    """A gradient of log density a step and point, two for FD-SSM; the error takes 2000 of each member, 21 times and once more."""
+    """A gradient of log density a step and point, two for FD-SSM; the error takes 2000 a member, 21 times and once more."""
     board = {"members": 2, "width": 4, "iterations": 20, "batch": 4, "cells": 5}
     config = configured(PAPER, {"checkerboard": board, "jobs": {"one": {"measure": ["checkerboard"]}}})
     result = measured(PAPER, config, "one", tmp_path)

@@ -20,7 +20,7 @@ METHODS = ("SSM", "FD-SSM", "DSM", "LCSS")
 NOISED = ("DSM", "LCSS")  # SSM and FD-SSM see the data as they are
 HALF_WIDTH = 4.5  # of the square on which densities are compared
 PROBES = 2000  # points of the score error
-EXACT = PLANAR["checkerboard"]
+BOARD = PLANAR["checkerboard"]
 
 
 def checkerboard(book: Book) -> None:
@@ -50,7 +50,7 @@ def learn(cell: Cell, method: str) -> None:
     at, target = (values.to(run.device) for values in _probe_points(settings))
 
     def step(draws: torch.Generator) -> Tensor:
-        return loss(score, draw_checkerboard(members * settings.batch, draws), draws)
+        return loss(score, BOARD.sample_float32(members * settings.batch, draws), draws)
 
     def error() -> Tensor:
         """Mean square of s - grad log p_sigma over that of grad log p_sigma, at noised data, (members,)."""
@@ -80,22 +80,14 @@ def objective(method: str, sigma: float | Tensor, eps: float = 0.1) -> Callable[
     }[method]
 
 
-def draw_checkerboard(n: int, generator: torch.Generator) -> Tensor:
-    """(n, 2) float32 on the generator's device: uniform on eight squares; twice (u, v - 2 b + floor(u) mod 2)."""
-    where = generator.device
-    u, v = torch.rand(2, n, generator=generator, device=where)
-    u, b = 4 * u - 2, torch.randint(2, (n,), generator=generator, device=where)
-    return 2 * torch.stack((u, v - 2 * b + u.floor() % 2), 1)
-
-
 def exact_map(cells: int, sigma: float = 0.0) -> Tensor:
     """The density of the data with noise on the grid, (cells, cells) of sum 1."""
-    return density_map(lambda x: EXACT.density(x, sigma).log(), HALF_WIDTH, cells)
+    return density_map(lambda x: BOARD.density(x, sigma).log(), HALF_WIDTH, cells)
 
 
 def _probe_points(settings: Checkerboard) -> tuple[Tensor, Tensor]:
     """Noised data, and the score of their density there."""
     draws = make_generator("lcss", "checkerboard", "probes")
-    x = draw_checkerboard(PROBES, draws)
+    x = BOARD.sample_float32(PROBES, draws)
     x = x + settings.sigma * torch.randn(x.shape, generator=draws)
-    return x, EXACT.noised_score(x, settings.sigma)
+    return x, BOARD.noised_score(x, settings.sigma)

@@ -97,7 +97,7 @@ class Pair(TrainedModels):
     def draw(self, sampler: Sampler, score: Score, n: int, *names: object) -> Drawn:
         return draw(sampler, score, self.train.shape, n, make_generator("lcss", *names, device=self.run.device))
 
-    def cell(self, table: str, method: str, variant: str, protocol: dict[str, object], n: int, over: Over | None = None) -> Cell:
+    def cell(self, table: str, method: str, variant: str, protocol: dict, n: int, over: Over | None = None) -> Cell:
         return self.book.cell(table, self.data, method, variant, None, protocol, n=n, over=over or self.over)
 
     def judged(self, table: str, spec: ModelSpec, load: Load, variant: str) -> None:

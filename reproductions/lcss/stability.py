@@ -69,5 +69,5 @@ def train(method: str, settings: Stability, folder: Path) -> Tracked:
         return (found.unflatten(0, (settings.members, -1)) - noise).square().mean((1, 2, 3, 4)).double()
 
     tracked = Tracked(network.network, settings.iterations, settings.every)
-    generator = make_generator("lcss", "stability")
-    return train_ensemble(tracked, step, error, settings.lr, generator, folder, f"{method} on digits")
+    draws = make_generator("lcss", "stability")
+    return train_ensemble(tracked, step, error, settings.lr, draws, folder, f"{method} on digits")

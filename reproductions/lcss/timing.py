@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from reproductions.lcss.checkerboard import METHODS, NOISED, draw_checkerboard, objective
+from reproductions.lcss.checkerboard import BOARD, METHODS, NOISED, objective
 from reproductions.lcss.config import Config
 from reproductions.lcss.networks import density_mlp
 from rescore.cost.timing import Step, clock, interleaved, training_step
@@ -48,7 +48,7 @@ def checkerboard_step(method: str, config: Config, device: str) -> Step:
     board, batch = config.checkerboard, config.timing.batch
     network, draws = density_mlp(board.width, 0).to(device), make_generator("lcss", "timing", device=device)
     loss, score = objective(method, board.sigma, board.eps), gradient_of(lambda y: network(y)[:, 0])
-    return training_step(network, lambda: loss(score, draw_checkerboard(batch, draws), draws))
+    return training_step(network, lambda: loss(score, BOARD.sample_float32(batch, draws), draws))
 
 
 def image_step(method: str, config: Config, device: str) -> Step:

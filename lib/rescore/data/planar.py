@@ -115,6 +115,12 @@ class Checkerboard(PlanarSet):
         inside = (cell.sum(1) % 2 == 0) & (x.abs() <= 4).all(1)
         return (~inside).to(x)
 
+    def sample_float32(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, 2) on the generator's device, for trainings: other draws than `sample`'s."""
+        u, v = torch.rand(2, n, generator=generator, device=generator.device)
+        u, b = 4 * u - 2, torch.randint(2, (n,), generator=generator, device=generator.device)
+        return 2 * torch.stack((u, v - 2 * b + u.floor() % 2), 1)
+
     @property
     def corners(self) -> list[tuple[int, int]]:
         """The lower left corner of each square."""
