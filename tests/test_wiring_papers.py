@@ -11,17 +11,13 @@ import torch
 from rescore.config import validated
 from rescore.control import ControlledSDE, Paths
 from rescore.data.images import ImageSet
-from rescore.data.pixels import dequantise, to_unit
+from rescore.data.pixels import to_unit
 from rescore.data.planar import planar_set
 from rescore.experiments.run import Notebook, Run
-from rescore.likelihood import FlowLikelihood
 from rescore.models.judge import RealScore
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.papers import load_config, load_paper
-from rescore.processes import VE, VP, grids
 from rescore.random import derive_seed, make_generator
-from rescore.samplers import PredictorCorrector
-from rescore.samplers.base import OneStep
 from rescore.targets import nine_modes
 
 F64 = torch.float64
@@ -354,74 +350,3 @@ def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path
     assert torch.allclose(seen[0], z["validation"]) and torch.allclose(seen[1], z["test"])
 
 
-# --- LCSS --------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def studio(monkeypatch, tmp_path):
-    quality, asked = module("lcss", "quality"), []
-    images = {
-        split: ImageSet(
-            "digits",
-            split,
-            torch.randint(17, (9, 1, 8, 8), generator=make_generator(split)).mul(255).div(16).round().to(torch.uint8),
-        )
-        for split in ("train", "test")
-    }
-    monkeypatch.setattr(quality, "load_images", lambda name, split: images[split])
-    monkeypatch.setattr(quality, "make_judge", lambda *arguments: asked.append(arguments) or SimpleNamespace())
-    config = load_config(load_paper("lcss"), "smoke")
-    return quality.Studio(config.jobs["all"], config, run_of("lcss", tmp_path, "all"), {}, []), images, asked
-
-
-def test_lcss_judges_against_train_images(studio):
-    found, images, asked = studio
-    config = found.config
-    ((features, reference, held_out, settings, folder, device),) = asked
-    assert (features, device, settings.steps) == (config.quality.features, "cpu", config.quality.classifier_steps)
-    assert reference is images["train"] and held_out is images["test"] and folder == found.run.folder.parent / "judges"
-
-
-def test_lcss_bits_are_of_test_images(studio, monkeypatch):
-    found, images, _ = studio
-    calls = []
-
-    def flow(score, process, x, generator, t0, rtol, atol):
-        calls.append((score, process, x, generator.initial_seed(), t0, rtol, atol))
-        return FlowLikelihood(torch.full((len(x),), 64.0), x, 1)
-
-    monkeypatch.setattr(module("lcss", "quality"), "flow_log_prob", flow)
-    models = [SimpleNamespace(network=SimpleNamespace(score=lambda name=name: f"score {name}"), process=name) for name in "ab"]
-    bits = found.bits(models)
-    assert bits == [pytest.approx(-1 / math.log(2) + 3)] * 2
-    for seed, name, (score, process, x, generator, t0, rtol, atol) in zip(found.config.seeds, "ab", calls, strict=True):
-        expected, per_unit = dequantise(images["test"].images[:8], make_generator("lcss", "bits", seed), 17)
-        assert torch.equal(x, expected) and per_unit == 8 and generator == derive_seed("lcss", "bits", seed)
-        assert (score, process, t0, rtol, atol) == (f"score {name}", name, 1e-5, 0.1, 0.1)
-
-
-def test_lcss_samplers(studio):
-    found = studio[0]
-    for corrected in (True, False):
-        sampler = found.sampler(VE(), corrected)
-        assert (
-            isinstance(sampler, PredictorCorrector) and sampler.corrector_steps == int(corrected) and sampler.denoise == "mean"
-        )
-        assert (sampler.snr, sampler.steps, sampler.corrector_first) == (
-            found.config.quality.snr,
-            found.config.quality.steps,
-            True,
-        )
-    sampler = found.sampler(VP())
-    assert (
-        type(sampler) is OneStep
-        and sampler.denoise == "mean"
-        and torch.equal(sampler.grid, grids.uniform(VP(), found.config.quality.steps))
-    )
-
-
-def test_variance_and_roughness_of_images():
-    quality = module("lcss", "quality")
-    x = torch.tensor([[[[0.0, 2.0], [0.0, 2.0]]], [[[2.0, 2.0], [4.0, 0.0]]]])
-    assert quality.variance(x) == pytest.approx((2 + 0 + 8 + 2) / 4)
-    assert quality.roughness(x) == pytest.approx(0.5 * ((4 + 4 + 0 + 16) / 4 + (0 + 0 + 4 + 4) / 4))

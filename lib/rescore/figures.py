@@ -158,12 +158,14 @@ def interval(record: Record) -> float:
 def curve(
     ax: Axes, rows: Iterable[Record] | Iterable[Published], label: str | None = None, color: str = BLACK, marker: str = "o",
     line: str = "-", *, x: Callable[[Any], float] | Mapping[str, float] | None = None, ceiling: float = np.inf,
+    **style: Any,
 ) -> None:  # fmt: skip
     """Measured numbers with their intervals, or printed ones with their uncertainty, against `x`.
 
     Args:
         x: of a row, or by its variant (`Axes.by`; other variants are left out); its evaluations if None.
         ceiling: what exceeds it, having diverged, is drawn on it.
+        style: of `Axes.errorbar`, in the place of the common one.
     """
     if isinstance(x, Mapping):
         rows, x = [row for row in rows if row.variant in x], (lambda row, values=x: values[row.variant])
@@ -176,7 +178,7 @@ def curve(
     errors = np.where(values > ceiling, 0, errors)
     low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis
     ax.errorbar([place(row) for row in rows], np.minimum(values, ceiling), (low, errors), label=label, color=color, marker=marker,
-                linestyle=line, markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
+                linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
