@@ -12,25 +12,6 @@ from rescore.experiments.book import Result, Run
 from rescore.papers import load_config, load_paper
 
 TINY = {
-    "diffflow": {
-        "seeds": [0, 1],
-        "samples": 20,
-        "likelihoods": 10,
-        "train_points": 200,
-        "projections": 4,
-        "sweep": [2, 3],
-        "tolerance": 0.1,
-        "diffflow": {
-            "iterations": 4,
-            "batch": 16,
-            "lr": 3e-3,
-            "width": 8,
-            "steps": [2, 3],
-            "shares": [0.5, 0.5],
-            "sampling_steps": 3,
-        },
-        "ddpm": {"iterations": 4, "batch": 16, "lr": 2e-3, "width": 8, "blocks": 1, "sampling_steps": 4},
-    },
     "soft_diffusion": {
         "schedule": {"candidates": 8, "nodes": 4, "images": 6},
         "samples": 70,
@@ -41,10 +22,6 @@ TINY = {
     "diffcollage": {"samples": 70, "exact_samples": 66, "steps": 2, "ratios": [2, 3]},
 }
 JOBS = {
-    "diffflow": {
-        "plane": {"datasets": ["rings", "checkerboard"]},
-        "rest": {},
-    },
     "soft_diffusion": {"all": {"train": ["main", "clean", "masking"]}},
     "diffcollage": {"all": {}},
 }
