@@ -90,10 +90,10 @@ for path in SUITE.own_rules:
     include: path
 
 
-# A trained model is one node, whichever papers use it.
+# A trained model, with all its seeds, is one node, whichever papers use it.
 rule model:
     output:
-        **SUITE.model_outputs,
+        directory(SUITE.model_output),
     log:
         SUITE.log("model-{key}"),
     wildcard_constraints:

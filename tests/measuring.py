@@ -7,6 +7,8 @@ from typing import Any
 from rescore.config import PaperConfig, validated
 from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.run import measure
+from rescore.ledger.protocol import format_protocol
+from rescore.ledger.records import Record
 from rescore.papers import Paper
 
 
@@ -30,3 +32,13 @@ def measured(paper: Paper, config: PaperConfig, job: str, folder: Path, models: 
 def book_of(paper: Paper, config: PaperConfig, job: str, folder: Path, models: Mapping[str, Path] | None = None) -> Book:
     """An empty book for one section."""
     return Book(config, run_of(paper, job, folder, models))
+
+
+def as_records(paper: Paper, result: Result) -> list[Record]:
+    """The records that `rescore run` writes of a result."""
+    common = {"paper": paper.name, "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12}
+    return [Record(**(vars(one) | {"protocol": _text(one.protocol)} | common)) for one in result.measurements]
+
+
+def _text(protocol: Mapping[str, object] | str) -> str:
+    return protocol if isinstance(protocol, str) else format_protocol(protocol)

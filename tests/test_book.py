@@ -63,11 +63,13 @@ def test_one_repeat_has_no_standard_error_and_a_count_has_none_to_have():
         cell.exact("count", 7, n=0)
         cell.add("also exact", [8.0], over="exact")
         cell.estimate("median", 3.0, 0.5, 4, n=10)
-    single, count, also, median = found.measurements
+        cell.estimate("of runs", 3.0, 0.5, 4, seeds=1)
+    single, count, also, median, runs = found.measurements
     assert (single.stderr, single.df, single.n_seeds) == (None, None, 1)
     assert (count.value, count.stderr, count.df, count.over, count.n_samples) == (7.0, 0.0, None, "exact", 0)
     assert (also.value, also.stderr, also.over) == (8.0, 0.0, "exact")
     assert (median.value, median.stderr, median.df, median.n_seeds, median.n_samples) == (3.0, 0.5, 3, 4, 40)
+    assert (runs.df, runs.n_seeds) == (3, 1)
 
 
 def test_what_is_known_in_the_block_enters_the_key():

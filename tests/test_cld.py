@@ -5,23 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from measuring import as_records, measured
 from pinned import check_pinned
 from scipy.integrate import solve_ivp
 from scipy.linalg import sqrtm
 
-from rescore.experiments.book import Run
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
-from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
-from rescore.ledger.records import KEY, Record
+from rescore.ledger.records import KEY
 from rescore.papers import load_config, load_paper
-from rescore.processes import CLD, VP, grids
+from rescore.problems import distances
+from rescore.problems.gaussian import GaussianLaw, exact_score, kl_divergence, law_after, law_at, prior_law, squared_wasserstein
+from rescore.problems.langevin import decay_rate, langevin_law, last_above
+from rescore.problems.score_norms import distance_to_normal, jacobian_norms, target_variance
+from rescore.processes import CLD, grids
 from rescore.random import make_generator
-from rescore.samplers import SSCS, ddim, euler_maruyama
+from rescore.samplers import euler_maruyama, sscs
+from rescore.scores import GaussianMixture
 
 PAPER = load_paper("cld")
-exact, problems, sections = (PAPER.module(name) for name in ("closed_forms", "problems", "sections"))
+problems, sampled = PAPER.module("problems"), PAPER.module("sampled")
 MAIN = problems.MAIN
 B = torch.tensor([0.1, 0.7, 3.0], dtype=torch.float64)
 START = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.diag(torch.tensor([0.0, 0.01], dtype=torch.float64))
@@ -29,16 +33,12 @@ START = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.diag(torch.tensor([
 
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
-    """The smoke run's result and its records."""
+    """The smoke run's result, without trained networks, and its records."""
     config = load_config(PAPER, "smoke")
-    result = PAPER.module("jobs").measure(
-        config.jobs["all"].model_copy(update={"models": ()}), config, Run("cld", "smoke", "all", tmp_path_factory.mktemp("run"), "0" * 12, "cpu", 1)
-    )
-    shared = {"paper": "cld", "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12}
-    columns = ("table", "dataset", "method", "variant", "metric", "nfe", "value", "stderr", "df", "over", "n_seeds", "n_samples",
-               "seconds")  # fmt: skip
-    return result, [Record(**{key: getattr(one, key) for key in columns} | shared, protocol=format_protocol(one.protocol))
-                    for one in result.measurements]  # fmt: skip
+    job = config.jobs["all"]
+    job = job.model_copy(update={"models": (), "measure": tuple(name for name in job.measure if name != "trained")})
+    result = measured(PAPER, config.model_copy(update={"jobs": {"all": job}}), "all", tmp_path_factory.mktemp("run"))
+    return result, as_records(PAPER, result)
 
 
 @pytest.fixture
@@ -54,14 +54,13 @@ def test_numbers_are_what_they_were(smoke_run):
 
 
 def test_critical_langevin_is_the_library_process():
-    mean, covariance = exact.langevin_moments(B, MAIN.M, MAIN.Gamma, *START)
-    t = B / MAIN.beta_min
-    assert torch.allclose(mean, MAIN.mean(t).values @ START[0], rtol=1e-10)
-    assert torch.allclose(covariance, MAIN.Sigma(t).values, rtol=1e-9, atol=1e-12)
+    law, t = langevin_law(B, MAIN.M, MAIN.Gamma, *START), B / MAIN.beta_min
+    assert torch.allclose(law.mean.T, MAIN.mean(t).values @ START[0], rtol=1e-10)
+    assert torch.allclose(law.covariance, MAIN.Sigma(t).values, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("ratio", [0.25, 4.0])
-def test_langevin_moments_solve_their_equations(ratio):
+def test_langevin_laws_solve_their_equations(ratio):
     M, Gamma = 0.25, ratio
     F, GG = np.array([[0, 1 / M], [-1, -Gamma / M]]), np.diag([0, 2 * Gamma])
 
@@ -70,34 +69,33 @@ def test_langevin_moments_solve_their_equations(ratio):
         return np.concatenate((F @ mean, (F @ covariance + covariance @ F.T + GG).ravel()))
 
     end = solve_ivp(rate, (0, 3.0), np.concatenate((START[0], START[1].ravel())), rtol=1e-11, atol=1e-13).y[:, -1]
-    mean, covariance = exact.langevin_moments(B[-1:], M, Gamma, *START)
-    assert mean[0].tolist() == pytest.approx(end[:2], abs=1e-9)
-    assert covariance[0].flatten().tolist() == pytest.approx(end[2:], abs=1e-9)
+    law = langevin_law(B[-1:], M, Gamma, *START)
+    assert law.mean[:, 0].tolist() == pytest.approx(end[:2], abs=1e-9)
+    assert law.covariance[0].flatten().tolist() == pytest.approx(end[2:], abs=1e-9)
 
 
 def test_distances_to_the_prior():
-    mean, covariance = exact.langevin_moments(B, 0.25, 0.5, *START)
+    law, equilibrium = langevin_law(B, 0.25, 0.5, *START), prior_law(MAIN, (len(B),))
     prior = torch.diag(torch.tensor([1, 0.25], dtype=torch.float64))
     normal = torch.distributions.MultivariateNormal
-    kl = torch.distributions.kl_divergence(normal(mean, covariance), normal(torch.zeros(2, dtype=torch.float64), prior))
-    assert torch.allclose(exact.kl_to_prior(mean, covariance, 0.25), kl, rtol=1e-9)
-    for i, w2 in enumerate(exact.w2_to_prior(mean, covariance, 0.25).tolist()):
-        root = sqrtm(prior.sqrt().numpy() @ covariance[i].numpy() @ prior.sqrt().numpy()).real
-        expected = mean[i].square().sum() + covariance[i].trace() + prior.trace() - 2 * np.trace(root)
-        assert w2 == pytest.approx(math.sqrt(expected), rel=1e-7)
+    kl = torch.distributions.kl_divergence(normal(law.mean.T, law.covariance), normal(torch.zeros(2, dtype=torch.float64), prior))
+    assert torch.allclose(kl_divergence(law, equilibrium), kl, rtol=1e-9)
+    for mean, covariance, w2 in zip(law.mean.T, law.covariance, squared_wasserstein(law, equilibrium).tolist(), strict=True):
+        root = sqrtm(prior.sqrt().numpy() @ covariance.numpy() @ prior.sqrt().numpy()).real
+        assert w2 == pytest.approx((mean.square().sum() + covariance.trace() + prior.trace() - 2 * np.trace(root)).item(), rel=1e-7)
 
 
 @pytest.mark.parametrize("Gamma", [0.2, 1.0, 5.0])
 def test_decay_rate_is_the_spectral_gap(Gamma):
     F = np.array([[0, 4.0], [-1, -4 * Gamma]])
-    assert exact.decay_rate(0.25, Gamma) == pytest.approx(-np.linalg.eigvals(F).real.max(), rel=1e-6)
+    assert decay_rate(0.25, Gamma) == pytest.approx(-np.linalg.eigvals(F).real.max(), rel=1e-6)
 
 
 def test_last_above():
     clock, values = torch.arange(5.0), torch.tensor([3.0, 0.5, 2.0, 0.5, 0.1])
-    assert exact.last_above(clock, values, 1.0) == 3
-    assert exact.last_above(clock, values, 0.01) == 4
-    assert exact.last_above(clock, values, 9.0) == 0
+    assert last_above(clock, values, 1.0) == 3
+    assert last_above(clock, values, 0.01) == 4
+    assert last_above(clock, values, 9.0) == 0
 
 
 @pytest.mark.parametrize("gamma", [0.04, 0.0])
@@ -112,10 +110,10 @@ def test_target_variance_against_draws(gamma):
     else:
         x0[:, 1] = 0
     u = process.mean(t)(x0) + process.L(t)(noise[:, 1])
-    law = exact.gaussian_law(MAIN, t.item(), torch.zeros(1, dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64))[1][0]
-    score = -(u[..., 0] @ torch.linalg.inv(law))[:, 1]
-    target = -exact.ell(process, t) * noise[:, 1, 1, 0]
-    assert (target - score).square().mean().item() == pytest.approx(exact.target_variance(process, t, 0.3).item(), rel=0.02)
+    law = law_at(MAIN, GaussianLaw.independent(torch.zeros(1), torch.tensor([0.3], dtype=torch.float64)), t.item())
+    score = law.score(u)[:, 1, 0]
+    target = -process.ell(t) * noise[:, 1, 1, 0]
+    assert (target - score).square().mean().item() == pytest.approx(target_variance(process, t, 0.3).item(), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,7 @@ def test_target_variance_against_draws(gamma):
 )
 def test_ell_at_reference_times(t, eps_num, hsm):
     process = CLD(eps0=0.0, eps_num=eps_num)
-    assert exact.ell(process, torch.tensor(t)).item() == pytest.approx(hsm, rel=1e-3)
+    assert process.ell(t).item() == pytest.approx(hsm, rel=1e-3)
 
 
 # --- samplers on Gaussians ----------------------------------------------------------------------------------------------------
@@ -133,31 +131,17 @@ def test_ell_at_reference_times(t, eps_num, hsm):
     ("make", "grid", "n", "error"),
     [
         (euler_maruyama, grids.uniform, 200, 0.0297),
-        (SSCS, grids.uniform, 200, 0.0123),
-        (SSCS, grids.uniform, 400, 0.00435),
+        (sscs, grids.uniform, 200, 0.0123),
+        (sscs, grids.uniform, 400, 0.00435),
         (euler_maruyama, grids.quadratic_striding, 400, 0.0021),
-        (SSCS, grids.quadratic_striding, 200, 0.00219),
+        (sscs, grids.quadratic_striding, 200, 0.00219),
     ],
 )
 def test_covariance_errors(make, grid, n, error):
-    data = torch.zeros(1, dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64)
-    start, end = (exact.gaussian_law(MAIN, t, *data) for t in (1.0, 1e-3))
-    _, covariance = exact.law_after(make, MAIN, grid(MAIN, n), exact.gaussian_score(MAIN, *data), *start)
-    assert (covariance - end[1]).abs().max().item() == pytest.approx(error, rel=6e-3)
-
-
-@pytest.mark.parametrize(("process", "make"), [(VP(), euler_maruyama), (VP(), ddim), (MAIN, euler_maruyama), (MAIN, SSCS)])
-def test_law_after_against_samples(process, make):
-    """Mean and variance of two coordinates, 5 steps that the samples also take; a segment's end is crossed."""
-    data = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor([0.3, 0.02], dtype=torch.float64)
-    times, score, n = grids.uniform(process, exact.SEGMENT + 3, 0.05), exact.gaussian_score(process, *data), 100_000
-    mean, covariance = exact.law_after(make, process, times, score, *exact.prior_law(process, 2))
-    generator = make_generator("law")
-    start = process.prior_sample((n, *process.state_shape((2,))), generator, torch.float64)
-    u = process.marginal(make(process, times)(score, start, generator))
-    assert u.mean(0).tolist() == pytest.approx(mean[0].tolist(), abs=0.01)
-    assert u.var(0).tolist() == pytest.approx(covariance[:, 0, 0].tolist(), rel=0.02)
-    assert exact.frechet(process, *exact.gaussian_law(process, 1e-9, *data), *data) < 1e-6
+    data = GaussianLaw.independent(torch.zeros(1), torch.tensor([0.3], dtype=torch.float64))
+    start, end = (law_at(MAIN, data, t) for t in (1.0, 1e-3))
+    law = law_after(make(MAIN, grid(MAIN, n)), exact_score(MAIN, data), start)
+    assert (law.covariance - end.covariance).abs().max().item() == pytest.approx(error, rel=6e-3)
 
 
 # --- the toy ------------------------------------------------------------------------------------------------------------------
@@ -166,13 +150,14 @@ def test_law_after_against_samples(process, make):
 def test_nine_modes():
     a = 1 / math.sqrt(2)
     expected = {(0, 0), (a, 0), (-a, 0), (0, a), (0, -a)} | {(x, y) for x in (a / 2, -a / 2) for y in (a / 2, -a / 2)}
-    measured = {tuple(round(value, 9) + 0.0 for value in mode) for mode in problems.nine_modes().tolist()}
-    assert measured == {tuple(round(value, 9) + 0.0 for value in mode) for mode in expected}
+    found = {tuple(round(value, 9) + 0.0 for value in mode) for mode in problems.MODES.tolist()}
+    assert found == {tuple(round(value, 9) + 0.0 for value in mode) for mode in expected}
 
 
 def test_off_mode_of_exact_draws():
-    toy = problems.mixture()
-    assert problems.off_mode(toy.draw(200_000, make_generator("off"))) == pytest.approx(math.exp(-8), abs=2e-4)
+    toy = problems.mixture(load_config(PAPER, "smoke"), problems.PROCESSES["VPSDE"], 100_000)
+    (found, *_) = distances.off_modes(toy.draws("off")[:1], problems.MODES, problems.OFF_MODE)
+    assert found == pytest.approx(math.exp(-8), abs=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +165,17 @@ def test_off_mode_of_exact_draws():
     [("CLD", 0.01, 1.77, 0.05), ("CLD", 0.2, 0.42, 0.1), ("VPSDE", 0.01, 554, 0.05), ("VPSDE", 0.1, 5.05, 0.06), ("CLD", 0.5, 0.03, 0.1)],
 )
 def test_xi_at_reference_times(method, t, value, rel):
-    process, _ = sections.FIG_2[method]
-    score = problems.mixture_score(process)
+    process, _ = sampled.FIG_2[method]
+    score = GaussianMixture(process, problems.MODES, problems.MODE_STD)
     u = score.sample(20_000, t, make_generator("xi", method, t))
-    assert sections.xi(process, score, u, t) == pytest.approx(value, rel=rel)
+    assert distance_to_normal(process, score, u, t) == pytest.approx(value, rel=rel)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("method", ["CLD", "VPSDE"])
 def test_jacobians_against_differences(method, mixed):
-    process, t = sections.FIG_2[method][0], 0.05
-    score = problems.mixture_score(process)
+    process, t = sampled.FIG_2[method][0], 0.05
+    score = GaussianMixture(process, problems.MODES, problems.MODE_STD)
     u = score.sample(3, t, make_generator("jacobian"))
 
     def alpha(u):
@@ -206,14 +191,14 @@ def test_jacobians_against_differences(method, mixed):
         step[i] = h
         step = step.reshape(u[0].shape)
         total += ((alpha(u + step) - alpha(u - step)) / (2 * h)).square().flatten(1).sum(1).mean().item()
-    assert sections.jacobians(process, score, u, t)[mixed] == pytest.approx(total, rel=1e-5)
+    assert jacobian_norms(process, score, u, t)[mixed] == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize(("variant", "nfe"), [("EM-US", 12), ("SSCS-QS", 7)])
 def test_denoising_counts_as_an_evaluation(variant, nfe):
-    sampler, toy, calls = problems.cld_sampler(variant, nfe), problems.mixture(), []
-    score = toy.score(sampler.process)
-    toy.generate(sampler, lambda u, t: calls.append(t) or score(u, t), 3, (0, 1), "count")
+    sampler, calls = problems.RECIPES["CLD", variant].within(MAIN, nfe), []
+    toy = problems.mixture(load_config(PAPER, "smoke"), MAIN, 3)
+    sampler(lambda u, t: calls.append(t) or toy.score(u, t), toy.start(), make_generator("count"))
     assert sampler.nfe == len(calls) == nfe
     assert calls[-1] == 1e-3
 
@@ -222,9 +207,11 @@ def test_denoising_counts_as_an_evaluation(variant, nfe):
 
 
 def test_every_scale_validates():
-    for scale in ("smoke", "laptop"):
-        config = load_config(PAPER, scale)
-        assert {name for job in config.jobs.values() for name in job.measure} == set(PAPER.module("jobs").SECTIONS)
+    everything = set(PAPER.module("jobs").SECTIONS)
+    for scale, sections in {"smoke": everything, "laptop": everything, "gpu": {"trained"}, "paper": {"trained"}}.items():
+        jobs = load_config(PAPER, scale).jobs.values()
+        assert {name for job in jobs for name in job.measure} == sections
+        assert all(bool(job.models) == ("trained" in job.measure) for job in jobs)
 
 
 def test_smoke_has_what_claims_and_verdicts_need(smoke):

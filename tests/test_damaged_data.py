@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
 
 from rescore.data import cifar, folders, humanml, idx, images, motion, pines, tabular
 from rescore.data.damage import check_labels
 from rescore.data.images import load_images
 from rescore.errors import RescoreError
-from rescore.papers import load_paper
+from rescore.metrics import text_motion
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a2146" * 8 + b"\nsize 12345\n"
 DAMAGE = {
@@ -66,7 +65,6 @@ class Loader:
     files: dict[str, bytes]
 
 
-EVALUATOR = load_paper("diffcollage", ROOT).module("humanml_judge")
 HUMANML = {
     "HumanML3D/train.txt": b"1\n",
     "HumanML3D/test.txt": b"1\n",
@@ -116,7 +114,7 @@ LOADERS = {
     "humanml motion": Loader(lambda _: humanml.load_humanml("train"), first("HumanML3D/new_joint_vecs/1.npy", HUMANML)),
     "humanml text": Loader(lambda _: humanml.load_humanml("train"), first("HumanML3D/texts/1.txt", HUMANML)),
     "humanml scale": Loader(lambda _: humanml.load_scales(), first("HumanML3D/Std.npy", HUMANML)),
-    "evaluator": Loader(lambda _: EVALUATOR.load_evaluator(), dict.fromkeys(EVALUATOR.FILES.values(), b"")),
+    "evaluator": Loader(lambda _: text_motion.load_evaluator(), dict.fromkeys(text_motion.FILES.values(), b"")),
 }  # fmt: skip
 
 

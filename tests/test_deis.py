@@ -1,21 +1,26 @@
-"""DEIS: the exact solutions that errors are measured from, Prop. 4, the table's cells, and claims on a tiny run."""
+"""DEIS: the reference that errors are measured from, Prop. 4, the table's cells, and claims on a tiny run."""
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from measuring import configured
 from pinned import check_pinned
 from trained_case import records_of
 
+from rescore.data.digits import load_digits
+from rescore.errors import RescoreError
+from rescore.figures import PaperResults
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
+from rescore.problems import ExactProblem
+from rescore.problems.flow import by_rho_rk4
 from rescore.processes import VP, grids
-from rescore.random import make_generator
-from rescore.samplers import rhork_deis
 from rescore.scores import GaussianMixture
 
 PAPER = load_paper("deis")
-problems, jobs, claims = (PAPER.module(name) for name in ("problems", "jobs", "claims"))
+methods, claims = (PAPER.module(name) for name in ("methods", "claims"))
 PUBLISHED = read_published(PAPER.folder / "published.csv", "deis")
 
 
@@ -24,7 +29,8 @@ def records(tmp_path_factory):
     """The smoke jobs, on three samples a seed where the score is exact."""
     config = load_config(PAPER, "smoke")
     few = {name: dataset.model_copy(update={"samples": 3}) for name, dataset in config.datasets.items()}
-    config = config.model_copy(update={"datasets": few, "projections": 2, "reference_steps": 8})
+    table = config.table.model_copy(update={"projections": 2})
+    config = config.model_copy(update={"datasets": few, "table": table, "reference_steps": 8})
     return records_of(PAPER, config, config.jobs, tmp_path_factory.mktemp("deis"))
 
 
@@ -32,54 +38,26 @@ def test_numbers_are_what_they_were(records):
     check_pinned("deis", records)
 
 
-def test_quantiles_solve_the_flow():
-    """On the line, against rho4RK with 300 steps in log rho."""
-    process = VP()
-    score = problems.make_score("mixture1d", process)
-    u = torch.linspace(-3, 3, 25, dtype=torch.float64)[:, None]
-    by_quantiles = problems.solve(process, score, u, [0.3, 1e-3], 0)
-    by_steps = [rhork_deis(process, grids.log_rho(process, 300, t), "rk4")(score, u) for t in (0.3, 1e-3)]
-    for a, b in zip(by_quantiles, by_steps, strict=True):
-        assert (a - b).abs().max() < 1e-5
-
-
-def test_a_gaussian_is_scaled():
-    """For N(mu, s^2) the flow from u_T is m_t mu + (u_T - m_T mu) sqrt(v_t / v_T), v the variance of u_t."""
-    process, mu, s = VP(), 0.7, 0.2
-    score = GaussianMixture(process, torch.tensor([[mu]], dtype=torch.float64), s)
-    u = torch.tensor([[-2.0], [0.1], [1.5]], dtype=torch.float64)
-
-    def moments(t):
-        mean = process.mean(t).values
-        return mean * mu, mean**2 * s**2 + process.Sigma(t).values
-
-    (start, wide), (end, narrow) = moments(process.T), moments(1e-3)
-    exact = end + (u - start) * (narrow / wide).sqrt()
-    assert (problems.solve(process, score, u, [1e-3], 0)[0] - exact).abs().max() < 1e-13
-
-
 def test_the_reference_on_digits():
     """50 steps, of the reference, against 150: far below any error that is measured from it."""
-    process = VP()
-    score = problems.make_score("digits_exact", process)
-    u = process.prior_sample((4, 1, 8, 8), make_generator("test"), torch.float64)
-    coarse, fine = (problems.solve(process, score, u, [1e-3], n)[0] for n in (50, 150))
+    problem = ExactProblem.of_points("digits_exact", VP(), load_digits(), ("test",), (0,), 4)
+    coarse, fine = (by_rho_rk4(problem.process, problem.score, problem.start(), [1e-3], n)[0] for n in (50, 150))
     assert (coarse - fine).square().mean().sqrt() < 1e-5
 
 
-@pytest.mark.parametrize("name", problems.TABLE_METHODS)
+@pytest.mark.parametrize("name", methods.TABLE_METHODS)
 def test_point_masses_need_one_step_of_any_order(name):
     """Prop. 4: the noise prediction of a point is constant along the flow, so that every method of the table is exact."""
     process, point = VP(), torch.tensor([[0.4, -1.3]], dtype=torch.float64)
     score = GaussianMixture(process, point, 0.0)
     u = torch.tensor([[1.0, 2.0], [-0.3, 0.2]], dtype=torch.float64)
-    stages, make = problems.TABLE_METHODS[name]
-    steps = int(name[-1]) + 1 if "AB" in name else 1  # the fewest that the method takes
+    method = methods.TABLE_METHODS[name]
+    steps = method.order if "AB" in name else 1  # the fewest that the method takes
     start, end = 0.3, 1e-3  # from T, where rho is 150, rounding alone is 3e-9
     noise = (u - process.mean(start).values * point) / process.R(start).values
     exact = process.mean(end).values * point + process.R(end).values * noise
     times = torch.linspace(start, end, steps + 1, dtype=torch.float64)
-    assert (make(process, times)(score, u) - exact).abs().max() < 1e-12
+    assert (method(process, times)(score, u) - exact).abs().max() < 1e-12
 
 
 def test_cells_meet_the_printed_table(records):
@@ -96,9 +74,55 @@ def test_cells_meet_the_printed_table(records):
 def test_claims_find_their_records(records):
     lines = evaluate("deis", claims.CLAIMS, records)
     assert [line["claim"] for line in lines if line["status"] in ("not-run", "broken")] == []
-    assert len(lines) >= 7
+    assert {line["claim"] for line in lines} == {claim.name for claim in claims.CLAIMS}
+
+
+def test_columns_have_the_orders_and_costs_that_the_chapter_states():
+    """Eqs. 6.14 and 6.17: degree + 1, and the number of stages; iPNDM ignores that the transfer varies within a step."""
+    stated = {"Euler": 1, "EI-score": 1, "DDIM": 1, "iPNDM": 2, "rho2Heun": 2, "rho3Kutta": 3, "rho4RK": 4}
+    stated |= {f"{family}{r}": r + 1 for family in ("tAB", "rhoAB") for r in (1, 2, 3)}
+    assert {name: method.order for name, method in methods.ORDERED.items()} == stated
+    costs = {name: method.evaluations_per_step for name, method in methods.TABLE_METHODS.items()}
+    assert costs == {name: stated[name] if name in ("rho2Heun", "rho3Kutta", "rho4RK") else 1 for name in methods.TABLE_METHODS}
+
+
+SMALL = {"datasets": {"mixture1d": {"samples": 5}, "digits_exact": {"samples": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        ({"mixture1d": ["tabel"]}, "jobs.a.measure: mixture1d tabel: unknown experiment; allowed: table, ingredients, orders"),
+        ({"mixture1d": ["table"]}, "jobs.a.measure: mixture1d table: table is for digits_exact only"),
+        ({"mixture1d_narrow": ["change"]}, "measure: mixture1d_narrow has no settings; allowed: mixture1d, digits_exact"),
+        (["table"], "jobs.a.measure: table: unknown experiment; allowed: trained"),
+    ],
+)
+def test_a_job_measures_what_there_is(measure, message):
+    with pytest.raises(RescoreError, match=message):
+        configured(PAPER, SMALL | {"jobs": {"a": {"measure": measure}}})
 
 
 def test_configs():
+    """Every scale measures Table 6.2 on a trained network; those with exact scores all experiments."""
     for scale in PAPER.scales:
-        assert load_config(PAPER, scale).jobs
+        steps = [str(step) for job in load_config(PAPER, scale).jobs.values() for step in job.steps]
+        exact = ["digits_exact table", "digits_exact ingredients", "digits_exact change", "mixture1d ingredients",
+                 "mixture1d orders", "mixture1d change", "mixture1d_narrow ingredients"]  # fmt: skip
+        assert steps == ["trained", *(exact if scale in ("smoke", "laptop") else [])]
+
+
+def test_figures_show_what_was_measured(records, tmp_path):
+    """Every figure is drawn; the curves of the table are its records."""
+    figures = PAPER.module("figures")
+    found = PaperResults.open(tmp_path / "smoke", PAPER)
+    vars(found).update(records=records, arrays={})
+    for name in PAPER.meta.figures:
+        getattr(figures, name)(found, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    ax = Figure().subplots()
+    figures._columns(ax, found.select(table="6.2", dataset="digits_exact", metric="sw2"), "", "")
+    drawn = {bars.get_label(): bars[0].get_ydata().tolist() for bars in ax.containers}
+    for column in methods.TABLE_METHODS:
+        rows = found.select(table="6.2", dataset="digits_exact", metric="sw2", **methods.place(column))
+        assert drawn[column] == [row.value for row in rows] and len(rows) == 5

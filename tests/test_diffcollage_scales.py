@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from measuring import book_of, configured, measured
 from PIL import Image
 from pinned import check_pinned
 from torch.nn import functional as F
 from trained_case import records_of
 
-from rescore.config import validated
+from rescore.config import step_hash
 from rescore.data.images import SPLITS
 from rescore.errors import RescoreError
-from rescore.experiments.run import Notebook, Run
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.metrics.features import Extractor
-from rescore.models.build import make_model, make_process
 from rescore.models.judge import Judge, extract
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
@@ -78,17 +77,17 @@ def scenes(tmp_path, monkeypatch):
 def tiny(scale, **settings):
     """The config of a scale with networks of few channels, trained for two steps, and few contents."""
     config = load_config(PAPER, scale)
-    settings |= {"samples": 9, "crops": 1, "batch": 5, "steps": 2, "ratio": 2, "ratios": [2, 3], "seeds": [0, 1]}
+    settings |= {"samples": 9, "crops": 1, "batch": 5, "steps": 2, "ratio": 2, "lengths": {"ratios": [2, 3]}, "seeds": [0, 1]}
     content = config.model_dump(mode="json") | settings
     for spec in content["models"].values():
         spec["network"]["settings"] |= {"width": 8, "blocks": 1, "attention": [], "multipliers": [1, 1, 1, 1]}
         spec |= {"steps": 2, "batch": 4, "parts": 1, "warmup": 1, "gpu": 0, "split": "train"}
-    return validated(type(config), content, scale)
+    return configured(PAPER, content)
 
 
 @pytest.mark.parametrize(("scale", "job"), [("gpu", "lhq"), ("paper", "tower")])
 def test_a_job_on_scenes_in_tiny(scale, job, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(PAPER.module("pieces"), "judge_of", judge_of)
+    monkeypatch.setattr(PAPER.module("images"), "make_judge", judge_of)
     monkeypatch.setattr(PAPER.module("panoramas"), "TIMED", 2)
     monkeypatch.setattr(PAPER.module("shapes"), "GRID", 2)
     config = tiny(scale)
@@ -111,19 +110,39 @@ def test_a_job_on_scenes_in_tiny(scale, job, scenes, tmp_path, monkeypatch):
 def test_parts_that_do_not_fit_are_named(scenes, tmp_path):
     config = tiny("gpu")
     wrong = config.model_copy(update={"models": config.models | {"lhq_half": config.models["lhq_quarter"]}})
-    pieces = PAPER.module("pieces")
-    model = make_model(wrong.models["lhq"], make_process(wrong.models["lhq"].process, (3, 32, 32)), (3, 32, 32))
-    run = Run("diffcollage", "gpu", "lhq", tmp_path, "0", "cpu", 1, {"lhq/0": tmp_path / "w"})
+    images = PAPER.module("images").Images(book_of(PAPER, wrong, "lhq", tmp_path), "lhq")
     message = r"models.lhq_half: patches \(3, 16, 16\) beside squares \(3, 32, 32\); allowed: \(3, 32, fewer than 32\)"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(RescoreError, match=message):
-        patch.setattr(pieces, "load_model", lambda *_: type("Loaded", (), {"process": None, "score": None, "network": model}))
-        pieces.Pieces.load("lhq", pieces.Context(wrong, run, Notebook()), 0)
-    wrongs = ("shapes", {"inpaint": "lhq"}, "allowed: brick, grass, gravel"), ("models", ["lhq"], "lhq_half is missing")
-    for key, value, message in wrongs:
-        content = config.model_dump(mode="json")
-        content["jobs"]["lhq"][key] = value
-        with pytest.raises(RescoreError, match=message):
-            validated(type(config), content, "gpu.yaml")
+    with pytest.raises(RescoreError, match=message):
+        images.chain(2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("models", ["lhq"], "jobs.lhq.models: lhq_half is missing; needed: lhq, lhq_half, lhq_quarter"),
+        ("measure", {"lhq": ["inpaint"]}, "measure.lhq: inpaint; allowed: panoramas, lengths, loop, grid, cubemap, connect"),
+        ("measure", {"bricks": ["loop"]}, r"input should be 'brick', 'grass', .* or 'HumanML3D', not 'bricks'$"),
+        ("measure", {"HumanML3D": ["loop"]}, "measure.HumanML3D: loop; allowed: humanml"),
+        ("measure", {"BasicMotions": ["humanml"]}, "measure.BasicMotions: humanml; allowed: motion"),
+    ],
+)
+def test_sections_that_do_not_fit_their_subject_are_refused(key, value, message):
+    content = load_config(PAPER, "gpu").model_dump(mode="json")
+    content["jobs"]["lhq"][key] = value
+    with pytest.raises(RescoreError, match=message):
+        configured(PAPER, content)
+
+
+def test_a_change_of_a_sections_settings_runs_no_other_section():
+    config = load_config(PAPER, "gpu")
+    changed = configured(PAPER, config.model_dump(mode="json") | {"lengths": {"ratios": [2, 3]}})
+
+    def hashes(config, job):
+        return {str(step): step_hash(config, PAPER.name, job, step) for step in config.jobs[job].steps}
+
+    before, after = (hashes(each, "lhq") for each in (config, changed))
+    assert {step for step in before if before[step] != after[step]} == {"lhq lengths"}
+    assert all(hashes(config, job) == hashes(changed, job) for job in ("tower", "humanml"))
 
 
 class Evaluator:
@@ -156,8 +175,7 @@ def test_humanml_in_tiny(scale, tmp_path, monkeypatch):
     small |= {"hidden": 8, "layers": 1, "heads": 2, "train_batch": 4}
     config = tiny(scale, humanml=load_config(PAPER, scale).humanml.model_dump() | small)
     job = config.jobs["humanml"]
-    run = Run("diffcollage", scale, "humanml", tmp_path / "run", "0", "cpu", 1)
-    skipped = PAPER.module("jobs").measure(job, config, run).skipped
+    skipped = measured(PAPER, config, "humanml", tmp_path / "without").skipped
     assert [row["dataset"] for row in skipped] == ["HumanML3D"] and "the evaluator of HumanML3D: no " in skipped[0]["reason"]
     monkeypatch.setattr(module, "load_evaluator", lambda device: Evaluator())
     monkeypatch.setattr(module, "PAIRS", 20)

@@ -5,14 +5,18 @@ import math
 import pytest
 import torch
 
+from rescore.config import PaperConfig
 from rescore.data.digits import load_digits
 from rescore.errors import Diverged
+from rescore.experiments.book import Book
 from rescore.metrics import nearest
+from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem, distances, flow
 from rescore.problems.mixtures import nine_modes
+from rescore.problems.runs import ExactRuns
 from rescore.processes import CLD, VP, Blurring, grids
-from rescore.random import make_generator
-from rescore.samplers import gddim, rhork_deis
+from rescore.random import Streams, make_generator
+from rescore.samplers import euler_maruyama, gddim, rhork_deis
 from rescore.scores import EmpiricalData, GaussianMixture
 
 F64 = torch.float64
@@ -23,14 +27,14 @@ def digits(process, n=2, **options) -> ExactProblem:
     return ExactProblem.of_points("digits", process, load_digits(), ("test", "start"), (4, 5), n, **options)
 
 
-# --- problems --------------------------------------------------------------------------------------------------------------------
+# --- problems ----------------------------------------------------------------------------------------------------------------
 
 
 def test_starting_points_are_named_by_seed():
     problem = digits(CLD(), 3, dtype=torch.float32)
     start = problem.start()
     assert start.dtype == torch.float32 and start.shape == (6, 2, 1, 8, 8) and problem.size == 6
-    one = CLD().prior_sample((3, 2, 1, 8, 8), make_generator("test", "start", 5), torch.float32)
+    one = CLD().prior_sample((3, 2, 1, 8, 8), Streams.named("test", "start", 5, n=3), torch.float32)
     assert torch.equal(start[3:], one)
     assert torch.equal(problem.by_seed(start)[1], one[:, 0])
 
@@ -63,7 +67,7 @@ def test_nine_modes():
     assert turned == {tuple(round(value, 9) + 0.0 for value in mode) for mode in expected}
 
 
-# --- exact flows -----------------------------------------------------------------------------------------------------------------
+# --- exact flows -------------------------------------------------------------------------------------------------------------
 
 
 def test_quantiles_solve_the_flow():
@@ -130,16 +134,23 @@ def test_traces_along_the_flow():
     assert (epsilon - epsilon[0]).abs().max() < 1e-9
 
 
-# --- distances -------------------------------------------------------------------------------------------------------------------
+# --- distances ---------------------------------------------------------------------------------------------------------------
 
 
 def test_errors_are_distances_to_the_exact_end_points():
     """Per seed: the root mean square over points and coordinates, and the median of the points' own."""
     end = torch.zeros(2, 3, 2, dtype=F64)
     x = torch.tensor([[[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [2.0, 2.0], [7.0, 7.0]]], dtype=F64)
-    found = distances.solver_errors(x, end)
-    assert found["solver_rmse"] == pytest.approx([math.sqrt(27 / 6), math.sqrt(108 / 6)])
-    assert found["solver_median"] == pytest.approx([1.0, 2.0])
+    assert distances.solver_rmse(x, end) == pytest.approx([math.sqrt(27 / 6), math.sqrt(108 / 6)])
+    assert distances.solver_median(x, end) == pytest.approx([1.0, 2.0])
+
+
+def test_sides_of_a_boundary():
+    x = torch.tensor([[1.0, 3.0, 2.0, -2.0], [1.0, -3.0, -1.0, -2.0]])[..., None]
+    numbers = distances.sides(x, -0.8)
+    assert numbers["weight_right"] == [0.75, 0.25] and numbers["weight_left"] == [0.25, 0.75]
+    assert numbers["mean_right"] == [2.0, 1.0] and numbers["mean_left"] == [-2.0, -2.0]
+    assert numbers["std_left"][1] == pytest.approx(math.sqrt(2 / 3)) and numbers["std_left"][0] == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
@@ -164,3 +175,60 @@ def test_distances_take_one_set_for_all_seeds_or_one_a_seed():
     assert distances.off_modes(x, shared, 1.9) == [1, 1] and distances.off_modes(x, shared, 2.1) == [0, 0]
     assert distances.sw2(x, own, 8)[0] == pytest.approx(2.5 * distances.sw2(x, own, 8)[1], rel=0.8)
     assert distances.sw2(own, own, 8) == [0, 0]
+
+
+def test_relative_changes():
+    a, b = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=F64), torch.tensor([[3.0, 9.0], [1.0, 2.0]], dtype=F64)
+    assert distances.relative_changes([a, b, b]).tolist() == [[1, 0], [2, 0]]
+
+
+# --- cells -------------------------------------------------------------------------------------------------------------------
+
+
+class Settings(PaperConfig):
+    """Of no paper."""
+
+
+def runs_of(problem: ExactProblem) -> ExactRuns:
+    return ExactRuns(Book(Settings()), problem, {"process": "VP", "dtype": "float64"}, stream=("paper",))
+
+
+def test_a_cell_holds_what_a_sampler_makes_of_the_start():
+    """With the noise of its stream and place; the cell counts the evaluations and says how they were spent."""
+    runs = runs_of(ExactProblem.of_mixture("m", VP(), LINE, 0.1, ("test",), (0, 1), 5))
+    sampler = euler_maruyama(VP(), grids.uniform(VP(), 7), denoise="euler")
+    metrics = {"mean": lambda x: x.mean((1, 2)).tolist()}
+    runs.measure([Sampling("t", "EM", "v", "", sampler, {"grid": "uniform"})], "", metrics, lambda one: one.method, more=1)
+    x = sampler(runs.problem.score, runs.start, runs.problem.streams("paper", "t", "m", "EM", "v", 7)).reshape(2, 5, 1)
+    (row,) = runs.book.measurements
+    assert (row.table, row.dataset, row.method, row.variant, row.nfe) == ("t", "m", "EM", "v", 8)
+    assert (row.n_seeds, row.n_samples) == (2, 10)
+    assert row.value == pytest.approx(x.mean().item()) and runs.book.arrays["EM"] == x[0, 0, 0]
+    how = {"t0": VP().eps, "denoise": "euler", "samples": 5, "grid": "uniform", "more": 1}
+    assert row.protocol == {"process": "VP", "dtype": "float64"} | how
+    assert runs.book.result.function_evaluations == 2 * 8 * 10
+
+
+def test_a_sampler_that_diverges_is_skipped_with_its_reason():
+    runs = runs_of(ExactProblem.of_mixture("m", VP(), LINE, 0.1, ("test",), (0, 1), 5))
+    sampler = euler_maruyama(VP(), grids.uniform(VP(), 3))
+    sampler.A[1] = sampler.A[1] * math.inf
+    runs.measure([Sampling("t", "EM", "", "", sampler)], "", {"sw2": lambda x: pytest.fail("nothing to measure")})
+    (row,) = runs.book.skipped
+    assert runs.book.measurements == [] and row["method"] == "EM" and row["nfe"] == 3 and "diverged" in row["reason"]
+
+
+def test_floors_of_points_and_of_a_mixture():
+    """Draws of the points are at 0 from them, whatever is drawn; those of a mixture have errors in both metrics."""
+    points = runs_of(digits(VP(), 20))
+    points.floor("t", points.to_data(8, "test", "reference"), "test", "draws")
+    found = {row.metric: row for row in points.book.measurements}
+    assert (found["off_data"].value, found["off_data"].over, found["off_data"].n_samples) == (0, "exact", 1)
+    assert "dtype" not in found["off_data"].protocol and found["sw2"].protocol["dtype"] == "float64" and found["sw2"].stderr > 0
+    mixture = runs_of(ExactProblem.of_mixture("m", VP(), LINE, 0.1, ("test",), (0, 1), 500))
+    metrics = mixture.to_data(8, "test", "reference", radius=0.1)
+    mixture.floor("t", metrics, "test", "draws")
+    found = {row.metric: row.value for row in mixture.book.measurements}
+    assert found["off_mode"] == pytest.approx(math.erfc(math.sqrt(0.5)), abs=0.04)
+    drawn = mixture.problem.draws("test", "draws")
+    assert found["sw2"] == pytest.approx(sum(distances.sw2(drawn, mixture.problem.draws("test", "reference"), 8)) / 2)

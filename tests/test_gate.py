@@ -105,6 +105,12 @@ def test_an_adaptive_solver_may_take_other_evaluations_elsewhere(tmp_path):
     assert ("fail", "value", "110") in moved(tmp_path, far, SECOND, reference=reference)
 
 
+def test_a_number_without_evaluations_is_not_one_with_others(tmp_path):
+    reference, fresh = (record(nfe=110), SECOND), record(nfe=None, dataset=SECOND.dataset, method="new", **OTHER)
+    found = moved(tmp_path, dataclasses.replace(fresh, method=reference[0].method, variant=reference[0].variant), reference=reference)
+    assert ("fail", "record", "110") in found
+
+
 def test_missing_rows_fail_and_new_rows_warn(tmp_path):
     assert moved(tmp_path, record(), SECOND, record(nfe=7)) == [("warn", "record", "7")]
     assert moved(tmp_path, record()) == [("fail", "record", "logz_bias"), ("warn", "verdict", "logz_bias")]

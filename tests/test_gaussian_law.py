@@ -1,4 +1,4 @@
-"""Gaussian laws: under a process, after a sampler, and their distances; against closed forms, sampling and the exact mixture score."""
+"""Gaussian laws under a process and after a sampler, and distances; against closed forms, sampling and the mixture's score."""
 
 import math
 
@@ -12,7 +12,7 @@ from rescore import metrics
 from rescore.corruptions import Blur, Corruption, GeometricNoise, Identity, Interpolated
 from rescore.errors import RescoreError
 from rescore.problems import gaussian
-from rescore.problems.gaussian import GaussianLaw, clean_prediction, exact_score, law_after, law_at, prior_law
+from rescore.problems.gaussian import GaussianLaw, GaussianProblem, clean_prediction, exact_score, law_after, law_at, prior_law
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (
     SSCS, AdaptiveFlow, FlowMomentumSampler, MomentumSampler, NaiveSampler, PredictorCorrector, ancestral, ddim, euler_maruyama,
@@ -42,7 +42,7 @@ def blur() -> Corruption:
     return Corruption(Blur((2, 2), 1, 0.8), Interpolated((0.0, 1.0), (0.01, 0.8)), GeometricNoise(0.01, 0.4, 0.2))
 
 
-# --- a law -----------------------------------------------------------------------------------------------------------------------
+# --- a law -------------------------------------------------------------------------------------------------------------------
 
 
 def test_an_affine_step_in_closed_form():
@@ -95,7 +95,7 @@ def test_expected_norm():
         assert law.expected_norm == pytest.approx(found, rel=5e-3)
 
 
-# --- under a process -------------------------------------------------------------------------------------------------------------
+# --- under a process ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
@@ -110,7 +110,8 @@ def test_laws_under_a_process_are_those_of_the_mixture_of_one(process):
         torch.testing.assert_close(score(u, t), mixture(u, t), rtol=1e-9, atol=1e-9)
         law = law_at(process, data, t)
         x = mixture.sample(100_000, t, generator(1))
-        torch.testing.assert_close(law.mean.reshape(law.shape), x.mean(0), rtol=0, atol=0.06 if isinstance(process, VE) else 0.015)
+        wide = 4 if isinstance(process, VE) else 1
+        torch.testing.assert_close(law.mean.reshape(law.shape), x.mean(0), rtol=0, atol=0.015 * wide)
         torch.testing.assert_close(law.variances, x.var(0), rtol=0.03, atol=0)
 
 
@@ -135,7 +136,7 @@ def test_clean_predictions_are_posterior_means():
     assert (((residual.T @ centred) / n).abs() < 1.2 * noise[:, None] * centred.std(0)).all()
 
 
-# --- after a sampler -------------------------------------------------------------------------------------------------------------
+# --- after a sampler ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_what_has_no_exact_law_is_refused():
         law_at(CLD(), IMAGES, 0.5)
 
 
-# --- distances -------------------------------------------------------------------------------------------------------------------
+# --- distances ---------------------------------------------------------------------------------------------------------------
 
 
 def test_frechet_distance_is_that_of_scipys_square_root():
@@ -253,7 +254,7 @@ def test_frechet_distance_is_that_of_scipys_square_root():
 def test_kl_divergence_is_torchs():
     law, prior = law_at(CLD(), DATA, 0.3), prior_law(CLD(), (2,))
     for d, found in enumerate(gaussian.kl_divergence(law, prior)):
-        p, q = (torch.distributions.MultivariateNormal(one.mean[:, d % one.mean.shape[1]], one.covariance[d]) for one in (law, prior))
+        p, q = (torch.distributions.MultivariateNormal(one.mean[:, d], one.covariance[d]) for one in (law, prior))
         assert found.item() == pytest.approx(torch.distributions.kl_divergence(p, q).item(), rel=1e-9)
 
 
@@ -267,4 +268,17 @@ def test_sliced_distance_is_that_of_many_draws():
     values, axes = torch.linalg.eigh(IMAGES.covariance[0])
     turned = GaussianLaw.independent(axes.T @ IMAGES.mean[:, 0], values)
     on_axes = GaussianLaw.independent(torch.zeros(4), torch.full((4,), 0.3))
-    assert gaussian.sliced_wasserstein(turned, on_axes, axes) == pytest.approx(gaussian.sliced_wasserstein(IMAGES, full), rel=1e-9)
+    found = gaussian.sliced_wasserstein(turned, on_axes, axes)
+    assert found == pytest.approx(gaussian.sliced_wasserstein(IMAGES, full), rel=1e-9)
+
+
+@pytest.mark.parametrize("process", [VP(), CLD()])
+def test_a_gaussian_problem_is_solved_from_the_prior(process):
+    """Its law is that of the data part, and many steps end near the data; another score may be given."""
+    data = GaussianLaw.independent(torch.tensor([0.5, -1.0]), torch.tensor([0.3, 0.02]))
+    problem, sampler = GaussianProblem(data), euler_maruyama(process, grids.quadratic(process, 400))
+    law = problem.after(sampler)
+    assert law.shape == (2,) and problem.score(process) is problem.score(process)
+    assert torch.allclose(law.mean, data.mean, atol=0.02) and torch.allclose(law.variances, data.variances, atol=0.02)
+    assert torch.equal(problem.after(sampler, exact_score(process, data)).mean, law.mean)
+    assert (problem.after(sampler, lambda u, t: 0 * u).mean - data.mean).abs().max() > 0.4

@@ -1,36 +1,46 @@
 """The gDDIM folder: facts of the paper on exact scores, a smoke-config run, and what its claims select."""
 
 import math
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
+from matplotlib.figure import Figure
+from measuring import configured, measured
 from pinned import check_pinned
 
+from rescore import figures as draw
+from rescore.errors import RescoreError
+from rescore.experiments.book import Book
+from rescore.figures import PaperResults
 from rescore.ledger.claims import evaluate
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
 from rescore.papers import load_config, load_paper
+from rescore.problems.flow import by_gddim, of_one_point
 from rescore.processes import CLD
 from rescore.processes.grids import quadratic
 from rescore.samplers import euler_maruyama, gddim, gddim_stochastic
 
-PAPER = load_paper("gddim", Path(__file__).parents[1])
-jobs, problems = PAPER.module("jobs"), PAPER.module("problems")
+PAPER = load_paper("gddim")
+jobs, tables = PAPER.module("jobs"), PAPER.module("tables")
+
+
+def one_point(name, n):
+    """The problem, and n draws of its prior."""
+    config = configured(PAPER, {"seeds": [0, 1], "samples": n, "jobs": {}})
+    problem = jobs.Case.of(Book(config), "one_point", name).problem
+    return problem, problem.start()[:n]
 
 
 @pytest.mark.parametrize("name", ["DDPM", "BDM", "CLD"])
 @pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
 def test_one_stochastic_step_recovers_the_law_of_one_point(name, lam):
     """Prop. 8: with one data point the mean of a single step is exact, whatever lambda."""
-    problem = problems.one_point(name)
+    problem, u = one_point(name, 3)
     process = problem.process
-    u = problem.start((0,), 3)
     t0 = 0.3
     step = gddim_stochastic(process, [process.T, t0], lam)
     mean = step.A[0](u) + step.B[0](problem.score(u, process.T))
-    x = process.embed(problem.exact(0, 1)[:1])
+    x = process.embed(problem.points)
     residual = u - process.mean(process.T)(x)
     expected = process.mean(t0)(x) + process.Psi_hat(t0, process.T, lam)(residual)
     assert (mean - expected).abs().max() < 1e-9 * residual.abs().max()
@@ -41,48 +51,38 @@ def test_a_released_drift_has_other_marginals():
     process = CLD()
     times = quadratic(process, 3)
     for lam, equal in ((0.0, True), (0.5, False), (1.0, True)):
-        ours, released = euler_maruyama(process, times, lam), PAPER.module("tables").released_euler_maruyama(process, times, lam)
+        ours, released = euler_maruyama(process, times, lam), tables.released_euler_maruyama(process, times, lam)
         ratio = (released.B[0].values[1, 1] / ours.B[0].values[1, 1]).item()
         assert math.isclose(ratio, (1 + lam) / (1 + lam**2), rel_tol=1e-12)
         assert (ratio == 1) is equal
 
 
-def test_the_reference_solution_is_exact_on_one_point():
-    """Against the closed form, and so is a step of any length under R_t but not under L_t."""
-    problem = problems.one_point("CLD")
-    process, u = problem.process, problem.start((0,), 4)
-    exact = jobs._one_point_flow(problem, u)
-    assert (problem.solve(u, 20) - exact).abs().max() < 1e-10
+def test_one_step_recovers_the_point_under_r_alone():
+    """Prop. 7: a step of any length under R_t is the exact flow, under L_t it is not; nor does the reference solver err."""
+    problem, u = one_point("CLD", 4)
+    process = problem.process
+    exact = of_one_point(process, problem.points[0], u, process.eps)
+    assert (by_gddim(process, problem.score, u, 20) - exact).abs().max() < 1e-10
     one = quadratic(process, 1)
     error = {factor: (gddim(process, one, factor=factor)(problem.score, u) - exact).abs().max() for factor in "RL"}
     assert error["R"] < 1e-9 and error["L"] > 1e3
 
 
-def test_traces_along_the_flow():
-    """eps under R is constant on one point; the trace starts at the given states."""
-    problem = problems.one_point("CLD")
-    u = problem.start((0, 1), 2)
-    times, states, scores = problem.trace(u, 10)
-    assert states.shape == scores.shape == (10, 2, 4, 1, 8, 8) and times[0] == problem.process.T
-    torch.testing.assert_close(states[0].transpose(0, 1), u)
-    epsilon = -problem.process.K(times, "R").T(scores)
-    assert (epsilon - epsilon[0]).abs().max() < 1e-9
-    under_l = -problem.process.K(times, "L").T(scores)
-    assert (under_l - under_l[0])[:, 1].abs().max() > 0.1
-
-
 @pytest.fixture(scope="module")
-def smoke():
-    """The smoke config's records, made in this process with still fewer samples."""
-    smaller = {"samples": 2, "samples_2d": 8, "reference_steps": 20, "factor_nfes": (10, 20)}
-    smaller |= {"grid_nfes": (10,), "long_nfe": 12}
-    config = load_config(PAPER, "smoke").model_copy(update=smaller)
-    job = config.jobs["exact"].model_copy(update={"models": ()})
-    return config, job, jobs.measure(job, config, None)
+def smoke(tmp_path_factory):
+    """What the smoke config measures on exact scores, with still fewer samples."""
+    config = load_config(PAPER, "smoke")
+    changes = {
+        "factors": config.factors.model_copy(update={"nfes": (10, 20)}),
+        "grid": config.grid.model_copy(update={"nfes": (10,), "long_nfe": 12}),
+    }
+    job = config.jobs["exact"].model_copy(update={"measure": ("recovery", "noise", "factors", "lambdas", "grid"), "models": ()})
+    config = config.model_copy(update=changes | {"samples": 2, "samples_2d": 8, "reference_steps": 20, "jobs": {"exact": job}})
+    return config, measured(PAPER, config, "exact", tmp_path_factory.mktemp("gddim"))
 
 
 def test_smoke_run(smoke):
-    config, job, result = smoke
+    config, result = smoke
     keys = [(m.table, m.dataset, m.method, m.variant, m.metric, m.nfe) for m in result.measurements]
     assert len(keys) == len(set(keys))
     assert {m.table for m in result.measurements} == {"prop7", "fig7.1", "7.1", "7.2", "7.3"}
@@ -94,34 +94,38 @@ def test_smoke_run(smoke):
 
 
 def test_numbers_are_what_they_were(smoke):
-    check_pinned("gddim", smoke[2].measurements, smoke[2])
+    check_pinned("gddim", smoke[1].measurements, smoke[1])
 
 
-def test_same_seed_same_records(smoke):
-    config, job, result = smoke
-    again = jobs.measure(job.model_copy(update={"measure": ("lambdas",)}), config, None)
+def test_same_seed_same_records(smoke, tmp_path):
+    config, result = smoke
+    job = config.jobs["exact"].model_copy(update={"measure": ("lambdas",)})
+    again = measured(PAPER, config.model_copy(update={"jobs": {"exact": job}}), "exact", tmp_path)
     wanted = [(m.table, m.method, m.variant, m.nfe, m.value) for m in result.measurements if m.table == "7.2"]
     assert [(m.table, m.method, m.variant, m.nfe, m.value) for m in again.measurements] == wanted
 
 
-def test_claims_select_records(smoke):
-    """At smoke scale some cells are missing, but no claim may be ambiguous, and the exact ones hold."""
-    _, _, result = smoke
-    records = [
+def records_of(result):
+    return [
         Record("gddim", m.table, m.dataset, m.method, m.variant, m.metric, m.nfe, m.value, m.stderr, m.df, m.over, m.n_seeds,
                m.n_samples, "", "smoke", "cpu", m.seconds, "0", "0")
         for m in result.measurements
     ]  # fmt: skip
-    rows = {line["claim"]: line["status"] for line in evaluate("gddim", PAPER.module("claims").CLAIMS, records)}
-    assert len(rows) >= 7 and "broken" not in rows.values()
+
+
+def test_claims_select_records(smoke):
+    """At smoke scale some cells are missing, but no claim may be ambiguous, and the exact ones hold."""
+    claims = PAPER.module("claims").CLAIMS
+    rows = {line["claim"]: line["status"] for line in evaluate("gddim", claims, records_of(smoke[1]))}
+    assert set(rows) == {claim.name for claim in claims} and "broken" not in rows.values()
     for name in ("one-step-recovery", "one-step-needs-r", "noise-constant", "noise-flat-on-data"):
         assert rows[name] == "holds"
     assert rows["fifty-times-euler"] == "not-run"
 
 
 def test_the_long_column_is_another_one():
-    with pytest.raises(ValueError, match="long_nfe"):
-        PAPER.module("config").Config(jobs={}, grid_nfes=(10, 20), long_nfe=20)
+    with pytest.raises(RescoreError, match="grid: long_nfe: 20 is already one of nfes"):
+        configured(PAPER, {"jobs": {}, "grid": {"nfes": [10, 20], "long_nfe": 20}})
 
 
 def test_laptop_covers_the_printed_rows():
@@ -129,21 +133,29 @@ def test_laptop_covers_the_printed_rows():
     config = load_config(PAPER, "laptop")
     printed = read_published(PAPER.folder / "published.csv", "gddim")
     assert len(printed) == 75
-    assert {row.nfe for row in printed if row.table in ("7.1", "section-7.1")} <= set(config.factor_nfes)
-    assert {row.nfe for row in printed if row.table == "7.3"} <= {*config.grid_nfes, config.long_nfe}
-    assert {row.variant for row in printed if row.table == "7.2"} == {f"lam={lam:g}" for lam in config.lambdas}
+    assert {row.nfe for row in printed if row.table in ("7.1", "section-7.1")} <= set(config.factors.nfes)
+    assert {row.nfe for row in printed if row.table == "7.3"} <= {*config.grid.nfes, config.grid.long_nfe}
+    assert {row.variant for row in printed if row.table == "7.2"} == {tables.LAM(lam=lam) for lam in config.lambdas.values}
 
 
-def test_exact_draws_of_the_digits_are_data():
+def test_exact_draws_of_the_digits_are_data(smoke):
     """`off_data` of draws of the data is 0 whatever is drawn, without an error; their sw2 has one."""
-    config = load_config(PAPER, "smoke")
-    points = torch.randn(5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    problem = SimpleNamespace(
-        name="CLD", dataset="digits_exact", dtype=torch.float64, modes=None, exact=lambda seed, n: points,
-        draws=lambda seed, n: points[torch.randint(5, (n,), generator=torch.Generator().manual_seed(seed))],
-    )  # fmt: skip
-    book = jobs.Book(config=config)
-    book.floor("7.1", problem, 5)
-    found = {m.metric: (m.over, m.df) for m in book.measurements}
-    assert found == {"off_data": ("exact", None), "sw2": ("runs", 1)}
-    assert [m.value for m in book.measurements if m.metric == "off_data"] == [0.0]
+    for table in ("7.1", "7.3"):
+        rows = [m for m in smoke[1].measurements if (m.table, m.dataset, m.method) == (table, "digits_exact", "exact draws")]
+        assert {m.metric: (m.over, m.df) for m in rows} == {"off_data": ("exact", None), "sw2": ("runs", 1)}
+        assert [m.value for m in rows if m.metric == "off_data"] == [0.0]
+
+
+def test_figures_show_what_was_measured(smoke, tmp_path):
+    """Every figure is drawn; the curves of a panel are its records, those of RK45 at the evaluations it took."""
+    figures, found = PAPER.module("figures"), PaperResults(tmp_path / "smoke", PAPER, smoke[0])
+    vars(found).update(records=records_of(smoke[1]), arrays=smoke[1].arrays)
+    for name in PAPER.meta.figures:
+        getattr(figures, name)(found, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    ax, rows = Figure().subplots(), found.select(table="7.3", metric="off_data", variant=["CLD", "CLD, tolerance 0.01"])
+    figures._samplers(ax, rows, "CLD", figures.CEILING)
+    drawn = {bars.get_label(): [tuple(point) for point in bars[0].get_xydata().tolist()] for bars in ax.containers}
+    assert set(drawn) == {"gDDIM", "gDDIM, q=1", "EM", "Ancestral", "Prob.Flow Heun", "Prob.Flow RK45"}
+    for method, points in drawn.items():
+        assert points == [(row.nfe, min(row.value, figures.CEILING)) for row in draw.select(rows, method=method)]

@@ -201,7 +201,7 @@ def test_training_with_stray_variables_leaves_weights(tmp_path: Path) -> None:
         cwd=tmp_path, env=os.environ | STRAY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    folder = tmp_path / "out" / "smoke" / "models" / key
+    (folder,) = (tmp_path / "out" / "smoke" / "models" / key).iterdir()
     assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "about.json", "history.npz"}
     assert (folder / "weights.safetensors").stat().st_size > 1000
 

@@ -10,7 +10,7 @@ from rescore.papers import load_config, load_paper
 from rescore.workflow import suite as workflow
 
 DEIS = load_paper("deis")
-(MODEL,) = load_config(DEIS, "gpu").job_models("trained").values()
+(MODEL,) = load_config(DEIS, "gpu").job_trainings("trained").values()
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def test_without_data_jobs_are_skipped_with_the_reason(nothing_at_hand, capsys):
     options = ["--scale", "gpu", "--results", str(nothing_at_hand)]
     assert not main(["train", MODEL.key, *options])
     folder = nothing_at_hand / "gpu" / "models" / MODEL.key
-    assert all((folder / name).is_file() for name in workflow.MODEL_FILES.values())
-    assert "could not be downloaded (no network)" in workflow.missing_data(folder / "weights.safetensors")
+    assert [path.name for path in folder.iterdir()] == ["missing.json"]
+    assert "could not be downloaded (no network)" in workflow.missing_data(folder)
     assert f"model {MODEL.key} is not trained: cifar10/train" in capsys.readouterr().err
 
     assert not main(["run", "deis", "measure", "--job", "trained", *options])
@@ -44,6 +44,12 @@ def test_without_data_jobs_are_skipped_with_the_reason(nothing_at_hand, capsys):
     assert not main(["figures", "deis", *options])
 
 
+def test_a_key_that_no_config_has_is_named_with_those_there_are(nothing_at_hand, capsys):
+    assert main(["train", "0123456789ab", "--scale", "gpu", "--results", str(nothing_at_hand)]) == 2
+    said = capsys.readouterr().err
+    assert "unknown model at scale gpu '0123456789ab'; allowed: " in said and MODEL.key in said
+
+
 def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch):
     main(["train", MODEL.key, "--scale", "gpu", "--results", str(nothing_at_hand)])
     folder = nothing_at_hand / "gpu" / "models" / MODEL.key
@@ -53,8 +59,7 @@ def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch)
     monkeypatch.setattr(workflow, "images_at_hand", lambda name, split: "present")
     suite.forget_missing()
     assert not folder.exists()
-    folder.mkdir()
-    for name, text in zip(workflow.MODEL_FILES.values(), ("weights", "{}", "history"), strict=True):
-        (folder / name).write_text(text)
+    (folder / "0").mkdir(parents=True)
+    (folder / "0" / "weights.safetensors").write_text("weights")
     suite.forget_missing()
     assert folder.is_dir(), "a trained model stays"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde import (
     FourierMLP, ImageField, NeuralSDE, adjoint_loss, backward_noise, draw_noise, elbo, hat_l_beta, l_beta, ode_log_prob,
     path_loss, prior_log_prob, seeded,
@@ -312,6 +312,15 @@ def test_bad_input_of_the_loss(loss, change, message):
     x = torch.ones(4, 2, dtype=torch.float64)
     with pytest.raises(RescoreError, match=message):
         loss(model, x, times, torch.zeros(len(times) - 1, 4, 2, dtype=torch.float64))
+
+
+def test_a_trajectory_that_diverges_says_where():
+    model = NeuralSDE(Function(lambda x, t: 1e200 * x), Function(lambda x, t: -x), 0.1)
+    x, times = torch.ones(4, 2, dtype=torch.float64), torch.tensor([0.0, 0.1, 0.2, 0.3])
+    with pytest.raises(Diverged, match=r"the forward trajectory leaves the floating range at t = 0\.2 \(step 2 of 3\): 4 of 4"):
+        model.trajectory(x, times, torch.zeros(3, 4, 2, dtype=torch.float64))
+    with pytest.raises(Diverged, match=r"the backward trajectory leaves the floating range: 4 of 4"):
+        model.sample(x, times, lam=0.0)
 
 
 def test_bad_input_elsewhere():

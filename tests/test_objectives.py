@@ -67,6 +67,14 @@ DIRECTIONS = [lambda u, t: u, lambda u, t: torch.sin(3 * u + t), lambda u, t: to
 # minimisers
 
 
+def test_importance_sampled_times_stay_in_their_cell_whatever_rounding_leaves_of_the_shares(monkeypatch):
+    """Shares whose sum falls short of 1 by rounding, here by more: a p above it is at the end of the last cell, not beyond."""
+    knots, shares = torch.tensor([0.1, 0.5, 1.0], dtype=torch.float64), torch.tensor([0.4, 0.5], dtype=torch.float64)
+    monkeypatch.setattr(ImportanceTimes, "cells", lambda self, process: (knots, shares))
+    t, _ = ImportanceTimes(0.1).quantile(VP(), torch.tensor([0.0, 0.2, 0.4, 0.65, 0.95], dtype=torch.float64))
+    assert t.tolist() == pytest.approx([0.1, 0.3, 0.5, 0.75, 1.0], rel=1e-12)
+
+
 @pytest.mark.parametrize("predicts", ["R", "L", "score"])
 @pytest.mark.parametrize(("weighting", "times"), [("simple", UniformTimes()), ("likelihood", ImportanceTimes(1e-3))])
 @each_process

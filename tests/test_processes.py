@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 from rescore.errors import RescoreError
-from rescore.processes import CLD, VE, VP, Blurring, CosineVP, DiscreteVP, SubVP, grids
+from rescore.processes import CLD, VE, VP, Blurring, CosineVP, DiscreteVE, DiscreteVP, SubVP, grids
 from rescore.processes.blurring import dct_matrix
 from rescore.processes.operators import Block, Diagonal
 
@@ -164,6 +164,24 @@ def test_discrete_chain():
     assert relative(process.Q(i, i - 1e-3).values, process.betas) < 1e-11
     with pytest.raises(RescoreError, match="betas must lie in"):
         DiscreteVP(torch.tensor([0.5, 1.0]))
+
+
+def test_discrete_ve_between_its_levels():
+    """sigma^2 is linear in each step, G G^T its slope, and rho = sigma is inverted; at the levels it is the chain."""
+    sigmas = torch.tensor([0.01, 0.1, 0.7, 2.0, 50.0], dtype=torch.float64)
+    process = DiscreteVE(sigmas)
+    t = torch.tensor([0.05, 0.1, 0.2, 0.33, 0.77, 1.0], dtype=torch.float64)
+    assert torch.allclose(process.time_of_rho(process.rho(t)), t, rtol=1e-12)
+    slope = (process.Sigma(t).values - process.Sigma(t - 1e-3).values) / 1e-3
+    assert torch.allclose(process.GG(t).values, slope, rtol=1e-9)
+    assert (process.F(t).values == 0).all() and (process.mean(t).values == 1).all()
+    i = torch.arange(1, 6, dtype=torch.float64) / 5
+    assert relative(process.Sigma(i).values.sqrt(), sigmas) < 1e-12 and process.prior_covariance.values == 2500
+    assert process.Sigma(0.0).values == 0
+
+
+def test_labels_name_what_a_number_depends_on():
+    assert (VP().label, CLD(eps0=0.0).label) == ("VP", "CLD M:0.25 gamma:0.04 beta:4..4")
 
 
 def test_blurring_coefficients():
@@ -348,7 +366,7 @@ def test_every_process_checks_its_domain(kind, name, value, allowed):
         kind(**{name: value})
 
 
-@pytest.mark.parametrize("kind", [*DOMAINS, partial(DiscreteVP, torch.full((3,), 0.1))])
+@pytest.mark.parametrize("kind", [*DOMAINS, partial(DiscreteVP, torch.full((3,), 0.1)), partial(DiscreteVE, torch.arange(1.0, 4.0))])
 def test_every_process_checks_its_times(kind):
     T = kind().T
     for name, value, allowed in (("eps", -1e-9, FIRST), ("eps", T, r"\[0, "), ("eps", math.nan, r"\[0, "), ("T", 0, POSITIVE),
@@ -368,6 +386,12 @@ def test_blurring_checks_its_size(size):
 def test_a_chain_checks_its_betas(betas):
     with pytest.raises(RescoreError, match="DiscreteVP: betas .*(N >= 1|must lie in)"):
         DiscreteVP(torch.tensor(betas))
+
+
+@pytest.mark.parametrize("sigmas", [[], [[0.1]], [0.1, 0.1], [0.0, 1.0], [0.1, math.inf], [math.nan, 1.0]])
+def test_a_chain_checks_its_sigmas(sigmas):
+    with pytest.raises(RescoreError, match="DiscreteVE: sigmas .*(N >= 1|positive and increasing)"):
+        DiscreteVE(torch.tensor(sigmas))
 
 
 GRIDS = (grids.uniform, grids.quadratic, grids.quadratic_striding, grids.rho_power, grids.log_rho)

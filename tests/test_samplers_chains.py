@@ -105,6 +105,15 @@ def test_langevin_has_the_stationary_variance_of_its_step():
     assert expected / s > 1.1
 
 
+def test_langevin_without_its_noise_climbs():
+    """With noise 0, u <- (1 - e) u on a standard normal; a factor multiplies the noise."""
+    u = torch.tensor([[1.0], [-2.0]], dtype=torch.float64)
+    assert torch.allclose(langevin(lambda u: -u, u, 0.1, 3, generator(), noise=0.0), 0.9**3 * u)
+    half, whole = (langevin(lambda u: -u, u, 0.1, 1, generator(), noise) - 0.9 * u for noise in (0.5, 1.0))
+    assert torch.allclose(2 * half, whole)
+
+
+
 def test_corrector_step_size():
     """e = 2 a (r |z| / |s|)^2 with batch means of the norms, a = 1 - beta on VP."""
     process = DiscreteVP(torch.tensor([0.2], dtype=torch.float64))

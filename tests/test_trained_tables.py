@@ -27,7 +27,11 @@ from rescore.training import save_weights
 
 # The cells that claims and stand-ins ask for, and no long ones.
 SMALLER = {
-    "gddim": {"factor_nfes": (20, 30, 40, 50), "lambdas": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0), "grid_nfes": (10, 20, 50), "long_nfe": 1000},
+    "gddim": {
+        "factors": {"nfes": (20, 30, 40, 50)},
+        "lambdas": {"values": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)},
+        "grid": {"nfes": (10, 20, 50), "long_nfe": 1000},
+    },
     "cld": {
         "trained": {
             "cld": {"EM-QS": (50, 150, 500, 1000), "EM-US": (50,), "SSCS-QS": (50, 150, 500), "SSCS-US": (50,)},
@@ -53,7 +57,7 @@ def paper(request, tmp_path_factory):
     settings = smoke.model_dump(mode="json") | SMALLER[request.param]
     settings["evaluation"] |= {"samples": 70}
     config = type(smoke).model_validate(settings)
-    jobs = {name: job.model_copy(update={"measure": ()}) for name, job in config.jobs.items() if job.models}
+    jobs = {name: job.model_copy(update={"measure": ("trained",)}) for name, job in config.jobs.items() if job.models}
     return found, records_of(found, config, jobs, tmp_path_factory.mktemp(request.param))
 
 
@@ -119,5 +123,5 @@ def test_the_gpu_scale_runs_on_a_cpu_with_a_tiny_budget(tmp_path, monkeypatch):
         save_weights(tmp_path / f"{name}.safetensors", trained.network)
         model = load_model(tiny, tmp_path / f"{name}.safetensors", (3, 32, 32), "cpu")
         sampler = euler_maruyama(model.process, grids.uniform(model.process, 2), denoise="mean")
-        x = draw(sampler, model.score, (3, 32, 32), 2, make_generator(name))
+        x = draw(sampler, model.score, (3, 32, 32), 2, make_generator(name)).x
         assert x.shape == (2, 3, 32, 32) and x.isfinite().all()

@@ -27,12 +27,13 @@ from rescore.models import train as node
 from rescore.models.build import make_model, make_objective, make_process
 from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Sampling, TrainedModels
 from rescore.models.judge import Drawn, Judge, RealScore, draw, make_judge
-from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part
+from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
 from rescore.training import load_weights
+from rescore.workflow.paths import training_commits
 
 SEEDS = (3, 5)
 SPEC = ModelSpec(
@@ -386,21 +387,46 @@ def test_a_spec_is_trained_as_it_says(monkeypatch, flip):
     assert torch.equal(found, expected) and found.shape == (3,)
 
 
-def test_a_node_keeps_the_average_and_what_it_took(monkeypatch, tmp_path):
-    average = nn.Linear(2, 1)
-    trained = SimpleNamespace(network=average, history=torch.tensor([3.0, 1.0]), images_per_second=8.0, peak_memory_mb=2.0,
-                              peak_gpu_memory_mb=0.5)  # fmt: skip
-    asked = []
-    monkeypatch.setattr(build, "train_model", lambda *arguments: asked.append(arguments) or trained)
+def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp_path):
+    asked, averages = [], {}
+
+    def train(spec, state, device, label):
+        asked.append((spec, state, device, label))
+        averages[spec.seed] = nn.Linear(2, 1)
+        return SimpleNamespace(network=averages[spec.seed], history=torch.tensor([3.0, 1.0]), images_per_second=8.0,
+                               peak_memory_mb=2.0, peak_gpu_memory_mb=0.5)  # fmt: skip
+
+    monkeypatch.setattr(build, "train_model", train)
     monkeypatch.setattr(node, "prepare_torch", lambda spec: "cpu")
-    node._train(SPEC, tmp_path, "smoke")
-    (folder,) = (path.parent for path in tmp_path.rglob("weights.safetensors"))
-    assert asked == [(SPEC, node._state(SPEC, tmp_path, "smoke"), "cpu", "digits VP")]
-    assert torch.equal(load_weights(folder / "weights.safetensors", nn.Linear(2, 1)).weight, average.weight)
-    about = json.loads((folder / "about.json").read_text())
-    assert about["spec"] == SPEC.model_dump(mode="json") and about["key"] == SPEC.key == folder.name
-    assert (about["images_per_second"], about["peak_memory_mb"], about["peak_gpu_memory_mb"]) == (8.0, 2.0, 0.5)
-    assert node.read_about(folder / "weights.safetensors") == about
+    trainings = Trainings(SPEC, SEEDS)
+    node._train(trainings, tmp_path, {seed: Path(f"state {seed}") for seed in SEEDS})
+    seeded = {seed: SPEC.model_copy(update={"seed": seed}) for seed in SEEDS}
+    assert asked == [(seeded[seed], Path(f"state {seed}"), "cpu", f"digits VP seed {seed}") for seed in SEEDS]
+    for seed in SEEDS:
+        weights = tmp_path / str(seed) / "weights.safetensors"
+        assert torch.equal(load_weights(weights, nn.Linear(2, 1)).weight, averages[seed].weight)
+        about = json.loads(weights.with_name("about.json").read_text())
+        assert about["spec"] == seeded[seed].model_dump(mode="json") and about["key"] == seeded[seed].key
+        assert (about["images_per_second"], about["peak_memory_mb"], about["peak_gpu_memory_mb"]) == (8.0, 2.0, 0.5)
+        assert node.read_about(weights) == about
+
+
+def test_a_record_s_version_names_the_commit_of_its_weights(tmp_path):
+    paths = []
+    for seed, version in enumerate(("0.1.0+gaaaaaaa.torch2.4.1+cpu", "0.1.0+gbbbbbbb.dirty.torch2.4.1", "0.1.0+gaaaaaaa.torch2.5", "0.1.0.torch2")):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "about.json").write_text(json.dumps({"version": version}))
+        paths.append(folder / "weights.safetensors")
+    assert training_commits(paths) == ".weights+gaaaaaaa.weights+gbbbbbbb.dirty"
+    assert training_commits(paths[3:]) == training_commits([]) == ""
+
+
+def test_a_node_is_named_by_its_spec_and_its_seeds():
+    assert Trainings(SPEC, SEEDS).key == Trainings(SPEC.model_copy(update={"threads": 2}), SEEDS).key
+    others = (Trainings(SPEC, SEEDS[:1]), Trainings(SPEC.model_copy(update={"lr": 0.1}), SEEDS))
+    assert len({Trainings(SPEC, SEEDS).key, *(other.key for other in others)}) == 3
+    assert {seed: one.seed for seed, one in Trainings(SPEC, SEEDS).members.items()} == {3: 3, 5: 5}
 
 
 def test_resources_do_not_name_a_model():

@@ -18,9 +18,9 @@ from rescore.likelihood import FlowLikelihood
 from rescore.models.judge import RealScore
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.papers import load_config, load_paper
-from rescore.processes import CLD, VE, VP, grids
+from rescore.processes import VE, VP, grids
 from rescore.random import derive_seed, make_generator
-from rescore.samplers import AdaptiveFlow, PredictorCorrector
+from rescore.samplers import PredictorCorrector
 from rescore.samplers.base import OneStep
 from rescore.targets import nine_modes
 
@@ -354,126 +354,6 @@ def test_tabular_nll_is_in_the_units_of_the_data(diffflow, monkeypatch, tmp_path
     assert torch.allclose(seen[0], z["validation"]) and torch.allclose(seen[1], z["test"])
 
 
-# --- gDDIM, CLD, SMLD: cells -------------------------------------------------------------------------------------------------
-
-
-class Models:
-    """What `trained_tables` asks of trained models: it keeps every cell and likelihood."""
-
-    def __init__(self, names, processes, specs=None):
-        self.names, self._processes, self._specs = names, processes, specs or {}
-        self.cells, self.likelihoods, self.floors = [], [], []
-
-    def process(self, name):
-        return self._processes[name]
-
-    def spec(self, name):
-        return self._specs.get(name) or SimpleNamespace(network=SimpleNamespace(name="mlp"))
-
-    def measure(self, cells, label, metrics=None):
-        self.cells += cells
-        return iter(())
-
-    def likelihood(self, *arguments, **options):
-        self.likelihoods.append((arguments, options))
-        return iter(())
-
-    def floor(self, table):
-        self.floors.append(table)
-        return iter(())
-
-    def training(self):
-        return iter(())
-
-
-def test_cells_of_cld():
-    config = load_config(load_paper("cld"), "smoke")
-    main = CLD()
-    models = Models(("cld", "vp", "cld-m1"), {"cld": main, "vp": VP(), "cld-m1": CLD(M=1.0)})
-    list(module("cld", "trained").trained_tables(config, models))
-    assert models.likelihoods == [(("1", "CLD", "ODE-RK45", "cld"), {}), (("1", "VPSDE", "ODE-RK45", "vp"), {})]
-    assert models.floors == ["9"]
-    for cell in models.cells:
-        sampler, process = cell.sampler, models.process(cell.model)
-        assert type(sampler.process) is type(process)
-        if isinstance(sampler, AdaptiveFlow):
-            assert (sampler.denoise, sampler.times[0], sampler.times[-1]) == ("euler", 1.0, main.eps)
-            assert (sampler.rtol, sampler.atol) == (cell.protocol["tolerance"],) * 2
-        elif cell.variant == "DDIM":
-            assert sampler.denoise == "none" and cell.model == "vp"
-        else:
-            assert sampler.denoise == "euler" and sampler.times[0] == 1.0 and sampler.times[-1] == process.eps
-    ablated = [cell for cell in models.cells if cell.method == "CLD-ablation"]
-    assert {(cell.model, cell.table, cell.variant) for cell in ablated} == {
-        ("cld", "4", "M^-1=4"),
-        ("cld", "5", "gamma=0.04"),
-        ("cld", "sec5.3", "mixed-score"),
-        ("cld-m1", "4", "M^-1=1"),
-    }
-    assert next(cell for cell in ablated if cell.model == "cld-m1").sampler.process == CLD(M=1.0)
-
-
-def test_cells_of_gddim():
-    config = load_config(load_paper("gddim"), "smoke")
-    gddim = module("gddim", "problems")
-    models = Models(("vp", "bdm", "cld"), {"vp": VP(), "bdm": gddim.PROCESSES["BDM"], "cld": CLD()})
-    list(module("gddim", "trained").trained_tables(config, models))
-    assert models.floors == ["7.3"] and models.likelihoods == []
-    assert {cell.table for cell in models.cells} == {"7.1", "7.2", "7.3"}
-    for cell in models.cells:
-        process = models.process(cell.model)
-        assert cell.sampler.process is process and (cell.sampler.times[0], cell.sampler.times[-1]) == (process.T, process.eps)
-        if cell.table != "7.3":
-            assert cell.model == "cld" and cell.sampler.denoise == "euler" and cell.protocol["grid"] == "quadratic"
-        else:
-            assert cell.variant == {"vp": "DDPM", "bdm": "BDM", "cld": "CLD"}[cell.model]
-            assert cell.protocol["grid"] == ("rho_power" if cell.method == "2nd Heun" else "quadratic")
-
-
-def test_cells_of_score_sde():
-    config = load_config(load_paper("smld_sde"), "smoke")
-    trained, chains = module("smld_sde", "trained"), module("smld_sde", "chains")
-    processes = {"vp": VP(), "ve": VE(0.02, 100.0)}
-    models = Models(("ve", "vp"), processes)
-    list(trained.trained_tables(config, models))
-    assert models.likelihoods == [
-        (("score-sde-2", "MLP", kind, model), {"bound": True}) for kind, model in (("VE", "ve"), ("VP", "vp"))
-    ]
-    assert models.floors == ["fig17"]
-    for cell in models.cells:
-        kind = cell.variant.split()[0]
-        assert cell.model == {"VE": "ve", "VP": "vp"}[kind]
-        if cell.table == "score-sde-2":
-            assert isinstance(cell.sampler, AdaptiveFlow) and cell.sampler.times[-1] == processes[cell.model].eps
-            assert cell.sampler.denoise == "none" and cell.sampler.rtol == cell.sampler.atol == config.trained.tolerance
-        elif cell.table == "score-sde-3":
-            assert cell.sampler.steps == config.trained.steps and cell.sampler.denoise == "mean"
-            assert isinstance(cell.sampler, PredictorCorrector if kind == "VE" else OneStep)
-            assert cell.protocol.get("snr") == (0.16 if kind == "VE" else None)
-        elif kind == "VE":
-            largest = cell.sampler.process.Sigma(1.0).values.sqrt().item()
-            assert largest == pytest.approx(100.0), "the networks see pixels in [-1, 1]: twice the paper's sigmas"
-    # the score of the continuous process, at the time of the chain's level
-    asked = []
-
-    def score(u, t):
-        asked.append(t)
-        return -u
-
-    doubled = f"VP P{2 * config.trained.levels}"
-    cell = next(cell for cell in models.cells if (cell.variant, cell.method) == (doubled, "ancestral")
-                and cell.table == "fig17")  # fmt: skip
-    u = torch.ones(2, 1, 1, 1)
-    t = cell.sampler.times[0]
-    adapted = cell.adapt(score)(u, t)
-    own = chains.chain("VP", config.trained.levels)
-    at = chains.score_time(t, config.trained.levels, "rounding")
-    expected = min(VP().time_of_rho(own.rho(at)).item(), 1.0)
-    assert asked == [pytest.approx(expected, rel=1e-9)]
-    c = (VP().mean(expected).values / own.mean(at).values).item()
-    assert torch.allclose(adapted, torch.full_like(u, -c * c), rtol=1e-6)
-
-
 # --- LCSS --------------------------------------------------------------------------------------------------------------------
 
 
@@ -604,34 +484,3 @@ def test_soft_diffusion_is_trained_and_judged_as_its_config_says(monkeypatch, tm
     assert values["real images", "nearest"].value == pytest.approx(np.mean(parts))
     assert np.array_equal(book.arrays["real"], to_unit(sets["test"].images).numpy())
     assert problems.METHOD == "Soft Diffusion"
-
-
-# --- DEIS --------------------------------------------------------------------------------------------------------------------
-
-
-def test_errors_are_distances_to_the_exact_end_points():
-    """Per seed: the root mean square over points and coordinates, and the median of the points' own."""
-    jobs = module("deis", "jobs")
-    end = torch.zeros(2, 3, 2, dtype=F64)
-    problem = SimpleNamespace(end=end)
-    off = torch.tensor([[[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]], [[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]], dtype=F64)
-    found = jobs.solver_errors(problem, off)
-    assert found["solver_rmse"].tolist() == pytest.approx([math.sqrt(27 / 6), math.sqrt(2)])
-    assert found["solver_median"].tolist() == pytest.approx([1.0, math.sqrt(2)])
-
-
-def test_a_problem_of_deis_starts_from_the_prior_of_each_seed():
-    paper = load_paper("deis")
-    config = load_config(paper, "smoke")
-    problem = paper.module("jobs").make_problem("mixture1d", config)
-    n = config.datasets["mixture1d"].samples
-    for seed, start in zip(config.seeds, problem.start, strict=True):
-        assert torch.equal(start, VP().prior_sample((n, 1), make_generator("deis", "mixture1d", seed), F64))
-    times = paper.module("problems").GRIDS["quadratic"](problem.process, 3, config.t0)
-    sampler = paper.module("problems").TABLE_METHODS["DDIM"][1](problem.process, times)
-    ends = problem.run(sampler)
-    assert torch.equal(ends[1], sampler(problem.score, problem.start.flatten(0, 1))[n : 2 * n])
-    assert problem.evaluations == 3 * n * len(config.seeds)
-    order = paper.module("jobs").orders(problem)
-    one = next(row for row in order if row.metric == "order" and row.method == "DDIM")
-    assert 0.5 < one.value < 1.6 and one.variant == "order-1", "errors fall as the steps rise: a positive slope"

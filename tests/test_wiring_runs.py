@@ -19,11 +19,9 @@ TINY = {
         "masking_nfes": [2],
         "gaussian_nfes": [2, 4],
     },
-    "diffcollage": {"samples": 70, "exact_samples": 66, "steps": 2, "ratios": [2, 3]},
 }
 JOBS = {
     "soft_diffusion": {"all": {"train": ["main", "clean", "masking"]}},
-    "diffcollage": {"all": {}},
 }
 
 

@@ -109,15 +109,14 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     assert counts["report"] == "1"
 
 
-def test_a_job_s_inputs_are_the_weights_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:
+def test_a_job_s_inputs_are_the_folders_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:
     printed, papers = story.printed["smoke"], load_suite({"scale": "smoke"}, workspace.root).papers
     inputs = {}
     for name, job in ((name, job) for name, paper in papers.items() for job in paper.jobs if name != "toy"):  # its are finished
         block = re.search(rf"^rule {name}_measure:\n(    .*\n)*?    wildcards: job={job}\n", printed, re.MULTILINE)[0]
         inputs[name, job] = re.findall(r"^    input: (.*)$", block, re.MULTILINE)
-        models = papers[name].config.job_models(job).values()
-        weights = [f"results/smoke/models/{spec.key}/weights.safetensors" for spec in models]
-        assert inputs[name, job] == ([", ".join(weights)] if weights else [])
+        folders = [f"results/smoke/models/{of.key}" for of in papers[name].config.job_trainings(job).values()]
+        assert inputs[name, job] == ([", ".join(folders)] if folders else [])
     assert inputs["cld", "all"] and not inputs["pis", "lgcp"]
 
 

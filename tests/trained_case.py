@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from rescore.config import PaperConfig
-from rescore.experiments.book import Run
-from rescore.ledger.protocol import format_protocol
+from measuring import as_records, measured
+
+from rescore.config import JobConfig, PaperConfig
 from rescore.ledger.records import Record
 from rescore.models.build import train_model
 from rescore.papers import Paper
@@ -25,12 +25,8 @@ def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Pat
     return paths
 
 
-def records_of(paper: Paper, config: PaperConfig, jobs: dict[str, object], folder: Path) -> list[Record]:
+def records_of(paper: Paper, config: PaperConfig, jobs: dict[str, JobConfig], folder: Path) -> list[Record]:
     """What the jobs measure, as records; `jobs` are settings by name, as in the config or fewer."""
-    common = {"paper": paper.name, "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0"}
-    measure, records = paper.module("jobs").measure, []
-    for name, job in jobs.items():
-        run = Run(paper.name, "smoke", name, folder / "jobs" / name, "0", "cpu", 1, trained_models(config, name, folder))
-        rows = measure(job, config, run).measurements
-        records += [Record(**(vars(row) | {"protocol": format_protocol(row.protocol)} | common)) for row in rows]
-    return records
+    config = config.model_copy(update={"jobs": jobs})
+    results = [measured(paper, config, name, folder, trained_models(config, name, folder)) for name in jobs]
+    return [record for result in results for record in as_records(paper, result)]

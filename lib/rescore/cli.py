@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rescore.ledger.records import Record
 
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
     train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
+    imported = add("import", _import, "published weights of a paper's authors, made into ours in the cache")
+    imported.add_argument("source", help="whose code has saved them: score_sde, cld, gddim or edm")
+    imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
+    imported.add_argument("--model", metavar="NAME", help="which of the published networks; found by its tensors if left out")
+    imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
+    parity = add("parity", _parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
+    parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
@@ -101,6 +108,27 @@ def _train(args: argparse.Namespace) -> None:
     from rescore.models.train import main_train
 
     main_train(args)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from rescore.models.imported.load import main_import
+
+    main_import(args)
+
+
+def _parity(args: argparse.Namespace) -> int:
+    from rescore.parity.compare import compare_all
+    from rescore.parity.table import COLUMNS, VERDICTS, golden_folder, to_csv
+
+    rows = list(compare_all(golden_folder(args.golden)))
+    _print(COLUMNS[:-1], [vars(row) | {"verdict": row.verdict} for row in rows], digits=2)
+    reasons = {row.reason: row.quantity for row in rows if row.verdict == "explained"}
+    for reason, quantity in reasons.items():
+        print(f"explained: {reason} (such as: {quantity})")
+    _print_counts([row.verdict for row in rows], VERDICTS)
+    if args.out:
+        atomic_write(args.out, to_csv(rows))
+    return int(any(row.verdict == "off" for row in rows))
 
 
 def _figures(args: argparse.Namespace) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from rescore.errors import RescoreError
 
@@ -97,15 +97,24 @@ class PaperConfig(Settings):
     """
 
     by_subject: ClassVar[tuple[str, ...]] = ("datasets",)
-    """Shared settings that hold an entry for each subject: a step depends on its own subject's alone."""
+    """Shared settings that hold an entry for each subject: a step depends on its own subject's alone, and where the entry has
+    `SectionSettings`, on its own section's."""
 
     protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
 
+    @model_validator(mode="after")
+    def _subjects_have_settings(self) -> "PaperConfig":
+        for settings in (getattr(self, name) for name in self.by_subject if name in type(self).model_fields):
+            for name, step in ((name, step) for name, job in self.jobs.items() for step in job.steps):
+                if step.subject is not None and step.subject not in settings:
+                    raise ValueError(f"jobs.{name}.measure: {step.subject} has no settings; allowed: {', '.join(settings)}")
+        return self
+
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """What the numbers of all sections of `job` depend on (it is hashed): its own settings and the shared ones."""
         settings = self.jobs[job]
-        needs = self.model_dump(mode="json", exclude={"jobs", *self._section_fields()})
+        needs = self.model_dump(mode="json", exclude={"jobs", *_section_fields(self)})
         subjects = {step.subject for step in settings.steps} - {None}
         for name in self.by_subject if subjects else ():
             if name in needs:
@@ -116,23 +125,30 @@ class PaperConfig(Settings):
         """What the numbers of one step depend on: those of the job, its subject's alone, and the section's own settings."""
         needs = self.job_dependencies(job) | {"section": step.section, "subject": step.subject}
         for name in self.by_subject if step.subject else ():
-            if name in needs:
-                needs[name] = needs[name].get(step.subject)
-        own = {name for name, of in self._section_fields().items() if step.section in of}
+            if name in needs and step.subject in needs[name]:
+                settings = getattr(self, name)[step.subject]
+                others = {field for field, of in _section_fields(settings).items() if step.section not in of}
+                needs[name] = settings.model_dump(mode="json", exclude=others)
+        own = {name for name, of in _section_fields(self).items() if step.section in of}
         return needs | self.model_dump(mode="json", include=own)
 
-    def _section_fields(self) -> dict[str, tuple[str, ...]]:
-        """By the name of a field with settings of sections, those sections."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value.sections or (name,) for name, value in values.items() if isinstance(value, SectionSettings)}
-
     def job_models(self, job: str) -> Mapping[str, Resources]:
-        """The trained models that `job` uses, by the paper's names for them; see `rescore.models.spec.ModelConfig`."""
+        """The trained models that `job` uses, by the names that its code has for them; see `rescore.models.spec.ModelConfig`."""
+        return {}
+
+    def job_trainings(self, job: str) -> Mapping[str, Any]:
+        """The nodes of the DAG that train them, by the paper's names; see `rescore.models.spec.Trainings`."""
         return {}
 
     def data_fingerprint(self, job: str) -> str:
         """Which data `job` would find now; a job runs again when this changes. Cheap: no download, no digest, no torch."""
         return ""
+
+
+def _section_fields(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """By the name of a field with settings of sections, those sections."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return {name: value.sections or (name,) for name, value in values.items() if isinstance(value, SectionSettings)}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,9 +1,13 @@
-"""Checks of numbers that a user gives: each names its owner, the parameter, the value and what is allowed."""
+"""Checks of numbers: those that a user gives, each naming its owner, the parameter, the value and what is allowed; and results."""
 
 import math
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def check_number(owner: object, name: str, value: object, low: float, high: float = math.inf, brackets: str = "[]") -> None:
@@ -23,6 +27,12 @@ def check_count(owner: object, name: str, value: object, least: int = 1, most: i
         return
     allowed = f"from {least} on" if most is None else f"from {least} to {most}"
     raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are integers {allowed}")
+
+
+def check_finite(x: "Tensor", what: str, item: str = "a point") -> None:
+    """Raise Diverged, starting with `what`, unless all of x is finite: NaN is neither within a radius nor outside."""
+    if not x.isfinite().all():
+        raise Diverged(f"{what}: {item} is not finite")
 
 
 def _name(owner: object) -> str:

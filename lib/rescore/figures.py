@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -118,6 +119,10 @@ class PaperResults:
                 arrays |= stored
         return arrays
 
+    def named_arrays(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Those arrays of these names that there are, by their labels: what `image_rows` draws."""
+        return {label: self.arrays[name] for label, name in names.items() if name in self.arrays}
+
     @contextmanager
     def sheet(
         self, out: Path, n: int, columns: int, size: tuple[float, float], *notes: str, **subplots: object
@@ -174,10 +179,26 @@ def curve(
                 linestyle=line, markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
 
 
+def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
+    """A `curve` for each key of `styles`, of the rows whose columns `by` have it. A style is (label, colour, marker, line)."""
+    rows = list(rows)
+    for key, style in styles.items():
+        values = key if isinstance(key, tuple) else (key,)
+        curve(ax, select(rows, **dict(zip(by, values, strict=True))), *style, **options)
+
+
+def log_values(ax: Axes, title: str = "", label: str = "", grid: str = "both") -> None:
+    """The values of a panel on a log scale, with a grid and its names."""
+    ax.set(title=title, ylabel=label, yscale="log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(axis=grid)
+
+
 def against_evaluations(ax: Axes, ticks: Iterable[int] = (), label: str = "score evaluations", log: bool = True) -> None:
     """The axis of evaluations that the figures share: logarithmic, plain numbers at `ticks` (where the lines have points if none)."""
     ax.set(xlabel=label, xscale="log" if log else "linear")
-    ticks = sorted(ticks) or sorted({float(at) for line in ax.lines for at in line.get_xdata()})
+    curves = [line for line in ax.lines if line.get_transform() == ax.transData]  # lines across the panel are none
+    ticks = sorted(ticks) or sorted({float(at) for line in curves for at in line.get_xdata()})
     if ticks:
         ax.set_xticks(ticks)
         ax.xaxis.set_major_formatter("{x:g}")
@@ -189,6 +210,12 @@ def reference_line(ax: Axes, rows: Iterable[Record], label: str | None = None, l
     for row in rows:
         ax.axhline(row.value, color=color, linewidth=0.8, linestyle=line, label=label, zorder=1)
         label = None
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """The panel's own legend, if it shows anything."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**options)
 
 
 def shared_legend(figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
@@ -243,9 +270,9 @@ def not_measured(out: Path) -> None:
 
 
 def add_notes(figure: Figure, *notes: str) -> None:
-    """Small lines below all panels; empty ones are left out."""
+    """Small lines below all panels, whatever space there is between words; empty ones are left out."""
     width = int(figure.get_figwidth() / FONT_WIDTH)
-    lines = [line for note in notes if note for line in textwrap.wrap(note, width, break_on_hyphens=False)]
+    lines = [line for note in notes for line in textwrap.wrap(" ".join(note.split()), width, break_on_hyphens=False)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
 
 
@@ -311,8 +338,10 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
 def image_rows(
     ax: Axes, rows: Mapping[str, np.ndarray] | Sequence[tuple[str, np.ndarray]], columns: Sequence[str] = ()
 ) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3."""
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3. Without any the panel stays empty."""
     rows = list(rows.items() if isinstance(rows, Mapping) else rows)
+    if not rows:
+        return
     frame = ((0, 0), (0, 0), (1, 1), (1, 1))
     framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for _, images in rows]
     picture = np.concatenate([np.concatenate(list(images), axis=2) for images in framed], axis=1)
@@ -322,6 +351,47 @@ def image_rows(
     ax.set_xticks([width * (i + 0.5) - 0.5 for i in range(len(columns))], columns)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+
+
+GAP = 0.15  # between images above each other, of their height
+
+
+def image_stack(ax: Axes, images: Sequence[np.ndarray], labels: Sequence[str]) -> None:
+    """Images (C, H, W) of one width above each other, a gap between, labelled at the left unless the label is empty."""
+    gap = max(1, round(GAP * min(image.shape[1] for image in images)))
+    parts, middles, y = [], [], 0
+    for image in images:
+        parts += [image, np.full((len(image), gap, image.shape[2]), np.nan)]
+        middles.append(y + image.shape[1] / 2 - 0.5)
+        y += image.shape[1] + gap
+    _show(ax, np.concatenate(parts[:-1], 1))
+    named = [(middle, label) for middle, label in zip(middles, labels, strict=True) if label]
+    ax.set_yticks([middle for middle, _ in named], [label for _, label in named], fontsize=SMALL)
+
+
+def image_row(ax: Axes, images: Sequence[np.ndarray], labels: Sequence[str]) -> None:
+    """Images (C, H, W) of one size side by side, labelled below."""
+    side = images[0].shape[2]
+    gap = np.full((*images[0].shape[:2], side // 4), np.nan)
+    _show(ax, np.concatenate([part for image in images for part in (image, gap)][:-1], 2))
+    places = [k * (side + side // 4) + side / 2 - 0.5 for k in range(len(images))]
+    ax.set_xticks(places, labels, fontsize=SMALL)
+
+
+def _show(ax: Axes, image: np.ndarray) -> None:
+    """An image (C, H, W) in [-1, 1], grey or RGB; NaN is white."""
+    pixels = np.nan_to_num((image.transpose(1, 2, 0) + 1) / 2, nan=1.0)
+    ax.imshow(pixels.repeat(3 // pixels.shape[2], 2), interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def only_ticks(axis: Axis, at: Iterable[float], labels: Sequence[str] | None = None) -> None:
+    """These ticks, as plain numbers if there are no labels, and none between them."""
+    at = list(at)
+    axis.set_ticks(at, labels or [f"{value:g}" for value in at])
+    axis.set_minor_locator(NullLocator())
 
 
 def log_axis_if_wide(ax: Axes) -> None:
@@ -335,10 +405,14 @@ def log_axis_if_wide(ax: Axes) -> None:
         return
     ax.set_yscale("log", nonpositive="mask")
     ax.set_ylim(low / 1.5, values.max() * 1.3)
-    decades = np.log10(values.max() / low)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    plain_log_axis(ax.yaxis, (1, 2, 5) if np.log10(values.max() / low) < 2 else (1,))
+
+
+def plain_log_axis(axis: Axis, digits: Sequence[int] = (1, 2, 5)) -> None:
+    """Plain numbers on a log axis, those that begin with one of the digits."""
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def block_means(values: np.ndarray, n_points: int = 150) -> tuple[np.ndarray, np.ndarray]:

@@ -1,24 +1,24 @@
 """What a CLD run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import Settings
+from rescore.config import SectionSettings
 from rescore.models.spec import ModelConfig, ModelJob
 
-Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits"]
+Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits", "trained"]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
 
-class Scores(Settings):
+class Scores(SectionSettings):
     """Fig. 2: distances of scores from the score of N(0, I), and Jacobians, at these times."""
 
     times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
     samples: PositiveInt = Field(5000, description="for each seed and time")
 
 
-class Damping(Settings):
+class Damping(SectionSettings):
     """Fig. 5: Langevin dynamics from one point, for several frictions."""
 
     ratios: tuple[PositiveFloat, ...] = (0.125, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 8.0)
@@ -27,7 +27,7 @@ class Damping(Settings):
     tolerance: PositiveFloat = Field(0.01, description="mixed: KL stays below it")
 
 
-class Weights(Settings):
+class Weights(SectionSettings):
     """Fig. 6: ell_t and the noise of the regression targets at these times."""
 
     times: tuple[PositiveFloat, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
@@ -35,52 +35,58 @@ class Weights(Settings):
     data_variance: PositiveFloat = 0.3
 
 
-class Splitting(Settings):
+class Splitting(SectionSettings):
     """Fig. 8: exact covariances that the samplers leave on Gaussian data."""
 
-    nfe: tuple[PositiveInt, ...] = (25, 50, 100, 200, 400)
+    nfe: tuple[PositiveInt, ...] = Field((25, 50, 100, 200, 400), min_length=2)
     data_variance: PositiveFloat = 0.3
 
 
-class Mixture(Settings):
+class Mixture(SectionSettings):
     """Fig. 11: samplers on the mixture of nine Gaussians."""
 
     nfe: tuple[PositiveInt, ...] = (10, 20, 50, 100, 200)
     samples: PositiveInt = Field(1000, description="for each seed")
 
 
-class Frechet(Settings):
-    """Tables 3 to 5 and 9: the samplers on the Gaussian with the digits' mean and covariance, exactly."""
+class Budgets(SectionSettings):
+    """Evaluations of each sampler: CLD's by their names, and VPSDE's Euler-Maruyama and DDIM."""
 
-    cld: dict[Variant, tuple[PositiveInt, ...]] = Field({}, description="evaluations of each sampler of CLD")
+    cld: dict[Variant, tuple[PositiveInt, ...]] = {}
     vp_em: tuple[PositiveInt, ...] = ()
     vp_ddim: tuple[PositiveInt, ...] = ()
+
+    @property
+    def cells(self) -> list[tuple[str, str, int]]:
+        """(process, sampler, evaluations), the names as in the tables."""
+        budgets = {("CLD", variant): of for variant, of in self.cld.items()}
+        budgets |= {("VPSDE", "EM-US"): self.vp_em, ("VPSDE", "DDIM"): self.vp_ddim}
+        return [(*names, nfe) for names, of in budgets.items() for nfe in of]
+
+
+class Frechet(Budgets):
+    """Tables 3 to 5 and 9: the samplers on the Gaussian with the digits' mean and covariance, exactly."""
+
     ablation_nfe: PositiveInt = 150
 
 
-class Digits(Settings):
+class Digits(Budgets):
     """The samplers on the exact score of scikit-learn's digits, and the tolerance of the ODE solver."""
 
     samples: PositiveInt = Field(100, description="for each seed")
-    cld: dict[Variant, tuple[PositiveInt, ...]] = {}
-    vp_em: tuple[PositiveInt, ...] = ()
-    vp_ddim: tuple[PositiveInt, ...] = ()
     tolerances: tuple[PositiveFloat, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1), description="the first is the reference")
 
 
-class Trained(Settings):
+class Trained(Budgets):
     """The samplers on trained networks; the ablations with the `ablation` sampler, which the paper does not state."""
 
-    cld: dict[Variant, tuple[PositiveInt, ...]] = {}
-    vp_em: tuple[PositiveInt, ...] = ()
-    vp_ddim: tuple[PositiveInt, ...] = ()
     tolerances: tuple[PositiveFloat, ...] = ()
     ablation: Variant = "EM-QS"
     ablation_nfe: PositiveInt = 150
 
 
 class Job(ModelJob):
-    """One process: the sections to measure on exact scores; with `models`, the tables on those."""
+    """One process: the sections that it measures; `trained` is the tables on its `models`."""
 
     measure: tuple[Section, ...] = ()
 
@@ -98,10 +104,3 @@ class Config(ModelConfig):
     digits: Digits = Digits()
     trained: Trained = Trained()
     jobs: dict[str, Job]
-
-    def job_dependencies(self, job: str) -> dict[str, Any]:
-        """A job's numbers depend on the settings of its own sections, not of the others."""
-        needs = super().job_dependencies(job)
-        others = set(Section.__args__) - set(self.jobs[job].measure)
-        others |= set() if self.jobs[job].models else {"trained"}
-        return {key: value for key, value in needs.items() if key not in others}

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rescore.config import Settings
+from rescore.config import SectionSettings, Settings
 from rescore.models.spec import ModelConfig, ModelJob
 
 DatasetName = Literal["mixture1d", "mixture1d_narrow", "digits_exact"]
-Experiment = Literal["table", "ingredients", "orders", "change"]
 GridName = Literal["uniform", "quadratic", "rho7", "log-rho"]
+EXPERIMENTS = ("table", "ingredients", "orders", "change")
 
 
 class Dataset(Settings):
@@ -18,33 +18,50 @@ class Dataset(Settings):
     samples: PositiveInt = Field(description="of each seed")
 
 
-class Job(ModelJob):
-    """One process: for each exact-score problem the experiments to run; with `models: [vp]`, Table 6.2 on that network."""
+class Table(SectionSettings):
+    """Table 6.2."""
 
-    measure: dict[DatasetName, tuple[Experiment, ...]] = {}
+    sections = ("table", "trained")
+
+    rows: tuple[PositiveInt, ...] = Field((5, 10, 15, 20, 50), description="evaluations; a Runge-Kutta method rounds up")
+    grid: GridName = "quadratic"
+    projections: PositiveInt = Field(200, description="of sw2")
+
+
+class Ingredients(SectionSettings):
+    """Figs. 6.3 and 6.5."""
+
+    nfes: tuple[PositiveInt, ...] = (5, 10, 20, 50)
+    grids: tuple[GridName, ...] = ("uniform", "quadratic", "rho7", "log-rho")
+
+
+class Orders(SectionSettings):
+    """Orders of convergence."""
+
+    steps: tuple[PositiveInt, ...] = Field((32, 64, 128, 256), min_length=2)
 
 
 class Config(ModelConfig):
-    """One scale of the paper."""
+    """One scale of the paper.
+
+    A job measures, for each exact-score problem, experiments; or, with `models: [vp]`, `trained`: Table 6.2 on that network.
+    """
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
     t0: float = Field(1e-3, gt=0, lt=1, description="where sampling stops")
     datasets: dict[DatasetName, Dataset]
-    table_rows: tuple[PositiveInt, ...] = Field((5, 10, 15, 20, 50), description="evaluations; a Runge-Kutta method rounds up")
-    table_grid: GridName = "quadratic"
-    ingredient_nfe: tuple[PositiveInt, ...] = (5, 10, 20, 50)
-    grids: tuple[GridName, ...] = ("uniform", "quadratic", "rho7", "log-rho")
-    order_steps: tuple[PositiveInt, ...] = (32, 64, 128, 256)
     reference_steps: PositiveInt = Field(50, description="of rho4RK in log rho, where no closed form gives the solution")
-    projections: PositiveInt = Field(200, description="of sw2")
-    jobs: dict[str, Job]
+    table: Table = Table()
+    ingredients: Ingredients = Ingredients()
+    orders: Orders = Orders()
+    jobs: dict[str, ModelJob]
 
     @model_validator(mode="after")
-    def _jobs_name_known_datasets(self) -> "Config":
-        for name, job in self.jobs.items():
-            for dataset, experiments in job.measure.items():
-                if dataset not in self.datasets:
-                    raise ValueError(f"jobs.{name}.measure: {dataset} has no settings; allowed: {', '.join(self.datasets)}")
-                if "table" in experiments and dataset != "digits_exact":
-                    raise ValueError(f"jobs.{name}.measure.{dataset}: table is for digits_exact only")
+    def _sections_fit_their_data(self) -> "Config":
+        for name, step in ((name, step) for name, job in self.jobs.items() for step in job.steps):
+            allowed = EXPERIMENTS if step.subject else ("trained",)
+            if step.section not in allowed:
+                raise ValueError(f"jobs.{name}.measure: {step}: unknown experiment; allowed: {', '.join(allowed)}")
+            if step.section == "table" and step.subject != "digits_exact":
+                raise ValueError(f"jobs.{name}.measure: {step}: table is for digits_exact only")
         return self

@@ -4,18 +4,40 @@ from typing import Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rescore.config import Settings
+from rescore.config import SectionSettings
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
 from rescore.models.spec import ModelConfig, ModelJob
 
 Texture = Literal["brick", "grass", "gravel"]
 Scene = Literal["lhq", "tower"]
-Shape = Literal["loop", "grid", "cubemap", "connect", "inpaint"]
+Series = Literal["BasicMotions", "HumanML3D"]
+Section = Literal["panoramas", "exact", "lengths", "loop", "grid", "cubemap", "connect", "inpaint", "motion", "humanml"]
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
+OF_TEXTURES = ("exact", "inpaint")  # which need the photograph itself
+OF_SERIES = {"BasicMotions": "motion", "HumanML3D": "humanml"}
+AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
 
 
-class Series(Settings):
+class Exact(SectionSettings):
+    """Exact scores of the training patches in the place of networks; samples: contents of each repeat, for they cost more."""
+
+    samples: PositiveInt = 100
+
+
+class Lengths(SectionSettings):
+    """Passes and time against width over height (fig. 4.5)."""
+
+    ratios: tuple[PositiveInt, ...] = (2, 3, 4, 6, 8)
+
+
+class Inpaint(SectionSettings):
+    """Wide images from few pixels (fig. 4.7); known: the fraction that is given."""
+
+    known: float = Field(0.15, gt=0, lt=1)
+
+
+class Pieces(SectionSettings):
     """Long series from pieces.
 
     Args:
@@ -34,13 +56,13 @@ class Series(Settings):
     null_rate: float = Field(0.2, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def _overlap_is_a_part(self) -> "Series":
+    def _overlap_is_a_part(self) -> "Pieces":
         if self.overlap >= self.width:
             raise ValueError(f"overlap: {self.overlap}; allowed: 1 to {self.width - 1}, less than the width of a piece")
         return self
 
 
-class Motion(Series):
+class Motion(Pieces):
     """BasicMotions, in samples of 0.1 s; two networks.
 
     Args:
@@ -57,7 +79,7 @@ class Motion(Series):
     features: PositiveInt = 16
 
 
-class HumanML(Series):
+class HumanML(Pieces):
     """HumanML3D, in frames of 0.05 s; one network of pieces of any length.
 
     Args:
@@ -87,23 +109,36 @@ class HumanML(Series):
 
 
 class Job(ModelJob):
-    """One or several parts of the paper.
+    """One or several parts of the paper, by what they are measured on.
 
     Args:
-        panoramas: textures or scenes of which wide images are made by all methods (Tables 4.1 and 4.2).
-        exact: textures of which the same is done with exact scores of the training patches in the place of networks, on
-            `exact_samples` contents, for these scores cost more.
-        lengths: calls and time against length (fig. 4.5), on the first of the panoramas.
-        shapes: other graphs and conditioned sampling; real strips to inpaint are there for textures only.
-        motion: long series of activities (Table 4.3 in small); humanml: of captioned motions (Table 4.3).
+        measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
+            `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
+            patches in the place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
+            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
     """
 
-    panoramas: tuple[Texture | Scene, ...] = ()
-    exact: tuple[Texture, ...] = ()
-    lengths: bool = False
-    shapes: dict[Shape, Texture | Scene] = {}
-    motion: bool = False
-    humanml: bool = False
+    measure: dict[Literal[Texture, Scene, Series], tuple[Section, ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sections_fit_their_subject(self) -> "Job":
+        for subject, sections in self.measure.items():
+            allowed = [own] if (own := OF_SERIES.get(subject)) else [
+                section for section in get_args(Section)
+                if section not in OF_SERIES.values() and (subject in get_args(Texture) or section not in OF_TEXTURES)
+            ]  # fmt: skip
+            if wrong := [section for section in sections if section not in allowed]:
+                raise ValueError(f"measure.{subject}: {wrong[0]}; allowed: {', '.join(allowed)}")
+        return self
+
+    @property
+    def needed_models(self) -> list[str]:
+        """Those of the pieces that its sections put together."""
+        needed = set()
+        for subject, sections in self.measure.items():
+            if subject not in OF_SERIES and set(sections) != {"exact"}:
+                needed |= {subject, subject + HALF, *([subject + QUARTER] if "grid" in sections else [])}
+        return sorted(needed)
 
 
 class Config(ModelConfig):
@@ -112,26 +147,25 @@ class Config(ModelConfig):
     Args:
         seeds: of the samples where `training_seeds` has a single one, and of exact pieces; of the trainings of BasicMotions'
             networks. Several training seeds have one set of samples each.
-        samples, exact_samples: contents of each repeat and method; `crops`: random squares of each for FID+.
+        samples: contents of each repeat and method; `crops`: random squares of each for FID+.
         batch: contents at a time; None: all.
         steps, eta: of the sampler, DDIM with its own noise; eta 1 is ancestral sampling.
-        ratio: width over height of the panoramas; `ratios` those of fig. 4.5.
+        ratio: width over height of the panoramas.
         classifier_steps: of the network whose features FID of textures compares; that of scenes is `evaluation.features`.
-        sparse: the fraction of pixels that inpainting is given.
     """
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300
-    exact_samples: PositiveInt = 100
     crops: PositiveInt = 6
     batch: PositiveInt | None = None
     steps: PositiveInt = 30
     eta: float = Field(1.0, ge=0)
     t0: float = Field(1e-3, gt=0, lt=1)
     ratio: PositiveInt = 6
-    ratios: tuple[PositiveInt, ...] = (2, 3, 4, 6, 8)
     classifier_steps: PositiveInt = 300
-    sparse: float = Field(0.15, gt=0, lt=1)
+    exact: Exact = Exact()
+    lengths: Lengths = Lengths()
+    inpaint: Inpaint = Inpaint()
     motion: Motion = Motion()
     humanml: HumanML = HumanML()
     jobs: dict[str, Job]
@@ -139,19 +173,10 @@ class Config(ModelConfig):
     @model_validator(mode="after")
     def _jobs_have_their_models(self) -> "Config":
         for name, job in self.jobs.items():
-            needed = {texture + part for texture in (*job.panoramas, *job.shapes.values()) for part in ("", HALF)}
-            needed |= {job.shapes["grid"] + QUARTER} if "grid" in job.shapes else set()
-            if missing := sorted(needed - set(job.models)):
-                raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(sorted(needed))}")
-            if job.lengths and not job.panoramas:
-                raise ValueError(f"jobs.{name}.lengths: needs a texture or scene in panoramas")
-            if job.shapes.get("inpaint") in get_args(Scene):
-                allowed = ", ".join(get_args(Texture))
-                raise ValueError(f"jobs.{name}.shapes.inpaint: {job.shapes['inpaint']}; allowed: {allowed}")
+            needed = job.needed_models
+            if missing := [model for model in needed if model not in job.models]:
+                raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(needed)}")
         return self
 
     def data_fingerprint(self, job: str) -> str:
-        parts = self.jobs[job]
-        found = {"motion": motions_at_hand} if parts.motion else {}
-        found |= {"humanml": humanml_at_hand} if parts.humanml else {}
-        return ", ".join(at_hand() for at_hand in found.values())
+        return ", ".join(at_hand() for subject, at_hand in AT_HAND.items() if subject in self.jobs[job].measure)

@@ -1,101 +1,128 @@
 """Wide images: Tables 4.1 and 4.2, fig. 4.5, and quality along the image."""
 
 import time
+from functools import cache, partial
 
 import torch
+from torch import Tensor
 
-from reproductions.diffcollage.pieces import ALL, METHODS, Context, Pieces, Repeats, crops, make_judge, seam, wrap_seam
+from reproductions.diffcollage.images import SHOWN, ExactImages, Images, Pieces
+from rescore.collage import METHODS, Made
+from rescore.experiments.axes import Axes
+from rescore.experiments.book import Book
+from rescore.metrics.seams import seam, wrap_seam
+from rescore.models.evaluate import floor
 from rescore.progress import progress
 from rescore.random import make_generator
 
 TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2", "lhq": "4.2", "tower": "4.2"}
-SHOWN = 3  # panoramas of each method in the figure
+RATIO = Axes("W/H {ratio}")
+TABULATED = tuple(method for method in METHODS if method != "Averaging")  # by the paper
 TIMED = 32  # panoramas at a time, for fig. 4.5
+TEXT_RATIO = 6  # of the speed-ups that the text states
 
 
-def panoramas(context: Context, repeats: Repeats, n: int) -> None:
-    """All methods on one texture or scene, n images of each in every repeat.
-
-    FID+, FID of the squares, seams, and FID at the middle and the ends of the images; and what real images have of them.
-    """
-    config, run, book, pieces = context.config, context.run, context.book, repeats.first
-    judge, over = make_judge(context, pieces), repeats.over
-    key, variant = (TABLES[pieces.name], pieces.name), pieces.variant
-    arrays = "/".join(filter(None, (pieces.name, variant)))
-    side, overlap = pieces.side, pieces.overlap
-    length, stride = side * config.ratio, side - overlap
-    # a square begins at every stride, and the last but one ends an overlap before the last
-    borders = {method: range(stride, length, stride) for method in ALL} | {"Baseline": range(side, length, side)}
-    began, squares = time.perf_counter(), []
-    for seed, one in repeats.each:
-        generator = make_generator("diffcollage", pieces.name, "squares", seed, device=run.device)
-        x = one.sample(one.square, (n * config.crops, *pieces.train.shape), generator)
-        squares.append(judge(x, ["fid"])["fid"])
-    square_seconds = time.perf_counter() - began
-    fid_protocol = pieces.protocol | dict(judge.protocol("fid", x))
-    book.arrays[f"squares/{arrays}"] = x[: 2 * SHOWN].numpy()
-
-    few = fid_protocol | {"n_samples": n, "W/H": config.ratio, "overlap": overlap}
-    many = fid_protocol | {"crops": config.crops, "W/H": config.ratio, "overlap": overlap}
-
-    for method in progress(ALL, desc=f"panoramas, {pieces.name}"):
-        began = time.perf_counter()
-        metrics = ("fid_plus", "fid_middle", "fid_ends", "drift", "seam", "wrap_seam")
-        found: dict[str, list[float]] = {metric: [] for metric in metrics}
-        for seed, one in repeats.each:
-            names = ("diffcollage", pieces.name, "wide", seed)
-            x, passes = one.wide(method, n, config.ratio, make_generator(*names, device=run.device))
-            found["fid_plus"].append(judge(crops(x, side, make_generator(*names, "crops"), config.crops), ["fid"])["fid"])
-            middle = (length - side) // 2
-            ends = torch.where(torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0, x[..., :side], x[..., -side:])
-            found["fid_middle"].append(judge(x[..., middle : middle + side], ["fid"])["fid"])
-            found["fid_ends"].append(judge(ends, ["fid"])["fid"])
-            found["drift"].append(found["fid_ends"][-1] - found["fid_middle"][-1])
-            found["seam"].append(seam(x, borders[method]))
-            found["wrap_seam"].append(wrap_seam(x))
-        seconds = time.perf_counter() - began
-        for metric, values in found.items():
-            protocol = pieces.protocol | {"W/H": config.ratio, "overlap": overlap} if "seam" in metric else few
-            protocol = many if metric == "fid_plus" else protocol
-            book.record(*key, method, variant, metric, None, values, n * len(repeats), protocol, seconds, over=over)
-        if method in METHODS:
-            book.record(*key, method, variant, "fid", None, squares, n * config.crops * len(repeats), fid_protocol,
-                        square_seconds, over=over)  # fmt: skip
-        book.exact(*key, method, variant, "sequential passes", passes, pieces.protocol | {"W/H": config.ratio})
-        book.arrays[f"wide/{arrays}/{method}"] = x[:SHOWN].numpy()
-
-    if variant:  # what is real has none
+def panoramas(book: Book, name: str) -> None:
+    """Wide images, and what real images have of their metrics."""
+    images = Images(book, name)
+    wide(images)
+    config, table = book.config, TABLES[name]
+    floor(book, images.judge, table, name, images.n * config.crops, ["fid"])
+    if (strips := images.strips(config.ratio)) is None:
         return
-    for real in judge.of_real(["fid"], n * config.crops):
-        book.record(*key, "real images", real.variant, "fid", None, [real.value], real.n, real.protocol, over="runs")
-    if (strips := pieces.strips(config.ratio)) is None:
-        return
-    pick = torch.randperm(len(strips), generator=make_generator("diffcollage", pieces.name, "strips"))[:SHOWN]
-    book.arrays[f"wide/{pieces.name}/real"] = strips[pick].numpy()
-    about = {"W/H": config.ratio, "overlap": overlap}
-    # every strip of the photograph is in it: a count, without an error
-    book.exact(*key, "real images", "", "seam", seam(strips, borders["DiffCollage"]), about)
-    book.exact(*key, "real images", "", "wrap_seam", wrap_seam(strips), about)
+    pick = torch.randperm(len(strips), generator=make_generator("diffcollage", name, "strips"))[:SHOWN]
+    book.arrays[f"wide/{name}/real"] = strips[pick].numpy()
+    with book.cell(table, name, "real images", protocol={"W/H": config.ratio, "overlap": images.overlap}, over="exact") as cell:
+        if cell.todo:  # every strip of the photograph is in it: a count, without an error
+            cell.exact("seam", seam(strips, borders(images, "DiffCollage")))
+            cell.exact("wrap_seam", wrap_seam(strips))
 
 
-def lengths(context: Context, pieces: Pieces) -> None:
+def exact(book: Book, name: str) -> None:
+    """The same wide images from exact scores of the training patches."""
+    wide(ExactImages(book, name))
+
+
+def wide(images: Images) -> None:
+    """All methods: FID+, FID of the squares themselves, seams, and FID at the middle and the ends of the images."""
+    config, n, name = images.config, images.n, images.name
+    shown = "/".join(filter(None, (name, images.variant)))
+    about = {"W/H": config.ratio, "overlap": images.overlap}
+    side, length = images.side, images.side * config.ratio
+
+    @cache
+    def squares() -> tuple[list[float], Tensor]:
+        """Squares of the pieces' model, as many as crops: their FID at each repeat, and the last ones."""
+        values = []
+        for seed, pieces in images.each:
+            x = pieces.sample(pieces.piece, (side, side), n * config.crops, images.generator(name, "squares", seed)).x
+            values.append(images.fid(x))
+        return values, x
+
+    def make(method: str, pieces: Pieces, seed: int) -> Made:
+        return pieces.chained(method, images.chain(config.ratio), n, images.generator(name, "wide", seed))
+
+    def judge(method: str, x: Tensor, seed: int) -> dict[str, float]:
+        middle, even = (length - side) // 2, torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0
+        found = {
+            "fid_plus": images.fid_plus(x, name, "wide", seed),
+            "fid_middle": images.fid(x[..., middle : middle + side]),
+            "fid_ends": images.fid(torch.where(even, x[..., :side], x[..., -side:])),
+        }
+        seams = {"seam": seam(x, borders(images, method)), "wrap_seam": wrap_seam(x)}
+        return found | {"drift": found["fid_ends"] - found["fid_middle"]} | seams
+
+    for method in progress(METHODS, desc=f"panoramas, {name}"):
+        with images.cell(TABLES[name], method) as cell:
+            if not cell.todo:
+                continue
+            of_squares = dict(images.judge.protocol("fid", torch.arange(n * config.crops)))
+            of_parts = of_squares | {"n_samples": n} | about
+            protocols = {"fid_plus": of_squares | about | {"crops": config.crops}, "seam": about, "wrap_seam": about}
+            protocols |= dict.fromkeys(("fid_middle", "fid_ends", "drift"), of_parts)
+            made = images.fill(cell, partial(make, method), partial(judge, method), protocols)
+            if method in TABULATED:
+                values, x = squares()
+                cell.add("fid", values, n=n * config.crops, **of_squares)
+                cell.arrays[f"squares/{shown}"] = x[: 2 * SHOWN].numpy()
+            cell.exact("sequential passes", made.passes, n=1, **{"W/H": config.ratio})
+            cell.arrays[f"wide/{shown}/{method}"] = made.x[:SHOWN].numpy()
+
+
+def borders(images: Images, method: str) -> range:
+    """Where a piece begins: at every stride. The last but one ends an overlap before the last."""
+    step = images.side if method == "Baseline" else images.side - images.overlap
+    return range(step, images.side * images.config.ratio, step)
+
+
+def lengths(book: Book, name: str) -> None:
     """Fig. 4.5: passes, and seconds of a batch, against length. Seconds are drawn but are no records: they never repeat."""
-    ratios, book = context.config.ratios, context.book
-    protocol, passes = pieces.protocol | {"batch": TIMED}, {}
-    for method in progress(ALL, desc="lengths"):
-        seconds = []
-        for ratio in ratios:
-            generator = make_generator("diffcollage", "lengths", method, ratio, device=context.run.device)
-            began = time.perf_counter()
-            _, passes[method, ratio] = pieces.wide(method, TIMED, ratio, generator)
-            seconds.append((time.perf_counter() - began) / TIMED)
-            book.exact("fig4.5", pieces.name, method, f"W/H {ratio}", "sequential passes", passes[method, ratio], protocol)
-        book.arrays[f"lengths/{method}/seconds"] = torch.tensor(seconds).numpy()
-        book.arrays[f"lengths/{method}/passes"] = torch.tensor([passes[method, ratio] for ratio in ratios]).numpy()
+    images, ratios = Images(book, name), book.config.lengths.ratios
     book.arrays["lengths/ratios"] = torch.tensor(ratios).numpy()
-    ratio = 6  # the text's
-    for rival in ("Replacement", "Reconstruction"):
-        if ("DiffCollage", ratio) in passes:
-            metric = f"speedup_over_{rival.lower()}_at_{ratio}"
-            faster = passes[rival, ratio] / passes["DiffCollage", ratio]
-            book.exact("text", pieces.name, "DiffCollage", "", metric, faster, protocol | {"of": "sequential passes"})
+
+    @cache
+    def timed(method: str) -> tuple[list[int], list[float]]:
+        """Passes, and seconds of one image, at each ratio."""
+        passes, seconds = [], []
+        _, pieces = next(images.each)
+        for ratio in ratios:
+            generator, began = images.generator("lengths", method, ratio), time.perf_counter()
+            passes.append(pieces.chained(method, images.chain(ratio), TIMED, generator).passes)
+            seconds.append((time.perf_counter() - began) / TIMED)
+        return passes, seconds
+
+    for method in progress(METHODS, desc="lengths"):
+        for i, ratio in enumerate(ratios):
+            with images.cell("fig4.5", method, RATIO(ratio=ratio), n=1, batch=TIMED) as cell:
+                if cell.todo:
+                    passes, seconds = timed(method)
+                    cell.exact("sequential passes", passes[i])
+                    cell.arrays[f"lengths/{method}/seconds"] = torch.tensor(seconds).numpy()
+                    cell.arrays[f"lengths/{method}/passes"] = torch.tensor(passes).numpy()
+    if TEXT_RATIO not in ratios:
+        return
+    at = ratios.index(TEXT_RATIO)
+    with images.cell("text", "DiffCollage", n=1, batch=TIMED, of="sequential passes") as cell:
+        for rival in ("Replacement", "Reconstruction") if cell.todo else ():
+            faster = timed(rival)[0][at] / timed("DiffCollage")[0][at]
+            cell.exact(f"speedup_over_{rival.lower()}_at_{TEXT_RATIO}", faster)

@@ -1,54 +1,32 @@
-"""The cells of Tables 7.1 to 7.3: method, variant and sampler, for exact scores and trained networks alike."""
+"""The cells of Prop. 7 and of Tables 7.1 to 7.3, and their places, for exact scores and trained networks alike."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from itertools import product
 
-from reproductions.gddim.config import Config
+from reproductions.gddim.config import Factors, Grid, Lambdas, Recovery
+from rescore.experiments.axes import Axes
+from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import quadratic, rho_power
-from rescore.samplers import RungeKutta, Sampler, ancestral, euler_maruyama, gddim, gddim_stochastic, within_budget
+from rescore.samplers import (
+    Method, adaptive_flow, ancestral, euler_maruyama, gddim, gddim_stochastic, runge_kutta, within_budget,
+)  # fmt: skip
 from rescore.samplers.base import OneStep
+from rescore.samplers.method import method
 
-# Table 7.3 does not say how many steps its predictors have; README.md says why these.
-GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}
-
-
-@dataclass(frozen=True)
-class TableCell:
-    """A sampler with its place in a table; `options` are what its protocol says of it."""
-
-    method: str
-    variant: str
-    sampler: Sampler
-    options: dict[str, Any]
+MODELS = {"DDPM": "vp", "BDM": "bdm", "CLD": "cld"}
+PREDICTOR_ORDERS, MAIN_ORDER = (1, 2, 3), 3  # the printed rows of Table 7.1 are taken to have 3 steps
+GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}  # Table 7.3 does not say how many steps; README.md says why these
+FACTOR, FACTOR_AND_ORDER, LAM = Axes("K={factor}"), Axes("K={factor}, q={order}"), Axes("lam={lam:g}")
+WITH_FACTOR, TOLERANCE = Axes("{process}, K={factor}"), Axes("{process}, tolerance {tolerance:g}")
 
 
-def factors(config: Config, process: LinearSDE, orders: Sequence[int]) -> Iterator[TableCell]:
-    """Table 7.1: predictors under R_t and L_t; the printed rows are taken to have 3 steps."""
-    for factor in ("R", "L"):
-        for order in orders:
-            for nfe in config.factor_nfes:
-                options = {"order": order, "factor": factor}
-                sampler = within_budget(gddim, process, quadratic, nfe, **options, denoise="euler")
-                yield TableCell("gDDIM", f"K={factor}" if order == 3 else f"K={factor}, q={order}", sampler, options)
+def predictor(factor: str, order: int) -> str:
+    """The variant of a row of Table 7.1."""
+    return FACTOR(factor=factor) if order == MAIN_ORDER else FACTOR_AND_ORDER(factor=factor, order=order)
 
 
-def naive_euler(config: Config, process: LinearSDE) -> Iterator[TableCell]:
-    for nfe in config.euler_nfes:
-        sampler = within_budget(euler_maruyama, process, quadratic, nfe, lam=0.0, denoise="euler")
-        yield TableCell("Euler", "CLD", sampler, {"lam": 0.0})
-
-
-def lambdas(config: Config, process: LinearSDE) -> Iterator[TableCell]:
-    """Table 7.2, and Euler-Maruyama with the drift of the released code."""
-    methods = {"gDDIM": gddim_stochastic, "EM": euler_maruyama, "EM as released": released_euler_maruyama}
-    for method, make in methods.items():
-        for lam in config.lambdas:
-            sampler = within_budget(make, process, quadratic, config.lambda_nfe, lam=lam, denoise="euler")
-            yield TableCell(method, f"lam={lam:g}", sampler, {"lam": lam})
-
-
+@method()
 def released_euler_maruyama(process: LinearSDE, times: Sequence[float], lam: float, denoise: str = "none") -> OneStep:
     """Euler-Maruyama with (1 + lam) / 2 before the score, where eq. 7.6 has (1 + lam^2) / 2."""
     sampler = euler_maruyama(process, times, lam, denoise)
@@ -56,22 +34,62 @@ def released_euler_maruyama(process: LinearSDE, times: Sequence[float], lam: flo
     return sampler
 
 
-def grid(config: Config, name: str, process: LinearSDE) -> Iterator[TableCell]:
+STOCHASTIC = {"gDDIM": gddim_stochastic, "EM": euler_maruyama, "EM as released": released_euler_maruyama}  # Table 7.2
+
+
+def _sampling(table: str, row: str, variant: str, model: str, make: Method, process: LinearSDE, nfe: int, times=quadratic,
+              denoise: str = "none") -> Sampling:  # fmt: skip
+    sampler = within_budget(make, process, times, nfe, denoise=denoise)
+    return Sampling(table, row, variant, model, sampler, {"grid": times.__name__, **make.options})
+
+
+def recovery(settings: Recovery, name: str, process: LinearSDE) -> Iterator[Sampling]:
+    """Prop. 7 on one process: gDDIM, under L_t too where that differs from R_t, and Euler's method."""
+    rows = {("gDDIM", WITH_FACTOR(process=name, factor=k)): gddim.where(factor=k) for k in ("RL" if name == "CLD" else "R")}
+    rows["Euler", name] = euler_maruyama.where(lam=0.0)
+    for ((row, variant), make), steps in product(rows.items(), settings.steps):
+        sampler = make(process, quadratic(process, steps))
+        yield Sampling("prop7", row, variant, MODELS[name], sampler, {"grid": "quadratic", **make.options})
+
+
+def factors(settings: Factors, process: LinearSDE, orders: Sequence[int], naive_euler: bool = False) -> Iterator[Sampling]:
+    """Table 7.1, CLD: predictors under R_t and L_t; and Euler's method on the probability flow (section 7.1)."""
+    for factor, order, nfe in product(("R", "L"), orders, settings.nfes):
+        make = gddim.where(order=order, factor=factor)
+        yield _sampling("7.1", "gDDIM", predictor(factor, order), "cld", make, process, nfe, denoise="euler")
+    for nfe in settings.euler_nfes if naive_euler else ():
+        yield _sampling("7.1", "Euler", "CLD", "cld", euler_maruyama.where(lam=0.0), process, nfe, denoise="euler")
+
+
+def lambdas(settings: Lambdas, process: LinearSDE) -> Iterator[Sampling]:
+    """Table 7.2, CLD, and Euler-Maruyama with the drift of the released code."""
+    for (row, make), lam in product(STOCHASTIC.items(), settings.values):
+        yield _sampling("7.2", row, LAM(lam=lam), "cld", make.where(lam=lam), process, settings.nfe, denoise="euler")
+
+
+def grid(settings: Grid, name: str, process: LinearSDE) -> Iterator[Sampling]:
     """Table 7.3 for one process: its printed rows but RK45, and each sampler where none is printed."""
     samplers = {
-        "gDDIM": (gddim, quadratic, {"order": GRID_ORDERS[name]}),
-        "gDDIM, q=1": (gddim, quadratic, {"order": 1}),
-        "EM": (euler_maruyama, quadratic, {}),
-        "Ancestral": (ancestral, quadratic, {}),
-        "Prob.Flow Heun": (RungeKutta, quadratic, {"tableau": "heun2", "clock": "t"}),
+        "gDDIM": (gddim.where(order=GRID_ORDERS[name]), quadratic),
+        "gDDIM, q=1": (gddim.where(order=1), quadratic),
+        "EM": (euler_maruyama, quadratic),
+        "Ancestral": (ancestral, quadratic),
+        "Prob.Flow Heun": (runge_kutta.where(tableau="heun2", clock="t"), quadratic),
     }
     printed = {"gDDIM", "Ancestral" if name == "BDM" else "EM"}  # RK45, and Heun for it, converge long before
     if name == "DDPM":
-        samplers["2nd Heun"] = (RungeKutta, rho_power, {"tableau": "heun2", "clock": "rho"})
+        samplers["2nd Heun"] = (runge_kutta.where(tableau="heun2", clock="rho"), rho_power)
         printed.add("2nd Heun")
-    cells = [(method, nfe) for method in samplers for nfe in config.grid_nfes]
-    cells += [(method, config.long_nfe) for method in samplers if config.long_nfe and method in printed]
-    for method, nfe in cells:
-        make, times, options = samplers[method]
-        sampler = within_budget(make, process, times, nfe, **options)
-        yield TableCell(method, name, sampler, {"grid": times.__name__} | options)
+    cells = [(row, nfe) for row in samplers for nfe in settings.nfes]
+    cells += [(row, settings.long_nfe) for row in samplers if settings.long_nfe and row in printed]
+    for row, nfe in cells:
+        make, times = samplers[row]
+        yield _sampling("7.3", row, name, MODELS[name], make, process, nfe, times)
+
+
+def adaptive(settings: Grid, name: str, process: LinearSDE) -> Iterator[Sampling]:
+    """RK45 of Table 7.3: it takes as many evaluations as its tolerance asks for."""
+    for tolerance in settings.tolerances:
+        sampler = adaptive_flow(process, [process.T, process.eps], rtol=tolerance, atol=tolerance)
+        protocol = {"grid": "adaptive", "rtol": tolerance, "atol": tolerance}
+        yield Sampling("7.3", "Prob.Flow RK45", TOLERANCE(process=name, tolerance=tolerance), MODELS[name], sampler, protocol)

@@ -27,7 +27,7 @@ def one_jump(context: Context, method: str) -> Outcome:
     protocol = {"runs": config.runs, "particles": n, "estimator": "one_jump_importance"}
     estimates = [Estimates(name, "", config.steps, log_z, protocol, n, False) for name in ("HMC", "NUTS")]
     estimates.append(Estimates("importance", "prior", 1, log_z, protocol, n, False, weights))
-    return Outcome(estimates, evaluations=config.runs * n)
+    return Outcome(estimates)
 
 
 def one_jump_sizes(context: Context, method: str) -> Outcome:
@@ -41,7 +41,6 @@ def one_jump_sizes(context: Context, method: str) -> Outcome:
         log_z = context.repeat(f"{method}-{n}", 0, n, one, PRIOR_RUNS)["log_z"][None]
         protocol = {"runs": PRIOR_RUNS, "particles": n, "estimator": "one_jump_importance"}
         outcome.estimates.append(Estimates("importance", f"prior-{n}", 1, log_z, protocol, n, False))
-        outcome.evaluations += PRIOR_RUNS * n
     return outcome
 
 
@@ -60,16 +59,14 @@ def annealed(context: Context, method: str) -> Outcome:
 
         def one(generators: list[torch.Generator], transport: smc.TransportAt = transport) -> Rows:
             done = smc.anneal(context.target, schedule, n, generators, transport)
-            count = np.full(len(generators), n * done.n_evaluations)
             final = np.stack([shown(x)[: SHOWN // 10] for x in done.x])
-            return {"log_z": done.log_z.numpy(), "acceptance": done.acceptance.numpy(), "count": count, "samples": final}
+            return {"log_z": done.log_z.numpy(), "acceptance": done.acceptance.numpy(), "samples": final}
 
         rows.append(context.repeat(method, seed, n, one, runs))
     outcome.arrays = {
         f"{method}/samples": rows[0]["samples"].reshape(-1, min(2, context.target.dim))[:SHOWN],
         f"{method}/acceptance": np.stack([row["acceptance"] for row in rows]),
     }
-    outcome.evaluations = int(sum(row["count"].sum() for row in rows))
     steps = settings.hmc_steps * settings.leapfrogs
     protocol = {
         "runs": config.runs,
@@ -83,8 +80,6 @@ def annealed(context: Context, method: str) -> Outcome:
     }
     if trained:
         protocol |= flow_protocol(context.settings.aft)
-        batches = settings.temperatures * context.settings.aft.steps
-        outcome.evaluations += len(seeds) * context.settings.aft.batch * batches
     log_z = np.stack([row["log_z"] for row in rows])
     name = f"{settings.temperatures}-temperatures"
     outcome.estimates.append(Estimates(method.upper(), name, settings.temperatures * steps, log_z, protocol, n, trained))

@@ -1,10 +1,10 @@
 """What a PIS run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Settings, PaperConfig
+from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.pines import pines_at_hand
 
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
@@ -12,8 +12,10 @@ Policy = Literal["gt", "nn", "grad"]
 Method = Literal["gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
 
 
-class Training(Settings):
+class Training(SectionSettings):
     """Adam on the path cost divided by the dimension."""
+
+    sections = ("nn", "grad", "noise_scale")
 
     steps: PositiveInt
     batch: PositiveInt = 300
@@ -24,8 +26,10 @@ class Training(Settings):
     checkpoint_every: PositiveInt = 50
 
 
-class Annealing(Settings):
+class Annealing(SectionSettings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
+
+    sections = ("smc", "aft")
 
     temperatures: PositiveInt = 10
     hmc_steps: PositiveInt = 10
@@ -35,7 +39,7 @@ class Annealing(Settings):
     particles: PositiveInt | None = Field(None, description="if not the config's `particles`")
 
 
-class Flow(Settings):
+class Flow(SectionSettings):
     """A flow transport and its training."""
 
     family: Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
@@ -59,12 +63,20 @@ class Dataset(Settings):
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
 
 
-class ChainConfig(Settings):
+class ChainConfig(SectionSettings):
     """A library's NUTS and HMC: chains of `samples` draws after `warmup`."""
+
+    sections = ("nuts", "hmc", "exact")
 
     chains: PositiveInt = 4
     warmup: PositiveInt = 100
     samples: PositiveInt = 100
+
+
+class NoiseScale(SectionSettings):
+    """`steps` of the short trainings."""
+
+    steps: PositiveInt = 400
 
 
 class Job(JobConfig):
@@ -82,7 +94,7 @@ class Config(PaperConfig):
     steps: PositiveInt = 100
     horizon: PositiveFloat = 5.0
     sigma: PositiveFloat = 0.2**0.5
-    noise_scale_steps: PositiveInt = Field(400, description="of the short trainings of `noise_scale`")
+    noise_scale: NoiseScale = NoiseScale()
     chains: ChainConfig = ChainConfig()
     datasets: dict[DatasetName, Dataset]
     jobs: dict[str, Job]
@@ -96,13 +108,6 @@ class Config(PaperConfig):
         if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
             raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
         return self
-
-    def job_dependencies(self, job: str) -> dict[str, Any]:
-        """A job's numbers depend on the settings of its own data sets and methods, not of the others."""
-        needs, measure = super().job_dependencies(job), self.jobs[job].measure
-        if not any("noise_scale" in methods for methods in measure.values()):
-            del needs["noise_scale_steps"]
-        return needs | {"datasets": {name: needs["datasets"][name] for name in measure}}
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the pines are at hand, for the job that needs them."""

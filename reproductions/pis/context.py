@@ -11,7 +11,7 @@ from torch import Tensor
 from reproductions.pis.config import Config, Dataset
 from rescore.config import config_hash
 from rescore.control import ControlledSDE
-from rescore.experiments.run import Run
+from rescore.experiments.book import Run
 from rescore.random import make_generator
 from rescore.experiments.repeat import repeat_runs
 from rescore.targets import Target
@@ -86,7 +86,6 @@ class Outcome:
     chains: list[tuple[str, str, np.ndarray, Mapping[str, object]]] = field(default_factory=list)
     computed: list[tuple[str, str, float, Mapping[str, object]]] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    evaluations: int = 0
 
 
 def shown(x: Tensor) -> np.ndarray:

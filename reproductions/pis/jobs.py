@@ -1,17 +1,16 @@
-"""Run some methods of Table 5.1 on one target and turn their estimates into records."""
+"""Run the methods of Table 5.1: each is a section, each target a subject."""
 
 import time
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
-from reproductions.pis.config import Config, Job
-from reproductions.pis.context import Context, Estimates, Outcome
+from reproductions.pis.context import Context, Estimates
 from reproductions.pis.methods import METHODS
 from rescore.data.pines import load_pines
-from rescore.errors import MissingData
-from rescore.experiments.run import Measurement, Result, Run
+from rescore.experiments.book import Book
+from rescore.ledger.records import Over
 from rescore.montecarlo.logz import bias_std_rmse
 from rescore.targets import Funnel, Rings, Target, lgcp, nine_modes
 
@@ -35,51 +34,40 @@ def make_target(name: str, side: int) -> Target:
             return lgcp.synthetic(side)
 
 
-def measure(job: Job, config: Config, run: Run) -> Result:
-    """All that one job measures. Without the pines, the rows of `lgcp` are skipped with the reason."""
-    measurements, skipped, arrays, evaluations = [], [], {}, 0
-    for dataset, methods in job.measure.items():
-        try:
-            target = make_target(dataset, config.datasets[dataset].side)
-        except MissingData as error:
-            skipped.append({"dataset": dataset, "reason": str(error)})
-            continue
-        for method in methods:
-            started = time.perf_counter()
-            outcome = METHODS[method](Context(dataset, target, config, run), method)
-            seconds = time.perf_counter() - started
-            measurements += _measurements(dataset, target.log_z, outcome, seconds)
-            arrays |= {f"{dataset}/{name}": array for name, array in outcome.arrays.items()}
-            evaluations += outcome.evaluations
-    return Result(measurements, skipped, evaluations, arrays)
-
-
-def _measurements(dataset: str, truth: float | None, outcome: Outcome, seconds: float) -> Iterator[Measurement]:
+def table(method: str, book: Book, dataset: str) -> None:
+    """One method on one target: what it estimates, and what its chains and its policies are like."""
+    began = time.perf_counter()
+    target = make_target(dataset, book.config.datasets[dataset].side)
+    outcome = METHODS[method](Context(dataset, target, book.config, book.run), method)
+    cell = partial(book.cell, TABLE, dataset, began=began)
     for rows in outcome.estimates:
         trainings, runs = rows.log_z.shape
-        over, repeats = ("trainings", trainings) if trainings > 1 else ("samplings" if rows.trained else "runs", runs)
-        for metric, (value, stderr) in _statistics(rows, truth).items():
-            yield Measurement(
-                TABLE, dataset, rows.method, rows.variant, metric, rows.nfe, value, stderr, repeats - 1, over,
-                trainings, trainings * runs * rows.n_particles, rows.protocol, seconds,
-            )  # fmt: skip
+        over: Over = "trainings" if trainings > 1 else "samplings" if rows.trained else "runs"
+        repeats = trainings if trainings > 1 else runs
+        n = rows.n_particles * trainings * runs // repeats
+        with cell(rows.method, rows.variant, rows.nfe, rows.protocol, n=n, over=over) as place:
+            for metric, (value, stderr) in statistics(rows, target.log_z).items() if place.todo else ():
+                place.estimate(metric, value, stderr, repeats, seeds=trainings)
     for variant, metric, value, protocol in outcome.computed:
-        nfe = int(protocol["steps"])
-        if "train_steps" in protocol:
-            yield Measurement.of_seeds(TABLE, dataset, "PIS", variant, metric, nfe, [value], 1, protocol, seconds, over="trainings")
-        else:
-            yield Measurement.exact(TABLE, dataset, "PIS", variant, metric, nfe, value, protocol, seconds)
-    for method, metric, values, protocol in outcome.chains:
-        n = int(protocol["chains"]) * int(protocol["samples"])
-        yield Measurement.of_seeds(TABLE, dataset, method, "library", metric, None, values, n, protocol, seconds, over="runs")
+        with cell("PIS", variant, int(protocol["steps"]), protocol, over="trainings") as place:
+            if place.todo:
+                place.add(metric, [value], over="trainings" if "train_steps" in protocol else "exact")
+    for name, metric, values, protocol in outcome.chains:
+        with cell(name, "library", None, protocol, n=int(protocol["samples"])) as place:
+            if place.todo:
+                place.add(metric, values)
+    book.arrays |= {f"{dataset}/{name}": array for name, array in outcome.arrays.items()}
 
 
-def _statistics(rows: Estimates, truth: float | None) -> dict[str, tuple[float, float]]:
+def statistics(rows: Estimates, truth: float | None) -> dict[str, tuple[float, float]]:
     """B, S and A; where the truth is not known, the mean estimate and S; and the effective sample size of the weights."""
-    statistics = bias_std_rmse(rows.log_z, 0.0 if truth is None else truth)
+    found = bias_std_rmse(rows.log_z, 0.0 if truth is None else truth)
     if truth is None:
-        statistics = {"logz": statistics["logz_bias"], "logz_std": statistics["logz_std"]}
+        found = {"logz": found["logz_bias"], "logz_std": found["logz_std"]}
     if rows.ess is not None:
         means = rows.ess.mean(1) if len(rows.ess) > 1 else rows.ess[0]
-        statistics["ess"] = (float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means))))
-    return statistics
+        found["ess"] = (float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means))))
+    return found
+
+
+SECTIONS = {method: partial(table, method) for method in METHODS}

@@ -53,8 +53,6 @@ def path_integral(context: Context, method: str) -> Outcome:
         weights = np.stack([row["ess"] for row in rows]) if estimator == "importance" else None
         row_protocol = protocol | {"estimator": estimator}
         outcome.estimates.append(Estimates("PIS", variant, sde.steps, log_z, row_protocol, n, not exact, weights))
-    training = 0 if exact else settings.steps * settings.batch
-    outcome.evaluations = len(seeds) * (runs * n + training) * (sde.steps + 1)
     return outcome
 
 
@@ -71,13 +69,12 @@ def noise_scale(context: Context, method: str) -> Outcome:
                 metric, value = "path_kl", least_path_kl(sde, precision, guided=policy == "grad")
                 protocol["target"] = "laplace"
             else:
-                settings = context.settings.pis.model_copy(update={"steps": config.noise_scale_steps})
+                settings = context.settings.pis.model_copy(update={"steps": config.noise_scale.steps})
                 _, history = trained_policy(context, policy, config.seeds[0], sde, settings)
                 last = max(1, len(history) // LAST_PART)
                 metric, value = "path_cost", float(history[-last:].mean())
                 protocol |= {"train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr,
                              "mean_of": last}  # fmt: skip
-                outcome.evaluations += settings.steps * settings.batch * sde.steps
             outcome.computed.append((f"{VARIANTS[policy]}-variance-{v}", metric, value, protocol))
     return outcome
 

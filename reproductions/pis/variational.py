@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from reproductions.pis.config import Flow
 from reproductions.pis.context import SHOWN, Context, Estimates, Outcome, Rows, shown
-from rescore.flows.transport import transport as flows
+from rescore.flows import transport as flows
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.random import derive_seed, fill_normal
 from rescore.training import Adam, fit
@@ -73,5 +73,4 @@ def variational_flow(context: Context, method: str) -> Outcome:
         outcome.estimates.append(
             Estimates("VI-NF", variant, None, log_z, protocol | {"estimator": estimator}, n, True, weights)
         )
-    outcome.evaluations = len(config.seeds) * (settings.steps * settings.batch + context.runs_per_seed * n)
     return outcome

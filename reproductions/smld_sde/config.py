@@ -1,15 +1,15 @@
 """What a run may be told. A field whose value the note does not print is an assumption, listed in README.md."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import Settings
+from rescore.config import SectionSettings, Settings
 from rescore.models.spec import ModelConfig, ModelJob
 
 BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
 
-Part = Literal["example", "toy", "exact_grid", "sampled_grid", "steps", "largest_sigma"]
+Section = Literal["example", "toy", "exact_grid", "sampled_grid", "steps", "largest_sigma", "trained"]
 
 
 class Annealing(Settings):
@@ -22,7 +22,7 @@ class Annealing(Settings):
     step_size: PositiveFloat = Field(description="alpha of the last level")
 
 
-class Example(Settings):
+class Example(SectionSettings):
     """The note's Langevin example (fig. 7)."""
 
     particles: PositiveInt = 10_000
@@ -35,7 +35,7 @@ class Example(Settings):
     annealing: Annealing = Annealing(sigma_first=3.0, sigma_last=0.05, step_size=1e-3)
 
 
-class Toy(Settings):
+class Toy(SectionSettings):
     """NCSN's mixture in the plane; the last sigma is the mixture's own width."""
 
     particles: PositiveInt = 1280
@@ -44,15 +44,29 @@ class Toy(Settings):
     annealing: Annealing = Annealing(sigma_first=20.0, sigma_last=1.0, step_size=0.1)
 
 
-class Grid(Settings):
+class Grid(SectionSettings):
     """Fig. 17."""
+
+    sections: ClassVar[tuple[str, ...]] = ("exact_grid", "sampled_grid", "largest_sigma")
 
     levels: int = Field(1000, gt=BETA_MAX)
     sampled_levels: int = Field(1000, gt=BETA_MAX)
     particles: PositiveInt = Field(400, description="of each seed, on the sampled problem")
 
 
-class Trained(Settings):
+class Steps(SectionSettings):
+    """The predictors' error against their number of steps."""
+
+    steps: tuple[Annotated[int, Field(gt=BETA_MAX)], ...] = (30, 100, 300, 1000, 3000)
+
+
+class LargestSigma(SectionSettings):
+    """SMLD's chain with other last levels."""
+
+    sigmas: tuple[PositiveFloat, ...] = (0.5, 5.0, 50.0)
+
+
+class Trained(SectionSettings):
     """Fig. 17 and Score-SDE Tables 1 to 3 on trained networks.
 
     Args:
@@ -67,9 +81,9 @@ class Trained(Settings):
 
 
 class Job(ModelJob):
-    """One process and the parts it measures on exact scores; with `models`, fig. 17 and the tables on those."""
+    """One process: the sections that it measures; `trained` is fig. 17 and the tables on its `models`."""
 
-    measure: tuple[Part, ...] = ()
+    measure: tuple[Section, ...] = ()
 
 
 class Config(ModelConfig):
@@ -79,23 +93,7 @@ class Config(ModelConfig):
     example: Example = Example()
     toy: Toy = Toy()
     grid: Grid = Grid()
-    steps: tuple[Annotated[int, Field(gt=BETA_MAX)], ...] = Field(
-        (30, 100, 300, 1000, 3000), description="predictor steps whose error is measured"
-    )
-    largest_sigmas: tuple[PositiveFloat, ...] = (0.5, 5.0, 50.0)
+    steps: Steps = Steps()
+    largest_sigma: LargestSigma = LargestSigma()
     trained: Trained = Trained()
     jobs: dict[str, Job]
-
-    def job_dependencies(self, job: str) -> dict[str, Any]:
-        """A job's numbers depend on the settings of its own parts."""
-        needs = super().job_dependencies(job)
-        used_by = {
-            "example": {"example"},
-            "toy": {"toy"},
-            "grid": {"exact_grid", "sampled_grid", "largest_sigma"},
-            "steps": {"steps"},
-            "largest_sigmas": {"largest_sigma"},
-        }
-        used_by["trained"] = {"models"}
-        parts = {*self.jobs[job].measure, *(("models",) if self.jobs[job].models else ())}
-        return {key: value for key, value in needs.items() if key not in used_by or used_by[key] & parts}

@@ -1,26 +1,27 @@
-"""The figures of smld_sde: each function draws one, named in paper.yaml, from results/<scale>."""
+"""The figures of smld_sde: each function draws one, named in paper.yaml."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import norm
 
-from reproductions.smld_sde.chains import CORRECTOR, PREDICTORS
-from reproductions.smld_sde.toys import EXAMPLE, TOY
+from reproductions.smld_sde.chains import CELL, CORRECTOR, KINDS, PREDICTORS, budgets
+from reproductions.smld_sde.langevin import EXAMPLE, TOY
 from rescore import figures as draw
-from rescore.ledger.published import read_published
+from rescore.experiments.axes import samples_name
+from rescore.ledger.published import Published
 from rescore.ledger.records import Record
 
-ROOT = Path(__file__).parents[2]
 STYLES = {
-    "ancestral": {"color": draw.BLUE, "marker": "o"},
-    "reverse diffusion": {"color": draw.RED, "marker": "s"},
-    "probability flow": {"color": draw.GREEN, "marker": "^"},
-    CORRECTOR: {"color": draw.BLACK, "marker": "D"},
+    "ancestral": (draw.BLUE, "o"),
+    "reverse diffusion": (draw.RED, "s"),
+    "probability flow": (draw.GREEN, "^"),
+    CORRECTOR: (draw.BLACK, "D"),
 }
+SHIFTS = (-0.15, 0.0, 0.15, 0.0)  # of the methods, side by side
+LEGEND = "P: predictor steps, PC: with a corrector step each, C: corrector steps alone. Lines join the cells of a predictor."
 BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 RUNS = {  # of the example: (method, variant) and the panel's title
     ("uniform start", ""): "Uniform start",
@@ -32,159 +33,112 @@ RUNS = {  # of the example: (method, variant) and the panel's title
 }
 
 
-def langevin(results: Path, out: Path) -> None:
+def langevin(found: draw.PaperResults, out: Path) -> None:
     """Histograms of the example's particles over p(x)."""
-    found = _open(results)
     x = np.linspace(-EXAMPLE["reach"] - 0.5, EXAMPLE["reach"] + 1, 800)
     modes = zip(EXAMPLE["weights"], EXAMPLE["means"], EXAMPLE["stds"], strict=True)
     density = sum(weight * norm.pdf(x, mean, std) for weight, mean, std in modes)
-    with draw.sheet(out, len(RUNS), 3, (3.2, 2.4), sharex=True) as (figure, axes):
+    note = f"""Grey: p(x), whose right mode has weight {EXAMPLE['weights'][0]}. Numbers: the particles' share right of the
+        score's unstable zero, with 95 % intervals. Taller bars are cut off."""
+    with found.sheet(out, len(RUNS), 3, (3.2, 2.4), note, sharex=True) as (_, axes):
         for ax, ((method, variant), title) in zip(axes, RUNS.items(), strict=True):
-            ax.fill_between(x, density, color="#C4C4C4", linewidth=0)
-            record = _find(found.records, table="fig7", method=method, variant=variant, metric="weight_right")
-            particles = found.arrays.get("/".join(filter(None, ("mixture1d", method, variant))))
             ax.set(xlim=x[[0, -1]], ylim=(0, 1.0))
-            if record is None or particles is None:
-                draw.placeholder(ax, "not run")
+            record = found.one(table="fig7", method=method, variant=variant, metric="weight_right")
+            if record is None:
                 continue
-            bins = np.arange(x[0], x[-1], 0.1)
-            ax.hist(particles[:, 0], bins, density=True, histtype="step", color=draw.BLUE, linewidth=1.2)
+            ax.fill_between(x, density, color="#C4C4C4", linewidth=0)
+            particles = found.arrays["/".join(filter(None, ("mixture1d", method, variant)))]
+            ax.hist(particles[:, 0], np.arange(x[0], x[-1], 0.1), density=True, histtype="step", color=draw.BLUE, linewidth=1.2)
             ax.set_title(title.format(nfe=record.nfe and f"{record.nfe:,}"))
-            label = f"right mode: {record.value:.3f} $\\pm$ {2 * record.stderr:.3f}"
-            ax.text(0.03, 0.97, label, transform=ax.transAxes, va="top", fontsize=8, bbox=BOX)
+            _write(ax, "right mode: ", record)
         for ax in axes[::3]:
             ax.set_ylabel("density")
         for ax in axes[-3:]:
             ax.set_xlabel("x")
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Grey: p(x), whose right mode has weight {EXAMPLE['weights'][0]}. Numbers: "
-            "the particles' share right of the score's unstable zero, with two standard errors. Taller bars are cut off.",
-        )
 
 
-def toy(results: Path, out: Path) -> None:
+def toy(found: draw.PaperResults, out: Path) -> None:
     """Particles of NCSN's mixture, and the weight of its heavier mode."""
-    found = _open(results)
     methods = ("uniform start", "Langevin", "annealed Langevin", "exact draws")
-    with draw.sheet(out, len(methods), 4, (2.5, 2.7), sharex=True, sharey=True) as (figure, axes):
+    note = f"""The upper mode has weight {TOY['weights'][0]}; numbers with 95 % intervals. Langevin and annealed Langevin take
+        as many steps. At most 1,000 particles are shown."""
+    with found.sheet(out, len(methods), 4, (2.5, 2.7), note, sharex=True, sharey=True) as (_, axes):
         for ax, method in zip(axes, methods, strict=True):
-            record = _find(found.records, table="ncsn-toy", method=method, metric="weight_right")
-            particles = found.arrays.get(f"mixture2d/{method}")
             ax.set(xlim=(-9, 9), ylim=(-9, 9), aspect="equal", title=method[0].upper() + method[1:], xlabel="$x_1$")
-            if record is None or particles is None:
-                draw.placeholder(ax, "not run")
-                continue
-            ax.plot(*particles[:1000].T, ".", color=draw.BLUE, markersize=2.5, markeredgewidth=0, alpha=0.7)
-            label = f"upper mode:\n{record.value:.3f} $\\pm$ {2 * record.stderr:.3f}"
-            ax.text(0.03, 0.97, label, transform=ax.transAxes, va="top", fontsize=8, bbox=BOX)
+            if record := found.one(table="ncsn-toy", method=method, metric="weight_right"):
+                particles = found.arrays[f"mixture2d/{method}"][:1000]
+                ax.plot(*particles.T, ".", color=draw.BLUE, markersize=2.5, markeredgewidth=0, alpha=0.7)
+                _write(ax, "upper mode:\n", record)
         axes[0].set_ylabel("$x_2$")
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. The upper mode has weight {TOY['weights'][0]}; numbers with two standard errors over seeds. "
-            "Langevin and annealed Langevin take as many steps. At most 1,000 particles are shown.",
-        )
 
 
-def grid(results: Path, out: Path) -> None:
+def grid(found: draw.PaperResults, out: Path) -> None:
     """Fig. 17: printed FIDs above, distances with the exact score below, VE left and VP right."""
-    found = _open(results)
-    printed = [row for row in read_published(found.paper.folder / "published.csv", found.paper.name) if row.table == "fig17"]
-    levels = found.config.grid.levels
-    budgets = (f"P{levels}", f"P{2 * levels}", f"PC{levels}", f"C{2 * levels}")
-    with draw.sheet(out, 4, 2, (3.6, 2.6), sharex=True, sharey="row") as (figure, axes):
-        for column, kind in enumerate(("VE", "VP")):
-            above, below = axes[column], axes[column + 2]
-            _cells(above, {(r.method, r.variant): (r.number, float(r.uncertainty)) for r in printed}, kind, budgets)
-            measured = [r for r in found.records if r.table == "fig17" and r.dataset == "digits_gaussian"]
-            _cells(below, {(r.method, r.variant): (r.value, 0.0) for r in measured}, kind, budgets)
-            above.set_title(f"{kind} ({'SMLD' if kind == 'VE' else 'DDPM'}), printed")
+    note = f"""Above: bars of the printed uncertainty. Below: data are the Gaussian with the mean and covariance of the 8x8
+        digits in [-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different units."""
+    with found.sheet(out, 4, 2, (3.6, 2.6), note, sharex=True, sharey="row") as (figure, axes):
+        for above, below, (kind, chain) in zip(axes[:2], axes[2:], KINDS.items(), strict=True):
+            above.set_title(f"{kind} ({chain}), printed")
             below.set_title(f"{kind}, exact score")
-            below.set_xticks(range(len(budgets)), budgets)
+            _cells(above, draw.select(found.published, table="fig17"), kind, found.config.grid.levels)
+            _cells(below, found.select(table="fig17", dataset="digits_gaussian"), kind, found.config.grid.levels)
         axes[0].set_ylabel("FID on CIFAR-10")
         axes[2].set_ylabel("sw2 to the data")
-        figure.legend(*axes[2].get_legend_handles_labels(), loc="outside upper left", ncols=4)
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Below: data are the Gaussian with the mean and covariance of the 8x8 digits in [-1, 1]; the "
-            "law of the result is exact, so there is no sampling error. P: predictor steps, PC: with a corrector step each, "
-            "C: corrector steps alone. Lines join the cells of a predictor. The rows have different units.",
-        )
+        draw.shared_legend(figure, axes)
 
 
-def trained(results: Path, out: Path) -> None:
+def trained(found: draw.PaperResults, out: Path) -> None:
     """Fig. 17 on trained networks, and samples of Tables 2 and 3."""
-    found = _open(results)
-    levels = found.config.trained.levels
-    budgets = (f"P{levels}", f"P{2 * levels}", f"PC{levels}", f"C{2 * levels}")
-    data = found.trained_data
-    measured = [r for r in found.records if (r.table, r.dataset, r.metric) == ("fig17", data, "fid")]
-    with draw.sheet(out, 3, 3, (3.6, 3.0)) as (figure, axes):
-        if not measured:
-            for ax in axes:
-                draw.placeholder(ax, "no trained network at this scale")
-            return
-        for ax, kind in zip(axes, ("VE", "VP"), strict=False):
-            _cells(ax, {(r.method, r.variant): (r.value, r.stderr or 0.0) for r in measured}, kind, budgets)
-            ax.set_title(f"{kind}, {data}")
-            ax.set_xticks(range(len(budgets)), budgets)
-            draw.real_images(ax, measured)
-        axes[0].set_ylabel("FID")
-        places = {name.split("/", 1)[1]: images for name, images in found.arrays.items() if name.startswith((f"{data}/score-sde-2", f"{data}/score-sde-3"))}
-        pictures = {
-            f"{place.split(', ')[1].split('/')[0]}, {'ODE' if 'sde-2' in place else 'SDE'}": images for place, images in places.items()
-        }
-        draw.image_rows(axes[2], pictures | {"real": found.arrays[f"{data}/real"]})
-        axes[2].set_title("Tables 2 and 3, and real images")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Bars: two standard errors over training seeds. {draw.FLOOR_NOTE} P: predictor steps, "
-            "PC: with a corrector step each, C: corrector steps alone. Lines join the cells of a predictor.",
-        )
+    data, settings = found.trained_data, found.config.trained
+    rows = found.select(table="fig17", dataset=data, metric="fid") if data else []
+    with found.sheet(out, 3, 3, (3.6, 3.0), f"{draw.INTERVALS} {draw.FLOOR_NOTE} {LEGEND}") as (figure, (*panels, pictures)):
+        for ax, kind in zip(panels, KINDS, strict=True):
+            ax.set_title(f"{kind}, {data}" if data else kind)
+            if rows:
+                _cells(ax, rows, kind, settings.levels)
+                draw.real_images(ax, rows)
+        panels[0].set_ylabel("FID")
+        draw.shared_legend(figure, panels)
+        pictures.set_title("Tables 2 and 3, and real images")
+        if rows:
+            shown = {f"{r.variant}, {solver}": samples_name(data, r.table, r.method, r.variant, r.nfe)
+                     for table, solver in {"score-sde-2": "ODE", "score-sde-3": "SDE"}.items()
+                     for r in found.select(table=table, dataset=data, metric="fid")}  # fmt: skip
+            draw.image_rows(pictures, found.named_arrays(shown | {"real": f"{data}/real"}))
 
 
-def steps(results: Path, out: Path) -> None:
+def steps(found: draw.PaperResults, out: Path) -> None:
     """Error against predictor steps, VE and VP."""
-    found = _open(results)
-    with draw.sheet(out, 2, 2, (3.6, 3.0), sharey=True) as (figure, axes):
-        for ax, kind in zip(axes, ("VE", "VP"), strict=True):
+    n = np.array(found.config.steps.steps)
+    note = "Gaussian with the digits' mean and covariance; no sampling error."
+    with found.sheet(out, 2, 2, (3.6, 3.0), note, sharey=True) as (figure, axes):
+        for ax, kind in zip(axes, KINDS, strict=True):
+            ax.set(title=kind, xlabel="predictor steps", xscale="log", yscale="log")
+            rows = found.select(table="steps", variant=kind)
             for name in PREDICTORS:
-                rows = [r for r in found.records if (r.table, r.method, r.variant) == ("steps", name, kind)]
-                if rows := sorted(rows, key=lambda r: r.nfe):
-                    ax.loglog([r.nfe for r in rows], [r.value for r in rows], label=name, markersize=4, **STYLES[name])
-            if not ax.lines:
-                draw.placeholder(ax, "not run")
-                continue
-            n = np.array(found.config.steps)
-            top = max(line.get_ydata().max() for line in ax.lines)
-            ax.plot(n, top * n[0] / n, linestyle="--", color=draw.GREY, linewidth=0.8, label="slope $-1$")
-            ax.set(title=kind, xlabel="predictor steps")
+                draw.curve(ax, draw.select(rows, method=name), name, *STYLES[name])
+            if rows:
+                top = max(row.value for row in rows)
+                ax.plot(n, top * n[0] / n, linestyle="--", color=draw.GREY, linewidth=0.8, label="slope $-1$")
             ax.grid()
         axes[0].set_ylabel("sw2 to the data")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
-        draw.add_notes(figure, f"Scale {found.scale}. Gaussian with the digits' mean and covariance; no sampling error.")
+        draw.shared_legend(figure, axes)
 
 
-def _cells(ax: Axes, numbers: dict[tuple[str, str], tuple[float, float]], kind: str, budgets: Sequence[str]) -> None:
-    """The cells of one half of fig. 17, methods side by side, with two standard deviations of the printed ones."""
-    for shift, method in zip((-0.15, 0.0, 0.15, 0.0), STYLES, strict=True):
-        points = [(i, *numbers[method, f"{kind} {budget}"]) for i, budget in enumerate(budgets)
-                  if (method, f"{kind} {budget}") in numbers]  # fmt: skip
-        if points:
-            x, y, error = np.array(points).T
-            ax.errorbar(x + shift, y, 2 * error, label=method, linewidth=0.8, elinewidth=1.5, markersize=5, **STYLES[method])
-    ax.set_yscale("log")
-    ax.set_xlim(-0.5, len(budgets) - 0.5)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.grid(axis="y", which="both")
+def _cells(ax: Axes, rows: Iterable[Record] | Iterable[Published], kind: str, levels: int) -> None:
+    """The cells of one half of fig. 17, methods side by side."""
+    names = budgets(levels)
+    for shift, (method, style) in zip(SHIFTS, STYLES.items(), strict=True):
+        places = {CELL(kind=kind, budget=name): i + shift for i, name in enumerate(names)}
+        draw.curve(ax, draw.select(rows, method=method), method, *style, x=places)
+    if ax.lines:
+        ax.set(xlim=(-0.5, len(names) - 0.5), yscale="log")
+        ax.set_xticks(range(len(names)), names)
+        draw.plain_log_axis(ax.yaxis)
+        ax.grid(axis="y", which="both")
 
 
-def _open(results: Path) -> draw.PaperResults:
-    return draw.open_results(results, "smld_sde", ROOT)
-
-
-def _find(records: Sequence[Record], **columns: object) -> Record | None:
-    return next((r for r in records if all(getattr(r, name) == value for name, value in columns.items())), None)
+def _write(ax: Axes, label: str, record: Record) -> None:
+    """A number with its interval, in the corner."""
+    text = f"{label}{record.value:.3f} $\\pm$ {draw.interval(record):.3f}"
+    ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=8, bbox=BOX)

@@ -32,7 +32,7 @@ TARGETS = (
 )  # fmt: skip
 NOT_METHODS = ("claims.py", "figures.py", "config.py")
 """Of a paper's folder: what reads numbers and what checks settings."""
-OTHER_PROCESSES = ("test_workflow.py", "test_pis_killed.py", "test_missing_models.py")
+OTHER_PROCESSES = ("test_workflow.py", "test_pis_killed.py")
 """Their tests start processes of their own, which do not see a mutant."""
 PRELOADED = (
     "coverage", "pytest", "_pytest.assertion.rewrite", "torch", "torch._dynamo", "numpy", "scipy.stats", "scipy.optimize",

@@ -6,15 +6,21 @@
 | `composed_score` (eqs. 4.6, 4.7), `averaged_score` | `compose` |
 | `cubemap`, `cube_squares`, `equirectangular` | `cubemap` |
 | `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint`, `from_the_middle` | `inpaint` |
+| `Maker`: contents by each of `METHODS` from one set of scores | `maker` |
 """
 
 from rescore.collage.compose import averaged_score, composed_score
 from rescore.collage.cubemap import cube_squares, cubemap, equirectangular
 from rescore.collage.graph import FactorGraph, chain, cycle, grid, side_by_side, tilings
 from rescore.collage.inpaint import clipped_score, from_the_middle, outpaint, reconstructed_score, replaced_score
+from rescore.collage.maker import AUTOREGRESSIVE, METHODS, Made, Maker
 
 __all__ = [
+    "AUTOREGRESSIVE",
+    "METHODS",
     "FactorGraph",
+    "Made",
+    "Maker",
     "averaged_score",
     "chain",
     "clipped_score",

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
 from rescore.domain import check_count, check_number
 from rescore.targets.base import Target
 
@@ -81,6 +82,7 @@ class ControlledSDE:
         """
         control = policy.on_grid(self.times(noise.dtype))
         x = torch.zeros_like(noise[0])
+        note(x[..., 0].numel() * (self.steps + 1))  # the policy at each step, the target at the end
         energy = x.new_zeros(())
         for k, xi in enumerate(noise):
             u = control(k, x)
@@ -102,6 +104,7 @@ class ControlledSDE:
         control = policy.on_grid(self.times(xi.dtype))
         x = torch.zeros_like(xi)
         cost = torch.zeros(x.shape[:-1], dtype=torch.float64, device=x.device)
+        note(cost.numel() * (self.steps + 1))
         for k in range(self.steps):
             if k:
                 xi = draw()

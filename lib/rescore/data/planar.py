@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rescore.config import check_choice
-from rescore.metrics.points import check_finite
+from rescore.domain import check_finite
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,12 @@ def bands(split: str) -> list[tuple[int, int]]:
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
+def strips(name: str, height: int, width: int) -> "np.ndarray":
+    """All windows (n, 1, height, width) uint8 of a photograph, whatever the split."""
+    image = load_texture(name)
+    return windows(image, height, width, [(0, image.shape[1])])
+
+
 def windows(image: "np.ndarray", height: int, width: int, columns: list[tuple[int, int]]) -> "np.ndarray":
     """All windows (n, 1, height, width) of an image (H, W) that lie within one of the bands of columns."""
     import numpy as np

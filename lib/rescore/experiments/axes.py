@@ -24,3 +24,9 @@ class Axes:
     def by(self, axis: str, values: Iterable[Any], **others: Any) -> dict[str, Any]:
         """By variant the value of one axis, the others fixed."""
         return {self(**{axis: value}, **others): value for value in values}
+
+
+def samples_name(data: str, table: str, method: str, variant: str = "", nfe: int | None = None) -> str:
+    """The array of a cell's first samples, for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
+    name = ", ".join(filter(None, (method, variant)))
+    return "/".join((data, table, name, *(() if nfe is None else (str(nfe),))))

@@ -94,10 +94,10 @@ class Cell:
     """
 
     def __init__(self, book: Book, key: Mapping[str, str], nfe: int | None, protocol: Mapping[str, object], n: int, over: Over,
-                 name: str):  # fmt: skip
+                 name: str, began: float | None):  # fmt: skip
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
         self._key = dict(key)
-        self._name = name
+        self._name, self._began = name, began
         self._found = _Found()
         self.arrays = self._found.arrays
 
@@ -108,7 +108,7 @@ class Cell:
     def __enter__(self) -> Cell:
         self._kept = self.book.journal.get(self._name)
         self._counter = CountEvaluations().__enter__()
-        self._started = time.perf_counter()
+        self._started = self._began or time.perf_counter()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> bool:
@@ -129,8 +129,8 @@ class Cell:
         return True
 
     def add(self, metric: str, values: Sequence[float], *, n: int | None = None, over: Over | None = None,
-            **protocol: object) -> None:  # fmt: skip
-        """The mean of repeats, with the standard error of that mean, which a single one has not.
+            **protocol: object) -> tuple[float, float | None]:  # fmt: skip
+        """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
             n: samples behind each value, if not the cell's.
@@ -141,20 +141,35 @@ class Cell:
         if over == "exact":
             (value,) = values
             self.exact(metric, value, n=n, **protocol)
-            return
+            return float(value), 0.0
         mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
+        return mean, stderr
+
+    def add_each(self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
+        """`add` each metric of repeats, all of which have the same ones.
+
+        Args:
+            protocols: of metrics that depend on more than the cell does.
+        """
+        for metric in repeats[0]:
+            self.add(metric, [one[metric] for one in repeats], **(protocols or {}).get(metric, {}))
 
     def exact(self, metric: str, value: float, *, n: int | None = None, **protocol: object) -> None:
         """A number that no repeat would change: computed, or counted, without chance."""
         self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)
 
     def estimate(self, metric: str, value: float, stderr: float | None, repeats: int, *, n: int | None = None,
-                 over: Over | None = None, **protocol: object) -> None:  # fmt: skip
-        """A number whose error is not that of a mean; its degrees of freedom are `repeats` - 1."""
+                 seeds: int | None = None, over: Over | None = None, **protocol: object) -> None:  # fmt: skip
+        """A number whose error is not that of a mean; its degrees of freedom are `repeats` - 1.
+
+        Args:
+            seeds: independent trainings or seeds behind it, if not one a repeat.
+        """
         over = over or self.over
         df = repeats - 1 if stderr is not None else None
-        self._add(metric, float(value), stderr, df, over, 1 if over == "samplings" else repeats, n, repeats, protocol)
+        seeds = seeds or (1 if over == "samplings" else repeats)
+        self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
     def skip(self, reason: str) -> None:
         """No number, and why."""
@@ -196,19 +211,29 @@ class Book:
         return self.config.jobs[self.run.job]
 
     def cell(self, table: str, dataset: str, method: str, variant: object = "", nfe: int | None = None,
-             protocol: Mapping[str, object] | None = None, *, n: int = 1, over: Over = "runs") -> Cell:  # fmt: skip
+             protocol: Mapping[str, object] | None = None, *, n: int = 1, over: Over = "runs", began: float | None = None
+             ) -> Cell:  # fmt: skip
         """A cell to measure, `with book.cell(...) as cell: if cell.todo: cell.add(...)`.
 
         Args:
             variant: text, or `rescore.experiments.axes.Axes` with their values.
             n: samples behind each value that is added.
             over: what its values repeat.
+            began: `time.perf_counter()` where the work for it began, if before the block.
         """
         key = {"table": table, "dataset": dataset, "method": method, "variant": str(variant)}
         protocol = protocol or {}
         digest = _digest({**key, "nfe": nfe, "protocol": format_protocol(protocol), "over": over})
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
-        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}")
+        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
+
+    def exact(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
+              **numbers: Callable[[], float]) -> None:  # fmt: skip
+        """A cell of numbers that are computed without samples, by their metrics."""
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=0) as cell:
+            if cell.todo:
+                for metric, number in numbers.items():
+                    cell.exact(metric, number())
 
     def skip(self, reason: str, **key: object) -> None:
         """What has these key columns was not measured, and why."""

@@ -27,6 +27,7 @@ from rescore.papers import Paper, load_config, load_paper
 from rescore.progress import BarLines
 from rescore.workflow.paths import (
     JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder, run_folder,
+    training_commits,
 )  # fmt: skip
 from rescore.workflow.suite import job_command
 
@@ -96,8 +97,10 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
-    models = {name: _weights(results, scale, spec.key) for name, spec in config.job_models(job).items()}
-    missing = {spec.data: reason for name, spec in config.job_models(job).items() if (reason := missing_data(models[name]))}
+    trainings = config.job_trainings(job)
+    missing = {of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))}
+    models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
+                                 for seed in of.seeds}  # fmt: skip
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
     digest = job_hash(config, paper.name, job)
     state = run_folder(results, scale, digest)
@@ -105,12 +108,12 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
-        about = {"version": version(), "config_hash": digest}
+        about = {"version": version() + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         started = time.perf_counter()
         if missing:
             result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
-        elif hasattr(paper.module("jobs"), "measure"):
+        elif not hasattr(paper.module("jobs"), "SECTIONS"):
             result = paper.module("jobs").measure(settings, config, run)
         else:
             result = measure(paper, config, run, results)
@@ -136,7 +139,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
 
     Args:
         run: of the job.
-        results: where the run folders are; None for the job's own.
+        results: where the run folders are; None for folders beside the job's own.
 
     Raises RescoreError for a section that the paper's jobs.py does not have.
     """
@@ -144,13 +147,14 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
     for step in config.jobs[run.job].steps:
         check_choice(f"section of {paper.name}", step.section, sections)
         digest = step_hash(config, paper.name, run.job, step)
-        folder = run_folder(results, run.scale, digest) if results else run.folder / str(step).replace("/", "-")
+        folder = run_folder(results, run.scale, digest) if results else run.folder.with_name(f"{run.folder.name}-{step}".replace("/", "-"))
         with _alone(folder, f"another process that measures {step} of {paper.name}"):
             book = Book(config, replace(run, folder=folder, config_hash=digest))
             with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
                 sections[step.section](book, *(() if step.subject is None else (step.subject,)))
         found = book.result
-        joined = Result(joined.measurements + found.measurements, joined.skipped + found.skipped,
+        skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
+        joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
                         joined.function_evaluations + found.function_evaluations, {**joined.arrays, **found.arrays})  # fmt: skip
     return joined
 
@@ -167,8 +171,8 @@ def _text(protocol: Mapping[str, object] | str) -> str:
     return protocol if isinstance(protocol, str) else format_protocol(protocol)
 
 
-def _weights(results: Path, scale: str, key: str) -> Path:
-    path = model_folder(results, scale, key) / MODEL_FILES["weights"]
+def _weights(results: Path, scale: str, key: str, seed: int) -> Path:
+    path = model_folder(results, scale, key) / str(seed) / MODEL_FILES["weights"]
     if not path.is_file():
         raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
     return path

@@ -13,8 +13,8 @@ from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
-from rescore.montecarlo.importance import standard_normal_log_prob
-from rescore.targets.base import Target
+from rescore.cost.evaluations import note
+from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 
 class Flow(nn.Module):
@@ -78,14 +78,9 @@ def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **t
     return Flow(maps)
 
 
-def differentiable_log_prob(target: Target, x: Tensor) -> Tensor:
-    """log muhat(x), (...), whose gradient to x is the target's own score: one evaluation, no back-propagation through it."""
-    log_prob, score = target.log_prob_and_score(x.detach())
-    return log_prob + ((x - x.detach()) * score).sum(-1)
-
-
 def flow_log_weights(flow: nn.Module, target: Target, z: Tensor) -> Tensor:
     """log w = log muhat(T z) + log |det dT/dz| - log N(z; 0, I), z (..., d) -> (...), float64; E[w] = Z for z ~ N(0, I)."""
+    note(z[..., 0].numel())
     x, log_det = flow(z)
     return differentiable_log_prob(target, x).double() + log_det - standard_normal_log_prob(z)
 

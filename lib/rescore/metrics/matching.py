@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
-from rescore.metrics.points import check_finite
+from rescore.domain import check_finite
 
 ROUNDING = 16  # distances that differ by so many roundings of the longest feature are the same
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rescore.domain import check_finite
 from rescore.errors import Diverged, RescoreError
 
 PROJECTIONS = 200
@@ -53,9 +54,3 @@ def nearest(x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         rows.append(torch.cdist(part, points.to(part)).argmin(1))  # by products: fast, but too rounded to be the distance
         distances.append(torch.linalg.vector_norm(part.double() - points[rows[-1]].double(), dim=1))
     return torch.cat(distances), torch.cat(rows)
-
-
-def check_finite(x: Tensor, what: str, item: str = "a point") -> None:
-    """Raise Diverged, starting with `what`, unless all of x is finite: NaN is neither within a radius nor outside."""
-    if not torch.isfinite(x).all():
-        raise Diverged(f"{what}: {item} is not finite")

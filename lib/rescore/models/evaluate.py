@@ -14,6 +14,7 @@ from torch import Tensor
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged, RescoreError
+from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
@@ -57,10 +58,8 @@ class Sampling:
     adapt: Callable[[Score], Score] | None = None
 
     def array(self, data: str) -> str:
-        """The name of its samples for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
-        name = ", ".join(filter(None, (self.method, self.variant)))
-        nfe = () if self.sampler.nfe is None else (str(self.sampler.nfe),)
-        return "/".join((data, self.table, name, *nfe))
+        """The name of its samples for figures."""
+        return samples_name(data, self.table, self.method, self.variant, self.sampler.nfe)
 
 
 def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tuple[Over, list[tuple[int, int]]]:
@@ -114,8 +113,9 @@ class TrainedModels:
     """The trained models of a section's job, one for each training seed, and the judge of what they draw.
 
     Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
-    seeds on, covers both. All samplers of one seed start from the same noise. A cell that diverges with one of the networks is
-    left out, with the reason; the others go on.
+    seeds on, covers both. Published weights are one network: its seeds are independent runs, and nothing here has trained it. All
+    samplers of one seed start from the same noise. A cell that diverges with one of the networks is left out, with the reason;
+    the others go on.
 
     Args:
         book: of the section; all models of its job are of one data set.
@@ -124,6 +124,8 @@ class TrainedModels:
     def __init__(self, book: Book):
         self.book, self.config, self.run = book, book.config, book.run
         self.names = self.config.jobs[self.run.job].models
+        if not self.names:
+            raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
         (self.data, *others) = {self.config.models[name].data for name in self.names}
         if others:
             names = ", ".join(others)
@@ -164,7 +166,7 @@ class TrainedModels:
             # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
             protocol |= {} if sampler.nfe is None else {"steps": sampler.steps}
             protocol |= self.spec(one.model).protocol | dict(one.protocol)
-            with self._cell(one.table, one.method, one.variant, sampler.nfe, protocol) as cell:
+            with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol) as cell:
                 if not cell.todo:
                     continue
                 draws = {seed: partial(self._draw, one, seed) for seed in self.config.training_seeds}
@@ -190,7 +192,7 @@ class TrainedModels:
         images, t0, tolerance = self.held_out.images[: settings.likelihood_images], spec.objective.t0, settings.tolerance
         protocol = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
                     "dequantisation": "uniform"} | spec.protocol  # fmt: skip
-        with self._cell(table, method, variant, None, protocol, len(images)) as cell:
+        with self._cell(table, method, variant, name, None, protocol, len(images)) as cell:
             if not cell.todo:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
@@ -217,17 +219,22 @@ class TrainedModels:
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""
         for name in self.names:
+            if self.spec(name).weights:
+                continue
             abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
-            with self._cell("training", name, spec.process.name, None, protocol, spec.steps) as cell:
+            with self._cell("training", name, spec.process.name, name, None, protocol, spec.steps) as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
                     values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 
-    def _cell(self, table: str, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1) -> Cell:
-        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over="trainings")
+    def _cell(
+        self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1
+    ) -> Cell:
+        over = "runs" if self.spec(model).weights else "trainings"
+        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
 
 
 def floor(book: Book, judge: Judge, table: str, data: str, samples: int, metrics: Iterable[str] = METRICS, prefix: str = "") -> None:

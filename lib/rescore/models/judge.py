@@ -17,7 +17,7 @@ from rescore.metrics.features import (
     ClassifierSettings, Extractor, Features, InceptionFeatures, extract, reference_features, train_classifier,
 )  # fmt: skip
 from rescore.metrics.images import ImageSettings, evaluate, image_protocol
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
@@ -32,12 +32,13 @@ class Drawn(NamedTuple):
 def draw(
     sampler: Sampler, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
 ) -> Drawn:
-    """n samples; start and noise come from `generator`, `batch` at a time."""
+    """n samples, `batch` at a time: whatever that is, start and noise of a sample follow from the seed of `generator` and its index."""
     process, parts, nfe = sampler.process, [], 0
-    for start in range(0, n, batch):
-        state = (min(batch, n - start), *process.state_shape(shape))
-        u = process.prior_sample(state, generator, device=generator.device)
-        solution = sampler.solve(score, u, generator)
+    for first in range(0, n, batch):
+        size = min(batch, n - first)
+        streams = Streams.like(generator, size, first)
+        u = process.prior_sample((size, *process.state_shape(shape)), streams, device=generator.device)
+        solution = sampler.solve(score, u, streams)
         parts.append(process.project(solution.u).cpu())
         nfe = max(nfe, solution.nfe)
     return Drawn(torch.cat(parts), nfe)
@@ -107,11 +108,19 @@ class Judge:
 
 
 def make_judge(
-    features: str, reference: ImageSet, held_out: ImageSet, settings: ClassifierSettings, folder: Path, device: str = "cpu"
-) -> Judge:
-    """A judge by `inception`, or by the `classifier` that is trained on `reference`; what it learns and sees is kept in `folder`."""
+    features: str, reference: ImageSet, held_out: ImageSet | None, settings: ClassifierSettings, folder: Path,
+    device: str = "cpu", taught: ImageSet | None = None, rounding: Rounding = "truncate",
+) -> Judge:  # fmt: skip
+    """A judge by `inception`, or by the `classifier` that is trained on `taught`; what it learns and sees is kept in `folder`.
+
+    Args:
+        held_out: None if the reference holds all images.
+        taught: labelled images; the reference if None.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    taught = taught or reference
     with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
-        extractor = InceptionFeatures() if features == "inception" else train_classifier(reference, settings, folder)
-        real, others = (reference_features(extractor, data, folder, device=device) for data in (reference, held_out))
-    return Judge(extractor, real, others, device=device)
+        extractor = InceptionFeatures() if features == "inception" else train_classifier(taught, settings, folder)
+        real = reference_features(extractor, reference, folder, device=device)
+        others = None if held_out is None else reference_features(extractor, held_out, folder, device=device)
+    return Judge(extractor, real, others, rounding=rounding, device=device)

@@ -3,6 +3,7 @@
 Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import (
@@ -75,6 +76,28 @@ class Network(Part):
     mixed: bool = True
 
 
+class Weights(Settings):
+    """Weights that the authors of a paper published.
+
+    Args:
+        source: whose code has saved them (`rescore.models.imported`).
+        name: of the file below `weights/<source>/` of RESCORE_DATA or of the cache.
+        sha256: of the published file. Without it any file of that name is taken once, with a warning that says its digest, and
+            records call it `unpinned`.
+    """
+
+    source: Literal["score_sde", "cld", "gddim", "edm"]
+    name: str = Field(pattern=r"^[^/].*")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @field_validator("name")
+    @classmethod
+    def _below_the_folder(cls, name: str) -> str:
+        if ".." in name.split("/"):
+            raise ValueError(f"{name}: allowed: a path below the folder of weights, without '..'")
+        return name
+
+
 class ModelSpec(Resources):
     """One trained model. The resources of a job (threads, gpu, ...) are not part of its identity.
 
@@ -84,6 +107,7 @@ class ModelSpec(Resources):
         steps, batch, lr, warmup, clip, ema: of the training (`rescore.training`).
         parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
+        weights: published ones in the place of a training; `steps` is then what their authors trained.
     """
 
     data: str
@@ -101,6 +125,7 @@ class ModelSpec(Resources):
     parts: PositiveInt = 1
     seed: int = 0
     checkpoint_every: PositiveInt = 1000
+    weights: Weights | None = None
 
     unhashed = RESOURCES | {"checkpoint_every"}
 
@@ -119,16 +144,44 @@ class ModelSpec(Resources):
             raise ValueError(str(error)) from None
         return process
 
+    @model_serializer(mode="wrap")
+    def _without_absent_weights(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field younger than the specs that lack it: left out at its default, so that their keys stay."""
+        return {name: value for name, value in content(self).items() if (name, value) != ("weights", None)}
+
     @property
     def key(self) -> str:
-        """12 hex digits: the name of the model's folder."""
+        """12 hex digits: what identifies a training; of published weights, which no seed and no training of ours changes."""
+        if self.weights:
+            return config_hash(self.model_copy(update={"seed": 0}), "published weights")
         return config_hash(self, f"training {TRAINING_VERSION}")
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What the ledger says about the training."""
+        """What the ledger says about the training; of published weights `<source> <8 digits of sha256> <step>` instead."""
+        if self.weights:
+            digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
+            return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
         settings = {"train_steps": self.steps, "train_batch": self.batch, "train_lr": self.lr, "ema": self.ema}
         return settings | {"network": self.network.name, "objective": self.objective.name, "weighting": self.objective.weighting}
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """One spec trained with each of some seeds: a node of the DAG, shared by every paper that names the same."""
+
+    spec: ModelSpec
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """12 hex digits: the name of its folder."""
+        return config_hash({"spec": self.spec.key, "seeds": self.seeds})
+
+    @property
+    def members(self) -> dict[int, ModelSpec]:
+        """The spec of each training; of published weights the same for every seed."""
+        return {seed: self.spec.model_copy(update={"seed": seed}) for seed in self.seeds}
 
 
 class ModelJob(JobConfig):
@@ -179,13 +232,15 @@ class ModelConfig(PaperConfig):
 
     def job_models(self, job: str) -> dict[str, ModelSpec]:
         """The models of a job as `<name>/<training seed>`."""
-        return {
-            f"{name}/{seed}": self.models[name].model_copy(update={"seed": seed})
-            for name in self.jobs[job].models for seed in self.training_seeds
-        }  # fmt: skip
+        trainings = self.job_trainings(job).items()
+        return {f"{name}/{seed}": spec for name, of in trainings for seed, spec in of.members.items()}
+
+    def job_trainings(self, job: str) -> dict[str, Trainings]:
+        """The nodes that train them."""
+        return {name: Trainings(self.models[name], self.training_seeds) for name in self.jobs[job].models}
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """A job's numbers depend on its own models, by what identifies them; without models, not on how those are judged."""
-        needs = super().job_dependencies(job) | {"models": {name: spec.key for name, spec in self.job_models(job).items()}}
+        needs = super().job_dependencies(job) | {"models": {name: of.key for name, of in self.job_trainings(job).items()}}
         others = () if self.jobs[job].models else ("training_seeds", "evaluation")
         return {key: value for key, value in needs.items() if key not in others}

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from rescore.flows.transport import differentiable_log_prob
+from rescore.cost.evaluations import note
 from rescore.montecarlo.hmc import Particles
-from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.smc import Annealing, Transport, TransportAt, anneal
-from rescore.targets.base import Target
+from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 VALIDATE_EVERY = 10  # iterations
 
@@ -32,6 +31,7 @@ def transport_loss(transport: Transport, target: Target, x: Tensor, weights: Ten
 
     With x (n, d) and normalised weights W (n,) from pi_{k-1} this is KL(T# pi_{k-1} | pi_k) up to a constant.
     """
+    note(len(x))
     y, log_det = transport(x)
     log_gamma = (1 - beta) * standard_normal_log_prob(y) + beta * differentiable_log_prob(target, y)
     return -(weights * (log_gamma + log_det)).sum()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rescore.montecarlo.importance import standard_normal_log_prob
-from rescore.targets.base import Target
+from rescore.targets.base import Target, standard_normal_log_prob
 
 
 @dataclass

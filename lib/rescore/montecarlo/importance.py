@@ -1,17 +1,11 @@
 """Importance sampling from the prior in one jump."""
 
-import math
-
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
 from rescore.random import fill_normal
-from rescore.targets.base import Target
-
-
-def standard_normal_log_prob(x: Tensor) -> Tensor:
-    """log N(x; 0, I), (..., d) -> (...), summed in float64."""
-    return -0.5 * x.square().sum(-1, dtype=torch.float64) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
+from rescore.targets.base import Target, standard_normal_log_prob
 
 
 @torch.no_grad()
@@ -28,4 +22,5 @@ def prior_log_weights(
     for generator in generators:
         fill_normal(x, [generator])
         log_w.append(target.log_prob(x).double() - standard_normal_log_prob(x))
+    note(len(generators) * n_particles)
     return torch.cat(log_w)

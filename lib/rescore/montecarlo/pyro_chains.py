@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
+from rescore.domain import check_finite
 from rescore.errors import RescoreError
-from rescore.flows.transport import differentiable_log_prob
-from rescore.metrics.points import check_finite
-from rescore.targets.base import Target
+from rescore.targets.base import Target, differentiable_log_prob
 
 
 class Chain(NamedTuple):
@@ -48,6 +48,7 @@ def run_chain(
     def potential(state: dict[str, Tensor]) -> Tensor:
         nonlocal n_evaluations
         n_evaluations += 1
+        note(1)
         return -differentiable_log_prob(target, state["x"])
 
     if kernel == "nuts":

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
 from rescore.errors import RescoreError
 from rescore.montecarlo.hmc import Particles, hmc_step
 from rescore.montecarlo.logz import ess
@@ -123,6 +124,7 @@ def anneal(
             accepted = hmc_step(target, particles, momentum, log_uniform, beta, step_size, annealing.n_leapfrog)
             acceptance[:, k - 1] += accepted.double().mean(-1) / annealing.n_hmc_steps
         n_evaluations += annealing.n_hmc_steps * annealing.n_leapfrog
+    note(runs * n_particles * n_evaluations)
     return AnnealedRuns(log_z, particles.x, log_weights, acceptance, n_evaluations)
 
 

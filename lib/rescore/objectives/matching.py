@@ -25,8 +25,7 @@ from rescore.errors import RescoreError
 from rescore.objectives.network import Network, velocities_only, velocity_part
 from rescore.objectives.times import DiscreteTimes, Times, UniformTimes
 from rescore.processes import CLD, VE
-from rescore.processes.base import Factor, LinearSDE
-from rescore.samplers.base import require
+from rescore.processes.base import Factor, LinearSDE, require
 
 Weighting = Literal["simple", "sigma^2", "likelihood"]
 Objective = Callable[[Network, LinearSDE, Tensor, torch.Generator], Tensor]

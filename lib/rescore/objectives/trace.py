@@ -13,7 +13,7 @@ from rescore.objectives.network import Network
 from rescore.objectives.pointwise import PointScore, Probe, explicit, fd_ssm, probes, ssm, ssm_vr
 from rescore.objectives.times import Times, UniformTimes
 from rescore.processes import Isotropic
-from rescore.samplers.base import require
+from rescore.processes.base import require
 
 Form = Literal["explicit", "ssm", "ssm_vr", "fd_ssm"]
 

@@ -32,7 +32,7 @@ def of_one_point(process: LinearSDE, x: Tensor, u: Tensor, t: float) -> Tensor:
 
 
 def by_quantiles(score: GaussianMixture, u: Tensor, start: float, end: float) -> Tensor:
-    """On the line the flow is monotone and keeps quantiles: the u_end with F_end(u_end) = F_start(u), by bisection; u (n, 1)."""
+    """On the line the flow is monotone and keeps quantiles: F_end(u_end) = F_start(u), solved by bisection; u (n, 1)."""
     u = u.flatten()
     below, above = (_log_tail(score, u, start, sign * torch.ones_like(u)) for sign in (1, -1))
     side, level = torch.where(below < above, 1.0, -1.0).to(u), torch.minimum(below, above)  # the smaller tail keeps its digits

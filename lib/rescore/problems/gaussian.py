@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class GaussianLaw:
 
     @classmethod
     def principal(cls, points: Tensor) -> tuple[GaussianLaw, Tensor]:
-        """The law with mean and covariance of points (n, ...), on its principal axes: independent, (D,); the axes are columns, (D, D)."""
+        """The law with mean and covariance of points (n, ...) on its principal axes, independent (D,); and these as columns."""
         x = points.double().flatten(1)
         variances, axes = torch.linalg.eigh(torch.cov(x.T, correction=0))
         return cls.independent(x.mean(0) @ axes, variances.clamp_min(0)), axes
@@ -87,7 +87,7 @@ class GaussianLaw:
     def after(self, step: Step, draws: int = 2) -> GaussianLaw:
         """The law of step(u, draw) for u of this law and standard noise, drawn at most `draws` times.
 
-        The step acts on one batch: the mean, and what a unit of each component of u and of each draw adds, in all groups at once.
+        The step acts on one batch: the mean, and what a unit of each component of u and of each draw adds, in all groups.
         """
         p, d = self.mean.shape
         units = torch.eye(p, dtype=torch.float64)[:, :, None].expand(p, p, d)
@@ -105,9 +105,9 @@ class GaussianLaw:
             return noise.reshape(like.shape)
 
         end = step(self._states(batch), draw)
-        response = self._groups(end)[1:] - self._groups(end)[0]
-        gain, noise = response[:p], response[p:]
-        covariance = torch.einsum("kpd,dkl,lqd->dpq", gain, self.covariance, gain) + torch.einsum("kpd,kqd->dpq", noise, noise)
+        response = (self._groups(end)[1:] - self._groups(end)[0]).permute(2, 0, 1)
+        gain, noise = response[:, :p], response[:, p:]
+        covariance = gain.mT @ self.covariance @ gain + noise.mT @ noise
         return GaussianLaw(self._groups(end)[0], covariance, tuple(end.shape[1:]))
 
     def scaled(self, scale: float, shift: float | Tensor = 0.0) -> GaussianLaw:
@@ -139,7 +139,7 @@ class GaussianLaw:
         return states.reshape(len(states), *self.mean.shape)
 
 
-# --- under a process -------------------------------------------------------------------------------------------------------------
+# --- under a process ---------------------------------------------------------------------------------------------------------
 
 
 def prior_law(process: LinearSDE, shape: tuple[int, ...]) -> GaussianLaw:
@@ -156,6 +156,11 @@ def law_at(process: Process, data: GaussianLaw, t: float) -> GaussianLaw:
         return data.after(lambda x, draw: mean(x) + sigma * draw(x), draws=1)
     mean, root = process.mean(t), process.L(t)
     return _as_state(data, process).after(lambda u, draw: mean(u) + root(draw(u)), draws=1)
+
+
+def data_law(process: LinearSDE, law: GaussianLaw) -> GaussianLaw:
+    """The law of the data part of a state of this law."""
+    return law if law.shape == process.state_shape(law.shape) else law.component(0)
 
 
 def exact_score(process: Process, data: GaussianLaw) -> Score:
@@ -234,7 +239,27 @@ def _as_state(data: GaussianLaw, process: LinearSDE) -> GaussianLaw:
     return GaussianLaw(torch.cat((data.mean, torch.zeros_like(data.mean))), covariance, shape)
 
 
-# --- distances -------------------------------------------------------------------------------------------------------------------
+class GaussianProblem:
+    """Gaussian data, and what samplers that start from the prior make of them.
+
+    Args:
+        data: in the processes' own coordinates.
+
+    Attributes:
+        score: of a process, its exact score; one for all samplers, since it keeps the laws that it meets.
+    """
+
+    def __init__(self, data: GaussianLaw):
+        self.data = data
+        self.score = cache(partial(exact_score, data=data))
+
+    def after(self, sampler: Sampler, score: Score | None = None) -> GaussianLaw:
+        """The law of the data part of a sampler's result; with the exact score of its process if no other is given."""
+        process = sampler.process
+        return data_law(process, law_after(sampler, score or self.score(process), prior_law(process, self.data.shape)))
+
+
+# --- distances ---------------------------------------------------------------------------------------------------------------
 
 
 def squared_wasserstein(a: GaussianLaw, b: GaussianLaw) -> Tensor:

@@ -4,7 +4,7 @@ from rescore.processes import grids
 from rescore.processes.base import LinearSDE, gaussian_log_prob
 from rescore.processes.blurring import Blurring
 from rescore.processes.cld import CLD
-from rescore.processes.isotropic import VE, VP, CosineVP, DiscreteVP, Isotropic, SubVP
+from rescore.processes.isotropic import VE, VP, CosineVP, DiscreteVE, DiscreteVP, Isotropic, SubVP
 
 __all__ = [
     "CLD",
@@ -12,6 +12,7 @@ __all__ = [
     "VP",
     "Blurring",
     "CosineVP",
+    "DiscreteVE",
     "DiscreteVP",
     "Isotropic",
     "LinearSDE",

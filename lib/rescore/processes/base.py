@@ -40,6 +40,11 @@ class LinearSDE(ABC):
     T: float
     eps: float
 
+    @property
+    def label(self) -> str:
+        """How protocols name it."""
+        return type(self).__name__
+
     @abstractmethod
     def F(self, t: Time) -> Operator:
         """The drift matrix F_t."""
@@ -143,6 +148,13 @@ class LinearSDE(ABC):
         u = self.embed(x)
         noise = normal(u.shape, generator, u.dtype, u.device)
         return self.mean(t)(u) + self.K(t, factor)(noise), noise
+
+
+def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
+    """RescoreError unless the process is one that `method` applies to."""
+    if not isinstance(process, kind):
+        names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
 
 
 def check_times(process: LinearSDE) -> None:

@@ -61,6 +61,10 @@ class CLD(LinearSDE):
         """The critical damping 2 sqrt(M)."""
         return 2 * math.sqrt(self.M)
 
+    @property
+    def label(self) -> str:
+        return f"CLD M:{self.M:g} gamma:{self.gamma:g} beta:{self.beta_min:g}..{self.beta_max:g}"
+
     def beta(self, t: Time) -> Tensor:
         return self.beta_min + as_time(t) * (self.beta_max - self.beta_min)
 
@@ -86,6 +90,10 @@ class CLD(LinearSDE):
 
     def Q(self, t: Time, s: Time) -> Block:
         return self._q(self.B(t) - self.B(s))
+
+    def ell(self, t: Time) -> Tensor:
+        """ell_t = 1 / L22: the score of p(u_t | x) along v is -ell_t eps_v. Of HSM, and of DSM for gamma = 0."""
+        return 1 / self.L(t).values[..., 1, 1]
 
     def R(self, t: Time) -> Block:
         """R_t = L_t U(theta_t), a rotation of the Cholesky factor with d theta / dB = -L22 / (M L11).

@@ -238,20 +238,75 @@ class DiscreteVP(VariancePreserving):
         log_alpha = torch.log1p(-self.betas.to(torch.float64)).cumsum(0)
         return torch.cat((torch.zeros(1, dtype=torch.float64), log_alpha))
 
-    def _segment(self, t: Tensor) -> Tensor:
-        """The index i of the piece (i/N, (i+1)/N] that holds t."""
-        n = len(self.betas)
-        return (torch.ceil(t * n - 1e-9).long() - 1).clamp(0, n - 1)
-
     def log_alpha(self, t: Time) -> Tensor:
         t = as_time(t)
-        i = self._segment(t)
+        i = _piece(t, len(self.betas))
         return self._knots[i] + (t * len(self.betas) - i) * (self._knots[i + 1] - self._knots[i])
 
     def dlog_alpha(self, t: Time) -> Tensor:
-        i = self._segment(as_time(t))
+        i = _piece(as_time(t), len(self.betas))
         return (self._knots[i + 1] - self._knots[i]) * len(self.betas)
 
     def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
         i = (torch.searchsorted(-self._knots, -log_alpha.contiguous()) - 1).clamp(0, len(self.betas) - 1)
         return (i + (log_alpha - self._knots[i]) / (self._knots[i + 1] - self._knots[i])) / len(self.betas)
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteVE(Isotropic):
+    """SMLD's chain u_i = u_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z, sigma_0 = 0: exact at t = i / N, sigma^2 linear between.
+
+    Args:
+        sigmas: (N,), N >= 1, finite, positive and increasing.
+        T: at most 1, the end of the chain.
+
+    Raises RescoreError otherwise.
+    """
+
+    sigmas: Tensor
+    T: float = 1.0
+    eps: float = 0.0
+
+    def __post_init__(self):
+        if self.sigmas.ndim != 1 or not len(self.sigmas):
+            raise RescoreError(f"DiscreteVE: sigmas of shape {tuple(self.sigmas.shape)}; allowed is (N,) with N >= 1")
+        if not self.sigmas.isfinite().all() or not (self._knots.diff() > 0).all():
+            raise RescoreError("DiscreteVE: sigmas must be finite, positive and increasing")
+        check_times(self)
+        check_number(self, "T", self.T, 0, 1, "(]")
+
+    @cached_property
+    def _knots(self) -> Tensor:
+        return torch.cat((torch.zeros(1, dtype=torch.float64), self.sigmas.to(torch.float64) ** 2))
+
+    def F(self, t: Time) -> Diagonal:
+        return Diagonal(torch.zeros_like(as_time(t)))
+
+    def GG(self, t: Time) -> Diagonal:
+        n = len(self.sigmas)
+        return Diagonal(self._knots.diff()[_piece(as_time(t), n)] * n)
+
+    def mean(self, t: Time) -> Diagonal:
+        return Diagonal(torch.ones_like(as_time(t)))
+
+    def Sigma(self, t: Time) -> Diagonal:
+        t, n = as_time(t), len(self.sigmas)
+        i = _piece(t, n)
+        return Diagonal(self._knots[i] + (t * n - i) * self._knots.diff()[i])
+
+    def Q(self, t: Time, s: Time) -> Diagonal:
+        return self.Sigma(t) - self.Sigma(s)
+
+    def time_of_rho(self, rho: Time) -> Tensor:
+        variance = as_time(rho) ** 2
+        i = (torch.searchsorted(self._knots, variance) - 1).clamp(0, len(self.sigmas) - 1)
+        return (i + (variance - self._knots[i]) / self._knots.diff()[i]) / len(self.sigmas)
+
+    @property
+    def prior_covariance(self) -> Diagonal:
+        return Diagonal(self._knots[-1])
+
+
+def _piece(t: Tensor, n: int) -> Tensor:
+    """The index i of the piece (i/n, (i+1)/n] of a chain that holds t."""
+    return (torch.ceil(t * n - 1e-9).long() - 1).clamp(0, n - 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import grids
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
 from rescore.random import Noise, normal
 from rescore.scores import Score
@@ -184,13 +184,6 @@ def coefficients(operator: Operator) -> list[Operator]:
     if not operator.is_finite():
         raise RescoreError("a coefficient of the sampler is not finite: a step loses all signal; allowed are shorter steps")
     return list(operator)
-
-
-def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
-    """RescoreError unless the process is one that `method` applies to."""
-    if not isinstance(process, kind):
-        names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
 
 
 def require_steps(times: Times, least: int, method: str) -> None:

@@ -1,8 +1,8 @@
 """DDIM with its own noise family, eta (thesis eq. 7.9). The lambda family is `gddim_stochastic`."""
 
 from rescore.processes import Blurring, Isotropic, grids
-from rescore.processes.base import LinearSDE
-from rescore.samplers.base import Denoise, OneStep, Times, require
+from rescore.processes.base import LinearSDE, require
+from rescore.samplers.base import Denoise, OneStep, Times
 from rescore.samplers.method import method
 from rescore.samplers.predictor_corrector import posterior_covariance
 

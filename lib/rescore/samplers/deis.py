@@ -4,8 +4,8 @@ from typing import Literal
 
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic, grids
-from rescore.processes.base import Factor, LinearSDE
-from rescore.samplers.base import Denoise, Multistep, Times, require, require_steps
+from rescore.processes.base import Factor, LinearSDE, require
+from rescore.samplers.base import Denoise, Multistep, Times, require_steps
 from rescore.samplers.method import method
 from rescore.samplers.ode import RungeKutta, runge_kutta
 from rescore.samplers.weights import past, rho_weights, transfer_weights, warm_started

@@ -8,9 +8,9 @@ from torch import Tensor
 from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.random import Noise, normal
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, require, require_finite
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, require_finite
 from rescore.samplers.method import method
 from rescore.scores import Score
 
@@ -20,13 +20,18 @@ def langevin_step(u: Tensor, s: Tensor, z: Tensor, size: float | Tensor) -> Tens
     return u + size * s + (2 * size) ** 0.5 * z
 
 
-def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: Noise) -> Tensor:
+def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: Noise,
+             noise: float = 1.0) -> Tensor:  # fmt: skip
     """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step.
+
+    Args:
+        noise: multiplies the noise: 0 is gradient ascent, what is not 1 does not keep the density.
 
     Raises Diverged for states that are not finite.
     """
     for _ in range(steps):
-        u = langevin_step(u, score(u), normal(u.shape, generator, u.dtype, u.device), size)
+        z = normal(u.shape, generator, u.dtype, u.device)
+        u = langevin_step(u, score(u), noise * z, size)
     require_finite(u, "langevin", f"after {steps} steps of {size:g}")
     return u
 

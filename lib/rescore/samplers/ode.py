@@ -8,9 +8,9 @@ from torch import Tensor
 from rescore.errors import RescoreError
 from rescore.ode import dormand_prince
 from rescore.processes import Isotropic
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients, require
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients
 from rescore.samplers.method import method
 from rescore.scores import Score
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic, grids
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
-from rescore.samplers.base import Denoise, Draw, OneStep, Sampler, Times, require
+from rescore.samplers.base import Denoise, Draw, OneStep, Sampler, Times
 from rescore.samplers.langevin import langevin_step
 from rescore.samplers.method import method
 from rescore.scores import Score

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from rescore.processes import CLD
-from rescore.processes.base import LinearSDE
+from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Block, block
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients, require
+from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients
 from rescore.samplers.method import method
 from rescore.scores import Score
 

@@ -1,5 +1,6 @@
 """What a target density is."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -38,3 +39,14 @@ class Target(ABC):
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Exact draws from mu, float64, shape (*shape, dim). Raises RescoreError where there is no exact sampler."""
         raise RescoreError(f"target {self.name}: no exact sampler is known")
+
+
+def standard_normal_log_prob(x: Tensor) -> Tensor:
+    """log N(x; 0, I), (..., d) -> (...), summed in float64."""
+    return -0.5 * x.square().sum(-1, dtype=torch.float64) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
+
+
+def differentiable_log_prob(target: Target, x: Tensor) -> Tensor:
+    """log muhat(x), (...), whose gradient to x is the target's own score: one evaluation, no back-propagation through it."""
+    log_prob, score = target.log_prob_and_score(x.detach())
+    return log_prob + ((x - x.detach()) * score).sum(-1)

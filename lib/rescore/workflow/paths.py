@@ -1,10 +1,12 @@
 """Where the files of a run lie: results/<scale>/..."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
 MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
+MISSING = "missing.json"
 
 
 def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
@@ -18,13 +20,14 @@ def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
 
 
 def model_folder(results: Path | str, scale: str, key: str) -> Path:
-    """Where a trained model's files (`MODEL_FILES`) lie."""
+    """Where a node of the DAG leaves what it trains: a folder for each seed with `MODEL_FILES`, or MISSING."""
     return Path(results) / scale / "models" / key
 
 
-def missing_data(weights: Path) -> str | None:
-    """Why a model was not trained, from the file beside its `weights`; None if it was."""
-    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text()).get("missing")
+def missing_data(folder: Path) -> str | None:
+    """Why a model was not trained, from its folder; None if it was."""
+    path = folder / MISSING
+    return json.loads(path.read_text())["missing"] if path.is_file() else None
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
@@ -34,3 +37,10 @@ def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
 
 def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
     return Path(results) / scale / "logs" / f"{paper}-{job}.log"
+
+
+def training_commits(weights: Iterable[Path]) -> str:
+    """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567`, or empty."""
+    versions = {json.loads(path.with_name(MODEL_FILES["about"]).read_text())["version"] for path in weights}
+    commits = sorted({version.partition(".torch")[0].partition("+")[2] for version in versions} - {""})
+    return "".join(f".weights+{commit}" for commit in commits)

@@ -16,9 +16,10 @@ from pydantic import BeforeValidator, Field
 
 from rescore.config import SCALES, JobConfig, PaperConfig, Settings, check_choice, job_hash, validated
 from rescore.data.images import images_at_hand
-from rescore.models.spec import ModelSpec
+from rescore.data.weights import weights_at_hand
+from rescore.models.spec import Trainings
 from rescore.papers import Paper, find_papers, find_root, load_config
-from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
+from rescore.workflow.paths import JOB_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
 from rescore.workflow.rule_text import in_rule, in_shell
 
 NOTHING = "(?!)"  # a regular expression that matches no text
@@ -109,9 +110,9 @@ class PaperRules:
         return self.config.data_fingerprint(wildcards.job)
 
     def models(self, wildcards: Any) -> list[str]:
-        """The weights of the trained models that the job uses."""
-        specs = self.config.job_models(wildcards.job).values()
-        return [str(model_folder(self._results, self.scale, spec.key) / MODEL_FILES["weights"]) for spec in specs]
+        """The folders of the trained models that the job uses."""
+        trainings = self.config.job_trainings(wildcards.job).values()
+        return [str(model_folder(self._results, self.scale, of.key)) for of in trainings]
 
     def threads(self, wildcards: Any) -> int:
         return self._job(wildcards).threads
@@ -207,11 +208,11 @@ class Suite:
     # the rule that trains a model
 
     @cached_property
-    def models(self) -> Mapping[str, ModelSpec]:
-        """Every trained model that a job uses, by its key: papers that spell the same spec share one."""
+    def models(self) -> Mapping[str, Trainings]:
+        """All trainings that a job uses, by their key: papers that spell the same spec share one node."""
         configs = [rules.config for rules in self.papers.values() if rules.config]
-        used = [spec for config in configs for job in config.jobs for spec in config.job_models(job).values()]
-        return {spec.key: spec for spec in used}
+        used = [of for config in configs for job in config.jobs for of in config.job_trainings(job).values()]
+        return {of.key: of for of in used}
 
     @property
     def model_pattern(self) -> str:
@@ -219,20 +220,20 @@ class Suite:
         return "|".join(self.models) or NOTHING
 
     @property
-    def model_outputs(self) -> dict[str, str]:
-        folder = model_folder(in_rule(self.options.results), self.scale, "{key}")
-        return {name: str(folder / file) for name, file in MODEL_FILES.items()}
+    def model_output(self) -> str:
+        return str(model_folder(in_rule(self.options.results), self.scale, "{key}"))
 
     def model_resource(self, name: str) -> Callable[[Any], int]:
         """`threads`, `gpu`, `mem_mb`, `runtime` or `priority` of a model, for Snakemake to ask for."""
-        return lambda wildcards: getattr(self.models[wildcards.key], name)
+        return lambda wildcards: getattr(self.models[wildcards.key].spec, name)
 
     def forget_missing(self) -> None:
-        """Drop the models that were not trained for want of data which lie there now: so the next run trains them."""
-        for key, spec in self.models.items():
-            weights = model_folder(self.options.results, self.scale, key) / MODEL_FILES["weights"]
-            if weights.is_file() and missing_data(weights) and images_at_hand(spec.data, spec.split) == "present":
-                shutil.rmtree(weights.parent)
+        """Drop the models not trained for want of data or weights which lie there now: so the next run trains them."""
+        for key, of in self.models.items():
+            folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
+            there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)
+            if missing_data(folder) and there and images_at_hand(of.spec.data, of.spec.split) == "present":
+                shutil.rmtree(folder)
 
     @property
     def train(self) -> str:

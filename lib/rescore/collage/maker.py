@@ -1,0 +1,150 @@
+"""Large contents by every method from one set of scores of pieces: DiffCollage, its rivals, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rescore.collage.compose import ConditionalScore, averaged_score, composed_score
+from rescore.collage.graph import FactorGraph, side_by_side
+from rescore.collage.inpaint import Known, clipped_score, outpaint
+from rescore.config import check_choice
+from rescore.random import Streams
+from rescore.samplers import Sampler
+from rescore.scores import Score
+
+AUTOREGRESSIVE: dict[str, Known] = {"Replacement": "replacement", "Reconstruction": "reconstruction"}
+METHODS = ("Baseline", *AUTOREGRESSIVE, "Averaging", "DiffCollage")
+
+
+class Made(NamedTuple):
+    """Contents x (n, C, *size), on the CPU, and the network passes that follow each other.
+
+    A pass is a batched evaluation, or the way back through one. The two models of a composed score need not wait for each other
+    and count as one.
+    """
+
+    x: Tensor
+    passes: int
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Contents of pieces, clipped to [-bound, bound].
+
+    Args:
+        sampler: of an isotropic process.
+        channels: of a content.
+        piece: the score of pieces; with a third argument, the conditions, where a content is made under some.
+        part: of the overlaps of two neighbours.
+        differentiable: `piece`, letting gradients pass.
+        batch: contents at a time; None: all.
+    """
+
+    sampler: Sampler
+    channels: int
+    piece: Score | ConditionalScore
+    part: Score | ConditionalScore
+    differentiable: Score | ConditionalScore
+    bound: float = 1.0
+    batch: int | None = None
+
+    def sample(self, score: Callable[..., Tensor], size: Sequence[int], n: int, generator: torch.Generator,
+               y: Tensor | None = None) -> Made:  # fmt: skip
+        """n contents of a score of all of them at once; y: their conditions (n, *condition), its third argument."""
+        return _joined(
+            self._sample(_under(score, _rows(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
+            for rows in self._batches(n)
+        )
+
+    def sample_given(self, condition: Callable[..., Score], score: Score, x: Tensor, mask: Tensor,
+                     generator: torch.Generator) -> Made:  # fmt: skip
+        """Contents like x under its pixels that the mask knows; `condition` is `replaced_score` or `reconstructed_score`."""
+        process, device, mask = self.sampler.process, generator.device, mask.to(generator.device)
+        parts = ((rows, x[rows.start : rows.stop].to(device)) for rows in self._batches(len(x)))
+        return _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
+
+    def outpaint(self, kind: Known, size: Sequence[int], patches: Tensor, n: int, generator: torch.Generator,
+                 order: Sequence[Sequence[int]] | None = None, given: tuple[Tensor, Tensor] | None = None,
+                 conditions: Mapping[int, Tensor] | None = None) -> Made:  # fmt: skip
+        """n contents piece by piece (`rescore.collage.outpaint`); a run has no way back where nothing is there before."""
+        factor, parts = self.differentiable if kind == "reconstruction" else self.piece, []
+        for rows in self._batches(n):
+            known = None if given is None else (given[0][rows.start : rows.stop], given[1])
+            own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
+            shape = (len(rows), self.channels)
+            noise = Streams.like(generator, len(rows), rows.start)
+            x, runs = outpaint(size, patches, self.sampler, factor, shape, noise, kind, order, known, own, self.bound)
+            back = runs - (given is None) if kind == "reconstruction" else 0
+            parts.append(Made(self._bounded(x), self.sampler.nfe * (runs + back)))
+        return _joined(parts)
+
+    def chained(self, method: str, graph: FactorGraph, n: int, generator: torch.Generator,
+                conditions: Mapping[int, Tensor] | None = None, shared: Tensor | None = None,
+                order: Sequence[Sequence[int]] | None = None) -> Made:  # fmt: skip
+        """n contents of a chain of pieces by a method of `METHODS`.
+
+        Args:
+            conditions: of each factor, (n, *condition) or (1, *condition). Independent pieces, which are fewer, each have
+                that of the factor they are nearest to.
+            shared: the condition of the variables, (n, *condition); None: they are under none.
+            order: of outpainting.
+
+        Raises RescoreError for an unknown method.
+        """
+        check_choice("method", method, METHODS)
+        if method in AUTOREGRESSIVE:
+            return self.outpaint(AUTOREGRESSIVE[method], graph.size, graph.factors, n, generator, order, None, conditions)
+        parts = []
+        for rows in self._batches(n):
+            own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
+            score = self._chain(method, graph, own, _rows(shared, rows, generator))
+            parts.append(self._sample(score, (len(rows), self.channels, *graph.size), generator, rows))
+        return _joined(parts)
+
+    def _chain(self, method: str, graph: FactorGraph, y: Mapping[int, Tensor] | None, shared: Tensor | None) -> Score:
+        """The score of one batch by a method that makes all of a content at once."""
+        if method == "Averaging":
+            return averaged_score(graph.size, graph.factors, self.piece, y)
+        if method == "DiffCollage":
+            count = sum(len(group) for group in graph.variables)
+            part = self.part if shared is None else _under(self.part, shared.repeat_interleave(count, 0))
+            return composed_score(graph, self.piece, part, y)
+        width, last = graph.factors.shape[-1], len(graph.factors) - 1
+        tiles, stride = side_by_side(*graph.size, width), (graph.size[-1] - width) / max(1, last)
+        own = None if y is None else {i: y[min(round(i * width / stride), last)] for i in range(len(tiles))}
+        return averaged_score(graph.size, tiles, self.piece, own)
+
+    def _sample(self, score: Score, shape: Sequence[int], generator: torch.Generator, rows: range) -> Made:
+        """The contents `rows` of those that the generator names."""
+        process, noise = self.sampler.process, Streams.like(generator, len(rows), rows.start)
+        start = process.prior_sample(tuple(shape), noise, device=generator.device)
+        x = self.sampler(clipped_score(process, score, self.bound), start, noise)
+        return Made(self._bounded(x), self.sampler.nfe)
+
+    def _bounded(self, x: Tensor) -> Tensor:
+        return x.clamp(-self.bound, self.bound).cpu()
+
+    def _batches(self, n: int) -> list[range]:
+        batch = self.batch or n
+        return [range(start, min(start + batch, n)) for start in range(0, n, batch)]
+
+
+def _joined(parts: Iterable[Made]) -> Made:
+    xs, passes = zip(*parts, strict=True)
+    return Made(torch.cat(xs), max(passes))
+
+
+def _rows(y: Tensor | None, rows: range, generator: torch.Generator) -> Tensor | None:
+    """The conditions of some contents, where they are made; a single one is that of all."""
+    if y is None:
+        return None
+    return (y if len(y) == 1 else y[rows.start : rows.stop]).to(generator.device)
+
+
+def _under(score: Callable[..., Tensor], y: Tensor | None) -> Score:
+    return score if y is None else lambda u, t: score(u, t, y)

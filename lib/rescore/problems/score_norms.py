@@ -1,0 +1,63 @@
+"""How hard a score is to learn: its distance from a Normal's, how steep and how noisy what is learned; and Langevin's ratio."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rescore.processes import CLD, LinearSDE
+from rescore.samplers import AnnealedLangevin
+from rescore.scores import GaussianMixture, Score
+
+
+def noisy(process: LinearSDE, u: Tensor) -> Tensor:
+    """The coordinates that the noise acts on: the velocities of CLD, all of another process."""
+    return u[:, 1] if isinstance(process, CLD) else u
+
+
+def distance_to_normal(process: LinearSDE, score: Score, u: Tensor, t: float) -> float:
+    """E |grad_v log p(v | x) + v / M|^2 of CLD, E |grad log p(x) + x|^2 of another process, at draws u of u_t."""
+    mass = process.M if isinstance(process, CLD) else 1.0
+    return (noisy(process, score(u, t)) + noisy(process, u) / mass).square().flatten(1).sum(1).mean().item()
+
+
+def jacobian_norms(process: LinearSDE, score: Score, u: Tensor, t: float) -> tuple[float, float]:
+    """E |d alpha / d u|^2 (Frobenius) of the alpha that makes score = -ell_t alpha exact, and of that for the mixed score.
+
+    u are draws of u_t, (batch, *state). The mixed score is -v / Svv_t - ell_t alpha on CLD, -x - ell_t alpha with ell_t = 1 / sigma_t on an isotropic process.
+    """
+    u = u.detach().requires_grad_()
+    spread = process.Sigma(t).values
+    ell, shift = (process.ell(t), 1 / spread[1, 1]) if isinstance(process, CLD) else (1 / spread.sqrt(), 1.0)
+    alpha = -noisy(process, score(u, t)) / ell
+    return _jacobian_norm(alpha, u), _jacobian_norm(alpha - noisy(process, u) * shift / ell, u)
+
+
+def _jacobian_norm(y: Tensor, u: Tensor) -> float:
+    """E |d y / d u|^2, each row of y a function of the same row of u."""
+    rows = [torch.autograd.grad(column.sum(), u, retain_graph=True)[0] for column in y.flatten(1).unbind(1)]
+    return sum(row.square().flatten(1).sum(1).mean().item() for row in rows)
+
+
+def target_variance(process: CLD, t: Tensor, data_variance: float) -> Tensor:
+    """E |target - score|^2 a coordinate, target = -ell_t eps_v, on data N(0, data_variance): the noise of the regression.
+
+    The score is the mean of the target given u_t, so this is E target^2 - E score^2 = ell_t^2 - 1 / L22(u_t)^2.
+
+    Args:
+        process: with gamma = 0, v_0 is given too (DSM); the marginal law of u_t is then taken at the paper's gamma.
+    """
+    marginalised = CLD(process.M, process.beta_min, process.beta_max, eps0=process.eps0, eps_num=process.eps_num)
+    mean, data = process.mean(t), process.data_covariance(torch.tensor(data_variance))
+    marginal = (mean @ data @ mean.T + marginalised.Sigma(t)).cholesky().values[..., 1, 1]
+    return process.ell(t) ** 2 - 1 / marginal**2
+
+
+def signal_to_noise(sampler: AnnealedLangevin, data: GaussianMixture, n: int, generator: torch.Generator) -> Tensor:
+    """|a s| and |2 sqrt(a) z| at n draws of each level's own density (note section 1.5): (2, levels, n)."""
+    norms = []
+    for t, size in zip(sampler.times, sampler.sizes, strict=True):
+        x = data.sample(n, t, generator)
+        z = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        norms.append(torch.stack([(size * data(x, t)).norm(dim=1), (2 * math.sqrt(size) * z).norm(dim=1)]))
+    return torch.stack(norms, 1)

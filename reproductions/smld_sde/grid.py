@@ -1,0 +1,123 @@
+"""The cells of fig. 17 on exact scores: of the digits' Gaussian, without sampling error, and of a mixture in the plane.
+
+DDPM takes pixels in [-1, 1]. SMLD takes [0, 1], whose start around 0 is not the middle: here [0, 2], at DDPM's scale.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from reproductions.smld_sde import chains
+from reproductions.smld_sde.chains import PREDICTORS, ChainSampler, chain, chain_samplers
+from rescore.data.digits import load_digits
+from rescore.experiments.axes import Axes
+from rescore.experiments.book import Book
+from rescore.metrics import PROJECTIONS
+from rescore.problems import distances
+from rescore.problems.gaussian import GaussianLaw, GaussianProblem, sliced_wasserstein
+from rescore.processes import grids
+from rescore.progress import progress
+from rescore.random import Streams, derive_seed, make_generator
+from rescore.samplers import Sampler, reverse_diffusion
+from rescore.scores import GaussianMixture, Score
+
+MEANS = torch.tensor([[0.5, 0.5], [-0.5, -0.5]], dtype=torch.float64)  # NCSN's mixture divided by 10
+STD, WEIGHTS = 0.1, torch.tensor([0.8, 0.2], dtype=torch.float64)
+SHIFT = {"VE": 1.0, "VP": 0.0}  # from [-1, 1]
+LARGEST = Axes("VE sigma_max {sigma:g}")
+
+
+class DigitsGaussian:
+    """`digits_gaussian`: the Gaussian with the mean and covariance of the 8x8 digits, on its principal axes.
+
+    Attributes:
+        axes: (64, 64), columns are eigenvectors.
+        problems: by the kind of chain.
+    """
+
+    def __init__(self) -> None:
+        law, self.axes = GaussianLaw.principal(load_digits())
+        self.problems = {kind: GaussianProblem(law.scaled(1.0, shift * self.axes.sum(0))) for kind, shift in SHIFT.items()}
+
+    def distance(self, kind: str, sampler: Sampler, score: Score | None = None) -> float:
+        """`sw2` to the data: exact over the directions of `rescore.metrics.sliced_wasserstein`."""
+        problem = self.problems[kind]
+        return sliced_wasserstein(problem.after(sampler, score), problem.data, self.axes)
+
+    def measure(self, book: Book, table: str, method: str, variant: str, kind: str, sampler: Sampler,
+                protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
+        """A cell of the distance; the score is that of the sampler's process if no other is given."""
+        protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
+        distance = partial(self.distance, kind, sampler, score)
+        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol, sw2=distance)
+
+
+def exact_grid(book: Book) -> None:
+    """Fig. 17 on `digits_gaussian`."""
+    digits, levels = DigitsGaussian(), book.config.grid.levels
+    for one in progress(list(chain_samplers(levels)), desc="exact grid"):
+        score = one.at_levels(digits.problems[one.kind].score(one.process))
+        digits.measure(book, one.table, one.method, one.variant, one.kind, one.sampler, grid_protocol(one), score)
+    process = chain("VE", levels)
+    sampler = reverse_diffusion(process, grids.uniform(process, levels))
+    digits.measure(book, "fig17", "reverse diffusion", f"VE P{levels} not denoised", "VE", sampler, {"levels": levels})
+
+
+def steps(book: Book) -> None:
+    """The predictors' error against their number of steps, on `digits_gaussian`."""
+    digits = DigitsGaussian()
+    for n in book.config.steps.steps:
+        for kind in chains.KINDS:
+            process = chain(kind, n)
+            for name in PREDICTORS:
+                sampler = chains.predictor(name, kind)(process, grids.uniform(process, n))
+                digits.measure(book, "steps", name, kind, kind, sampler, {"levels": n, "scores": "own"})
+
+
+def largest_sigma(book: Book) -> None:
+    """Reverse diffusion on SMLD chains that end at other noise levels, on `digits_gaussian`."""
+    digits, levels = DigitsGaussian(), book.config.grid.levels
+    for sigma in book.config.largest_sigma.sigmas:
+        process = chain("VE", levels, sigma)
+        sampler = reverse_diffusion(process, grids.uniform(process, levels), denoise="mean")
+        protocol = {"levels": levels, "sigma_max": sigma}
+        digits.measure(book, "largest-sigma", "reverse diffusion", LARGEST(sigma=sigma), "VE", sampler, protocol)
+
+
+def grid_protocol(one: ChainSampler) -> dict[str, object]:
+    protocol = {"process": one.kind, "levels": one.sampler.steps, "scores": one.scores, "denoise": one.sampler.denoise}
+    return protocol | dict(one.correction) | ({"order": "corrector first"} if one.correction else {})
+
+
+def sampled_grid(book: Book) -> None:
+    """Fig. 17 on `mixture2d_unit`: NCSN's mixture shrunk into [-1, 1]^2, by the samplers themselves."""
+    settings = book.config.grid
+    shape, levels = (len(book.config.seeds), settings.particles, 2), settings.sampled_levels
+    n = shape[0] * shape[1]
+    data = GaussianMixture(chain("VP", levels), MEANS, STD, WEIGHTS)
+    exact, reference = (data.sample(n, 0.0, make_generator("smld_sde", "mixture2d_unit", name)).reshape(shape)
+                        for name in ("exact", "reference"))  # fmt: skip
+
+    def measure(method: str, variant: str, nfe: int | None, end: Callable[[], Tensor], **protocol: object) -> None:
+        """Distance to other draws, weight of the right mode, standard deviation around the modes."""
+        protocol = {"score": "exact", "particles": settings.particles} | protocol
+        with book.cell("fig17", "mixture2d_unit", method, variant, nfe, protocol, n=settings.particles) as cell:
+            if cell.todo:
+                x = end().reshape(shape)
+                right = x.sum(2) > 0
+                cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
+                cell.add("weight_right", right.double().mean(1).tolist())
+                cell.add("std", (x - torch.where(right[..., None], *MEANS)).square().mean((1, 2)).sqrt().tolist())
+
+    def run(one: ChainSampler) -> Tensor:
+        shift, names = SHIFT[one.kind], ("smld_sde", "mixture2d_unit", one.method, one.variant)
+        streams = Streams([derive_seed(*names, seed) for seed in book.config.seeds], settings.particles)
+        score = GaussianMixture(one.process, MEANS + shift, STD, WEIGHTS)
+        u = one.sampler.process.prior_sample((n, 2), streams, torch.float64)
+        return one.sampler(one.at_levels(score), u, streams) - shift
+
+    measure("exact draws", "", None, lambda: exact)
+    for one in progress([one for one in chain_samplers(levels) if one.table == "fig17"], desc="sampled grid"):
+        measure(one.method, one.variant, one.sampler.nfe, partial(run, one), **grid_protocol(one))

@@ -1,0 +1,21 @@
+"""What a run may be told."""
+
+from pydantic import PositiveInt
+
+from rescore.config import JobConfig, PaperConfig, SectionSettings
+
+
+class Euler(SectionSettings):
+    """Numbers of steps, and the shares of the score that the method keeps."""
+
+    steps: tuple[PositiveInt, ...]
+    shares: tuple[float, ...]
+
+
+class Config(PaperConfig):
+    """One scale of the paper."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    samples: PositiveInt
+    euler: Euler
+    jobs: dict[str, JobConfig]

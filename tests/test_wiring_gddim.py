@@ -1,0 +1,108 @@
+"""How gDDIM's sections are wired: which samplers on which models, what samples are compared with."""
+
+import pytest
+import torch
+from measuring import book_of, configured
+
+from rescore.models.evaluate import Sampling
+from rescore.papers import load_config, load_paper
+from rescore.problems.distances import off_data, off_modes
+from rescore.problems.mixtures import nine_modes
+from rescore.processes import CLD, VP
+from rescore.processes.grids import quadratic
+from rescore.random import make_generator
+from rescore.samplers import euler_maruyama, gddim
+
+PAPER = load_paper("gddim")
+jobs, tables = PAPER.module("jobs"), PAPER.module("tables")
+PROCESSES = {"vp": VP(), "bdm": jobs.PROCESSES["BDM"], "cld": CLD()}
+
+
+class Models:
+    """What `trained` asks of trained models: it keeps every sampling."""
+
+    def __init__(self, names):
+        self.names, self.samplings, self.floors, self.costs = names, [], [], 0
+
+    def process(self, name):
+        return PROCESSES[name]
+
+    def measure(self, samplings, label):
+        self.samplings += samplings
+
+    def floor(self, table):
+        self.floors.append(table)
+
+    def training(self):
+        self.costs += 1
+
+
+def sampled(names, monkeypatch, tmp_path) -> Models:
+    models = Models(names)
+    monkeypatch.setattr(jobs, "TrainedModels", lambda book: models)
+    jobs.trained(book_of(PAPER, load_config(PAPER, "smoke"), "exact", tmp_path))
+    return models
+
+
+def test_samplings_of_trained_models(monkeypatch, tmp_path):
+    models = sampled(("vp", "bdm", "cld"), monkeypatch, tmp_path)
+    assert models.floors == ["7.3"] and models.costs == 1
+    assert {one.table for one in models.samplings} == {"7.1", "7.2", "7.3"}
+    for one in models.samplings:
+        process = models.process(one.model)
+        assert one.sampler.process is process and (one.sampler.times[0], one.sampler.times[-1]) == (process.T, process.eps)
+        if one.table != "7.3":
+            assert one.model == "cld" and one.sampler.denoise == "euler" and one.protocol["grid"] == "quadratic"
+        else:
+            assert one.variant == {"vp": "DDPM", "bdm": "BDM", "cld": "CLD"}[one.model] and one.sampler.denoise == "none"
+            assert one.protocol["grid"] == ("rho_power" if one.method == "2nd Heun" else "quadratic")
+    assert {one.variant for one in models.samplings if one.table == "7.1"} == {"K=R", "K=L"}
+
+
+def test_a_job_without_cld_has_table_7_3_alone(monkeypatch, tmp_path):
+    models = sampled(("bdm",), monkeypatch, tmp_path)
+    assert {(one.table, one.model) for one in models.samplings} == {("7.3", "bdm")}
+
+
+def test_evaluations_are_what_the_cells_say():
+    """The denoising step is one of them; rows that nobody printed have no long column."""
+    config = load_config(PAPER, "laptop")
+    for one in tables.factors(config.factors, CLD(), (1, 3)):
+        assert one.sampler.nfe in config.factors.nfes and one.sampler.steps == one.sampler.nfe - 1
+    long = {one.method for one in tables.grid(config.grid, "BDM", PROCESSES["bdm"]) if one.sampler.nfe == 1000}
+    assert long == {"gDDIM", "Ancestral"}
+    assert {one.sampler.nfe for one in tables.adaptive(config.grid, "CLD", CLD())} == {None}
+
+
+@pytest.fixture
+def book(tmp_path):
+    config = configured(PAPER, {"seeds": [3, 4], "samples": 3, "samples_2d": 5, "projections": 8, "reference_steps": 8,
+                                "jobs": {"a": {"measure": ["grid"]}}})  # fmt: skip
+    return book_of(PAPER, config, "a", tmp_path)
+
+
+def test_a_cell_holds_the_distances_of_a_samplers_data(book):
+    """From the named draws of the prior, with the named noise, to the named reference."""
+    case, process = jobs.Case.of(book, "mixture2d_grid", "CLD"), CLD()
+    sampler = euler_maruyama(process, quadratic(process, 6), denoise="euler")
+    case.measure([Sampling("7.2", "EM", "lam=1", "cld", sampler, {"lam": 1.0})], "", case.distances)
+    generators = [make_generator("gddim", "mixture2d_grid", "CLD", "prior", seed) for seed in (3, 4)]
+    start = torch.cat([process.prior_sample((5, 2, 2), generator, torch.float64) for generator in generators])
+    u = sampler(case.problem.score, start, make_generator("gddim", "7.2", "mixture2d_grid", "EM", "lam=1", 6))
+    x = u[:, 0].reshape(2, 5, 2)
+    found = {row.metric: row for row in book.measurements}
+    assert found["off_mode"].value == pytest.approx(sum(off_modes(x, nine_modes(1.0), 0.4)) / 2)
+    assert (found["sw2"].nfe, found["sw2"].n_samples, found["sw2"].protocol["denoise"]) == (7, 10, "euler")
+    digits = jobs.Case.of(book, "digits_exact", "DDPM")
+    digits.measure([Sampling("7.3", "x", "", "vp", gddim(VP(), quadratic(VP(), 4)), {})], "", digits.distances)
+    x = gddim(VP(), quadratic(VP(), 4))(digits.problem.score, digits.start).reshape(2, 3, 1, 8, 8)
+    row = next(row for row in book.measurements if row.metric == "off_data")
+    assert row.value == pytest.approx(sum(off_data(x, digits.problem.points)) / 2) and row.protocol["dtype"] == "float32"
+
+
+def test_an_adaptive_cell_stands_at_the_evaluations_it_took(book):
+    case = jobs.Case.of(book, "digits_exact", "DDPM")
+    (one, *_) = tables.adaptive(book.config.grid, "DDPM", VP())
+    case.measure([one], "", case.distances)
+    taken = one.sampler.solve(case.problem.score, case.start).nfe
+    assert {row.nfe for row in book.measurements} == {taken} and taken > 7

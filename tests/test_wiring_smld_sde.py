@@ -1,0 +1,80 @@
+"""How the sections of smld_sde are wired: which samplers on which models, and the scores that a chain is given."""
+
+import pytest
+import torch
+from measuring import book_of
+from recorded_models import RecordedModels
+
+from rescore.papers import load_config, load_paper
+from rescore.processes import VE, VP, grids
+from rescore.samplers import AdaptiveFlow, PredictorCorrector
+from rescore.samplers.base import OneStep
+
+PAPER = load_paper("smld_sde")
+trained, chains = PAPER.module("trained"), PAPER.module("chains")
+CONFIG = load_config(PAPER, "smoke")
+
+
+@pytest.fixture
+def models(monkeypatch, tmp_path):
+    """What the section asks of models of VE and VP."""
+    found = RecordedModels({"ve": VE(0.02, 100.0), "vp": VP()})
+    monkeypatch.setattr(trained, "TrainedModels", lambda book: found)
+    trained.trained(book_of(PAPER, CONFIG, "all", tmp_path))
+    return found
+
+
+def test_samplings_of_trained_models(models):
+    likelihoods = [(("score-sde-2", "MLP", kind, model), {"bound": True}) for kind, model in (("VE", "ve"), ("VP", "vp"))]
+    assert models.likelihoods == likelihoods and models.floors == ["fig17"] and models.trainings == 1
+    kinds = {"ve": "VE", "vp": "VP"}
+    for one in models.samplings:
+        kind, sampler = kinds[one.model], one.sampler
+        if one.table == "score-sde-2":
+            assert (one.method, one.variant) == ("MLP", kind)
+            assert isinstance(sampler, AdaptiveFlow) and sampler.times[-1] == models.process(one.model).eps
+            assert sampler.denoise == "none" and sampler.rtol == sampler.atol == CONFIG.trained.tolerance
+        elif one.table == "score-sde-3":
+            assert (one.method, one.variant) == ("MLP", kind)
+            assert sampler.steps == CONFIG.trained.steps and sampler.denoise == "mean"
+            assert isinstance(sampler, PredictorCorrector if kind == "VE" else OneStep)
+            assert one.protocol.get("snr") == (0.16 if kind == "VE" else None)
+        else:
+            assert one.variant in {chains.CELL(kind=kind, budget=budget) for budget in chains.budgets(CONFIG.trained.levels)}
+            corrected = isinstance(sampler, PredictorCorrector)
+            assert one.protocol.get("snr") == (chains.SNR[kind][one.method] if corrected else None)
+            if kind == "VE":
+                largest = sampler.process.Sigma(1.0).values.sqrt().item()
+                assert largest == pytest.approx(100.0), "the networks see pixels in [-1, 1]: twice the paper's sigmas"
+
+
+def test_a_chain_sees_the_continuous_score_at_its_own_ratio_of_noise(models):
+    """A doubled chain rounds to the label of the original chain; the network's time is the one of equal rho."""
+    levels, asked = CONFIG.trained.levels, []
+
+    def score(u, t):
+        asked.append(t)
+        return -u
+
+    place = ("fig17", "ancestral", chains.CELL(kind="VP", budget=f"P{2 * levels}"))
+    one = next(one for one in models.samplings if (one.table, one.method, one.variant) == place)
+    u, t = torch.ones(2, 1, 1, 1), one.sampler.times[0]
+    adapted = one.adapt(score)(u, t)
+    own = chains.chain("VP", levels)
+    at = chains.label_time(t, levels)
+    expected = min(VP().time_of_rho(own.rho(at)).item(), 1.0)
+    assert asked == [pytest.approx(expected, rel=1e-9)]
+    c = (VP().mean(expected).values / own.mean(at).values).item()
+    assert torch.allclose(adapted, torch.full_like(u, -c * c), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", chains.KINDS)
+def test_samplers_of_fig_17_go_down_their_own_chain(kind):
+    """Doubled chains have a grid of their own; predictors and correctors share the levels of the chain."""
+    for one in chains.chain_samplers(30):
+        if one.kind == kind:
+            doubled = one.scores in ("rounding", "linear")
+            assert one.sampler.steps == (60 if doubled else 30) and one.levels == 30
+            assert torch.equal(one.sampler.grid, grids.uniform(one.sampler.process, one.sampler.steps))
+            assert (one.process is one.sampler.process) == (one.scores != "rounding")
+            assert one.sampler.denoise == ("mean" if one.method in ("ancestral", "reverse diffusion") else "none")
