@@ -90,8 +90,8 @@ class Tabular(SectionSettings):
     flow: Flow
 
 
-class Images(Settings):
-    """Tables 3.2 to 3.5 on one set of images; FID where the job names models, noise predictions for DDPM and DDIM.
+class Images(SectionSettings):
+    """Tables 3.2 to 3.5 on the images of this scale; FID where the job names models, noise predictions for DDPM and DDIM.
 
     Args:
         side: images are padded to it with black.
@@ -121,15 +121,13 @@ class Job(ModelJob):
 class Config(ModelConfig):
     """One scale of the paper."""
 
-    by_subject = ("images",)
-
     seeds: tuple[int, ...] = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")
     sweep: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100), min_length=2, description="N of Tables 3.4 and 3.5")
     tolerance: PositiveFloat = Field(1e-3, description="of the ODEs of likelihoods")
     plane: Plane | None = None
     cost: Cost = Cost()
     tabular: Tabular | None = None
-    images: dict[Pictures, Images] = {}
+    images: Images | None = None
     jobs: dict[str, Job] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -141,11 +139,10 @@ class Config(ModelConfig):
     @model_validator(mode="after")
     def _sections_have_settings(self) -> "Config":
         for name, job in self.jobs.items():
-            for section, subject in ((step.section, step.subject) for step in job.steps):
-                settings = {"planar": self.plane, "cost": self.plane, "tabular": self.tabular, "images": self.images.get(subject)}
-                if settings[section] is None:
-                    where = {"images": f"images.{subject}", "tabular": "tabular"}.get(section, "plane")
-                    raise ValueError(f"jobs.{name}.measure.{subject}: {section} needs the settings {where}")
+            for step in job.steps:
+                field = "plane" if step.section in Plane.sections else step.section
+                if getattr(self, field) is None:
+                    raise ValueError(f"jobs.{name}.measure: {step} needs the settings `{field}`")
         return self
 
     def data_fingerprint(self, job: str) -> str:

@@ -40,7 +40,7 @@ class Pictures:
 
     def __init__(self, book: Book, data: str):
         self.book, self.config, self.data = book, book.config, data
-        self.settings, self.device = book.config.images[data], book.run.device
+        self.settings, self.device = book.config.images, book.run.device
         self.fit, self.training = self.settings.training, diffflow_training(self.settings.training)
         self.images, self.held_out = (load_images(data, split) for split in ("train", "test"))
         self.rivals = TrainedModels(book) if book.job.models else None
