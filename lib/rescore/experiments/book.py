@@ -128,12 +128,12 @@ class Cell:
         self.book.take(self._found, counted=True)
         return True
 
-    def add(self, metric: str, values: Sequence[float], *, n: int | None = None, over: Over | None = None,
+    def add(self, metric: str, values: Sequence[float], *, n: float | None = None, over: Over | None = None,
             **protocol: object) -> tuple[float, float | None]:  # fmt: skip
         """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
-            n: samples behind each value, if not the cell's.
+            n: samples behind each value, if not the cell's; their mean where these differ.
             over: what was repeated, if not the cell's. Samplings are all of one training, hence of one seed.
             protocol: what only this metric depends on.
         """
@@ -175,9 +175,9 @@ class Cell:
         """No number, and why."""
         self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
 
-    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: int | None,
+    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: float | None,
              count: int, protocol: Mapping[str, object]) -> None:  # fmt: skip
-        size = (self.n if n is None else n) * count
+        size = round((self.n if n is None else n) * count)
         full = self.book.protocol | self.protocol | protocol
         self._found.measurements.append(
             Measurement(**self._key, metric=metric, nfe=self.nfe, value=value, stderr=stderr, df=df, over=over, n_seeds=seeds,
