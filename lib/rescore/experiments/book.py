@@ -133,7 +133,7 @@ class Cell:
         """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
-            n: samples behind each value, on average, if not the cell's.
+            n: samples behind each value, if not the cell's; their mean where these differ.
             over: what was repeated, if not the cell's. Samplings are all of one training, hence of one seed.
             protocol: what only this metric depends on.
         """
@@ -181,7 +181,7 @@ class Cell:
         """No number, and why."""
         self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
 
-    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: int | None,
+    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: float | None,
              count: int, protocol: Mapping[str, object]) -> None:  # fmt: skip
         size = round((self.n if n is None else n) * count)
         full = self.book.protocol | self.protocol | protocol
