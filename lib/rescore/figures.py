@@ -119,6 +119,20 @@ class PaperResults:
                 arrays |= stored
         return arrays
 
+    def jobs_of(self, subject: str, sections: Iterable[str] | None = None) -> list[str]:
+        """The jobs that run one of these sections, or any, for a subject."""
+        wanted = None if sections is None else set(sections)
+        return [name for name, job in self.config.jobs.items()
+                if any(step.subject == subject and (wanted is None or step.section in wanted) for step in job.steps)]  # fmt: skip
+
+    def why_missing(self, subject: str, sections: Iterable[str] | None = None) -> str:
+        """Why these sections left nothing for a subject: the reason that a job gave, else the jobs that would fill the gap."""
+        for row in self.skipped:
+            if row.get("dataset", subject) == subject:
+                return f"skipped: {row['reason']}"
+        jobs = self.jobs_of(subject, sections)
+        return f"not run: {'jobs' if len(jobs) > 1 else 'job'} {join_names(jobs)}" if jobs else NOT_MEASURED
+
     def named_arrays(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Those arrays of these names that there are, by their labels: what `image_rows` draws."""
         return {label: self.arrays[name] for label, name in names.items() if name in self.arrays}
