@@ -13,10 +13,10 @@ from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.models.build import make_objective
-from rescore.models.spec import ModelSpec
 from rescore.objectives import LCSS
 from rescore.papers import load_config, load_paper
 from rescore.processes import VE
+from rescore.specs import ModelSpec
 
 
 PAPER = load_paper("lcss")

@@ -28,11 +28,11 @@ from rescore.models.bits import ImageBits
 from rescore.models.build import make_model, make_objective, make_process
 from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Sampling, TrainedModels
 from rescore.models.judge import Drawn, Judge, RealScore, draw, make_judge
-from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
 from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
+from rescore.specs import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.training import load_weights
 from rescore.workflow.paths import training_commits
 

@@ -22,7 +22,7 @@ from rescore.errors import RescoreError
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import Record, collect_records, matches, read_skipped
 from rescore.ledger.statistics import half_width
-from rescore.papers import Paper, load_config, load_paper
+from rescore.papers import Paper, load_config
 from rescore.workflow.paths import JOB_FILES, job_folder
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -153,10 +153,6 @@ Row = TypeVar("Row", Record, Published)
 def select(rows: Iterable[Row], **columns: object) -> list[Row]:
     """The rows, measured or printed, whose key columns have these values, or one of these if a list is given, by their nfe."""
     return sorted((row for row in rows if matches(columns, row)), key=lambda row: row.nfe or 0)
-
-
-def open_results(folder: Path, paper: str, root: Path) -> PaperResults:
-    return PaperResults.open(folder, load_paper(paper, root))
 
 
 INTERVALS = "Bars: 95 % intervals, by Student's t."

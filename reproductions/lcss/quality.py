@@ -11,16 +11,16 @@ from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.metrics.pixels import roughness, variance
 from rescore.metrics.points import rmse
-from rescore.models.build import LoadedModel, make_model, make_process
 from rescore.models.bits import image_bits
+from rescore.models.build import LoadedModel, make_model, make_process
 from rescore.models.evaluate import METRICS, SHOWN, TrainedModels, floor, judge_samples
 from rescore.models.judge import Drawn, draw
-from rescore.models.spec import ModelSpec
 from rescore.processes import VE
 from rescore.processes.grids import uniform
 from rescore.random import Streams, make_generator
 from rescore.samplers import PredictorCorrector, Sampler, euler_maruyama
 from rescore.scores import Score
+from rescore.specs import ModelSpec
 from rescore.training import weight_distance
 
 NAMES = {"dsm": "DSM", "lcss": "LCSS"}

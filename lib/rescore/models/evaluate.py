@@ -21,13 +21,13 @@ from rescore.metrics.features import ClassifierSettings
 from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, load_model, train_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
-from rescore.models.spec import ModelSpec
 from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
+from rescore.specs import ModelSpec
 from rescore.training import save_weights
 from rescore.workflow.paths import snapshots
 

@@ -19,8 +19,8 @@ from rescore.machine.hardware import claim_gpus, device_name, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.ranks import own_rank, start_ranks
 from rescore.machine.torch_setup import prepare_torch
-from rescore.models.spec import Trainings
 from rescore.progress import BarLines, warn
+from rescore.specs import Trainings
 from rescore.workflow.paths import MISSING, MODEL_FILES, SNAPSHOTS, model_folder, run_folder
 from rescore.workflow.suite import Suite, load_suite
 

@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field
 from rescore.config import SCALES, JobConfig, PaperConfig, Settings, check_choice, job_hash, validated
 from rescore.data.images import images_at_hand
 from rescore.data.weights import weights_at_hand
-from rescore.models.spec import Trainings
 from rescore.papers import Paper, find_papers, find_root, load_config
+from rescore.specs import Trainings
 from rescore.workflow.paths import JOB_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
 from rescore.workflow.rule_text import in_rule, in_shell
 
