@@ -9,20 +9,17 @@ import pytest
 import torch
 
 from rescore.config import validated
-from rescore.control import ControlledSDE, Paths
 from rescore.data.images import ImageSet
 from rescore.data.pixels import dequantise, to_unit
 from rescore.data.planar import planar_set
 from rescore.experiments.run import Notebook, Run
 from rescore.likelihood import FlowLikelihood
 from rescore.models.judge import RealScore
-from rescore.montecarlo.logz import elbo, ess, log_mean_exp
 from rescore.papers import load_config, load_paper
 from rescore.processes import VE, VP, grids
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import PredictorCorrector
 from rescore.samplers.base import OneStep
-from rescore.targets import nine_modes
 
 F64 = torch.float64
 
@@ -33,183 +30,6 @@ def module(paper: str, name: str):
 
 def run_of(paper: str, folder: Path, job: str = "job", models=None) -> Run:
     return Run(paper, "smoke", job, folder / "runs" / job, "0", "cpu", 1, models or {})
-
-
-# --- PIS ---------------------------------------------------------------------------------------------------------------------
-
-PIS = {
-    "seeds": [4, 6],
-    "runs": 4,
-    "particles": 5,
-    "steps": 3,
-    "horizon": 2.0,
-    "sigma": 0.5,
-    "datasets": {
-        "mg": {
-            "pis": {"steps": 7, "batch": 2, "lr": 0.01},
-            "annealing": {
-                "temperatures": 2,
-                "hmc_steps": 3,
-                "leapfrogs": 4,
-                "step_sizes": [0.4, 0.3, 0.2, 0.1],
-                "resample_below": 0.6,
-            },
-            "aft": {"family": "diagonal_affine", "steps": 2, "batch": 6},
-            "vi_nf": {"family": "diagonal_affine", "steps": 2},
-        }
-    },
-    "jobs": {"job": {"measure": {"mg": ["nn"]}}},
-}
-
-
-@pytest.fixture
-def context(tmp_path):
-    config = validated(module("pis", "config").Config, PIS, "here")
-    (tmp_path / "runs" / "job").mkdir(parents=True)
-    return module("pis", "context").Context("mg", nine_modes(), config, run_of("pis", tmp_path))
-
-
-def weights_of(generators) -> torch.Tensor:
-    """Log weights (runs, 5) that depend on each run's seed."""
-    return torch.stack(
-        [torch.randn(5, generator=torch.Generator().manual_seed(g.initial_seed()), dtype=F64) * 3 for g in generators]
-    )
-
-
-def expected_weights(method: str, seed: int, runs: int) -> torch.Tensor:
-    return weights_of([make_generator("mg", method, "run", seed, r) for r in range(runs)])
-
-
-def estimates(outcome) -> dict[tuple[str, str], object]:
-    return {(one.method, one.variant): one for one in outcome.estimates}
-
-
-@pytest.mark.parametrize("method", ["nn", "grad", "gt"])
-def test_pis_rows_are_the_elbo_and_the_weighted_estimate(context, monkeypatch, method):
-    policies, used = module("pis", "policies"), []
-
-    def simulate(context, sde, policy, generators):
-        used.append((sde, policy))
-        return Paths(torch.zeros(len(generators), 5, 2), weights_of(generators))
-
-    monkeypatch.setattr(policies, "simulate", simulate)
-    monkeypatch.setattr(
-        policies, "trained_policy", lambda context, method, seed, sde, settings: (f"{method}{seed}", np.full(7, seed))
-    )
-    monkeypatch.setattr(policies, "exact_policy", lambda context: "exact")
-    rows = estimates(policies.path_integral(context, method))
-    name = {"nn": "NN", "grad": "Grad", "gt": "GT"}[method]
-    seeds, runs = ((0,), 4) if method == "gt" else ((4, 6), 2)
-    log_w = torch.stack([expected_weights(method, seed, runs) for seed in seeds])
-    assert list(rows) == [("PIS", name), ("PIS", f"RW-{name}")]
-    np.testing.assert_allclose(rows["PIS", name].log_z, elbo(log_w).numpy(), rtol=1e-12)
-    np.testing.assert_allclose(rows["PIS", f"RW-{name}"].log_z, log_mean_exp(log_w).numpy(), rtol=1e-12)
-    np.testing.assert_allclose(rows["PIS", f"RW-{name}"].ess, ess(log_w).numpy(), rtol=1e-12)
-    assert rows["PIS", name].ess is None
-    assert {policy for _, policy in used} == ({"exact"} if method == "gt" else {f"{method}4", f"{method}6"})
-    assert {sde for sde, _ in used} == {ControlledSDE(3, 2.0, 0.5)}
-    for variant, estimator in ((name, "elbo"), (f"RW-{name}", "importance")):
-        row = rows["PIS", variant]
-        assert (row.nfe, row.n_particles, row.protocol["estimator"], row.protocol["sigma2"]) == (3, 5, estimator, 0.25)
-        assert (row.protocol["runs"], row.protocol["particles"], row.protocol["steps"], row.protocol["horizon"]) == (
-            4,
-            5,
-            3,
-            2.0,
-        )
-        assert row.protocol.get("train_steps") == (None if method == "gt" else 7)
-
-
-def test_evaluations_of_pis_count_training_and_runs(context, monkeypatch):
-    policies = module("pis", "policies")
-    monkeypatch.setattr(policies, "simulate", lambda c, s, p, generators: Paths(torch.zeros(1, 5, 2), weights_of(generators)))
-    monkeypatch.setattr(policies, "trained_policy", lambda *_: ("policy", np.zeros(7)))
-    assert policies.path_integral(context, "nn").evaluations == 2 * (2 * 5 + 7 * 2) * (3 + 1)
-
-
-def test_vi_nf_rows_are_the_elbo_and_the_weighted_estimate(context, monkeypatch):
-    variational = module("pis", "variational")
-    drawn = []
-
-    def weights(flow, target, z):
-        drawn.append(z)
-        return (z.double() * torch.tensor([2.0, 0.5])).sum(-1)
-
-    monkeypatch.setattr(variational, "fit", lambda *_, **__: torch.zeros(2))
-    monkeypatch.setattr(variational.flows, "flow_log_weights", weights)
-    rows = estimates(variational.variational_flow(context, "vi_nf"))
-    z = [[torch.randn(5, 2, generator=make_generator("mg", "vi_nf", "run", seed, r)) for r in range(2)] for seed in (4, 6)]
-    log_w = torch.stack([torch.stack([(one.double() * torch.tensor([2.0, 0.5])).sum(-1) for one in of]) for of in z])
-    np.testing.assert_allclose(rows["VI-NF", ""].log_z, elbo(log_w).numpy(), rtol=1e-9)
-    np.testing.assert_allclose(rows["VI-NF", "RW"].log_z, log_mean_exp(log_w).numpy(), rtol=1e-9)
-    assert rows["VI-NF", ""].nfe is None and rows["VI-NF", ""].protocol["estimator"] == "elbo"
-    assert rows["VI-NF", "RW"].protocol["estimator"] == "importance"
-
-
-def test_one_jump_fills_the_printed_chains(context, monkeypatch):
-    annealed = module("pis", "annealed")
-    monkeypatch.setattr(annealed.importance, "prior_log_weights", lambda target, n, generators: weights_of(generators))
-    outcome = annealed.one_jump(context, "importance")
-    rows, log_w = estimates(outcome), expected_weights("importance", 0, 4)
-    for key in (("HMC", ""), ("NUTS", ""), ("importance", "prior")):
-        np.testing.assert_allclose(rows[key].log_z, log_mean_exp(log_w)[None].numpy(), rtol=1e-12)
-    np.testing.assert_allclose(rows["importance", "prior"].ess, ess(log_w)[None].numpy(), rtol=1e-12)
-    assert [rows[key].nfe for key in rows] == [3, 3, 1] and outcome.evaluations == 20
-
-
-def test_annealed_rows_are_made_under_their_schedule(context, monkeypatch):
-    annealed, seen = module("pis", "annealed"), []
-
-    def anneal(target, schedule, n, generators, transport):
-        seen.append((schedule, n, transport, [g.initial_seed() for g in generators]))
-        runs = len(generators)
-        return SimpleNamespace(
-            x=torch.zeros(runs, n, 2),
-            n_evaluations=9,
-            log_z=torch.arange(runs, dtype=F64) + len(seen),
-            acceptance=torch.full((runs, 2), 0.5),
-        )
-
-    monkeypatch.setattr(annealed.smc, "anneal", anneal)
-    monkeypatch.setattr(annealed, "trained_transports", lambda context, schedule, n, seed: f"transport {seed}")
-    smc = annealed.annealed(context, "smc")
-    (row,) = smc.estimates
-    schedule = annealed.smc.Annealing(2, 3, 4, (0.4, 0.3, 0.2, 0.1), 0.6)
-    assert seen == [(schedule, 5, annealed.smc.no_transport, [derive_seed("mg", "smc", "run", 0, r) for r in range(4)])]
-    assert (row.method, row.variant, row.nfe, row.n_particles) == ("SMC", "2-temperatures", 24, 5)
-    assert row.log_z.tolist() == [[1.0, 2.0, 3.0, 4.0]] and smc.evaluations == 4 * 5 * 9
-    seen.clear()
-    aft = annealed.annealed(context, "aft")
-    assert [(transport, seeds) for _, _, transport, seeds in seen] == [
-        (f"transport {seed}", [derive_seed("mg", "aft", "run", seed, r) for r in range(2)]) for seed in (4, 6)
-    ]
-    assert aft.estimates[0].log_z.tolist() == [[1.0, 2.0], [2.0, 3.0]] and aft.evaluations == 4 * 5 * 9 + 2 * 6 * 2 * 2
-
-
-def test_a_policy_is_trained_on_its_cost(context, monkeypatch):
-    policies, asked = module("pis", "policies"), []
-
-    def fit(model, loss, adam, generator, folder, every, label):
-        asked.append((adam, generator.initial_seed(), folder, every, loss(make_generator("loss")).item()))
-        return torch.arange(7.0)
-
-    monkeypatch.setattr(policies, "fit", fit)
-    sde = context.sde("nn")
-    policy, history = policies.trained_policy(context, "nn", 4, sde, context.settings.pis)
-    ((adam, seed, folder, every, loss),) = asked
-    assert (adam.steps, adam.lr) == (7, 0.01) and seed == derive_seed("mg", "nn", "train", 4)
-    noise = torch.empty(3, 2, 2).normal_(generator=make_generator("loss"))
-    assert loss == pytest.approx(sde.cost(policy, context.target, noise).item() / 2, rel=1e-6), "nats per dimension"
-    assert history.tolist() == [2.0 * k for k in range(7)], "and the history is in nats"
-    assert not any(p.requires_grad for p in policy.parameters())
-
-
-def test_each_seed_and_setting_has_its_own_training_folder(context):
-    names = [
-        context.training_folder(*key)
-        for key in (("nn", 4, {"a": 1}), ("nn", 6, {"a": 1}), ("nn", 4, {"a": 2}), ("grad", 4, {"a": 1}))
-    ]
-    assert len(set(names)) == 4 and all(path.parent == context.run.folder.parent for path in names)
 
 
 # --- DiffFlow ----------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,9 @@ def exact_draws(study: Study, method: str) -> None:
     _judge(study, method, "exact", protocol, sample)
 
 
-def _judge(study: Study, method: str, name: str, protocol: dict[str, object], sample: Callable[[], tuple[Tensor, Tensor]]) -> None:
+def _judge(
+    study: Study, method: str, name: str, protocol: dict[str, object], sample: Callable[[], tuple[Tensor, Tensor]]
+) -> None:
     """A row of samples (chains, n, d), and of those that a figure shows."""
     n = study.config.chains.samples
     with study.book.cell(TABLE, study.dataset, name, "library", protocol=protocol, n=n) as cell:
