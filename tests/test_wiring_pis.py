@@ -79,7 +79,7 @@ def test_pis_rows_are_the_elbo_and_the_weighted_estimate(study, monkeypatch, met
         return Paths(torch.zeros(len(generators), 5, 2), weights_of(generators))
 
     monkeypatch.setattr(policies, "simulate", simulate)
-    monkeypatch.setattr(policies, "trained_policy", lambda study, method, seed, sde, settings: (f"{method}{seed}", np.full(7, seed)))
+    monkeypatch.setattr(policies, "trained_policy", lambda study, method, seed, *_: (f"{method}{seed}", np.full(7, seed)))
     monkeypatch.setattr(policies, "exact_policy", lambda study: "exact")
     policies.path_integral(study, method)
     name, exact = {"nn": "NN", "grad": "Grad", "gt": "GT"}[method], method == "gt"
@@ -168,7 +168,8 @@ def test_chains_start_from_named_draws(study, monkeypatch):
     monkeypatch.setattr(chains, "run_chain", run_chain)
     chains.library_chains(study, "nuts")
     assert seen == [("nuts", 4, 3, derive_seed("mg", "nuts", "chain", chain) % 2**31) for chain in range(2)]
-    starts = torch.stack([torch.randn(2, dtype=F64, generator=make_generator("mg", "nuts", "start", chain)) for chain in range(2)])
+    generators = [make_generator("mg", "nuts", "start", chain) for chain in range(2)]
+    starts = torch.stack([torch.randn(2, dtype=F64, generator=generator) for generator in generators])
     row = rows_of(study)["NUTS", "library"]
     assert row["mean_log_prob"].value == pytest.approx(study.target.log_prob(starts).mean().item())
     assert {(one.n_seeds, one.n_samples) for one in row.values()} == {(2, 8)}

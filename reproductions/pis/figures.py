@@ -86,8 +86,7 @@ def rmse(found: draw.PaperResults, out: Path) -> None:
     """|A| of Table 5.1, measured beside printed, a panel a target, rows in the table's order."""
     statuses = diff(found.records, found.published, {found.paper.name: found.paper})["status"]
     verdicts = dict(zip([row.key for row in found.published], statuses, strict=True))
-    rows = draw.select(found.published, table=TABLE, metric="logz_rmse")
-    rows = [row for row in found.published if row in rows]  # in the table's order
+    rows = [row for row in found.published if (row.table, row.metric) == (TABLE, "logz_rmse")]
     names = list(dict.fromkeys(map(_name, rows)))
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     measured = {row.key: record for row in rows if (record := _measured(found, row))}

@@ -126,9 +126,9 @@ class Runs:
         # Enough rows in a batch to keep a core busy, few enough to stay in its cache.
         together = max(1, min(10_000 // self.n, 1_000_000 // (self.n * study.target.dim)))
         path = study.book.run.folder / f"{study.dataset}-{self.name}-seed{seed}.npz"
+        label = f"{study.dataset} {self.name} seed {seed}: runs"
 
         def batch(which: range) -> Arrays:
             return self.one(seed, [study.generator(self.name, "run", seed, r) for r in which])
 
-        label = f"{study.dataset} {self.name} seed {seed}: runs"
         return repeat_runs(batch, self.total // len(self.seeds), together, path, label)
