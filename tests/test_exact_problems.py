@@ -15,7 +15,7 @@ from rescore.problems import ExactProblem, distances, flow
 from rescore.problems.mixtures import nine_modes
 from rescore.problems.runs import ExactRuns
 from rescore.processes import CLD, VP, Blurring, grids
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import euler_maruyama, gddim, rhork_deis
 from rescore.scores import EmpiricalData, GaussianMixture
 
@@ -34,7 +34,7 @@ def test_starting_points_are_named_by_seed():
     problem = digits(CLD(), 3, dtype=torch.float32)
     start = problem.start()
     assert start.dtype == torch.float32 and start.shape == (6, 2, 1, 8, 8) and problem.size == 6
-    one = CLD().prior_sample((3, 2, 1, 8, 8), make_generator("test", "start", 5), torch.float32)
+    one = CLD().prior_sample((3, 2, 1, 8, 8), Streams.named("test", "start", 5, n=3), torch.float32)
     assert torch.equal(start[3:], one)
     assert torch.equal(problem.by_seed(start)[1], one[:, 0])
 
@@ -199,7 +199,7 @@ def test_a_cell_holds_what_a_sampler_makes_of_the_start():
     sampler = euler_maruyama(VP(), grids.uniform(VP(), 7), denoise="euler")
     metrics = {"mean": lambda x: x.mean((1, 2)).tolist()}
     runs.measure([Sampling("t", "EM", "v", "", sampler, {"grid": "uniform"})], "", metrics, lambda one: one.method, more=1)
-    x = sampler(runs.problem.score, runs.start, make_generator("paper", "t", "m", "EM", "v", 7)).reshape(2, 5, 1)
+    x = sampler(runs.problem.score, runs.start, runs.problem.streams("paper", "t", "m", "EM", "v", 7)).reshape(2, 5, 1)
     (row,) = runs.book.measurements
     assert (row.table, row.dataset, row.method, row.variant, row.nfe) == ("t", "m", "EM", "v", 8)
     assert (row.n_seeds, row.n_samples) == (2, 10)

@@ -47,6 +47,11 @@ class Streams:
         self._generators: dict[int, list[list[torch.Generator]]] = {}
 
     @classmethod
+    def like(cls, generator: torch.Generator, n: int, first: int = 0) -> "Streams":
+        """Of the seed that a generator was made with, on its device."""
+        return cls([generator.initial_seed()], n, first, generator.device)
+
+    @classmethod
     def named(cls, *names: object, n: int, first: int = 0, device: torch.device | str = "cpu") -> "Streams":
         """Of one seed with these names."""
         return cls([derive_seed(*names)], n, first, device)
@@ -59,10 +64,17 @@ class Streams:
         """The next whole numbers from 0 to high - 1 of each sample."""
         return self._draw(shape, lambda block, its: torch.randint(high, block, generator=its, device=self.device, dtype=dtype))
 
+    def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """The next numbers in [0, 1) of each sample."""
+        return self._draw(shape, lambda block, generator: torch.rand(block, generator=generator, dtype=dtype, device=self.device))
+
     def _draw(self, shape: Sequence[int], draw: Callable[[tuple[int, ...], torch.Generator], Tensor]) -> Tensor:
         rows, *state = shape
-        if rows != self.n * len(self.seeds):
+        of_each, rest = divmod(rows, self.n * len(self.seeds))
+        if rest or not of_each:
             raise ValueError(f"streams of {len(self.seeds)} times {self.n} samples, asked for {rows}")
+        if of_each > 1:  # several rows next to each other are of one sample
+            return self._draw((rows // of_each, of_each, *state), draw).flatten(0, 1)
         block = max(LEAST_BLOCK, BLOCK_NUMBERS // max(1, math.prod(state)))
         skipped = self.first % block
         parts = []
@@ -97,3 +109,29 @@ def integers(
     if isinstance(noise, Streams):
         return noise.integers(high, shape, dtype).to(device)
     return torch.randint(high, tuple(shape), generator=noise, device=device, dtype=dtype)
+
+
+def host_uniform(n: int, noise: Noise) -> Tensor:
+    """n numbers uniform in [0, 1), (n,) float64 on the CPU, without waiting for a GPU.
+
+    What a generator on a GPU draws lies there, and to read it the host waits for all that is queued before it. Where the generator
+    stands is known here: seed and position name a generator on the CPU, and the position moves on.
+    """
+    if isinstance(noise, Streams):
+        return noise.uniform((n,), torch.float64).cpu()
+    return torch.rand(n, generator=_on_host(noise), dtype=torch.float64)
+
+
+def host_integers(high: int, n: int, noise: Noise) -> Tensor:
+    """n whole numbers from 0 to high - 1, (n,) on the CPU; else as `host_uniform`."""
+    if isinstance(noise, Streams):
+        return noise.integers(high, (n,)).cpu()
+    return torch.randint(high, (n,), generator=_on_host(noise))
+
+
+def _on_host(generator: torch.Generator) -> torch.Generator:
+    if generator.device.type == "cpu":
+        return generator
+    position = generator.get_offset()
+    generator.set_offset(position + 4)  # CUDA counts in fours
+    return make_generator("host", generator.initial_seed(), position)

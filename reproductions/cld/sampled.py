@@ -109,7 +109,7 @@ def measure(book: Book, problem: ExactProblem, place: tuple[str, str, str], samp
 
 def generate(problem: ExactProblem, sampler: Sampler, label: str) -> Solution:
     """Samples of all seeds in one batch."""
-    return sampler.solve(problem.score, problem.start(), make_generator("cld", problem.dataset, label, *problem.seeds))
+    return sampler.solve(problem.score, problem.start(), problem.streams("cld", problem.dataset, label))
 
 
 def add(cell: Cell, metrics: Metrics, x: Tensor) -> None:

@@ -19,7 +19,7 @@ from rescore.problems import distances
 from rescore.problems.gaussian import GaussianLaw, GaussianProblem, sliced_wasserstein
 from rescore.processes import grids
 from rescore.progress import progress
-from rescore.random import make_generator
+from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import Sampler, reverse_diffusion
 from rescore.scores import GaussianMixture, Score
 
@@ -112,10 +112,11 @@ def sampled_grid(book: Book) -> None:
                 cell.add("std", (x - torch.where(right[..., None], *MEANS)).square().mean((1, 2)).sqrt().tolist())
 
     def run(one: ChainSampler) -> Tensor:
-        shift, generator = SHIFT[one.kind], make_generator("smld_sde", "mixture2d_unit", one.method, one.variant)
+        shift, names = SHIFT[one.kind], ("smld_sde", "mixture2d_unit", one.method, one.variant)
+        streams = Streams([derive_seed(*names, seed) for seed in book.config.seeds], settings.particles)
         score = GaussianMixture(one.process, MEANS + shift, STD, WEIGHTS)
-        u = one.sampler.process.prior_sample((n, 2), generator, torch.float64)
-        return one.sampler(one.at_levels(score), u, generator) - shift
+        u = one.sampler.process.prior_sample((n, 2), streams, torch.float64)
+        return one.sampler(one.at_levels(score), u, streams) - shift
 
     measure("exact draws", "", None, lambda: exact)
     for one in progress([one for one in chain_samplers(levels) if one.table == "fig17"], desc="sampled grid"):

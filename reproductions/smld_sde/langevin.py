@@ -15,7 +15,7 @@ from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
 from rescore.problems.score_norms import signal_to_noise
 from rescore.processes import VE, VP, Isotropic, grids
-from rescore.random import make_generator
+from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import AnnealedLangevin, annealed_langevin, langevin
 from rescore.scores import GaussianMixture
 
@@ -29,12 +29,12 @@ KEPT = 2000  # particles of a run kept for the figures
 def example(book: Book) -> None:
     """Fig. 7: the note's example, what changes it, and annealing."""
     settings, seeds, boundary = book.config.example, len(book.config.seeds), basin_boundary()
-    data, generator = mixture(VP()), partial(make_generator, "smld_sde", "example")  # at t = 0: p itself
+    data, streams = mixture(VP()), partial(noise_of, book, "example")  # at t = 0: p itself
     score = partial(data, t=0.0)
 
     def start(particles: int) -> Tensor:
         """The same places for every run of so many particles."""
-        return uniform("example", EXAMPLE["reach"], (seeds * particles, 1))
+        return uniform(streams("start", particles), EXAMPLE["reach"], (seeds * particles, 1))
 
     def measure(method: str, variant: str, nfe: int | None, n: int, end: Callable[[], Tensor], **protocol: object) -> None:
         """A cell of n particles for each seed."""
@@ -48,7 +48,7 @@ def example(book: Book) -> None:
 
     def run(variant: str, n: int, steps: int, size: float, noise: float = 1.0, update: str = EQUATION_17, name: str = "langevin"
             ) -> None:  # fmt: skip
-        measure("Langevin", variant, steps, n, lambda: langevin(score, start(n), size, steps, generator(name), noise),
+        measure("Langevin", variant, steps, n, lambda: langevin(score, start(n), size, steps, streams(name, n), noise),
                 steps=steps, step_size=size, update=update)  # fmt: skip
 
     n, steps, tau = settings.particles, settings.steps, settings.step_size
@@ -61,9 +61,9 @@ def example(book: Book) -> None:
     run("long", settings.long_particles, settings.long_steps, tau, name="long")
     sampler, many = annealed(settings.annealing), settings.annealed_particles
     measure("annealed Langevin", "", sampler.nfe, many,
-            lambda: sampler(mixture(sampler.process), start(many), generator("annealed")),
+            lambda: sampler(mixture(sampler.process), start(many), streams("annealed", many)),
             **annealing_protocol(settings.annealing))  # fmt: skip
-    measure("exact draws", "", None, n, lambda: data.sample(seeds * n, 0.0, generator("exact")), start="none")
+    measure("exact draws", "", None, n, lambda: data.sample(seeds * n, 0.0, make_generator("smld_sde", "example", "exact")), start="none")
 
 
 def mixture(process: Isotropic) -> GaussianMixture:
@@ -87,13 +87,14 @@ def toy(book: Book) -> None:
     size, sampler, generator = settings.step_size / 2, annealed(settings.annealing), partial(make_generator, "smld_sde", "toy")
     data = GaussianMixture(sampler.process, torch.tensor(TOY["means"])[:, None].expand(2, 2), 0.0, torch.tensor(TOY["weights"]))
     n = seeds * settings.particles
-    u, other = uniform("toy", TOY["reach"], (n, 2)), data.sample(n, 0.0, generator("reference"))
+    streams = partial(noise_of, book, "toy", particles=settings.particles)
+    u, other = uniform(streams("start"), TOY["reach"], (n, 2)), data.sample(n, 0.0, generator("reference"))
     runs = {  # evaluations, protocol, particles at the end
         "uniform start": (None, {}, lambda: u),
         "Langevin": (settings.steps, {"steps": settings.steps, "step_size": size, "update": EQUATION_17},
-                     lambda: langevin(partial(data, t=0.0), u, size, settings.steps, generator("langevin"))),
+                     lambda: langevin(partial(data, t=0.0), u, size, settings.steps, streams("langevin"))),
         "annealed Langevin": (sampler.nfe, annealing_protocol(settings.annealing),
-                              lambda: sampler(data, u, generator("annealed"))),
+                              lambda: sampler(data, u, streams("annealed"))),
         "exact draws": (None, {"start": "none"}, lambda: data.sample(n, 0.0, generator("exact"))),
     }  # fmt: skip
     for method, (nfe, more, end) in runs.items():
@@ -125,6 +126,11 @@ def annealing_protocol(annealing: Annealing) -> dict[str, object]:
             "update": "x + (a / 2) s + sqrt(a) z"}  # fmt: skip
 
 
-def uniform(name: str, reach: float, shape: tuple[int, ...]) -> Tensor:
+def uniform(streams: Streams, reach: float, shape: tuple[int, ...]) -> Tensor:
     """Starting points in [-reach, reach]."""
-    return (2 * torch.rand(shape, generator=make_generator("smld_sde", name, "start"), dtype=torch.float64) - 1) * reach
+    return (2 * streams.uniform(shape, torch.float64) - 1) * reach
+
+
+def noise_of(book: Book, name: str, use: str, particles: int) -> Streams:
+    """The noise of so many particles of each seed."""
+    return Streams([derive_seed("smld_sde", name, use, seed) for seed in book.config.seeds], particles)

@@ -19,6 +19,7 @@ from rescore.collage.compose import check_conditions, stacked
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
 from rescore.processes.base import require
+from rescore.random import Noise
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
@@ -107,7 +108,7 @@ def outpaint(
     sampler: Sampler,
     factor: Callable[..., Tensor],
     shape: tuple[int, int],
-    generator: torch.Generator,
+    generator: Noise,
     method: Known = "replacement",
     order: Sequence[Sequence[int]] | None = None,
     given: tuple[Tensor, Tensor] | None = None,

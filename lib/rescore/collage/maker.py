@@ -13,6 +13,7 @@ from rescore.collage.compose import ConditionalScore, averaged_score, composed_s
 from rescore.collage.graph import FactorGraph, side_by_side
 from rescore.collage.inpaint import Known, clipped_score, outpaint
 from rescore.config import check_choice
+from rescore.random import Streams
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
@@ -56,7 +57,7 @@ class Maker:
                y: Tensor | None = None) -> Made:  # fmt: skip
         """n contents of a score of all of them at once; y: their conditions (n, *condition), its third argument."""
         return _joined(
-            self._sample(_under(score, _rows(y, rows, generator)), (len(rows), self.channels, *size), generator)
+            self._sample(_under(score, _rows(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
             for rows in self._batches(n)
         )
 
@@ -64,8 +65,8 @@ class Maker:
                      generator: torch.Generator) -> Made:  # fmt: skip
         """Contents like x under its pixels that the mask knows; `condition` is `replaced_score` or `reconstructed_score`."""
         process, device, mask = self.sampler.process, generator.device, mask.to(generator.device)
-        parts = x.to(device).split(self.batch or len(x))
-        return _joined(self._sample(condition(process, score, part, mask), part.shape, generator) for part in parts)
+        parts = ((rows, x[rows.start : rows.stop].to(device)) for rows in self._batches(len(x)))
+        return _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
 
     def outpaint(self, kind: Known, size: Sequence[int], patches: Tensor, n: int, generator: torch.Generator,
                  order: Sequence[Sequence[int]] | None = None, given: tuple[Tensor, Tensor] | None = None,
@@ -76,7 +77,8 @@ class Maker:
             known = None if given is None else (given[0][rows.start : rows.stop], given[1])
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
             shape = (len(rows), self.channels)
-            x, runs = outpaint(size, patches, self.sampler, factor, shape, generator, kind, order, known, own, self.bound)
+            noise = Streams.like(generator, len(rows), rows.start)
+            x, runs = outpaint(size, patches, self.sampler, factor, shape, noise, kind, order, known, own, self.bound)
             back = runs - (given is None) if kind == "reconstruction" else 0
             parts.append(Made(self._bounded(x), self.sampler.nfe * (runs + back)))
         return _joined(parts)
@@ -101,7 +103,7 @@ class Maker:
         for rows in self._batches(n):
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
             score = self._chain(method, graph, own, _rows(shared, rows, generator))
-            parts.append(self._sample(score, (len(rows), self.channels, *graph.size), generator))
+            parts.append(self._sample(score, (len(rows), self.channels, *graph.size), generator, rows))
         return _joined(parts)
 
     def _chain(self, method: str, graph: FactorGraph, y: Mapping[int, Tensor] | None, shared: Tensor | None) -> Score:
@@ -117,10 +119,11 @@ class Maker:
         own = None if y is None else {i: y[min(round(i * width / stride), last)] for i in range(len(tiles))}
         return averaged_score(graph.size, tiles, self.piece, own)
 
-    def _sample(self, score: Score, shape: Sequence[int], generator: torch.Generator) -> Made:
-        process = self.sampler.process
-        start = process.prior_sample(tuple(shape), generator, device=generator.device)
-        x = self.sampler(clipped_score(process, score, self.bound), start, generator)
+    def _sample(self, score: Score, shape: Sequence[int], generator: torch.Generator, rows: range) -> Made:
+        """The contents `rows` of those that the generator names."""
+        process, noise = self.sampler.process, Streams.like(generator, len(rows), rows.start)
+        start = process.prior_sample(tuple(shape), noise, device=generator.device)
+        x = self.sampler(clipped_score(process, score, self.bound), start, noise)
         return Made(self._bounded(x), self.sampler.nfe)
 
     def _bounded(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from rescore.metrics.features import (
     ClassifierSettings, Extractor, Features, InceptionFeatures, extract, reference_features, train_classifier,
 )  # fmt: skip
 from rescore.metrics.images import ImageSettings, evaluate, image_protocol
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
 
@@ -32,12 +32,13 @@ class Drawn(NamedTuple):
 def draw(
     sampler: Sampler, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
 ) -> Drawn:
-    """n samples; start and noise come from `generator`, `batch` at a time."""
+    """n samples, `batch` at a time: whatever that is, start and noise of a sample follow from the seed of `generator` and its index."""
     process, parts, nfe = sampler.process, [], 0
-    for start in range(0, n, batch):
-        state = (min(batch, n - start), *process.state_shape(shape))
-        u = process.prior_sample(state, generator, device=generator.device)
-        solution = sampler.solve(score, u, generator)
+    for first in range(0, n, batch):
+        size = min(batch, n - first)
+        streams = Streams.like(generator, size, first)
+        u = process.prior_sample((size, *process.state_shape(shape)), streams, device=generator.device)
+        solution = sampler.solve(score, u, streams)
         parts.append(process.project(solution.u).cpu())
         nfe = max(nfe, solution.nfe)
     return Drawn(torch.cat(parts), nfe)
@@ -76,7 +77,7 @@ class Judge:
 
     def __call__(self, x: Tensor, metrics: Iterable[str]) -> dict[str, float]:
         """The metrics of samples x (n, C, H, W) in [-1, 1]."""
-        return evaluate(self._features(x), self.real, metrics, self.settings)
+        return evaluate(self._features(x), self.real, metrics, self.settings, self.device)
 
     def of_real(self, metrics: Iterable[str], samples: int) -> Iterator[RealScore]:
         """The two floors: metrics of real images in the place of `samples` samples, or of as many as both kinds have.
@@ -93,7 +94,7 @@ class Judge:
             rows = torch.arange(n)
             if n < len(images):
                 rows = torch.randperm(len(images), generator=make_generator("floor", images.source))[:n]
-            for metric, value in evaluate(images[rows], self.real, metrics, self.settings).items():
+            for metric, value in evaluate(images[rows], self.real, metrics, self.settings, self.device).items():
                 protocol = {**self.protocol(metric, rows), "images": f"{images.source}, {which}"}
                 yield RealScore(variant, metric, value, n, protocol)
 
@@ -119,7 +120,7 @@ def make_judge(
     folder.mkdir(parents=True, exist_ok=True)
     taught = taught or reference
     with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
-        extractor = InceptionFeatures() if features == "inception" else train_classifier(taught, settings, folder)
+        extractor = InceptionFeatures() if features == "inception" else train_classifier(taught, settings, folder, device)
         real = reference_features(extractor, reference, folder, device=device)
         others = None if held_out is None else reference_features(extractor, held_out, folder, device=device)
     return Judge(extractor, real, others, rounding=rounding, device=device)

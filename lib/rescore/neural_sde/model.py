@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde.grids import check_grid
+from rescore.random import Noise, normal
 
 Field = Callable[[Tensor, Tensor], Tensor]
 """field(x, t), see `rescore.neural_sde.network`."""
@@ -81,7 +82,7 @@ class NeuralSDE(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, x: Tensor, times: Tensor, generator: torch.Generator | None = None, lam: float = 1.0, last: str = "tweedie"
+        self, x: Tensor, times: Tensor, generator: Noise | None = None, lam: float = 1.0, last: str = "tweedie"
     ) -> Tensor:
         """States at t_0 from states x at t_N, by the marginal-equivalent SDE of eq. 3.16 on the training grid:
 
@@ -103,7 +104,7 @@ class NeuralSDE(nn.Module):
             t, g, dt = steps.t[i + 1], steps.g[i + 1], steps.dt[i]
             x = x - (self.drift(x, t) - 0.5 * (1 + lam**2) * g.square() * self.score(x, t)) * dt
             if lam and (i or last == "noise"):
-                x = x + lam * g * dt.sqrt() * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+                x = x + lam * g * dt.sqrt() * normal(x.shape, generator, x.dtype, x.device)
         require_finite(x[None], steps, "backward")
         return x
 

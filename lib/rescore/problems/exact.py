@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rescore.processes import LinearSDE
-from rescore.random import make_generator
+from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import EmpiricalData, GaussianMixture
 
@@ -22,7 +22,7 @@ class ExactProblem:
         dataset: the data's name in the ledger.
         score: of the data under the process.
         shape: of one data point.
-        stream: names the starting points of a seed: `make_generator(*stream, seed)`.
+        stream: names the starting points (`streams`).
         seeds: each with `n` states.
         dtype: of the states.
         points: (m, *data), where the data are finitely many.
@@ -69,8 +69,12 @@ class ExactProblem:
 
     def start(self) -> Tensor:
         """Draws of the prior, (size, *state): the same for every sampler."""
-        shape = (self.n, *self.process.state_shape(self.shape))
-        return torch.cat([self.process.prior_sample(shape, make_generator(*self.stream, s), self.dtype) for s in self.seeds])
+        shape = (self.size, *self.process.state_shape(self.shape))
+        return self.process.prior_sample(shape, self.streams(*self.stream), self.dtype)
+
+    def streams(self, *names: object) -> Streams:
+        """The noise of all seeds' states: that of a state follows from the names, its seed and its index."""
+        return Streams([derive_seed(*names, seed) for seed in self.seeds], self.n)
 
     def draws(self, *names: object, t: float = 0.0) -> Tensor:
         """Exact draws, (seeds, n, *data), with the generators `make_generator(*names, seed)`: of the data, or of p_t for t > 0.
@@ -93,5 +97,5 @@ class ExactProblem:
         return self.process.project(u).unflatten(0, (len(self.seeds), -1))
 
     def run(self, sampler: Sampler, start: Tensor, *names: object) -> Tensor:
-        """Where a sampler takes the starting points, as `by_seed`; its noise is named by `names`. May raise Diverged."""
-        return self.by_seed(sampler(self.score, start, make_generator(*names)))
+        """Where a sampler takes the starting points, as `by_seed`; its noise is `streams(*names)`. May raise Diverged."""
+        return self.by_seed(sampler(self.score, start, self.streams(*names)))

@@ -13,7 +13,6 @@ from rescore.models.evaluate import Sampling
 from rescore.problems import distances
 from rescore.problems.exact import ExactProblem
 from rescore.progress import progress
-from rescore.random import make_generator
 
 Metrics = Mapping[str, Callable[[Tensor], Sequence[float]]]
 """By name, from data (seeds, n, *data) the value at every seed; see `rescore.problems.distances`."""
@@ -60,7 +59,7 @@ class ExactRuns:
             with self.cell(one.table, one.method, one.variant, sampler.nfe, **how) as cell:
                 if cell.todo:
                     names = *self.stream, one.table, problem.dataset, one.method, one.variant, sampler.steps
-                    u, cell.nfe = sampler.solve(problem.score, self.start, make_generator(*names))
+                    u, cell.nfe = sampler.solve(problem.score, self.start, problem.streams(*names))
                     x = problem.by_seed(u)
                     _add(cell, metrics, x)
                     if name := array(one):
