@@ -2,13 +2,20 @@
 
 import torch
 
+from rescore.control import PISNN, ControlledSDE
 from rescore.cost.evaluations import CountEvaluations, note
 from rescore.flows.density import maf
+from rescore.flows.transport import diagonal_affine, flow_log_weights
+from rescore.montecarlo.aft import frozen, transport_loss
+from rescore.montecarlo.importance import prior_log_weights
+from rescore.montecarlo.pyro_chains import run_chain
+from rescore.montecarlo.smc import Annealing, anneal
 from rescore.networks import NoisePrediction, make_network
 from rescore.neural_sde import FourierMLP, NeuralSDE, adjoint_loss, draw_noise, l_beta
 from rescore.processes import VP
 from rescore.random import make_generator
 from rescore.scores import EmpiricalData, GaussianMixture
+from rescore.targets import nine_modes
 
 
 def test_what_is_noted_inside_the_block_counts_and_blocks_may_be_nested():
@@ -33,6 +40,28 @@ def test_scores_networks_and_flows_count_their_points():
         with CountEvaluations() as evaluations:
             call()
         assert evaluations.total == 5
+
+
+def test_monte_carlo_and_controlled_paths_count_target_and_policy():
+    target, runs, n = nine_modes(), [make_generator("run", k) for k in range(2)], 5
+    sde, schedule = ControlledSDE(steps=3), Annealing(n_temperatures=2, n_hmc_steps=3, n_leapfrog=4)
+    policy, flow, z = PISNN(target, make_generator("init")), diagonal_affine(2), torch.zeros(2, n, 2)
+    calls = {
+        lambda: sde.simulate(policy, target, lambda: z): 2 * n * (3 + 1),  # the policy at each step, the target at the end
+        lambda: sde.cost(policy, target, torch.zeros(3, n, 2)): n * (3 + 1),
+        lambda: flow_log_weights(flow, target, z): 2 * n,
+        lambda: prior_log_weights(target, n, runs): 2 * n,
+        lambda: anneal(target, schedule, n, runs): 2 * n * (1 + 2 * 3 * 4),
+        lambda: anneal(target, schedule, n, runs, frozen([flow, flow])): 2 * n * (1 + 2 + 2 * 3 * 4),
+        lambda: transport_loss(flow, target, z[0], torch.full((n,), 1 / n), 0.5): n,
+    }
+    for call, expected in calls.items():
+        with CountEvaluations() as evaluations:
+            call()
+        assert evaluations.total == expected
+    with CountEvaluations() as evaluations:
+        chain = run_chain(target, "hmc", 3, 2, 0, torch.zeros(2, dtype=torch.float64))
+    assert evaluations.total == chain.n_evaluations > 5
 
 
 def test_an_adjoint_step_evaluates_each_field_twice_where_it_is_needed():

@@ -11,7 +11,7 @@ from rescore.flows.transport import diagonal_affine, spline_autoregressive
 from rescore.montecarlo.aft import frozen, train_transports, transport_loss
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.importance import prior_log_weights, standard_normal_log_prob
-from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp
+from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp, logz_statistics
 from rescore.montecarlo.smc import Annealing, _resample, anneal
 from rescore.random import make_generator
 from rescore.targets.base import Target
@@ -111,6 +111,16 @@ def test_rmse_counts_the_spread_between_trainings():
     """Two trainings that are off by -1 and +1: their mean is unbiased, neither of them is."""
     result = bias_std_rmse([[-1.0, -1.0], [1.0, 1.0]], truth=0.0)
     assert result["logz_bias"][0] == 0 and result["logz_std"][0] == 0 and result["logz_rmse"] == (1.0, 0.0)
+
+
+def test_without_a_truth_the_mean_stands_in_the_place_of_the_bias():
+    log_z, sizes = np.array([[1.0, 3.0], [4.0, 4.0]]), np.array([[0.1, 0.3], [0.5, 0.7]])
+    known, found = bias_std_rmse(log_z, 1.0), logz_statistics(log_z, None, sizes)
+    assert logz_statistics(log_z, 1.0) == known and set(found) == {"logz", "logz_std", "ess"}
+    assert found["logz"] == pytest.approx((3.0, 1.0)) and found["logz_std"] == known["logz_std"]
+    assert found["ess"] == pytest.approx((0.4, 0.2)), "its error is that of a mean over trainings"
+    one = logz_statistics(log_z[:1], None, sizes[:1])["ess"]
+    assert one == pytest.approx((0.2, 0.1)), "of one training, that of a mean over runs"
 
 
 def test_bootstrap_stderr_of_one_seed():

@@ -21,7 +21,7 @@ from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import KEY, Record, read_records, write_records
 from rescore.montecarlo import pyro_chains
 from rescore.papers import find_papers, load_config, load_paper
-from rescore.targets import gaussian
+from rescore.targets import gaussian, named
 
 PAPER = load_paper("pis", ROOT)
 config, study, jobs, annealed, chains = (PAPER.module(name) for name in ("config", "study", "jobs", "annealed", "chains"))
@@ -200,7 +200,7 @@ def test_without_the_pines_their_rows_are_skipped_with_the_reason(tmp_path, monk
     def missing() -> None:
         raise MissingData("finpines.txt: nowhere to be had")
 
-    monkeypatch.setattr(study, "load_pines", missing)
+    monkeypatch.setattr(named, "load_pines", missing)
     result = measure(tmp_path, "lgcp")
     assert result.skipped == [{"dataset": "lgcp", "reason": "finpines.txt: nowhere to be had"}]
     assert {row.dataset for row in result.measurements} == {"mg"}
@@ -210,7 +210,7 @@ def test_wrong_pines_are_an_error(tmp_path, monkeypatch):
     def damaged() -> None:
         raise RescoreError("pines.csv: wrong checksum")
 
-    monkeypatch.setattr(study, "load_pines", damaged)
+    monkeypatch.setattr(named, "load_pines", damaged)
     with pytest.raises(RescoreError, match="wrong checksum"):
         measure(tmp_path, "lgcp")
 

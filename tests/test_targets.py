@@ -11,6 +11,7 @@ from torch.distributions import MultivariateNormal, Normal
 from rescore.errors import RescoreError
 from rescore.random import make_generator
 from rescore.targets import Funnel, GaussianMixture, LogGaussianCox, Rings, Target, gaussian, lgcp, nine_modes
+from rescore.targets.named import known_log_z, make_target
 
 F64 = torch.float64
 
@@ -318,3 +319,20 @@ def test_odd_or_oblong_grid_is_one_clear_error(shape):
     with pytest.raises(RescoreError) as error:
         LogGaussianCox(torch.ones(shape))
     assert str(error.value) == f"lgcp: counts of shape {shape}; a square grid with an even side is needed"
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "log_z"), [("mg", 2, 0), ("funnel", 10, 0), ("funnel1", 10, 0), ("lgcp_synthetic", 16, None)]
+)
+def test_targets_have_names(name, dim, log_z):
+    target = make_target(name, side=4)
+    assert (target.dim, target.log_z) == (dim, log_z) and known_log_z(name, 4) == log_z
+
+
+def test_log_z_of_the_pines_is_known_on_its_own_grid_without_them():
+    assert known_log_z("lgcp") == 501.6 and known_log_z("lgcp", 20) is None
+
+
+def test_an_unknown_target_names_those_there_are():
+    with pytest.raises(RescoreError, match="unknown target 'moons'; allowed: mg, rings, funnel, funnel1, lgcp, lgcp_synthetic"):
+        make_target("moons")

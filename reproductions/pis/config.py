@@ -9,7 +9,9 @@ from rescore.data.pines import pines_at_hand
 
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
 Policy = Literal["gt", "nn", "grad"]
-Method = Literal["gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"]
+Method = Literal[
+    "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"
+]  # fmt: skip
 
 
 class Training(SectionSettings):
@@ -89,7 +91,7 @@ class Config(PaperConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    runs: PositiveInt = Field(100, description="in all; a method that trains makes runs / seeds of them with each seed's result")
+    runs: PositiveInt = Field(100, description="in all; a method that trains makes runs / seeds of them with each training")
     particles: PositiveInt = 1000
     steps: PositiveInt = 100
     horizon: PositiveFloat = 5.0

@@ -9,12 +9,12 @@ from scipy.special import softmax
 
 from reproductions.pis.annealed import ANNEALED
 from reproductions.pis.policies import NAMES, WEIGHTED
-from reproductions.pis.study import TABLE, make_target
+from reproductions.pis.study import TABLE
 from rescore import figures as draw
 from rescore.ledger.diff import diff
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
-from rescore.targets import lgcp
+from rescore.targets.named import known_log_z, make_target
 
 TITLES = {
     "mg": "MG (d = 2)",
@@ -64,7 +64,7 @@ def samples_rings(found: draw.PaperResults, out: Path) -> None:
 
 
 def _samples(found: draw.PaperResults, out: Path, dataset: str, half_width: float) -> None:
-    density = draw.DensityMap.of(make_target(dataset, 0).log_prob, half_width)
+    density = draw.DensityMap.of(make_target(dataset).log_prob, half_width)
     methods = _planned(found, dataset, STYLES) or list(STYLES)
     columns = 3 if len(methods) in (5, 6, 9) else 4
     others = draw.join_names([STYLES[method][0] for method in STYLES if method not in methods])
@@ -86,8 +86,7 @@ def rmse(found: draw.PaperResults, out: Path) -> None:
     """|A| of Table 5.1, measured beside printed, a panel a target, rows in the table's order."""
     statuses = diff(found.records, found.published, {found.paper.name: found.paper})["status"]
     verdicts = dict(zip([row.key for row in found.published], statuses, strict=True))
-    rows = draw.select(found.published, table=TABLE, metric="logz_rmse")
-    rows = [row for row in found.published if row in rows]  # in the table's order
+    rows = [row for row in found.published if (row.table, row.metric) == (TABLE, "logz_rmse")]
     names = list(dict.fromkeys(map(_name, rows)))
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     measured = {row.key: record for row in rows if (record := _measured(found, row))}
@@ -169,7 +168,7 @@ def training(found: draw.PaperResults, out: Path) -> None:
     """The cost during training above -log Z, a panel a target, a line a seed."""
 
     def panel(ax: Axes, dataset: str, losses: Mapping[str, np.ndarray]) -> None:
-        log_z = _log_z(dataset, found.config.datasets[dataset].side)
+        log_z = known_log_z(dataset, found.config.datasets[dataset].side)
         for method, histories in losses.items():
             label, color = STYLES[method]
             for history in histories:
@@ -182,18 +181,12 @@ def training(found: draw.PaperResults, out: Path) -> None:
     _by_target(found, out, ("nn", "grad", "vi_nf"), "loss", panel, note, legend=True)
 
 
-def _log_z(dataset: str, side: int) -> float | None:
-    """log Z where it is known; that of the pines was computed on one grid."""
-    if dataset == "lgcp":  # known without the points
-        return lgcp.PINES_LOG_Z if side == 40 else None
-    return make_target(dataset, side).log_z
-
-
 Panel = Callable[[Axes, str, Mapping[str, np.ndarray]], None]
 
 
-def _by_target(found: draw.PaperResults, out: Path, methods: Iterable[str], name: str, panel: Panel, note: str, legend: bool = False
-               ) -> None:  # fmt: skip
+def _by_target(
+    found: draw.PaperResults, out: Path, methods: Iterable[str], name: str, panel: Panel, note: str, legend: bool = False
+) -> None:
     """A panel for each target that has such a method, drawn by `panel(ax, dataset, arrays by method)`."""
     planned = {dataset: _planned(found, dataset, methods) for dataset in TITLES if found.jobs_of(dataset, methods)}
     arrays = {

@@ -54,10 +54,10 @@ def path_integral(study: Study, method: str) -> None:
 def noise_scale(study: Study, method: str) -> None:
     """What each policy's path costs at some noise scales (README.md): of the Cox process the least on its Laplace
     approximation, of other targets that of a short training with the first seed."""
-    config, target, cox = study.config, study.target, isinstance(study.target, LogGaussianCox)
+    config, cox = study.config, isinstance(study.target, LogGaussianCox)
     settings = study.settings.pis.model_copy(update={"steps": config.noise_scale.steps})
     last = max(1, settings.steps // LAST_PART)
-    precision = cache(lambda: target.laplace_precision())
+    precision = cache(lambda: study.target.laplace_precision())
     trained = {"train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr, "mean_of": last}
     for policy in POLICIES:
         for variance in PRIOR_VARIANCES:
@@ -78,11 +78,14 @@ def sde_protocol(sde: ControlledSDE) -> dict[str, object]:
 
 def exact_policy(study: Study) -> MixtureControl:
     if not isinstance(study.target, GaussianMixture):
-        raise RescoreError(f"job {study.book.run.job}: method gt needs a mixture of Gaussians, not {study.dataset}; allowed: mg")
+        job = study.book.run.job
+        raise RescoreError(f"job {job}: method gt needs a mixture of Gaussians, not {study.dataset}; allowed: mg")
     return MixtureControl(study.sde("gt"), study.target)
 
 
-def trained_policy(study: Study, method: str, seed: int, sde: ControlledSDE, settings: Training) -> tuple[nn.Module, np.ndarray]:
+def trained_policy(
+    study: Study, method: str, seed: int, sde: ControlledSDE, settings: Training
+) -> tuple[nn.Module, np.ndarray]:
     """The policy and the history of its cost in nats."""
     target = study.target
     policy = POLICIES[method](target, make_generator(study.dataset, method, "init", seed)).to(study.book.run.device)

@@ -12,36 +12,18 @@ from torch import Tensor, nn
 from reproductions.pis.config import Dataset
 from rescore.config import config_hash
 from rescore.control import ControlledSDE
-from rescore.data.pines import load_pines
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.ledger.records import Over
 from rescore.montecarlo.logz import logz_statistics
 from rescore.random import make_generator
-from rescore.targets import Funnel, Rings, Target, lgcp, nine_modes
+from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
 
 TABLE = "5.1"
 SHOWN = 2000  # points kept for a figure
 
 Arrays = dict[str, np.ndarray]
-
-
-def make_target(dataset: str, side: int) -> Target:
-    """The density of a data set's name. Raises MissingData if the pines cannot be had."""
-    match dataset:
-        case "mg":
-            return nine_modes()
-        case "rings":
-            return Rings()
-        case "funnel":
-            return Funnel(9.0)
-        case "funnel1":
-            return Funnel(1.0)
-        case "lgcp":
-            return lgcp.pines(torch.tensor(load_pines().to_numpy()), side)
-        case _:
-            return lgcp.synthetic(side)
 
 
 def shown(x: Tensor) -> np.ndarray:
@@ -80,10 +62,9 @@ class Study:
     def train(self, method: str, seed: int, model: nn.Module, loss: Loss, adam: Adam, needs: Mapping[str, object],
               checkpoint_every: int = 100) -> np.ndarray:  # fmt: skip
         """Train the model, or load what was trained before, and freeze it; the history of its loss."""
-        history = fit(
-            model, loss, adam, self.generator(method, "train", seed), self.training_folder(method, seed, needs), checkpoint_every,
-            label=f"{self.dataset} {method} seed {seed}: training",
-        )  # fmt: skip
+        generator, folder = self.generator(method, "train", seed), self.training_folder(method, seed, needs)
+        label = f"{self.dataset} {method} seed {seed}: training"
+        history = fit(model, loss, adam, generator, folder, checkpoint_every, label=label)
         model.requires_grad_(False)
         return history.numpy()
 
@@ -145,9 +126,9 @@ class Runs:
         # Enough rows in a batch to keep a core busy, few enough to stay in its cache.
         together = max(1, min(10_000 // self.n, 1_000_000 // (self.n * study.target.dim)))
         path = study.book.run.folder / f"{study.dataset}-{self.name}-seed{seed}.npz"
+        label = f"{study.dataset} {self.name} seed {seed}: runs"
 
         def batch(which: range) -> Arrays:
             return self.one(seed, [study.generator(self.name, "run", seed, r) for r in which])
 
-        label = f"{study.dataset} {self.name} seed {seed}: runs"
         return repeat_runs(batch, self.total // len(self.seeds), together, path, label)

@@ -1,8 +1,8 @@
 """What a linear control of a Gaussian target costs, without a sample: an oracle for the choice of a noise scale.
 
 With u = c(t) + g(t) grad log muhat(x), which is PIS-Grad without its state network, and a Gaussian target of precision H, every
-eigendirection of H is a scalar linear recursion, so the best gain g and the cost it leaves, KL(Q^u | Q*) in nats, follow. g = 0 is
-PIS-NN without its state network. c(t) moves the mean at no cost.
+eigendirection of H is a scalar linear recursion, so the best gain g and the cost it leaves, KL(Q^u | Q*) in nats, follow. g = 0
+is PIS-NN without its state network. c(t) moves the mean at no cost.
 """
 
 import torch

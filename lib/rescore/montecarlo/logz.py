@@ -31,7 +31,7 @@ def ess(log_w: Tensor, dim: int = -1) -> Tensor:
 
 
 def estimates(log_w: Tensor) -> dict[str, np.ndarray]:
-    """What log weights (..., n) give, each (...): the bound `elbo`, the `importance` estimate of log Z, and the weights' `ess`."""
+    """What log weights (..., n) give, each (...): the bound `elbo`, the `importance` estimate of log Z, the weights' `ess`."""
     return {"elbo": elbo(log_w).numpy(), "importance": log_mean_exp(log_w).numpy(), "ess": ess(log_w).numpy()}
 
 
@@ -69,7 +69,9 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     return {"logz_bias": (bias, bias_error), "logz_std": (std, std_error), "logz_rmse": (rmse, rmse_error)}
 
 
-def logz_statistics(log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None) -> dict[str, tuple[float, float]]:
+def logz_statistics(
+    log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None
+) -> dict[str, tuple[float, float]]:
     """`bias_std_rmse` of estimates of log Z, (trainings, runs); where the truth is not known, the mean estimate and S.
 
     Args:

@@ -77,7 +77,7 @@ def mode_coverage(samples: Tensor, means: Tensor, radius: float) -> float:
 
 
 def chain_metrics(target: Target, samples: Tensor) -> dict[str, np.ndarray]:
-    """Of each chain of samples (chains, n, d): the mean of log muhat, and for a mixture the fraction of its modes that were visited."""
+    """Of each chain of samples (chains, n, d): the mean of log muhat, for a mixture also the fraction of its modes visited."""
     metrics = {"mean_log_prob": target.log_prob(samples).mean(-1).numpy()}
     if isinstance(target, GaussianMixture):
         metrics["mode_coverage"] = np.array([mode_coverage(chain, target.means, 3 * target.std) for chain in samples])

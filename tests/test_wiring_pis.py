@@ -1,0 +1,218 @@
+"""How the methods of PIS are wired, with stubs whose answers are known: which estimator, which seed, which schedule."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from measuring import book_of, configured
+
+from rescore.control import ControlledSDE, Paths
+from rescore.montecarlo.logz import elbo, ess, log_mean_exp, logz_statistics
+from rescore.papers import load_paper
+from rescore.random import derive_seed, make_generator
+
+F64 = torch.float64
+PAPER = load_paper("pis")
+study_module, policies, variational, annealed, chains = (
+    PAPER.module(name) for name in ("study", "policies", "variational", "annealed", "chains")
+)
+ANNEALING = {"temperatures": 2, "hmc_steps": 3, "leapfrogs": 4, "step_sizes": [0.4, 0.3, 0.2, 0.1], "resample_below": 0.6}
+PIS = {
+    "seeds": [4, 6],
+    "runs": 4,
+    "particles": 5,
+    "steps": 3,
+    "horizon": 2.0,
+    "sigma": 0.5,
+    "chains": {"chains": 2, "warmup": 3, "samples": 4},
+    "datasets": {
+        "mg": {
+            "pis": {"steps": 7, "batch": 2, "lr": 0.01},
+            "annealing": ANNEALING,
+            "aft": {"family": "diagonal_affine", "steps": 2, "batch": 6},
+            "vi_nf": {"family": "diagonal_affine", "steps": 2},
+        }
+    },
+    "jobs": {"job": {"measure": {"mg": ["nn"]}}},
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return study_module.Study(book_of(PAPER, configured(PAPER, PIS), "job", tmp_path), "mg")
+
+
+def weights_of(generators) -> torch.Tensor:
+    """Log weights (runs, 5) that depend on each run's seed."""
+    return torch.stack(
+        [torch.randn(5, generator=torch.Generator().manual_seed(g.initial_seed()), dtype=F64) * 3 for g in generators]
+    )
+
+
+def expected_weights(method: str, seed: int, runs: int) -> torch.Tensor:
+    return weights_of([make_generator("mg", method, "run", seed, r) for r in range(runs)])
+
+
+def rows_of(study) -> dict[tuple[str, str], dict[str, object]]:
+    """The measurements by method and variant, then by metric."""
+    rows: dict[tuple[str, str], dict[str, object]] = {}
+    for one in study.book.measurements:
+        rows.setdefault((one.method, one.variant), {})[one.metric] = one
+    return rows
+
+
+def assert_row(row, log_z: torch.Tensor, weights: torch.Tensor | None = None) -> None:
+    """A row of the statistics of these estimates (trainings, runs) of a target of log Z 0."""
+    expected = logz_statistics(log_z.numpy(), 0.0, None if weights is None else weights.numpy())
+    assert {metric: (one.value, one.stderr) for metric, one in row.items()} == {
+        metric: pytest.approx(found, rel=1e-9) for metric, found in expected.items()
+    }
+
+
+@pytest.mark.parametrize("method", ["nn", "grad", "gt"])
+def test_pis_rows_are_the_elbo_and_the_weighted_estimate(study, monkeypatch, method):
+    used = []
+
+    def simulate(study, sde, policy, generators):
+        used.append((sde, policy))
+        return Paths(torch.zeros(len(generators), 5, 2), weights_of(generators))
+
+    monkeypatch.setattr(policies, "simulate", simulate)
+    monkeypatch.setattr(policies, "trained_policy", lambda study, method, seed, *_: (f"{method}{seed}", np.full(7, seed)))
+    monkeypatch.setattr(policies, "exact_policy", lambda study: "exact")
+    policies.path_integral(study, method)
+    name, exact = {"nn": "NN", "grad": "Grad", "gt": "GT"}[method], method == "gt"
+    seeds, runs = ((0,), 4) if exact else ((4, 6), 2)
+    log_w = torch.stack([expected_weights(method, seed, runs) for seed in seeds])
+    rows = rows_of(study)
+    assert list(rows) == [("PIS", name), ("PIS", f"RW-{name}")]
+    assert_row(rows["PIS", name], elbo(log_w))
+    assert_row(rows["PIS", f"RW-{name}"], log_mean_exp(log_w), ess(log_w))
+    assert {policy for _, policy in used} == ({"exact"} if exact else {f"{method}4", f"{method}6"})
+    assert {sde for sde, _ in used} == {ControlledSDE(3, 2.0, 0.5)}
+    wanted = {"runs": 4, "particles": 5, "steps": 3, "horizon": 2.0, "sigma2": 0.25}
+    for variant, estimator in ((name, "elbo"), (f"RW-{name}", "importance")):
+        row = rows["PIS", variant]["logz_bias"]
+        assert (row.nfe, row.n_samples, row.over, row.n_seeds) == (3, 20, "runs" if exact else "trainings", len(seeds))
+        assert wanted | {"estimator": estimator} == {key: row.protocol[key] for key in (*wanted, "estimator")}
+        assert row.protocol.get("train_steps") == (None if exact else 7)
+    losses = study.book.arrays.get(f"mg/{method}/loss")
+    assert losses is None if exact else losses.tolist() == [[4] * 7, [6] * 7]
+
+
+def test_with_one_training_its_runs_are_samplings(study):
+    runs = study_module.Runs(study, "x", 5, lambda seed, generators: {"log_z": np.arange(float(len(generators)))}, trained=True)
+    study.config = study.config.model_copy(update={"seeds": (4,)})
+    study.row("X", "", None, {}, runs, "log_z")
+    assert {(one.over, one.n_seeds, one.df, one.n_samples) for one in study.book.measurements} == {("samplings", 1, 3, 20)}
+
+
+def test_vi_nf_rows_are_the_elbo_and_the_weighted_estimate(study, monkeypatch):
+    scale = torch.tensor([2.0, 0.5])
+    monkeypatch.setattr(study_module, "fit", lambda *_, **__: torch.zeros(2))
+    monkeypatch.setattr(variational.flows, "flow_log_weights", lambda flow, target, z: (z.double() * scale).sum(-1))
+    variational.variational_flow(study, "vi_nf")
+    z = [[torch.randn(5, 2, generator=make_generator("mg", "vi_nf", "run", seed, r)) for r in range(2)] for seed in (4, 6)]
+    log_w = torch.stack([torch.stack([(one.double() * scale).sum(-1) for one in of]) for of in z])
+    rows = rows_of(study)
+    assert_row(rows["VI-NF", ""], elbo(log_w))
+    assert_row(rows["VI-NF", "RW"], log_mean_exp(log_w), ess(log_w))
+    assert {(row["logz_bias"].nfe, row["logz_bias"].protocol["estimator"]) for row in rows.values()} == {
+        (None, "elbo"), (None, "importance")}  # fmt: skip
+
+
+def test_one_jump_fills_the_printed_chains(study, monkeypatch):
+    monkeypatch.setattr(annealed.importance, "prior_log_weights", lambda target, n, generators: weights_of(generators))
+    annealed.one_jump(study, "importance")
+    rows, log_w = rows_of(study), expected_weights("importance", 0, 4)[None]
+    assert_row(rows["HMC", ""], log_mean_exp(log_w))
+    assert_row(rows["NUTS", ""], log_mean_exp(log_w))
+    assert_row(rows["importance", "prior"], log_mean_exp(log_w), ess(log_w))
+    assert [row["logz_bias"].nfe for row in rows.values()] == [3, 3, 1]
+
+
+def test_annealed_rows_are_made_under_their_schedule(study, monkeypatch):
+    seen = []
+
+    def anneal(target, schedule, n, generators, transport):
+        seen.append((schedule, n, transport, [g.initial_seed() for g in generators]))
+        runs = len(generators)
+        log_z = torch.arange(runs, dtype=F64) + len(seen)
+        return SimpleNamespace(x=torch.zeros(runs, n, 2), log_z=log_z, acceptance=torch.full((runs, 2), 0.5))
+
+    monkeypatch.setattr(annealed.smc, "anneal", anneal)
+    monkeypatch.setattr(annealed, "trained_transports", lambda study, schedule, n, seed: f"transport {seed}")
+    annealed.annealed(study, "smc")
+    schedule = annealed.smc.Annealing(2, 3, 4, (0.4, 0.3, 0.2, 0.1), 0.6)
+    assert seen == [(schedule, 5, annealed.smc.no_transport, [derive_seed("mg", "smc", "run", 0, r) for r in range(4)])]
+    seen.clear()
+    annealed.annealed(study, "aft")
+    assert [(transport, seeds) for _, _, transport, seeds in seen] == [
+        (f"transport {seed}", [derive_seed("mg", "aft", "run", seed, r) for r in range(2)]) for seed in (4, 6)
+    ]
+    rows = rows_of(study)
+    assert_row(rows["SMC", "2-temperatures"], torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert_row(rows["AFT", "2-temperatures"], torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
+    assert {(row["logz_bias"].nfe, row["logz_bias"].n_samples) for row in rows.values()} == {(24, 20)}
+    assert study.book.arrays["mg/aft/acceptance"].shape == (2, 2, 2)
+
+
+def test_chains_start_from_named_draws(study, monkeypatch):
+    seen = []
+
+    def run_chain(target, kernel, n, warmup, seed, initial):
+        seen.append((kernel, n, warmup, seed))
+        return SimpleNamespace(samples=initial.expand(n, 2))
+
+    monkeypatch.setattr(chains, "run_chain", run_chain)
+    chains.library_chains(study, "nuts")
+    assert seen == [("nuts", 4, 3, derive_seed("mg", "nuts", "chain", chain) % 2**31) for chain in range(2)]
+    generators = [make_generator("mg", "nuts", "start", chain) for chain in range(2)]
+    starts = torch.stack([torch.randn(2, dtype=F64, generator=generator) for generator in generators])
+    row = rows_of(study)["NUTS", "library"]
+    assert row["mean_log_prob"].value == pytest.approx(study.target.log_prob(starts).mean().item())
+    assert {(one.n_seeds, one.n_samples) for one in row.values()} == {(2, 8)}
+    np.testing.assert_array_equal(study.book.arrays["mg/nuts/samples"], starts.repeat_interleave(4, 0).float())
+
+
+def test_a_policy_is_trained_on_its_cost(study, monkeypatch):
+    asked = []
+
+    def fit(model, loss, adam, generator, folder, every, label):
+        asked.append((adam, generator.initial_seed(), folder, every, loss(make_generator("loss")).item()))
+        return torch.arange(7.0)
+
+    monkeypatch.setattr(study_module, "fit", fit)
+    sde = study.sde("nn")
+    policy, history = policies.trained_policy(study, "nn", 4, sde, study.settings.pis)
+    ((adam, seed, folder, every, loss),) = asked
+    assert (adam.steps, adam.lr, every) == (7, 0.01, 50) and seed == derive_seed("mg", "nn", "train", 4)
+    assert folder.parent == study.book.run.folder.parent
+    noise = torch.empty(3, 2, 2).normal_(generator=make_generator("loss"))
+    assert loss == pytest.approx(sde.cost(policy, study.target, noise).item() / 2, rel=1e-6), "nats per dimension"
+    assert history.tolist() == [2.0 * k for k in range(7)], "and the history is in nats"
+    assert not any(p.requires_grad for p in policy.parameters())
+
+
+def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypatch):
+    seen = []
+
+    def trained(study, policy, seed, sde, settings):
+        seen.append((policy, seed, round(sde.prior_variance, 9), settings.steps))
+        return None, np.arange(400.0)
+
+    monkeypatch.setattr(policies, "trained_policy", trained)
+    policies.noise_scale(study, "noise_scale")
+    assert seen == [(policy, 4, variance, 400) for policy in ("nn", "grad") for variance in (1, 4, 16)]
+    rows = rows_of(study)
+    assert list(rows) == [("PIS", f"{policy}-variance-{v}") for policy in ("NN", "Grad") for v in (1, 4, 16)]
+    assert {row["path_cost"].value for row in rows.values()} == {np.arange(350, 400).mean()}
+
+
+def test_each_seed_and_setting_has_its_own_training_folder(study):
+    names = [
+        study.training_folder(*key)
+        for key in (("nn", 4, {"a": 1}), ("nn", 6, {"a": 1}), ("nn", 4, {"a": 2}), ("grad", 4, {"a": 1}))
+    ]
+    assert len(set(names)) == 4 and all(path.parent == study.book.run.folder.parent for path in names)
