@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rescore.workflow.suite import Suite
 
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "trainings",
-                 "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models", "samples", "likelihoods",
-                 "download_mb", "images_per_second", "tflops", "gpu_memory_mb", "sampling_steps_per_second",
-                 "share_of_the_sampler", "likelihood_mb_an_image"}
+                 "allowed", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters",
+                 "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models",
+                 "samples", "likelihoods", "download_mb", "images_per_second", "tflops", "gpu_memory_mb",
+                 "sampling_steps_per_second", "share_of_the_sampler", "likelihood_mb_an_image"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
-    train.add_argument("key", metavar="MODEL", help="its key, which names a folder of results/<scale>/models/, or <paper>/<name>")
+    train.add_argument("key", metavar="MODEL", help="its key (a folder of results/<scale>/models/), or <paper>/<name>")
     add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
     add("fetch", _fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", _figures, "draw a paper's figures")
