@@ -19,7 +19,7 @@ READY := $(VENV)/ready
 
 tables: $(READY)
 	$(BIN)/snakemake
-	@echo "report: results/laptop/report.html"  # also when there was nothing to do
+	@echo "report: results/laptop/report/index.html"  # also when there was nothing to do
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
@@ -30,7 +30,7 @@ smoke: $(READY)
 
 paper: $(READY)
 	$(BIN)/snakemake --profile profiles/paper
-	@echo "report: results/paper/report.html"
+	@echo "report: results/paper/report/index.html"
 
 benchmark: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
@@ -56,8 +56,8 @@ $(READY): pyproject.toml constraints.txt
 	      "name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test]' \
-	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test,browser]' \
+	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	@# A real motion data set ships in aeon; without aeon's own requirements, which are not needed to read it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt aeon \
 	  || echo "aeon could not be installed: the motion part of diffcollage will be skipped"

@@ -6,49 +6,72 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from measuring import book_of, configured
 from torch import nn
 
+from rescore.config import read_yaml, step_hash
 from rescore.data.images import load_images
-from rescore.data.pixels import dequantise
-from rescore.errors import RescoreError
-from rescore.experiments.run import Notebook, Run
+from rescore.data.pixels import crop_to, dequantise, pad_to
+from rescore.errors import Diverged, RescoreError
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
 from rescore.random import make_generator
+from rescore.training.early_stopping import stopped_at_best
 
 PAPER = load_paper("diffflow")
 CONFIG = PAPER.module("config")
 METHODS = PAPER.module("methods")
 
 
+def sections(scale: str) -> set[str]:
+    return {step.section for job in load_config(PAPER, scale).jobs.values() for step in job.steps}
+
+
 def test_scales_and_their_jobs():
-    kinds = {}
-    for scale in ("smoke", "laptop", "gpu", "paper"):
-        jobs = load_config(PAPER, scale).jobs.values()
-        kinds[scale] = {part.kind for job in jobs for part in (job.parts if job.kind == "several" else (job,))}
-    assert kinds["smoke"] == {"planar", "cost", "tabular", "images"}
-    assert kinds["laptop"] == {"planar", "cost", "tabular", "images"} and kinds["gpu"] == {"images"}
+    assert sections("smoke") == sections("laptop") == sections("paper") == set(PAPER.module("jobs").SECTIONS)
+    assert sections("gpu") == {"images"}
     laptop = load_config(PAPER, "laptop")
-    parts = [part for job in laptop.jobs.values() for part in (job.parts if job.kind == "several" else (job,))]
-    planar = [part for part in parts if part.kind == "planar"]
-    assert {name for part in planar for name in part.datasets} == set(PAPER.module("figures").SETS)
+    planar = [step.subject for job in laptop.jobs.values() for step in job.steps if step.section == "planar"]
+    assert sorted(planar) == sorted(PAPER.module("figures").SETS)
     assert laptop.sweep == (5, 10, 20, 50, 100)
 
 
-def test_bad_config(tmp_path):
-    text = (PAPER.folder / "configs" / "smoke.yaml").read_text()
-    from rescore.config import read_yaml
-
-    for old, new, message in (
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
         ("sweep: [5, 10]", "sweep: [10, 5]", "must increase"),
-        ("kind: planar, datasets: [rings,", "kind: planar, datasets: [ring,", r"jobs\.plane\.datasets\.0"),
-        ("kind: cost, iterations: 14", "kind: cost, iterations: 5", "greater than 10"),
-    ):
-        assert old in text
-        (tmp_path / "bad.yaml").write_text(text.replace(old, new))
-        with pytest.raises(RescoreError, match=message):
-            read_yaml(tmp_path / "bad.yaml", CONFIG.Config)
+        ("{rings: [planar],", "{ring: [planar],", r"jobs\.plane\.measure\.ring"),
+        ("{rings: [planar],", "{rings: [tabular],", "jobs.plane: tabular is not for rings; allowed: power"),
+        ("cost: {iterations: 14", "cost: {iterations: 5", "greater than 10"),
+        ("tabular:\n", "tabula:\n", "tabula: unknown key; allowed: tabular"),
+    ],
+)
+def test_a_bad_config_is_named(old, new, message, tmp_path):
+    text = (PAPER.folder / "configs" / "smoke.yaml").read_text()
+    assert old in text
+    (tmp_path / "bad.yaml").write_text(text.replace(old, new))
+    with pytest.raises(RescoreError, match=message):
+        read_yaml(tmp_path / "bad.yaml", CONFIG.Config)
+
+
+@pytest.mark.parametrize("settings", ["plane", "tabular", "images"])
+def test_a_section_without_its_settings_is_named(settings):
+    content = load_config(PAPER, "smoke").model_dump(mode="json") | {settings: None}
+    with pytest.raises(RescoreError, match=f"needs the settings `{settings}`"):
+        configured(PAPER, content)
+
+
+def test_a_change_of_settings_runs_their_sections_anew():
+    config = load_config(PAPER, "smoke")
+    changed = config.model_copy(update={"cost": config.cost.model_copy(update={"timed": 9})})
+    again = {
+        str(step)
+        for job in config.jobs
+        for step in config.jobs[job].steps
+        if step_hash(config, "diffflow", job, step) != step_hash(changed, "diffflow", job, step)
+    }
+    assert again == {"rings cost"}
 
 
 def test_every_published_row_has_a_status():
@@ -130,7 +153,6 @@ def test_jacobian_of_ffjord_is_exact(models):
 
 def test_early_stopping_keeps_the_best_and_resumes(tmp_path):
     """Losses 3, 1, 2 at three stops: the second stays; a run that was killed after two goes on with the third."""
-    stopped_at_best = PAPER.module("tabular").stopped_at_best
     losses, trained = {10: 3.0, 20: 1.0, 30: 2.0}, []
     blank = nn.Linear(1, 1)
 
@@ -151,25 +173,27 @@ def test_early_stopping_keeps_the_best_and_resumes(tmp_path):
 
 def test_planar_problem_is_standard_and_knows_its_support():
     config = load_config(PAPER, "smoke")
-    problem = PAPER.module("planar").Problem("checkerboard", config)
+    problem = PAPER.module("planar").make_problem(config, "checkerboard")
     assert problem.train.mean(0).abs().max() < 1e-5 and abs(problem.train.std() - 1) < 1e-3
     draws = problem.draws(0, "test", 500)
     assert problem.off_support(draws) < 0.01, "float32 rounds a point over an edge now and then"
     assert problem.distance(draws, 0) < 0.25 < problem.distance(draws + 1, 0)
 
 
-def test_images_are_padded_before_they_are_dequantised():
-    """A constant border would have no density."""
-    padded = PAPER.module("images")._pad(torch.full((2, 1, 28, 27), 9, dtype=torch.uint8), 32)
+def test_images_are_padded_and_cropped_again():
+    images = torch.full((2, 1, 28, 27), 9, dtype=torch.uint8)
+    padded = pad_to(images, 32)
     assert padded.shape == (2, 1, 32, 32) and padded.dtype == torch.uint8
     assert padded[:, :, 2:30, 2:29].min() == 9 and padded.sum() == 2 * 28 * 27 * 9
+    assert torch.equal(crop_to(padded, (28, 27)), images)
 
 
-def test_the_pixels_and_the_paths_of_an_image_job_have_streams_of_their_own(tmp_path, monkeypatch):
+def test_the_pixels_and_the_paths_of_images_have_streams_of_their_own(tmp_path, monkeypatch):
     """One seed for both would make the dequantisation noise a function of the trace's probes. And each part is what it says."""
     images, used = PAPER.module("images"), []
-    job = next(part for part in load_config(PAPER, "smoke").jobs["rest"].parts if part.kind == "images")
-    config = load_config(PAPER, "smoke").model_copy(update={"seeds": (0, 1)})
+    content = load_config(PAPER, "smoke").model_dump(mode="json")
+    content["jobs"] = {"rest": {"measure": {"digits": ["images"]}}}
+    config = configured(PAPER, content)
 
     def noted(what, function, place):
         def call(*arguments, **options):
@@ -181,44 +205,50 @@ def test_the_pixels_and_the_paths_of_an_image_job_have_streams_of_their_own(tmp_
 
     for what, place in (("dequantise", 0), ("elbo", 1), ("ode_log_prob", 1)):
         monkeypatch.setattr(images, what, noted(what, getattr(images, what), place))
-    monkeypatch.setattr(images, "_cost", lambda *_: None)
-    run = Run("diffflow", "smoke", "rest", tmp_path, "0", "cpu", 1)
-    images.measure(Notebook(), job.model_copy(update={"samples": 0}), config, run)
+    monkeypatch.setattr(images, "costs", lambda *_: None)
+    book = book_of(PAPER, config, "rest", tmp_path)
+    images.measure(book, "digits")
+    assert [one.metric for one in book.measurements] == ["bpd", "bpd"], "no models to compare with: no FID"
     by_seed = {what: [seed for name, seed, _ in used if name == what] for what in ("dequantise", "elbo", "ode_log_prob")}
     train, *test = by_seed["dequantise"]
     assert by_seed["elbo"] == by_seed["ode_log_prob"] and len(test) == len(by_seed["elbo"]) == 2
     assert len({train, *test, *by_seed["elbo"]}) == 5, "training, and two seeds of pixels and of paths"
     (pixels, judged) = ([x for name, _, x in used if name == what] for what in ("dequantise", "elbo"))
-    held_out = load_images("digits", "test").images[: job.test_images]
+    held_out = load_images("digits", "test").images[: config.images.test_images]
     assert torch.equal(pixels[1], held_out) and torch.equal(pixels[2], held_out), "the likelihood is that of held-out images"
     levels = dequantise(held_out, make_generator("diffflow", "digits", 0, "dequantise"), 17)[0]
     assert torch.equal(judged[0], levels)
 
 
-def test_a_ratio_of_a_number_to_itself_is_exact(monkeypatch):
-    """At the largest N the degeneracy is 1 whatever is drawn; before it, it has the error of its trainings."""
-    planar, images, config = PAPER.module("planar"), PAPER.module("images"), load_config(PAPER, "smoke")
-    first, last = config.sweep[0], config.sweep[-1]
-    ratios = iter((2.0, 4.0, 6.0))
+def test_each_fid_of_images_has_its_own_grid_and_noise(tmp_path, monkeypatch):
+    """Table 3.3 with and without noise, then one N after another; the images of the figure are more samples of the first model."""
+    images, asked = PAPER.module("images"), []
+    here = SimpleNamespace(judge=lambda x, metrics: {"fid": x}, numbers=None)
+    config = load_config(PAPER, "smoke")
+    book = book_of(PAPER, config, "rest", tmp_path)
+    pictures = images.Pictures(book, "digits")
+    monkeypatch.setattr(images.Pictures, "judge", property(lambda self: here.judge))
+    monkeypatch.setattr(images.Pictures, "model", lambda self, seed: f"model {seed}")
+    monkeypatch.setattr(images, "elbo", lambda model, part, times, generator: torch.zeros(len(part)))
+    monkeypatch.setattr(images, "ode_log_prob", lambda model, part, *_, **__: SimpleNamespace(log_prob=torch.zeros(len(part))))
 
-    def evaluate(problem, model, seed):
-        key = ("DDPM", "3.5", "L_s", "sw2_degeneracy")
-        return {(*key, first): next(ratios), (*key, last): 1.0}
+    def drawn(self, model, n, steps, generator, lam=1.0):
+        asked.append((model, n, steps, lam))
+        return steps + 100 * (1 - lam)
 
-    monkeypatch.setattr(planar, "train", lambda *_: [SimpleNamespace(method="DDPM")])
-    monkeypatch.setattr(planar, "evaluate", evaluate)
-    monkeypatch.setattr(planar, "keep_figures", lambda *_: None)
-    book = Notebook()
-    planar.measure_set(book, "checkerboard", config.model_copy(update={"seeds": (0, 1, 2)}), None)
-    found = {m.nfe: (m.value, m.over, m.df) for m in book.measurements if m.metric == "sw2_degeneracy"}
-    assert found == {first: (4.0, "trainings", 2), last: (1.0, "exact", None)}
-    (floor,) = (m for m in book.measurements if m.method == "exact draws")
-    assert (floor.over, floor.n_seeds, floor.df) == ("runs", 3, 2)
-
-    book, job = Notebook(), SimpleNamespace(dataset="digits", samples=70)
-    fids = {("3.5", "DDIM", "", "fid_degeneracy", n): values for n, values in ((5, [2.0, 4.0]), (20, [1.0, 1.0]))}
-    images._record(book, job, 20, fids | {("3.4", "DDIM", "", "fid", 20): [9.0, 11.0]}, {})
-    assert [(m.metric, m.nfe, m.value, m.stderr, m.over, m.n_samples) for m in book.measurements] == [
-        ("fid_degeneracy", 5, 3.0, 1.0, "trainings", 140), ("fid_degeneracy", 20, 1.0, 0.0, "exact", 1),
-        ("fid", 20, 10.0, 1.0, "trainings", 140),
+    monkeypatch.setattr(images.Pictures, "drawn", drawn)
+    found, shown = pictures.numbers(1)
+    fids = {key: value for key, value in found.items() if key not in ("bound", "ode")}
+    assert fids == {("3.3", 1.0, 5): 5, ("3.3", 0.0, 5): 105, ("3.4", 1.0, 5): 5, ("3.4", 1.0, 10): 10}
+    assert shown == 5 and asked == [
+        ("model 1", 70, 5, 1.0), ("model 1", 70, 5, 0.0), ("model 1", 70, 5, 1.0), ("model 1", 70, 10, 1.0), ("model 1", 16, 5, 1.0)
     ]  # fmt: skip
+
+
+def test_a_model_that_diverges_leaves_its_cell_out(tmp_path, monkeypatch):
+    images = PAPER.module("images")
+    book = book_of(PAPER, load_config(PAPER, "smoke"), "rest", tmp_path)
+    monkeypatch.setattr(images.Pictures, "_numbers", lambda self, seed: ({"bound": 4.0 + seed, "ode": Diverged(f"seed {seed}")}, None))
+    images.likelihoods(images.Pictures(book, "digits"))
+    assert [(one.variant, one.value) for one in book.measurements] == [("ELBO", 4.5)]
+    assert [(row["variant"], row["reason"]) for row in book.skipped] == [("", "diverged: seed 0")]

@@ -19,13 +19,13 @@ from rescore.metrics.images import frechet_distance, moments, symmetric_frechet_
 from rescore.models import bits, judge
 from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, make_model
-from rescore.models.spec import ModelSpec
 from rescore.networks import NoisePrediction, VelocityPrediction, compile_bare
 from rescore.networks.embeddings import LevelMLP
 from rescore.objectives import DSM, DiscreteTimes, ImportanceTimes, UniformTimes
 from rescore.processes import CLD, VE, VP, Blurring
 from rescore.random import Streams
 from rescore.samplers import adaptive_flow, base, ddim
+from rescore.specs import ModelSpec
 
 PROCESSES = {
     "VP": (VP(), "steps"), "VE": (VE(), "sigma"), "CLD": (CLD(), "time"), "Blurring": (Blurring(size=(8, 8)), "time"),

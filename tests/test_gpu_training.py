@@ -13,7 +13,7 @@ from rescore.errors import RescoreError
 from rescore.machine.ranks import MARK
 from rescore.machine.torch_setup import prepare_torch
 from rescore.models import build
-from rescore.models.spec import ModelSpec
+from rescore.specs import ModelSpec
 from rescore.training import averaged_copy, flat_weights, load_checkpoint, own_device, save_checkpoint, world
 from rescore.training import loop
 from rescore.training.checkpoint import State

@@ -16,8 +16,8 @@ from rescore.models import needs as needing
 from rescore.models import train
 from rescore.models.build import make_model, make_process
 from rescore.models.needs import Need, needs
-from rescore.models.spec import ModelConfig, ModelJob, ModelSpec
 from rescore.plan import ModelPlan, network_cost
+from rescore.specs import ModelConfig, ModelJob, ModelSpec
 from rescore.workflow.suite import load_suite
 
 SPEC = validated(ModelSpec, {"data": "digits", "process": {"name": "CLD"}, "steps": 100, "batch": 36, "gpu": 1,

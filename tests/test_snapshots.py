@@ -15,10 +15,10 @@ from rescore.models import build, evaluate, train
 from rescore.models.build import make_objective
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.models.judge import Drawn
-from rescore.models.spec import Evaluation, ModelConfig, ModelSpec, Trainings
 from rescore.objectives import DSM, LCSS
 from rescore.processes import VP, grids
 from rescore.samplers import ddim
+from rescore.specs import Evaluation, ModelConfig, ModelSpec, Trainings
 from rescore.training import train_network
 from rescore.workflow.paths import snapshots
 

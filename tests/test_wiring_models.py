@@ -28,11 +28,11 @@ from rescore.models.bits import ImageBits
 from rescore.models.build import make_model, make_objective, make_process
 from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Sampling, TrainedModels
 from rescore.models.judge import Drawn, Judge, RealScore, draw, make_judge
-from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
-from rescore.random import derive_seed, make_generator
+from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
+from rescore.specs import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.training import load_weights
 from rescore.workflow.paths import training_commits
 
@@ -103,18 +103,18 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
     calls, bounds = [], []
 
     def flow(score, process, x, generator, trace, t0, rtol, atol):
-        calls.append(Call(score, process, x, generator.initial_seed(), trace, t0, rtol, atol))
+        calls.append(Call(score, process, x, *generator.seeds, trace, t0, rtol, atol))
         return FlowLikelihood(torch.tensor([1.0, 2.0, 3.0, 10.0]) * len(calls), x, 100 * len(calls))
 
     def bound(network, process, objective, x, generator, t0):
-        bounds.append((network, process, objective, x, generator.initial_seed(), t0))
+        bounds.append((network, process, objective, x, *generator.seeds, t0))
         return torch.tensor([1.0, 2.0, 3.0, 6.0]) - len(bounds)
 
     monkeypatch.setattr(bits, "flow_log_prob", flow)
     monkeypatch.setattr(bits, "elbo", bound)
     bpd, bpd_bound = after(models, lambda: models.likelihood("1", "method", "variant", "a", bound=True))
     for seed, call in zip(SEEDS, calls, strict=True):
-        x, per_unit = dequantise(TEST.images[:4], make_generator("likelihood", "digits", seed), 17)
+        x, per_unit = dequantise(TEST.images[:4], Streams.named("likelihood", "digits", seed, n=4), 17)
         assert per_unit == 8.0 and torch.equal(call.x, x)
         assert call.seed == derive_seed("likelihood", "digits", seed)
         assert call[:2] == (("differentiable", seed), VP()) and call[4:] == ("rademacher", 2e-4, 1e-3, 1e-3)
@@ -153,12 +153,31 @@ def test_on_a_gpu_every_image_has_its_own_noise_and_the_memory_decides_the_batch
         return ImageBits(torch.ones(4), None, 10)
 
     monkeypatch.setattr(evaluate, "image_bits", found)
-    monkeypatch.setattr(evaluate, "make_generator", None)
     object.__setattr__(models.run, "device", "cuda")
     models.likelihood("1", "m", "", "a")
     for seed, (noise, draws, batch) in zip(SEEDS, calls, strict=True):
         assert (noise.seeds, noise.first, noise.n) == ((derive_seed("likelihood", "digits", seed),), 2, 3)
         assert (noise.device, draws, batch) == (torch.device("cuda"), 0, None)
+
+
+def test_bits_are_those_of_the_images_in_batches(monkeypatch):
+    """Each batch is dequantised with its images' noise and solved by itself; the evaluations are the most."""
+    from rescore.models import bits
+
+    calls, images = [], TEST.images[:7]
+
+    def flow(score, process, x, generator, trace, t0, rtol, atol):
+        calls.append(x)
+        assert (score, process, trace, t0, rtol, atol) == ("score", "process", "rademacher", 1e-5, 0.1, 0.1)
+        return FlowLikelihood(64.0 * torch.arange(1.0, len(x) + 1), x, 10 * len(x))
+
+    monkeypatch.setattr(bits, "flow_log_prob", flow)
+    model = SimpleNamespace(network=SimpleNamespace(score=lambda: "score"), process="process", device="cpu")
+    found = bits.image_bits(model, images, 17, lambda first, n: Streams.named("x", n=n, first=first), 0.1, batch=3, t0=1e-5)
+    whole, per_unit = dequantise(images, Streams.named("x", n=7), 17)
+    assert torch.equal(torch.cat(calls), whole) and per_unit == 8 and [len(x) for x in calls] == [3, 3, 1]
+    expected = [-64 * k / (4 * math.log(2)) + 3 for k in (1, 2, 3, 1, 2, 3, 1)]
+    assert found.flow.tolist() == pytest.approx(expected) and found.nfe == 30
 
 
 def test_without_a_bound_there_is_none(models, monkeypatch):
@@ -315,7 +334,7 @@ def test_inception_is_asked_for_by_name(tmp_path, monkeypatch):
     assert isinstance(make_judge("inception", TRAIN, TEST, ClassifierSettings(3), tmp_path).extractor, Means)
 
 
-def test_images_are_drawn_in_batches_from_one_generator():
+def test_images_are_drawn_in_batches_each_with_its_own_noise():
     """CLD: starts of (x, v), and what comes back is x alone."""
     process = CLD()
     sampler = euler_maruyama(process, grids.uniform(process, 2, 0.1))
@@ -326,13 +345,11 @@ def test_images_are_drawn_in_batches_from_one_generator():
             starts.append(u)
         return -process.prior_covariance.inv()(u)
 
-    x = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2).x
-    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2)
-    generator, expected = make_generator("draw"), []
-    for n in (2, 2, 1):
-        u = process.prior_sample((n, 2, 1, 2, 2), generator)
-        expected.append(process.project(sampler(score, u, generator)))
-    assert torch.equal(x, torch.cat(expected))
+    x, nfe = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2)
+    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2) and nfe == 2
+    streams = Streams.named("draw", n=5)
+    u = process.prior_sample((5, 2, 1, 2, 2), streams)
+    assert torch.equal(x, process.project(sampler(score, u, streams)))
 
 
 # --- build and node -----------------------------------------------------------------------------------------------------------
@@ -468,9 +485,8 @@ def test_a_sampler_of_one_seed_starts_where_another_does():
     for make in (ddim, euler_maruyama):
         sampler = make(VP(), grids.uniform(VP(), 1, 0.5))
         draw(sampler, lambda u, t: starts.append(u) or -u, (1, 2, 2), 3, make_generator("samples", "digits", 0))
-    assert torch.equal(starts[0], starts[1]) and torch.equal(
-        starts[0], VP().prior_sample((3, 1, 2, 2), make_generator("samples", "digits", 0))
-    )
+    assert torch.equal(starts[0], starts[1])
+    assert torch.equal(starts[0], VP().prior_sample((3, 1, 2, 2), Streams.named("samples", "digits", 0, n=3)))
 
 
 def test_judges_are_dataclasses_of_features():

@@ -12,7 +12,7 @@ from rescore.data.images import image_shape
 from rescore.errors import MissingData, RescoreError
 from rescore.models.build import make_model, make_process
 from rescore.models.needs import Need, needs
-from rescore.models.spec import ModelSpec
+from rescore.specs import ModelSpec
 from rescore.workflow.paths import missing_data, model_folder
 from rescore.workflow.suite import Suite
 

@@ -28,12 +28,12 @@ from rescore.machine.precision import full_precision
 from rescore.metrics.images import Moments, symmetric_frechet_distance
 from rescore.models.bits import graph_bytes
 from rescore.models.build import LoadedModel, make_model, make_objective
-from rescore.models.spec import ModelSpec
 from rescore.networks import NoisePrediction, compile_bare, place
 from rescore.plan import BACKWARD, network_cost
 from rescore.processes import VP, grids
 from rescore.random import make_generator
 from rescore.samplers import ddim
+from rescore.specs import ModelSpec
 from rescore.training import Adam, Training, averaged_copy, load_checkpoint, save_checkpoint, train_network
 from rescore.training.checkpoint import State
 

@@ -1,16 +1,17 @@
 """What a DiffFlow run may be told."""
 
-from typing import Annotated, Literal
+from typing import Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import Settings
+from rescore.config import SectionSettings, Settings
 from rescore.data.images import images_at_hand
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "carpet"]
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "breast_cancer", "patches"]
-TABULAR_METHODS = ("DiffFlow", "RealNVP", "MAF", "NSF")
+Pictures = Literal["digits", "mnist", "cifar10"]
+SUBJECTS = {"planar": Planar, "cost": Planar, "tabular": Table, "images": Pictures}
 
 
 class Fit(Settings):
@@ -58,83 +59,75 @@ class Flow(Fit):
     hidden: tuple[PositiveInt, ...] = (64, 64)
 
 
-class PlanarJob(ModelJob):
-    """Figures 3.4 and 3.5, and the shape of Tables 3.4 and 3.5, on sets of the plane."""
+class Plane(SectionSettings):
+    """The models of the plane, and how much of them is measured."""
 
-    kind: Literal["planar"]
-    datasets: tuple[Planar, ...] = Field(min_length=1)
+    sections = ("planar", "cost")
+
+    samples: PositiveInt = Field(2000, description="of a seed: samples, and test points of sw2")
+    likelihoods: PositiveInt = Field(1000, description="test points of a seed whose likelihood is computed")
+    train_points: PositiveInt = 50000
+    projections: PositiveInt = Field(100, description="of sw2")
+    diffflow: DiffFlow
+    ddpm: DDPM
+    ffjord: FFJORD
 
 
-class CostJob(ModelJob):
+class Cost(SectionSettings):
     """Fixed against progressive N, and the cost of an iteration beside DDPM's, on one set of the plane."""
 
-    kind: Literal["cost"]
-    dataset: Planar = "rings"
     iterations: int = Field(100, gt=10, description="of each training; the first ten do not count in its time")
     fixed_steps: PositiveInt = 30
     timed: PositiveInt = Field(10, description="iterations that are timed, of each method")
 
 
-class TabularJob(ModelJob):
-    """Table 3.1 on some sets. Validation picks the best of `stages` equally spaced stops of each training."""
+class Tabular(SectionSettings):
+    """Table 3.1. Validation picks the best of `stages` equally spaced stops of each training."""
 
-    kind: Literal["tabular"]
-    datasets: tuple[Table, ...] = Field(min_length=1)
     stages: PositiveInt = 4
     test_rows: PositiveInt = Field(1000, description="at most so many rows of the test set, and of the validation set")
     diffflow: DiffFlow
     flow: Flow
 
 
-class ImagesJob(ModelJob):
-    """Tables 3.2 to 3.5: likelihood and FID of a model of images, and the cost of an iteration beside DDPM's.
+class Images(SectionSettings):
+    """Tables 3.2 to 3.5 on the images of this scale; FID where the job names models, noise predictions for DDPM and DDIM.
 
     Args:
         side: images are padded to it with black.
-        samples: of a seed and number of steps N, for FID at each N of the config's `sweep`; 0 for none.
-        features: what FID compares; `classifier_steps` of the training of such a network.
-        models: of the job, or of the one that this is a part of: noise predictions of these images, for DDPM and DDIM.
     """
 
-    kind: Literal["images"]
-    dataset: Literal["digits", "mnist", "cifar10"]
     side: PositiveInt = 32
     network: str = "ddpm"
     network_settings: dict[str, int | float | list[int]] = {}
     training: DiffFlow
     test_images: PositiveInt = 1000
-    samples: int = Field(0, ge=0)
-    features: Literal["classifier", "inception"] = "classifier"
-    classifier_steps: PositiveInt = 1000
     timed: PositiveInt = 5
 
 
-Part = PlanarJob | CostJob | TabularJob | ImagesJob
+class Job(ModelJob):
+    """For each set the sections that it is measured by."""
 
+    measure: dict[Planar | Table | Pictures, tuple[Literal["planar", "cost", "tabular", "images"], ...]] = Field(min_length=1)
 
-class SeveralJob(ModelJob):
-    """Several of them in one process: starting one takes longer than a short part. `models` are named here, not in the parts."""
-
-    kind: Literal["several"]
-    parts: tuple[Annotated[Part, Field(discriminator="kind")], ...] = Field(min_length=1)
-
-
-Job = Annotated[Part | SeveralJob, Field(discriminator="kind")]
+    @model_validator(mode="after")
+    def _sections_fit_their_subjects(self) -> "Job":
+        for step in self.steps:
+            if step.subject not in (allowed := get_args(SUBJECTS[step.section])):
+                raise ValueError(f"{step.section} is not for {step.subject}; allowed: {', '.join(allowed)}")
+        return self
 
 
 class Config(ModelConfig):
     """One scale of the paper."""
 
     seeds: tuple[int, ...] = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")
-    samples: PositiveInt = Field(2000, description="in two dimensions, of a seed: samples, and test points of sw2")
-    likelihoods: PositiveInt = Field(1000, description="test points of a seed whose likelihood is computed")
-    train_points: PositiveInt = Field(50000, description="of a planar set")
-    projections: PositiveInt = 100
     sweep: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100), min_length=2, description="N of Tables 3.4 and 3.5")
     tolerance: PositiveFloat = Field(1e-3, description="of the ODEs of likelihoods")
-    diffflow: DiffFlow
-    ddpm: DDPM
-    ffjord: FFJORD
+    plane: Plane | None = None
+    cost: Cost = Cost()
+    tabular: Tabular | None = None
+    images: Images | None = None
     jobs: dict[str, Job] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -143,12 +136,18 @@ class Config(ModelConfig):
             raise ValueError(f"sweep: {self.sweep} must increase; its last N is the one that ratios refer to")
         return self
 
+    @model_validator(mode="after")
+    def _sections_have_settings(self) -> "Config":
+        for name, job in self.jobs.items():
+            for step in job.steps:
+                field = "plane" if step.section in Plane.sections else step.section
+                if getattr(self, field) is None:
+                    raise ValueError(f"jobs.{name}.measure: {step} needs the settings `{field}`")
+        return self
+
     def data_fingerprint(self, job: str) -> str:
         from rescore.data.tabular import tabular_at_hand  # imports torch
 
-        settings = self.jobs[job]
-        found = []
-        for part in settings.parts if isinstance(settings, SeveralJob) else (settings,):
-            found += [images_at_hand(part.dataset)] if isinstance(part, ImagesJob) else []
-            found += [tabular_at_hand(name) for name in part.datasets] if isinstance(part, TabularJob) else []
-        return " ".join(found)
+        at_hand = {"tabular": tabular_at_hand, "images": images_at_hand}
+        steps = [step for step in self.jobs[job].steps if step.section in at_hand]
+        return " ".join(at_hand[step.section](step.subject) for step in steps)

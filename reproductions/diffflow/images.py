@@ -1,153 +1,208 @@
 """Tables 3.2 to 3.5: likelihood and FID of models of images, and the cost of an iteration beside DDPM's."""
 
 import math
+from collections.abc import Callable
+from functools import cache, cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from reproductions.diffflow import methods
-from reproductions.diffflow.config import Config, ImagesJob
-from reproductions.diffflow.cost import seconds_of_iteration
-from reproductions.diffflow.image_quality import Key, ddpm_fids, ddpm_protocol, diffflow_fids, diffflow_images
-from rescore.data.images import ImageSet, load_images
-from rescore.data.pixels import dequantise, to_unit
-from rescore.errors import Diverged, MissingData
-from rescore.experiments.run import Notebook, Run
+from reproductions.diffflow.cost import on_a_path, peak_bytes, states_bytes
+from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep
+from rescore.cost.timing import interleaved, training_step
+from rescore.data.images import load_images
+from rescore.data.pixels import crop_to, dequantise, pad_to, to_unit
+from rescore.errors import Diverged
+from rescore.experiments.book import Book, Cell
 from rescore.likelihood import bits_per_dim
-from rescore.metrics.features import ClassifierSettings
-from rescore.models.judge import Judge, make_judge
+from rescore.models.evaluate import TrainedModels
+from rescore.models.judge import Judge, draw
 from rescore.networks import NoisePrediction, make_network
-from rescore.neural_sde import (
-    DiffFlowTraining, ImageField, NeuralSDE, adjoint_loss, draw_noise, elbo, l_beta, ode_log_prob, train_diffflow,
-)  # fmt: skip
+from rescore.neural_sde import ImageField, NeuralSDE, adjoint_loss, elbo, l_beta, ode_log_prob, train_diffflow
 from rescore.objectives import DSM
 from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
-from rescore.cost.saved_bytes import SavedBytes
 
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
 SHOWN = 16  # images kept for the figure
 LEVEL = 999.0  # what the networks of score matching call the end of time
 
+Number = str | tuple[str, float, int]
+"""What is measured of a DiffFlow model: `bound`, `ode`, or the FID of a table with lambda and the number of steps."""
 
-def measure(book: Notebook, job: ImagesJob, config: Config, run: Run) -> None:
-    table = TABLES[job.dataset]
+
+class Pictures:
+    """One set of images and the DiffFlow models of it, trained and measured when a cell first asks for it.
+
+    One generator serves all that is drawn of a model, so that its numbers are found together.
+    """
+
+    def __init__(self, book: Book, data: str):
+        self.book, self.config, self.data = book, book.config, data
+        self.settings, self.device = book.config.images, book.run.device
+        self.fit, self.training = self.settings.training, diffflow_training(self.settings.training)
+        self.images, self.held_out = (load_images(data, split) for split in ("train", "test"))
+        self.rivals = TrainedModels(book) if book.job.models else None
+        self.numbers, self.rival_fid = cache(self._numbers), cache(self._rival_fid)
+
+    @property
+    def judge(self) -> Judge:
+        return self.rivals.judge
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """All training images, dequantised once."""
+        generator = make_generator("diffflow", "dequantise", self.data)
+        return dequantise(pad_to(self.images.images, self.settings.side), generator, self.images.grey_levels)[0].to(self.device)
+
+    def network(self, *names: object) -> nn.Module:
+        channels, settings = self.images.shape[0], self.settings
+        return make_network(settings.network, dict(settings.network_settings), channels, settings.side, derive_seed(*names))
+
+    def pair(self, *names: object) -> NeuralSDE:
+        """Drift and score, untrained."""
+        fields = (ImageField(self.network(*names, part), LEVEL / self.fit.T) for part in ("drift", "score"))
+        return NeuralSDE(*fields, self.fit.g).to(self.device)
+
+    def model(self, seed: int) -> NeuralSDE:
+        names = "diffflow", self.data, seed
+        generator, folder = make_generator(*names, device=self.device), self.book.run.folder / f"{self.data}-{seed}"
+        return train_diffflow(self.pair(*names), self.pixels, self.training, generator, folder).model
+
+    def drawn(self, model: NeuralSDE, n: int, steps: int, generator: torch.Generator, lam: float = 1.0) -> Tensor:
+        """n images (n, *shape) in [-1, 1], without the borders that the model has."""
+        channels, *size = self.images.shape
+        parts = []
+        for start in range(0, n, self.fit.batch):
+            state = (min(self.fit.batch, n - start), channels, self.settings.side, self.settings.side)
+            u = torch.randn(state, generator=generator, device=generator.device)
+            parts.append(model.sample(u, self.training.times(steps), generator, lam).cpu())
+        return crop_to(torch.cat(parts), tuple(size))
+
+    def _numbers(self, seed: int) -> tuple[dict[Number, float | Diverged], Tensor | None]:
+        """All numbers of a model, or why there is none; and where FID is measured, images to show."""
+        names, model, fit, config = ("diffflow", self.data, seed), self.model(seed), self.fit, self.config
+        generator = make_generator(*names, "test", device=self.device)
+        test = pad_to(self.held_out.images[: self.settings.test_images], self.settings.side)
+        x, per_unit = dequantise(test, make_generator(*names, "dequantise"), self.images.grey_levels)
+        parts, times = x.to(self.device).split(fit.batch), self.training.times(fit.sampling_steps)
+
+        def bits(log_prob: Callable[[Tensor], Tensor]) -> float:
+            found = torch.cat([log_prob(part) for part in parts]).double()
+            return bits_per_dim(found.mean(), math.prod(x.shape[1:]), per_unit).item()
+
+        def bound(part: Tensor) -> Tensor:
+            return elbo(model, part, times, generator)
+
+        def ode(part: Tensor) -> Tensor:
+            tolerance = config.tolerance
+            return ode_log_prob(model, part, fit.t0, fit.T, generator, rtol=tolerance, atol=tolerance).log_prob
+
+        def fid(table: str, lam: float, steps: int) -> float:
+            return self.judge(self.drawn(model, config.evaluation.samples, steps, generator, lam), ["fid"])["fid"]
+
+        numbers: dict[Number, Callable[[], float]] = {"bound": partial(bits, bound), "ode": partial(bits, ode)}
+        if self.rivals:
+            asked = [("3.3", lam, fit.sampling_steps) for lam in (1.0, 0.0)] + [("3.4", 1.0, n) for n in config.sweep]
+            numbers |= {key: partial(fid, *key) for key in asked}
+        found = {key: attempt(seed, number) for key, number in numbers.items()}
+        return found, self.drawn(model, SHOWN, fit.sampling_steps, generator) if self.rivals else None
+
+    def values(self, key: Number) -> list[float]:
+        """A number of each model. Raises Diverged if one of them has none."""
+        found = [self.numbers(seed)[0][key] for seed in self.config.seeds]
+        for value in found:
+            if isinstance(value, Diverged):
+                raise value
+        return found
+
+    def _rival_fid(self, name: str, deterministic: bool, steps: int, seed: int) -> float:
+        """Of one of the suite's models of these images: ancestral samples or DDIM's, from the same noise."""
+        model = self.rivals.load(name, seed)
+        sampler = ddpm_sampler(model.process, steps, deterministic)
+        generator = make_generator("samples", self.rivals.data, seed, device=self.device)
+        x = draw(sampler, model.score, self.images.shape, self.config.evaluation.samples, generator).x
+        return self.judge(x, ["fid"])["fid"]
+
+    def rival_fids(self, name: str, deterministic: bool, steps: int) -> list[float]:
+        return [self.rival_fid(name, deterministic, steps, seed) for seed in self.config.training_seeds]
+
+
+def attempt(seed: int, measure: Callable[[], float]) -> float | Diverged:
+    """What it measures, or why there is none."""
     try:
-        sets = [load_images(job.dataset, split) for split in ("train", "test")]
-    except MissingData as error:
-        book.skipped.append({"dataset": job.dataset, "method": "DiffFlow", "reason": str(error)})
-        return
-    fit, settings = job.training, methods.diffflow_training(job.training)
-    grey_levels = sets[0].grey_levels
-    train, test = _pad(sets[0].images, job.side), _pad(sets[1].images[: job.test_images], job.side)
-    pixels, per_unit = dequantise(train, make_generator("diffflow", "dequantise", job.dataset), grey_levels)
-    train_pixels = pixels.to(run.device)
-    judge = _judge(job, sets, run) if job.samples else None
-    bound, exact, fids, diverged = [], [], {}, None
-    for seed in config.seeds:
-        names = "diffflow", job.dataset, seed
-        trained = train_diffflow(_pair(job, train, run.device, *names), train_pixels, settings,
-                                 make_generator(*names, device=run.device), run.folder / f"{job.dataset}-{seed}")  # fmt: skip
-        generator = make_generator(*names, "test", device=run.device)
-        x = dequantise(test, make_generator(*names, "dequantise"), grey_levels)[0].to(run.device)
-        times = settings.times(fit.sampling_steps)
-        parts = x.split(fit.batch)
-        found = torch.cat([elbo(trained.model, part, times, generator) for part in parts])
-        bound.append(_bits(found, x, per_unit))
-        try:
-            found = torch.cat([ode_log_prob(trained.model, part, settings.t0, settings.T, generator, rtol=config.tolerance,
-                                            atol=config.tolerance).log_prob for part in parts])  # fmt: skip
-            exact.append(_bits(found, x, per_unit))
-        except Diverged as error:
-            diverged = diverged or Diverged(f"seed {seed}: {error}")
-        if judge:
+        return measure()
+    except Diverged as error:
+        return Diverged(f"seed {seed}: {error}")
 
-            def images(steps: int, lam: float, n: int = job.samples, model=trained.model, generator=generator) -> Tensor:
-                return diffflow_images(job, model, settings, sets[0].shape, n, steps, generator, lam)
 
-            for key, value in diffflow_fids(job, config, judge, images).items():
-                fids.setdefault(key, []).append(value)
-            book.arrays.setdefault(f"images/{job.dataset}/DiffFlow", images(fit.sampling_steps, 1.0, SHOWN).numpy())
-    protocol = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side, "test_images": len(x)}
-    protocol |= {"dequantised": "uniform", "grey_levels": grey_levels}
-    protocol |= {"tolerance": config.tolerance, "trace": "hutchinson"}
+def measure(book: Book, data: str) -> None:
+    here = Pictures(book, data)
+    likelihoods(here)
+    if here.rivals:
+        fids(here)
+        book.arrays[f"images/{data}/data"] = to_unit(here.held_out.images[:SHOWN]).numpy()
+    costs(here)
+
+
+def likelihoods(here: Pictures) -> None:
+    fit, settings = here.fit, here.settings
+    n = min(settings.test_images, len(here.held_out))
+    protocol = {"iterations": fit.iterations, "batch": fit.batch, "side": settings.side, "test_images": n, "dequantised": "uniform",
+                "grey_levels": here.images.grey_levels, "tolerance": here.config.tolerance, "trace": "hutchinson"}  # fmt: skip
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
-    variants = (fit.grid, f"{fit.grid}, ODE") if job.dataset == "cifar10" else ("ELBO", "")
-    if diverged:
-        exact.clear()
-        cell = {"table": table, "dataset": job.dataset, "method": "DiffFlow", "variant": variants[1]}
-        book.skipped.append(diverged.cell(**cell, nfe=fit.sampling_steps))
-    for variant, values in zip(variants, (bound, exact), strict=True):
-        if not values:
-            continue
-        book.record(table, job.dataset, "DiffFlow", variant, "bpd", fit.sampling_steps, values, len(values) * len(x), protocol,
-                    over="trainings")  # fmt: skip
-    if judge:
-        how = {"iterations": fit.iterations, "batch": fit.batch, "side": job.side}
-        _record(book, job, config.sweep[-1], fids, how | dict(judge.protocol("fid", torch.empty(job.samples))))
-        for name in config.jobs[run.job].models:
-            found = ddpm_fids(job, config, run, name, judge, sets[0].shape)
-            _record(book, job, config.sweep[-1], found, ddpm_protocol(config.models[name], judge, job.samples))
-        book.arrays[f"images/{job.dataset}/data"] = to_unit(sets[1].images[:SHOWN]).numpy()
-    _cost(book, config, job, train, train_pixels, run.device)
+    variants = (fit.grid, f"{fit.grid}, ODE") if here.data == "cifar10" else ("ELBO", "")
+    for variant, key in zip(variants, ("bound", "ode"), strict=True):
+        place = TABLES[here.data], here.data, "DiffFlow", variant, fit.sampling_steps
+        with here.book.cell(*place, protocol, n=n, over="trainings") as cell:
+            if cell.todo:
+                cell.add("bpd", here.values(key))
 
 
-def _record(book: Notebook, job: ImagesJob, last: int, fids: dict[Key, list[float]], protocol: dict[str, object]) -> None:
-    """FIDs, and their ratios to that of `last` steps, the most."""
-    for (table, method, variant, metric, n), values in fids.items():
-        if metric == "fid_degeneracy" and n == last:
-            book.exact(table, job.dataset, method, variant, metric, 1.0, protocol, n)
-            continue
-        book.record(table, job.dataset, method, variant, metric, n, values, len(values) * job.samples, protocol, over="trainings")
+def fids(here: Pictures) -> None:
+    """Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
+    config, fit, samples = here.config, here.fit, here.config.evaluation.samples
+
+    def open_cell(table: str, nfe: int, method: str, variant: str, protocol: dict[str, object]) -> Cell:
+        judged = here.judge.protocol("fid", torch.empty(samples))
+        return here.book.cell(table, here.data, method, variant, nfe, protocol | dict(judged), n=samples, over="trainings")
+
+    ours = {"iterations": fit.iterations, "batch": fit.batch, "side": here.settings.side}
+    for lam, variant in ((1.0, fit.grid), (0.0, f"{fit.grid}, ODE")):
+        with open_cell("3.3", fit.sampling_steps, "DiffFlow", variant, ours) as cell:
+            if cell.todo:
+                cell.add("fid", here.values(("3.3", lam, fit.sampling_steps)))
+                if lam:
+                    cell.arrays[f"images/{here.data}/DiffFlow"] = here.numbers(config.seeds[0])[1].numpy()
+    swept = partial(open_cell, method="DiffFlow", variant=fit.grid, protocol=ours)
+    sweep(swept, config.sweep, "fid", lambda n: here.values(("3.4", 1.0, n)))
+    for name in here.rivals.names:
+        spec = here.rivals.spec(name)
+        protocol = {"process": spec.process.name.lower(), "score": "trained", "grid": "uniform", "t0": T0} | spec.protocol
+        for method, variant, deterministic in (("DDPM", "L_s", False), ("DDIM", "", True)):
+            swept = partial(open_cell, method=method, variant=variant, protocol=protocol)
+            sweep(swept, config.sweep, "fid", partial(here.rival_fids, name, deterministic))
 
 
-def _judge(job: ImagesJob, sets: list[ImageSet], run: Run) -> Judge:
-    settings = ClassifierSettings(job.classifier_steps)
-    return make_judge(job.features, *sets, settings, run.folder.parent / "judges", run.device)
-
-
-def _pad(images: Tensor, side: int) -> Tensor:
-    """Black borders up to side x side, before dequantisation: a constant pixel would have no density."""
-    borders = [half for n in (images.shape[-1], images.shape[-2]) for half in ((side - n) // 2, (side - n + 1) // 2)]
-    return functional.pad(images, borders)
-
-
-def _bits(log_prob: Tensor, x: Tensor, per_unit: float) -> float:
-    return bits_per_dim(log_prob.double().mean(), math.prod(x.shape[1:]), per_unit).item()
-
-
-def _pair(job: ImagesJob, images: Tensor, device: str, *names: object) -> NeuralSDE:
-    fields = (ImageField(_network(job, images, *names, part), LEVEL / job.training.T) for part in ("drift", "score"))
-    return NeuralSDE(*fields, job.training.g).to(device)
-
-
-def _network(job: ImagesJob, images: Tensor, *names: object) -> nn.Module:
-    return make_network(job.network, dict(job.network_settings), images.shape[1], job.side, derive_seed(*names))
-
-
-def _cost(book: Notebook, config: Config, job: ImagesJob, train: Tensor, pixels: Tensor, device: str) -> None:
+def costs(here: Pictures) -> None:
     """An iteration beside DDPM's with one such network, and the memory share of the states."""
-    fit = job.training
-    x, n, process, objective, ratios = pixels[: fit.batch], fit.sampling_steps, VP(), DSM(), []
-    for seed in config.seeds:
-        generator = make_generator("diffflow", "cost", seed, device=device)
-        pair = _pair(job, train, device, "cost", seed)
-        ddpm = NoisePrediction(_network(job, train, "cost", seed), process, "steps").to(device)
-
-        def path(loss=adjoint_loss, pair=pair, generator=generator) -> Tensor:
-            return loss(pair, x, l_beta(n, fit.t0, fit.T, fit.beta), draw_noise(x, n, generator)).mean()
-
-        def matching(ddpm=ddpm, generator=generator) -> Tensor:
-            return objective(ddpm, process, x, generator).mean()
-
-        ours, theirs = (seconds_of_iteration(*pair_, job.timed) for pair_ in ((pair, path), (ddpm, matching)))
-        ratios.append(ours / theirs)
+    fit, settings, device = here.fit, here.settings, here.device
+    n, process, objective, ratios = fit.sampling_steps, VP(), DSM(), []
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
-    protocol = {"N": n, "batch": fit.batch, "timed": job.timed, "clock": clock, "network": job.network}
-    book.record("text", job.dataset, "DiffFlow", "", "train_time_ratio", None, ratios, len(ratios) * fit.batch, protocol,
-                over="runs")  # fmt: skip
-    with SavedBytes(pair) as saved:
-        path().backward()
-    states = (n + 1) * x.numel() * x.element_size()
-    book.exact("text", job.dataset, "DiffFlow", "", "states_percent_of_adjoint", 100 * states / saved.peak, protocol)
+    protocol = {"N": n, "batch": fit.batch, "timed": settings.timed, "clock": clock, "network": settings.network}
+    with here.book.cell("text", here.data, "DiffFlow", "", None, protocol, n=fit.batch) as cell:
+        if cell.todo:
+            x, times = here.pixels[: fit.batch], l_beta(n, fit.t0, fit.T, fit.beta)
+            for seed in here.config.seeds:
+                generator, pair = make_generator("diffflow", "cost", seed, device=device), here.pair("cost", seed)
+                ddpm = NoisePrediction(here.network("cost", seed), process, "steps").to(device)
+                steps = {
+                    "ours": training_step(pair, partial(on_a_path, adjoint_loss, pair, x, times, generator)),
+                    "DDPM": training_step(ddpm, partial(objective, ddpm, process, x, generator)),
+                }
+                seconds = {name: np.median(found) for name, found in interleaved(steps, settings.timed, device).items()}
+                ratios.append(seconds["ours"] / seconds["DDPM"])
+            cell.add("train_time_ratio", ratios)
+            share = 100 * states_bytes(x, n) / peak_bytes(adjoint_loss, pair, x, times, generator)
+            cell.exact("states_percent_of_adjoint", share, n=1)

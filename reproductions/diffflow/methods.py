@@ -1,13 +1,16 @@
 """The three models of the plane behind one face: train, then `log_prob`, `sample` and `trajectory`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reproductions.diffflow import config as settings
+from rescore.experiments.book import Cell
 from rescore.flows.density import ffjord, fit_flow, flow_log_prob, flow_sample
 from rescore.likelihood import flow_log_prob as process_log_prob
 from rescore.networks.mlp import MLP, MLPConfig
@@ -19,20 +22,16 @@ from rescore.objectives import DSM, score_of
 from rescore.processes import VP, Isotropic, grids
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import Sampler, ancestral, ddim
-from rescore.training.checkpoint import State
-from rescore.training.ema import averaged_copy
-from rescore.training.loop import Adam, minimise
+from rescore.training.loop import Adam, fit_averaged
 
 EMA = 0.999
 EVERY = 10  # iterations between changes of the learning rate
 T0 = 1e-3  # where the times of DDPM end
-CHECKPOINTS = 1000
 
 
 class Model(Protocol):
     """A trained model. `steps` of sampling; a model that takes its own steps has none."""
 
-    method: str
     network: nn.Module
 
     def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor: ...
@@ -50,16 +49,17 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+# --- DiffFlow ----------------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class TrainedDiffFlow:
     """`seconds`: of the whole training, over interruptions."""
 
     network: NeuralSDE
     training: DiffFlowTraining
-    dim: int
     sampling_steps: int
     seconds: float
-    method: str = "DiffFlow"
 
     def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor:
         ends = self.training.t0, self.training.T
@@ -69,7 +69,7 @@ class TrainedDiffFlow:
         return elbo(self.network, x, self.training.times(steps), generator)
 
     def sample(self, n: int, generator: torch.Generator, steps: int | None = None) -> Tensor:
-        z = torch.randn(n, self.dim, generator=generator)
+        z = torch.randn(n, 2, generator=generator)
         return self.network.sample(z, self.training.times(steps or self.sampling_steps), generator)
 
     def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
@@ -78,22 +78,24 @@ class TrainedDiffFlow:
         return states[:: steps // parts]
 
 
-def diffflow_training(fit: settings.DiffFlow, gradient: str = "adjoint") -> DiffFlowTraining:
-    schedule = Progressive(fit.steps, fit.shares)
-    return DiffFlowTraining(adam(fit), schedule, fit.batch, fit.grid, fit.t0, fit.T, fit.beta, EMA, gradient)
+def diffflow_training(fit: settings.DiffFlow) -> DiffFlowTraining:
+    return DiffFlowTraining(adam(fit), Progressive(fit.steps, fit.shares), fit.batch, fit.grid, fit.t0, fit.T, fit.beta, EMA)
 
 
 def diffflow_pair(fit: settings.DiffFlow, dim: int, *names: object) -> NeuralSDE:
+    """Drift and score for points."""
     seeds = (derive_seed(*names, part) for part in ("drift", "score"))
     return NeuralSDE(*(seeded(lambda: FourierMLP(dim, fit.width, fit.layers), seed) for seed in seeds), fit.g)
 
 
 def train_diffflow_points(fit: settings.DiffFlow, x: Tensor, folder: Path, *names: object) -> TrainedDiffFlow:
     """`names` name the seeds of weights and batches."""
-    training, dim = diffflow_training(fit), x.shape[1]
-    pair, generator, label = diffflow_pair(fit, dim, *names), make_generator(*names, "batches"), f"DiffFlow {names[-2]}"
-    trained = train_diffflow(pair, x, training, generator, folder, CHECKPOINTS, label)
-    return TrainedDiffFlow(trained.model, training, dim, fit.sampling_steps, trained.seconds_per_step * fit.iterations)
+    training, generator = diffflow_training(fit), make_generator(*names, "batches")
+    trained = train_diffflow(diffflow_pair(fit, 2, *names), x, training, generator, folder, label=f"DiffFlow {names[-2]}")
+    return TrainedDiffFlow(trained.model, training, fit.sampling_steps, trained.seconds_per_step * fit.iterations)
+
+
+# --- DDPM and DDIM -----------------------------------------------------------------------------------------------------------
 
 
 def ddpm_sampler(process: Isotropic, steps: int, deterministic: bool) -> Sampler:
@@ -106,7 +108,6 @@ def ddpm_sampler(process: Isotropic, steps: int, deterministic: bool) -> Sampler
 class TrainedDDPM:
     network: NoisePrediction
     sampling_steps: int
-    method: str = "DDPM"
     process = VP()
 
     def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor:
@@ -134,26 +135,22 @@ def ddpm_network(fit: settings.DDPM, *names: object) -> NoisePrediction:
 
 
 def train_ddpm(fit: settings.DDPM, x: Tensor, folder: Path, *names: object) -> TrainedDDPM:
-    model, generator, process, objective = ddpm_network(fit, *names), make_generator(*names, "batches"), VP(), DSM()
-    how = adam(fit)
-    history = torch.zeros(fit.iterations, dtype=torch.float64)
-    state = State(model, how.optimizer(model), history, generator, averaged_copy(model, EMA))
+    model, objective = ddpm_network(fit, *names), DSM()
 
-    def backward(step: int) -> Tensor:
+    def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(x), (fit.batch,), generator=generator)
-        loss = objective(model, process, x[rows], generator).mean()
-        loss.backward()
-        return loss.detach()
+        return objective(model, model.process, x[rows], generator).mean()
 
-    minimise(state, backward, how, folder, CHECKPOINTS, f"DDPM {names[-2]}")
-    return TrainedDDPM(state.ema.module.requires_grad_(False), fit.sampling_steps)
+    average = fit_averaged(model, loss, adam(fit), make_generator(*names, "batches"), folder, EMA, label=f"DDPM {names[-2]}")
+    return TrainedDDPM(average, fit.sampling_steps)
+
+
+# --- FFJORD ------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TrainedFFJORD:
     network: nn.Module
-    method: str = "FFJORD"
-    sampling_steps: None = None
 
     def log_prob(self, x: Tensor, tolerance: float, generator: torch.Generator) -> Tensor:
         return flow_log_prob(self.network, x)
@@ -175,3 +172,31 @@ def train_ffjord(fit: settings.FFJORD, x: Tensor, folder: Path, *names: object) 
     flow = ffjord(x.shape[1], fit.hidden, derive_seed(*names), fit.tolerance)
     fit_flow(flow, x, fit.batch, adam(fit), make_generator(*names, "batches"), folder, f"FFJORD {names[-2]}")
     return TrainedFFJORD(flow)
+
+
+# --- all ---------------------------------------------------------------------------------------------------------------------
+
+TRAINERS: dict[str, Callable[..., Model]] = {"DiffFlow": train_diffflow_points, "DDPM": train_ddpm, "FFJORD": train_ffjord}
+
+
+def fits(plane: settings.Plane) -> dict[str, settings.Fit]:
+    """The settings of the models of the plane, by method."""
+    return {"DiffFlow": plane.diffflow, "DDPM": plane.ddpm, "FFJORD": plane.ffjord}
+
+
+def sweep(open_cell: Callable[[str, int], Cell], numbers: Sequence[int], metric: str, values: Callable[[int], Sequence[float]]) -> None:
+    """Tables 3.4 and 3.5: a distance for each N, and its ratio to that of the largest N, which for itself is 1 whatever is drawn.
+
+    Args:
+        open_cell: open_cell(table, N).
+        values: values(N), one a training.
+    """
+    for n in numbers:
+        with open_cell("3.4", n) as cell:
+            if cell.todo:
+                cell.add(metric, values(n))
+    for n in numbers:
+        with open_cell("3.5", n) as cell:
+            if cell.todo:
+                ratios = np.divide(values(n), values(numbers[-1]))
+                cell.exact(f"{metric}_degeneracy", 1.0, n=1) if n == numbers[-1] else cell.add(f"{metric}_degeneracy", ratios)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Settings, PaperConfig
+from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 
-Section = Literal["schedules", "gaussian"]
+Section = Literal["schedules", "gaussian", "networks"]
 VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
 
 
@@ -53,8 +53,30 @@ class Training(Settings):
         return self
 
 
+class Gaussian(SectionSettings):
+    """Steps of the samplers on the Gaussian, and those of masking there."""
+
+    nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
+    masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
+
+
+class Networks(SectionSettings):
+    """What trained networks are worth.
+
+    Args:
+        samples: of each network and cell; `features`: through which FID sees them.
+        nfes: steps of each network's samplers; `main` runs all three.
+    """
+
+    training: Training
+    samples: PositiveInt = 500
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
+    nfes: dict[VariantName, tuple[PositiveInt, ...]]
+
+
 class Job(JobConfig):
-    """One process: sections without a network to measure, and networks to train and measure."""
+    """One process: the networks that its section `networks` trains and measures are `train`."""
 
     measure: tuple[Section, ...] = ()
     train: tuple[VariantName, ...] = ()
@@ -68,9 +90,6 @@ class Config(PaperConfig):
         sigma_min, sigma_max, until: the noise grows geometrically up to t = until.
         ve_sigma_max: of the VE process that the MSE schedule follows; None is the largest distance of two training images.
         start_modes: directions of the Gaussian that sampling starts from.
-        samples: of each network and cell; `features`: through which FID sees them.
-        nfes: steps of each network's samplers; `main` runs all three.
-        gaussian_nfes: steps on the Gaussian; `masking_nfes` those of masking there.
     """
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
@@ -82,21 +101,18 @@ class Config(PaperConfig):
     ve_sigma_max: PositiveFloat | None = None
     schedule: Schedule = Schedule()
     start_modes: PositiveInt = 64
-    training: Training
-    samples: PositiveInt = 500
-    features: Literal["classifier", "inception"] = "classifier"
-    classifier_steps: PositiveInt = 1000
-    nfes: dict[VariantName, tuple[PositiveInt, ...]]
-    gaussian_nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
-    masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
+    gaussian: Gaussian = Gaussian()
+    networks: Networks
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
     def _trained_networks_are_sampled(self) -> "Config":
         for name, job in self.jobs.items():
             for variant in job.train:
-                if not self.nfes.get(variant):
-                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.nfes)}")
+                if not self.networks.nfes.get(variant):
+                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.networks.nfes)}")
+            if bool(job.train) != ("networks" in job.measure):
+                raise ValueError(f"jobs.{name}: train belongs to the section networks, and that needs it")
         return self
 
     def data_fingerprint(self, job: str) -> str:

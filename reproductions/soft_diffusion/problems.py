@@ -1,4 +1,4 @@
-"""The data, the corruptions of the paper and of its ablations, and a Gaussian on which samplers act exactly."""
+"""The data, and the corruptions of the paper and of its ablations."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ import torch
 from torch import Tensor
 
 from reproductions.soft_diffusion.config import Config, VariantName
-from rescore.config import config_hash
 from rescore.corruptions import (
-    Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, mse_matched,
-    wasserstein_schedule,
+    Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
 )  # fmt: skip
-from rescore.corruptions import Path as NodePath
-from rescore.corruptions.process import Clean
-from rescore.data.images import ImageSet
+from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
-from rescore.files import atomic_path
-from rescore.machine.locks import waiting_lock
+from rescore.experiments.book import Book
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
-from rescore.samplers.base import Sampler
 
 METHOD = "Soft Diffusion"
 SAMPLERS = {
@@ -80,26 +74,12 @@ def blur_for(config: Config, side: int, of: int) -> Blur:
     return Blur((side, side), round(config.blur.half_size * side / of), config.blur.std * side / of)
 
 
-def shortest_schedule(
-    config: Config, family: Blur, images: Tensor, name: str, folder: Path
-) -> tuple[Interpolated, NodePath, np.ndarray]:
-    """`wasserstein_schedule`, kept in `folder`: the jobs of a run share it."""
+def shortest_schedule(config: Config, family: Blur, images: Tensor, name: str, folder: Path
+                      ) -> tuple[Interpolated, NodePath, np.ndarray]:  # fmt: skip
+    """The shortest path of images called `name`, kept in `folder`: the jobs of a run share it."""
     settings = config.schedule
-    what = {"data": name, "family": repr(family), "sigma": config.sigma_max, "until": config.until}
-    path = folder / f"{name}-{config_hash(what | settings.model_dump())}.npz"
-    folder.mkdir(parents=True, exist_ok=True)
-    with waiting_lock(folder / "lock", "another process that computes a schedule"):
-        if not path.is_file():
-            schedule, found, distances = wasserstein_schedule(
-                family, images[: settings.images], config.sigma_max, settings.candidates, settings.nodes, config.until
-            )
-            with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, times=schedule.times, levels=schedule.levels, epsilon=found.epsilon, nodes=found.nodes,
-                         distances=distances)  # fmt: skip
-        with np.load(path) as stored:
-            schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
-            found = NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist()))
-            return schedule, found, stored["distances"]
+    return kept_schedule(folder, name, family, images[: settings.images], config.sigma_max, settings.candidates, settings.nodes,
+                         config.until)  # fmt: skip
 
 
 def ve_process(config: Config, images: Tensor) -> VE:
@@ -120,6 +100,12 @@ class Corruptions:
     config: Config
     images: Tensor
     folder: Path
+
+    @classmethod
+    def of(cls, book: Book) -> Corruptions:
+        """Of the config's data. Raises MissingData if they cannot be had."""
+        data = load_images(book.config.data, "train")
+        return cls(book.config, unit_interval(data, STATISTICS), book.run.folder.parent / "schedules")
 
     def __call__(self, variant: Variant) -> Corruption:
         """A variant's corruption with a start fitted to C_1 of the training images."""
@@ -143,57 +129,6 @@ class Corruptions:
         return replace(process, start=GaussianStart.fit(process.C(1.0)(self.images), self.config.start_modes))
 
 
-@dataclass(frozen=True)
-class GaussianData:
-    """Data N(mean, covariance) on images: the posterior mean is linear, so that every sampler here has an exact law.
-
-    Args:
-        mean: (d,), covariance: (d, d), of flattened images of `shape`.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-    shape: tuple[int, int, int]
-
-    @classmethod
-    def of(cls, images: Tensor) -> GaussianData:
-        return cls(images.mean(0).flatten(), torch.cov(images.flatten(1).T), tuple(images.shape[1:]))
-
-    def marginal(self, process: Corruption, t: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and covariance of x_t, and the matrix of C_t."""
-        basis = torch.eye(len(self.mean), dtype=torch.float64).reshape(-1, *self.shape)
-        C = process.C(t)(basis).flatten(1).T
-        noise = process.sigma(t).item() ** 2 * torch.eye(len(C), dtype=torch.float64)
-        return C @ self.mean, C @ self.covariance @ C.T + noise, C
-
-    def posterior(self, process: Corruption, t: float) -> Clean:
-        """E[x_0 | x_t]."""
-        mean, covariance, C = self.marginal(process, t)
-        gain = torch.linalg.solve(covariance, C @ self.covariance).T
-        return lambda x, _: (self.mean + (x.flatten(1) - mean) @ gain.T).reshape(x.shape)
-
-    def law_after(self, sampler: Sampler) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of what the sampler makes of exact draws of x_1: each step is affine plus isotropic noise."""
-        mean, covariance, _ = self.marginal(sampler.process, 1.0)
-        d = len(mean)
-        probes = torch.cat((torch.zeros(1, d), torch.eye(d))).double()
-        for i in range(sampler.steps):
-            clean = self.posterior(sampler.process, sampler.times[i])
-            x = (mean + probes).reshape(-1, *self.shape)
-            h = clean(x, sampler.times[i])
-            last = i == sampler.steps - 1
-            end = (h if last else sampler.step(i, h, x, torch.zeros_like)).flatten(1)
-            matrix = (end[1:] - end[0]).T
-            mean, covariance = end[0], matrix @ covariance @ matrix.T
-            if not last:
-                noise = (sampler.step(i, h[:1], x[:1], torch.ones_like).flatten() - mean).mean()
-                covariance = covariance + noise**2 * torch.eye(d, dtype=torch.float64)
-        return mean, covariance
-
-    def frechet(self, mean: Tensor, covariance: Tensor) -> float:
-        """The squared 2-Wasserstein distance of N(mean, covariance) to the data: FID's formula on pixels."""
-        values, axes = torch.linalg.eigh(self.covariance)
-        root = axes * values.clamp_min(0).sqrt() @ axes.T
-        cross = torch.linalg.eigvalsh(root @ covariance @ root).clamp_min(0).sqrt().sum()
-        distance = (mean - self.mean).square().sum() + covariance.trace() + self.covariance.trace() - 2 * cross
-        return max(0.0, distance.item())
+def say_common(book: Book) -> None:
+    """What every record of the paper says."""
+    book.protocol |= {"sigma_min": book.config.sigma_min, "pixels": "0 to 1"}

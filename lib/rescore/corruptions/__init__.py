@@ -15,7 +15,9 @@ a `Corruption` is both together. Networks for it are trained by `rescore.objecti
 from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Masking, Separable
 from rescore.corruptions.process import Corruption, GaussianStart
 from rescore.corruptions.schedules import Constant, GeometricNoise, Interpolated, mse_matched
-from rescore.corruptions.shortest_path import Path, find_path, pairwise_wasserstein, shortest_path, wasserstein_schedule
+from rescore.corruptions.shortest_path import (
+    NodePath, find_path, kept_schedule, pairwise_wasserstein, shortest_path, wasserstein_schedule,
+)  # fmt: skip
 
 __all__ = [
     "Blur",
@@ -28,9 +30,10 @@ __all__ = [
     "Identity",
     "Interpolated",
     "Masking",
-    "Path",
+    "NodePath",
     "Separable",
     "find_path",
+    "kept_schedule",
     "mse_matched",
     "pairwise_wasserstein",
     "shortest_path",

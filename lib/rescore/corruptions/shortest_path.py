@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +12,12 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
+from rescore.config import config_hash
 from rescore.corruptions.families import Family
 from rescore.corruptions.schedules import Interpolated
 from rescore.errors import RescoreError
+from rescore.files import atomic_path
+from rescore.machine.locks import waiting_lock
 from rescore.progress import progress
 from rescore.random import make_generator
 
@@ -21,7 +25,7 @@ TIE = 1e-9  # of the largest distance, added to every edge: of paths of equal le
 
 
 @dataclass(frozen=True)
-class Path:
+class NodePath:
     """A path through candidates.
 
     Attributes:
@@ -49,7 +53,7 @@ def pairwise_wasserstein(clouds: Sequence[Tensor], label: str = "distances") -> 
     return distances
 
 
-def shortest_path(distances: np.ndarray, epsilon: float) -> Path | None:
+def shortest_path(distances: np.ndarray, epsilon: float) -> NodePath | None:
     """The shortest path from the first to the last node over edges of at most epsilon (eq. 22), by Dijkstra; None if none.
 
     Args:
@@ -62,10 +66,10 @@ def shortest_path(distances: np.ndarray, epsilon: float) -> Path | None:
     nodes = [len(distances) - 1]
     while nodes[-1] != 0:
         nodes.append(int(before[nodes[-1]]))
-    return Path(float(epsilon), tuple(nodes[::-1]))
+    return NodePath(float(epsilon), tuple(nodes[::-1]))
 
 
-def find_path(distances: np.ndarray, nodes: int) -> Path:
+def find_path(distances: np.ndarray, nodes: int) -> NodePath:
     """The path with so many nodes, both ends included, by bisection on epsilon towards the smallest one that gives it.
 
     The path can only change where epsilon passes a distance, so the search is among the distances themselves. The number of
@@ -96,7 +100,7 @@ def find_path(distances: np.ndarray, nodes: int) -> Path:
 
 def wasserstein_schedule(
     family: Family, images: Tensor, sigma: float, candidates: int, nodes: int, start: float, seed: int = 0
-) -> tuple[Interpolated, Path, np.ndarray]:
+) -> tuple[Interpolated, NodePath, np.ndarray]:
     """Levels along the shortest path from the lowest to the highest, at equally spaced times from `start` to 1.
 
     All candidates, equally spaced in level, corrupt the same images with the same noise: with fresh noise the distance of two
@@ -115,3 +119,21 @@ def wasserstein_schedule(
     distances = pairwise_wasserstein([family(level)(x) + noise for level in levels], "Wasserstein distances")
     path = find_path(distances, nodes)
     return Interpolated.spread(levels[list(path.nodes)], start), path, distances
+
+
+def kept_schedule(
+    folder: Path, name: str, family: Family, images: Tensor, sigma: float, candidates: int, nodes: int, start: float
+) -> tuple[Interpolated, NodePath, np.ndarray]:
+    """`wasserstein_schedule` of images called `name`, computed once and kept in `folder`, which several processes may share."""
+    what = {"data": name, "family": repr(family), "sigma": sigma, "until": start}
+    path = folder / f"{name}-{config_hash(what | {'candidates': candidates, 'nodes': nodes, 'images': len(images)})}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(folder / "lock", "another process that computes a schedule"):
+        if not path.is_file():
+            schedule, found, distances = wasserstein_schedule(family, images, sigma, candidates, nodes, start)
+            with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+                np.savez(stream, times=schedule.times, levels=schedule.levels, epsilon=found.epsilon, nodes=found.nodes,
+                         distances=distances)  # fmt: skip
+        with np.load(path) as stored:
+            schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
+            return schedule, NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist())), stored["distances"]

@@ -1,9 +1,10 @@
-"""From pixels to the numbers that a model sees and back; flips and dequantisation."""
+"""From pixels to the numbers that a model sees and back; flips, borders and dequantisation."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rescore.errors import RescoreError
 from rescore.random import Noise, integers
@@ -61,6 +62,18 @@ def dequantise(images: Tensor, generator: Noise, grey_levels: int = 256) -> tupl
     if not torch.equal((k * 255 / steps).round().to(torch.uint8), images):
         raise RescoreError(f"dequantise: a pixel is none of {grey_levels} equal steps from 0 to 255")
     return (2 * k + 2 * u - 1) / steps - 1, steps / 2
+
+
+def pad_to(images: Tensor, side: int) -> Tensor:
+    """(n, C, H, W) with borders of 0 up to side x side. Before dequantisation: a constant pixel would have no density."""
+    borders = [half for n in (images.shape[-1], images.shape[-2]) for half in ((side - n) // 2, (side - n + 1) // 2)]
+    return functional.pad(images, borders)
+
+
+def crop_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The inner (height, width) of images (n, C, side, side): without the borders of `pad_to`."""
+    top, left = ((whole - part) // 2 for whole, part in zip(images.shape[-2:], size, strict=True))
+    return images[..., top : top + size[0], left : left + size[1]]
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:

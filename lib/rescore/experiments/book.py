@@ -128,12 +128,12 @@ class Cell:
         self.book.take(self._found, counted=True)
         return True
 
-    def add(self, metric: str, values: Sequence[float], *, n: int | None = None, over: Over | None = None,
+    def add(self, metric: str, values: Sequence[float], *, n: float | None = None, over: Over | None = None,
             **protocol: object) -> tuple[float, float | None]:  # fmt: skip
         """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
-            n: samples behind each value, if not the cell's.
+            n: samples behind each value, if not the cell's; their mean where these differ.
             over: what was repeated, if not the cell's. Samplings are all of one training, hence of one seed.
             protocol: what only this metric depends on.
         """
@@ -171,13 +171,19 @@ class Cell:
         seeds = seeds or (1 if over == "samplings" else repeats)
         self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
+    def median(self, metric: str, values: Sequence[float], *, n: int | None = None, **protocol: object) -> None:
+        """The median of repeats: for Normal ones its standard error is sqrt(pi / 2) times that of the mean."""
+        count = len(values)
+        stderr = float(np.sqrt(np.pi / 2) * np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
+        self.estimate(metric, float(np.median(values)), stderr, count, n=n, **protocol)
+
     def skip(self, reason: str) -> None:
         """No number, and why."""
         self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
 
-    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: int | None,
+    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: float | None,
              count: int, protocol: Mapping[str, object]) -> None:  # fmt: skip
-        size = (self.n if n is None else n) * count
+        size = round((self.n if n is None else n) * count)
         full = self.book.protocol | self.protocol | protocol
         self._found.measurements.append(
             Measurement(**self._key, metric=metric, nfe=self.nfe, value=value, stderr=stderr, df=df, over=over, n_seeds=seeds,
@@ -228,9 +234,9 @@ class Book:
         return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
 
     def exact(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
-              **numbers: Callable[[], float]) -> None:  # fmt: skip
-        """A cell of numbers that are computed without samples, by their metrics."""
-        with self.cell(table, dataset, method, variant, nfe, protocol, n=0) as cell:
+              n: int = 0, **numbers: Callable[[], float]) -> None:  # fmt: skip
+        """A cell of numbers that are computed without samples (or from `n` of them), by their metrics."""
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=n) as cell:
             if cell.todo:
                 for metric, number in numbers.items():
                     cell.exact(metric, number())

@@ -31,7 +31,7 @@ class ImageBits:
 
 def image_bits(
     model: LoadedModel, images: Tensor, grey_levels: int, noise: Callable[[int, int], Noise], tolerance: float,
-    bound_draws: int = 0, batch: int | None = None,
+    bound_draws: int = 0, batch: int | None = None, t0: float | None = None,
 ) -> ImageBits:  # fmt: skip
     """Bits per dimension by the probability flow, and by the ELBO where it gets draws; see `rescore.likelihood`.
 
@@ -42,10 +42,12 @@ def image_bits(
         tolerance: relative and absolute, of the solver.
         bound_draws: of time and noise for each image.
         batch: images at a time; None: as many as the memory holds.
+        t0: the time at which the flow takes the images; None: that of the training.
 
     Raises Diverged, and RescoreError for images that are not such.
     """
-    parts, t0, score = [], model.spec.objective.t0, model.network.score()
+    t0 = model.spec.objective.t0 if t0 is None else t0
+    parts, score = [], model.network.score()
     most = batch or likelihood_batch(model, tuple(images.shape[1:]))
     size = math.ceil(len(images) / math.ceil(len(images) / most))  # equal parts: a network is compiled for one size
     for first in range(0, len(images), size):

@@ -14,12 +14,12 @@ from rescore.config import typed_settings
 from rescore.data.images import load_images
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
-from rescore.models.spec import ModelSpec, Objective, Part
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
+from rescore.specs import ModelSpec, Objective, Part
 from rescore.training import Adam, Trained, Training, load_weights, own_device, train_network
 
 OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}

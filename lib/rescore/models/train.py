@@ -19,8 +19,8 @@ from rescore.machine.hardware import claim_gpus, device_name, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.ranks import own_rank, start_ranks
 from rescore.machine.torch_setup import prepare_torch
-from rescore.models.spec import Trainings
 from rescore.progress import BarLines, warn
+from rescore.specs import Trainings
 from rescore.workflow.paths import MISSING, MODEL_FILES, SNAPSHOTS, model_folder, run_folder
 from rescore.workflow.suite import Suite, load_suite
 
@@ -29,7 +29,10 @@ def main_train(args: Namespace) -> None:
     """`rescore train`: train one model that a paper's config names, or finish its training, with all its seeds one after another,
     each on as many GPUs as its `gpu` says.
 
-    Without its data the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that need it are skipped.
+    Published weights (`ModelSpec.weights`) are imported in the place of a training.
+
+    Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
+    need it are skipped.
 
     The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot be
     had, this is said before the training.
@@ -48,13 +51,19 @@ def main_train(args: Namespace) -> None:
             _train(trainings, folder, states)
             return
         with ExitStack() as locks:
-            for state in sorted(states.values()):
+            for state in sorted(set(states.values())):
                 state.mkdir(parents=True, exist_ok=True)
                 locks.enter_context(waiting_lock(state / "lock", f"another process that trains model {key}"))
             try:
                 load_images(spec.data, spec.split)
             except MissingData as error:
                 _leave_missing(key, folder, str(error))
+                return
+            if spec.weights:
+                try:
+                    _import(trainings, folder)
+                except MissingData as error:
+                    _leave_missing(key, folder, str(error))
                 return
             _look_for_judges(suite, key)
             with claim_gpus(spec.gpu):
@@ -84,6 +93,23 @@ def _leave_missing(key: str, folder: Path, reason: str) -> None:
     atomic_write(folder / MISSING, json.dumps({"key": key, "missing": reason}, indent=1) + "\n")
     print(f"model {key} is not trained: {reason}\n"
           f"  Once the data lie there the same command trains it; to try a download again, remove {folder}", file=sys.stderr)  # fmt: skip
+
+
+def _import(trainings: Trainings, folder: Path) -> None:
+    """Leave the published weights for each seed: the same network."""
+    from rescore.models.build import make_model, make_process
+    from rescore.models.imported.load import published_network
+    from rescore.training import save_weights
+
+    spec = trainings.spec
+    shape = load_images(spec.data, spec.split).shape
+    model = make_model(spec, make_process(spec.process, shape), shape)
+    about = {"key": spec.key, "device": "", "version": "", "spec": spec.model_dump(mode="json")}
+    about |= {"weights": published_network(spec.weights, model.network, spec.steps)}
+    for seed in trainings.seeds:
+        place = folder / str(seed)
+        atomic_write(place / MODEL_FILES["about"], json.dumps(about, indent=1) + "\n")
+        save_weights(place / MODEL_FILES["weights"], model)
 
 
 def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> None:

@@ -40,6 +40,8 @@ class UNetConfig:
             geometric levels, 0 the largest, and sigma that level's.
         sigmas: the smallest and the largest of these levels.
         unit_input: data lie in [0, 1]; x -> 2 x - 1 comes first.
+        level_factor: what is embedded is c times this. With 0.5, and without `unit_input`, weights of "fourier" trained on
+            data in [0, 1] give the score of the same data in [-1, 1], where sigma is twice as large.
     """
 
     width: int = 128
@@ -56,8 +58,10 @@ class UNetConfig:
     scale_by_sigma: bool = False
     sigmas: Sequence[float] | None = None
     unit_input: bool = False
+    level_factor: float = 1.0
 
     def __post_init__(self):
+        check_number("network U-Net", "level_factor", self.level_factor, 0, brackets="()")
         check_choice("U-Net", "embedding", self.embedding, EMBEDDINGS)
         check_choice("U-Net", "block", self.block, ("biggan", "ddpm"))
         if self.width < 4 or self.width % 2 or self.blocks < 1 or not self.multipliers or min(self.multipliers) < 1:
@@ -176,7 +180,7 @@ class ScoreUNet(nn.Module):
         check_input("U-Net", x, level, self.shape)
         if self.config.unit_input:
             x = 2 * x - 1
-        time = self.time(level)
+        time = self.time(level if self.config.level_factor == 1 else level * self.config.level_factor)
         pyramid = x
         kept = [self.first(x)]
         for stage in self.down:

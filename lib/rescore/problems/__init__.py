@@ -10,6 +10,7 @@
 | `langevin` | Langevin dynamics with velocities at any friction: exact laws |
 | `score_norms` | how far a score is from that of a Normal, and how steep |
 | `mixtures` | mixtures that several papers share |
+| `planar` | distributions in the plane in standard coordinates, and distances to them |
 """
 
 from rescore.problems.exact import ExactProblem

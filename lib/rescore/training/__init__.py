@@ -7,9 +7,9 @@ fixed order, EMA, bfloat16 on a GPU, one or many processes.
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
 from rescore.training.distributed import World, own_device, world
 from rescore.training.ema import averaged_copy
-from rescore.training.network import Trained, Training, batch_rows, train_network
 from rescore.training.loop import Adam, Loss, fit
-from rescore.training.weights import flat_weights, load_weights, save_weights, train_once
+from rescore.training.network import Trained, Training, batch_rows, train_network
+from rescore.training.weights import flat_weights, load_weights, save_weights, train_once, weight_distance
 
 __all__ = [
     "Adam",
@@ -29,5 +29,6 @@ __all__ = [
     "save_weights",
     "train_network",
     "train_once",
+    "weight_distance",
     "world",
 ]

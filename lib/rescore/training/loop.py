@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rescore.errors import RescoreError
 from rescore.progress import progress, warn
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
+from rescore.training.ema import averaged_copy
 
 SKIPPED_IN_A_ROW = 20  # a rare overflow is passed over; so many on end are a divergence
 LOOK_EVERY = 100  # steps after which the host waits for a GPU and reads losses
@@ -82,16 +83,30 @@ def fit(
         RescoreError: the loss or its gradient is not finite for `SKIPPED_IN_A_ROW` steps, every checkpoint in `folder` is
             damaged, or they are of another network or of a longer training.
     """
+    history = torch.zeros(settings.steps, dtype=torch.float64)
+    state = State(model, settings.optimizer(model), history, generator)
+    minimise(state, _gradient_of(loss, generator), settings, folder, checkpoint_every, label)
+    return history
 
+
+def fit_averaged(
+    model: nn.Module, loss: Loss, settings: Adam, generator: torch.Generator, folder: Path, ema: float,
+    checkpoint_every: int = 1000, label: str = "train",
+) -> nn.Module:  # fmt: skip
+    """`fit` with a moving average of the weights, `averaged_copy(model, ema)`: that average, frozen."""
+    history = torch.zeros(settings.steps, dtype=torch.float64)
+    state = State(model, settings.optimizer(model), history, generator, averaged_copy(model, ema))
+    minimise(state, _gradient_of(loss, generator), settings, folder, checkpoint_every, label)
+    return state.ema.module.requires_grad_(False)
+
+
+def _gradient_of(loss: Loss, generator: torch.Generator) -> Callable[[int], Tensor]:
     def backward(step: int) -> Tensor:
         value = loss(generator)
         value.backward()
         return value.detach()
 
-    history = torch.zeros(settings.steps, dtype=torch.float64)
-    state = State(model, settings.optimizer(model), history, generator)
-    minimise(state, backward, settings, folder, checkpoint_every, label)
-    return history
+    return backward
 
 
 def minimise(

@@ -1,4 +1,4 @@
-"""The weights of a trained network, alone in a file."""
+"""The weights of a trained network: alone in a file, and how far those of two are apart."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,3 +41,9 @@ def train_once(path: Path, train: Callable[[], nn.Module], blank: nn.Module) -> 
 def flat_weights(network: nn.Module) -> Tensor:
     """All parameters in one vector on the CPU, in float64, whatever their memory format: to compare trainings."""
     return torch.cat([parameter.flatten().double().cpu() for parameter in network.parameters()])
+
+
+def weight_distance(network: nn.Module, twin: nn.Module, start: nn.Module) -> float:
+    """How far two trainings from the same `start` end apart, as a part of the way that the first one went."""
+    end, other, origin = (flat_weights(one) for one in (network, twin, start))
+    return ((other - end).norm() / (end - origin).norm()).item()

@@ -1,0 +1,23 @@
+"""All comparisons, one file of golden numbers after another."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rescore.parity import cld, collage, deis, gddim, ncsn, networks, neural_sde, pis, score_sde
+from rescore.parity.table import Compare, Row, read_sheet
+
+
+def comparisons() -> dict[str, Compare]:
+    """By the name of the file, what compares it."""
+    found: dict[str, Compare] = {}
+    for module in (networks, score_sde, cld, deis, gddim, pis, neural_sde, collage, ncsn):
+        found |= module.COMPARISONS
+    return found
+
+
+def compare_all(folder: Path, only: str | None = None) -> Iterator[Row]:
+    """The rows of every file that is there, in the order of `comparisons`."""
+    for name, compare in comparisons().items():
+        if only in (None, name) and (sheet := read_sheet(folder, name)):
+            compare(sheet)
+            yield from sheet.rows

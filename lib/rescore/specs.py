@@ -1,0 +1,282 @@
+"""What a trained model is: data, process, objective, network and training. No torch.
+
+Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    Field, PositiveFloat, PositiveInt, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator,
+)  # fmt: skip
+
+from rescore.config import RESOURCES, JobConfig, PaperConfig, Resources, Settings, check_choice, config_hash
+from rescore.errors import RescoreError
+
+PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
+
+TRAINING_VERSION = 2
+"""Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
+
+
+def without_defaults(settings: Settings, content: dict[str, Any]) -> dict[str, Any]:
+    """Content without the `younger` fields at their defaults: those that specs lack which were hashed before them keep their keys."""
+    fields = type(settings).model_fields
+    left_out = {name for name in settings.younger if getattr(settings, name) == fields[name].default}
+    return {name: value for name, value in content.items() if name not in left_out}
+
+
+class Part(Settings):
+    """A choice by name, with the settings that differ from its defaults."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+
+class Objective(Settings):
+    """How the network is trained; see `rescore.objectives`.
+
+    Args:
+        name: `dsm` or `lcss`, or for CLD's velocities `hsm` (hybrid) and `velocity_dsm` (the ablation).
+        factor: K of the noise that a `dsm` or `lcss` network predicts.
+        weighting: of the residual's square.
+        importance: times of training with density proportional to the likelihood weight.
+        t0: the smallest time of training.
+        gamma: of `lcss` only: the weight of its first term (LCSS eq. 21).
+        reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and `clip: 1`
+            the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP (`reduce_mean`) and
+            gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
+    """
+
+    name: Literal["dsm", "lcss", "hsm", "velocity_dsm"] = "dsm"
+    factor: Literal["R", "L"] = "R"
+    weighting: Literal["simple", "sigma^2", "likelihood"] = "simple"
+    importance: bool = False
+    t0: PositiveFloat = 1e-5
+    gamma: PositiveFloat = 1.0
+    reduction: Literal["sum", "mean"] = "sum"
+
+    younger: ClassVar[tuple[str, ...]] = ("gamma", "reduction")
+
+    @model_validator(mode="after")
+    def _gamma_is_of_lcss(self) -> "Objective":
+        if self.gamma != 1 and self.name != "lcss":
+            raise ValueError(f"gamma is for lcss; allowed with {self.name}: 1")
+        return self
+
+    @model_validator(mode="after")
+    def _velocities_have_the_sum(self) -> "Objective":
+        if self.reduction == "mean" and self.of_velocities:
+            raise ValueError(f"reduction: mean is for dsm and lcss; allowed with {self.name}: sum")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, content(self))
+
+    @property
+    def of_velocities(self) -> bool:
+        """Whether the network predicts CLD's velocities alone."""
+        return self.name in ("hsm", "velocity_dsm")
+
+
+class Network(Part):
+    """A network of `rescore.networks` and how it is used.
+
+    Args:
+        level: what it takes for the noise level: 999 t, t, sigma, or the label round(999 (1 - t)) of discrete VE.
+        output: what it gives.
+        mixed: CLD's mixed score (`hsm` and `velocity_dsm` only).
+    """
+
+    level: Literal["steps", "time", "sigma", "labels"] = "steps"
+    output: Literal["noise", "score", "v"] = "noise"
+    mixed: bool = True
+
+
+class Weights(Settings):
+    """Weights that the authors of a paper published.
+
+    Args:
+        source: whose code has saved them (`rescore.models.imported`).
+        name: of the file below `weights/<source>/` of RESCORE_DATA or of the cache.
+        sha256: of the published file. Without it any file of that name is taken once, with a warning that says its digest, and
+            records call it `unpinned`.
+    """
+
+    source: Literal["score_sde", "cld", "gddim", "edm"]
+    name: str = Field(pattern=r"^[^/].*")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @field_validator("name")
+    @classmethod
+    def _below_the_folder(cls, name: str) -> str:
+        if ".." in name.split("/"):
+            raise ValueError(f"{name}: allowed: a path below the folder of weights, without '..'")
+        return name
+
+
+class ModelSpec(Resources):
+    """One trained model. The resources of a job (threads, gpu, ...) are not part of its identity.
+
+    Args:
+        data: a data set of `rescore.data.images`; `split`: of it.
+        flip: random horizontal flips.
+        steps, batch, lr, warmup, clip, ema: of the training (`rescore.training`).
+        parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
+        seed: of the weights, the order of the data and all noise.
+        weights: published ones in the place of a training; `steps` is then what their authors trained.
+        snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the last.
+    """
+
+    data: str
+    split: str = "train"
+    flip: bool = False
+    process: Part
+    objective: Objective = Objective()
+    network: Network
+    steps: PositiveInt
+    batch: PositiveInt = 128
+    lr: PositiveFloat = 2e-4
+    warmup: int = Field(5000, ge=0)
+    clip: PositiveFloat | None = 1.0
+    ema: float = Field(0.9999, ge=0, lt=1)
+    parts: PositiveInt = 1
+    seed: int = 0
+    checkpoint_every: PositiveInt = 1000
+    weights: Weights | None = None
+    snapshots: PositiveInt | None = None
+
+    younger: ClassVar[tuple[str, ...]] = ("snapshots", "weights")
+    unhashed = RESOURCES | {"checkpoint_every"}
+
+    @model_validator(mode="after")
+    def _gpus_share_the_parts(self) -> "ModelSpec":
+        if self.gpu > 1 and self.parts % self.gpu:
+            raise ValueError(f"parts: {self.parts} cannot be shared by {self.gpu} GPUs (gpu); allowed: a multiple of {self.gpu}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, content(self))
+
+    @field_validator("process")
+    @classmethod
+    def _known_process(cls, process: Part) -> Part:
+        try:
+            check_choice("process", process.name, PROCESSES)
+        except RescoreError as error:
+            raise ValueError(str(error)) from None
+        return process
+
+    @property
+    def key(self) -> str:
+        """12 hex digits: what identifies a training; of published weights, which no seed and no training of ours changes."""
+        if self.weights:
+            return config_hash(self.model_copy(update={"seed": 0}), "published weights")
+        return config_hash(self, f"training {TRAINING_VERSION}")
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What the ledger says about the training; of published weights `<source> <8 digits of sha256> <step>` instead."""
+        if self.weights:
+            digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
+            return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
+        settings = {"train_steps": self.steps, "train_batch": self.batch, "train_lr": self.lr, "ema": self.ema}
+        return settings | {"network": self.network.name, "objective": self.objective.name, "weighting": self.objective.weighting}
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """One spec trained with each of some seeds: a node of the DAG, shared by every paper that names the same."""
+
+    spec: ModelSpec
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """12 hex digits: the name of its folder."""
+        return config_hash({"spec": self.spec.key, "seeds": self.seeds})
+
+    @property
+    def members(self) -> dict[int, ModelSpec]:
+        """The spec of each training; of published weights the same for every seed."""
+        return {seed: self.spec.model_copy(update={"seed": seed}) for seed in self.seeds}
+
+
+class ModelJob(JobConfig):
+    """A job that uses trained models: names of the config's `models`."""
+
+    models: tuple[str, ...] = ()
+
+
+class Evaluation(Settings):
+    """How samples of trained models are judged.
+
+    Args:
+        samples: of each training seed and sampler. As many as there are held-out images make FID comparable to its
+            floors.
+        features: what FID and IS see: `inception`, or a `classifier` trained in the run where its weights are not at hand.
+        classifier_steps: of that training.
+        likelihood_images: held-out images whose likelihood is computed.
+        tolerance: relative and absolute, of the likelihood's ODE solver.
+        checkpoint: whose samples a number is of: the `last` weights, or the `best` by FID of all snapshots and the last, as in
+            Score-SDE's Table 3 (every 50,000 steps) and gDDIM; then the last's stand beside them as `<metric>_last`.
+    """
+
+    samples: PositiveInt = 359
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
+    likelihood_images: PositiveInt = 100
+    tolerance: PositiveFloat = 1e-5
+    checkpoint: Literal["last", "best"] = "last"
+
+    younger: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+    @model_serializer(mode="wrap")
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, content(self))
+
+
+class ModelConfig(PaperConfig):
+    """A paper that uses trained models. Its `config.Config` derives from this, its jobs from `ModelJob`.
+
+    Args:
+        models: by a name that only this paper knows.
+        training_seeds: each model is trained once with each; what a table says of a model is the mean over them.
+        evaluation: of the trained models.
+    """
+
+    models: dict[str, ModelSpec] = {}
+    training_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _jobs_name_known_models(self) -> "ModelConfig":
+        for name, job in self.jobs.items():
+            for model in job.models:
+                if model not in self.models:
+                    raise ValueError(f"jobs.{name}.models: {model} is unknown; allowed: {', '.join(self.models) or '(none)'}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_is_one_of_several(self) -> "ModelConfig":
+        for name, spec in self.models.items():
+            if self.evaluation.checkpoint == "best" and spec.snapshots is None:
+                raise ValueError(f"evaluation.checkpoint: best: models.{name} keeps no snapshots; allowed: last, or snapshots: STEPS there")
+        return self
+
+    def job_models(self, job: str) -> dict[str, ModelSpec]:
+        """The models of a job as `<name>/<training seed>`."""
+        trainings = self.job_trainings(job).items()
+        return {f"{name}/{seed}": spec for name, of in trainings for seed, spec in of.members.items()}
+
+    def job_trainings(self, job: str) -> dict[str, Trainings]:
+        """The nodes that train them."""
+        return {name: Trainings(self.models[name], self.training_seeds) for name in self.jobs[job].models}
+
+    def job_dependencies(self, job: str) -> dict[str, Any]:
+        """A job's numbers depend on its own models, by what identifies them; without models, not on how those are judged."""
+        needs = super().job_dependencies(job) | {"models": {name: of.key for name, of in self.job_trainings(job).items()}}
+        others = () if self.jobs[job].models else ("training_seeds", "evaluation")
+        return {key: value for key, value in needs.items() if key not in others}

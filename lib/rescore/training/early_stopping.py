@@ -1,0 +1,34 @@
+"""Training in stages, of which validation picks the best."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from rescore.files import atomic_write
+from rescore.training.weights import load_weights, save_weights
+
+
+def stopped_at_best(
+    blank: nn.Module, train_to: Callable[[int, Path], nn.Module], loss: Callable[[], float], stops: Sequence[int], folder: Path
+) -> None:
+    """Leave in `blank` the weights with the least validation loss at the `stops`.
+
+    Args:
+        train_to: train_to(steps, folder) goes on to so many steps and returns the model to keep.
+        loss: of `blank`, with the weights that were put into it.
+        folder: keeps what is done: the same call after an interruption goes on behind it.
+    """
+    weights, notes = folder / "best.safetensors", folder / "stages.json"
+    done = json.loads(notes.read_text()) if notes.exists() else []
+    for stop in stops[len(done) :]:
+        save_weights(folder / "latest.safetensors", train_to(stop, folder / "training"))
+        load_weights(folder / "latest.safetensors", blank)
+        value = loss()
+        if not done or value < min(done) or not math.isfinite(min(done)):
+            save_weights(weights, blank)
+        done.append(value)
+        atomic_write(notes, json.dumps(done))
+    load_weights(weights, blank)
