@@ -116,7 +116,7 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
     models.judge = Judge()
     means = {(0, 4): 3.0, (0, 8): 1.5, (0, None): 0.0, (1, 4): 0.75, (1, 8): 9.0, (1, None): 2.0}
     monkeypatch.setattr(models, "_steps", lambda name, seed: [4, 8, None])
-    monkeypatch.setattr(models, "_draw", lambda one, seed, step=None: Drawn(torch.full((2, 1, 2, 2), means[seed, step]), 5))
+    monkeypatch.setattr(models, "_draw", lambda one, training, seed, step=None: Drawn(torch.full((2, 1, 2, 2), means[seed, step]), 5))
     sampler = ddim(VP(), grids.uniform(VP(), 5))
     models.measure([Sampling("1", "DDIM", "", "model", sampler)], "best")
     found = {one.metric: one for one in models.book.measurements}
