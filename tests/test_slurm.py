@@ -1,4 +1,4 @@
-"""The profile for Slurm on a scheduler that runs: only where `sbatch` answers. CONTRIBUTING.md says how to start one of one node.
+"""The profile for Slurm on a scheduler that runs: only where `sbatch` answers. CONTRIBUTING.md says how to start one.
 
 It takes some minutes, for Slurm counts time limits in whole ones.
 """
@@ -83,8 +83,8 @@ def snakemake(root: Path, *arguments: str) -> subprocess.CompletedProcess:
     options = ["--profile", "profiles/slurm", "--cores", "1000", "--slurm-status-command", "squeue", "--latency-wait", "5",
                "--slurm-init-seconds-before-status-checks", "2", "--config", "scale=smoke", "papers=toy"]  # fmt: skip
     environment = os.environ | {"TOY_COUNT": str(root), "PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "snakemake", *arguments, *options], cwd=root, env=environment, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", *arguments, *options]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
