@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, TOY
 from pydantic import Field
 
-from rescore.config import JobConfig, Settings, PaperConfig, config_hash, job_hash, read_yaml, validated
+from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, validated
 from rescore.errors import RescoreError
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
@@ -190,3 +190,9 @@ def test_settings_of_a_process_are_numbers():
         make_process(Part(name="VE", settings={"sigma_max": "fifty"}), shape)
     with pytest.raises(RescoreError, match="^process VE: .*unexpected keyword argument 'sigma'"):
         make_process(Part(name="VE", settings={"sigma": 1.0}), shape)
+
+
+def test_a_job_on_gpus_has_threads_for_each():
+    """A job without `threads` fed its GPU from one thread."""
+    assert [Resources(**given).threads for given in ({}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "threads": 2}, {"gpu": 0})] == [1, 4, 8, 2, 1]
+    assert config_hash(JobConfig(gpu=1)) == config_hash(JobConfig()), "resources are no part of a number's identity"

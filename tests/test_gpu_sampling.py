@@ -1,4 +1,4 @@
-"""How networks run on a GPU, tested without one: graphs are counted by a backend, bf16 is the CPU's, memory is that of saved tensors."""
+"""How networks run on a GPU, tested without one: a backend counts graphs, bf16 is the CPU's, memory that of saved tensors."""
 
 import warnings
 
@@ -229,7 +229,12 @@ def test_a_likelihood_takes_the_images_that_the_memory_holds(monkeypatch):
     assert 4 * 64 <= bytes_each <= 10 * 4 * 64
     monkeypatch.setattr(bits, "free_memory", lambda device: int(2 * 2.5 * bytes_each))
     assert bits.likelihood_batch(model, (1, 8, 8)) == 2
-    monkeypatch.setattr(bits, "flow_log_prob", lambda score, process, x, *a: seen.append(len(x)) or FlowLikelihood(x.sum((1, 2, 3)), x, 6))
+
+    def flow(score, process, x, *_):
+        seen.append(len(x))
+        return FlowLikelihood(x.sum((1, 2, 3)), x, 6)
+
+    monkeypatch.setattr(bits, "flow_log_prob", flow)
     found = image_bits(model, IMAGES, 256, streams, 1e-3)
     assert seen == [2, 2, 1] and found.nfe == 6 and len(found.flow) == 5
     monkeypatch.setattr(bits, "free_memory", lambda device: 1)
@@ -238,8 +243,9 @@ def test_a_likelihood_takes_the_images_that_the_memory_holds(monkeypatch):
 
 def test_the_memory_of_an_image_grows_with_the_network():
     def of(width: int) -> float:
-        spec = validated(ModelSpec, {"data": "digits", "process": {"name": "VP"}, "steps": 1, "network": {
-            "name": "ddpmpp", "settings": {"width": width, "multipliers": [1, 1], "blocks": 1, "attention": [4]}}}, "spec")  # fmt: skip
+        settings = {"width": width, "multipliers": [1, 1], "blocks": 1, "attention": [4]}
+        network = {"name": "ddpmpp", "settings": settings}
+        spec = validated(ModelSpec, {"data": "digits", "process": {"name": "VP"}, "steps": 1, "network": network}, "spec")
         model = make_model(spec, VP(), (1, 8, 8)).eval().requires_grad_(False)
         return bits.graph_bytes(LoadedModel(spec, VP(), model, "cpu"), (1, 8, 8))
 
@@ -301,7 +307,10 @@ def test_a_sampler_on_a_gpu_looks_at_the_end_and_names_the_first_bad_time(monkey
 @pytest.mark.parametrize(("bad", "message"), [("states", "DDIM: states at t = 0.5 are not finite"),
                                               ("score", "DDIM: the score at t = 0.5 is not finite"), (None, None)])  # fmt: skip
 def test_what_was_not_finite_is_told(bad, message):
-    checked = base._Checked(lambda u, t: u * (float("nan") if bad == "score" and t == 0.5 else 1.0), "score", "DDIM", waits=False)
+    def score(u, t):
+        return u * (float("nan") if bad == "score" and t == 0.5 else 1.0)
+
+    checked = base._Checked(score, "score", "DDIM", waits=False)
     for t in (0.75, 0.5, 0.25):
         checked(torch.full((2, 2), float("inf") if bad == "states" and t == 0.5 else 1.0), t)
     if message is None:

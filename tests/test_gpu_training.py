@@ -100,8 +100,11 @@ def test_a_rank_computes_on_the_card_of_its_local_rank(cards):
     assert own_device("cuda:0") == torch.device("cuda:0") and own_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("stray", [{"WORLD_SIZE": "8"}, {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8"},
-                                   {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "theirs"}])  # fmt: skip
+@pytest.mark.parametrize("stray", [
+    {"WORLD_SIZE": "8"},
+    {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8"},
+    {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "theirs"},
+])  # fmt: skip
 def test_others_ranks_in_the_environment_are_not_ours(stray, monkeypatch):
     """A scheduler's WORLD_SIZE made a rank that waits for ever, or that trains and writes nothing."""
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", MARK):
@@ -113,7 +116,8 @@ def test_others_ranks_in_the_environment_are_not_ours(stray, monkeypatch):
         assert (here.rank, here.size) == (0, 1)
 
 
-@pytest.mark.parametrize(("gpu", "asked", "mode", "tried"), [(1, "", "default", True), (1, "1", "warn", False), (0, "", "warn", None)])
+@pytest.mark.parametrize(("gpu", "asked", "mode", "tried"),
+                         [(1, "", "default", True), (1, "1", "warn", False), (0, "", "warn", None)])  # fmt: skip
 def test_a_gpu_takes_the_fastest_kernels_unless_asked(cards, monkeypatch, gpu, asked, mode, tried):
     monkeypatch.setenv("RESCORE_DETERMINISTIC", asked)
     torch.backends.cudnn.benchmark = not tried
@@ -126,7 +130,7 @@ def test_a_gpu_takes_the_fastest_kernels_unless_asked(cards, monkeypatch, gpu, a
 
 
 class Waits(TorchDispatchMode):
-    """Counts reads of tensors by the host: item, bool, int and float, each a wait for a GPU; and copies by `.cpu()` and `.to("cpu")`."""
+    """Counts reads of tensors by the host: item, bool, int and float, each a wait for a GPU; and copies by `.cpu()`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         super().__init__()
@@ -160,8 +164,8 @@ def test_a_step_on_a_gpu_makes_the_host_wait_for_nothing(monkeypatch, tmp_path):
     assert many == few
 
 
-SPEC = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}}, "batch": 4,
-        "flip": True, "warmup": 2}  # fmt: skip
+MLP = {"name": "mlp", "settings": {"width": 8, "blocks": 1}}
+SPEC = {"data": "digits", "process": {"name": "VP"}, "network": MLP, "batch": 4, "flip": True, "warmup": 2}
 
 
 def test_an_average_is_updated_on_the_device_as_by_the_host():

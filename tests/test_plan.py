@@ -50,7 +50,13 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
     proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
     assert plan.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
-    assert plan.arithmetic([on_cpu]) == ["No model of this scale asks for a GPU."]
+    assert plan.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
+
+
+def test_published_weights_cost_no_training():
+    spec = validated(ModelSpec, SPEC.model_dump(mode="json") | {"weights": {"source": "edm", "name": "x.pkl"}}, "spec")
+    one = ModelPlan("key", ("p/a",), spec, (0, 1), 10, 7.5, False)
+    assert one.gpu_hours(100.0) == 0.0 and plan.model_rows([one])[0]["state"] == "published weights"
 
 
 def test_shapes_are_those_of_the_files():
@@ -147,7 +153,8 @@ def test_a_training_looks_for_what_its_jobs_will_need_before_it_starts(monkeypat
     args = SimpleNamespace(scale="paper", results=tmp_path, root=None, key="cld/cld-m1")
     train.main_train(args)
     assert events == ["data", "inception", "1 GPU", "train"]
-    assert "cld trained will not judge samples of this model: Inception weights: not at hand; set RESCORE_INCEPTION" in capsys.readouterr().err
+    warning = "cld trained will not judge samples of this model: Inception weights: not at hand; set RESCORE_INCEPTION"
+    assert warning in capsys.readouterr().err
 
 
 def test_a_training_without_its_data_says_so_and_starts_nothing(monkeypatch, tmp_path):

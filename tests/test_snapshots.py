@@ -116,7 +116,11 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
     models.judge = Judge()
     means = {(0, 4): 3.0, (0, 8): 1.5, (0, None): 0.0, (1, 4): 0.75, (1, 8): 9.0, (1, None): 2.0}
     monkeypatch.setattr(models, "_steps", lambda name, seed: [4, 8, None])
-    monkeypatch.setattr(models, "_draw", lambda one, seed, step=None: Drawn(torch.full((2, 1, 2, 2), means[seed, step]), 5))
+
+    def draw(one, training, seed, step=None):
+        return Drawn(torch.full((2, 1, 2, 2), means[training, step]), 5)
+
+    monkeypatch.setattr(models, "_draw", draw)
     sampler = ddim(VP(), grids.uniform(VP(), 5))
     models.measure([Sampling("1", "DDIM", "", "model", sampler)], "best")
     found = {one.metric: one for one in models.book.measurements}
@@ -126,7 +130,7 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
 
 
 def test_the_best_needs_snapshots():
-    with pytest.raises(RescoreError, match=r"evaluation.checkpoint: best: models.a keeps no snapshots; allowed: last, or snapshots: STEPS"):
+    with pytest.raises(RescoreError, match=r"checkpoint: best: models.a keeps no snapshots; allowed: last, or snapshots"):
         validated(ModelConfig, {"models": {"a": CONTENT}, "evaluation": {"checkpoint": "best"}}, "gpu.yaml")
 
 

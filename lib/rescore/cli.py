@@ -27,10 +27,10 @@ FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "late
 """Of `compare`: how tabulate calls them."""
 TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters",
-                 "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models", "samples", "likelihoods",
-                 "download_mb", "images_per_second", "tflops", "gpu_memory_mb", "sampling_steps_per_second",
-                 "share_of_the_sampler", "likelihood_mb_an_image"}
+                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb",
+                 "parameters", "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes",
+                 "models", "samples", "likelihoods", "download_mb", "images_per_second", "tflops", "gpu_memory_mb",
+                 "sampling_steps_per_second", "share_of_the_sampler", "likelihood_mb_an_image"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
-    train.add_argument("key", metavar="MODEL", help="its key, which names a folder of results/<scale>/models/, or <paper>/<name>")
+    train.add_argument("key", metavar="MODEL", help="its key (a folder of results/<scale>/models/), or <paper>/<name>")
     imported = add("import", _import, "published weights of a paper's authors, made into ours in the cache")
     imported.add_argument("source", help="whose code has saved them: score_sde, cld, gddim or edm")
     imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from rescore.errors import RescoreError
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
+THREADS_PER_GPU = 4  # what a job on one does on the CPU besides, such as metrics, is slow in one
 RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,7 +31,7 @@ class Resources(Settings):
     """What a process is given.
 
     Args:
-        threads: torch threads; also what Snakemake counts against its cores.
+        threads: torch threads; also what Snakemake counts against its cores. Not given: 1, or `THREADS_PER_GPU` for each GPU.
         gpu: GPUs, 0 to run on the CPU.
         mem_mb: memory in MiB.
         runtime: minutes.
@@ -45,6 +46,14 @@ class Resources(Settings):
     mem_mb: int = Field(2000, ge=1)
     runtime: int = Field(60, ge=1)
     priority: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_gpu_has_threads(cls, content: Any) -> Any:
+        gpu = content.get("gpu") if isinstance(content, dict) else None
+        if isinstance(gpu, int) and gpu > 0 and "threads" not in content:
+            return content | {"threads": THREADS_PER_GPU * gpu}
+        return content
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class ModelPlan:
 
     @property
     def images(self) -> int:
-        """That all its trainings see."""
-        return self.spec.steps * self.spec.batch * len(self.seeds)
+        """That all its trainings see; published weights are not trained."""
+        return 0 if self.spec.weights else self.spec.steps * self.spec.batch * len(self.seeds)
 
     def gpu_hours(self, tflops: float) -> float:
         """Of its trainings, at a sustained speed; 0 on the CPU."""
@@ -80,7 +80,7 @@ def model_rows(plans: Iterable[ModelPlan]) -> list[dict[str, object]]:
          "parameters": f"{plan.parameters / 1e6:.2f} M", "trainings": len(plan.seeds), "steps": plan.spec.steps,
          "batch": plan.spec.batch, "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
          "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu else "",
-         "state": "trained" if plan.trained else ""}
+         "state": "trained" if plan.trained else "published weights" if plan.spec.weights else ""}
         for plan in plans
     ]  # fmt: skip
 
@@ -121,9 +121,9 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
         proofs: rows of `rescore.ledger.cost.read_proofs`: a GPU among them has a measured speed.
     """
     slow, fast = SPEED
-    gpu = [plan for plan in plans if plan.spec.gpu]
+    gpu = [plan for plan in plans if plan.spec.gpu and plan.images]
     if not gpu:
-        return ["No model of this scale asks for a GPU."]
+        return ["No model of this scale is trained on a GPU."]
     work = sum(BACKWARD * plan.gflop * plan.images for plan in gpu)
     dear = gpu[0]
     speeds: dict[str, float] = {}
