@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import JobConfig, Settings, PaperConfig
+from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 
-Section = Literal["schedules", "gaussian"]
+Pictures = Literal["digits", "cifar10", "celeba64"]
 VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
 
 
@@ -24,6 +24,20 @@ class Schedule(Settings):
     candidates: PositiveInt = 256
     nodes: PositiveInt = 32
     images: PositiveInt = 64
+
+
+class Data(Settings):
+    """How a set of images is corrupted.
+
+    Args:
+        ve_sigma_max: of the VE process that the MSE schedule follows; None is the largest distance of two training images.
+        start_modes: directions of the Gaussian that sampling starts from.
+    """
+
+    blur: Blur = Blur()
+    ve_sigma_max: PositiveFloat | None = None
+    schedule: Schedule = Schedule()
+    start_modes: PositiveInt = 64
 
 
 class Training(Settings):
@@ -53,10 +67,34 @@ class Training(Settings):
         return self
 
 
-class Job(JobConfig):
-    """One process: sections without a network to measure, and networks to train and measure."""
+class Networks(SectionSettings):
+    """Networks, and how their samples are judged.
 
-    measure: tuple[Section, ...] = ()
+    Args:
+        seeds: of the networks; each draws its own samples.
+        nfes: steps of each network's samplers; `main` runs all three.
+        samples: of each network and cell; `features`: through which FID sees them.
+    """
+
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    training: Training
+    nfes: dict[VariantName, tuple[PositiveInt, ...]]
+    samples: PositiveInt = 500
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
+
+
+class Gaussian(SectionSettings):
+    """Steps on the Gaussian."""
+
+    nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
+    masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
+
+
+class Job(JobConfig):
+    """One process: for each set of images the sections to measure, and the networks that `networks` trains."""
+
+    measure: dict[Pictures, tuple[Literal["schedules", "gaussian", "networks"], ...]] = Field(min_length=1)
     train: tuple[VariantName, ...] = ()
 
 
@@ -64,41 +102,27 @@ class Config(PaperConfig):
     """One scale of the paper.
 
     Args:
-        seeds: of the networks; each draws its own samples.
         sigma_min, sigma_max, until: the noise grows geometrically up to t = until.
-        ve_sigma_max: of the VE process that the MSE schedule follows; None is the largest distance of two training images.
-        start_modes: directions of the Gaussian that sampling starts from.
-        samples: of each network and cell; `features`: through which FID sees them.
-        nfes: steps of each network's samplers; `main` runs all three.
-        gaussian_nfes: steps on the Gaussian; `masking_nfes` those of masking there.
     """
 
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
-    data: Literal["digits", "cifar10", "celeba64"] = "digits"
-    blur: Blur = Blur()
     sigma_min: PositiveFloat = 0.01
     sigma_max: PositiveFloat = 0.1
     until: float = Field(0.2, gt=0, le=1)
-    ve_sigma_max: PositiveFloat | None = None
-    schedule: Schedule = Schedule()
-    start_modes: PositiveInt = 64
-    training: Training
-    samples: PositiveInt = 500
-    features: Literal["classifier", "inception"] = "classifier"
-    classifier_steps: PositiveInt = 1000
-    nfes: dict[VariantName, tuple[PositiveInt, ...]]
-    gaussian_nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
-    masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
+    datasets: dict[Pictures, Data]
+    networks: Networks
+    gaussian: Gaussian = Gaussian()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
     def _trained_networks_are_sampled(self) -> "Config":
         for name, job in self.jobs.items():
+            if bool(job.train) != any(step.section == "networks" for step in job.steps):
+                raise ValueError(f"jobs.{name}: `train` names what the section `networks` trains; allowed: both or none")
             for variant in job.train:
-                if not self.nfes.get(variant):
-                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.nfes)}")
+                if not self.networks.nfes.get(variant):
+                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.networks.nfes)}")
         return self
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the images are at hand."""
-        return images_at_hand(self.data)
+        return " ".join(images_at_hand(name) for name in self.jobs[job].measure)

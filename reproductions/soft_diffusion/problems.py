@@ -1,29 +1,26 @@
-"""The data, the corruptions of the paper and of its ablations, and a Gaussian on which samplers act exactly."""
+"""The images and the corruptions of the paper and of its ablations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reproductions.soft_diffusion.config import Config, VariantName
-from rescore.config import config_hash
+from reproductions.soft_diffusion.config import VariantName
 from rescore.corruptions import (
-    Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, mse_matched,
-    wasserstein_schedule,
+    Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
 )  # fmt: skip
-from rescore.corruptions import Path as NodePath
-from rescore.corruptions.process import Clean
-from rescore.data.images import ImageSet
+from rescore.corruptions.families import Family
+from rescore.corruptions.schedules import Schedule
+from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
-from rescore.files import atomic_path
-from rescore.machine.locks import waiting_lock
+from rescore.experiments.axes import Axes
+from rescore.experiments.book import Book
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
-from rescore.samplers.base import Sampler
 
 METHOD = "Soft Diffusion"
 SAMPLERS = {
@@ -31,6 +28,7 @@ SAMPLERS = {
     "Momentum Sampler": MomentumSampler,
     "Probability Flow Momentum Sampler": FlowMomentumSampler,
 }
+MAIN = Axes("blur; {sampler}")
 STATISTICS = 2000  # images that the start and the MSE schedule are fitted to, at most
 
 
@@ -63,6 +61,13 @@ VARIANTS: dict[VariantName, Variant] = {
 }
 
 
+def samplers(name: VariantName) -> dict[str, type]:
+    """Which samplers a variant runs, by the variants of their records: all three for the main one."""
+    if name != "main":
+        return {VARIANTS[name].label: MomentumSampler}
+    return {MAIN(sampler=sampler): kind for sampler, kind in SAMPLERS.items()}
+
+
 def unit_interval(images: ImageSet, n: int | None = None) -> Tensor:
     """The first n images in [0, 1], (n, C, H, W) float64."""
     return (to_unit(images.images[:n]).double() + 1) / 2
@@ -75,125 +80,59 @@ def faces() -> Tensor:
     return torch.from_numpy(lfw_subset()[:100, None]).double()
 
 
-def blur_for(config: Config, side: int, of: int) -> Blur:
-    """The configured blur of images with side `of`, its lengths scaled to another side."""
-    return Blur((side, side), round(config.blur.half_size * side / of), config.blur.std * side / of)
+class Problem:
+    """One set of images with all its corruptions, for a section.
 
-
-def shortest_schedule(
-    config: Config, family: Blur, images: Tensor, name: str, folder: Path
-) -> tuple[Interpolated, NodePath, np.ndarray]:
-    """`wasserstein_schedule`, kept in `folder`: the jobs of a run share it."""
-    settings = config.schedule
-    what = {"data": name, "family": repr(family), "sigma": config.sigma_max, "until": config.until}
-    path = folder / f"{name}-{config_hash(what | settings.model_dump())}.npz"
-    folder.mkdir(parents=True, exist_ok=True)
-    with waiting_lock(folder / "lock", "another process that computes a schedule"):
-        if not path.is_file():
-            schedule, found, distances = wasserstein_schedule(
-                family, images[: settings.images], config.sigma_max, settings.candidates, settings.nodes, config.until
-            )
-            with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, times=schedule.times, levels=schedule.levels, epsilon=found.epsilon, nodes=found.nodes,
-                         distances=distances)  # fmt: skip
-        with np.load(path) as stored:
-            schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
-            found = NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist()))
-            return schedule, found, stored["distances"]
-
-
-def ve_process(config: Config, images: Tensor) -> VE:
-    """The VE process whose MSE the schedule follows; by default it ends at the largest distance of two images (NCSNv2)."""
-    largest = config.ve_sigma_max or torch.pdist(images.flatten(1)).max().item()
-    return VE(config.sigma_min, largest)
-
-
-@dataclass(frozen=True)
-class Corruptions:
-    """All corruptions of one data set.
-
-    Args:
-        images: training images in [0, 1], (n, C, H, W) float64, no more than `STATISTICS`.
-        folder: where the shortest path is kept.
+    Attributes:
+        train: the training images as they come.
+        images: those in [0, 1], (n, C, H, W) float64, no more than `STATISTICS`.
+        corruption: of a variant, with a start fitted to C_1 of the training images.
     """
 
-    config: Config
-    images: Tensor
-    folder: Path
+    def __init__(self, book: Book, data: str):
+        self.book, self.config, self.data, self.settings = book, book.config, data, book.config.datasets[data]
+        book.protocol |= {"sigma_min": self.config.sigma_min, "pixels": "0 to 1"}
+        self.train = load_images(data, "train")
+        self.images = unit_interval(self.train, STATISTICS)
+        self.corruption = cache(self._corruption)
 
-    def __call__(self, variant: Variant) -> Corruption:
-        """A variant's corruption with a start fitted to C_1 of the training images."""
-        config, size = self.config, tuple(self.images.shape[2:])
-        noise = GeometricNoise(config.sigma_min, variant.sigma_max or config.sigma_max, variant.until or config.until)
-        family = Masking(size) if variant.family == "masking" else blur_for(config, size[0], size[0])
+    def noise(self, variant: Variant) -> GeometricNoise:
+        config = self.config
+        return GeometricNoise(config.sigma_min, variant.sigma_max or config.sigma_max, variant.until or config.until)
+
+    def blur(self, side: int) -> Blur:
+        """The configured one, its lengths scaled to images of another side."""
+        blur, scale = self.settings.blur, side / self.images.shape[-1]
+        return Blur((side, side), round(blur.half_size * scale), blur.std * scale)
+
+    def shortest(self, name: str, images: Tensor) -> tuple[Interpolated, NodePath, np.ndarray]:
+        """The blur schedule of images, in the folder that all jobs share."""
+        settings, config = self.settings.schedule, self.config
+        images, family, folder = images[: settings.images], self.blur(images.shape[-1]), self.book.run.folder.parent / "schedules"
+        return kept_schedule(folder, name, family, images, config.sigma_max, settings.candidates, settings.nodes, config.until)
+
+    @property
+    def ve_sigma_max(self) -> float:
+        """Of the VE process whose MSE the schedule follows; by default the largest distance of two images (NCSNv2)."""
+        return self.settings.ve_sigma_max or torch.pdist(self.images.flatten(1)).max().item()
+
+    def _corruption(self, name: VariantName) -> Corruption:
+        variant = VARIANTS[name]
+        side = self.images.shape[-1]
+        family = Masking((side, side)) if variant.family == "masking" else self.blur(side)
+        noise = self.noise(variant)
         if variant.level == "wasserstein":
-            level = shortest_schedule(config, family, self.images, config.data, self.folder)[0]
+            level = self.shortest(self.data, self.images)[0]
         elif variant.level == "mse":
-            level = mse_matched(family, noise, self.images, ve_process(config, self.images))
+            level = mse_matched(family, noise, self.images, VE(self.config.sigma_min, self.ve_sigma_max))
         else:
-            level = Interpolated((config.until, 1.0), (family.lowest, family.highest))
-        return self._started(Corruption(family, level, noise))
+            level = Interpolated((self.config.until, 1.0), (family.lowest, family.highest))
+        return self._started(family, level, noise)
 
     def ve(self) -> Corruption:
         """Noise alone, up to where the VE process of the MSE schedule ends."""
-        noise = GeometricNoise(self.config.sigma_min, ve_process(self.config, self.images).sigma_max, 1.0)
-        return self._started(Corruption(Identity(), Constant(), noise))
+        return self._started(Identity(), Constant(), GeometricNoise(self.config.sigma_min, self.ve_sigma_max, 1.0))
 
-    def _started(self, process: Corruption) -> Corruption:
-        return replace(process, start=GaussianStart.fit(process.C(1.0)(self.images), self.config.start_modes))
-
-
-@dataclass(frozen=True)
-class GaussianData:
-    """Data N(mean, covariance) on images: the posterior mean is linear, so that every sampler here has an exact law.
-
-    Args:
-        mean: (d,), covariance: (d, d), of flattened images of `shape`.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-    shape: tuple[int, int, int]
-
-    @classmethod
-    def of(cls, images: Tensor) -> GaussianData:
-        return cls(images.mean(0).flatten(), torch.cov(images.flatten(1).T), tuple(images.shape[1:]))
-
-    def marginal(self, process: Corruption, t: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and covariance of x_t, and the matrix of C_t."""
-        basis = torch.eye(len(self.mean), dtype=torch.float64).reshape(-1, *self.shape)
-        C = process.C(t)(basis).flatten(1).T
-        noise = process.sigma(t).item() ** 2 * torch.eye(len(C), dtype=torch.float64)
-        return C @ self.mean, C @ self.covariance @ C.T + noise, C
-
-    def posterior(self, process: Corruption, t: float) -> Clean:
-        """E[x_0 | x_t]."""
-        mean, covariance, C = self.marginal(process, t)
-        gain = torch.linalg.solve(covariance, C @ self.covariance).T
-        return lambda x, _: (self.mean + (x.flatten(1) - mean) @ gain.T).reshape(x.shape)
-
-    def law_after(self, sampler: Sampler) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of what the sampler makes of exact draws of x_1: each step is affine plus isotropic noise."""
-        mean, covariance, _ = self.marginal(sampler.process, 1.0)
-        d = len(mean)
-        probes = torch.cat((torch.zeros(1, d), torch.eye(d))).double()
-        for i in range(sampler.steps):
-            clean = self.posterior(sampler.process, sampler.times[i])
-            x = (mean + probes).reshape(-1, *self.shape)
-            h = clean(x, sampler.times[i])
-            last = i == sampler.steps - 1
-            end = (h if last else sampler.step(i, h, x, torch.zeros_like)).flatten(1)
-            matrix = (end[1:] - end[0]).T
-            mean, covariance = end[0], matrix @ covariance @ matrix.T
-            if not last:
-                noise = (sampler.step(i, h[:1], x[:1], torch.ones_like).flatten() - mean).mean()
-                covariance = covariance + noise**2 * torch.eye(d, dtype=torch.float64)
-        return mean, covariance
-
-    def frechet(self, mean: Tensor, covariance: Tensor) -> float:
-        """The squared 2-Wasserstein distance of N(mean, covariance) to the data: FID's formula on pixels."""
-        values, axes = torch.linalg.eigh(self.covariance)
-        root = axes * values.clamp_min(0).sqrt() @ axes.T
-        cross = torch.linalg.eigvalsh(root @ covariance @ root).clamp_min(0).sqrt().sum()
-        distance = (mean - self.mean).square().sum() + covariance.trace() + self.covariance.trace() - 2 * cross
-        return max(0.0, distance.item())
+    def _started(self, family: Family, level: Schedule, noise: Schedule) -> Corruption:
+        process = Corruption(family, level, noise)
+        return replace(process, start=GaussianStart.fit(process.C(1.0)(self.images), self.settings.start_modes))
