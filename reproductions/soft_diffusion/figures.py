@@ -1,198 +1,138 @@
-"""The figures of Soft Diffusion: each function draws one, named in paper.yaml, from results/<scale>."""
+"""The figures of Soft Diffusion: each function draws one, named in paper.yaml, from what was found at a scale."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
 
+from reproductions.soft_diffusion.problems import MAIN, VARIANTS
+from reproductions.soft_diffusion.trained import STRIP_TIMES
 from rescore import figures as draw
-from rescore.ledger.records import Record
+from rescore.figures import PaperResults
 
-ROOT = Path(__file__).parents[2]
-STRIP_TIMES = ("0", "0.1", "0.2", "0.35", "0.5", "0.65", "0.8", "0.9", "1")
-FAMILIES = {"main": "blur", "masking": "masking"}
-MOMENTUM = "blur; Momentum Sampler"
+FAMILIES = ("main", "masking")
+MOMENTUM = MAIN(sampler="Momentum Sampler")
+# variant: label, colour, marker, line
 SAMPLERS = {
     MOMENTUM: ("Momentum", draw.BLUE, "o", "-"),
-    "blur; Probability Flow Momentum Sampler": ("Flow Momentum", draw.SKY, "s", "--"),
-    "blur; Naive Sampler": ("Naive", draw.RED, "^", "-"),
+    MAIN(sampler="Probability Flow Momentum Sampler"): ("Flow Momentum", draw.SKY, "s", "--"),
+    MAIN(sampler="Naive Sampler"): ("Naive", draw.RED, "^", "-"),
 }
-OTHERS = {
-    "blur; MSE-matched blur schedule": ("MSE schedule", draw.ORANGE, "D", "-"),
-    "blur; noise and blur change together": ("joint noise", draw.GREEN, "v", "-"),
-    "blur; sigma_max=0.05": ("$\\sigma_{max}$ = 0.05", draw.PINK, "P", ":"),
-    "blur; sigma_max=0.025": ("$\\sigma_{max}$ = 0.025", draw.PURPLE, "X", ":"),
+CORRUPTIONS = {
+    MOMENTUM: ("blur after noise", draw.BLUE, "o", "-"),
+    VARIANTS["mse"].label: ("MSE schedule", draw.ORANGE, "D", "-"),
+    VARIANTS["joint"].label: ("joint noise", draw.GREEN, "v", "-"),
+    VARIANTS["sigma-0.05"].label: ("$\\sigma_{max}$ = 0.05", draw.PINK, "P", ":"),
+    VARIANTS["sigma-0.025"].label: ("$\\sigma_{max}$ = 0.025", draw.PURPLE, "X", ":"),
     "reverse diffusion": ("VE, noise alone", draw.BLACK, "x", "-"),
-    "masking": ("masking", draw.GREY, "*", "-"),
+    VARIANTS["masking"].label: ("masking", draw.GREY, "*", "-"),
 }
 ROWS = {
-    MOMENTUM: "Momentum", "blur; Probability Flow Momentum Sampler": "Flow", "blur; Naive Sampler": "Naive",
-    "blur; clean-prediction loss (Bansal et al.)": "clean loss", "blur; MSE-matched blur schedule": "MSE schedule",
-    "blur; noise and blur change together": "joint noise", "blur; sigma_max=0.05": "$\\sigma_{max}$ = 0.05",
-    "blur; sigma_max=0.025": "$\\sigma_{max}$ = 0.025", "masking": "masking",
-}  # fmt: skip
+    **{variant: label for variant, (label, *_) in SAMPLERS.items()},
+    VARIANTS["clean"].label: "clean loss",
+    **{VARIANTS[name].label: CORRUPTIONS[VARIANTS[name].label][0] for name in ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")},
+}
 PER_ROW = 12
+MOST_STEPS = 280  # of the samples that are shown
+NO_NETWORK = "no network for it at this scale"
 
 
-def strips(results: Path, out: Path) -> None:
+def strips(found: PaperResults, out: Path) -> None:
     """Fig. 1, above: test images corrupted, and paths of the Momentum Sampler, for blur and for masking."""
-    found = _open(results)
-    with draw.sheet(out, 2, 2, (4.6, 2.6)) as (figure, axes):
-        for ax, (key, title) in zip(axes, FAMILIES.items(), strict=True):
-            rows = [("forward", "corrupted"), ("reverse", "sampled")]
-            pictures = [(label, found.arrays.get(f"strip/{key}/{kind}")) for kind, label in rows]
-            if any(images is None for _, images in pictures):
-                draw.placeholder(ax, "no network for it at this scale")
-                continue
-            lines = [(label, images[:, i]) for label, images in pictures for i in (0, 1)]
-            _mosaic(ax, [images for _, images in lines], [label for label, _ in lines], STRIP_TIMES)
-            ax.set(title=title.capitalize(), xlabel="t")
-        draw.add_notes(figure, f"Scale {found.scale}. Corruption runs to the right, sampling (100 steps) to the left.")
+    rows = [("corrupted", "forward", 0), ("corrupted", "forward", 1), ("sampled", "reverse", 0), ("sampled", "reverse", 1)]
+    _over_time(found, out, rows, "Corruption runs to the right, sampling (100 steps) to the left.")
 
 
-def means(results: Path, out: Path) -> None:
+def means(found: PaperResults, out: Path) -> None:
     """Fig. 5: what the networks make of a corrupted image, E[x_0 | x_t]."""
-    found = _open(results)
-    with draw.sheet(out, 2, 2, (4.6, 2.6)) as (figure, axes):
-        for ax, (key, title) in zip(axes, FAMILIES.items(), strict=True):
-            forward, clean = (found.arrays.get(f"strip/{key}/{kind}") for kind in ("forward", "means"))
-            if forward is None:
-                draw.placeholder(ax, "no network for it at this scale")
+    rows = [(label, kind, i) for i in (2, 3) for label, kind in (("$x_t$", "forward"), ("$E[x_0|x_t]$", "means"))]
+    _over_time(found, out, rows, "Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves the "
+                                 "prediction free.")  # fmt: skip
+
+
+def _over_time(found: PaperResults, out: Path, rows: list[tuple[str, str, int]], note: str) -> None:
+    """A panel each for blur and masking: rows are (label, kind of strip, which image)."""
+    with found.sheet(out, 2, 2, (4.6, 2.6), note) as (_, axes):
+        for ax, name in zip(axes, FAMILIES, strict=True):
+            lines = [(label, 2 * found.arrays[key][:, i] - 1) for label, kind, i in rows
+                     if (key := f"strip/{name}/{kind}") in found.arrays]  # fmt: skip
+            if not lines:
+                draw.placeholder(ax, NO_NETWORK)
                 continue
-            lines = [forward[:, 2], clean[:, 2], forward[:, 3], clean[:, 3]]
-            _mosaic(ax, lines, ["$x_t$", "$E[x_0|x_t]$"] * 2, STRIP_TIMES)
-            ax.set(title=title.capitalize(), xlabel="t")
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching "
-            "leaves the prediction free.",
-        )
+            draw.image_rows(ax, lines, [f"{t:g}" for t in STRIP_TIMES])
+            ax.set(title=VARIANTS[name].family.capitalize(), xlabel="t")
 
 
-def schedules(results: Path, out: Path) -> None:
+def schedules(found: PaperResults, out: Path) -> None:
     """Fig. 6: noise and blur over time."""
-    found = _open(results)
-    names = {found.config.data: draw.BLUE, "faces": draw.GREEN, "mse": draw.ORANGE}
-    with draw.sheet(out, 2, 2, (3.6, 2.8)) as (figure, axes):
-        t = found.arrays.get("schedule/t")
-        if t is None:
-            for ax in axes:
-                draw.placeholder(ax, "no schedules at this scale")
+    arrays, (data, settings) = found.arrays, next(iter(found.config.datasets.items()))
+    curves = {data: (f"{data}, shortest path", draw.BLUE), "faces": ("faces, shortest path", draw.GREEN),
+              "mse": (f"{data}, MSE-matched", draw.ORANGE)}  # fmt: skip
+    path = found.one(table="fig6", dataset=data, metric="path_nodes")
+    note = (f"Shortest path of {path.value if path else settings.schedule.nodes:.0f} nodes through {settings.schedule.candidates} "
+            "levels. Faces: 100 images of 25x25 pixels.")  # fmt: skip
+    with found.sheet(out, 2, 2, (3.6, 2.8), note) as (_, axes):
+        if "schedule/t" not in arrays:
             return
-        axes[0].plot(t[1:], found.arrays["schedule/sigma"][1:], color=draw.BLACK)
-        axes[0].set(title="Noise", xlabel="t", ylabel="$\\sigma_t$", ylim=(0, None))
-        for name, color in names.items():
-            label = f"{found.config.data}, MSE-matched" if name == "mse" else f"{name}, shortest path"
-            axes[1].plot(t, found.arrays[f"schedule/{name}"], color=color, label=label)
-        axes[1].set(title="Blur", xlabel="t", ylabel="std of the kernel / image side")
-        axes[1].legend()
+        t = arrays["schedule/t"]
+        axes[0].plot(t[1:], arrays["schedule/sigma"][1:], color=draw.BLACK)
+        axes[0].set(title="Noise", ylabel="$\\sigma_t$", ylim=(0, None))
+        for name, (label, color) in curves.items():
+            if f"schedule/{name}" in arrays:
+                axes[1].plot(t, arrays[f"schedule/{name}"], color=color, label=label)
+        axes[1].set(title="Blur", ylabel="std of the kernel / image side")
+        draw.legend(axes[1])
         for ax in axes:
+            ax.set(xlabel="t")
             ax.grid()
-        path = next(r for r in found.records if r.metric == "path_nodes")
-        draw.add_notes(figure, f"Scale {found.scale}. Shortest paths of {path.value:.0f} nodes through "
-                               f"{found.config.schedule.candidates} levels. Faces: 100 images of 25x25 pixels.")  # fmt: skip
 
 
-def quality(results: Path, out: Path) -> None:
+def quality(found: PaperResults, out: Path) -> None:
     """Figs. 3 and 8, and the ablations: distance to the data against steps, of networks and of exact posterior means."""
-    found = _open(results)
-    trained = [r for r in found.records if r.metric == "fid" and r.nfe is not None]
-    exact = [r for r in found.records if r.metric == "frechet"]
-    distance, main = "Frechet distance of pixels", ("blur after noise", *SAMPLERS[MOMENTUM][1:])
-    panels = [("Networks: samplers", trained, SAMPLERS, "FID"), ("Exact: samplers", exact, SAMPLERS, distance),
-              ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance)]  # fmt: skip
-    with draw.sheet(out, 3, 3, (3.5, 3.6)) as (figure, axes):
-        for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
-            _curves(ax, records, styles)
-            ax.set(title=title, xscale="log", yscale="log", xlabel="steps", ylabel=ylabel)
-            if not ax.has_data():
-                draw.placeholder(ax, "not measured at this scale")
-                continue
-            ticks = sorted({r.nfe for r in records if r.variant in styles and r.variant != "masking"})
-            _plain_ticks(ax, ticks)
-            ax.yaxis.set_major_formatter("{x:g}")
-            ax.grid()
-            ax.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-        if floors := [r for r in found.records if r.table == "real" and r.metric == "fid"]:
-            draw.real_images(axes[0], floors)
-            axes[0].yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value in (20, 30, 50) else ""))
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Left: mean over {len(found.config.seeds)} networks, bars: two standard errors. "
-            f"{draw.FLOOR_NOTE} Exact: Gaussian data, where posterior mean and law of samples are known.",
-        )
+    panels = {
+        "Networks: samplers": ("FID", "fid", SAMPLERS, found.config.networks.nfes.get("main", ())),
+        "Exact: samplers": ("Frechet distance of pixels", "frechet", SAMPLERS, found.config.gaussian.nfes),
+        "Exact: corruptions": ("Frechet distance of pixels", "frechet", CORRUPTIONS, found.config.gaussian.nfes),
+    }
+    notes = (f"Left: mean over {len(found.config.networks.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, "
+             "where posterior mean and law of samples are known.")  # fmt: skip
+    with found.sheet(out, len(panels), len(panels), (3.5, 3.6), notes) as (_, axes):
+        for ax, (title, (label, metric, styles, ticks)) in zip(axes, panels.items(), strict=True):
+            rows = [row for row in found.select(metric=metric) if row.nfe is not None]
+            draw.curves(ax, rows, ("variant",), styles)
+            if ax.has_data():
+                draw.log_values(ax, title, label)
+                draw.against_evaluations(ax, ticks, "steps")
+                draw.legend(ax, fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        if axes[0].has_data():
+            draw.real_images(axes[0], found.select(table="real", metric="fid"))
+            draw.plain_log_axis(axes[0].yaxis)
 
 
-def ablations(results: Path, out: Path) -> None:
+def ablations(found: PaperResults, out: Path) -> None:
     """Samples of every network, with their FID at the most steps that were run up to 280 (masking: 256)."""
-    found = _open(results)
     rows = {}
     for variant, label in ROWS.items():
-        records = [r for r in found.records if (r.variant, r.metric) == (variant, "fid") and r.nfe is not None and r.nfe <= 280]
+        records = [row for row in found.select(variant=variant, metric="fid") if row.nfe and row.nfe <= MOST_STEPS]
         if records:
-            best = max(records, key=lambda r: r.nfe)
-            rows[f"{label}, {best.nfe} steps: {best.value:.1f} ± {2 * (best.stderr or 0):.1f}"] = found.arrays[
-                f"samples/{variant}/{best.nfe}"][:PER_ROW]  # fmt: skip
-    with draw.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6)) as (figure, axes):
-        if not rows:
-            draw.placeholder(axes[0], "no networks at this scale")
-            return
+            last = records[-1]
+            value = f"{last.value:.1f} ± {draw.interval(last):.1f}"
+            rows[f"{label}, {last.nfe} steps: {value}"] = found.arrays[f"samples/{variant}/{last.nfe}"][:PER_ROW]
+    if rows:
         rows["real"] = found.arrays["real"][:PER_ROW]
-        _mosaic(axes[0], [(images + 1) / 2 for images in rows.values()], list(rows), ())
-        axes[0].set_title("Samples, and FID")
-        draw.add_notes(figure, f"Scale {found.scale}. Not chosen: the first samples of the first network. ±: two standard "
-                               f"errors over {len(found.config.seeds)} networks.")  # fmt: skip
+    note = (f"Not chosen: the first samples of the first network. ±: 95 % intervals over {len(found.config.networks.seeds)} networks, "
+            "by Student's t.")  # fmt: skip
+    with found.sheet(out, 1, 1, (8.4, 0.42 * max(1, len(rows)) + 0.6), note) as (_, (ax,)):
+        draw.image_rows(ax, rows)
+        ax.set_title("Samples, and FID" if rows else "")
 
 
-def neighbours(results: Path, out: Path) -> None:
+def neighbours(found: PaperResults, out: Path) -> None:
     """Fig. 9: samples, and the training image nearest to each."""
-    found = _open(results)
-    keys = [key for key in found.arrays if key.startswith(f"samples/{MOMENTUM}/")]
-    with draw.sheet(out, 1, 1, (6.0, 1.5)) as (figure, axes):
-        if not keys:
-            draw.placeholder(axes[0], "no networks at this scale")
-            return
-        key = max(keys, key=lambda key: int(key.rsplit("/", 1)[1]))
-        pair = [found.arrays[key][:PER_ROW], found.arrays[key.replace("samples/", "neighbours/")][:PER_ROW]]
-        _mosaic(axes[0], [(images + 1) / 2 for images in pair], ["sample", "nearest"], ())
-        steps = int(key.rsplit("/", 1)[1])
-        shown = {("", None): "unseen images", (MOMENTUM, steps): "samples"}
-        cells = [r for r in found.records if r.metric == "nearest" and (r.variant, r.nfe) in shown]
-        text = "; ".join(f"{shown[r.variant, r.nfe]} {r.value:.3f}" for r in cells)
-        draw.add_notes(figure, f"Scale {found.scale}. Momentum Sampler, {steps} steps. Median RMS distance a pixel, "
-                               f"of [-1, 1], to the nearest training image: {text}.")  # fmt: skip
-
-
-def _open(results: Path) -> draw.PaperResults:
-    return draw.open_results(results, "soft_diffusion", ROOT)
-
-
-def _mosaic(ax: Axes, lines: Sequence[np.ndarray], labels: Sequence[str], columns: Sequence[str]) -> None:
-    """Rows of images (n, C, H, W) in [0, 1], with a label a row and maybe one a column."""
-    framed = [np.pad(images.clip(0, 1), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1) for images in lines]
-    picture = np.concatenate([np.concatenate(list(images), axis=-1) for images in framed], axis=-2).transpose(1, 2, 0)
-    ax.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1)
-    height, width = framed[0].shape[-2:]
-    ax.set_yticks([height * (i + 0.5) - 0.5 for i in range(len(lines))], labels, fontsize=7.5)
-    ax.set_xticks([width * (i + 0.5) - 0.5 for i in range(len(columns))], columns, fontsize=7)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-
-
-def _curves(ax: Axes, records: Iterable[Record], styles: dict[str, tuple[str, str, str, str]]) -> None:
-    for variant, (label, color, marker, line) in styles.items():
-        rows = sorted((r for r in records if r.variant == variant), key=lambda r: r.nfe)
-        if not rows:
-            continue
-        errors = [min(2 * (r.stderr or 0.0), 0.99 * r.value) for r in rows]
-        ax.errorbar([r.nfe for r in rows], [r.value for r in rows], errors, label=label, color=color, marker=marker,
-                    linestyle=line, markersize=4, linewidth=1.2, elinewidth=0.8)  # fmt: skip
-
-
-def _plain_ticks(ax: Axes, ticks: Sequence[int]) -> None:
-    ax.set_xticks(list(ticks))
-    ax.tick_params(axis="x", labelsize=6.5)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
+    steps = max(found.config.networks.nfes.get("main", (0,)))
+    rows = found.named_arrays({kind: f"{name}/{MOMENTUM}/{steps}" for kind, name in (("sample", "samples"), ("nearest", "neighbours"))})
+    shown = {"unseen images": found.one(table="real", metric="nearest"),
+             "samples": found.one(variant=MOMENTUM, metric="nearest", nfe=steps)}  # fmt: skip
+    text = "; ".join(f"{name} {row.value:.3f}" for name, row in shown.items() if row)
+    note = (f"Momentum Sampler, {steps} steps. Median RMS distance a pixel, of [-1, 1], to the nearest training image: "
+            f"{text or 'not measured'}.")  # fmt: skip
+    with found.sheet(out, 1, 1, (6.0, 1.5), note) as (_, (ax,)):
+        draw.image_rows(ax, {label: images[:PER_ROW] for label, images in rows.items()})
