@@ -5,6 +5,7 @@
 #   make smoke      the smoke scale, compared with its committed reference
 #   make paper      the papers' own budgets
 #   make benchmark  speed measurements
+#   make gpu-proof  what this machine's GPU makes of the library's work, without data (at most 10 minutes)
 #   make mutation   how many of N small bugs the tests catch (N=200 SEED=1; about an hour)
 #   make clean      remove results that are not committed, and caches; keeps .venv
 
@@ -13,12 +14,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: tables test smoke paper benchmark mutation clean
+.PHONY: tables test smoke paper benchmark gpu-proof mutation clean
 .DELETE_ON_ERROR:
 
 tables: $(READY)
 	$(BIN)/snakemake
-	@echo "report: results/laptop/report.html"  # also when there was nothing to do
+	@echo "report: results/laptop/report/index.html"  # also when there was nothing to do
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
@@ -29,10 +30,13 @@ smoke: $(READY)
 
 paper: $(READY)
 	$(BIN)/snakemake --profile profiles/paper
-	@echo "report: results/paper/report.html"
+	@echo "report: results/paper/report/index.html"
 
 benchmark: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
+
+gpu-proof: $(READY)
+	$(BIN)/rescore proof
 
 N ?= 200
 SEED ?= 1
@@ -52,8 +56,8 @@ $(READY): pyproject.toml constraints.txt
 	      "name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test]' \
-	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test,browser]' \
+	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	@# A real motion data set ships in aeon; without aeon's own requirements, which are not needed to read it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt aeon \
 	  || echo "aeon could not be installed: the motion part of diffcollage will be skipped"

@@ -132,9 +132,6 @@ rule tables:
         diff=f"{SUITE.folder}/diff.csv",
         claims=f"{SUITE.folder}/claims.csv",
         summary=f"{SUITE.folder}/tables/summary.md",
-        diff_page=report(f"{SUITE.folder}/tables/diff.html", caption="report/diff.rst", category="Results"),
-        claims_page=report(f"{SUITE.folder}/tables/claims.html", caption="report/claims.rst", category="Results"),
-        provenance=report(f"{SUITE.folder}/tables/provenance.html", caption="report/provenance.rst", category="Results"),
     log:
         SUITE.log("tables"),
     shell:
@@ -161,15 +158,18 @@ rule everything:
 
 
 # A rule rather than a profile's report-after-run: it follows the scale, and it is made again only when something changed.
+# Snakemake's own report, of the DAG and its runtimes, comes first: the pages link to it.
 rule report:
     input:
         rules.everything.input,
+        SUITE.report_code,
     output:
-        f"{SUITE.folder}/report.html",
+        page=f"{SUITE.folder}/report/index.html",
+        workflow=f"{SUITE.folder}/report/workflow.html",
     log:
         SUITE.log("report"),
     shell:
-        SUITE.bundle
+        SUITE.report
 
 
 # The jobs too, though the report is made from them: a file that is missing between existing ones is not made again by itself.

@@ -72,6 +72,18 @@ def test_one_repeat_has_no_standard_error_and_a_count_has_none_to_have():
     assert (runs.df, runs.n_seeds) == (3, 1)
 
 
+def test_a_median_has_the_error_of_normal_repeats_and_a_single_one_has_none():
+    found = book()
+    with found.cell(*KEY[:4], n=5) as cell:
+        cell.add("mean", [1.0, 2.0, 6.0])
+        cell.median("median", [1.0, 2.0, 6.0], how="median")
+        cell.median("single", [4.0])
+    mean, median, single = found.measurements
+    assert (median.value, median.df, median.n_seeds, median.n_samples) == (2.0, 2, 3, 15)
+    assert median.stderr == pytest.approx(mean.stderr * np.sqrt(np.pi / 2)) and median.protocol["how"] == "median"
+    assert (single.value, single.stderr, single.df, single.n_seeds, single.n_samples) == (4.0, None, None, 1, 5)
+
+
 def test_what_is_known_in_the_block_enters_the_key():
     found = book()
     with found.cell(*KEY[:4]) as cell:

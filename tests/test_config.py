@@ -12,9 +12,9 @@ from pydantic import Field
 from rescore.config import JobConfig, Settings, PaperConfig, config_hash, job_hash, read_yaml, validated
 from rescore.errors import RescoreError
 from rescore.models.build import make_process
-from rescore.models.spec import Part
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
+from rescore.specs import Part
 from rescore.workflow.suite import load_suite
 
 
@@ -163,7 +163,7 @@ def test_a_number_without_a_point_is_a_number(tmp_path):
     paper = tmp_path / "reproductions" / "exponents"
     (paper / "configs").mkdir(parents=True)
     (paper / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{match: {variant: 1e-3}}]\n")
-    (paper / "config.py").write_text("from rescore.models.spec import ModelConfig as Config\n")
+    (paper / "config.py").write_text("from rescore.specs import ModelConfig as Config\n")
     (paper / "configs" / "smoke.yaml").write_text("""
 models:
   ve:

@@ -25,12 +25,12 @@ from rescore.metrics.seams import seam, wrap_seam
 from rescore.metrics.series import SeriesJudge
 from rescore.models.build import make_model, make_process
 from rescore.models.judge import RealScore
-from rescore.models.spec import ModelSpec, Network, Part
 from rescore.networks import make_network
 from rescore.networks.conditional import ConditionalNoise
 from rescore.papers import load_config, load_paper
 from rescore.samplers import ddim
 from rescore.scores import EmpiricalData
+from rescore.specs import ModelSpec, Network, Part
 
 PAPER = load_paper("diffcollage", ROOT)
 images, motions, panoramas = (PAPER.module(name) for name in ("images", "motion", "panoramas"))

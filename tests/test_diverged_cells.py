@@ -9,9 +9,9 @@ from rescore.errors import Diverged, RescoreError
 from rescore.experiments.book import Book, Measurement, Run
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import Sampling, TrainedModels
-from rescore.models.spec import Evaluation, ModelSpec
 from rescore.processes import VP, grids
 from rescore.samplers import AdaptiveFlow, euler_maruyama
+from rescore.specs import Evaluation, ModelSpec
 
 SPEC = ModelSpec.model_validate({"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1})
 
@@ -44,7 +44,7 @@ def models_of(folder, diverges_at_seed):
         def score(u, t):
             return -u * (float("nan") if seed == diverges_at_seed else 1.0)
 
-        return SimpleNamespace(process=VP(), score=score, network=SimpleNamespace(score=lambda: score))
+        return SimpleNamespace(spec=SPEC, device="cpu", process=VP(), score=score, network=SimpleNamespace(score=lambda: score))
 
     models.load, models.judge = load, Judge()
     return models

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from rescore.figures import FLOORS, real_images
-from rescore.experiments.book import Measurement
+from rescore.experiments.book import Book
 from rescore.metrics.features import Features
 from rescore.metrics.images import evaluate
 from rescore.models import judge as judges
@@ -53,17 +53,23 @@ def test_all_of_the_reference_is_at_no_distance_and_nothing_may_be_held_out():
     assert (found.variant, found.n) == ("training images", 40) and found.value == pytest.approx(0, abs=1e-5)
 
 
+class Config:
+    jobs: dict = {}
+
+
 def test_the_floors_of_trained_models_are_records_of_single_runs():
     models = object.__new__(TrainedModels)
     scores = [RealScore("held out", "fid", 9.5, 70, {"a": 1}), RealScore("training images", "fid", 4.0, 70, {"a": 2})]
     asked = []
+    book = Book(Config())
     models.__dict__ |= {
-        "arrays": {}, "data": "digits", "config": SimpleNamespace(evaluation=SimpleNamespace(samples=70)),
+        "book": book, "data": "digits", "config": SimpleNamespace(evaluation=SimpleNamespace(samples=70)),
         "held_out": SimpleNamespace(images=torch.zeros(9, 1, 8, 8, dtype=torch.uint8)),
         "judge": SimpleNamespace(of_real=lambda *how: asked.append(how) or scores),
     }  # fmt: skip
-    found = list(models.floor("6.2", ("fid",)))
-    assert asked == [(("fid",), 70)] and list(models.arrays) == ["digits/real"]
+    models.floor("6.2", ("fid",))
+    found = book.measurements
+    assert asked == [(("fid",), 70)] and list(book.arrays) == ["digits/real"]
     assert [(one.variant, one.value, one.protocol) for one in found] == [
         ("held out", 9.5, {"a": 1}), ("training images", 4.0, {"a": 2})
     ]  # fmt: skip
@@ -87,5 +93,3 @@ def test_figures_have_a_line_for_each_floor(across):
 def test_several_trainings_are_sampled_once_and_a_single_one_with_every_seed():
     assert repeats((4, 5, 6), (0, 1)) == ("trainings", [(4, 4), (5, 5), (6, 6)])
     assert repeats((4,), (0, 1)) == ("samplings", [(4, 0), (4, 1)])
-    one = Measurement.of_seeds("t", "d", "m", "", "fid", None, np.array([1.0, 3.0]), 20, {}, 0.0, over=repeats((4,), (0, 1))[0])
-    assert (one.value, one.stderr, one.df, one.over, one.n_seeds) == (2.0, 1.0, 1, "samplings", 1)

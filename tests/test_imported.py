@@ -16,9 +16,9 @@ from rescore.models.imported.convert import Fit, convert, fitting
 from rescore.models.imported.files import Foreign, read_foreign
 from rescore.models.imported.load import import_file, published_network
 from rescore.models.imported.published import PUBLISHED
-from rescore.models.spec import Weights
 from rescore.networks import NETWORKS, NoisePrediction, make_network
 from rescore.processes import CLD
+from rescore.specs import Weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 

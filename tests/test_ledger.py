@@ -24,7 +24,7 @@ from rescore.ledger.records import (
     write_skipped,
 )
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, p_above
-from rescore.ledger.tables import compare, html_page, own_rows, paper_table, readme_block, with_block
+from rescore.ledger.tables import compare, own_rows, paper_table, readme_block, with_block
 from rescore.papers import NotRunEntry, Paper, PaperMeta, ProtocolEntry
 
 PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
@@ -410,12 +410,6 @@ def test_rows_of_our_own_stand_beside_the_table():
     (own,) = [line for line in text.splitlines() if line.startswith("| mg")]
     assert [cell.strip() for cell in own.split("|")[1:-1]] == ["mg", "NUTS", "library", "mode_coverage", "", "0.25 ± 0.50"]
     assert own_rows(diff([record()], [printed()], paper()), [record()], "toy", "1") == ""
-
-
-def test_html_escapes_and_marks_statuses():
-    frame = diff([record(protocol="runs=100; note=a<b")], [printed()], paper())
-    page = html_page("Numbers", frame, verdicts.STATUSES)
-    assert '<td class="reproduced">reproduced</td>' in page and "a&lt;b" in page and "http" not in page
 
 
 def test_compare_orders_by_direction():

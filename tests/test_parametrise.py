@@ -10,11 +10,11 @@ from test_networks import LEVELS, SMALL, TIMES, Constant, images, small
 from torch import nn
 
 from rescore.models.build import make_model, make_process
-from rescore.models.spec import ModelSpec
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import SSCS, euler_maruyama, gddim
 from rescore.scores import GaussianMixture, to_noise
+from rescore.specs import ModelSpec
 
 
 def test_zero_noise_gives_a_zero_score_and_one_gives_minus_one_over_std():

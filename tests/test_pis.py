@@ -24,8 +24,7 @@ from rescore.papers import find_papers, load_config, load_paper
 from rescore.targets import gaussian
 
 PAPER = load_paper("pis", ROOT)
-config, context, methods, jobs = (PAPER.module(name) for name in ("config", "context", "methods", "jobs"))
-policies, variational, annealed = (PAPER.module(name) for name in ("policies", "variational", "annealed"))
+config, study, jobs, annealed, chains = (PAPER.module(name) for name in ("config", "study", "jobs", "annealed", "chains"))
 
 TRAINING = {"steps": 4, "batch": 10, "checkpoint_every": 2}
 ANNEALING = {"temperatures": 2, "hmc_steps": 2, "leapfrogs": 2, "step_sizes": [0.3, 0.3, 0.2, 0.2]}
@@ -201,7 +200,7 @@ def test_without_the_pines_their_rows_are_skipped_with_the_reason(tmp_path, monk
     def missing() -> None:
         raise MissingData("finpines.txt: nowhere to be had")
 
-    monkeypatch.setattr(jobs, "load_pines", missing)
+    monkeypatch.setattr(study, "load_pines", missing)
     result = measure(tmp_path, "lgcp")
     assert result.skipped == [{"dataset": "lgcp", "reason": "finpines.txt: nowhere to be had"}]
     assert {row.dataset for row in result.measurements} == {"mg"}
@@ -211,7 +210,7 @@ def test_wrong_pines_are_an_error(tmp_path, monkeypatch):
     def damaged() -> None:
         raise RescoreError("pines.csv: wrong checksum")
 
-    monkeypatch.setattr(jobs, "load_pines", damaged)
+    monkeypatch.setattr(study, "load_pines", damaged)
     with pytest.raises(RescoreError, match="wrong checksum"):
         measure(tmp_path, "lgcp")
 
@@ -276,15 +275,14 @@ def without_computing(monkeypatch) -> None:
     def run_chain(target, kernel, n_samples, warmup, seed, initial) -> pyro_chains.Chain:
         return pyro_chains.Chain(initial + torch.zeros(n_samples, target.dim), 1)
 
-    original = jobs.make_target
-    monkeypatch.setattr(jobs, "make_target", make_target)
-    monkeypatch.setattr(context, "repeat_runs", repeat_runs)
-    for module in (policies, variational):
-        monkeypatch.setattr(module, "fit", lambda model, loss, settings, *_, **__: torch.zeros(settings.steps))
+    original = study.make_target
+    monkeypatch.setattr(study, "make_target", make_target)
+    monkeypatch.setattr(study, "repeat_runs", repeat_runs)
+    monkeypatch.setattr(study, "fit", lambda model, loss, settings, *_, **__: torch.zeros(settings.steps))
     monkeypatch.setattr(annealed, "train_once", lambda path, train, blank: blank)
     monkeypatch.setattr(ControlledSDE, "simulate", lambda *_: Paths(torch.zeros(1, 5, 2), torch.zeros(1, 5)))
-    monkeypatch.setattr(pyro_chains, "run_chain", run_chain)
-    monkeypatch.setitem(methods.METHODS, "noise_scale", lambda *_: context.Outcome())
+    monkeypatch.setattr(chains, "run_chain", run_chain)
+    monkeypatch.setitem(jobs.METHODS, "noise_scale", lambda *_: None)
 
 
 def records_of(scale: str, folder: Path) -> list[Record]:

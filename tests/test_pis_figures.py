@@ -12,6 +12,7 @@ from rescore.cli import main
 from rescore.ledger.protocol import declared_protocol, format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record, write_records, write_skipped
+from rescore.ledger.statistics import half_width
 from rescore.papers import load_paper
 
 PAPER = load_paper("pis", ROOT)
@@ -28,7 +29,7 @@ def record(dataset: str, method: str, variant: str, metric: str, value: float, *
     common = {"paper": "pis", "table": "5.1", "nfe": 10, "stderr": None, "df": None, "over": "runs", "n_seeds": 2,
               "n_samples": 100, "protocol": "", "scale": "smoke", "device": "cpu", "seconds": 1.0, "version": "0", "config_hash": "0"}
     if others.get("stderr") is not None:
-        common["df"] = 1
+        common["df"] = 3
     return Record(dataset=dataset, method=method, variant=variant, metric=metric, value=value, **common | others)
 
 
@@ -122,7 +123,7 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
         record("mg", "PIS", "Grad", "logz_rmse", grad.number * 1.01, stderr=0.003, **as_printed),
         record("mg", "PIS", "NN", "logz_rmse", nn.number * 3, stderr=0.05, **as_printed),
         record("mg", "PIS", "RW-NN", "logz_rmse", loose.number * 1.01, stderr=0.5, **as_printed | {"protocol": weighted}),
-        record("mg", "SMC", "3-temperatures", "logz_rmse", 2.5, stderr=4.0, nfe=18),
+        record("mg", "SMC", "3-temperatures", "logz_rmse", 2.5, stderr=4.0, df=99, nfe=18),
     ]
     write_job(tmp_path, "low-dimensional", records)
     figure = drawn("rmse")
@@ -141,11 +142,17 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
     assert shown("X") == {"PIS-NN": nn.number * 3}  # off
     assert shown("s", filled=False) == {"PIS_RW-NN": loose.number * 1.01}  # imprecise
     assert shown("o", filled=False) == {"SMC": 2.5}  # indicative: another number of temperatures
-    bars = {rows[round(line.get_ydata()[0])]: tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"}
-    assert bars["PIS-Grad"] == pytest.approx((grad.number * 1.01 - 0.006, grad.number * 1.01 + 0.006))
-    assert 0 < bars["SMC"][0] < ax.get_xlim()[0] and bars["SMC"][1] == 10.5, "a bar that reaches zero leaves the axis"
+    bars = {}
+    for bar in ax.collections:
+        ((low, y), (high, _)), = bar.get_segments()
+        bars[rows[round(y)]] = low, high
+    spread = half_width(0.003, 3)
+    assert bars["PIS-Grad"] == pytest.approx((grad.number * 1.01 - spread, grad.number * 1.01 + spread))
+    assert bars["SMC"] == pytest.approx((2.5 - half_width(4.0, 99), 2.5 + half_width(4.0, 99))) and bars["SMC"][0] < 0
+    assert "Student's t" in notes(figure)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["printed", "measured, reproduced", "measured, off", "measured, imprecise", "measured, indicative"]
+    assert legend[0] == "printed"
+    assert sorted(legend[1:]) == [f"measured, {verdict}" for verdict in ("imprecise", "indicative", "off", "reproduced")]
     assert "Scale smoke" in notes(figure) and "another protocol" in notes(figure)
     assert "lgcp (not run: job lgcp)" in notes(figure) and "VI-NF on mg" in plain(notes(figure))
 
@@ -174,7 +181,7 @@ def test_training_shows_nats_above_minus_log_z_a_line_a_seed(drawn, tmp_path):
     assert pines.get_yscale() == "log" and pines.get_ylabel().startswith("nats above")
     assert synthetic.get_yscale() == "linear" and synthetic.get_ylabel() == "cost (nats)"
     np.testing.assert_array_equal([line.get_ydata() for line in synthetic.lines], history)
-    assert "log Z is not known for LGCP, synthetic points" in notes(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["PIS-NN", "VI-NF", "PIS-Grad"]
 
 
 def test_a_skipped_data_set_shows_the_reason_of_its_job(drawn, tmp_path):

@@ -1,22 +1,24 @@
-"""The paper's own code: corruptions and their schedules, the networks' joint loss, configs and claims."""
+"""The paper's own code: exact laws of samplers, the networks' joint loss, configs and claims."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from measuring import book_of, configured
+from measuring import book_of
+from test_soft import MODE, S
 
+from rescore.config import validated
 from rescore.corruptions import Masking
-from rescore.cost.evaluations import CountEvaluations
 from rescore.data.images import load_images
 from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.records import Record
 from rescore.papers import load_config, load_paper
+from rescore.problems.gaussian import GaussianLaw, clean_prediction, law_after, law_at
+from rescore.samplers import uniform_times
 
 PAPER = load_paper("soft_diffusion", Path(__file__).parents[1])
-config, problems, trained = (PAPER.module(name) for name in ("config", "problems", "trained"))
+config, networks, problems = (PAPER.module(name) for name in ("config", "networks", "problems"))
 VARIANTS, SAMPLERS = problems.VARIANTS, problems.SAMPLERS
 
 
@@ -26,65 +28,70 @@ def smoke():
 
 
 @pytest.fixture(scope="module")
-def problem(smoke, tmp_path_factory):
-    return problems.Problem(book_of(PAPER, smoke, "all", tmp_path_factory.mktemp("soft")), "digits")
+def corruptions(smoke, tmp_path_factory):
+    digits = load_images("digits", "train")
+    return problems.Corruptions(smoke, problems.unit_interval(digits, 300), tmp_path_factory.mktemp("schedules"))
 
 
 def test_every_scale_has_a_valid_config():
     assert PAPER.scales == ["smoke", "laptop", "gpu", "paper"]
     for scale in PAPER.scales:
         assert set(load_config(PAPER, scale).networks.nfes) <= set(VARIANTS)
-    assert set(load_config(PAPER, "smoke").jobs["all"].train) == set(VARIANTS)
 
 
-GOOD = {
-    "datasets": {"digits": {}},
-    "networks": {"training": {"steps": 1, "clip": None}, "nfes": {"main": [5]}},
-    "jobs": {"a": {"measure": {"digits": ["networks"]}, "train": ["main"]}},
-}
-
-
-@pytest.mark.parametrize(("change", "message"), [
-    ({"jobs": {"a": {"measure": {"digits": ["networks"]}, "train": ["clean"]}}}, "jobs.a.train: clean has no nfes; allowed: main"),
-    ({"networks": GOOD["networks"] | {"training": {"steps": 1}}}, "set clip: null"),
-    ({"jobs": {"a": {"measure": {"digits": ["networks"]}, "train": ["blur"]}}}, "jobs.a.train.0"),
-    ({"jobs": {"a": {"measure": {"digits": ["gaussian"]}, "train": ["main"]}}}, "allowed: both or none"),
-    ({"jobs": {"a": {"measure": {"digits": ["networks"]}}}}, "allowed: both or none"),
-    ({"jobs": {"a": {"measure": {"cifar10": ["gaussian"]}}}}, "cifar10 has no settings; allowed: digits"),
-    ({"jobs": {"a": {"measure": {"digits": ["blurs"]}}}}, "jobs.a.measure.digits.0: input should be 'schedules'"),
+@pytest.mark.parametrize(("job", "training", "message"), [
+    ({"train": ["clean"], "measure": ["networks"]}, {}, "jobs.a.train: clean has no nfes; allowed: main"),
+    ({"train": ["blur"], "measure": ["networks"]}, {}, "jobs.a.train.0"),
+    ({"train": ["main"]}, {}, "jobs.a: train belongs to the section networks, and that needs it"),
+    ({"measure": ["networks"]}, {}, "jobs.a: train belongs to the section networks, and that needs it"),
+    ({"train": ["main"], "measure": ["networks"]}, {"clip": 1.0}, "set clip: null"),
 ])  # fmt: skip
-def test_a_bad_config_is_named(change, message):
-    assert configured(PAPER, GOOD).jobs["a"].train == ("main",)
+def test_a_bad_config_is_named(job, training, message):
+    networks = {"training": {"steps": 1, "clip": None}, "nfes": {"main": [5]}}
+    good = {"networks": networks, "jobs": {"a": {"train": ["main"], "measure": ["networks"]}}}
+    assert validated(config.Config, good, "here").jobs["a"].train == ("main",)
+    bad = {"networks": networks | {"training": networks["training"] | training}, "jobs": {"a": job}}
     with pytest.raises(RescoreError, match=message):
-        configured(PAPER, GOOD | change)
+        validated(config.Config, bad, "here")
 
 
-def test_masked_start_is_noise_alone(problem):
-    process = problem.corruption("masking")
+@pytest.mark.parametrize(("name", "expected"), [("Naive Sampler", 0.4041), ("Momentum Sampler", 0.8474)])
+def test_law_on_one_pixel_is_the_known_one(name, expected):
+    data = GaussianLaw.full(torch.zeros(1, 1, 1), torch.full((1, 1), S))
+    law = law_after(SAMPLERS[name](MODE, uniform_times(20)), clean_prediction(MODE, data), law_at(MODE, data, 1.0))
+    assert law.mean.item() == 0
+    assert law.covariance.item() / S == pytest.approx(expected, abs=6e-5)
+
+
+def test_law_on_images_is_that_of_samples(corruptions):
+    images, process = corruptions.images, corruptions(VARIANTS["main"])
+    data = GaussianLaw.full(images.mean(0), torch.cov(images.flatten(1).T))
+    sampler, clean, start = SAMPLERS["Naive Sampler"](process, uniform_times(8)), clean_prediction(process, data), law_at(process, data, 1.0)
+    law, generator = law_after(sampler, clean, start), torch.Generator().manual_seed(0)
+    samples = sampler(clean, start.sample(4000, generator), generator).flatten(1)
+    spread = law.covariance[0].trace().item()
+    assert torch.cov(samples.T).trace().item() == pytest.approx(spread, rel=0.03)
+    assert (samples.mean(0) - law.mean[:, 0]).square().sum().item() < 5 * spread / 4000
+
+
+def test_masked_start_is_noise_alone(corruptions):
+    process = corruptions(VARIANTS["masking"])
     assert isinstance(process.family, Masking)
     x = process.prior_sample((2000, 1, 8, 8), torch.Generator().manual_seed(0), torch.float64)
     assert x.std().item() == pytest.approx(0.1, rel=0.01)
 
 
-def test_schedule_is_kept_and_read_back(problem, smoke):
-    first, folder = problem.corruption("main").level, problem.book.run.folder.parent / "schedules"
-    kept = list(folder.glob("*.npz"))
+def test_schedule_is_kept_and_read_back(corruptions):
+    first = corruptions(VARIANTS["main"]).level
+    kept = list(corruptions.folder.glob("*.npz"))
     assert len(kept) == 1
-    assert problem.corruption("clean").level == first
-    again = problems.Problem(problem.book, "digits")
-    level, path, distances = again.shortest("digits", again.images)
-    assert level == first and len(path.nodes) == smoke.datasets["digits"].schedule.nodes and distances.shape == (48, 48)
-    assert list(folder.glob("*.npz")) == kept
+    assert corruptions(VARIANTS["clean"]).level == first
+    assert list(corruptions.folder.glob("*.npz")) == kept
 
 
-def test_the_blur_of_other_images_is_in_proportion(problem):
-    assert (problem.blur(8).size, problem.blur(8).highest) == ((8, 8), 4.5)
-    assert (problem.blur(16).size, problem.blur(16).highest) == ((16, 16), 9.0)
-
-
-def test_joint_loss_is_the_sum_over_networks(problem, smoke):
+def test_joint_loss_is_the_sum_over_networks(smoke, tmp_path):
     names, data = ("main", "clean", "masking"), load_images("digits", "train")
-    group = [(name, seed) for name in names for seed in smoke.networks.seeds]
+    group = [(name, seed) for name in names for seed in smoke.seeds]
     rows = torch.arange(5)
     levels = []
 
@@ -92,32 +99,48 @@ def test_joint_loss_is_the_sum_over_networks(problem, smoke):
         levels.append(level)
         return torch.zeros_like(x)
 
-    with CountEvaluations() as counted:
-        found = trained.group_losses(problem, group, "cpu")(network, rows, torch.Generator().manual_seed(0))
+    studio = networks.Studio(book_of(PAPER, smoke, "all", tmp_path))
+    losses = studio.losses(group)
+    found = losses(network, rows, torch.Generator().manual_seed(0))
     generator, x0, expected = torch.Generator().manual_seed(0), problems.unit_interval(data)[:5].float().repeat(2, 1, 1, 1), 0
     for name in names:
-        loss, process = trained.LOSSES[VARIANTS[name].loss], problem.corruption(name)
+        loss, process = networks.LOSSES[VARIANTS[name].loss], studio.processes[name]
         t, x = loss.pairs(process, x0, generator)
         expected = expected + loss.losses(process, torch.zeros_like(x), x0, x, t).reshape(2, 5).sum(0)
     torch.testing.assert_close(found, expected)
-    assert levels[0].shape == (30,) and levels[0].max() <= 999 and counted.total == 30
+    assert levels[0].shape == (30,)
+    assert levels[0].max() <= 999
 
 
 def test_networks_trained_one_by_one_have_their_own_folders_and_clip(smoke, tmp_path):
-    content = smoke.model_dump(mode="json")
-    content["networks"]["training"] |= {"together": False, "clip": 1.0, "steps": 3}
-    book = book_of(PAPER, configured(PAPER, content), "all", tmp_path)
-    here = trained.Networks(book, "digits")
-    weights = [here.network("main", seed).last.weight for seed in (0, 1)]
+    settings = smoke.networks.training.model_copy(update={"together": False, "clip": 1.0, "steps": 3})
+    alone = smoke.model_copy(update={
+        "networks": smoke.networks.model_copy(update={"training": settings}),
+        "jobs": {"all": smoke.jobs["all"].model_copy(update={"train": ("main",)})},
+    })  # fmt: skip
+    book = book_of(PAPER, alone, "all", tmp_path)
+    trained = networks.Studio(book).trained["main"]
     assert sorted(path.name for path in book.run.folder.iterdir()) == ["main-0", "main-1"]
+    weights = [network.last.weight for network in trained]
     assert all(weight.abs().max() > 0 for weight in weights)  # zero before the first step
     assert not torch.equal(*weights)
 
 
-def test_nearest_is_the_median_distance_to_the_neighbour():
-    here = SimpleNamespace(real=torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
-    distance = trained.Networks.nearest(here, torch.tensor([[0.1, 0.1], [0.7, 0.7], [1.0, 0.8]]))
-    assert distance == pytest.approx(0.2 / 2**0.5)
+def test_the_median_distance_is_a_pixel_s():
+    real = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    assert networks.median_distance(torch.tensor([[0.1, 0.1], [0.7, 0.7], [1.0, 0.8]]), real) == pytest.approx(0.2 / 2**0.5)
+
+
+def test_held_out_losses_count_the_images_of_every_network(smoke, tmp_path, monkeypatch):
+    """Networks that predict the image itself have no clean loss; 7 images in three networks are 21."""
+    studio = networks.Studio(book_of(PAPER, smoke.model_copy(update={"seeds": (0, 1, 2)}), "all", tmp_path))
+    studio.unseen = images = studio.unseen[:7]
+    monkeypatch.setattr(studio, "clean", lambda name, i: lambda x, t: images + (0.0, 0.0, 0.3)[i])
+    networks.held_out_losses(studio, "main")
+    found = studio.book.measurements
+    clean = {m.metric: m for m in found}["clean_loss"]
+    assert {(m.over, m.n_seeds, m.df, m.n_samples) for m in found} == {("trainings", 3, 2, 21)}
+    assert clean.value == pytest.approx(clean.stderr, rel=1e-5) and clean.value > 0.01  # values 0, 0 and v: v/3 +- v/3
 
 
 def test_claims_select_the_records_of_the_laptop_config():
@@ -127,7 +150,7 @@ def test_claims_select_the_records_of_the_laptop_config():
     for name, budgets in laptop.networks.nfes.items():
         variant = VARIANTS[name]
         keys.add(("held out", "digits", "Soft Diffusion", variant.label, "soft_loss", None))
-        for label in problems.samplers(name):
+        for label in networks.samplers(name):
             for metric in ("fid", "variance_ratio", "nearest"):
                 keys |= {(variant.table, "digits", "Soft Diffusion", label, metric, nfe) for nfe in budgets}
     exact = [("Soft Diffusion", f"blur; {name}") for name in SAMPLERS]

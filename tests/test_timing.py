@@ -1,27 +1,39 @@
-"""Seconds of a step: which steps run, in which order, and what a step is."""
+"""Steps that are timed in turn."""
 
 import torch
 from torch import nn
 
 from rescore.cost import timing
-from rescore.cost.timing import interleaved, training_step
 
 
-def test_steps_take_turns_after_a_round_that_does_not_count(monkeypatch):
-    ran, clock = [], iter(range(100))
-    monkeypatch.setattr(timing, "_now", lambda device: next(clock) ** 2)
-    found = interleaved({name: lambda name=name: ran.append(name) for name in "abc"}, 3)
-    assert "".join(ran) == "cab" + "abc" + "bca" + "cab"
-    assert {name: len(seconds) for name, seconds in found.items()} == {"a": 3, "b": 3, "c": 3}
-    # readings 0, 1, 2, ... squared: the k-th step lasts (2k + 1)^2 - (2k)^2 = 4k + 1; the first three do not count
-    assert [found[name][i] for i, name in enumerate("abc")] == [4 * k + 1 for k in (3, 6, 9)]
+def test_turns_rotate_and_the_first_round_does_not_count(monkeypatch):
+    """A clock that each step advances by its own length, and by 100 in the first round."""
+    calls, now, lengths = [], [0.0], {"a": 1.0, "b": 2.0, "c": 4.0}
+
+    def step(name):
+        calls.append(name)
+        now[0] += lengths[name] + 100 * (len(calls) <= 3)
+
+    monkeypatch.setattr(timing, "_now", lambda device: now[0])
+    seconds = timing.interleaved({name: lambda name=name: step(name) for name in "abc"}, 3)
+    assert "".join(calls) == "cababcbcacab"
+    assert {name: values.tolist() for name, values in seconds.items()} == {name: [lengths[name]] * 3 for name in "abc"}
 
 
-def test_a_training_step_moves_the_weights_down_the_mean_loss():
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(model.weight, 1.0)
-    step = training_step(model, lambda: model(torch.tensor([[1.0], [3.0]])), lr=0.1)
-    for expected in (0.9, 0.8):  # Adam's step is lr times the sign of a gradient that stays the same: not summed over calls
+def test_processor_time_is_for_a_cpu_with_one_thread(monkeypatch):
+    threads = iter((1, 2))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: next(threads))
+    assert [timing.clock(device) for device in ("cpu", "cpu", "cuda")] == ["processor", "wall", "wall"]
+
+
+def test_a_step_of_training_is_adam_on_the_mean():
+    network, twin = nn.Linear(2, 1), nn.Linear(2, 1)
+    twin.load_state_dict(network.state_dict())
+    x, optimizer = torch.randn(5, 2), torch.optim.Adam(twin.parameters(), lr=1e-4)
+    step = timing.training_step(network, lambda: network(x).square().sum(1))
+    for _ in range(2):
         step()
-        torch.testing.assert_close(model.weight, torch.tensor([[expected]]))
-        assert model.weight.grad.item() == 2.0
+        optimizer.zero_grad()
+        twin(x).square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(network.weight, twin.weight)

@@ -17,12 +17,12 @@ from rescore.likelihood import bits_per_dim, flow_log_prob
 from rescore.models import build
 from rescore.models.build import load_model, make_model, make_process, train_model
 from rescore.models.judge import draw
-from rescore.models.spec import ModelSpec, Network, Part
 from rescore.papers import load_config, load_paper
 from rescore.processes import grids
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
 from rescore.samplers import euler_maruyama
+from rescore.specs import ModelSpec, Network, Part
 from rescore.training import save_weights
 
 # The cells that claims and stand-ins ask for, and no long ones.

@@ -17,9 +17,9 @@ from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import read_records, read_skipped
 from rescore.models.build import load_model
-from rescore.models.spec import ModelSpec, Trainings
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
+from rescore.specs import ModelSpec, Trainings
 from rescore.workflow.suite import load_suite
 
 CHECKPOINT = GOLDEN / "cld_checkpoint_tiny.pth"
@@ -94,7 +94,7 @@ def test_wrong_weights_of_a_spec(wrong, said):
 
 
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
-CONFIG = """from rescore.models.spec import ModelConfig, ModelJob
+CONFIG = """from rescore.specs import ModelConfig, ModelJob
 
 
 class Config(ModelConfig):

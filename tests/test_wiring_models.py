@@ -22,16 +22,17 @@ from rescore.experiments.book import Book, Measurement, Run
 from rescore.likelihood import FlowLikelihood
 from rescore.metrics.features import ClassifierSettings, Extractor, extract
 from rescore.metrics.images import evaluate as image_metrics
-from rescore.models import build, evaluate, judge
+from rescore.models import bits, build, evaluate, judge
 from rescore.models import train as node
+from rescore.models.bits import ImageBits
 from rescore.models.build import make_model, make_objective, make_process
 from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Sampling, TrainedModels
 from rescore.models.judge import Drawn, Judge, RealScore, draw, make_judge
-from rescore.models.spec import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
-from rescore.random import derive_seed, make_generator
+from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
+from rescore.specs import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.training import load_weights
 from rescore.workflow.paths import training_commits
 
@@ -102,33 +103,33 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
     calls, bounds = [], []
 
     def flow(score, process, x, generator, trace, t0, rtol, atol):
-        calls.append(Call(score, process, x, generator.initial_seed(), trace, t0, rtol, atol))
+        calls.append(Call(score, process, x, *generator.seeds, trace, t0, rtol, atol))
         return FlowLikelihood(torch.tensor([1.0, 2.0, 3.0, 10.0]) * len(calls), x, 100 * len(calls))
 
     def bound(network, process, objective, x, generator, t0):
-        bounds.append((network, process, objective, x, generator.initial_seed(), t0))
+        bounds.append((network, process, objective, x, *generator.seeds, t0))
         return torch.tensor([1.0, 2.0, 3.0, 6.0]) - len(bounds)
 
-    monkeypatch.setattr(evaluate, "flow_log_prob", flow)
-    monkeypatch.setattr(evaluate, "elbo", bound)
+    monkeypatch.setattr(bits, "flow_log_prob", flow)
+    monkeypatch.setattr(bits, "elbo", bound)
     bpd, bpd_bound = after(models, lambda: models.likelihood("1", "method", "variant", "a", bound=True))
     for seed, call in zip(SEEDS, calls, strict=True):
-        x, per_unit = dequantise(TEST.images[:4], make_generator("likelihood", "digits", seed), 17)
+        x, per_unit = dequantise(TEST.images[:4], Streams.named("likelihood", "digits", seed, n=4), 17)
         assert per_unit == 8.0 and torch.equal(call.x, x)
         assert call.seed == derive_seed("likelihood", "digits", seed)
         assert call[:2] == (("differentiable", seed), VP()) and call[4:] == ("rademacher", 2e-4, 1e-3, 1e-3)
     # means of 4 and 8 nats over 4 dimensions; bins an eighth wide
-    bits = [-nats / (4 * math.log(2)) + 3 for nats in (4.0, 8.0)]
-    assert bpd.value == pytest.approx(sum(bits) / 2, rel=1e-6)
-    assert bpd.stderr == pytest.approx(abs(bits[0] - bits[1]) / 2, rel=1e-6)
+    of_flow = [-nats / (4 * math.log(2)) + 3 for nats in (4.0, 8.0)]
+    assert bpd.value == pytest.approx(sum(of_flow) / 2, rel=1e-6)
+    assert bpd.stderr == pytest.approx(abs(of_flow[0] - of_flow[1]) / 2, rel=1e-6)
     assert len(bounds) == 2 * BOUND_DRAWS == 32
     for i, (network, process, objective, x, seed, t0) in enumerate(bounds):
         of = SEEDS[i // BOUND_DRAWS]
         assert network is models.load("a", of).network and process == VP() and torch.equal(x, calls[i // BOUND_DRAWS].x)
         assert seed == derive_seed("likelihood", "digits", of) and t0 == 2e-4
         assert objective == DSM("likelihood", ImportanceTimes(2e-4), predicts="R")
-    bits = [-(3 - mean) / (4 * math.log(2)) + 3 for mean in (8.5, 24.5)]  # draws 1 to 16, and 17 to 32
-    assert bpd_bound.value == pytest.approx(sum(bits) / 2, rel=1e-6)
+    of_bound = [-(3 - mean) / (4 * math.log(2)) + 3 for mean in (8.5, 24.5)]  # draws 1 to 16, and 17 to 32
+    assert bpd_bound.value == pytest.approx(sum(of_bound) / 2, rel=1e-6)
     common = {"images": "digits/test-4", "grey_levels": 17, "t0": 2e-4, "dequantisation": "uniform"} | SPEC.protocol
     assert bpd.protocol == common | {"solver": "dopri5", "tolerance": 1e-3, "trace": "rademacher", "evaluations": 150}
     assert bpd_bound.protocol == common | {"bound": "elbo", "draws": 16}
@@ -144,9 +145,44 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
         assert (one.n_seeds, one.n_samples) == (2, 8) and one.seconds > 0
 
 
+def test_on_a_gpu_every_image_has_its_own_noise_and_the_memory_decides_the_batch(models, monkeypatch):
+    calls = []
+
+    def found(model, images, grey_levels, noise, tolerance, draws, batch):
+        calls.append((noise(2, 3), draws, batch))
+        return ImageBits(torch.ones(4), None, 10)
+
+    monkeypatch.setattr(evaluate, "image_bits", found)
+    object.__setattr__(models.run, "device", "cuda")
+    models.likelihood("1", "m", "", "a")
+    for seed, (noise, draws, batch) in zip(SEEDS, calls, strict=True):
+        assert (noise.seeds, noise.first, noise.n) == ((derive_seed("likelihood", "digits", seed),), 2, 3)
+        assert (noise.device, draws, batch) == (torch.device("cuda"), 0, None)
+
+
+def test_bits_are_those_of_the_images_in_batches(monkeypatch):
+    """Each batch is dequantised with its images' noise and solved by itself; the evaluations are the most."""
+    from rescore.models import bits
+
+    calls, images = [], TEST.images[:7]
+
+    def flow(score, process, x, generator, trace, t0, rtol, atol):
+        calls.append(x)
+        assert (score, process, trace, t0, rtol, atol) == ("score", "process", "rademacher", 1e-5, 0.1, 0.1)
+        return FlowLikelihood(64.0 * torch.arange(1.0, len(x) + 1), x, 10 * len(x))
+
+    monkeypatch.setattr(bits, "flow_log_prob", flow)
+    model = SimpleNamespace(network=SimpleNamespace(score=lambda: "score"), process="process", device="cpu")
+    found = bits.image_bits(model, images, 17, lambda first, n: Streams.named("x", n=n, first=first), 0.1, batch=3, t0=1e-5)
+    whole, per_unit = dequantise(images, Streams.named("x", n=7), 17)
+    assert torch.equal(torch.cat(calls), whole) and per_unit == 8 and [len(x) for x in calls] == [3, 3, 1]
+    expected = [-64 * k / (4 * math.log(2)) + 3 for k in (1, 2, 3, 1, 2, 3, 1)]
+    assert found.flow.tolist() == pytest.approx(expected) and found.nfe == 30
+
+
 def test_without_a_bound_there_is_none(models, monkeypatch):
-    monkeypatch.setattr(evaluate, "flow_log_prob", lambda score, process, x, *_: FlowLikelihood(torch.zeros(4), x, 10))
-    monkeypatch.setattr(evaluate, "elbo", None)
+    monkeypatch.setattr(bits, "flow_log_prob", lambda score, process, x, *_: FlowLikelihood(torch.zeros(4), x, 10))
+    monkeypatch.setattr(bits, "elbo", None)
     (only,) = after(models, lambda: models.likelihood("1", "m", "", "a"))
     assert only.metric == "bpd" and only.value == 3.0
 
@@ -264,7 +300,7 @@ def test_a_judge_compares_with_the_reference_and_its_floors_are_real_images(tmp_
     trained = []
     monkeypatch.setattr(judge, "train_classifier", lambda *arguments: trained.append(arguments) or Means())
     found = make_judge("classifier", TRAIN, TEST, ClassifierSettings(3), tmp_path / "judges")
-    assert trained == [(TRAIN, ClassifierSettings(3), tmp_path / "judges")]
+    assert trained == [(TRAIN, ClassifierSettings(3), tmp_path / "judges", "cpu")]
     for features, data in ((found.real, TRAIN), (found.held_out, TEST)):
         assert features.source == data.source and torch.equal(features.values, extract(Means(), data.images, "x").values)
     metrics = ("fid", "is", "precision", "recall")
@@ -298,7 +334,7 @@ def test_inception_is_asked_for_by_name(tmp_path, monkeypatch):
     assert isinstance(make_judge("inception", TRAIN, TEST, ClassifierSettings(3), tmp_path).extractor, Means)
 
 
-def test_images_are_drawn_in_batches_from_one_generator():
+def test_images_are_drawn_in_batches_each_with_its_own_noise():
     """CLD: starts of (x, v), and what comes back is x alone."""
     process = CLD()
     sampler = euler_maruyama(process, grids.uniform(process, 2, 0.1))
@@ -309,13 +345,11 @@ def test_images_are_drawn_in_batches_from_one_generator():
             starts.append(u)
         return -process.prior_covariance.inv()(u)
 
-    x = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2).x
-    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2)
-    generator, expected = make_generator("draw"), []
-    for n in (2, 2, 1):
-        u = process.prior_sample((n, 2, 1, 2, 2), generator)
-        expected.append(process.project(sampler(score, u, generator)))
-    assert torch.equal(x, torch.cat(expected))
+    x, nfe = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2)
+    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2) and nfe == 2
+    streams = Streams.named("draw", n=5)
+    u = process.prior_sample((5, 2, 1, 2, 2), streams)
+    assert torch.equal(x, process.project(sampler(score, u, streams)))
 
 
 # --- build and node -----------------------------------------------------------------------------------------------------------
@@ -372,7 +406,7 @@ def test_a_spec_is_trained_as_it_says(monkeypatch, flip):
     spec = SPEC.model_copy(update={"flip": flip})
     assert build.train_model(spec, Path("folder"), "cpu", "label") == "trained"
     (data, (model, losses, settings, *rest)) = asked
-    assert data == ("digits", "all") and rest == [Path("folder"), "cpu", 4, "label"]
+    assert data == ("digits", "all") and rest == [Path("folder"), "cpu", 4, "label", None]
     adam = settings.adam
     assert (adam.steps, adam.lr, adam.warmup, adam.clip, adam.decay, adam.weight_decay) == (7, 0.003, 2, 0.5, 1.0, 0.0)
     assert (settings.data, settings.batch, settings.ema, settings.ramp, settings.parts) == (30, 6, 0.8, True, 2)
@@ -394,7 +428,7 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
         asked.append((spec, state, device, label))
         averages[spec.seed] = nn.Linear(2, 1)
         return SimpleNamespace(network=averages[spec.seed], history=torch.tensor([3.0, 1.0]), images_per_second=8.0,
-                               peak_memory_mb=2.0, peak_gpu_memory_mb=0.5)  # fmt: skip
+                               peak_memory_mb=2.0, peak_gpu_memory_mb=0.5, snapshots={})  # fmt: skip
 
     monkeypatch.setattr(build, "train_model", train)
     monkeypatch.setattr(node, "prepare_torch", lambda spec: "cpu")
@@ -451,9 +485,8 @@ def test_a_sampler_of_one_seed_starts_where_another_does():
     for make in (ddim, euler_maruyama):
         sampler = make(VP(), grids.uniform(VP(), 1, 0.5))
         draw(sampler, lambda u, t: starts.append(u) or -u, (1, 2, 2), 3, make_generator("samples", "digits", 0))
-    assert torch.equal(starts[0], starts[1]) and torch.equal(
-        starts[0], VP().prior_sample((3, 1, 2, 2), make_generator("samples", "digits", 0))
-    )
+    assert torch.equal(starts[0], starts[1])
+    assert torch.equal(starts[0], VP().prior_sample((3, 1, 2, 2), Streams.named("samples", "digits", 0, n=3)))
 
 
 def test_judges_are_dataclasses_of_features():

@@ -20,8 +20,8 @@ from conftest import ROOT, Run, Workspace
 from rescore import progress
 from rescore.config import SCALES, step_hash
 from rescore.errors import RescoreError
-from rescore.models.spec import ModelSpec
 from rescore.papers import RESERVED
+from rescore.specs import ModelSpec
 from rescore.workflow.rule_text import in_rule, in_shell
 from rescore.workflow.suite import failures, load_suite
 
@@ -80,7 +80,7 @@ def story(workspace: Workspace) -> SimpleNamespace:
         Run(("results/smoke/toy-lines.txt", *TOY), files={"reproductions/toy/rules.smk": OWN_RULES}),
         Run(("toy", "--dry-run", *TOY), files=config),
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
-        Run(("everything", "--report", "results/smoke/report.html", *TOY)),
+        Run(("report", *TOY)),
         Run(("claims", *TOY), files=vague),
         Run((*of_root, "--config", "papers=toy", f"results={json.dumps(ODD)}"), folder=str(elsewhere)),
         Run(("--dry-run", "--profile", "profiles/gpu", "--config", "papers=deis")),
@@ -100,7 +100,7 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     printed = story.printed[profile]
     assert "exit status 0" in printed, printed
     scale = profile if profile in SCALES else "laptop"
-    assert f"input: results/{scale}/report.html" in printed
+    assert f"input: results/{scale}/report/index.html" in printed
     counts = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE))
     finished = 2 if scale == "smoke" else 0  # of the toy's jobs
     jobs = {name: len(paper.jobs) for name, paper in load_suite({"scale": scale}, workspace.root).papers.items()}
@@ -142,7 +142,7 @@ def test_a_paper_s_own_rules_join_the_common_ones(story: SimpleNamespace) -> Non
 def test_the_scale_of_a_profile_survives_other_options(story: SimpleNamespace) -> None:
     printed = story.printed["scale"]
     assert "exit status 0" in printed, printed
-    assert "input: results/gpu/report.html" in printed and "results/gpu/deis/" in printed
+    assert "input: results/gpu/report/index.html" in printed and "results/gpu/deis/" in printed
     assert "results/laptop" not in printed and "pis_measure" not in printed
 
 
@@ -150,11 +150,12 @@ def test_another_folder_s_results_may_have_any_name(workspace: Workspace, story:
     """The whole DAG of the toy with the Snakefile of another folder: every rule's shell command runs."""
     printed = story.printed["odd"]
     assert "exit status 0" in printed, printed
-    assert f"report: {ODD}/smoke/report.html" in printed
+    assert f"report: {ODD}/smoke/report/index.html" in printed
     results = story.elsewhere / ODD / "smoke"
     assert [row["status"] for row in rows(results / "diff.csv") if row["paper"] == "toy"].count("reproduced") == 2
     assert (results / "logs" / "toy-normal.log").is_file() and (results / "figures" / "toy" / "histogram.png").is_file()
-    assert "histogram.png" in (results / "report.html").read_text()
+    assert "histogram.png" in (results / "report" / "workflow.html").read_text()
+    assert (results / "report" / "figures" / "toy-histogram.png").is_file()
     assert sorted(path.name for path in story.elsewhere.iterdir()) == [".snakemake", "it's", ODD]
     assert (story.elsewhere / "it's").read_text() == "precious"
     assert not (workspace.root / ODD).exists()
@@ -215,7 +216,7 @@ def test_a_broken_claim_fails_the_run_and_keeps_the_tables(story: SimpleNamespac
     assert "exit status 1" in printed
     assert "rescore: error: 1 broken claim: paper toy, claim 'vague': mean selects 2 records: " in last_words
     assert [row["status"] for row in rows(story.results / "claims.csv") if row["paper"] == "toy"] == ["holds", "broken"]
-    assert (story.results / "diff.csv").is_file() and (story.results / "tables" / "diff.html").is_file()
+    assert (story.results / "diff.csv").is_file() and (story.results / "tables" / "summary.md").is_file()
     assert not (story.results / "claims.sound").exists()
 
 
@@ -246,9 +247,11 @@ def test_what_triggers_a_job_again(story: SimpleNamespace) -> None:
 
 def test_the_report_is_offline_and_holds_the_paper(story: SimpleNamespace) -> None:
     assert "exit status 0" in story.printed["report"], story.printed["report"]
-    text = (story.results / "report.html").read_text()
-    assert all(name in text for name in ("histogram.png", "provenance.html", "diff.html", "claims.html", '"Toy"'))
-    assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']?https?:", text)
+    folder = story.results / "report"
+    workflow, overview, paper = ((folder / name).read_text() for name in ("workflow.html", "index.html", "paper-toy.html"))
+    assert "histogram.png" in workflow and 'href="workflow.html"' in overview and "toy-histogram.png" in paper
+    for page in folder.glob("*.html"):
+        assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']?https?:", page.read_text())
 
 
 def test_unknown_key_in_a_config_is_one_clear_error(workspace: Workspace) -> None:
@@ -286,7 +289,7 @@ def test_gpus_share_the_parts_of_a_batch(monkeypatch):
     spec = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1}
     assert ModelSpec(**spec, gpu=4, parts=8).key == ModelSpec(**spec, parts=8).key  # resources are not part of the identity
     key = ModelSpec(**spec).key
-    monkeypatch.setattr("rescore.models.spec.TRAINING_VERSION", 99)
+    monkeypatch.setattr("rescore.specs.TRAINING_VERSION", 99)
     assert ModelSpec(**spec).key != key  # weights of other code are not taken for these
     with pytest.raises(ValueError, match="parts: 2 cannot be shared by 4 GPUs"):
         ModelSpec(**spec, gpu=4, parts=2)

@@ -1,8 +1,10 @@
 """The command line: run a job, and everything that is done with its numbers. Nothing but `run` and `figures` needs torch."""
 
 import argparse
+import html
 import os
 import sys
+import webbrowser
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,15 +13,24 @@ from typing import TYPE_CHECKING
 from rescore.config import SCALES, check_choice
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
+from rescore.ledger.records import format_rows
 from rescore.papers import find_papers, find_root
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rescore.ledger.records import Record
+    from rescore.report.source import Results
+    from rescore.workflow.suite import Suite
 
+FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "latex": "latex_booktabs"}
+"""Of `compare`: how tabulate calls them."""
+TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb"}
+                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "parameters",
+                 "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes", "models", "samples", "likelihoods",
+                 "download_mb", "images_per_second", "tflops", "gpu_memory_mb", "sampling_steps_per_second",
+                 "share_of_the_sampler", "likelihood_mb_an_image"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", type=Path, metavar="DIR",
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument("--root", type=Path, metavar="DIR",
                         help="the folder of reproductions/ and README.md (default: here)")
-    common.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
+    places.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                         help="the folder of results (default: results)")
+    common = argparse.ArgumentParser(add_help=False, parents=[places])
     common.add_argument("--scale", default="laptop", help=f"one of {', '.join(SCALES)} (default: laptop)")
     one_paper = argparse.ArgumentParser(add_help=False)
     one_paper.add_argument("--paper", help="this paper only")
@@ -66,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
     run.add_argument("--job", required=True)
     train = add("train", _train, "train one model that papers share")
-    train.add_argument("key", help="of the model: a folder of results/<scale>/models/")
+    train.add_argument("key", metavar="MODEL", help="its key, which names a folder of results/<scale>/models/, or <paper>/<name>")
     imported = add("import", _import, "published weights of a paper's authors, made into ours in the cache")
     imported.add_argument("source", help="whose code has saved them: score_sde, cld, gddim or edm")
     imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
@@ -74,25 +86,44 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
     parity = add("parity", _parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
     parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
+    add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
+    add("fetch", _fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
     collect = add("collect", _collect, "check and join the records of all jobs")
     collect.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                          help="records.csv, skipped.csv, or a job's folder of both")
-    add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
+    diff = add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
+    diff.add_argument("--status", action="append", metavar="STATUS", help="rows of this verdict only; may be repeated")
+    diff.add_argument("--table", action="append", metavar="TABLE", help="rows of this table only; may be repeated")
     add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out, reference)
     tables = add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
     tables.add_argument("--allow-broken", action="store_true", help="broken claims are listed, but are no error")
-    compare = add("compare", _compare, "methods side by side, over all papers", reference)
-    compare.add_argument("--metric", required=True)
+    compare = add("compare", _compare, "methods side by side, over all papers", one_paper, reference)
+    compare.add_argument("--metric", required=True, action="append", help="may be repeated: a table for each")
     compare.add_argument("--dataset", required=True)
+    compare.add_argument("--method", action="append", help="this method only; may be repeated")
+    compare.add_argument("--format", default="text", help=f"one of {', '.join(FORMATS)} (default: text)")
+    show = add("show", _show, "everything about one number: its card", reference)
+    show.add_argument("key", help="paper/table/dataset/method/variant/metric/nfe, empty parts left out")
+    help_ = "write the report: a folder of pages that open from disk"
+    report = commands.add_parser("report", help=help_, description=help_, parents=[places])
+    report.set_defaults(handler=_report)
+    report.add_argument("--scale", help=f"one of {', '.join(SCALES)} (default: laptop, with --reference all)")
+    report.add_argument("--reference", action="store_true", help="the committed results, of all scales unless --scale is given")
+    report.add_argument("--against", type=Path, metavar="FOLDER", help="mark what moved since the results in this folder")
+    report.add_argument("--out", type=Path, metavar="DIR",
+                        help="where to write it (default: results/<scale>/report, of a reference results/report)")
+    report.add_argument("--open", action="store_true", help="open it in a browser")
     gate = add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
     gate.add_argument("--reference", action="store_true",
                       help="no run: derive the verdicts and claims of the reference's own records again")
     accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
     add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
+    proof = add("proof", _proof, "measure this machine's GPU on the library's work, without data: at most ten minutes")
+    proof.add_argument("--tiny", action="store_true", help="a tiny form on the CPU, which only shows that all of it runs")
     readme = add("readme", _readme, "render the results in README.md from the reference")
     readme.add_argument("--check", action="store_true", help="write nothing; 1 if the README differs")
     return top
@@ -131,6 +162,38 @@ def _parity(args: argparse.Namespace) -> int:
     return int(any(row.verdict == "off" for row in rows))
 
 
+def _suite(args: argparse.Namespace) -> "Suite":
+    from rescore.workflow.suite import load_suite
+
+    chosen = {} if args.paper is None else {"papers": args.paper}
+    return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_proofs
+    from rescore.plan import all_needs, arithmetic, job_rows, model_plans, model_rows, need_rows
+
+    suite = _suite(args)
+    plans = model_plans(suite)
+    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)), ("needs", need_rows(all_needs(suite)))):
+        print(f"{title}: {len(rows)}")
+        if rows:
+            _print(list(rows[0]), rows)
+        print()
+    print("\n".join(arithmetic(plans, read_proofs(args.results))))
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from rescore.plan import all_needs, fetch
+
+    found = all_needs(_suite(args))
+    missing = fetch(found)
+    for name, reason in missing.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    print(f"{len(found) - len(missing)} of {len(found)} needs of scale {args.scale} are here")
+    return int(bool(missing))
+
+
 def _figures(args: argparse.Namespace) -> int | None:
     from rescore.experiments.run import main_figures
 
@@ -166,6 +229,12 @@ def _diff(args: argparse.Namespace) -> None:
         frame = frame[frame["paper"].isin(papers)]
     else:
         frame = _verdicts(args)
+    for status in args.status or ():
+        check_choice("status", status, STATUSES)
+    for table in args.table or ():
+        check_choice("table", table, dict.fromkeys(frame["table"]))
+    for column, wanted in (("status", args.status), ("table", args.table)):
+        frame = frame[frame[column].isin(wanted)] if wanted else frame
     if args.out:
         write_diff(args.out, frame)
     shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "error", "tolerance",
@@ -209,9 +278,78 @@ def _compare(args: argparse.Namespace) -> None:
     from rescore.ledger.reference import read_reference
     from rescore.ledger.tables import compare
 
+    check_choice("format", args.format, FORMATS)
+    papers = _selected(args, find_papers(args.root))
     reference = _instead_of_run(args)
     records = read_reference(reference) if reference else _records(args)
-    _print_frame(compare(records, load_published(find_papers(args.root)), args.metric, args.dataset))
+    records, published = [record for record in records if record.paper in papers], load_published(papers)
+    frames = {metric: compare(records, published, metric, args.dataset, args.method) for metric in dict.fromkeys(args.metric)}
+    if args.format == "csv":
+        columns = list(next(iter(frames.values())))
+        rows = [{"metric": metric} | row for metric, frame in frames.items() for row in _plain(frame)]
+        print(format_rows(["metric", *columns], rows), end="")
+        return
+    for index, (metric, frame) in enumerate(frames.items()):
+        title = f"{metric} on {args.dataset}"
+        if len(frames) > 1 or args.format != "text":
+            print("\n" * (index > 0) + TITLES[args.format].format(html.escape(title) if args.format == "html" else title))
+        if args.format == "text":
+            _print_frame(frame)
+        else:
+            _print(list(frame.columns), frame.to_dict("records"), style=FORMATS[args.format])
+
+
+def _plain(frame: "pd.DataFrame") -> list[dict]:
+    """Rows with None where there is no number."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from rescore.report.cards import card_text, make_cards
+
+    papers = find_papers(args.root)
+    cards = make_cards(_results(args, papers), papers)
+    print(card_text(cards, cards.find(args.key)), end="")
+
+
+def _results(args: argparse.Namespace, papers: dict) -> "Results":
+    """The run of the scale, or the reference where that is asked for or there is no run."""
+    from rescore.report.source import read_results
+
+    folder = _instead_of_run(args) or _folder(args)
+    if not (folder / "diff.csv").is_file():
+        _records(args)  # tells where there is nothing at all
+    return read_results(folder, papers, find_root(args.root))
+
+
+def _report(args: argparse.Namespace) -> None:
+    from rescore.report.pages import write_reference_report, write_report
+    from rescore.report.source import read_results
+
+    papers, root = find_papers(args.root), find_root(args.root)
+    before = read_results(args.against, papers, root) if args.against else None
+    every = args.reference and args.scale is None
+    args.scale = args.scale or "laptop"
+    if every:
+        places = {scale: next((place for place in _reference_places(args, scale) if (place / "diff.csv").is_file()), None)
+                  for scale in SCALES}
+        references = [read_results(place, papers, root) for place in places.values() if place]
+        if not references:
+            raise RescoreError(f"{args.results / 'reference'}: no committed results; make some with `rescore accept`")
+    else:
+        results = _results(args, papers)
+        references = [results] if results.kind == "reference" else []
+    if references:
+        out = args.out or args.results / "report"
+        page = write_reference_report(out, references, papers, before, str(args.against))
+    else:
+        words = str(args.against)
+        if before is None and (_reference(args) / "diff.csv").is_file():
+            before, words = read_results(_reference(args), papers, root), "the committed reference"
+        page = write_report(args.out or _folder(args) / "report", results, papers, before, words)
+    print(page)
+    if args.open:
+        webbrowser.open(page.resolve().as_uri())
 
 
 def _gate(args: argparse.Namespace) -> int:
@@ -244,7 +382,7 @@ def _accept(args: argparse.Namespace) -> None:
 
 
 def _cost(args: argparse.Namespace) -> None:
-    from rescore.ledger.cost import read_costs, timings
+    from rescore.ledger.cost import read_costs, read_proofs, timings
     from rescore.ledger.records import run_command
     from rescore.ledger.reference import read_reference
 
@@ -255,11 +393,27 @@ def _cost(args: argparse.Namespace) -> None:
               file=sys.stderr)
     else:
         frame = read_costs(_folder(args))
-    frame = frame[frame["paper"].isin(papers)]
+    frame, proofs = frame[frame["paper"].isin(papers)], read_proofs(args.results)
+    if proofs:
+        _print(list(proofs[0]), proofs)
+        print(f"{len({row['device'] for row in proofs})} machines, as `rescore proof` measured them")
+    if frame.empty and proofs:
+        return
     if frame.empty:
         raise RescoreError(f"{_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`")
     _print_frame(frame)
     print(f"{len(frame)} jobs, {frame['seconds'].sum():.0f} s")
+
+
+def _proof(args: argparse.Namespace) -> None:
+    from rescore.ledger.cost import read_proofs
+    from rescore.proof import TINY, Size, prove, write
+
+    found = prove(TINY, "cpu") if args.tiny else prove(Size(), "cuda")
+    path = write(found, args.results)
+    rows = [row for row in read_proofs(args.results) if row["device"] == found["device"]]
+    _print(list(rows[0]), rows)
+    print(path)
 
 
 def _readme(args: argparse.Namespace) -> int:
@@ -287,8 +441,12 @@ def _folder(args: argparse.Namespace) -> Path:
 def _reference(args: argparse.Namespace) -> Path:
     """The reference of the scale: beside the results where one was accepted there, else the one committed with the papers."""
     check_choice("scale", args.scale, SCALES)
-    places = [folder / "reference" / args.scale for folder in (args.results, find_root(args.root) / "results")]
+    places = _reference_places(args, args.scale)
     return next((place for place in places if (place / "diff.csv").is_file()), places[0])
+
+
+def _reference_places(args: argparse.Namespace, scale: str) -> list[Path]:
+    return [folder / "reference" / scale for folder in (args.results, find_root(args.root) / "results")]
 
 
 def _instead_of_run(args: argparse.Namespace, files: str = "records.csv") -> Path | None:
@@ -342,7 +500,7 @@ def _selected(args: argparse.Namespace, papers: dict) -> dict:
     return {name: papers[name]}
 
 
-def _print(columns: Sequence[str], rows: Iterable[Mapping[str, object]], digits: int = 4) -> None:
+def _print(columns: Sequence[str], rows: Iterable[Mapping[str, object]], digits: int = 4, style: str = "simple") -> None:
     """A plain table, never wrapped; floats to some digits, nothing where there is no number."""
     from tabulate import tabulate
 
@@ -355,7 +513,7 @@ def _print(columns: Sequence[str], rows: Iterable[Mapping[str, object]], digits:
 
     cells = [[text(row[column]) for column in columns] for row in rows]
     align = ["right" if column in RIGHT_ALIGNED else "left" for column in columns]
-    print(tabulate(cells, headers=list(columns), disable_numparse=True, colalign=align if cells else None))
+    print(tabulate(cells, headers=list(columns), disable_numparse=True, colalign=align if cells else None, tablefmt=style))
 
 
 def _print_frame(frame: "pd.DataFrame") -> None:

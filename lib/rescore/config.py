@@ -133,11 +133,11 @@ class PaperConfig(Settings):
         return needs | self.model_dump(mode="json", include=own)
 
     def job_models(self, job: str) -> Mapping[str, Resources]:
-        """The trained models that `job` uses, by the names that its code has for them; see `rescore.models.spec.ModelConfig`."""
+        """The trained models that `job` uses, by the names that its code has for them; see `rescore.specs.ModelConfig`."""
         return {}
 
     def job_trainings(self, job: str) -> Mapping[str, Any]:
-        """The nodes of the DAG that train them, by the paper's names; see `rescore.models.spec.Trainings`."""
+        """The nodes of the DAG that train them, by the paper's names; see `rescore.specs.Trainings`."""
         return {}
 
     def data_fingerprint(self, job: str) -> str:

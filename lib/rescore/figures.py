@@ -22,7 +22,7 @@ from rescore.errors import RescoreError
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import Record, collect_records, matches, read_skipped
 from rescore.ledger.statistics import half_width
-from rescore.papers import Paper, load_config, load_paper
+from rescore.papers import Paper, load_config
 from rescore.workflow.paths import JOB_FILES, job_folder
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -119,6 +119,20 @@ class PaperResults:
                 arrays |= stored
         return arrays
 
+    def jobs_of(self, subject: str, sections: Iterable[str] | None = None) -> list[str]:
+        """The jobs that run one of these sections, or any, for a subject."""
+        wanted = None if sections is None else set(sections)
+        return [name for name, job in self.config.jobs.items()
+                if any(step.subject == subject and (wanted is None or step.section in wanted) for step in job.steps)]  # fmt: skip
+
+    def why_missing(self, subject: str, sections: Iterable[str] | None = None) -> str:
+        """Why these sections left nothing for a subject: the reason that a job gave, else the jobs that would fill the gap."""
+        for row in self.skipped:
+            if row.get("dataset", subject) == subject:
+                return f"skipped: {row['reason']}"
+        jobs = self.jobs_of(subject, sections)
+        return f"not run: {'jobs' if len(jobs) > 1 else 'job'} {join_names(jobs)}" if jobs else NOT_MEASURED
+
     def named_arrays(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Those arrays of these names that there are, by their labels: what `image_rows` draws."""
         return {label: self.arrays[name] for label, name in names.items() if name in self.arrays}
@@ -141,10 +155,6 @@ def select(rows: Iterable[Row], **columns: object) -> list[Row]:
     return sorted((row for row in rows if matches(columns, row)), key=lambda row: row.nfe or 0)
 
 
-def open_results(folder: Path, paper: str, root: Path) -> PaperResults:
-    return PaperResults.open(folder, load_paper(paper, root))
-
-
 INTERVALS = "Bars: 95 % intervals, by Student's t."
 
 
@@ -158,12 +168,14 @@ def interval(record: Record) -> float:
 def curve(
     ax: Axes, rows: Iterable[Record] | Iterable[Published], label: str | None = None, color: str = BLACK, marker: str = "o",
     line: str = "-", *, x: Callable[[Any], float] | Mapping[str, float] | None = None, ceiling: float = np.inf,
+    **style: Any,
 ) -> None:  # fmt: skip
     """Measured numbers with their intervals, or printed ones with their uncertainty, against `x`.
 
     Args:
         x: of a row, or by its variant (`Axes.by`; other variants are left out); its evaluations if None.
         ceiling: what exceeds it, having diverged, is drawn on it.
+        style: of `Axes.errorbar`, in the place of the common one.
     """
     if isinstance(x, Mapping):
         rows, x = [row for row in rows if row.variant in x], (lambda row, values=x: values[row.variant])
@@ -176,7 +188,7 @@ def curve(
     errors = np.where(values > ceiling, 0, errors)
     low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis
     ax.errorbar([place(row) for row in rows], np.minimum(values, ceiling), (low, errors), label=label, color=color, marker=marker,
-                linestyle=line, markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
+                linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
@@ -338,7 +350,10 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
 def image_rows(
     ax: Axes, rows: Mapping[str, np.ndarray] | Sequence[tuple[str, np.ndarray]], columns: Sequence[str] = ()
 ) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3. Without any the panel stays empty."""
+    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3.
+
+    Without any the panel stays empty.
+    """
     rows = list(rows.items() if isinstance(rows, Mapping) else rows)
     if not rows:
         return

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
+from rescore.machine.precision import full_precision
 from rescore.objectives import DSM, HSM, ImportanceTimes, Network, VelocityDSM, score_of
 from rescore.objectives.times import T0
 from rescore.ode import dormand_prince
@@ -47,6 +48,7 @@ class FlowLikelihood:
     nfe: int
 
 
+@full_precision()
 def flow_log_prob(
     score: Score,
     process: LinearSDE,
@@ -70,7 +72,9 @@ def flow_log_prob(
 
     Args:
         score: differentiable in u unless it is constant.
-        generator: of velocities and probes, on the device of x; not needed for an exact trace without velocities.
+        generator: of velocities and probes, on the device of x; not needed for an exact trace without velocities. With
+            `rescore.random.Streams` those of an image do not depend on its batch, and its density only by the solver's tolerance,
+            for the error is controlled over the batch.
 
     Raises RescoreError for an unknown trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
@@ -100,8 +104,9 @@ def flow_log_prob(
     return FlowLikelihood(process.prior_log_prob(latent) + change - log_q, latent, nfe)
 
 
+@full_precision()
 def elbo(
-    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: torch.Generator, t0: float = T0
+    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float = T0
 ) -> Tensor:
     """An unbiased estimate, (n,) nats, of a lower bound of log p(x) under the reverse SDE (Song et al. 2021, theorem 3):
 
@@ -132,7 +137,7 @@ def elbo(
 
 
 def _decoder(
-    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: torch.Generator, t0: float
+    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float
 ) -> Tensor:
     """log p(x | u_t0) for one draw of u_t0, (n,)."""
     u, _ = process.perturb(x, t0, generator, "L")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from rescore.errors import Diverged, RescoreError
+from rescore.machine.precision import full_precision
 
 State = TypeVar("State", Tensor, tuple[Tensor, ...])
 STOPPED = {  # how torchdiffeq's assertions begin, and what they mean
@@ -49,7 +50,8 @@ def dormand_prince(
     ends = torch.tensor([start, end], dtype=torch.float64, device=first.device)
     tolerance = f"with rtol = {rtol:g}, atol = {atol:g}"
     try:
-        path = odeint(within, state, ends, rtol=rtol, atol=atol, method="dopri5", options={"step_t": ends})
+        with full_precision():
+            path = odeint(within, state, ends, rtol=rtol, atol=atol, method="dopri5", options={"step_t": ends})
     except AssertionError as error:
         reason = next((words for begin, words in STOPPED.items() if str(error).startswith(begin)), None)
         if reason is None:

@@ -109,3 +109,29 @@ def integers(
     if isinstance(noise, Streams):
         return noise.integers(high, shape, dtype).to(device)
     return torch.randint(high, tuple(shape), generator=noise, device=device, dtype=dtype)
+
+
+def host_uniform(n: int, noise: Noise) -> Tensor:
+    """n numbers uniform in [0, 1), (n,) float64 on the CPU, without waiting for a GPU.
+
+    What a generator on a GPU draws lies there, and to read it the host waits for all that is queued before it. Where the generator
+    stands is known here: seed and position name a generator on the CPU, and the position moves on.
+    """
+    if isinstance(noise, Streams):
+        return noise.uniform((n,), torch.float64).cpu()
+    return torch.rand(n, generator=_on_host(noise), dtype=torch.float64)
+
+
+def host_integers(high: int, n: int, noise: Noise) -> Tensor:
+    """n whole numbers from 0 to high - 1, (n,) on the CPU; else as `host_uniform`."""
+    if isinstance(noise, Streams):
+        return noise.integers(high, (n,)).cpu()
+    return torch.randint(high, (n,), generator=_on_host(noise))
+
+
+def _on_host(generator: torch.Generator) -> torch.Generator:
+    if generator.device.type == "cpu":
+        return generator
+    position = generator.get_offset()
+    generator.set_offset(position + 4)  # CUDA counts in fours
+    return make_generator("host", generator.initial_seed(), position)

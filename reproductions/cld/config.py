@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from rescore.config import SectionSettings
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits", "trained"]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]

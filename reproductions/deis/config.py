@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from rescore.config import SectionSettings, Settings
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 DatasetName = Literal["mixture1d", "mixture1d_narrow", "digits_exact"]
 GridName = Literal["uniform", "quadratic", "rho7", "log-rho"]

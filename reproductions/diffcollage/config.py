@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 Texture = Literal["brick", "grass", "gravel"]
 Scene = Literal["lhq", "tower"]

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import SectionSettings, Settings
 from rescore.data.images import images_at_hand
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "carpet"]
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "breast_cancer", "patches"]

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import SectionSettings
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 
 class Recovery(SectionSettings):

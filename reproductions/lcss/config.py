@@ -4,126 +4,92 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.config import Settings
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.config import SectionSettings
+from rescore.specs import ModelConfig, ModelJob
 
-Part = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
-
-
-class Theory(Settings):
-    """What has a closed form, or a mean over standard normals.
-
-    Args:
-        draws: of each seed, for the moments of the losses.
-        steps: of the reverse diffusions on Gaussian data.
-        sigmas: noise levels of the losses' moments.
-    """
-
-    draws: PositiveInt = 4000
-    steps: PositiveInt = 10_000
-    sigmas: tuple[PositiveFloat, ...] = (0.01, 0.1, 1.0, 10.0)
+Section = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
 
 
-class Checkerboard(Settings):
-    """Densities of Table 1.
+class Theory(SectionSettings):
+    """What has a closed form, or a mean over standard normals."""
 
-    Args:
-        members: networks, each with its own weights and draws; errors are over them.
-        width: of the two hidden layers.
-        sigma: of DSM and LCSS.
-        eps: of FD-SSM.
-        cells: of the grid, along one side.
-    """
+    draws: PositiveInt = Field(4000, description="of each seed, for the moments of the losses")
+    steps: PositiveInt = Field(10_000, description="of the reverse diffusions on Gaussian data")
+    sigmas: tuple[PositiveFloat, ...] = Field((0.01, 0.1, 1.0, 10.0), description="noise levels of the losses' moments")
 
-    members: int = Field(3, ge=2)
-    width: PositiveInt = 300
+
+class Checkerboard(SectionSettings):
+    """Densities of Table 1; Table 2 times the same network, and `theory` takes its gradients."""
+
+    sections = ("checkerboard", "timing", "theory")
+
+    members: int = Field(3, ge=2, description="networks, each with its own weights and draws; errors are over them")
+    width: PositiveInt = Field(300, description="of the two hidden layers")
     iterations: PositiveInt = 20_000
     batch: PositiveInt = 10_000
     lr: PositiveFloat = 1e-3
-    sigma: PositiveFloat = 0.1
-    eps: PositiveFloat = 0.1
-    cells: PositiveInt = 200
+    sigma: PositiveFloat = Field(0.1, description="of DSM and LCSS")
+    eps: PositiveFloat = Field(0.1, description="of FD-SSM")
+    cells: PositiveInt = Field(200, description="of the grid, along one side")
 
 
-class Timing(Settings):
-    """Table 2.
+class Timing(SectionSettings):
+    """Table 2."""
 
-    Args:
-        rounds: one iteration of each objective in a round.
-        batch: of the MLP.
-        side, width, images: side of the images, width and batch of NCSNv2.
-    """
-
-    rounds: int = Field(100, ge=3)
-    batch: PositiveInt = 10_000
-    side: PositiveInt = 256
-    width: PositiveInt = 128
-    images: PositiveInt = 16
+    rounds: int = Field(100, ge=3, description="one iteration of each objective in a round")
+    batch: PositiveInt = Field(10_000, description="of the MLP")
+    side: PositiveInt = Field(256, description="of the images of NCSNv2")
+    width: PositiveInt = Field(128, description="of NCSNv2")
+    images: PositiveInt = Field(16, description="its batch")
 
 
-class Stability(Settings):
-    """Losses of the four objectives on the digits, many small networks side by side.
+class Stability(SectionSettings):
+    """Losses of the four objectives on the digits, many small networks side by side; `theory` takes the network's gradients."""
 
-    Args:
-        members: networks.
-        width, blocks: of the MLP.
-        sigma_max: of the VE process; its sigma_min is 0.01.
-        iterations, batch, lr: of the training; the batch is a member's.
-        every: steps between two errors on held-out images.
-    """
+    sections = ("stability", "theory")
 
-    members: int = Field(6, ge=2)
-    width: PositiveInt = 64
-    blocks: PositiveInt = 1
-    sigma_max: PositiveFloat = 10.0
+    members: int = Field(6, ge=2, description="networks")
+    width: PositiveInt = Field(64, description="of the MLP")
+    blocks: PositiveInt = Field(1, description="of the MLP")
+    sigma_max: PositiveFloat = Field(10.0, description="of the VE process; its sigma_min is 0.01")
     iterations: PositiveInt = 1000
-    batch: PositiveInt = 64
+    batch: PositiveInt = Field(64, description="of a member")
     lr: PositiveFloat = 2e-3
-    every: PositiveInt = 50
+    every: PositiveInt = Field(50, description="steps between two errors on held-out images")
 
 
-class Quality(Settings):
-    """FID, inception score and bits per dimension of trained models.
+class Sampling(SectionSettings):
+    """How samples of trained models are drawn."""
 
-    Args:
-        features: what FID and the inception score see through.
-        samples: of each repeat (see `Config`). As many as there are held-out images make FID comparable to its floors.
-        steps: of the sampler: a predictor and a corrector step each for VE, Euler-Maruyama for the others.
-        snr: of the corrector.
-        test_images: whose bits per dimension are taken, once a repeat.
-        tolerance: of the probability flow's solver.
-        classifier_steps: of the training of the classifier.
-        iterations: shorter trainings, for quality against iterations.
-        variant_iterations: of the trainings with other gammas.
-        gammas: of eq. 21, besides 1.
-    """
+    sections = ("quality", "variants")
 
-    features: Literal["classifier", "inception"] = "classifier"
-    samples: PositiveInt = 500
-    steps: PositiveInt = 1000
-    snr: PositiveFloat = 0.16
-    test_images: PositiveInt = 359
-    tolerance: PositiveFloat = 1e-5
-    classifier_steps: PositiveInt = 1000
+    steps: PositiveInt = Field(1000, description="a predictor and a corrector step each for VE, Euler-Maruyama for the others")
+    snr: PositiveFloat = Field(0.16, description="of the corrector")
+
+
+class Quality(SectionSettings):
+    """Table 3, and the same after trainings of fewer `iterations`."""
+
     iterations: tuple[PositiveInt, ...] = ()
-    variant_iterations: PositiveInt = 500
+
+
+class Variants(SectionSettings):
+    """Fig. 7: trainings with other `gammas` of eq. 21, of fewer `iterations`."""
+
+    iterations: PositiveInt = 500
     gammas: tuple[PositiveFloat, ...] = ()
 
 
 class Job(ModelJob):
-    """Some parts; `quality` and `variants` are of a DSM and an LCSS model on one process.
+    """Some sections; `quality` and `variants` are of a DSM and an LCSS model on one process."""
 
-    Args:
-        variant: what the records call the models, as the paper does: network, depth and process.
-    """
-
-    measure: tuple[Part, ...] = Field(min_length=1)
-    variant: str = ""
+    measure: tuple[Section, ...] = Field(min_length=1)
+    variant: str = Field("", description="what the records call the models, as the paper does: network, depth and process")
 
     @model_validator(mode="after")
     def _models_have_a_name(self) -> "Job":
         if bool(self.models) != bool({"quality", "variants"} & set(self.measure)) or bool(self.models) != bool(self.variant):
-            raise ValueError("models and variant belong to the parts quality and variants, and these need both")
+            raise ValueError("models and variant belong to the sections quality and variants, and these need both")
         return self
 
 
@@ -140,7 +106,9 @@ class Config(ModelConfig):
     checkerboard: Checkerboard = Checkerboard()
     timing: Timing = Timing()
     stability: Stability = Stability()
+    sampling: Sampling = Sampling()
     quality: Quality = Quality()
+    variants: Variants = Variants()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 from reproductions.lcss.config import Stability
-from reproductions.lcss.ensembles import Tracked, train_ensemble
 from reproductions.lcss.networks import score_mlp
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
+from rescore.experiments.book import Book
 from rescore.networks import NoisePrediction
 from rescore.networks.ensemble import Ensemble
 from rescore.objectives import DSM, LCSS, TraceMatching, UniformTimes
 from rescore.processes import VE
 from rescore.random import make_generator
+from rescore.training.ensemble import Tracked, spikes, train_ensemble
 
 TIMES = UniformTimes()
 OBJECTIVES = {
@@ -24,6 +25,26 @@ OBJECTIVES = {
     "LCSS": LCSS("sigma^2", TIMES),
 }
 PAIRS = 8  # of time and noise for each held-out image
+EARLY = 0.2  # share of the iterations after which "faster convergence" is asked
+
+
+def stability(book: Book) -> None:
+    """Section 4.2.3's convergence and stability."""
+    settings = book.config.stability
+    protocol = {"network": "mlp", "width": settings.width, "process": "VE", "sigma_max": settings.sigma_max,
+                "weighting": "sigma^2", "train_steps": settings.iterations, "train_batch": settings.batch,
+                "train_lr": settings.lr}  # fmt: skip
+    for method in OBJECTIVES:
+        with book.cell("stability", "digits", method, "MLP (VE)", None, protocol, over="trainings") as cell:
+            if cell.todo:
+                tracked = train(method, settings, book.run.folder / f"stability-{method}")
+                losses, errors = tracked.losses.numpy(), tracked.errors.numpy()
+                cell.add("early_error", errors[int(EARLY * (len(errors) - 1))])
+                cell.add("final_error", errors[-1])
+                cell.add("late_rise", errors[-1] / errors.min(0))
+                if (jumps := spikes(losses)) is not None:
+                    cell.add("spikes", jumps)
+                cell.arrays |= {f"losses/{method}": losses, f"errors/{method}": errors}
 
 
 def train(method: str, settings: Stability, folder: Path) -> Tracked:
@@ -48,5 +69,5 @@ def train(method: str, settings: Stability, folder: Path) -> Tracked:
         return (found.unflatten(0, (settings.members, -1)) - noise).square().mean((1, 2, 3, 4)).double()
 
     tracked = Tracked(network.network, settings.iterations, settings.every)
-    generator = make_generator("lcss", "stability")
-    return train_ensemble(tracked, step, error, settings.lr, generator, folder, f"{method} on digits")
+    draws = make_generator("lcss", "stability")
+    return train_ensemble(tracked, step, error, settings.lr, draws, folder, f"{method} on digits")

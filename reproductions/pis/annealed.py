@@ -1,106 +1,91 @@
 """Weighted particles: importance sampling from the prior, SMC, and AFT."""
 
+from functools import cache, partial
+
 import numpy as np
 import torch
 from torch import nn
 
-from reproductions.pis.context import SHOWN, Context, Estimates, Outcome, Rows, shown
+from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 from reproductions.pis.variational import flow_protocol, make_flow
+from rescore.experiments.axes import Axes
 from rescore.montecarlo import aft, importance, smc
-from rescore.montecarlo.logz import ess, log_mean_exp
-from rescore.random import derive_seed
+from rescore.montecarlo.logz import estimates
 from rescore.training import train_once
 
 PRIOR_SIZES, PRIOR_RUNS = (300, 1000, 2000), 100  # not settings: they are what `one_jump_sizes` asks about
+PRIOR = Axes("prior-{particles}")
+ANNEALED = Axes("{temperatures}-temperatures")
+ONE_JUMP = {"estimator": "one_jump_importance"}
 
 
-def one_jump(context: Context, method: str) -> Outcome:
+def one_jump(study: Study, method: str) -> None:
     """Importance sampling from N(0, I): what the printed HMC and NUTS rows agree with, so it fills both (README.md)."""
-    config, n = context.config, context.config.particles
-
-    def one(generators: list[torch.Generator]) -> Rows:
-        log_w = importance.prior_log_weights(context.target, n, generators)
-        return {"log_z": log_mean_exp(log_w).numpy(), "ess": ess(log_w).numpy()}
-
-    rows = context.repeat(method, 0, n, one, config.runs)
-    log_z, weights = rows["log_z"][None], rows["ess"][None]
-    protocol = {"runs": config.runs, "particles": n, "estimator": "one_jump_importance"}
-    estimates = [Estimates(name, "", config.steps, log_z, protocol, n, False) for name in ("HMC", "NUTS")]
-    estimates.append(Estimates("importance", "prior", 1, log_z, protocol, n, False, weights))
-    return Outcome(estimates)
+    n = study.config.particles
+    runs = Runs(study, method, n, partial(_jumps, study, n))
+    for name in ("HMC", "NUTS"):
+        study.row(name, "", study.config.steps, ONE_JUMP, runs, "importance")
+    study.row("importance", "prior", 1, ONE_JUMP, runs, "importance", weights=True)
 
 
-def one_jump_sizes(context: Context, method: str) -> Outcome:
+def one_jump_sizes(study: Study, method: str) -> None:
     """The same estimate with other numbers of particles: which number do the printed HMC and NUTS rows agree with?"""
-    outcome = Outcome()
     for n in PRIOR_SIZES:
-
-        def one(generators: list[torch.Generator], n: int = n) -> Rows:
-            return {"log_z": log_mean_exp(importance.prior_log_weights(context.target, n, generators)).numpy()}
-
-        log_z = context.repeat(f"{method}-{n}", 0, n, one, PRIOR_RUNS)["log_z"][None]
-        protocol = {"runs": PRIOR_RUNS, "particles": n, "estimator": "one_jump_importance"}
-        outcome.estimates.append(Estimates("importance", f"prior-{n}", 1, log_z, protocol, n, False))
-    return outcome
+        runs = Runs(study, f"{method}-{n}", n, partial(_jumps, study, n), total=PRIOR_RUNS)
+        study.row("importance", PRIOR(particles=n), 1, ONE_JUMP, runs, "importance")
 
 
-def annealed(context: Context, method: str) -> Outcome:
+def _jumps(study: Study, n: int, seed: int, generators: list[torch.Generator]) -> Arrays:
+    return estimates(importance.prior_log_weights(study.target, n, generators))
+
+
+def annealed(study: Study, method: str) -> None:
     """SMC, or AFT: SMC with a flow before each temperature, trained once a seed and then frozen."""
-    config, settings = context.config, context.settings.annealing
-    n = settings.particles or config.particles
+    settings, trained = study.settings.annealing, method == "aft"
+    n = settings.particles or study.config.particles
     schedule = smc.Annealing(
         settings.temperatures, settings.hmc_steps, settings.leapfrogs, settings.step_sizes, settings.resample_below
     )
-    trained = method == "aft"
-    seeds, runs = (config.seeds, context.runs_per_seed) if trained else ((0,), config.runs)
-    rows, outcome = [], Outcome()
-    for seed in seeds:
-        transport = trained_transports(context, schedule, n, seed) if trained else smc.no_transport
 
-        def one(generators: list[torch.Generator], transport: smc.TransportAt = transport) -> Rows:
-            done = smc.anneal(context.target, schedule, n, generators, transport)
-            final = np.stack([shown(x)[: SHOWN // 10] for x in done.x])
-            return {"log_z": done.log_z.numpy(), "acceptance": done.acceptance.numpy(), "samples": final}
+    @cache
+    def transport_of(seed: int) -> smc.TransportAt:
+        return trained_transports(study, schedule, n, seed) if trained else smc.no_transport
 
-        rows.append(context.repeat(method, seed, n, one, runs))
-    outcome.arrays = {
-        f"{method}/samples": rows[0]["samples"].reshape(-1, min(2, context.target.dim))[:SHOWN],
-        f"{method}/acceptance": np.stack([row["acceptance"] for row in rows]),
-    }
+    def one(seed: int, generators: list[torch.Generator]) -> Arrays:
+        done = smc.anneal(study.target, schedule, n, generators, transport_of(seed))
+        final = np.stack([shown(x)[: SHOWN // 10] for x in done.x])
+        return {"log_z": done.log_z.numpy(), "acceptance": done.acceptance.numpy(), "samples": final}
+
+    def arrays() -> Arrays:
+        samples = runs.results["samples"][0].reshape(-1, min(2, study.target.dim))[:SHOWN]
+        return {"samples": samples, "acceptance": runs.results["acceptance"]}
+
+    runs = Runs(study, method, n, one, trained)
     steps = settings.hmc_steps * settings.leapfrogs
     protocol = {
-        "runs": config.runs,
-        "particles": n,
         "estimator": "annealed",
         "temperatures": settings.temperatures,
         "steps_per_temperature": steps,
         "leapfrogs": settings.leapfrogs,
         "step_sizes": "/".join(f"{size:g}" for size in settings.step_sizes),
         "resample_below": settings.resample_below,
-    }
-    if trained:
-        protocol |= flow_protocol(context.settings.aft)
-    log_z = np.stack([row["log_z"] for row in rows])
-    name = f"{settings.temperatures}-temperatures"
-    outcome.estimates.append(Estimates(method.upper(), name, settings.temperatures * steps, log_z, protocol, n, trained))
-    return outcome
+    } | (flow_protocol(study.settings.aft) if trained else {})
+    variant = ANNEALED(temperatures=settings.temperatures)
+    study.row(method.upper(), variant, settings.temperatures * steps, protocol, runs, "log_z", arrays=arrays)
 
 
-def trained_transports(context: Context, schedule: smc.Annealing, n: int, seed: int) -> smc.TransportAt:
+def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int) -> smc.TransportAt:
     """One flow a temperature, learned in a run of their own, or loaded."""
-    settings = context.settings.aft
-    names = (context.dataset, "aft", seed)
-    needs = settings.model_dump() | {"annealing": context.settings.annealing.model_dump()}
-    path = context.training_folder("aft", seed, needs) / "transports.safetensors"
+    settings = study.settings.aft
+    needs = settings.model_dump() | {"annealing": study.settings.annealing.model_dump()}
+    path = study.training_folder("aft", seed, needs) / "transports.safetensors"
 
     def make(k: int) -> nn.Module:
-        return make_flow(settings, context.target.dim, derive_seed(*names, "init", k) % 2**31)
+        return make_flow(settings, study.target.dim, study.dataset, "aft", seed, "init", k)
 
     def train() -> nn.Module:
-        streams = (context.generator("aft", "train", seed), context.generator("aft", "validate", seed))
-        return aft.train_transports(
-            context.target, schedule, make, settings.batch, streams, settings.steps, settings.lr
-        )
+        streams = (study.generator("aft", "train", seed), study.generator("aft", "validate", seed))
+        return aft.train_transports(study.target, schedule, make, settings.batch, streams, settings.steps, settings.lr)
 
     blank = nn.ModuleList(make(k) for k in range(1, schedule.n_temperatures + 1))
     return aft.frozen(train_once(path, train, blank))

@@ -1,48 +1,51 @@
 """Chains of a library, and exact draws in their place."""
 
-import numpy as np
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from reproductions.pis.context import SHOWN, Context, Outcome, shown
-from rescore.montecarlo import pyro_chains
+from reproductions.pis.study import SHOWN, TABLE, Study, shown
+from rescore.montecarlo.pyro_chains import chain_metrics, run_chain
 from rescore.random import derive_seed, make_generator
-from rescore.targets import GaussianMixture, Target
 
 
-def library_chains(context: Context, method: str) -> Outcome:
+def library_chains(study: Study, method: str) -> None:
     """The NUTS or HMC of a library: what such chains find in the same number of steps. They define no log Z."""
-    settings, target = context.config.chains, context.target
-    chains = []
-    for chain in range(settings.chains):
-        generator = make_generator(context.dataset, method, "start", chain)
+    settings, target = study.config.chains, study.target
+
+    def run(chain: int) -> Tensor:
+        generator = make_generator(study.dataset, method, "start", chain)
         initial = torch.randn(target.dim, dtype=torch.float64, generator=generator)
-        seed = derive_seed(context.dataset, method, "chain", chain) % 2**31
-        chains.append(pyro_chains.run_chain(target, method, settings.samples, settings.warmup, seed, initial))
-    samples = torch.stack([chain.samples for chain in chains])
-    outcome = Outcome()
+        seed = derive_seed(study.dataset, method, "chain", chain) % 2**31
+        return run_chain(target, method, settings.samples, settings.warmup, seed, initial).samples
+
+    def sample() -> tuple[Tensor, Tensor]:
+        samples = torch.stack([run(chain) for chain in range(settings.chains)])
+        return samples, samples
+
     protocol = {"library": "pyro", "chains": settings.chains, "warmup": settings.warmup, "samples": settings.samples}
-    for metric, values in chain_metrics(target, samples).items():
-        outcome.chains.append((method.upper(), metric, values, protocol))
-    outcome.arrays = {f"{method}/samples": shown(samples)}
-    return outcome
+    _judge(study, method, method.upper(), protocol, sample)
 
 
-def chain_metrics(target: Target, samples: Tensor) -> dict[str, np.ndarray]:
-    """Per chain (chains, n, d): the mean of log muhat, and for a mixture the fraction of its modes that were visited."""
-    metrics = {"mean_log_prob": target.log_prob(samples).mean(-1).numpy()}
-    if isinstance(target, GaussianMixture):
-        coverage = [pyro_chains.mode_coverage(chain, target.means, 3 * target.std) for chain in samples]
-        metrics["mode_coverage"] = np.array(coverage)
-    return metrics
-
-
-def exact_draws(context: Context, method: str) -> Outcome:
+def exact_draws(study: Study, method: str) -> None:
     """Draws from the target itself: the truth beside the chains."""
-    settings, target = context.config.chains, context.target
-    samples = target.sample((settings.chains, settings.samples), make_generator(context.dataset, method))
-    outcome = Outcome(arrays={f"{method}/samples": shown(target.sample((SHOWN,), make_generator("shown")))})
+    settings, target = study.config.chains, study.target
+
+    def sample() -> tuple[Tensor, Tensor]:
+        samples = target.sample((settings.chains, settings.samples), make_generator(study.dataset, method))
+        return samples, target.sample((SHOWN,), make_generator("shown"))
+
     protocol = {"library": "exact", "chains": settings.chains, "samples": settings.samples}
-    for metric, values in chain_metrics(target, samples).items():
-        outcome.chains.append(("exact", metric, values, protocol))
-    return outcome
+    _judge(study, method, "exact", protocol, sample)
+
+
+def _judge(study: Study, method: str, name: str, protocol: dict[str, object], sample: Callable[[], tuple[Tensor, Tensor]]) -> None:
+    """A row of samples (chains, n, d), and of those that a figure shows."""
+    n = study.config.chains.samples
+    with study.book.cell(TABLE, study.dataset, name, "library", protocol=protocol, n=n) as cell:
+        if cell.todo:
+            samples, pictured = sample()
+            for metric, values in chain_metrics(study.target, samples).items():
+                cell.add(metric, values)
+            cell.arrays |= study.arrays(method, {"samples": shown(pictured)})

@@ -100,11 +100,7 @@ class Config(PaperConfig):
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
-    def _jobs_name_known_datasets(self) -> "Config":
-        for name, job in self.jobs.items():
-            for dataset in job.measure:
-                if dataset not in self.datasets:
-                    raise ValueError(f"jobs.{name}.measure: {dataset} has no settings; allowed: {', '.join(self.datasets)}")
+    def _runs_are_shared_out(self) -> "Config":
         if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
             raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
         return self

@@ -1,21 +1,20 @@
-"""The figures of PIS: each function draws one, named in paper.yaml, from results/<scale>."""
+"""The figures of PIS: each function draws one, named in paper.yaml."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from scipy.special import softmax
 
-from reproductions.pis.jobs import TABLE
+from reproductions.pis.annealed import ANNEALED
+from reproductions.pis.policies import NAMES, WEIGHTED
+from reproductions.pis.study import TABLE, make_target
 from rescore import figures as draw
 from rescore.ledger.diff import diff
-from rescore.ledger.published import Published, read_published
+from rescore.ledger.published import Published
 from rescore.ledger.records import Record
-from rescore.targets import Funnel, Rings, Target, lgcp, nine_modes
-
-ROOT = Path(__file__).parents[2]
+from rescore.targets import lgcp
 
 TITLES = {
     "mg": "MG (d = 2)",
@@ -25,15 +24,20 @@ TITLES = {
     "lgcp": "LGCP (d = 1600)",
     "lgcp_synthetic": "LGCP, synthetic points",
 }
-LABELS = {
-    "gt": "PIS-GT", "nn": "PIS-NN", "grad": "PIS-Grad", "smc": "SMC", "aft": "AFT", "vi_nf": "VI-NF",
-    "hmc": "HMC (library)", "nuts": "NUTS (library)", "exact": "exact draws",
-}  # fmt: skip
-COLORS = {
-    "gt": draw.BLACK, "nn": draw.BLUE, "grad": draw.RED, "smc": draw.GREEN, "aft": draw.PINK, "vi_nf": draw.ORANGE,
-    "hmc": draw.SKY, "nuts": draw.PURPLE, "exact": draw.BLACK,
-}  # fmt: skip
-VARIANTS = {"gt": "RW-GT", "nn": "RW-NN", "grad": "RW-Grad"}
+STYLES = {
+    "gt": ("PIS-GT", draw.BLACK),
+    "nn": ("PIS-NN", draw.BLUE),
+    "grad": ("PIS-Grad", draw.RED),
+    "smc": ("SMC", draw.GREEN),
+    "aft": ("AFT", draw.PINK),
+    "vi_nf": ("VI-NF", draw.ORANGE),
+    "hmc": ("HMC (library)", draw.SKY),
+    "nuts": ("NUTS (library)", draw.PURPLE),
+    "exact": ("exact draws", draw.BLACK),
+}
+ROWS = {name: f"PIS-{name}" for name in NAMES.values()} | {
+    WEIGHTED(policy=name): rf"PIS$_{{\mathrm{{RW}}}}$-{name}" for name in NAMES.values()
+}  # the table's spelling, by variant; of the other rows it is the method
 SMALLEST_WEIGHT = 1e-3
 APART = 0.15  # of a row's height, from its middle to each of its two markers
 # filled, crossed, hollow, square: readable without colour
@@ -43,254 +47,176 @@ MARKERS = {
     "imprecise": {"marker": "s", "markerfacecolor": "white"},
     "indicative": {"marker": "o", "markerfacecolor": "white"},
 }
+MARKER_NOTES = {
+    "imprecise": "Imprecise: our error exceeds the tolerance, not judged.",
+    "indicative": "Indicative: measured under another protocol than the printed value's.",
+}
 
 
-def samples_mg(results: Path, out: Path) -> None:
+def samples_mg(found: draw.PaperResults, out: Path) -> None:
     """Samples of each method on the nine-mode mixture."""
-    _samples(results, out, "mg", nine_modes(), half_width=8.0)
+    _samples(found, out, "mg", half_width=8.0)
 
 
-def samples_rings(results: Path, out: Path) -> None:
+def samples_rings(found: draw.PaperResults, out: Path) -> None:
     """Samples of each method on the rings (thesis fig. 5.2)."""
-    _samples(results, out, "rings", Rings(), half_width=6.5)
+    _samples(found, out, "rings", half_width=6.5)
 
 
-def rmse(results: Path, out: Path) -> None:
-    """|A| of Table 5.1, measured beside printed, a panel a target, rows in the table's order."""
-    found = _open(results)
-    published = read_published(found.paper.folder / "published.csv", found.paper.name)
-    statuses = diff(found.records, published, {found.paper.name: found.paper})["status"]
-    verdicts = dict(zip([row.key for row in published], statuses, strict=True))
-    rows = [row for row in published if row.table == TABLE and row.metric == "logz_rmse"]
-    names = list(dict.fromkeys((row.method, _family(row.variant)) for row in rows))
-    datasets = list(dict.fromkeys(row.dataset for row in rows))
-    drawn = set()
-    with draw.sheet(out, len(datasets), 3, (3.3, 4.0), sharey=True) as (figure, axes):
-        for ax, dataset in zip(axes, datasets, strict=True):
-            pairs = [(row, _measured(found.records, row)) for row in rows if row.dataset == dataset]
-            _log_limits(ax, pairs)
-            for row, record in pairs:
-                y = names.index((row.method, _family(row.variant)))
-                ax.plot(row.number, y - APART, "D", color=draw.RED, markersize=5, markerfacecolor="white", zorder=2)
-                if record is None:
-                    continue
-                # a record under another key (fewer steps, say) is as little comparable as one of another protocol
-                status = verdicts[row.key] if verdicts[row.key] in MARKERS else "indicative"
-                drawn.add(status)
-                _point_with_errors(ax, record, y + APART, status)
-            ax.set(title=TITLES[dataset], xlabel="|A| (nats)")
-            ax.grid(axis="x")
-            ax.grid(axis="y", linestyle=":")
-            ax.tick_params(axis="y", length=0)
-        axes[0].set_yticks(range(len(names)), [_row_label(*name) for name in names])
-        axes[0].set_ylim(len(names) - 0.4, -0.6)
-        style = {"linestyle": "none", "color": draw.BLUE, "markersize": 6}
-        handles = [Line2D([], [], label="printed", **style | {"marker": "D", "markerfacecolor": "white", "color": draw.RED})]
-        handles += [Line2D([], [], label=f"measured, {name}", **style, **MARKERS[name]) for name in MARKERS if name in drawn]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Bars: two standard errors. HMC and NUTS: importance weights of one jump, no chain."
-            + (" Imprecise: our error exceeds the tolerance, not judged." if "imprecise" in drawn else "")
-            + (" Indicative: measured under another protocol than the printed value's." if "indicative" in drawn else ""),
-            _missing_rows(found, rows),
-        )
-
-
-def weights(results: Path, out: Path) -> None:
-    """Importance weights of one run, sorted, a panel a target."""
-    found = _open(results)
-    datasets = _datasets(found, VARIANTS)
-    with draw.sheet(out, len(datasets), 3, (3.3, 2.7)) as (figure, axes):
-        for ax, dataset in zip(axes, datasets, strict=True):
-            n = 1
-            for method in _planned(found, dataset, VARIANTS):
-                log_w = found.arrays.get(f"{dataset}/{method}/log_w")
-                if log_w is None:
-                    continue
-                n = len(log_w)
-                sorted_weights = n * np.sort(softmax(log_w))[::-1]
-                label = f"{LABELS[method]}: {_ess_label(found.records, dataset, method)}"
-                dots = {"marker": "o", "markersize": 3, "markevery": slice(0, 10)}  # on a log axis the first ranks lie apart
-                ax.plot(np.arange(1, n + 1), sorted_weights, color=COLORS[method], linewidth=1.5, label=label, **dots)
-            if ax.lines:
-                ax.axhline(1, color=draw.GREY, linewidth=0.8, linestyle="--", zorder=1)
-                # the k-th largest weight is at most 1 / k: the upper right is free for the legend
-                ax.set(xscale="log", yscale="log", xlim=(0.9, n), ylim=(SMALLEST_WEIGHT, 6 * n))
-                ax.legend(loc="upper right", handlelength=1.2)
-                ax.set(xlabel="rank of the particle", ylabel="weight $\\times$ n")
-                ax.grid()
-            else:
-                draw.placeholder(ax, _why_missing(found, dataset, VARIANTS))
-            ax.set_title(TITLES[dataset])
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Normalised weights of the n particles of one run, times n; dashed: equal weights. "
-            "ESS: the mean over all runs, as a fraction of n.",
-            _missing_arrays(found, datasets, VARIANTS, "log_w"),
-        )
-
-
-def training(results: Path, out: Path) -> None:
-    """The cost during training above -log Z, a panel a target, a line a seed."""
-    found = _open(results)
-    methods = ("nn", "grad", "vi_nf")
-    datasets = _datasets(found, methods)
-    with draw.sheet(out, len(datasets), 3, (3.3, 2.7)) as (figure, axes):
-        for ax, dataset in zip(axes, datasets, strict=True):
-            log_z = _log_z(found, dataset)
-            for method in _planned(found, dataset, methods):
-                for history in found.arrays.get(f"{dataset}/{method}/loss", ()):
-                    steps, cost = draw.block_means(history + (log_z or 0.0))
-                    ax.plot(steps, cost, color=COLORS[method], linewidth=0.8, alpha=0.85)
-            if ax.lines:
-                ax.set(xlabel="training step", ylabel="nats above $-\\log Z$" if log_z is not None else "cost (nats)")
-                if log_z is not None:
-                    draw.log_axis_if_wide(ax)
-                ax.grid()
-            else:
-                draw.placeholder(ax, _why_missing(found, dataset, methods))
-            ax.set_title(TITLES[dataset])
-        handles = [Line2D([], [], color=COLORS[method], label=LABELS[method]) for method in methods]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-        unknown = [TITLES[dataset] for dataset in datasets if _log_z(found, dataset) is None]
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. A line a seed; long histories are averaged over blocks of steps.",
-            f"log Z is not known for {draw.join_names(unknown)}." if unknown else "",
-            _missing_arrays(found, datasets, methods, "loss"),
-        )
-
-
-def _open(results: Path) -> draw.PaperResults:
-    return draw.open_results(results, "pis", ROOT)
-
-
-def _samples(results: Path, out: Path, dataset: str, target: Target, half_width: float) -> None:
-    found = _open(results)
-    density = draw.DensityMap.of(target.log_prob, half_width)
-    methods = _planned(found, dataset, LABELS) or list(LABELS)
+def _samples(found: draw.PaperResults, out: Path, dataset: str, half_width: float) -> None:
+    density = draw.DensityMap.of(make_target(dataset, 0).log_prob, half_width)
+    methods = _planned(found, dataset, STYLES) or list(STYLES)
     columns = 3 if len(methods) in (5, 6, 9) else 4
-    with draw.sheet(out, len(methods), columns, (2.6, 2.6), sharex=True, sharey=True) as (figure, axes):
+    others = draw.join_names([STYLES[method][0] for method in STYLES if method not in methods])
+    notes = ("Points are not weighted. Grey: the density, within 1, 2 and 3 standard deviations.",
+             f"No job of this scale draws {others}." if others else "")  # fmt: skip
+    with found.sheet(out, len(methods), columns, (2.6, 2.6), *notes, sharex=True, sharey=True) as (_, axes):
         for ax, method in zip(axes, methods, strict=True):
+            label, color = STYLES[method]
             samples = found.arrays.get(f"{dataset}/{method}/samples")
             if samples is None:
                 density.draw(ax)
-                draw.placeholder(ax, _why_missing(found, dataset, [method]))
+                draw.placeholder(ax, found.why_missing(dataset, [method]))
             else:
-                draw.draw_samples(ax, density, samples, COLORS[method])
-            ax.set_title(LABELS[method])
-        others = [LABELS[method] for method in LABELS if method not in methods]
-        draw.add_notes(
-            figure,
-            f"Scale {found.scale}. Points are not weighted. Grey: the density, within 1, 2 and 3 standard deviations.",
-            f"No job of this scale draws {draw.join_names(others)}." if others else "",
-        )
+                draw.draw_samples(ax, density, samples, color)
+            ax.set_title(label)
 
 
-def _jobs_of(found: draw.PaperResults, dataset: str, methods: Iterable[str]) -> list[str]:
-    """The jobs that measure one of these methods, or with none given anything, on the data set."""
-    wanted = set(methods)
-    return [
-        name
-        for name, job in found.config.jobs.items()
-        if dataset in job.measure and (not wanted or wanted & set(job.measure[dataset]))
-    ]
+def rmse(found: draw.PaperResults, out: Path) -> None:
+    """|A| of Table 5.1, measured beside printed, a panel a target, rows in the table's order."""
+    statuses = diff(found.records, found.published, {found.paper.name: found.paper})["status"]
+    verdicts = dict(zip([row.key for row in found.published], statuses, strict=True))
+    rows = draw.select(found.published, table=TABLE, metric="logz_rmse")
+    rows = [row for row in found.published if row in rows]  # in the table's order
+    names = list(dict.fromkeys(map(_name, rows)))
+    datasets = list(dict.fromkeys(row.dataset for row in rows))
+    measured = {row.key: record for row in rows if (record := _measured(found, row))}
+    # a record under another key (fewer steps, say) is as little comparable as one of another protocol
+    status = {key: verdicts[key] if verdicts[key] in MARKERS else "indicative" for key in measured}
+    note = [f"{draw.INTERVALS} HMC and NUTS: importance weights of one jump, no chain."]
+    note += [text for verdict, text in MARKER_NOTES.items() if verdict in status.values()]
+    notes = (" ".join(note), _missing_rows(found, rows, measured))
+    with found.sheet(out, len(datasets), 3, (3.3, 4.0), *notes, sharey=True) as (figure, axes):
+        for ax, dataset in zip(axes, datasets, strict=True):
+            for row in draw.select(rows, dataset=dataset):
+                y = names.index(_name(row))
+                ax.plot(row.number, y - APART, "D", color=draw.RED, markersize=5, markerfacecolor="white", label="printed")
+                if record := measured.get(row.key):
+                    style = {"color": draw.BLUE, "markersize": 6, "linestyle": "none", "elinewidth": 1.6, "zorder": 3}
+                    verdict = status[row.key]
+                    ax.errorbar(record.value, y + APART, xerr=draw.interval(record), label=f"measured, {verdict}", **style,
+                                **MARKERS[verdict])  # fmt: skip
+            values = [value for line in ax.lines for value in line.get_xdata()]
+            ax.set(title=TITLES[dataset], xlabel="|A| (nats)", xscale="log", xlim=(min(values) / 2.5, max(values) * 2.5))
+            ax.grid(axis="x")
+            ax.grid(axis="y", linestyle=":")
+            ax.tick_params(axis="y", length=0)
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].set_ylim(len(names) - 0.4, -0.6)
+        draw.shared_legend(figure, axes)
 
 
-def _planned(found: draw.PaperResults, dataset: str, methods: Iterable[str]) -> list[str]:
-    """Those of the methods that a job of this scale measures, in the order given."""
-    return [method for method in methods if _jobs_of(found, dataset, [method])]
+def _name(row: Published) -> str:
+    return ROWS.get(row.variant, row.method)
 
 
-def _datasets(found: draw.PaperResults, methods: Iterable[str]) -> list[str]:
-    return [dataset for dataset in TITLES if _jobs_of(found, dataset, methods)]
+def _measured(found: draw.PaperResults, row: Published) -> Record | None:
+    """The record of a printed row, made with this scale's number of temperatures, and of steps."""
+    variant = row.variant
+    if row.method in ("SMC", "AFT") and row.dataset in found.config.datasets:
+        variant = ANNEALED(temperatures=found.config.datasets[row.dataset].annealing.temperatures)
+    return found.one(table=TABLE, dataset=row.dataset, method=row.method, variant=variant, metric=row.metric)
 
 
-def _why_missing(found: draw.PaperResults, dataset: str, methods: Iterable[str]) -> str:
-    """The reason that a job gave, else the jobs that would fill the gap."""
-    for row in found.skipped:
-        if row.get("dataset", dataset) == dataset:
-            return f"skipped: {row['reason']}"
-    jobs = _jobs_of(found, dataset, methods)
-    if not jobs:
-        return f"no job at scale {found.scale}"
-    return f"not run: {'jobs' if len(jobs) > 1 else 'job'} {draw.join_names(jobs)}"
-
-
-def _missing_arrays(found: draw.PaperResults, datasets: Iterable[str], methods: Iterable[str], name: str) -> str:
-    """What is missing from panels that show something: empty ones say it themselves."""
-    gaps = []
-    for dataset in datasets:
-        planned = _planned(found, dataset, methods)
-        absent = [method for method in planned if f"{dataset}/{method}/{name}" not in found.arrays]
-        if absent and absent != planned:
-            labels = draw.join_names([LABELS[method] for method in absent])
-            gaps.append(f"{labels} on {dataset} ({_why_missing(found, dataset, absent)})")
-    return f"Missing: {'; '.join(gaps)}." if gaps else ""
-
-
-def _missing_rows(found: draw.PaperResults, rows: Iterable[Published]) -> str:
+def _missing_rows(found: draw.PaperResults, rows: Iterable[Published], measured: Mapping[tuple, Record]) -> str:
     """The printed rows without a record, a data set without any in one word with the reason."""
-    rows, gaps = list(rows), []
-    for dataset in dict.fromkeys(row.dataset for row in rows):
-        printed = [row for row in rows if row.dataset == dataset]
-        absent = [_row_label(row.method, _family(row.variant)) for row in printed if _measured(found.records, row) is None]
-        if len(absent) == len(printed):
-            gaps.append(f"{dataset} ({_why_missing(found, dataset, ())})")
+    printed: dict[str, list[Published]] = {}
+    for row in rows:
+        printed.setdefault(row.dataset, []).append(row)
+    gaps = []
+    for dataset, of in printed.items():
+        absent = [_name(row) for row in of if row.key not in measured]
+        if len(absent) == len(of):
+            gaps.append(f"{dataset} ({found.why_missing(dataset)})")
         elif absent:
             gaps.append(f"{draw.join_names(absent)} on {dataset}")
     return f"Not measured: {'; '.join(gaps)}." if gaps else ""
 
 
-def _family(variant: str) -> str:
-    """The variant without the number of temperatures, which belongs to the protocol and differs between scales."""
-    return "" if variant.endswith("-temperatures") else variant
+def weights(found: draw.PaperResults, out: Path) -> None:
+    """Importance weights of one run, sorted, a panel a target."""
+
+    def panel(ax: Axes, dataset: str, log_weights: Mapping[str, np.ndarray]) -> None:
+        for method, log_w in log_weights.items():
+            label, color = STYLES[method]
+            n = len(log_w)
+            ess = found.one(table=TABLE, dataset=dataset, method="PIS", variant=WEIGHTED(policy=NAMES[method]), metric="ess")
+            label = f"{label}: {f'ESS {ess.value:.2g}' if ess else 'no ESS record'}"
+            dots = {"marker": "o", "markersize": 3, "markevery": slice(0, 10)}  # on a log axis the first ranks lie apart
+            ax.plot(np.arange(1, n + 1), n * np.sort(softmax(log_w))[::-1], color=color, linewidth=1.5, label=label, **dots)
+        ax.axhline(1, color=draw.GREY, linewidth=0.8, linestyle="--", zorder=1)
+        # the k-th largest weight is at most 1 / k: the upper right is free for the legend
+        ax.set(xscale="log", yscale="log", xlim=(0.9, n), ylim=(SMALLEST_WEIGHT, 6 * n))
+        ax.set(xlabel="rank of the particle", ylabel="weight $\\times$ n")
+        ax.legend(loc="upper right", handlelength=1.2)
+
+    note = ("Normalised weights of the n particles of one run, times n; dashed: equal weights. "
+            "ESS: the mean over all runs, as a fraction of n.")  # fmt: skip
+    _by_target(found, out, NAMES, "log_w", panel, note)
 
 
-def _row_label(method: str, variant: str) -> str:
-    """The table's spelling of a row."""
-    if variant.startswith("RW-"):
-        return rf"{method}$_{{\mathrm{{RW}}}}$-{variant.removeprefix('RW-')}"
-    return f"{method}-{variant}" if variant else method
+def training(found: draw.PaperResults, out: Path) -> None:
+    """The cost during training above -log Z, a panel a target, a line a seed."""
+
+    def panel(ax: Axes, dataset: str, losses: Mapping[str, np.ndarray]) -> None:
+        log_z = _log_z(dataset, found.config.datasets[dataset].side)
+        for method, histories in losses.items():
+            label, color = STYLES[method]
+            for history in histories:
+                ax.plot(*draw.block_means(history + (log_z or 0.0)), color=color, linewidth=0.8, alpha=0.85, label=label)
+        ax.set(xlabel="training step", ylabel="cost (nats)" if log_z is None else "nats above $-\\log Z$")
+        if log_z is not None:
+            draw.log_axis_if_wide(ax)
+
+    note = "A line a seed; long histories are averaged over blocks of steps. Where log Z is not known, the cost itself."
+    _by_target(found, out, ("nn", "grad", "vi_nf"), "loss", panel, note, legend=True)
 
 
-def _measured(records: Iterable[Record], row: Published) -> Record | None:
-    """The record of a printed row: of the same key, else of the same method under another budget."""
-    wanted = (row.table, row.dataset, row.method, _family(row.variant), row.metric)
-    alike = [one for one in records if (one.table, one.dataset, one.method, _family(one.variant), one.metric) == wanted]
-    return next((one for one in alike if one.key == row.key), alike[0] if alike else None)
+def _log_z(dataset: str, side: int) -> float | None:
+    """log Z where it is known; that of the pines was computed on one grid."""
+    if dataset == "lgcp":  # known without the points
+        return lgcp.PINES_LOG_Z if side == 40 else None
+    return make_target(dataset, side).log_z
 
 
-def _log_limits(ax: Axes, pairs: Iterable[tuple[Published, Record | None]]) -> None:
-    values = np.array([value for row, record in pairs for value in (row.number, record and record.value) if value])
-    ax.set(xscale="log", xlim=(values.min() / 2.5, values.max() * 2.5))
+Panel = Callable[[Axes, str, Mapping[str, np.ndarray]], None]
 
 
-def _point_with_errors(ax: Axes, record: Record, y: float, status: str) -> None:
-    """A value with two standard errors; a bar that reaches zero ends outside the log axis."""
-    spread = 2 * (record.stderr or 0.0)
-    low = max(record.value - spread, ax.get_xlim()[0] / 10)
-    ax.plot([low, record.value + spread], [y, y], color=draw.BLUE, linewidth=1.6, zorder=3)
-    ax.plot(record.value, y, linestyle="none", color=draw.BLUE, markersize=6, zorder=4, **MARKERS[status])
+def _by_target(found: draw.PaperResults, out: Path, methods: Iterable[str], name: str, panel: Panel, note: str, legend: bool = False
+               ) -> None:  # fmt: skip
+    """A panel for each target that has such a method, drawn by `panel(ax, dataset, arrays by method)`."""
+    planned = {dataset: _planned(found, dataset, methods) for dataset in TITLES if found.jobs_of(dataset, methods)}
+    arrays = {
+        dataset: found.named_arrays({method: f"{dataset}/{method}/{name}" for method in of}) for dataset, of in planned.items()
+    }
+    gaps = []  # of panels that show something: empty ones say it themselves
+    for dataset, there in arrays.items():
+        if there and (absent := [method for method in planned[dataset] if method not in there]):
+            labels = draw.join_names([STYLES[method][0] for method in absent])
+            gaps.append(f"{labels} on {dataset} ({found.why_missing(dataset, absent)})")
+    missing = f"Missing: {'; '.join(gaps)}." if gaps else ""
+    with found.sheet(out, len(planned), 3, (3.3, 2.7), note, missing) as (figure, axes):
+        for ax, (dataset, there) in zip(axes, arrays.items(), strict=True):
+            if there:
+                panel(ax, dataset, there)
+                ax.grid()
+            else:
+                draw.placeholder(ax, found.why_missing(dataset, methods))
+            ax.set_title(TITLES[dataset])
+        if legend:
+            draw.shared_legend(figure, axes)
 
 
-def _ess_label(records: Iterable[Record], dataset: str, method: str) -> str:
-    for one in records:
-        if (one.table, one.dataset, one.method, one.variant, one.metric) == (TABLE, dataset, "PIS", VARIANTS[method], "ess"):
-            return f"ESS {one.value:.2g}"
-    return "no ESS record"
-
-
-def _log_z(found: draw.PaperResults, dataset: str) -> float | None:
-    match dataset:
-        case "mg":
-            return nine_modes().log_z
-        case "rings":
-            return Rings().log_z
-        case "funnel" | "funnel1":
-            return Funnel.log_z
-        case "lgcp" if found.config.datasets[dataset].side == 40:  # the grid that it was computed on
-            return lgcp.PINES_LOG_Z
-        case _:
-            return None
+def _planned(found: draw.PaperResults, dataset: str, methods: Iterable[str]) -> list[str]:
+    """Those of the methods that a job of this scale measures, in the order given."""
+    return [method for method in methods if found.jobs_of(dataset, [method])]

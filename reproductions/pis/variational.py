@@ -1,27 +1,23 @@
 """Flows, which AFT uses too, and VI-NF, which is one flow trained by reverse KL."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reproductions.pis.config import Flow
-from reproductions.pis.context import SHOWN, Context, Estimates, Outcome, Rows, shown
+from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 from rescore.flows import transport as flows
-from rescore.montecarlo.logz import elbo, ess, log_mean_exp
+from rescore.montecarlo.logz import estimates
 from rescore.random import derive_seed, fill_normal
-from rescore.training import Adam, fit
+from rescore.training import Adam
 
 
-def make_flow(settings: Flow, dim: int, seed: int) -> nn.Module:
-    """A flow of the family that the config names."""
-    hidden = (settings.hidden, settings.hidden)
-    match settings.family:
-        case "diagonal_affine":
-            return flows.diagonal_affine(dim)
-        case "affine_autoregressive":
-            return flows.affine_autoregressive(dim, settings.layers, hidden, seed)
-        case _:
-            return flows.spline_autoregressive(dim, settings.layers, settings.bins, settings.bound, hidden, seed)
+def make_flow(settings: Flow, dim: int, *names: object) -> nn.Module:
+    """The flow of the config, its weights seeded by names."""
+    seed, hidden = derive_seed(*names) % 2**31, (settings.hidden, settings.hidden)
+    return flows.make_flow(settings.family, dim, seed, settings.layers, hidden, settings.bins, settings.bound)
 
 
 def flow_protocol(settings: Flow) -> dict[str, object]:
@@ -31,46 +27,34 @@ def flow_protocol(settings: Flow) -> dict[str, object]:
     return protocol
 
 
-def variational_flow(context: Context, method: str) -> Outcome:
+def variational_flow(study: Study, method: str) -> None:
     """VI-NF: a flow trained by reverse KL; the printed row is read as its ELBO."""
-    config, settings, target, n = context.config, context.settings.vi_nf, context.target, context.config.particles
-    rows, outcome, histories = [], Outcome(), []
-    for seed in config.seeds:
-        flow = make_flow(settings, target.dim, derive_seed(context.dataset, method, "init", seed) % 2**31)
-        flow = flow.to(context.run.device)
-        noise = torch.empty(settings.batch, target.dim, device=context.run.device)
+    settings, target, n = study.settings.vi_nf, study.target, study.config.particles
 
-        def loss(generator: torch.Generator, flow: nn.Module = flow, noise: Tensor = noise) -> Tensor:
+    @cache
+    def trained(seed: int) -> tuple[nn.Module, np.ndarray]:
+        flow = make_flow(settings, target.dim, study.dataset, method, "init", seed).to(study.book.run.device)
+        noise = study.points(settings.batch)
+
+        def loss(generator: torch.Generator) -> Tensor:
             return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
 
-        history = fit(
-            flow,
-            loss,
-            Adam(settings.steps, settings.lr),
-            context.generator(method, "train", seed),
-            context.training_folder(method, seed, settings.model_dump()),
-            label=f"{context.dataset} {method} seed {seed}: training",
-        )
-        histories.append(history.numpy())
-        flow.requires_grad_(False)
+        history = study.train(method, seed, flow, loss, Adam(settings.steps, settings.lr), settings.model_dump())
+        return flow, history
 
-        def one(generators: list[torch.Generator], flow: nn.Module = flow) -> Rows:
-            z = fill_normal(torch.empty(len(generators), n, target.dim, device=context.run.device), generators)
-            with torch.inference_mode():
-                log_w = flows.flow_log_weights(flow, target, z)
-            return {"elbo": elbo(log_w).numpy(), "importance": log_mean_exp(log_w).numpy(), "ess": ess(log_w).numpy()}
+    def one(seed: int, generators: list[torch.Generator]) -> Arrays:
+        flow, _ = trained(seed)
+        with torch.inference_mode():
+            z = fill_normal(study.points(len(generators), n), generators)
+            return estimates(flows.flow_log_weights(flow, target, z))
 
-        rows.append(context.repeat(method, seed, n, one, context.runs_per_seed))
-        if seed == config.seeds[0]:
-            z = torch.randn(SHOWN, target.dim, generator=context.generator(method, "shown"), device=context.run.device)
-            with torch.inference_mode():
-                outcome.arrays[f"{method}/samples"] = shown(flow(z)[0])
-    outcome.arrays[f"{method}/loss"] = np.stack(histories)
-    protocol = {"runs": config.runs, "particles": n} | flow_protocol(settings)
-    for estimator, variant in (("elbo", ""), ("importance", "RW")):
-        log_z = np.stack([row[estimator] for row in rows])
-        weights = np.stack([row["ess"] for row in rows]) if estimator == "importance" else None
-        outcome.estimates.append(
-            Estimates("VI-NF", variant, None, log_z, protocol | {"estimator": estimator}, n, True, weights)
-        )
-    return outcome
+    def arrays() -> Arrays:
+        found = [trained(seed) for seed in runs.seeds]
+        with torch.inference_mode():
+            samples, _ = found[0][0](study.points(SHOWN).normal_(generator=study.generator(method, "shown")))
+        return {"samples": shown(samples), "loss": np.stack([history for _, history in found])}
+
+    runs = Runs(study, method, n, one, trained=True)
+    protocol = flow_protocol(settings)
+    study.row("VI-NF", "", None, protocol | {"estimator": "elbo"}, runs, "elbo", arrays=arrays)
+    study.row("VI-NF", "RW", None, protocol | {"estimator": "importance"}, runs, "importance", weights=True)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from rescore.config import SectionSettings, Settings
-from rescore.models.spec import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob
 
 BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
 

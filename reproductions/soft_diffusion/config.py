@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 
-Pictures = Literal["digits", "cifar10", "celeba64"]
+Section = Literal["schedules", "gaussian", "networks"]
 VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
 
 
@@ -24,20 +24,6 @@ class Schedule(Settings):
     candidates: PositiveInt = 256
     nodes: PositiveInt = 32
     images: PositiveInt = 64
-
-
-class Data(Settings):
-    """How a set of images is corrupted.
-
-    Args:
-        ve_sigma_max: of the VE process that the MSE schedule follows; None is the largest distance of two training images.
-        start_modes: directions of the Gaussian that sampling starts from.
-    """
-
-    blur: Blur = Blur()
-    ve_sigma_max: PositiveFloat | None = None
-    schedule: Schedule = Schedule()
-    start_modes: PositiveInt = 64
 
 
 class Training(Settings):
@@ -67,34 +53,32 @@ class Training(Settings):
         return self
 
 
-class Networks(SectionSettings):
-    """Networks, and how their samples are judged.
-
-    Args:
-        seeds: of the networks; each draws its own samples.
-        nfes: steps of each network's samplers; `main` runs all three.
-        samples: of each network and cell; `features`: through which FID sees them.
-    """
-
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
-    training: Training
-    nfes: dict[VariantName, tuple[PositiveInt, ...]]
-    samples: PositiveInt = 500
-    features: Literal["classifier", "inception"] = "classifier"
-    classifier_steps: PositiveInt = 1000
-
-
 class Gaussian(SectionSettings):
-    """Steps on the Gaussian."""
+    """Steps of the samplers on the Gaussian, and those of masking there."""
 
     nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
     masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
 
 
-class Job(JobConfig):
-    """One process: for each set of images the sections to measure, and the networks that `networks` trains."""
+class Networks(SectionSettings):
+    """What trained networks are worth.
 
-    measure: dict[Pictures, tuple[Literal["schedules", "gaussian", "networks"], ...]] = Field(min_length=1)
+    Args:
+        samples: of each network and cell; `features`: through which FID sees them.
+        nfes: steps of each network's samplers; `main` runs all three.
+    """
+
+    training: Training
+    samples: PositiveInt = 500
+    features: Literal["classifier", "inception"] = "classifier"
+    classifier_steps: PositiveInt = 1000
+    nfes: dict[VariantName, tuple[PositiveInt, ...]]
+
+
+class Job(JobConfig):
+    """One process: the networks that its section `networks` trains and measures are `train`."""
+
+    measure: tuple[Section, ...] = ()
     train: tuple[VariantName, ...] = ()
 
 
@@ -102,27 +86,35 @@ class Config(PaperConfig):
     """One scale of the paper.
 
     Args:
+        seeds: of the networks; each draws its own samples.
         sigma_min, sigma_max, until: the noise grows geometrically up to t = until.
+        ve_sigma_max: of the VE process that the MSE schedule follows; None is the largest distance of two training images.
+        start_modes: directions of the Gaussian that sampling starts from.
     """
 
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    data: Literal["digits", "cifar10", "celeba64"] = "digits"
+    blur: Blur = Blur()
     sigma_min: PositiveFloat = 0.01
     sigma_max: PositiveFloat = 0.1
     until: float = Field(0.2, gt=0, le=1)
-    datasets: dict[Pictures, Data]
-    networks: Networks
+    ve_sigma_max: PositiveFloat | None = None
+    schedule: Schedule = Schedule()
+    start_modes: PositiveInt = 64
     gaussian: Gaussian = Gaussian()
+    networks: Networks
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
     def _trained_networks_are_sampled(self) -> "Config":
         for name, job in self.jobs.items():
-            if bool(job.train) != any(step.section == "networks" for step in job.steps):
-                raise ValueError(f"jobs.{name}: `train` names what the section `networks` trains; allowed: both or none")
             for variant in job.train:
                 if not self.networks.nfes.get(variant):
                     raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.networks.nfes)}")
+            if bool(job.train) != ("networks" in job.measure):
+                raise ValueError(f"jobs.{name}: train belongs to the section networks, and that needs it")
         return self
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the images are at hand."""
-        return " ".join(images_at_hand(name) for name in self.jobs[job].measure)
+        return images_at_hand(self.data)

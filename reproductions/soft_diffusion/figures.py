@@ -1,138 +1,129 @@
-"""The figures of Soft Diffusion: each function draws one, named in paper.yaml, from what was found at a scale."""
+"""The figures of Soft Diffusion: each function draws one, named in paper.yaml."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 
-from reproductions.soft_diffusion.problems import MAIN, VARIANTS
-from reproductions.soft_diffusion.trained import STRIP_TIMES
 from rescore import figures as draw
-from rescore.figures import PaperResults
 
-FAMILIES = ("main", "masking")
-MOMENTUM = MAIN(sampler="Momentum Sampler")
-# variant: label, colour, marker, line
+STRIP_TIMES = ("0", "0.1", "0.2", "0.35", "0.5", "0.65", "0.8", "0.9", "1")
+FAMILIES = {"main": "blur", "masking": "masking"}
+MOMENTUM = "blur; Momentum Sampler"
 SAMPLERS = {
     MOMENTUM: ("Momentum", draw.BLUE, "o", "-"),
-    MAIN(sampler="Probability Flow Momentum Sampler"): ("Flow Momentum", draw.SKY, "s", "--"),
-    MAIN(sampler="Naive Sampler"): ("Naive", draw.RED, "^", "-"),
+    "blur; Probability Flow Momentum Sampler": ("Flow Momentum", draw.SKY, "s", "--"),
+    "blur; Naive Sampler": ("Naive", draw.RED, "^", "-"),
 }
-CORRUPTIONS = {
-    MOMENTUM: ("blur after noise", draw.BLUE, "o", "-"),
-    VARIANTS["mse"].label: ("MSE schedule", draw.ORANGE, "D", "-"),
-    VARIANTS["joint"].label: ("joint noise", draw.GREEN, "v", "-"),
-    VARIANTS["sigma-0.05"].label: ("$\\sigma_{max}$ = 0.05", draw.PINK, "P", ":"),
-    VARIANTS["sigma-0.025"].label: ("$\\sigma_{max}$ = 0.025", draw.PURPLE, "X", ":"),
+OTHERS = {
+    "blur; MSE-matched blur schedule": ("MSE schedule", draw.ORANGE, "D", "-"),
+    "blur; noise and blur change together": ("joint noise", draw.GREEN, "v", "-"),
+    "blur; sigma_max=0.05": ("$\\sigma_{max}$ = 0.05", draw.PINK, "P", ":"),
+    "blur; sigma_max=0.025": ("$\\sigma_{max}$ = 0.025", draw.PURPLE, "X", ":"),
     "reverse diffusion": ("VE, noise alone", draw.BLACK, "x", "-"),
-    VARIANTS["masking"].label: ("masking", draw.GREY, "*", "-"),
+    "masking": ("masking", draw.GREY, "*", "-"),
 }
 ROWS = {
-    **{variant: label for variant, (label, *_) in SAMPLERS.items()},
-    VARIANTS["clean"].label: "clean loss",
-    **{VARIANTS[name].label: CORRUPTIONS[VARIANTS[name].label][0] for name in ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")},
-}
+    MOMENTUM: "Momentum", "blur; Probability Flow Momentum Sampler": "Flow", "blur; Naive Sampler": "Naive",
+    "blur; clean-prediction loss (Bansal et al.)": "clean loss", "blur; MSE-matched blur schedule": "MSE schedule",
+    "blur; noise and blur change together": "joint noise", "blur; sigma_max=0.05": "$\\sigma_{max}$ = 0.05",
+    "blur; sigma_max=0.025": "$\\sigma_{max}$ = 0.025", "masking": "masking",
+}  # fmt: skip
 PER_ROW = 12
-MOST_STEPS = 280  # of the samples that are shown
-NO_NETWORK = "no network for it at this scale"
 
 
-def strips(found: PaperResults, out: Path) -> None:
+def strips(found: draw.PaperResults, out: Path) -> None:
     """Fig. 1, above: test images corrupted, and paths of the Momentum Sampler, for blur and for masking."""
-    rows = [("corrupted", "forward", 0), ("corrupted", "forward", 1), ("sampled", "reverse", 0), ("sampled", "reverse", 1)]
-    _over_time(found, out, rows, "Corruption runs to the right, sampling (100 steps) to the left.")
+    with found.sheet(out, 2, 2, (4.6, 2.6), "Corruption runs to the right, sampling (100 steps) to the left.") as (figure, axes):
+        for ax, (key, title) in zip(axes, FAMILIES.items(), strict=True):
+            forward, reverse = (found.arrays.get(f"strip/{key}/{kind}") for kind in ("forward", "reverse"))
+            _strips(ax, [(label, x, i) for label, x in (("corrupted", forward), ("sampled", reverse)) for i in (0, 1)], title)
 
 
-def means(found: PaperResults, out: Path) -> None:
+def means(found: draw.PaperResults, out: Path) -> None:
     """Fig. 5: what the networks make of a corrupted image, E[x_0 | x_t]."""
-    rows = [(label, kind, i) for i in (2, 3) for label, kind in (("$x_t$", "forward"), ("$E[x_0|x_t]$", "means"))]
-    _over_time(found, out, rows, "Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves the "
-                                 "prediction free.")  # fmt: skip
+    note = "Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves it free."
+    with found.sheet(out, 2, 2, (4.6, 2.6), note) as (figure, axes):
+        for ax, (key, title) in zip(axes, FAMILIES.items(), strict=True):
+            forward, clean = (found.arrays.get(f"strip/{key}/{kind}") for kind in ("forward", "means"))
+            _strips(ax, [(label, x, i) for i in (2, 3) for label, x in (("$x_t$", forward), ("$E[x_0|x_t]$", clean))], title)
 
 
-def _over_time(found: PaperResults, out: Path, rows: list[tuple[str, str, int]], note: str) -> None:
-    """A panel each for blur and masking: rows are (label, kind of strip, which image)."""
-    with found.sheet(out, 2, 2, (4.6, 2.6), note) as (_, axes):
-        for ax, name in zip(axes, FAMILIES, strict=True):
-            lines = [(label, 2 * found.arrays[key][:, i] - 1) for label, kind, i in rows
-                     if (key := f"strip/{name}/{kind}") in found.arrays]  # fmt: skip
-            if not lines:
-                draw.placeholder(ax, NO_NETWORK)
-                continue
-            draw.image_rows(ax, lines, [f"{t:g}" for t in STRIP_TIMES])
-            ax.set(title=VARIANTS[name].family.capitalize(), xlabel="t")
+def _strips(ax: Axes, lines: Sequence[tuple[str, np.ndarray | None, int]], title: str) -> None:
+    """Rows of image i at the times of a strip, (times, n, C, H, W) in [0, 1]."""
+    if lines[0][1] is not None:
+        draw.image_rows(ax, [(label, 2 * images[:, i] - 1) for label, images, i in lines], STRIP_TIMES)
+        ax.set(title=title.capitalize(), xlabel="t")
 
 
-def schedules(found: PaperResults, out: Path) -> None:
+def schedules(found: draw.PaperResults, out: Path) -> None:
     """Fig. 6: noise and blur over time."""
-    arrays, (data, settings) = found.arrays, next(iter(found.config.datasets.items()))
-    curves = {data: (f"{data}, shortest path", draw.BLUE), "faces": ("faces, shortest path", draw.GREEN),
-              "mse": (f"{data}, MSE-matched", draw.ORANGE)}  # fmt: skip
-    path = found.one(table="fig6", dataset=data, metric="path_nodes")
-    note = (f"Shortest path of {path.value if path else settings.schedule.nodes:.0f} nodes through {settings.schedule.candidates} "
-            "levels. Faces: 100 images of 25x25 pixels.")  # fmt: skip
-    with found.sheet(out, 2, 2, (3.6, 2.8), note) as (_, axes):
-        if "schedule/t" not in arrays:
+    names = {found.config.data: draw.BLUE, "faces": draw.GREEN, "mse": draw.ORANGE}
+    nodes, candidates = found.config.schedule.nodes, found.config.schedule.candidates
+    note = f"Shortest paths of {nodes} nodes through {candidates} levels. Faces: 100 images of 25x25 pixels."
+    with found.sheet(out, 2, 2, (3.6, 2.8), note) as (figure, axes):
+        t = found.arrays.get("schedule/t")
+        if t is None:
             return
-        t = arrays["schedule/t"]
-        axes[0].plot(t[1:], arrays["schedule/sigma"][1:], color=draw.BLACK)
-        axes[0].set(title="Noise", ylabel="$\\sigma_t$", ylim=(0, None))
-        for name, (label, color) in curves.items():
-            if f"schedule/{name}" in arrays:
-                axes[1].plot(t, arrays[f"schedule/{name}"], color=color, label=label)
-        axes[1].set(title="Blur", ylabel="std of the kernel / image side")
-        draw.legend(axes[1])
+        axes[0].plot(t[1:], found.arrays["schedule/sigma"][1:], color=draw.BLACK)
+        axes[0].set(title="Noise", xlabel="t", ylabel="$\\sigma_t$", ylim=(0, None))
+        for name, color in names.items():
+            label = f"{found.config.data}, MSE-matched" if name == "mse" else f"{name}, shortest path"
+            axes[1].plot(t, found.arrays[f"schedule/{name}"], color=color, label=label)
+        axes[1].set(title="Blur", xlabel="t", ylabel="std of the kernel / image side")
+        axes[1].legend()
         for ax in axes:
-            ax.set(xlabel="t")
             ax.grid()
 
 
-def quality(found: PaperResults, out: Path) -> None:
+def quality(found: draw.PaperResults, out: Path) -> None:
     """Figs. 3 and 8, and the ablations: distance to the data against steps, of networks and of exact posterior means."""
-    panels = {
-        "Networks: samplers": ("FID", "fid", SAMPLERS, found.config.networks.nfes.get("main", ())),
-        "Exact: samplers": ("Frechet distance of pixels", "frechet", SAMPLERS, found.config.gaussian.nfes),
-        "Exact: corruptions": ("Frechet distance of pixels", "frechet", CORRUPTIONS, found.config.gaussian.nfes),
-    }
-    notes = (f"Left: mean over {len(found.config.networks.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, "
-             "where posterior mean and law of samples are known.")  # fmt: skip
-    with found.sheet(out, len(panels), len(panels), (3.5, 3.6), notes) as (_, axes):
-        for ax, (title, (label, metric, styles, ticks)) in zip(axes, panels.items(), strict=True):
-            rows = [row for row in found.select(metric=metric) if row.nfe is not None]
-            draw.curves(ax, rows, ("variant",), styles)
-            if ax.has_data():
-                draw.log_values(ax, title, label)
-                draw.against_evaluations(ax, ticks, "steps")
-                draw.legend(ax, fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-        if axes[0].has_data():
-            draw.real_images(axes[0], found.select(table="real", metric="fid"))
-            draw.plain_log_axis(axes[0].yaxis)
+    trained, exact = [r for r in found.select(metric="fid") if r.nfe is not None], found.select(metric="frechet")
+    distance, main = "Frechet distance of pixels", ("blur after noise", *SAMPLERS[MOMENTUM][1:])
+    panels = [("Networks: samplers", trained, SAMPLERS, "FID"), ("Exact: samplers", exact, SAMPLERS, distance),
+              ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance)]  # fmt: skip
+    note = (f"Left: mean over {len(found.config.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, where "
+            "posterior mean and law of samples are known.")  # fmt: skip
+    with found.sheet(out, 3, 3, (3.5, 3.6), note) as (figure, axes):
+        for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
+            for variant, style in styles.items():
+                draw.curve(ax, draw.select(records, variant=variant), *style)
+            if not ax.has_data():
+                continue
+            draw.log_values(ax, title, ylabel)
+            draw.against_evaluations(ax, {r.nfe for r in records if r.variant in styles and r.variant != "masking"}, "steps")
+            ax.tick_params(axis="x", labelsize=6.5)
+            ax.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        draw.real_images(axes[0], found.select(table="real", metric="fid"))
 
 
-def ablations(found: PaperResults, out: Path) -> None:
+def ablations(found: draw.PaperResults, out: Path) -> None:
     """Samples of every network, with their FID at the most steps that were run up to 280 (masking: 256)."""
     rows = {}
     for variant, label in ROWS.items():
-        records = [row for row in found.select(variant=variant, metric="fid") if row.nfe and row.nfe <= MOST_STEPS]
+        records = [r for r in found.select(variant=variant, metric="fid") if r.nfe is not None and r.nfe <= 280]
         if records:
-            last = records[-1]
-            value = f"{last.value:.1f} ± {draw.interval(last):.1f}"
-            rows[f"{label}, {last.nfe} steps: {value}"] = found.arrays[f"samples/{variant}/{last.nfe}"][:PER_ROW]
-    if rows:
-        rows["real"] = found.arrays["real"][:PER_ROW]
-    note = (f"Not chosen: the first samples of the first network. ±: 95 % intervals over {len(found.config.networks.seeds)} networks, "
-            "by Student's t.")  # fmt: skip
-    with found.sheet(out, 1, 1, (8.4, 0.42 * max(1, len(rows)) + 0.6), note) as (_, (ax,)):
-        draw.image_rows(ax, rows)
-        ax.set_title("Samples, and FID" if rows else "")
+            best = records[-1]
+            rows[f"{label}, {best.nfe} steps: {best.value:.1f} ± {draw.interval(best):.1f}"] = found.arrays[
+                f"samples/{variant}/{best.nfe}"][:PER_ROW]  # fmt: skip
+    note = f"Not chosen: the first samples of the first network. ±: half a 95 % interval over {len(found.config.seeds)} networks."
+    with found.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6), note) as (figure, axes):
+        if rows:
+            draw.image_rows(axes[0], rows | {"real": found.arrays["real"][:PER_ROW]})
+            axes[0].set_title("Samples, and FID")
 
 
-def neighbours(found: PaperResults, out: Path) -> None:
+def neighbours(found: draw.PaperResults, out: Path) -> None:
     """Fig. 9: samples, and the training image nearest to each."""
-    steps = max(found.config.networks.nfes.get("main", (0,)))
-    rows = found.named_arrays({kind: f"{name}/{MOMENTUM}/{steps}" for kind, name in (("sample", "samples"), ("nearest", "neighbours"))})
-    shown = {"unseen images": found.one(table="real", metric="nearest"),
-             "samples": found.one(variant=MOMENTUM, metric="nearest", nfe=steps)}  # fmt: skip
-    text = "; ".join(f"{name} {row.value:.3f}" for name, row in shown.items() if row)
-    note = (f"Momentum Sampler, {steps} steps. Median RMS distance a pixel, of [-1, 1], to the nearest training image: "
-            f"{text or 'not measured'}.")  # fmt: skip
-    with found.sheet(out, 1, 1, (6.0, 1.5), note) as (_, (ax,)):
-        draw.image_rows(ax, {label: images[:PER_ROW] for label, images in rows.items()})
+    drawn = [n for n in found.config.networks.nfes.get("main", ()) if f"samples/{MOMENTUM}/{n}" in found.arrays]
+    steps = max(drawn, default=None)
+    cells = {"unseen images": found.one(table="real", metric="nearest"),
+             "samples": found.one(table="fig3", variant=MOMENTUM, metric="nearest", nfe=steps) if steps else None}  # fmt: skip
+    text = "; ".join(f"{label} {record.value:.3f}" for label, record in cells.items() if record)
+    note = f"Momentum Sampler, {steps} steps. Median RMS distance a pixel, of [-1, 1], to the nearest training image: {text}."
+    with found.sheet(out, 1, 1, (6.0, 1.5), note if steps else "") as (figure, axes):
+        if steps:
+            pair = {"sample": "samples", "nearest": "neighbours"}
+            images = {label: found.arrays[f"{kind}/{MOMENTUM}/{steps}"][:PER_ROW] for label, kind in pair.items()}
+            draw.image_rows(axes[0], images)

@@ -1,23 +1,20 @@
-"""The images and the corruptions of the paper and of its ablations."""
+"""The data, and the corruptions of the paper and of its ablations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reproductions.soft_diffusion.config import VariantName
+from reproductions.soft_diffusion.config import Config, VariantName
 from rescore.corruptions import (
     Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
 )  # fmt: skip
-from rescore.corruptions.families import Family
-from rescore.corruptions.schedules import Schedule
 from rescore.data.images import ImageSet, load_images
 from rescore.data.pixels import to_unit
-from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
@@ -28,7 +25,6 @@ SAMPLERS = {
     "Momentum Sampler": MomentumSampler,
     "Probability Flow Momentum Sampler": FlowMomentumSampler,
 }
-MAIN = Axes("blur; {sampler}")
 STATISTICS = 2000  # images that the start and the MSE schedule are fitted to, at most
 
 
@@ -61,13 +57,6 @@ VARIANTS: dict[VariantName, Variant] = {
 }
 
 
-def samplers(name: VariantName) -> dict[str, type]:
-    """Which samplers a variant runs, by the variants of their records: all three for the main one."""
-    if name != "main":
-        return {VARIANTS[name].label: MomentumSampler}
-    return {MAIN(sampler=sampler): kind for sampler, kind in SAMPLERS.items()}
-
-
 def unit_interval(images: ImageSet, n: int | None = None) -> Tensor:
     """The first n images in [0, 1], (n, C, H, W) float64."""
     return (to_unit(images.images[:n]).double() + 1) / 2
@@ -80,59 +69,66 @@ def faces() -> Tensor:
     return torch.from_numpy(lfw_subset()[:100, None]).double()
 
 
-class Problem:
-    """One set of images with all its corruptions, for a section.
+def blur_for(config: Config, side: int, of: int) -> Blur:
+    """The configured blur of images with side `of`, its lengths scaled to another side."""
+    return Blur((side, side), round(config.blur.half_size * side / of), config.blur.std * side / of)
 
-    Attributes:
-        train: the training images as they come.
-        images: those in [0, 1], (n, C, H, W) float64, no more than `STATISTICS`.
-        corruption: of a variant, with a start fitted to C_1 of the training images.
+
+def shortest_schedule(config: Config, family: Blur, images: Tensor, name: str, folder: Path
+                      ) -> tuple[Interpolated, NodePath, np.ndarray]:  # fmt: skip
+    """The shortest path of images called `name`, kept in `folder`: the jobs of a run share it."""
+    settings = config.schedule
+    return kept_schedule(folder, name, family, images[: settings.images], config.sigma_max, settings.candidates, settings.nodes,
+                         config.until)  # fmt: skip
+
+
+def ve_process(config: Config, images: Tensor) -> VE:
+    """The VE process whose MSE the schedule follows; by default it ends at the largest distance of two images (NCSNv2)."""
+    largest = config.ve_sigma_max or torch.pdist(images.flatten(1)).max().item()
+    return VE(config.sigma_min, largest)
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """All corruptions of one data set.
+
+    Args:
+        images: training images in [0, 1], (n, C, H, W) float64, no more than `STATISTICS`.
+        folder: where the shortest path is kept.
     """
 
-    def __init__(self, book: Book, data: str):
-        self.book, self.config, self.data, self.settings = book, book.config, data, book.config.datasets[data]
-        book.protocol |= {"sigma_min": self.config.sigma_min, "pixels": "0 to 1"}
-        self.train = load_images(data, "train")
-        self.images = unit_interval(self.train, STATISTICS)
-        self.corruption = cache(self._corruption)
+    config: Config
+    images: Tensor
+    folder: Path
 
-    def noise(self, variant: Variant) -> GeometricNoise:
-        config = self.config
-        return GeometricNoise(config.sigma_min, variant.sigma_max or config.sigma_max, variant.until or config.until)
+    @classmethod
+    def of(cls, book: Book) -> Corruptions:
+        """Of the config's data. Raises MissingData if they cannot be had."""
+        data = load_images(book.config.data, "train")
+        return cls(book.config, unit_interval(data, STATISTICS), book.run.folder.parent / "schedules")
 
-    def blur(self, side: int) -> Blur:
-        """The configured one, its lengths scaled to images of another side."""
-        blur, scale = self.settings.blur, side / self.images.shape[-1]
-        return Blur((side, side), round(blur.half_size * scale), blur.std * scale)
-
-    def shortest(self, name: str, images: Tensor) -> tuple[Interpolated, NodePath, np.ndarray]:
-        """The blur schedule of images, in the folder that all jobs share."""
-        settings, config = self.settings.schedule, self.config
-        images, family, folder = images[: settings.images], self.blur(images.shape[-1]), self.book.run.folder.parent / "schedules"
-        return kept_schedule(folder, name, family, images, config.sigma_max, settings.candidates, settings.nodes, config.until)
-
-    @property
-    def ve_sigma_max(self) -> float:
-        """Of the VE process whose MSE the schedule follows; by default the largest distance of two images (NCSNv2)."""
-        return self.settings.ve_sigma_max or torch.pdist(self.images.flatten(1)).max().item()
-
-    def _corruption(self, name: VariantName) -> Corruption:
-        variant = VARIANTS[name]
-        side = self.images.shape[-1]
-        family = Masking((side, side)) if variant.family == "masking" else self.blur(side)
-        noise = self.noise(variant)
+    def __call__(self, variant: Variant) -> Corruption:
+        """A variant's corruption with a start fitted to C_1 of the training images."""
+        config, size = self.config, tuple(self.images.shape[2:])
+        noise = GeometricNoise(config.sigma_min, variant.sigma_max or config.sigma_max, variant.until or config.until)
+        family = Masking(size) if variant.family == "masking" else blur_for(config, size[0], size[0])
         if variant.level == "wasserstein":
-            level = self.shortest(self.data, self.images)[0]
+            level = shortest_schedule(config, family, self.images, config.data, self.folder)[0]
         elif variant.level == "mse":
-            level = mse_matched(family, noise, self.images, VE(self.config.sigma_min, self.ve_sigma_max))
+            level = mse_matched(family, noise, self.images, ve_process(config, self.images))
         else:
-            level = Interpolated((self.config.until, 1.0), (family.lowest, family.highest))
-        return self._started(family, level, noise)
+            level = Interpolated((config.until, 1.0), (family.lowest, family.highest))
+        return self._started(Corruption(family, level, noise))
 
     def ve(self) -> Corruption:
         """Noise alone, up to where the VE process of the MSE schedule ends."""
-        return self._started(Identity(), Constant(), GeometricNoise(self.config.sigma_min, self.ve_sigma_max, 1.0))
+        noise = GeometricNoise(self.config.sigma_min, ve_process(self.config, self.images).sigma_max, 1.0)
+        return self._started(Corruption(Identity(), Constant(), noise))
 
-    def _started(self, family: Family, level: Schedule, noise: Schedule) -> Corruption:
-        process = Corruption(family, level, noise)
-        return replace(process, start=GaussianStart.fit(process.C(1.0)(self.images), self.settings.start_modes))
+    def _started(self, process: Corruption) -> Corruption:
+        return replace(process, start=GaussianStart.fit(process.C(1.0)(self.images), self.config.start_modes))
+
+
+def say_common(book: Book) -> None:
+    """What every record of the paper says."""
+    book.protocol |= {"sigma_min": book.config.sigma_min, "pixels": "0 to 1"}

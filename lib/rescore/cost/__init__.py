@@ -1,1 +1,1 @@
-"""What computations take: evaluations of scores, networks and densities; bytes that graphs keep."""
+"""What computations take: evaluations of scores, networks and densities; bytes that graphs keep; time."""

@@ -1,4 +1,4 @@
-"""How long a step of training takes, of several models in turn: what slows the machine down slows all of them."""
+"""How long steps take beside each other, where the machine's speed drifts."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,23 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-
-def training_step(model: nn.Module, loss: Callable[[], Tensor], lr: float = 1e-4) -> Callable[[], None]:
-    """A step of training: `loss()`, data included, its mean's gradient, Adam."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss().mean().backward()
-        optimizer.step()
-
-    return step
+Step = Callable[[], None]
 
 
-def interleaved(steps: Mapping[str, Callable[[], None]], rounds: int, device: str = "cpu") -> dict[str, np.ndarray]:
+def interleaved(steps: Mapping[str, Step], rounds: int, device: str = "cpu") -> dict[str, np.ndarray]:
     """Seconds (rounds,) of each step, one of each in a round, in an order that rotates; a first round warms up.
 
-    On a CPU with one thread, processor time: other processes do not count.
+    Ratios within a round do not see a drift of the machine's speed. See `clock` for what is timed.
     """
     names, seconds = list(steps), {name: np.zeros(rounds) for name in steps}
     for i in range(-1, rounds):
@@ -35,8 +25,24 @@ def interleaved(steps: Mapping[str, Callable[[], None]], rounds: int, device: st
     return seconds
 
 
+def training_step(network: nn.Module, losses: Callable[[], Tensor], lr: float = 1e-4) -> Step:
+    """An iteration of training: the losses (n,) of a batch, the gradient of their mean, Adam."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        losses().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def clock(device: str) -> str:
+    """`processor` time on a CPU with one thread, where other processes do not count; else `wall`."""
+    return "processor" if device == "cpu" and torch.get_num_threads() == 1 else "wall"
+
+
 def _now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+    return time.process_time() if clock(device) == "processor" else time.perf_counter()

@@ -125,6 +125,19 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     return ImageSet(name, split, images, labels)
 
 
+def image_shape(name: str) -> tuple[int, int, int]:
+    """(C, H, W) of a data set of `SPLITS`, without its files. Raises RescoreError for another name."""
+    sides = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba64": (3, 64, 64)}
+    if name in sides:
+        return sides[name]
+    if name in textures.NAMES:
+        height, width = map(int, name.partition("-")[2].split("x"))
+        return 1, height, width
+    if name in scenes.NAMES:
+        return 3, *scenes.size(name)
+    raise RescoreError(f"images: the shape of {name!r} is not known without its files; allowed: {', '.join(SPLITS)}")
+
+
 def images_at_hand(name: str, split: str = "train", limit: int | None = None, path: Path | str | None = None) -> str:
     """`present` or `absent`, without a download or a digest: for a job that ran without them and is to run again with them."""
     _check(name, split, limit, path)

@@ -115,6 +115,27 @@ class Checkerboard(PlanarSet):
         inside = (cell.sum(1) % 2 == 0) & (x.abs() <= 4).all(1)
         return (~inside).to(x)
 
+    def sample_float32(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, 2) on the generator's device, for trainings: other draws than `sample`'s."""
+        u, v = torch.rand(2, n, generator=generator, device=generator.device)
+        u, b = 4 * u - 2, torch.randint(2, (n,), generator=generator, device=generator.device)
+        return 2 * torch.stack((u, v - 2 * b + u.floor() % 2), 1)
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """The lower left corner of each square."""
+        return [(a, b) for a in range(-4, 4, 2) for b in range(-4, 4, 2) if (a // 2 + b // 2) % 2 == 0]
+
+    def density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+        """Of the data with noise of variance sigma^2 at x (n, 2), (n,) float64; sigma = 0 is the data's own."""
+        sides = (_noised_side(x[:, 0].double(), a, sigma) * _noised_side(x[:, 1].double(), b, sigma) for a, b in self.corners)
+        return sum(sides) / len(self.corners)
+
+    def noised_score(self, x: Tensor, sigma: float) -> Tensor:
+        """d log density / dx, (n, 2) float64."""
+        x = x.double().requires_grad_()
+        return torch.autograd.grad(self.density(x, sigma).log().sum(), x)[0]
+
 
 @dataclass(frozen=True)
 class FractalTree(PlanarSet):
@@ -199,6 +220,14 @@ def planar_set(name: str) -> PlanarSet:
     """One of `PLANAR`; raises RescoreError for another name."""
     check_choice("planar set", name, PLANAR)
     return PLANAR[name]
+
+
+def _noised_side(x: Tensor, a: float, sigma: float) -> Tensor:
+    """The density of U[a, a + 2] with noise."""
+    if sigma == 0:
+        return ((x >= a) & (x < a + 2)).double() / 2
+    root = sigma * math.sqrt(2)
+    return (torch.erf((x - a) / root) - torch.erf((x - a - 2) / root)) / 4
 
 
 def _uniform(n: int, generator: torch.Generator) -> Tensor:

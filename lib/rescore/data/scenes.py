@@ -46,6 +46,12 @@ def at_hand(name: str) -> bool:
     return find_scene(_parse(name)[0]) is not None
 
 
+def size(name: str) -> tuple[int, int]:
+    """(height, width) of a data set of `NAMES`."""
+    _, side, part = _parse(name)
+    return side // 2 if part == "-quarter" else side, side // 2 if part else side
+
+
 def read(name: str, split: str, limit: int | None) -> "np.ndarray":
     """Images (n, 3, h, w) uint8 of a data set of `NAMES`; the parts of one square follow each other.
 

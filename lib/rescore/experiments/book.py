@@ -171,6 +171,12 @@ class Cell:
         seeds = seeds or (1 if over == "samplings" else repeats)
         self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
+    def median(self, metric: str, values: Sequence[float], *, n: int | None = None, **protocol: object) -> None:
+        """The median of repeats: for Normal ones its standard error is sqrt(pi / 2) times that of the mean."""
+        count = len(values)
+        stderr = float(np.sqrt(np.pi / 2) * np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
+        self.estimate(metric, float(np.median(values)), stderr, count, n=n, **protocol)
+
     def skip(self, reason: str) -> None:
         """No number, and why."""
         self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
@@ -228,9 +234,9 @@ class Book:
         return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
 
     def exact(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
-              **numbers: Callable[[], float]) -> None:  # fmt: skip
-        """A cell of numbers that are computed without samples, by their metrics."""
-        with self.cell(table, dataset, method, variant, nfe, protocol, n=0) as cell:
+              n: int = 0, **numbers: Callable[[], float]) -> None:  # fmt: skip
+        """A cell of numbers that are computed without samples (or from `n` of them), by their metrics."""
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=n) as cell:
             if cell.todo:
                 for metric, number in numbers.items():
                     cell.exact(metric, number())

@@ -79,7 +79,7 @@ def main_figures(args: Namespace) -> None:
         with atomic_path(path) as temporary:
             drawn = temporary.with_name(f"{temporary.name}.png")  # matplotlib reads the format off the name
             try:
-                function(args.results / args.scale if hasattr(paper.module("figures"), "ROOT") else found, drawn)
+                function(found, drawn)
                 os.replace(drawn, temporary)
             finally:
                 drawn.unlink(missing_ok=True)
@@ -113,8 +113,6 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
         started = time.perf_counter()
         if missing:
             result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
-        elif not hasattr(paper.module("jobs"), "SECTIONS"):
-            result = paper.module("jobs").measure(settings, config, run)
         else:
             result = measure(paper, config, run, results)
         cost = {"paper": paper.name, "job": job, "seconds": time.perf_counter() - started,

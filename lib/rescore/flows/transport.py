@@ -6,6 +6,7 @@ Every flow starts at the identity.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,20 @@ def spline_autoregressive(dim: int, layers: int, bins: int, bound: float, hidden
         return MonotonicRQSTransform(widths, heights, derivatives, bound=bound)
 
     return _autoregressive(dim, layers, hidden, seed, univariate=spline, shapes=((bins,), (bins,), (bins - 1,)))
+
+
+Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
+
+
+def make_flow(family: Family, dim: int, seed: int, layers: int, hidden: Sequence[int], bins: int, bound: float) -> Flow:
+    """A flow by the name of its family, which takes of the settings what it needs."""
+    match family:
+        case "diagonal_affine":
+            return diagonal_affine(dim)
+        case "affine_autoregressive":
+            return affine_autoregressive(dim, layers, hidden, seed)
+        case _:
+            return spline_autoregressive(dim, layers, bins, bound, hidden, seed)
 
 
 def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **transform) -> Flow:

@@ -41,3 +41,23 @@ def timings(records: Iterable[Record]) -> pd.DataFrame:
     jobs = frame.groupby(["paper", "config_hash"])["seconds"]
     sums = jobs.agg(records="count", seconds=lambda seconds: seconds.drop_duplicates().sum()).reset_index()
     return sums.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+
+
+def read_proofs(results: Path) -> list[dict[str, object]]:
+    """A row for each way of training in the `proof-*.json` of `rescore proof`, which a results folder holds for each machine.
+
+    Raises RescoreError for a file that is not such.
+    """
+    rows = []
+    for path in sorted(results.glob("proof-*.json")):
+        try:
+            found = json.loads(path.read_text())
+            sampling, likelihood = found["sampling"], found["likelihood"]
+            common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M", "version": found["version"]}
+            rows += [common | {"training": way["way"], "images_per_second": way["images_per_second"], "tflops": way["tflops"],
+                               "gpu_memory_mb": way["gpu_memory_mb"], "sampling_steps_per_second": sampling["steps_per_second"],
+                               "share_of_the_sampler": sampling["share_of_the_sampler"],
+                               "likelihood_mb_an_image": likelihood["graph_mb_an_image"]} for way in found["training"]]  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
+    return rows

@@ -89,10 +89,10 @@ def diff(
         row = {column: getattr(entry, column) for column in KEY}
         row |= {"published": entry.value, "uncertainty": float(entry.uncertainty) if entry.uncertainty else None}
         record = measured.get(entry.key)
-        shown, stand_in = (None, "") if record else _stand_in(entry, papers[entry.paper], measured)
+        shown, name = (None, "") if record else stand_in(entry, papers[entry.paper], measured)
         if shown:
             row |= {"measured": shown.value, "stderr": shown.stderr, "status": "indicative", "protocol": shown.protocol,
-                    "note": stand_in}
+                    "note": name}
         elif record is None:
             row |= {"status": "not-run", "protocol": "", "note": _reason(entry, papers[entry.paper], skipped)}
         else:
@@ -138,7 +138,7 @@ def _would_decide(record: Record, allowed: float) -> str:
     return f"{count} {record.over} would decide, {record.df + 1} were made"
 
 
-def _stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:
+def stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:
     """The record that `paper.yaml` shows in place of one on the published data, and the words that say so."""
     for declared in paper.meta.stand_ins:
         check_pattern(declared.match, entry.paper)

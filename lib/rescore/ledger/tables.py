@@ -1,4 +1,4 @@
-"""Tables for people: markdown for each table of a paper, the report's HTML pages, the README's block, methods side by side."""
+"""Tables for people: markdown for each table of a paper, the README's block, methods side by side."""
 
 import math
 import re
@@ -15,7 +15,6 @@ from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.published import Published
-from rescore.ledger.records import COLUMNS as RECORD_COLUMNS
 from rescore.ledger.records import Record
 
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
@@ -97,42 +96,10 @@ def summary_markdown(verdicts: pd.DataFrame, claims: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1.5em }}
-table {{ border-collapse: collapse }}
-th, td {{ border-bottom: 1px solid #ddd; padding: .25em .6em; text-align: left; vertical-align: top }}
-th {{ position: sticky; top: 0; background: #f4f4f4 }}
-.reproduced, .holds {{ background: #d9f0d9 }}
-.off, .fails, .broken {{ background: #f6d5d5 }}
-.indicative, .inconclusive, .imprecise {{ background: #fbf0cf }}
-.not-run {{ background: #eee }}
-</style></head><body><h1>{title}</h1>
-{summary}
-{table}
-</body></html>
-"""
-
-
-def html_page(title: str, frame: pd.DataFrame, statuses: Sequence[str] = ()) -> str:
-    """A page that needs no other file; cells of a column `status` are coloured, a count by paper stands on top."""
-    summary = counts(frame, statuses).to_html(index=False) if statuses and len(frame) else ""
-    table = frame.to_html(index=False, na_rep="", float_format=_number, border=0)
-    for status in statuses:
-        table = table.replace(f"<td>{status}</td>", f'<td class="{status}">{status}</td>')
-    return _PAGE.format(title=title, summary=summary, table=table)
-
-
-def records_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a frame in the order of their columns."""
-    frame = pd.DataFrame([[getattr(record, column) for column in RECORD_COLUMNS] for record in records], columns=RECORD_COLUMNS)
-    return frame.astype({"nfe": "Int64", "df": "Int64"})
-
-
 def write_tables(
     folder: Path, records: Sequence[Record], verdicts: pd.DataFrame, claim_rows: Sequence[Mapping[str, object]]
 ) -> list[Path]:
-    """Write `<paper>-<table>.md` for every table, `summary.md`, `diff.html`, `claims.html` and `provenance.html`."""
+    """Write `<paper>-<table>.md` for every table, and `summary.md`."""
     claims = pd.DataFrame(claim_rows, columns=claims_module.COLUMNS).astype(dict.fromkeys(claims_module.NUMBERS, float))
     names = dict.fromkeys([*zip(verdicts["paper"], verdicts["table"], strict=True), *((r.paper, r.table) for r in records)])
     pages = {
@@ -142,9 +109,6 @@ def write_tables(
         for paper, table in names
     }
     pages["summary.md"] = summary_markdown(verdicts, claims)
-    pages["diff.html"] = html_page("Published and measured numbers", verdicts, diff_module.STATUSES)
-    pages["claims.html"] = html_page("Claims", claims, claims_module.STATUSES)
-    pages["provenance.html"] = html_page("Every measured number", records_frame(records))
     for name, content in pages.items():
         atomic_write(folder / name, content)
     return [folder / name for name in pages]
@@ -154,24 +118,34 @@ def _file_name(table: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", table)
 
 
-def compare(records: Iterable[Record], published: Iterable[Published], metric: str, dataset: str) -> pd.DataFrame:
+def compare(
+    records: Iterable[Record], published: Iterable[Published], metric: str, dataset: str, methods: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Methods side by side over all papers, best first: by size for a metric whose target is zero, else by its direction.
 
     Published rows that were not measured come last.
 
+    Args:
+        methods: these only; None for all.
+
     Raises:
-        RescoreError: a metric or dataset that nothing has; the message names those there are.
+        RescoreError: a metric, dataset or method that nothing has; the message names those there are.
     """
     measured, printed = ({row.key: row for row in rows} for rows in (records, published))
     rows = [*measured.values(), *printed.values()]
     check_choice("metric", metric, sorted({row.metric for row in rows}))
     check_choice(f"dataset for metric {metric}", dataset, sorted({row.dataset for row in rows if row.metric == metric}))
+    there = sorted({row.method for row in rows if (row.metric, row.dataset) == (metric, dataset)})
+    for method in methods or ():
+        check_choice(f"method for metric {metric} on {dataset}", method, there)
     direction = next((row.direction for row in printed.values() if row.metric == metric), "lower")
     merit = {"target": abs, "higher": lambda value: -value, "lower": float}[direction]
     lines = []
     for key in {row.key: None for row in rows if (row.metric, row.dataset) == (metric, dataset)}:
         record, paper = measured.get(key), printed.get(key)
         row = record or paper
+        if methods and row.method not in methods:
+            continue
         lines.append({
             "method": row.method, "variant": row.variant, "paper": row.paper, "table": row.table, "nfe": row.nfe,
             "value": record.value if record else None, "stderr": record.stderr if record else None,

@@ -93,6 +93,18 @@ def peak_gpu_memory_mb(device: str) -> float:
     return round(torch.cuda.max_memory_allocated() / 2**20, 1) if device == "cuda" else 0.0
 
 
+def free_memory(device: str) -> int:
+    """Bytes that this process may still allocate: of the GPU, with what torch holds there unused; else of the machine."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    available = [int(line.split()[1]) * 2**10 for line in lines if line.startswith("MemAvailable:")]
+    return available[0] if available else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 @contextmanager
 def claim_gpus(count: int) -> Iterator[list[str]]:
     """Hold `count` GPUs of this machine that no other job of this user holds, waiting for them; torch sees only them.

@@ -115,13 +115,18 @@ class InceptionFeatures(Extractor):
         return self.network(images.expand(-1, 3, -1, -1))
 
 
+def chosen_inception() -> Path | None:
+    """The file that RESCORE_INCEPTION names, whether or not it is there."""
+    chosen = os.environ.get(INCEPTION_VARIABLE)
+    return Path(chosen).expanduser() if chosen else None
+
+
 def find_inception(weights: Path | str | None = None) -> Path:
     """The file of Inception's weights, its checksum verified; arguments and errors as of `InceptionFeatures`."""
-    chosen = weights or os.environ.get(INCEPTION_VARIABLE)
-    if chosen:
-        path = Path(os.path.expanduser(chosen))
+    path = Path(weights).expanduser() if weights else chosen_inception()
+    if path:
         if not path.is_file():
-            raise MissingData(f"Inception weights {chosen}: no such file; "
+            raise MissingData(f"Inception weights {path}: no such file; "
                               f"set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}")
         return check(path, INCEPTION_SHA256)
     try:
@@ -189,8 +194,10 @@ def classifier_name(data: ImageSet, settings: ClassifierSettings) -> str:
     return f"small-{data.name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def train_classifier(data: ImageSet, settings: ClassifierSettings, folder: Path) -> SmallClassifier:
-    """The classifier trained on `data`, from `folder` if it was trained there before (`<name>.safetensors`), frozen.
+def train_classifier(
+    data: ImageSet, settings: ClassifierSettings, folder: Path, device: torch.device | str = "cpu"
+) -> SmallClassifier:
+    """The classifier trained on `data` on a device, on which it is left; from `folder` if it was trained there before (`<name>.safetensors`), frozen.
 
     Raises RescoreError if `data` has no labels or the file is damaged.
     """
@@ -199,12 +206,12 @@ def train_classifier(data: ImageSet, settings: ClassifierSettings, folder: Path)
     name = classifier_name(data, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("classifier", settings.seed))
-        model = SmallClassifier(name, data.shape, int(data.labels.max()) + 1, settings)
+        model = SmallClassifier(name, data.shape, int(data.labels.max()) + 1, settings).to(device)
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(data), (settings.batch,), generator=generator)
         images = random_flip(data.images[rows], generator) if settings.flip else data.images[rows]
-        return F.cross_entropy(model(images)[1], data.labels[rows])
+        return F.cross_entropy(model(images.to(device))[1], data.labels[rows].to(device))
 
     def train() -> nn.Module:
         generator = torch.Generator().manual_seed(derive_seed("classifier batches", settings.seed))

@@ -14,13 +14,13 @@ from rescore.config import typed_settings
 from rescore.data.images import load_images
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
-from rescore.models.spec import ModelSpec, Objective, Part
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
-from rescore.training import Adam, Trained, Training, load_weights, train_network
+from rescore.specs import ModelSpec, Objective, Part
+from rescore.training import Adam, Trained, Training, load_weights, own_device, train_network
 
 OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}
 
@@ -37,10 +37,11 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
 
 def make_objective(objective: Objective) -> DSM | LCSS | HSM:
     times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
+    whole = {"predicts": objective.factor, "per_dimension": objective.reduction == "mean"}
     if objective.name == "dsm":
-        return DSM(objective.weighting, times, predicts=objective.factor)
+        return DSM(objective.weighting, times, **whole)
     if objective.name == "lcss":
-        return LCSS(objective.weighting, times, predicts=objective.factor, gamma=objective.gamma)
+        return LCSS(objective.weighting, times, **whole, gamma=objective.gamma)
     return OBJECTIVES[objective.name](objective.weighting, times)
 
 
@@ -65,16 +66,16 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
     data = load_images(spec.data, spec.split)
     process = make_process(spec.process, data.shape)
     model, objective = make_model(spec, process, data.shape), make_objective(spec.objective)
-    images = data.images.to(device)
+    images = data.images.to(own_device(device))
 
     def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        batch = images[rows.to(device)]
+        batch = images[rows.to(images.device)]
         x = to_unit(random_flip(batch, generator) if spec.flip else batch)
         return objective(network, process, x, generator)
 
     adam = Adam(spec.steps, spec.lr, warmup=spec.warmup, clip=spec.clip)
     settings = Training(adam, len(data), spec.batch, derive_seed("training", spec.seed), spec.ema, parts=spec.parts)
-    return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label)
+    return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label, spec.snapshots)
 
 
 @dataclass(frozen=True)

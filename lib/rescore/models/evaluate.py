@@ -8,30 +8,33 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rescore.data.images import ImageSet, load_images
-from rescore.data.pixels import dequantise, to_unit
+from rescore.data.pixels import to_unit
 from rescore.errors import Diverged, RescoreError
 from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
-from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
+from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings
-from rescore.models.build import LoadedModel, load_model, make_objective
+from rescore.models.bits import image_bits
+from rescore.models.build import LoadedModel, load_model, train_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
-from rescore.models.spec import ModelSpec
 from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
+from rescore.specs import ModelSpec
+from rescore.training import save_weights
+from rescore.workflow.paths import snapshots
 
 METRICS = ("fid", "is")
 SHOWN = 8  # images kept of each cell, for figures
 BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
+SEED_OF: Mapping[Over, str] = {"trainings": "training seed", "samplings": "sampling seed", "runs": "seed"}
 COSTS = {  # the metric of each number that a trained model's about.json holds
     "train_images_per_second": "images_per_second",
     "train_memory_mb": "peak_memory_mb",
@@ -75,14 +78,16 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
 
 def judge_samples(
     cell: Cell, judge: Judge, draws: Mapping[int, Callable[[], Drawn]], metrics: Iterable[str] = METRICS,
-    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None,
+    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None, suffix: str = "", **protocol: object,
 ) -> Drawn | None:  # fmt: skip
     """Fill a cell with image metrics of samples, one set a seed.
 
     Args:
-        draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed.
+        draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed. The evaluations that
+            they took are part of the protocol, unless the cell's `nfe`, in its key or its protocol, says them.
         also: other metrics of the samples.
         array: the name under which the first samples are kept for figures.
+        suffix: of the metrics' names; `protocol`: what more they depend on.
 
     Returns:
         the first seed's samples.
@@ -95,18 +100,38 @@ def judge_samples(
             judged = judge(drawn.x, metrics)
             found = {name: judged[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
         except Diverged as error:
-            raise Diverged(f"training seed {seed}: {error}") from None
+            raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
         for metric, value in found.items():
             values.setdefault(metric, []).append(value)
         nfes.append(drawn.nfe)
         first = first or drawn
     if array and first:
         cell.arrays[array] = first.x[:SHOWN].numpy()
-    if cell.nfe is None:
+    if cell.nfe is None and "nfe" not in cell.protocol:
         cell.protocol["evaluations"] = round(np.mean(nfes))
     for metric, found in values.items():
-        cell.add(metric, found, n=len(first.x), **(judge.protocol(metric, first.x) if metric in metrics else {}))
+        how = judge.protocol(metric, first.x) if metric in metrics else {}
+        cell.add(f"{metric}{suffix}", found, n=len(first.x), **how, **protocol)
     return first
+
+
+def judge_best(
+    cell: Cell, judge: Judge, draws: Mapping[int, Sequence[Callable[[], Drawn]]], metrics: Iterable[str] = METRICS,
+    array: str | None = None,
+) -> None:  # fmt: skip
+    """`judge_samples` of the snapshot whose FID is least, for each seed; the last one's numbers beside it as `<metric>_last`.
+
+    Args:
+        draws: by seed, the samples of each snapshot, the last weights' at the end.
+    """
+    best, last = {}, {}
+    for seed, sets in draws.items():
+        judged = [(drawn := make(), judge(drawn.x, ("fid",))["fid"]) for make in sets]
+        best[seed], last[seed] = min(judged, key=lambda one: one[1])[0], judged[-1][0]
+    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in best.items()}, metrics, array=array,
+                  checkpoint=f"best of {len(sets)} by FID")  # fmt: skip
+    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in last.items()}, metrics, suffix="_last",
+                  checkpoint="last")  # fmt: skip
 
 
 class TrainedModels:
@@ -119,10 +144,16 @@ class TrainedModels:
 
     Args:
         book: of the section; all models of its job are of one data set.
+        sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for its own.
+
+    Attributes:
+        over, repeats: what the values of a record repeat, and the (training seed, sampling seed) of each.
     """
 
-    def __init__(self, book: Book):
+    def __init__(self, book: Book, sampling_seeds: Sequence[int] | None = None):
         self.book, self.config, self.run = book, book.config, book.run
+        seeds = self.config.training_seeds
+        self.over, self.repeats = repeats(seeds, sampling_seeds) if sampling_seeds else ("trainings", [(s, s) for s in seeds])
         self.names = self.config.jobs[self.run.job].models
         if not self.names:
             raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
@@ -132,9 +163,22 @@ class TrainedModels:
             raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.load = cache(self._load)
 
-    def _load(self, name: str, seed: int) -> LoadedModel:
-        spec = self.spec(name).model_copy(update={"seed": seed})
-        return load_model(spec, self.run.models[f"{name}/{seed}"], self.train.shape, self.run.device)
+    def _load(self, name: str, seed: int, step: int | None = None) -> LoadedModel:
+        """After so many steps; None: the last weights."""
+        spec, weights = self.spec(name).model_copy(update={"seed": seed}), self.run.models[f"{name}/{seed}"]
+        return load_model(spec, weights if step is None else snapshots(weights)[step], self.train.shape, self.run.device)
+
+    def load_trained(self, spec: ModelSpec, seed: int) -> LoadedModel:
+        """A model that is no node of the DAG, trained here where no section has done so before: for short trainings."""
+        spec = spec.model_copy(update={"seed": seed})
+        folder = self.run.folder.parent / "trained" / spec.key
+        path = folder / "weights.safetensors"
+        folder.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(folder / "lock", f"another process that trains {spec.key}"):
+            if not path.is_file():
+                label = f"{spec.objective.name}, {spec.steps} steps"
+                save_weights(path, train_model(spec, folder / "training", self.run.device, label).network)
+        return load_model(spec, path, self.train.shape, self.run.device)
 
     @cached_property
     def train(self) -> ImageSet:
@@ -169,11 +213,20 @@ class TrainedModels:
             with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol) as cell:
                 if not cell.todo:
                     continue
-                draws = {seed: partial(self._draw, one, seed) for seed in self.config.training_seeds}
+                if self.config.evaluation.checkpoint == "best":
+                    sets = {seed: [partial(self._draw, one, training, seed, step) for step in self._steps(one.model, training)]
+                            for training, seed in self.repeats}  # fmt: skip
+                    judge_best(cell, self.judge, sets, metrics, one.array(self.data))
+                    continue
+                draws = {seed: partial(self._draw, one, training, seed) for training, seed in self.repeats}
                 judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
-    def _draw(self, one: Sampling, seed: int) -> Drawn:
-        score = self.load(one.model, seed).score
+    def _steps(self, name: str, seed: int) -> list[int | None]:
+        """Of the snapshots of a training; None stands for the last weights."""
+        return [*snapshots(self.run.models[f"{name}/{seed}"]), None]
+
+    def _draw(self, one: Sampling, training: int, seed: int, step: int | None = None) -> Drawn:
+        score = (self.load(one.model, training) if step is None else self._load(one.model, training, step)).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
         return draw(one.sampler, score, self.train.shape, self.config.evaluation.samples, generator)
@@ -196,25 +249,25 @@ class TrainedModels:
             if not cell.todo:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
-            for seed in self.config.training_seeds:
-                model, generator = self.load(name, seed), make_generator("likelihood", self.data, seed, device=self.run.device)
-                x, per_unit = dequantise(images.to(self.run.device), generator, self.held_out.grey_levels)
+            # the solver's step is one for a batch: all at once, where the memory does not decide
+            batch = len(images) if self.run.device == "cpu" else None
+            for training, seed in self.repeats:
+                model, noise = self.load(name, training), partial(self._streams, seed)
                 try:
-                    score = model.network.score()
-                    flow = flow_log_prob(score, model.process, x, generator, "rademacher", t0, tolerance, tolerance)
+                    bits = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, BOUND_DRAWS * bound, batch)
                 except Diverged as error:
-                    raise Diverged(f"training seed {seed}: {error}") from None
-                found["bpd"].append(bits_per_dim(flow.log_prob, x[0].numel(), per_unit).mean().item())
-                nfes.append(flow.nfe)
+                    raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
+                found["bpd"].append(bits.flow.mean().item())
+                nfes.append(bits.nfe)
                 if bound:
-                    objective = make_objective(spec.objective)
-                    with torch.no_grad():
-                        draws = [elbo(model.network, model.process, objective, x, generator, t0) for _ in range(BOUND_DRAWS)]
-                    found["bpd_bound"].append(bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit).mean().item())
+                    found["bpd_bound"].append(bits.bound.mean().item())
             how = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))}
             cell.add("bpd", found["bpd"], **how)
             if bound:
                 cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)
+
+    def _streams(self, seed: int, first: int, n: int) -> Streams:
+        return Streams.named("likelihood", self.data, seed, n=n, first=first, device=self.run.device)
 
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""
@@ -224,16 +277,18 @@ class TrainedModels:
             abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
-            with self._cell("training", name, spec.process.name, name, None, protocol, spec.steps) as cell:
+            place = "training", name, spec.process.name, name, None
+            with self._cell(*place, protocol, spec.steps, over="trainings") as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
                     values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 
     def _cell(
-        self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1
-    ) -> Cell:
-        over = "runs" if self.spec(model).weights else "trainings"
+        self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1,
+        over: Over | None = None,
+    ) -> Cell:  # fmt: skip
+        over = "runs" if self.spec(model).weights else over or self.over
         return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
 
 

@@ -77,7 +77,7 @@ class Judge:
 
     def __call__(self, x: Tensor, metrics: Iterable[str]) -> dict[str, float]:
         """The metrics of samples x (n, C, H, W) in [-1, 1]."""
-        return evaluate(self._features(x), self.real, metrics, self.settings)
+        return evaluate(self._features(x), self.real, metrics, self.settings, self.device)
 
     def of_real(self, metrics: Iterable[str], samples: int) -> Iterator[RealScore]:
         """The two floors: metrics of real images in the place of `samples` samples, or of as many as both kinds have.
@@ -94,7 +94,7 @@ class Judge:
             rows = torch.arange(n)
             if n < len(images):
                 rows = torch.randperm(len(images), generator=make_generator("floor", images.source))[:n]
-            for metric, value in evaluate(images[rows], self.real, metrics, self.settings).items():
+            for metric, value in evaluate(images[rows], self.real, metrics, self.settings, self.device).items():
                 protocol = {**self.protocol(metric, rows), "images": f"{images.source}, {which}"}
                 yield RealScore(variant, metric, value, n, protocol)
 
@@ -120,7 +120,7 @@ def make_judge(
     folder.mkdir(parents=True, exist_ok=True)
     taught = taught or reference
     with waiting_lock(folder / "lock", f"another process that judges {reference.name}"):
-        extractor = InceptionFeatures() if features == "inception" else train_classifier(taught, settings, folder)
+        extractor = InceptionFeatures() if features == "inception" else train_classifier(taught, settings, folder, device)
         real = reference_features(extractor, reference, folder, device=device)
         others = None if held_out is None else reference_features(extractor, held_out, folder, device=device)
     return Judge(extractor, real, others, rounding=rounding, device=device)

@@ -1,6 +1,7 @@
 """A trained model as a node of the DAG: `rescore train KEY` writes results/<scale>/models/<key>/<seed>/."""
 
 import json
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from rescore.config import check_choice
 from rescore.data.images import load_images
 from rescore.errors import MissingData
 from rescore.files import atomic_path, atomic_write
@@ -19,10 +19,10 @@ from rescore.machine.hardware import claim_gpus, device_name, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.ranks import own_rank, start_ranks
 from rescore.machine.torch_setup import prepare_torch
-from rescore.models.spec import Trainings
-from rescore.progress import BarLines
-from rescore.workflow.paths import MISSING, MODEL_FILES, model_folder, run_folder
-from rescore.workflow.suite import load_suite
+from rescore.progress import BarLines, warn
+from rescore.specs import Trainings
+from rescore.workflow.paths import MISSING, MODEL_FILES, SNAPSHOTS, model_folder, run_folder
+from rescore.workflow.suite import Suite, load_suite
 
 
 def main_train(args: Namespace) -> None:
@@ -34,15 +34,18 @@ def main_train(args: Namespace) -> None:
     Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
     need it are skipped.
 
-    Raises RescoreError for a key that no config at this scale has.
+    The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot be
+    had, this is said before the training.
+
+    Raises RescoreError for a name that no config at this scale has.
     """
     suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
-    check_choice(f"model at scale {args.scale}", args.key, suite.models)
-    trainings = suite.models[args.key]
-    spec, folder = trainings.spec, model_folder(args.results, args.scale, args.key)
+    key = suite.model_key(args.key)
+    trainings = suite.models[key]
+    spec, folder = trainings.spec, model_folder(args.results, args.scale, key)
     # by training and not by node: a node of more seeds goes on from these
     states = {seed: run_folder(args.results, args.scale, f"model-{one.key}") for seed, one in trainings.members.items()}
-    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"model {args.key} | ")
+    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"model {key} | ")
     with redirect_stderr(stderr):
         if own_rank():
             _train(trainings, folder, states)
@@ -50,23 +53,40 @@ def main_train(args: Namespace) -> None:
         with ExitStack() as locks:
             for state in sorted(set(states.values())):
                 state.mkdir(parents=True, exist_ok=True)
-                locks.enter_context(waiting_lock(state / "lock", f"another process that trains model {args.key}"))
+                locks.enter_context(waiting_lock(state / "lock", f"another process that trains model {key}"))
             try:
                 load_images(spec.data, spec.split)
             except MissingData as error:
-                _leave_missing(args.key, folder, str(error))
+                _leave_missing(key, folder, str(error))
                 return
             if spec.weights:
                 try:
                     _import(trainings, folder)
                 except MissingData as error:
-                    _leave_missing(args.key, folder, str(error))
+                    _leave_missing(key, folder, str(error))
                 return
+            _look_for_judges(suite, key)
             with claim_gpus(spec.gpu):
                 if spec.gpu > 1:
                     start_ranks(spec.gpu, sys.argv[1:])
                 else:
                     _train(trainings, folder, states)
+
+
+def _look_for_judges(suite: Suite, key: str) -> None:
+    """Fetch what the jobs that use a model will need besides its images, and warn of what cannot be had."""
+    for name, rules in suite.papers.items():
+        users = [job for job in rules.jobs if key in {of.key for of in rules.config.job_trainings(job).values()}]
+        if not users:
+            continue
+        from rescore.models.needs import needs
+
+        for need in needs(rules.config, users):
+            try:
+                if need.name == "inception":
+                    need.get()
+            except MissingData as error:
+                warn(f"{name} {', '.join(users)} will not judge samples of this model: {error}. Training goes on")
 
 
 def _leave_missing(key: str, folder: Path, reason: str) -> None:
@@ -111,6 +131,9 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
         with atomic_path(place / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, loss=trained.history.numpy())
         atomic_write(place / MODEL_FILES["about"], json.dumps(about | cost, indent=1) + "\n")
+        for path in trained.snapshots.values():
+            with atomic_path(place / SNAPSHOTS / path.name) as temporary:
+                shutil.copyfile(path, temporary)
         save_weights(place / MODEL_FILES["weights"], trained.network)
 
 

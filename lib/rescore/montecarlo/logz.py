@@ -30,6 +30,11 @@ def ess(log_w: Tensor, dim: int = -1) -> Tensor:
     return 1 / (log_w.shape[dim] * torch.softmax(log_w.double(), dim).square().sum(dim))
 
 
+def estimates(log_w: Tensor) -> dict[str, np.ndarray]:
+    """What log weights (..., n) give, each (...): the bound `elbo`, the `importance` estimate of log Z, and the weights' `ess`."""
+    return {"elbo": elbo(log_w).numpy(), "importance": log_mean_exp(log_w).numpy(), "ess": ess(log_w).numpy()}
+
+
 def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
     """B, S and A of the paper's tables, each with a standard error.
 
@@ -62,6 +67,21 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     std = math.sqrt(variance)
     std_error = variance_error / (2 * std) if std else 0.0
     return {"logz_bias": (bias, bias_error), "logz_std": (std, std_error), "logz_rmse": (rmse, rmse_error)}
+
+
+def logz_statistics(log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None) -> dict[str, tuple[float, float]]:
+    """`bias_std_rmse` of estimates of log Z, (trainings, runs); where the truth is not known, the mean estimate and S.
+
+    Args:
+        weights: the effective sample sizes of the same runs; their mean is `ess`.
+    """
+    found = bias_std_rmse(log_z, 0.0 if truth is None else truth)
+    if truth is None:
+        found = {"logz": found["logz_bias"], "logz_std": found["logz_std"]}
+    if weights is not None:
+        means = weights.mean(1) if len(weights) > 1 else weights[0]
+        found["ess"] = (float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means))))
+    return found
 
 
 def _of_each(errors: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import math
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from rescore.cost.evaluations import note
 from rescore.domain import check_finite
 from rescore.errors import RescoreError
 from rescore.targets.base import Target, differentiable_log_prob
+from rescore.targets.mixture import GaussianMixture
 
 
 class Chain(NamedTuple):
@@ -72,3 +74,11 @@ def mode_coverage(samples: Tensor, means: Tensor, radius: float) -> float:
     """
     check_finite(samples, "mode_coverage", "a sample")
     return (torch.cdist(means.to(samples), samples).amin(1) <= radius).double().mean().item()
+
+
+def chain_metrics(target: Target, samples: Tensor) -> dict[str, np.ndarray]:
+    """Of each chain of samples (chains, n, d): the mean of log muhat, and for a mixture the fraction of its modes that were visited."""
+    metrics = {"mean_log_prob": target.log_prob(samples).mean(-1).numpy()}
+    if isinstance(target, GaussianMixture):
+        metrics["mode_coverage"] = np.array([mode_coverage(chain, target.means, 3 * target.std) for chain in samples])
+    return metrics

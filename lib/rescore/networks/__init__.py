@@ -10,13 +10,13 @@ from torch import nn
 from rescore.errors import RescoreError
 from rescore.networks.base import Side
 from rescore.networks.cld import VelocityPrediction
-from rescore.networks.device import autocast, place
+from rescore.networks.device import autocast, compile_bare, place
 from rescore.networks.mlp import mlp
 from rescore.networks.parametrise import NoisePrediction, state_channels
 from rescore.networks.refinenet import ncsn, ncsnv2
 from rescore.networks.scoreunet import ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep
 
-__all__ = ["NETWORKS", "NoisePrediction", "VelocityPrediction", "autocast", "make_network", "place", "state_channels"]
+__all__ = ["NETWORKS", "NoisePrediction", "VelocityPrediction", "autocast", "compile_bare", "make_network", "place", "state_channels"]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 
 import torch
 from torch import nn
+
+from rescore.machine.precision import autocast
+from rescore.networks.parametrise import NoisePrediction
+
+__all__ = ["autocast", "compile_bare", "place"]
 
 
 def place(network: nn.Module, device: torch.device | str) -> nn.Module:
@@ -16,10 +21,15 @@ def place(network: nn.Module, device: torch.device | str) -> nn.Module:
     network = network.to(device)
     if torch.device(device).type == "cuda":
         network = network.to(memory_format=torch.channels_last)
-        network.compile()
+        compile_bare(network)
     return network
 
 
-def autocast(device: torch.device | str) -> AbstractContextManager:
-    """bf16 matrix products and convolutions on a GPU (the parameters stay float32), nothing on a CPU."""
-    return torch.autocast("cuda", torch.bfloat16) if torch.device(device).type == "cuda" else nullcontext()
+def compile_bare(network: nn.Module, backend: str | Callable = "inductor") -> None:
+    """Compile a network in place; of a parametrisation the bare network alone.
+
+    That takes tensors only, so that one graph serves all times. A parametrisation looks its coefficients up by the time, a Python
+    number when samples are drawn: compiled with it there would be a graph for each time, until torch gives up.
+    """
+    bare = network.network if isinstance(network, NoisePrediction) else network
+    bare.compile(backend=backend)

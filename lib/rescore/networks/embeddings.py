@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rescore.machine.precision import float32
 from rescore.networks.layers import linear
 
 Embedding = Literal["positional", "fourier"]
@@ -50,9 +51,14 @@ class Fourier(nn.Module):
 class LevelMLP(nn.Sequential):
     """Embedding, then two linear layers of `out` features, swish after each; (batch,) -> (batch, out).
 
-    The second swish is the one that the residual blocks of the papers each apply to the same vector.
+    The second swish is the one that the residual blocks of the papers each apply to the same vector. In float32 under autocast
+    too: 999 t has three digits before the point, as many as bf16 has in all.
     """
 
     def __init__(self, embedding: Embedding, n: int, scale: float, out: int):
         embed = Positional(n) if embedding == "positional" else Fourier(n, scale)
         super().__init__(embed, linear(embed.dim, out), nn.SiLU(), linear(out, out), nn.SiLU())
+
+    def forward(self, c: Tensor) -> Tensor:
+        with float32(c):
+            return super().forward(c)

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
+from rescore.machine.precision import float32
 from rescore.networks.base import check_choice
 from rescore.networks.embeddings import LABELS
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
@@ -33,6 +34,8 @@ class NoisePrediction(nn.Module):
 
     A state becomes an image: in pixels for blurring diffusion, x and v as channels for CLD. A network that gives a score
     becomes eps by -K_t^T. `perturb(x, t, generator, model.factor)` gives pairs (u, eps) to train on.
+
+    Where autocast is on, it reaches the network only: the DCT, levels and coefficients stay in the dtype of u.
 
     Args:
         network: called as network(images, levels), with one level per image; its output has the shape of the images.
@@ -69,19 +72,22 @@ class NoisePrediction(nn.Module):
     def evaluate(self, u: Tensor, t: Time) -> Tensor:
         """The network's output for states (batch, *state) at one time or one per state; an image, in the dtype of u."""
         note(len(u))
-        images = self.process.unrotate(u).flatten(1, 1 + len(self.process.state_shape(())))
-        levels = LEVELS[self.level](self.process, as_time(t)).to(device=u.device, dtype=u.dtype)
+        with float32(u):
+            images = self.process.unrotate(u).flatten(1, 1 + len(self.process.state_shape(())))
+            levels = LEVELS[self.level](self.process, as_time(t)).to(device=u.device, dtype=u.dtype)
         return self.network(images, levels.expand(len(u))).to(u.dtype)
 
     def forward(self, u: Tensor, t: Time) -> Tensor:
         """eps, the shape of u, at one time or one per state."""
-        out = self.process.rotate(self.evaluate(u, t).reshape(u.shape))
-        match self.output:
-            case "score":
-                return -self.process.K(t, self.factor).T(out)
-            case "v":
-                return self.process.R(t)(u) + self.process.mean(t)(out)
-        return out
+        images = self.evaluate(u, t).reshape(u.shape)
+        with float32(u):
+            out = self.process.rotate(images)
+            match self.output:
+                case "score":
+                    return -self.process.K(t, self.factor).T(out)
+                case "v":
+                    return self.process.R(t)(u) + self.process.mean(t)(out)
+            return out
 
     def score(self) -> Score:
         """(u, t) -> score, differentiable in u; t is a float."""

@@ -224,7 +224,7 @@ def ddpmpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = N
 
 
 def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma.
+    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's config for CIFAR-10 trains it for 1,300,001 steps of 128.
 
     The discrete form has `embedding="positional", sigmas=(0.01, 50.0)`, those of the VE process, and level "labels",
     round(999 (1 - t)): it falls as t rises.
@@ -233,5 +233,5 @@ def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, 
 
 
 def ncsnpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """NCSN++ cont. deep: twice the blocks."""
+    """NCSN++ cont. deep: twice the blocks. Score-SDE's config for CIFAR-10 trains it for 950,001 steps of 128."""
     return ScoreUNet(configured(replace(NCSNPP, blocks=8), settings, "ncsnpp_deep"), channels, side, out_channels)

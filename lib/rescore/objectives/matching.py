@@ -9,6 +9,8 @@ of the same residual eps_theta - eps, summed over the coordinates of the state:
 | sigma^2 | half of it: 1/2 abs(s_theta - s)^2 in the norm of Sigma_t, sigma_t^2 / 2 | NCSN eqs. 5, 6; Score-SDE's VE |
 | likelihood | 1/2 abs(G_t^T (s_theta - s))^2, g^2 / 2; Gamma beta for CLD | Song et al. 2021 eq. 7; CLD eq. 7 |
 
+Score-SDE's code takes 1/2 of the sum over dimensions for VE (`reduce_mean: false`), and the mean for VP and sub-VP.
+
 LCSS has the same weights and leaves out the square of eps. The mean of the last over time, times T - t0, bounds the KL
 divergence of a model, of the squares only; see `rescore.likelihood`.
 """
@@ -26,9 +28,10 @@ from rescore.objectives.network import Network, velocities_only, velocity_part
 from rescore.objectives.times import DiscreteTimes, Times, UniformTimes
 from rescore.processes import CLD, VE
 from rescore.processes.base import Factor, LinearSDE, require
+from rescore.random import Noise, normal
 
 Weighting = Literal["simple", "sigma^2", "likelihood"]
-Objective = Callable[[Network, LinearSDE, Tensor, torch.Generator], Tensor]
+Objective = Callable[[Network, LinearSDE, Tensor, Noise], Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class _Denoising(_Matching):
         if self.predicts not in ("R", "L", "score"):
             raise RescoreError(f"{type(self).__name__}: predicts {self.predicts!r}: allowed are R, L, score")
 
-    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
         factor = "L" if self.predicts == "score" else self.predicts
         t, weight = self.times.draw(process, len(x0), generator)
@@ -141,7 +144,7 @@ class HSM(_Matching):
     "likelihood" weighs it by Gamma beta ell_t^2.
     """
 
-    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
         require(process, CLD, "HSM")
         t, weight = self.times.draw(process, len(x0), generator)
@@ -162,13 +165,13 @@ class VelocityDSM(HSM):
     ell_t and the noise are those of the process with gamma = 0: `score_of` has to be given that process.
     """
 
-    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
         require(process, CLD, "VelocityDSM")
         conditional = replace(process, gamma=0.0)
         t, weight = self.times.draw(conditional, len(x0), generator)
-        start = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
-        noise = torch.randn((len(x0), 2, *x0.shape[1:]), generator=generator, dtype=x0.dtype, device=x0.device)
+        start = normal(x0.shape, generator, x0.dtype, x0.device)
+        noise = normal((len(x0), 2, *x0.shape[1:]), generator, x0.dtype, x0.device)
         u0 = torch.stack((x0, math.sqrt(process.gamma * process.M) * start), 1)
         u = conditional.mean(t)(u0) + conditional.L(t)(noise)
         return self._velocity_losses(network, conditional, t, weight, u, noise)

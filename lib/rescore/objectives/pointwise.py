@@ -22,6 +22,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from rescore.cost.evaluations import note
 from rescore.errors import RescoreError
 
 PointScore = Callable[[Tensor], Tensor]
@@ -100,6 +101,7 @@ def gradient_of(log_density: Callable[[Tensor], Tensor]) -> PointScore:
     """The score of a model of the log density (n,), up to its normaliser: s = d f / dx, itself differentiable."""
 
     def score(x: Tensor) -> Tensor:
+        note(len(x))
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
             return torch.autograd.grad(log_density(x).sum(), x, create_graph=True)[0]

@@ -17,13 +17,14 @@ from rescore.domain import check_number
 from rescore.errors import RescoreError
 from rescore.processes.base import LinearSDE
 from rescore.processes.quadrature import gauss_legendre
+from rescore.random import Noise, host_integers, host_uniform
 
 CELLS = 256  # of the tabulated density; its shape matters to the variance only
 T0 = 1e-5  # where Score-SDE, CLD and gDDIM cut their training times
 
 
 class Times(Protocol):
-    def draw(self, process: LinearSDE, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+    def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class UniformTimes:
     def __post_init__(self):
         check_number("uniform times", "t0", self.t0, 0)
 
-    def draw(self, process: LinearSDE, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]:
         check_number("uniform times", "t0", self.t0, 0, process.T, "[)")
-        t = self.t0 + (process.T - self.t0) * _uniform(n, generator)
+        t = self.t0 + (process.T - self.t0) * host_uniform(n, generator)
         return t, torch.ones_like(t)
 
 
@@ -53,8 +54,8 @@ class ImportanceTimes:
 
     t0: float = T0
 
-    def draw(self, process: LinearSDE, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self.quantile(process, _uniform(n, generator))
+    def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]:
+        return self.quantile(process, host_uniform(n, generator))
 
     def quantile(self, process: LinearSDE, p: Tensor) -> tuple[Tensor, Tensor]:
         """The time below which a share p, float64 in [0, 1), of the density lies, and its weight; the shapes of p."""
@@ -84,14 +85,10 @@ class DiscreteTimes:
         for i, t in enumerate(self.times):
             check_number("discrete times", f"times[{i}]", float(t), 0)
 
-    def draw(self, process: LinearSDE, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        i = torch.randint(len(self.times), (n,), generator=generator, device=generator.device).cpu()
+    def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]:
+        i = host_integers(len(self.times), n, generator)
         t = torch.as_tensor(self.times, dtype=torch.float64)[i]
         return t, torch.ones_like(t)
-
-
-def _uniform(n: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device).cpu()
 
 
 @lru_cache(16)

@@ -34,7 +34,8 @@ class CLD(LinearSDE):
         gamma: the initial velocity variance is gamma M.
         eps0: variance added to x and v at t = 0 and then propagated (gDDIM). R_t turns with log eps0 and has no limit
             eps0 -> 0: a noise prediction is tied to the eps0 it was made for.
-        eps_num: variance added to the diagonal of Sigma_t at every t (the CLD paper's stabiliser); with it R_t does not exist.
+        eps_num: variance added to the diagonal of Sigma_t at every t (the CLD paper's stabiliser, 1e-9 in
+            its CIFAR-10 config, which trains in fp16); with it R_t does not exist.
 
     Raises RescoreError unless M > 0, 0 < beta_min <= beta_max, and gamma, eps0, eps_num >= 0.
     """

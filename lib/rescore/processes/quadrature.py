@@ -17,6 +17,13 @@ def gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
 
 
 @cache
+def gauss_hermite(n: int) -> tuple[Tensor, Tensor]:
+    """n nodes and weights of means under N(0, 1), float64: exact for polynomials of degree 2 n - 1."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    return torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum())
+
+
+@cache
 def _integration_matrix(n: int) -> Tensor:
     """S with S[p, q] = integral from -1 to node p of the Lagrange polynomial of node q, (n, n)."""
     nodes, weights = (a.numpy() for a in gauss_legendre(n))

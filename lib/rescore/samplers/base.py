@@ -88,12 +88,13 @@ class Sampler(ABC):
             raise RescoreError(f"{name}: a batch of 0 states; allowed are 1 or more")
         if self.stochastic and generator is None:
             raise RescoreError(f"{name} draws noise: it needs a torch.Generator")
-        score = _Checked(score, self.predicts, name)
+        score = _Checked(score, self.predicts, name, waits=u.device.type == "cpu")
 
         def draw(like: Tensor) -> Tensor:
             return normal(like.shape, generator, like.dtype, like.device)
 
         end = self.last(score, self.run(score, u, draw))
+        score.look()
         require_finite(end, name, f"after the last step, to t = {self.times[-1]:g},")
         return Solution(end, score.calls)
 
@@ -215,15 +216,34 @@ def require_finite(u: Tensor, sampler: str, when: str) -> None:
 
 
 class _Checked:
-    """A score that is finite where the states are, and counts its calls."""
+    """A score that is finite where the states are, and counts its calls.
 
-    def __init__(self, score: Score, name: str, sampler: str):
-        self.score, self.name, self.sampler, self.calls = score, name, sampler, 0
+    Args:
+        waits: look at every value at once; else, on a GPU, which would stand idle meanwhile, at all of them in `look`.
+    """
+
+    def __init__(self, score: Score, name: str, sampler: str, waits: bool = True):
+        self.score, self.name, self.sampler, self.waits, self.calls = score, name, sampler, waits, 0
+        self._times: list[float] = []
+        self._finite: list[Tensor] = []  # of states and of values, (2,) a call
 
     def __call__(self, u: Tensor, t: float) -> Tensor:
         self.calls += 1
         value = self.score(u, t)
-        if not value.sum(dtype=torch.float64).isfinite() and not value.isfinite().all():
+        if not self.waits:
+            self._times.append(t)
+            self._finite.append(torch.stack((u.isfinite().all(), value.isfinite().all())))
+        elif not value.sum(dtype=torch.float64).isfinite() and not value.isfinite().all():
             require_finite(u, self.sampler, f"at t = {t:g}")  # then the score is not to blame
             raise Diverged(f"{self.sampler}: the {self.name} at t = {t:g} is not finite")
         return value
+
+    def look(self) -> None:
+        """Diverged for the first call whose states or values were not finite."""
+        if not self._finite:
+            return
+        for t, (states, values) in zip(self._times, torch.stack(self._finite).tolist(), strict=True):
+            if not states:
+                raise Diverged(f"{self.sampler}: states at t = {t:g} are not finite")
+            if not values:
+                raise Diverged(f"{self.sampler}: the {self.name} at t = {t:g} is not finite")

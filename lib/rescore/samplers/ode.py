@@ -87,6 +87,7 @@ class AdaptiveFlow(Sampler):
 
     Args:
         rtol, atol: tolerances; Score-SDE and CLD use 1e-5 for both.
+        denoise: Score-SDE's configs denoise ODE samples at the end (`noise_removal`).
     """
 
     nfe = evaluations_per_step = None

@@ -11,6 +11,7 @@ from rescore.targets.base import Target
 VARIANCE = 1.91
 BETA = 1 / 33  # length scale as a fraction of the square's side
 PINES_LOG_Z = 501.6  # long SMC from the Laplace approximation, 126 pines on 40x40 cells; known to about 0.3
+NEWTON_STEPS = 20  # to the mode
 
 
 class LogGaussianCox(Target):
@@ -80,6 +81,15 @@ class LogGaussianCox(Target):
     def score(self, x: Tensor) -> Tensor:
         product = self._precision_times(x - self.prior_mean)
         return (self.counts.to(x) - product).sub_(torch.exp(x), alpha=self.area)
+
+    def laplace_precision(self) -> Tensor:
+        """Eigenvalues of minus the Hessian of log muhat at its mode, (d,), ascending, float64."""
+        prior = torch.linalg.inv(self.covariance)
+        x = torch.full((self.dim,), self.prior_mean, dtype=torch.float64)
+        for _ in range(NEWTON_STEPS):
+            hessian = prior + torch.diag(self.area * x.exp())
+            x = x + torch.linalg.solve(hessian, self.score(x))
+        return torch.linalg.eigvalsh(prior + torch.diag(self.area * x.exp()))
 
 
 def _butterfly(parts: tuple[Tensor, Tensor, Tensor, Tensor], dim: int) -> Tensor:

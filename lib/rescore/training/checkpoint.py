@@ -119,12 +119,21 @@ def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> Non
         index, slot = name.split("/")
         slots.setdefault(int(index), {})[slot] = value
     state.optimizer.load_state_dict({"state": slots, "param_groups": description["param_groups"]})
+    _restride(state.optimizer)
     if state.ema is not None:
         state.ema.load_state_dict(_below("ema/", tensors))
     if state.generator is not None:
         state.generator.set_state(tensors["generator"])
     state.history[: description["step"]] = tensors["history"][: description["step"]]
     state.cost |= description.get("cost", {})
+
+
+def _restride(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the optimiser's moments out as its parameters: a file holds rows, a fused step walks all through memory side by side."""
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

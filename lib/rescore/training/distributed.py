@@ -27,15 +27,21 @@ class World:
         return value
 
 
+def own_device(device: torch.device | str) -> torch.device:
+    """The device of this process: of several GPUs that of its local rank, for "cuda" alone is card 0 until a process chooses."""
+    device, here = torch.device(device), own_rank()
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", here.local if here else 0)
+    return device
+
+
 @contextmanager
 def world(device: torch.device | str) -> Iterator[World]:
     """Join the processes of our torchrun (`rescore.machine.ranks.own_rank`); alone in any other process.
 
     `device` is "cpu" (gloo) or "cuda" (NCCL; each process takes the GPU of its local rank).
     """
-    device, here = torch.device(device), own_rank()
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", here.local if here else 0)
+    device, here = own_device(device), own_rank()
     if here is None or here.size == 1:
         yield World(device)
         return

@@ -7,17 +7,43 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def averaged_copy(network: nn.Module, decay: float, ramp: bool = True) -> AveragedModel:
+class Average(AveragedModel):
+    """An averaged copy of a network; its buffers are copied. Made by `averaged_copy`."""
+
+    def __init__(self, network: nn.Module, decay: float, ramp: bool):
+        def update(average: Sequence[Tensor], current: Sequence[Tensor], n: Tensor | int) -> None:
+            weight = min(decay, (1 + int(n)) / (10 + int(n))) if ramp else decay
+            torch._foreach_lerp_(average, current, 1 - weight)
+
+        super().__init__(network, multi_avg_fn=update)
+        self.decay, self.ramp = decay, ramp
+        self.update_parameters(network)  # the library's first update copies
+
+    @torch.no_grad()
+    def update_if(self, good: Tensor, network: nn.Module) -> None:
+        """`update_parameters(network)` where `good`, a bool on the parameters' device, is true; the host does not look at it.
+
+        The number of updates so far has to lie on that device too (`count_on`).
+        """
+        n = self.n_averaged.double()  # in float32 1 - 0.9999 has three digits
+        decay = torch.clamp((1 + n) / (10 + n), max=self.decay) if self.ramp else torch.full_like(n, self.decay)
+        average, current = list(self.module.parameters()), [parameter.detach() for parameter in network.parameters()]
+        step = torch._foreach_sub(current, average)
+        torch._foreach_mul_(step, ((1 - decay) * good).to(step[0]))
+        torch._foreach_add_(average, step)
+        for mine, its in zip(self.module.buffers(), network.buffers(), strict=True):
+            mine.copy_(its)
+        self.n_averaged += good
+
+    def count_on(self, device: torch.device | str) -> None:
+        """Keep the number of updates on this device."""
+        self.n_averaged = self.n_averaged.to(device)
+
+
+def averaged_copy(network: nn.Module, decay: float, ramp: bool = True) -> Average:
     """A copy whose n-th `update_parameters(network)` does average <- d average + (1 - d) network; buffers are copied.
 
     d = min(decay, (1 + n) / (10 + n)) with `ramp`, as Score-SDE, CLD and gDDIM do, and `decay` without, as NCSNv2 does.
     The average starts at the network as it is now.
     """
-
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], n: Tensor | int) -> None:
-        weight = min(decay, (1 + int(n)) / (10 + int(n))) if ramp else decay
-        torch._foreach_lerp_(average, current, 1 - weight)
-
-    average = AveragedModel(network, multi_avg_fn=update)
-    average.update_parameters(network)  # the library's first update copies
-    return average.requires_grad_(False)
+    return Average(network, decay, ramp).requires_grad_(False)

@@ -14,6 +14,8 @@ from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
 from rescore.training.ema import averaged_copy
 
 SKIPPED_IN_A_ROW = 20  # a rare overflow is passed over; so many on end are a divergence
+LOOK_EVERY = 100  # steps after which the host waits for a GPU and reads losses
+SAVING_SHARE = 0.05  # of the time that checkpoints of more than a second may take; a kill costs 20 times that second
 SETTLING = 10  # steps of a process that its speed does not count: compilation, memory
 
 Loss = Callable[[torch.Generator], Tensor]
@@ -74,7 +76,7 @@ def fit(
         settings: optimiser and its length.
         generator: the only source of randomness; its state is part of a checkpoint.
         folder: where checkpoints live; nothing else may write there.
-        checkpoint_every: steps between checkpoints.
+        checkpoint_every: steps between checkpoints; fewer are written where one takes more than a second (`SAVING_SHARE`).
         label: what the progress bar is called.
 
     Raises:
@@ -115,41 +117,111 @@ def minimise(
     checkpoint_every: int,
     label: str,
     writes: bool = True,
+    after: Callable[[int], None] = lambda steps: None,
 ) -> None:
     """The loop of `fit`, for any `State`.
+
+    On a GPU the host queues steps and does not wait for them: whether one was good is decided there, and looked at now and then.
 
     Args:
         backward: backward(step) adds the gradient of the step's loss to the parameters' and returns the loss. What it does may
             depend on the step and on `state` only.
         writes: whether this process writes checkpoints and shows a bar: one of several does.
+        after: after(steps) is called after so many steps, in every process.
     """
     start = load_checkpoint(folder, state)
     parameters = list(state.model.parameters())
-    skipped = 0
+    device = parameters[0].device
+    look_every = _looks_every(device)
+    watch = _Watch(state, start, device, label, folder, writes)
+    saved = _Saving()
     for step in progress(range(start, settings.steps), initial=start, total=settings.steps, desc=label, disable=not writes):
         began = time.perf_counter()
         for group in state.optimizer.param_groups:
             group["lr"] = settings.lr_at(step)
         state.optimizer.zero_grad()
         loss = backward(step)
-        state.history[step] = loss.item()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if torch.isfinite(loss) and torch.isfinite(norm):
-            if settings.clip is not None:
-                torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
-            state.optimizer.step()
-            if state.ema is not None:
-                state.ema.update_parameters(state.model)
-            skipped = 0
-        else:
-            skipped += 1
-            if writes:
-                warn(f"{label}: the loss is {loss.item():g} or its gradient is not finite at step {step}: no update")
-            if skipped == SKIPPED_IN_A_ROW:
-                raise RescoreError(f"{label}: diverged: no finite loss or gradient in {skipped} steps up to step {step}; "
-                                   f"checkpoints up to it are in {folder}")
+        good = torch.isfinite(loss) & torch.isfinite(norm)
+        watch.note(step, loss, good)
+        if settings.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
+        _update(state, good)
+        steps = step + 1
+        last = steps == settings.steps
+        saves = last or (steps % checkpoint_every == 0 and saved.due())
+        if saves or steps % look_every == 0 or steps == start + SETTLING:  # then what was queued is done, and its time is counted
+            watch.look(steps)
         if step >= start + SETTLING:
             state.cost["seconds"] = state.cost.get("seconds", 0.0) + time.perf_counter() - began
             state.cost["steps"] = state.cost.get("steps", 0) + 1
-        if writes and ((step + 1) % checkpoint_every == 0 or step + 1 == settings.steps):
-            save_checkpoint(folder, step + 1, state)
+        after(steps)
+        if writes and saves:
+            with saved:
+                save_checkpoint(folder, steps, state)
+
+
+def _looks_every(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else LOOK_EVERY
+
+
+def _update(state: State, good: Tensor) -> None:
+    """A step of the optimiser and of the average, unless the loss or the gradient is not finite."""
+    if good.device.type == "cpu":
+        if good:
+            state.optimizer.step()
+            if state.ema is not None:
+                state.ema.update_parameters(state.model)
+        return
+    state.optimizer.found_inf = (~good).float()  # as torch's gradient scaler tells a fused optimiser to leave all as it is
+    state.optimizer.grad_scale = None
+    state.optimizer.step()
+    if state.ema is not None:
+        state.ema.update_if(good, state.model)
+
+
+class _Watch:
+    """Losses and failed steps, kept where the training computes until one looks."""
+
+    def __init__(self, state: State, start: int, device: torch.device, label: str, folder: Path, writes: bool):
+        self.state, self.label, self.folder, self.writes = state, label, folder, writes
+        steps = len(state.history)
+        self.losses, self.good = state.history.to(device), torch.ones(steps, dtype=torch.bool, device=device)
+        self.seen, self.skipped = start, 0
+        if state.ema is not None and device.type != "cpu":
+            state.ema.count_on(device)
+
+    def note(self, step: int, loss: Tensor, good: Tensor) -> None:
+        self.losses[step], self.good[step] = loss, good
+
+    def look(self, steps: int) -> None:
+        """Bring the losses to `state.history`; warn of each step that failed. Raises RescoreError for too many on end."""
+        since = slice(self.seen, steps)
+        self.state.history[since] = self.losses[since].cpu()
+        for step, good in zip(range(self.seen, steps), self.good[since].tolist(), strict=True):
+            self.skipped = 0 if good else self.skipped + 1
+            if not good and self.writes:
+                loss = self.state.history[step].item()
+                warn(f"{self.label}: the loss is {loss:g} or its gradient is not finite at step {step}: no update")
+            if self.skipped == SKIPPED_IN_A_ROW:
+                raise RescoreError(f"{self.label}: diverged: no finite loss or gradient in {self.skipped} steps up to step {step}; "
+                                   f"checkpoints up to it are in {self.folder}")
+        self.seen = steps
+
+
+class _Saving:
+    """When checkpoints are due; a `with` block around writing one takes its time."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self.clock, self.took, self.ended = clock, 0.0, clock()
+
+    def due(self) -> bool:
+        """Whether writing another would keep to `SAVING_SHARE` of the time; one that takes less than a second always may."""
+        return self.took < 1.0 or self.clock() - self.ended >= self.took / SAVING_SHARE
+
+    def __enter__(self) -> None:
+        self.began = self.clock()
+
+    def __exit__(self, *_: object) -> None:
+        self.ended = self.clock()
+        self.took = self.ended - self.began

@@ -4,9 +4,9 @@ Everything random in step k, the order of the data included, is a pure function 
 training goes on in the same bits, and one that several processes share makes the same steps as one alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rescore.errors import RescoreError
 from rescore.machine.hardware import peak_gpu_memory_mb, peak_memory_mb
+from rescore.machine.precision import autocast
+from rescore.networks.device import compile_bare
 from rescore.random import derive_seed, make_generator
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world
 from rescore.training.ema import averaged_copy
 from rescore.training.loop import Adam, minimise
+from rescore.training.weights import save_weights
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 Losses = Callable[[Forward, Tensor, torch.Generator], Tensor]
@@ -63,6 +66,7 @@ class Trained:
         history: the losses of the raw network, (steps,) float64.
         images_per_second: over all processes, without each run's first steps; NaN if there are none besides.
         peak_memory_mb, peak_gpu_memory_mb: of this process, the largest of all runs, MiB.
+        snapshots: files of the average after so many steps, without the last.
     """
 
     network: nn.Module
@@ -70,6 +74,7 @@ class Trained:
     images_per_second: float
     peak_memory_mb: float
     peak_gpu_memory_mb: float
+    snapshots: Mapping[int, Path] = field(default_factory=dict)
 
 
 def batch_rows(data: int, batch: int, seed: int, step: int) -> Tensor:
@@ -94,12 +99,16 @@ def train_network(
     device: torch.device | str = "cpu",
     checkpoint_every: int = 1000,
     label: str = "train",
+    snapshots: int | None = None,
 ) -> Trained:
     """Minimise the mean of `losses` and average the parameters; interruptions as in `rescore.training.fit`.
 
     On a GPU the network is compiled and runs in bfloat16 with channels last, on the CPU in its own dtype as it is. Started by
     `torchrun`, the processes share the parts of every batch; the first one writes the checkpoints. The network is moved to
     `device` and trained in place.
+
+    Args:
+        snapshots: the average is kept every so many steps, in `folder`.
 
     Raises:
         RescoreError: `parts` does not divide the batch or is no multiple of the number of processes; the loss diverges; no
@@ -121,7 +130,14 @@ def train_network(
             ema=averaged_copy(network, settings.ema, settings.ramp),
         )
         backward = _backward(network, losses, settings, here, state.cost)
-        minimise(state, backward, settings.adam, folder, checkpoint_every, label, writes=here.rank == 0)
+        last, writes = settings.adam.steps, here.rank == 0
+        kept = {n: folder / "snapshots" / f"step-{n:08d}.safetensors" for n in range(snapshots, last, snapshots)} if snapshots else {}
+
+        def keep(steps: int) -> None:
+            if steps in kept and writes:
+                save_weights(kept[steps], state.ema.module)
+
+        minimise(state, backward, settings.adam, folder, checkpoint_every, label, writes, keep)
     steps, seconds = state.cost.get("steps", 0), state.cost.get("seconds", 0.0)
     return Trained(
         network=state.ema.module.eval(),
@@ -129,6 +145,7 @@ def train_network(
         images_per_second=steps * settings.batch / seconds if steps else float("nan"),
         peak_memory_mb=state.cost["memory_mb"],
         peak_gpu_memory_mb=state.cost["gpu_memory_mb"],
+        snapshots=kept,
     )
 
 
@@ -137,13 +154,15 @@ def _backward(
 ) -> Callable[[int], Tensor]:
     """backward(step): the gradient of the mean loss of the step's batch, over all processes."""
     on_gpu = here.device.type == "cuda"
-    model = torch.compile(network) if on_gpu else network
+    model = network
+    if on_gpu:
+        compile_bare(network)
     if here.size > 1:
         model = DistributedDataParallel(model, broadcast_buffers=False)
     mine = range(here.rank, settings.parts, here.size)
 
     def forward(u: Tensor, t: Tensor) -> Tensor:
-        with torch.autocast(here.device.type, torch.bfloat16, enabled=on_gpu):
+        with autocast(here.device):
             return model(u, t).to(u.dtype)
 
     def backward(step: int) -> Tensor:

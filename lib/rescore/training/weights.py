@@ -1,11 +1,12 @@
-"""The weights of a trained network, alone in a file."""
+"""The weights of a trained network: alone in a file, and how far those of two are apart."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_path
@@ -34,3 +35,15 @@ def train_once(path: Path, train: Callable[[], nn.Module], blank: nn.Module) -> 
     if not path.exists():
         save_weights(path, train())
     return load_weights(path, blank)
+
+
+@torch.no_grad()
+def flat_weights(network: nn.Module) -> Tensor:
+    """All parameters in one vector on the CPU, in float64, whatever their memory format: to compare trainings."""
+    return torch.cat([parameter.flatten().double().cpu() for parameter in network.parameters()])
+
+
+def weight_distance(network: nn.Module, twin: nn.Module, start: nn.Module) -> float:
+    """How far two trainings from the same `start` end apart, as a part of the way that the first one went."""
+    end, other, origin = (flat_weights(one) for one in (network, twin, start))
+    return ((other - end).norm() / (end - origin).norm()).item()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
 MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
+SNAPSHOTS = "snapshots"  # a folder beside the weights
 MISSING = "missing.json"
 
 
@@ -22,6 +23,11 @@ def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
 def model_folder(results: Path | str, scale: str, key: str) -> Path:
     """Where a node of the DAG leaves what it trains: a folder for each seed with `MODEL_FILES`, or MISSING."""
     return Path(results) / scale / "models" / key
+
+
+def snapshots(weights: Path) -> dict[int, Path]:
+    """The weights that were kept on the way to these, by their steps."""
+    return {int(path.stem.removeprefix("step-")): path for path in sorted((weights.parent / SNAPSHOTS).glob("step-*.safetensors"))}
 
 
 def missing_data(folder: Path) -> str | None:

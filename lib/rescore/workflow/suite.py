@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field
 from rescore.config import SCALES, JobConfig, PaperConfig, Settings, check_choice, job_hash, validated
 from rescore.data.images import images_at_hand
 from rescore.data.weights import weights_at_hand
-from rescore.models.spec import Trainings
 from rescore.papers import Paper, find_papers, find_root, load_config
+from rescore.specs import Trainings
 from rescore.workflow.paths import JOB_FILES, figure_folder, job_folder, log_path, missing_data, model_folder
 from rescore.workflow.rule_text import in_rule, in_shell
 
@@ -214,6 +214,18 @@ class Suite:
         used = [of for config in configs for job in config.jobs for of in config.job_trainings(job).values()]
         return {of.key: of for of in used}
 
+    @cached_property
+    def model_names(self) -> Mapping[str, str]:
+        """The key of each model that a job uses, by `<paper>/<name>`."""
+        configs = {name: rules.config for name, rules in self.papers.items() if rules.config}
+        return {f"{paper}/{name}": of.key for paper, config in configs.items() for job in config.jobs
+                for name, of in config.job_trainings(job).items()}  # fmt: skip
+
+    def model_key(self, name: str) -> str:
+        """The key of a model named by it or by `<paper>/<name>`. Raises RescoreError for another name."""
+        check_choice(f"model at scale {self.scale}", name, [*self.model_names, *self.models])
+        return self.model_names.get(name, name)
+
     @property
     def model_pattern(self) -> str:
         """A regular expression for the wildcard `key`."""
@@ -280,18 +292,25 @@ class Suite:
         return " && ".join(commands)
 
     @property
-    def bundle(self) -> str:
-        """Make the report of all that the rule `everything` builds, from inside the DAG: hence without its lock."""
+    def report_code(self) -> list[str]:
+        """The code and the templates of the report's pages, which follow them."""
+        folder = Path(__file__).parents[1] / "report"
+        return sorted(in_rule(path) for name in ("*.py", "templates/*.html", "static/*") for path in folder.glob(name))
+
+    @property
+    def report(self) -> str:
+        """Make Snakemake's report of what the rule `everything` builds, inside the DAG, hence without its lock; then ours."""
         snakefile = shlex.quote(str(self.root / "Snakefile"))
         results = shlex.quote(f"results={json.dumps(self.options.results)}")  # `--config` reads YAML
         options = f"--snakefile {snakefile} --config scale={self.scale} papers={','.join(self.papers)} {results}"
-        command = "python -m snakemake everything --report {output:q} --nolock --workflow-profile none --cores 1"
-        return f"{command} {in_shell(options)} > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
+        command = "python -m snakemake everything --report {output.workflow:q} --nolock --workflow-profile none --cores 1"
+        pages = self.command("report")
+        return f"({command} {in_shell(options)} && {pages}) > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
 
     def print_summary(self) -> None:
         """The counts of verdicts and where the report is: the last words of a run."""
         folder = Path(self.options.results, self.scale)
-        for path in (folder / "tables" / "summary.md", folder / "report.html"):
+        for path in (folder / "tables" / "summary.md", folder / "report" / "index.html"):
             if path.is_file():
                 print(path.read_text() if path.suffix == ".md" else f"report: {path}")
 

@@ -17,10 +17,10 @@ from rescore.files import atomic_path, sha256
 from rescore.models.imported.convert import Fit, convert, fitting
 from rescore.models.imported.files import FORMATS, read_foreign
 from rescore.models.imported.published import PUBLISHED
-from rescore.models.spec import Weights
 from rescore.networks import make_network
 from rescore.networks.scoreunet import ScoreUNet
 from rescore.progress import warn
+from rescore.specs import Weights
 
 
 def import_file(source: str, path: Path, model: str | None = None, side: int = 32) -> tuple[Path, Weights, Fit, int | None]:

@@ -1,31 +1,17 @@
-"""Which noise scale suits a policy: the least path cost on a Gaussian, computed rather than trained.
+"""What a linear control of a Gaussian target costs, without a sample: an oracle for the choice of a noise scale.
 
-The paper states neither T nor sigma for the Cox process. With u = c(t) + g(t) grad log muhat(x), what PIS-Grad is without its state
-network, and a Gaussian target of precision H, every eigendirection of H is a scalar linear recursion, so the best gain g and
-the cost it leaves, KL(Q^u | Q*) in nats, follow without a sample. g = 0 is PIS-NN without its state network. c(t) moves the
-mean at no cost.
+With u = c(t) + g(t) grad log muhat(x), which is PIS-Grad without its state network, and a Gaussian target of precision H, every
+eigendirection of H is a scalar linear recursion, so the best gain g and the cost it leaves, KL(Q^u | Q*) in nats, follow. g = 0 is
+PIS-NN without its state network. c(t) moves the mean at no cost.
 """
-
 
 import torch
 from torch import Tensor
 
-from rescore.control import ControlledSDE
 from rescore.control.policies import CHANNELS
-from rescore.targets.lgcp import LogGaussianCox
+from rescore.control.sde import ControlledSDE
 
-NEWTON_STEPS = 20
 REFITS = 3
-
-
-def laplace_precision(target: LogGaussianCox) -> Tensor:
-    """Eigenvalues of minus the Hessian of log muhat at its mode, (d,), ascending, float64."""
-    prior = torch.linalg.inv(target.covariance)
-    x = torch.full((target.dim,), target.prior_mean, dtype=torch.float64)
-    for _ in range(NEWTON_STEPS):
-        hessian = prior + torch.diag(target.area * x.exp())
-        x = x + torch.linalg.solve(hessian, target.score(x))
-    return torch.linalg.eigvalsh(prior + torch.diag(target.area * x.exp()))
 
 
 def path_kl(sde: ControlledSDE, precision: Tensor, gain: Tensor) -> Tensor:

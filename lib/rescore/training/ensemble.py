@@ -1,5 +1,7 @@
 """Training of an ensemble with a record of every member's losses, and what counts as a spike of them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rescore.networks.ensemble import Ensemble
-from rescore.training import Adam, fit
+from rescore.training.loop import Adam, fit
 
 WINDOW, SPIKE = 100, 6.0  # a spike exceeds the median of the last WINDOW losses by SPIKE robust standard deviations
 
@@ -39,15 +41,10 @@ class Tracked(nn.Module):
 
 
 def train_ensemble(
-    tracked: Tracked,
-    losses: Callable[[torch.Generator], Tensor],
-    error: Callable[[], Tensor],
-    lr: float,
-    generator: torch.Generator,
-    folder: Path,
-    label: str,
-) -> Tracked:
-    """Adam on the sum of the members' mean losses, without a clip: each trains as it would alone.
+    tracked: Tracked, losses: Callable[[torch.Generator], Tensor], error: Callable[[], Tensor], lr: float,
+    generator: torch.Generator, folder: Path, label: str,
+) -> Tracked:  # fmt: skip
+    """Adam on the sum of the members' mean losses, without a clip: each trains as it would alone. Resumes as `fit` does.
 
     Args:
         losses: one step's, (members * batch,), block by block.
@@ -68,10 +65,10 @@ def train_ensemble(
     return tracked
 
 
-def spikes(losses: np.ndarray) -> np.ndarray:
-    """Spikes per 1000 steps of each member, from losses (steps, members)."""
+def spikes(losses: np.ndarray) -> np.ndarray | None:
+    """Spikes per 1000 steps of each member, from losses (steps, members); None where they are too few to tell."""
     if len(losses) <= WINDOW:
-        return np.full(losses.shape[1], np.nan)
+        return None
     windows = np.lib.stride_tricks.sliding_window_view(losses[:-1], WINDOW, axis=0)
     middle = np.median(windows, axis=-1)
     spread = 1.4826 * np.median(np.abs(windows - middle[..., None]), axis=-1)

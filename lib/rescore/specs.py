@@ -4,7 +4,7 @@ Two papers whose configs spell the same `ModelSpec` share one trained model: it 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     Field, PositiveFloat, PositiveInt, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator,
@@ -17,6 +17,13 @@ PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
 
 TRAINING_VERSION = 2
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
+
+
+def without_defaults(settings: Settings, content: dict[str, Any]) -> dict[str, Any]:
+    """Content without the `younger` fields at their defaults: those that specs lack which were hashed before them keep their keys."""
+    fields = type(settings).model_fields
+    left_out = {name for name in settings.younger if getattr(settings, name) == fields[name].default}
+    return {name: value for name, value in content.items() if name not in left_out}
 
 
 class Part(Settings):
@@ -36,6 +43,9 @@ class Objective(Settings):
         importance: times of training with density proportional to the likelihood weight.
         t0: the smallest time of training.
         gamma: of `lcss` only: the weight of its first term (LCSS eq. 21).
+        reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and `clip: 1`
+            the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP (`reduce_mean`) and
+            gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
     """
 
     name: Literal["dsm", "lcss", "hsm", "velocity_dsm"] = "dsm"
@@ -44,6 +54,9 @@ class Objective(Settings):
     importance: bool = False
     t0: PositiveFloat = 1e-5
     gamma: PositiveFloat = 1.0
+    reduction: Literal["sum", "mean"] = "sum"
+
+    younger: ClassVar[tuple[str, ...]] = ("gamma", "reduction")
 
     @model_validator(mode="after")
     def _gamma_is_of_lcss(self) -> "Objective":
@@ -51,10 +64,15 @@ class Objective(Settings):
             raise ValueError(f"gamma is for lcss; allowed with {self.name}: 1")
         return self
 
+    @model_validator(mode="after")
+    def _velocities_have_the_sum(self) -> "Objective":
+        if self.reduction == "mean" and self.of_velocities:
+            raise ValueError(f"reduction: mean is for dsm and lcss; allowed with {self.name}: sum")
+        return self
+
     @model_serializer(mode="wrap")
-    def _without_default_gamma(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A field younger than the specs that lack it: left out at its default, so that their keys stay."""
-        return {name: value for name, value in content(self).items() if (name, value) != ("gamma", 1.0)}
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, content(self))
 
     @property
     def of_velocities(self) -> bool:
@@ -108,6 +126,7 @@ class ModelSpec(Resources):
         parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
         weights: published ones in the place of a training; `steps` is then what their authors trained.
+        snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the last.
     """
 
     data: str
@@ -126,7 +145,9 @@ class ModelSpec(Resources):
     seed: int = 0
     checkpoint_every: PositiveInt = 1000
     weights: Weights | None = None
+    snapshots: PositiveInt | None = None
 
+    younger: ClassVar[tuple[str, ...]] = ("snapshots", "weights")
     unhashed = RESOURCES | {"checkpoint_every"}
 
     @model_validator(mode="after")
@@ -134,6 +155,10 @@ class ModelSpec(Resources):
         if self.gpu > 1 and self.parts % self.gpu:
             raise ValueError(f"parts: {self.parts} cannot be shared by {self.gpu} GPUs (gpu); allowed: a multiple of {self.gpu}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, content(self))
 
     @field_validator("process")
     @classmethod
@@ -143,11 +168,6 @@ class ModelSpec(Resources):
         except RescoreError as error:
             raise ValueError(str(error)) from None
         return process
-
-    @model_serializer(mode="wrap")
-    def _without_absent_weights(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A field younger than the specs that lack it: left out at its default, so that their keys stay."""
-        return {name: value for name, value in content(self).items() if (name, value) != ("weights", None)}
 
     @property
     def key(self) -> str:
@@ -200,6 +220,8 @@ class Evaluation(Settings):
         classifier_steps: of that training.
         likelihood_images: held-out images whose likelihood is computed.
         tolerance: relative and absolute, of the likelihood's ODE solver.
+        checkpoint: whose samples a number is of: the `last` weights, or the `best` by FID of all snapshots and the last, as in
+            Score-SDE's Table 3 (every 50,000 steps) and gDDIM; then the last's stand beside them as `<metric>_last`.
     """
 
     samples: PositiveInt = 359
@@ -207,6 +229,13 @@ class Evaluation(Settings):
     classifier_steps: PositiveInt = 1000
     likelihood_images: PositiveInt = 100
     tolerance: PositiveFloat = 1e-5
+    checkpoint: Literal["last", "best"] = "last"
+
+    younger: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+    @model_serializer(mode="wrap")
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, content(self))
 
 
 class ModelConfig(PaperConfig):
@@ -228,6 +257,13 @@ class ModelConfig(PaperConfig):
             for model in job.models:
                 if model not in self.models:
                     raise ValueError(f"jobs.{name}.models: {model} is unknown; allowed: {', '.join(self.models) or '(none)'}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_is_one_of_several(self) -> "ModelConfig":
+        for name, spec in self.models.items():
+            if self.evaluation.checkpoint == "best" and spec.snapshots is None:
+                raise ValueError(f"evaluation.checkpoint: best: models.{name} keeps no snapshots; allowed: last, or snapshots: STEPS there")
         return self
 
     def job_models(self, job: str) -> dict[str, ModelSpec]:

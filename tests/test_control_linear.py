@@ -1,19 +1,16 @@
-"""PIS: the least path cost on a Gaussian, which picks the noise scale of the Cox process."""
+"""The least path cost on a Gaussian, which picks the noise scale of the Cox process."""
 
 import math
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import Tensor
 
 from rescore.control import ControlledSDE
-from rescore.papers import load_paper
+from rescore.control.linear import least_path_kl, path_kl
 from rescore.random import make_generator
 from rescore.targets import lgcp
 from rescore.targets.base import Target
-
-noise_scale = load_paper("pis", ROOT).module("noise_scale")
 
 F64 = torch.float64
 PRECISION = torch.tensor([0.3, 1.0, 2.0, 5.0], dtype=F64)
@@ -44,7 +41,7 @@ class LinearFeedback:
 def test_no_gain_leaves_the_divergence_of_two_normals():
     sde = ControlledSDE(sigma=1.0)  # V = 5
     expected = 0.5 * (5 * PRECISION - 1 - torch.log(5 * PRECISION))
-    torch.testing.assert_close(noise_scale.path_kl(sde, PRECISION, torch.zeros(100, dtype=F64)), expected)
+    torch.testing.assert_close(path_kl(sde, PRECISION, torch.zeros(100, dtype=F64)), expected)
 
 
 def test_path_kl_is_what_simulated_paths_cost():
@@ -54,7 +51,7 @@ def test_path_kl_is_what_simulated_paths_cost():
         LinearFeedback(gain), Diagonal(), lambda: torch.randn(20_000, 4, dtype=F64, generator=generator)
     )
     error = paths.log_w.std() / math.sqrt(20_000)
-    expected = noise_scale.path_kl(sde, PRECISION, gain).sum()
+    expected = path_kl(sde, PRECISION, gain).sum()
     assert -paths.log_w.mean().item() == pytest.approx(expected.item(), abs=4 * error.item())
 
 
@@ -62,7 +59,7 @@ def test_path_kl_is_what_simulated_paths_cost():
 def test_the_best_gain_on_one_width_is_the_exact_control(h):
     """The exact control -sigma a x / (1 + a v), a = h - 1/V, is a gain of the score: its cost is of the order of the step."""
     costs = [
-        noise_scale.least_path_kl(ControlledSDE(steps), torch.tensor([h], dtype=F64), guided=True, free=0) for steps in (50, 100)
+        least_path_kl(ControlledSDE(steps), torch.tensor([h], dtype=F64), guided=True, free=0) for steps in (50, 100)
     ]
     assert 0 < costs[1] < 0.02
     assert costs[0] / costs[1] == pytest.approx(2, rel=0.1)
@@ -70,16 +67,16 @@ def test_the_best_gain_on_one_width_is_the_exact_control(h):
 
 def test_free_directions_are_the_costliest():
     sde = ControlledSDE()
-    cost = noise_scale.path_kl(sde, PRECISION, torch.zeros(100, dtype=F64)).sort().values
+    cost = path_kl(sde, PRECISION, torch.zeros(100, dtype=F64)).sort().values
     for free in range(6):
         expected = cost[: max(4 - free, 0)].sum().item()
-        assert noise_scale.least_path_kl(sde, PRECISION, guided=False, free=free) == pytest.approx(expected, abs=1e-12)
-    guided = [noise_scale.least_path_kl(sde, PRECISION, guided=True, free=free) for free in range(5)]
+        assert least_path_kl(sde, PRECISION, guided=False, free=free) == pytest.approx(expected, abs=1e-12)
+    guided = [least_path_kl(sde, PRECISION, guided=True, free=free) for free in range(5)]
     assert guided == sorted(guided, reverse=True) and guided[4] == 0
 
 
 def test_laplace_precision_of_the_pines(pines):
     """log Z of the Laplace approximation is 511.205 with log density -1111.201 at the mode."""
-    h = noise_scale.laplace_precision(lgcp.pines(pines))
+    h = lgcp.pines(pines).laplace_precision()
     log_z = -1111.201 + 0.5 * (1600 * math.log(2 * math.pi) - h.log().sum().item())
     assert log_z == pytest.approx(511.205, abs=2e-3)

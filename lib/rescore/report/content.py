@@ -1,0 +1,226 @@
+"""What each page shows: the values that its template is filled with."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rescore.ledger import claims as claims_module
+from rescore.ledger import diff as diff_module
+from rescore.ledger.protocol import format_value
+from rescore.ledger.published import load_published
+from rescore.ledger.records import KEY, matches
+from rescore.papers import Paper
+from rescore.report.cards import Card, Cards
+from rescore.report.layout import printed_table
+from rescore.report.moved import ORDER, Change
+from rescore.report.readme import readme_html
+from rescore.report.source import Results, commit_of
+
+MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
+BETTER = {"lower": "lower is better", "higher": "higher is better", "target": "nearer to 0 is better"}
+SCALES_IN_WORDS = {
+    "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
+    "laptop": "Full-size targets and small real data, shortened training, on a CPU.",
+    "gpu": "One GPU, networks meant for an hour or less.",
+    "paper": "The papers' own budgets.",
+}
+MARGIN_RANGE = 6.0  # standard errors at each end of a claim's bar
+MOST_CHANGES = 200  # that the overview lists
+
+
+def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Change], against: str) -> dict[str, Any]:
+    """A tile for each paper, and what moved since `against`, in words; empty for nothing to compare with."""
+    tiles = []
+    for name, paper in papers.items():
+        records = results.of(name)
+        costs = results.costs[results.costs["paper"] == name] if len(results.costs) else results.costs
+        tiles.append(
+            {
+                "name": name,
+                "title": paper.meta.title,
+                "measured": len(records),
+                "date": results.made.get(name, ""),
+                "verdicts": verdict_counts(row for key, row in results.verdicts.items() if key[0] == name),
+                "claims": claim_counts(row for row in results.claims if row["paper"] == name),
+                "commits": sorted({commit_of(record.version) for record in records} - {""}),
+                "devices": sorted({record.device for record in records}),
+                "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} jobs" if len(costs) else "",
+            }
+        )
+    tiles.sort(key=lambda tile: not tile["measured"])  # stable: those with numbers first
+    counts = Counter(change.what for change in changes)
+    nothing = (
+        "There is no committed reference of this scale to compare with."
+        if results.kind == "run"
+        else "These are the committed results themselves."
+    )
+    return {
+        "tiles": tiles,
+        "total": sum(key[0] in papers for key in results.verdicts),
+        "what_scale": SCALES_IN_WORDS[results.scale],
+        "changes": changes,
+        "change_counts": {what: counts[what] for what in ORDER if counts[what]},
+        "most": MOST_CHANGES,
+        "against_words": against,
+        "nothing_to_compare": nothing,
+    }
+
+
+def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
+    """Its printed tables as they are printed, figures, assumptions, README, and how many numbers of its own there are."""
+    own = cards.of(paper.name)
+    printed: dict[str, list[Card]] = {}
+    extra: Counter[str] = Counter()
+    for card in own:
+        if card.verdict:
+            printed.setdefault(str(card.key[1]), []).append(card)
+        else:
+            extra[str(card.key[1])] += 1
+    tables = []
+    for index, (name, found) in enumerate(printed.items()):
+        grid = printed_table([dict(zip(KEY, card.key, strict=True)) for card in found])
+        said = {card.key[5]: card.published.direction for card in found if card.published}
+        directions = {BETTER[direction] for direction in said.values()}
+        metrics = (
+            directions.pop() if len(directions) == 1 else "; ".join(f"{metric}: {BETTER[way]}" for metric, way in said.items())
+        )
+        tables.append(
+            {
+                "name": name,
+                "heading": f"Table {name}" if name[:1].isdigit() else name,
+                "anchor": f"table-{index + 1}",
+                "grid": grid,
+                "cards": found,
+                "own": extra.get(name, 0),
+                "metrics": metrics,
+                "common": ", ".join(f"{text} evaluations" if head == "nfe" else text for head, text in grid.common.items()),
+                "sources": "; ".join(dict.fromkeys(str(card.verdict["source"]) for card in found if card.verdict["source"])),
+            }
+        )
+    drawn = results.figures.get(paper.name, {})
+    figures = [
+        {
+            "name": name.replace("_", " "),
+            "caption": caption,
+            "file": f"figures/{paper.name}-{name}.png" if name in drawn else "",
+        }
+        for name, caption in paper.meta.figures.items()
+    ]
+    missing = (
+        ""
+        if len(drawn) == len(figures)
+        else (
+            "A reference keeps numbers only; a run draws the figures."
+            if results.kind == "reference"
+            else "Some figures have not been drawn yet."
+        )
+    )
+    readme = paper.folder / "README.md"
+    return {
+        "paper": paper.name,
+        "heading": paper.meta.title,
+        "citation": paper.meta.citation,
+        "url": paper.meta.url,
+        "tables": tables,
+        "figures": figures,
+        "no_figures": missing,
+        "assumptions": _assumptions(paper),
+        "own": [(name, n) for name, n in extra.items() if name not in printed],
+        "verdict_counts": verdict_counts(card.verdict for card in own if card.verdict),
+        "readme": readme_html(readme.read_text(encoding="utf-8")) if readme.is_file() else "",
+    }
+
+
+def _assumptions(paper: Paper) -> list[tuple[str, str, str]]:
+    """Each assumed fact with its value and how many printed numbers it is assumed for."""
+    printed = load_published({paper.name: paper})
+    counts: Counter[tuple[str, str]] = Counter()
+    for entry in paper.meta.protocols:
+        n = sum(matches(entry.match, row) for row in printed)
+        for key, value in entry.assumed.items():
+            counts[key, format_value(value)] += n
+    return [(key, value, str(n)) for (key, value), n in counts.items()]
+
+
+def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
+    """Which paper measured the table of samplers and processes, and the cells that it skipped, with their reasons."""
+    found = [record for record in results.records.values() if record.table == MATRIX_TABLE]
+    name = found[0].paper if found else ""
+    skipped = [row for row in results.skipped if row["paper"] == name and row.get("table", MATRIX_TABLE) == MATRIX_TABLE]
+    facts = {"table": MATRIX_TABLE, "floor": MATRIX_FLOOR, "skipped": skipped}
+    lead = papers[name].meta.citation if name in papers else ""
+    return {"paper": name if name in papers else "", "facts": facts, "lead": lead, "reference": results.kind == "reference"}
+
+
+def cost(results: Results) -> dict[str, Any]:
+    """Tables of jobs, trained models and jobs that have not run, and the seconds to plot."""
+    frame = results.costs
+    label = "job" if "job" in frame else "config_hash"
+    chart = [{"paper": row["paper"], "job": row[label], "seconds": row["seconds"]} for row in frame.to_dict("records")]
+    shown = frame.drop(columns=["config_hash"], errors="ignore") if label == "job" else frame
+    return {
+        "jobs": _table(shown.to_dict("records")),
+        "models": _table(results.models),
+        "waiting": _table(results.waiting),
+        "chart": chart,
+        "total": duration(frame["seconds"].sum()) if len(frame) else "",
+        "reference": results.kind == "reference",
+    }
+
+
+def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = list(rows)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return {
+        "columns": [column.replace("_", " ") for column in columns],
+        "rows": [[row.get(c) for c in columns] for row in rows],
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that one reads."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def verdict_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    counts = Counter(row["status"] for row in rows)
+    return {status: counts[status] for status in diff_module.STATUSES}
+
+
+def claim_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    counts = Counter(row["status"] for row in rows)
+    return {status: counts[status] for status in claims_module.STATUSES}
+
+
+def claim_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim with what its bar and its list of values need."""
+    z, p = (None if row[name] is None or math.isnan(row[name]) else float(row[name]) for name in ("z", "p"))
+    bar = None
+    if z is not None:
+        share = 50 * max(-1.0, min(1.0, z / MARGIN_RANGE))
+        bar = (f"{50 + min(share, 0):.1f}", f"{max(abs(share), 0.6):.1f}")
+    z_text = "" if z is None else f"{z:+.1f}" if math.isfinite(z) else "certain, " + ("for" if z > 0 else "against")
+    return {
+        **row,
+        "bar": bar,
+        "z_text": z_text,
+        "p_text": "" if p is None else f"{p:.2g}",
+        "order": "" if z is None else max(-1e9, min(1e9, z)),
+        "evidence_parts": evidence_parts(str(row["evidence"] or "")),
+    }
+
+
+def evidence_parts(evidence: str) -> list[tuple[str, str]]:
+    """(number, value) of each record that a claim's evidence names; a name may hold `; `. Empty for other evidence."""
+    parts: list[str] = []
+    for piece in evidence.split("; "):
+        if parts and " = " not in parts[-1]:
+            parts[-1] += f"; {piece}"
+        else:
+            parts.append(piece)
+    found = [part.rpartition(" = ") for part in parts]
+    return [(name, value) for name, _, value in found] if all(name for name, _, _ in found) else []

@@ -1,0 +1,275 @@
+"""The report's folder: templates filled with the results of a scale, their data as scripts, and the bundled libraries once.
+
+Pages are opened from disk, where a browser refuses `fetch` and module files: data are scripts that call `RESCORE.add`, and the
+bundle of DataTables, an ES module, is imported from a data: address in a script.
+"""
+
+import base64
+import functools
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from rescore.files import atomic_write
+from rescore.ledger import claims as claims_module
+from rescore.ledger import diff as diff_module
+from rescore.ledger.records import run_command, write_records
+from rescore.ledger.tables import MARKS
+from rescore.papers import Paper
+from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, with_error
+from rescore.report.content import SCALES_IN_WORDS, claim_counts, claim_row, cost, matrix, overview, paper_page, verdict_counts
+from rescore.report.moved import Change, moved
+from rescore.report.source import Results, commit_of
+
+PAGES = {
+    "index.html": "Overview",
+    "compare.html": "Compare",
+    "matrix.html": "Matrix",
+    "numbers.html": "Numbers",
+    "claims.html": "Claims",
+    "cost.html": "Cost",
+}
+HEADS = {"dataset": "data set", "method": "method", "variant": "variant", "metric": "metric", "nfe": "NFE"}
+CHANGES = {
+    "verdict": "verdicts changed",
+    "claim": "claims changed",
+    "number": "numbers moved",
+    "protocol": "protocols differ",
+    "new": "new numbers",
+    "gone": "numbers gone",
+}
+PARITY = {"within": "reproduced", "explained": "imprecise", "off": "off"}  # how verdicts of parity are coloured
+CLAIM_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "broken": "!"}
+LOG_TAIL = 20_000  # bytes of a log that the report keeps
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all pages of one scale share."""
+
+    scale: str
+    kind: str
+    scales: Sequence[str]
+    assets: str
+    pages: Sequence[tuple[str, str]]
+    everywhere: Sequence[str]
+    papers: Sequence[tuple[str, str]]
+    against: str
+
+
+def write_report(
+    out: Path, results: Results, papers: Mapping[str, Paper], before: Results | None = None, before_words: str = ""
+) -> Path:
+    """Write the report of one scale; returns the page to open.
+
+    Args:
+        before: what it is compared with, in words `before_words`; None for nothing.
+    """
+    write_assets(out / "assets")
+    return _write_scale(out, results, papers, "assets", [results.scale], before, before_words)
+
+
+def write_reference_report(
+    out: Path, references: Sequence[Results], papers: Mapping[str, Paper], before: Results | None = None, before_words: str = ""
+) -> Path:
+    """Write the committed results of several scales, each in a folder of its own, and a page that leads to them."""
+    write_assets(out / "assets")
+    names = [results.scale for results in references]
+    for results in references:
+        _write_scale(out / results.scale, results, papers, "../assets", names, before, before_words)
+    rows = [
+        {
+            "name": results.scale,
+            "words": SCALES_IN_WORDS[results.scale],
+            "verdicts": verdict_counts(results.verdicts.values()),
+            "claims": claim_counts(results.claims),
+        }
+        for results in references
+    ]
+    atomic_write(out / "index.html", _environment().get_template("scales.html").render(scales=rows))
+    return out / "index.html"
+
+
+def write_assets(folder: Path) -> None:
+    """Styles, scripts, and the libraries that itables and plotly bundle."""
+    import itables
+    import plotly
+
+    static = files("rescore.report") / "static"
+    for source in static.iterdir():
+        atomic_write(folder / source.name, source.read_bytes())
+    bundle = Path(itables.__file__).parent / "html"
+    module = base64.b64encode((bundle / "dt_bundle.js").read_bytes()).decode()
+    atomic_write(folder / "datatables.js", f'RESCORE.datatables = import("data:text/javascript;base64,{module}");\n')
+    atomic_write(folder / "datatables.css", (bundle / "dt_bundle.css").read_bytes())
+    atomic_write(folder / "plotly.js", (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes())
+
+
+def _write_scale(
+    out: Path,
+    results: Results,
+    papers: Mapping[str, Paper],
+    assets: str,
+    scales: Sequence[str],
+    before: Results | None,
+    before_words: str,
+) -> Path:
+    _remove_old(out)
+    cards = make_cards(results, papers)
+    changes = moved(results, before, papers) if before else []
+    pages = list(PAGES.items()) + ([("parity.html", "Parity")] if results.parity else [])
+    if (out / "workflow.html").is_file():
+        pages.append(("workflow.html", "Workflow"))
+    everywhere = [*PAGES, *(f"paper-{name}.html" for name in papers)]
+    titles = [(name, paper.meta.title) for name, paper in papers.items()]
+    site = Site(results.scale, results.kind, scales, assets, pages, everywhere, titles, before_words if before else "")
+    _copy_files(out, results)
+    for name in papers:
+        atomic_write(out / "data" / f"{name}.js", _paper_data(name, cards, results, before, changes))
+    _write_csv(out / "data", results)
+    moved_keys = {change.key for change in changes if change.key and change.what != "gone"}
+    moved_claims = {(c.paper, c.name): c.before for c in changes if c.what == "claim"}
+    shared = {
+        "site": site,
+        "measured": len(results.records),
+        "run_command": run_command(results.scale),
+        "moved_keys": moved_keys,
+        "moved_claims": moved_claims,
+        "data_files": list(papers),
+        "count": len(cards.cards),
+    }
+    environment = _environment()
+
+    def write(page: str, template: str, title: str, **context: Any) -> None:
+        text = environment.get_template(template).render(**shared | context | {"page": page, "title": title})
+        atomic_write(out / page, text)
+
+    every_claim = [claim_row(row) for row in results.claims if row["paper"] in papers]
+    chance = claims_module.by_chance(results.claims)
+    write(
+        "index.html",
+        "index.html",
+        "Overview",
+        **overview(results, papers, changes, before_words if before else ""),
+        by_chance=chance,
+        broken=[row for row in every_claim if row["status"] == "broken"],
+    )
+    for name, paper in papers.items():
+        own = [row for row in every_claim if row["paper"] == name]
+        write(
+            f"paper-{name}.html",
+            "paper.html",
+            paper.meta.title,
+            **paper_page(paper, cards, results),
+            claims=own,
+            claim_counts=claim_counts(own),
+            measured=len(results.of(name)),
+        )
+    write("numbers.html", "numbers.html", "Numbers", uses_tables=True)
+    write(
+        "claims.html",
+        "claims.html",
+        "Claims",
+        uses_tables=True,
+        claims=every_claim,
+        counts=claim_counts(every_claim),
+        by_chance=chance,
+    )
+    write("compare.html", "compare.html", "Compare", uses_tables=True)
+    write("matrix.html", "matrix.html", "Matrix", **matrix(results, papers))
+    write("cost.html", "cost.html", "Cost", uses_tables=True, **cost(results))
+    if results.parity:
+        write("parity.html", "parity.html", "Parity", uses_tables=True, columns=results.parity[0], rows=results.parity[1])
+    return out / "index.html"
+
+
+def _remove_old(out: Path) -> None:
+    """What an earlier report of the folder left, so that no page of a paper that is gone stays; not Snakemake's page."""
+    for path in out.glob("*.html"):
+        if path.name != "workflow.html":
+            path.unlink()
+    for folder in ("data", "figures", "logs"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+
+
+def _copy_files(out: Path, results: Results) -> None:
+    """Figures, and the ends of the logs, so that the folder can be sent to somebody."""
+    for paper, figures in results.figures.items():
+        for name, path in figures.items():
+            atomic_write(out / "figures" / f"{paper}-{name}.png", path.read_bytes())
+    for (paper, job), path in results.logs.items():
+        atomic_write(out / "logs" / f"{paper}-{job}.txt", path.read_bytes()[-LOG_TAIL:])
+
+
+def _write_csv(folder: Path, results: Results) -> None:
+    write_records(folder / "records.csv", results.records.values())
+    frame = pd.DataFrame(list(results.verdicts.values()), columns=diff_module.COLUMNS)
+    diff_module.write_diff(folder / "diff.csv", frame.astype({"nfe": "Int64"}))
+    claims_module.write_claims(folder / "claims.csv", results.claims)
+
+
+def _paper_data(name: str, cards: Cards, results: Results, before: Results | None, changes: Iterable[Change]) -> str:
+    """A script that adds a paper's cards. In JSON `<` is written so that no text can end a script."""
+    protocols: dict[str, int] = {}
+    devices: dict[str, int] = {}
+    versions: dict[str, int] = {}
+    moved_keys = {change.key for change in changes if change.paper == name and change.what in ("number", "verdict")}
+    data = []
+    for card in cards.of(name):
+        entry = card_data(card, protocols, devices, versions)
+        if before and card.key in moved_keys:
+            was, verdict = before.records.get(card.key), before.verdicts.get(card.key)
+            told = {"v": was and was.value, "e": was and was.stderr, "st": verdict and verdict["status"]}
+            entry["was"] = {key: value for key, value in told.items() if value is not None}
+        data.append(entry)
+    logs = {job: f"logs/{paper}-{job}.txt" for paper, job in results.logs if paper == name}
+    content = {
+        "protocols": list(protocols),
+        "devices": list(devices),
+        "commits": [commit_of(version) for version in versions],
+        "logs": logs,
+        "cards": data,
+    }
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f"RESCORE.add({json.dumps(name)}, {text});\n"
+
+
+def _show(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    return number(value) if isinstance(value, float) else str(value)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rescore.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "MARKS": MARKS | CLAIM_MARKS,
+        "WORDS": WORDS,
+        "MEANING": MEANING,
+        "HEADS": HEADS,
+        "CHANGES": CHANGES,
+        "PARITY": PARITY,
+        "address": address,
+        "number": number,
+        "with_error": with_error,
+        "show": _show,
+        "infinity": math.inf,
+        "moved_keys": (),
+        "moved_claims": {},
+    }
+    return environment

@@ -1,0 +1,256 @@
+"""What a report shows: the results of one scale, of a run or of the committed reference."""
+
+import csv
+import functools
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from rescore.config import SCALES, job_hash, step_hash
+from rescore.errors import RescoreError
+from rescore.ledger.claims import evaluate_all, read_claims
+from rescore.ledger.cost import read_costs, timings
+from rescore.ledger.diff import diff, keys, read_diff
+from rescore.ledger.published import load_published
+from rescore.ledger.records import KEY, Record, parse_nfe, read_records, read_skipped
+from rescore.ledger.reference import parse_version, read_reference
+from rescore.papers import Paper, load_config
+from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, log_path, missing_data
+
+Key = tuple[str | int | None, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """One scale's results.
+
+    Args:
+        kind: `run` or `reference`.
+        folder: results/<scale> or results/reference/<scale>.
+        verdicts: by key the row of `diff.csv`, numbers as floats or None, in the order of the printed numbers.
+        claims: rows of `claims.csv`.
+        jobs: by a record's key, where it is known, the job that measured it.
+        costs: a row for each job; of a reference what its records tell.
+        models: a row for each trained model.
+        waiting: jobs of the configs that have not run, with what their configs ask for.
+        logs: by (paper, job) the log's path.
+        figures: by paper, the figures drawn: name -> path.
+        made: by paper the date of its numbers.
+    """
+
+    scale: str
+    kind: Literal["run", "reference"]
+    folder: Path
+    records: Mapping[Key, Record]
+    verdicts: Mapping[Key, dict[str, Any]]
+    claims: Sequence[dict[str, Any]]
+    skipped: Sequence[dict[str, str]] = ()
+    jobs: Mapping[Key, str] = field(default_factory=dict)
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    models: Sequence[dict[str, Any]] = ()
+    waiting: Sequence[dict[str, Any]] = ()
+    logs: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+    parity: tuple[list[str], list[list[str]]] | None = None
+
+    def of(self, paper: str) -> list[Record]:
+        return [record for record in self.records.values() if record.paper == paper]
+
+
+def read_results(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
+    """The results in `folder`: of a run where it has a `records.csv`, else of a reference.
+
+    Verdicts and claims are those beside the records; a run that has none yet gets them from its records.
+
+    Raises:
+        RescoreError: neither is there, or a file cannot be read.
+    """
+    folder = Path(folder)
+    if (folder / "records.csv").is_file():
+        return _read_run(folder, papers)
+    if not (folder / "records").is_dir():
+        raise RescoreError(f"{folder}: neither a run (records.csv) nor a reference (records/<paper>.csv) is there")
+    return _read_committed(folder, papers, root)
+
+
+def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
+    name = folder.resolve().name
+    records = read_records(folder / "records.csv", name if name in SCALES else None)
+    scale = name if name in SCALES else next((record.scale for record in records), "laptop")
+    skipped = read_skipped(folder / "skipped.csv") if (folder / "skipped.csv").is_file() else []
+    fresh = diff(records, load_published(papers), papers, skipped) if not (folder / "diff.csv").is_file() else None
+    claims = read_claims(folder / "claims.csv") if (folder / "claims.csv").is_file() else evaluate_all(papers, records)
+    jobs, made = {}, {}
+    for path in sorted(folder.glob(f"*/*/{JOB_FILES['records']}")):
+        paper, job = path.parts[-3:-1]
+        jobs |= dict.fromkeys(_keys_in(path), job)
+        made[paper] = max(made.get(paper, ""), date.fromtimestamp(path.stat().st_mtime).isoformat())
+    costs = read_costs(folder)
+    ran = set(zip(costs["paper"], costs["job"], strict=True))
+    logs = {pair: path for pair in ran if (path := log_path(folder.parent, folder.name, *pair)).is_file()}
+    figures = {
+        name: {
+            figure: path
+            for figure in paper.meta.figures
+            if (path := figure_folder(folder.parent, folder.name, name) / f"{figure}.png").is_file()
+        }
+        for name, paper in papers.items()
+    }
+    return Results(
+        scale,
+        "run",
+        folder,
+        _by_key(records),
+        _verdicts(read_diff(folder / "diff.csv") if fresh is None else fresh),
+        claims,
+        skipped,
+        jobs,
+        costs,
+        _models(folder),
+        _waiting(papers, scale, ran),
+        logs,
+        figures,
+        made,
+        _parity(folder),
+    )
+
+
+def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
+    scale = folder.resolve().name
+    records = read_reference(folder)
+    by_hash = {name: _jobs_by_hash(paper, scale) for name, paper in papers.items()}
+    jobs = {record.key: job for record in records if (job := by_hash.get(record.paper, {}).get(record.config_hash))}
+    commits: dict[str, str] = {record.paper: commit for record in records if (commit := commit_of(record.version))}
+    dates = {commit: commit_date(root, commit) for commit in set(commits.values())}
+    made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
+    return Results(
+        scale,
+        "reference",
+        folder,
+        _by_key(records),
+        _verdicts(read_diff(folder / "diff.csv")),
+        read_claims(folder / "claims.csv"),
+        [],
+        jobs,
+        timings(records),
+        made=made,
+        parity=_parity(folder),
+    )
+
+
+def _by_key(records: Iterable[Record]) -> dict[Key, Record]:
+    return {record.key: record for record in records}
+
+
+def _verdicts(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return dict(zip(keys(frame), rows, strict=True))
+
+
+def _keys_in(path: Path) -> list[Key]:
+    """Keys of a job's records, which `records.csv` of the run has already been checked with."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [tuple(parse_nfe(row[column]) if column == "nfe" else row[column] for column in KEY) for row in rows]
+
+
+def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
+    """The job of each hash that records of the paper's present config carry; a config that cannot be used names none."""
+    try:
+        config = load_config(paper, scale)
+        found = {}
+        for job, settings in config.jobs.items():
+            found |= {step_hash(config, paper.name, job, step): job for step in settings.steps}
+            found[job_hash(config, paper.name, job)] = job
+        return found
+    except Exception:  # numbers that are committed are shown whatever has become of the code that made them
+        return {}
+
+
+def _waiting(papers: Mapping[str, Paper], scale: str, ran: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    found = []
+    for name, paper in papers.items():
+        try:
+            config = load_config(paper, scale) if scale in paper.scales else None
+        except RescoreError:
+            continue  # said by whatever runs the paper
+        for job, asked in (config.jobs if config else {}).items():
+            if (name, job) not in ran:
+                found.append(
+                    {
+                        "paper": name,
+                        "job": job,
+                        "minutes asked for": asked.runtime,
+                        "memory asked for (MiB)": asked.mem_mb,
+                        "GPUs": asked.gpu,
+                        "threads": asked.threads,
+                    }
+                )
+    return found
+
+
+def _models(folder: Path) -> list[dict[str, Any]]:
+    """A row for each training of a model, or why there is none."""
+    rows = []
+    for model in sorted(folder.glob("models/*")):
+        if reason := missing_data(model):
+            rows.append({"model": model.name, "reason": reason})
+        for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
+            about = json.loads(path.read_text())
+            spec = about.get("spec", {})
+            rows.append(
+                {
+                    "model": model.name,
+                    "seed": path.parent.name,
+                    "data": spec.get("data", ""),
+                    "seconds": about.get("seconds"),
+                    "images_per_second": about.get("images_per_second"),
+                    "peak_memory_mb": about.get("peak_memory_mb"),
+                    "peak_gpu_memory_mb": about.get("peak_gpu_memory_mb"),
+                    "device": about.get("device", ""),
+                }
+            )
+    return rows
+
+
+def _parity(folder: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Columns and rows of a `parity.csv`: of this scale, else the one that all scales share; None without."""
+    path = next((p for p in (folder / "parity.csv", folder.parent / "parity.csv") if p.is_file()), None)
+    if path is None:
+        return None
+    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        raise RescoreError(f"{path}: not a table: a row has another number of fields than the header")
+    return rows[0], rows[1:]
+
+
+@functools.cache
+def commit_of(version: str) -> str:
+    """The commit of a record's `version`, with `.dirty` where its code was not committed; empty if it names none."""
+    try:
+        parts = parse_version(version)
+    except RescoreError:
+        return ""
+    return (parts["commit"] or "") + (parts["dirty"] or "")
+
+
+def commit_date(root: Path, commit: str) -> str:
+    """The date of a commit of the repository at `root`; empty where git does not know it."""
+    git = shutil.which("git")
+    if not git:
+        return ""
+    found = subprocess.run(
+        [git, "-C", str(root), "show", "-s", "--format=%cs", commit.removesuffix(".dirty"), "--"],
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,153 @@
+"""One target of Table 5.1: what every method gets, and how its repeated estimates of log Z become rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reproductions.pis.config import Dataset
+from rescore.config import config_hash
+from rescore.control import ControlledSDE
+from rescore.data.pines import load_pines
+from rescore.experiments.book import Book
+from rescore.experiments.repeat import repeat_runs
+from rescore.ledger.records import Over
+from rescore.montecarlo.logz import logz_statistics
+from rescore.random import make_generator
+from rescore.targets import Funnel, Rings, Target, lgcp, nine_modes
+from rescore.training import Adam, Loss, fit
+
+TABLE = "5.1"
+SHOWN = 2000  # points kept for a figure
+
+Arrays = dict[str, np.ndarray]
+
+
+def make_target(dataset: str, side: int) -> Target:
+    """The density of a data set's name. Raises MissingData if the pines cannot be had."""
+    match dataset:
+        case "mg":
+            return nine_modes()
+        case "rings":
+            return Rings()
+        case "funnel":
+            return Funnel(9.0)
+        case "funnel1":
+            return Funnel(1.0)
+        case "lgcp":
+            return lgcp.pines(torch.tensor(load_pines().to_numpy()), side)
+        case _:
+            return lgcp.synthetic(side)
+
+
+def shown(x: Tensor) -> np.ndarray:
+    """(..., d) to at most SHOWN points of the first two dimensions, float32."""
+    return x.reshape(-1, x.shape[-1])[:SHOWN, :2].float().cpu().numpy()
+
+
+class Study:
+    """A target with its settings, named random streams and trainings."""
+
+    def __init__(self, book: Book, dataset: str):
+        self.book, self.config, self.dataset = book, book.config, dataset
+        self.settings: Dataset = self.config.datasets[dataset]
+        self.target = make_target(dataset, self.settings.side)
+
+    def sde(self, policy: str) -> ControlledSDE:
+        return ControlledSDE(self.config.steps, self.config.horizon, self.settings.sigma.get(policy, self.config.sigma))
+
+    def generator(self, *names: object) -> torch.Generator:
+        return make_generator(self.dataset, *names, device=self.book.run.device)
+
+    def points(self, *shape: int) -> Tensor:
+        """A buffer for (*shape, d)."""
+        return torch.empty(*shape, self.target.dim, device=self.book.run.device)
+
+    def arrays(self, method: str, arrays: Arrays) -> Arrays:
+        """Under the names that figures know."""
+        return {f"{self.dataset}/{method}/{name}": array for name, array in arrays.items()}
+
+    def training_folder(self, method: str, seed: int, settings: Mapping[str, object]) -> Path:
+        """Keyed by what the trained weights depend on alone: another number of runs or particles reuses them."""
+        needs = {"dataset": self.dataset, "side": self.settings.side, "seed": seed, "settings": settings}
+        key = config_hash(needs, method, str(self.config.protocol_version))
+        return self.book.run.folder.parent / f"{self.dataset}-{method}-seed{seed}-{key}"
+
+    def train(self, method: str, seed: int, model: nn.Module, loss: Loss, adam: Adam, needs: Mapping[str, object],
+              checkpoint_every: int = 100) -> np.ndarray:  # fmt: skip
+        """Train the model, or load what was trained before, and freeze it; the history of its loss."""
+        history = fit(
+            model, loss, adam, self.generator(method, "train", seed), self.training_folder(method, seed, needs), checkpoint_every,
+            label=f"{self.dataset} {method} seed {seed}: training",
+        )  # fmt: skip
+        model.requires_grad_(False)
+        return history.numpy()
+
+    def row(self, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], runs: "Runs", estimate: str,
+            weights: bool = False, arrays: Callable[[], Arrays] = dict) -> None:  # fmt: skip
+        """A row of the table: the statistics of one estimate of log Z over the runs.
+
+        Args:
+            weights: also their effective sample size.
+            arrays: for figures, kept with this row.
+        """
+        trainings = len(runs.seeds)
+        over: Over = "trainings" if trainings > 1 else "samplings" if runs.trained else "runs"
+        repeats = trainings if trainings > 1 else runs.total
+        protocol = {"runs": runs.total, "particles": runs.n} | protocol
+        n = runs.n * runs.total // repeats
+        with self.book.cell(TABLE, self.dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
+            if cell.todo:
+                log_z, sizes = runs.results[estimate], runs.results["ess"] if weights else None
+                for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
+                    cell.estimate(metric, value, stderr, repeats, seeds=trainings)
+                cell.arrays |= self.arrays(runs.name, arrays())
+
+
+@dataclass
+class Runs:
+    """Independent runs of a method, made when a row first asks for them. Run r depends on (data set, name, seed, r) alone.
+
+    Args:
+        name: of the method, in random streams and arrays.
+        n: particles of a run.
+        one: (seed, a generator for each run) -> results by name, each (runs, ...).
+        trained: each seed is a training, and the runs are shared out among them; else there is one seed, 0.
+        total: runs in all; the config's if None.
+    """
+
+    study: Study
+    name: str
+    n: int
+    one: Callable[[int, list[torch.Generator]], Arrays]
+    trained: bool = False
+    total: int | None = None
+
+    def __post_init__(self):
+        self.total = self.total or self.study.config.runs
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        return self.study.config.seeds if self.trained else (0,)
+
+    @cached_property
+    def results(self) -> Arrays:
+        """By name, each (seeds, runs, ...)."""
+        found = [self._of(seed) for seed in self.seeds]
+        return {name: np.stack([arrays[name] for arrays in found]) for name in found[0]}
+
+    def _of(self, seed: int) -> Arrays:
+        study = self.study
+        # Enough rows in a batch to keep a core busy, few enough to stay in its cache.
+        together = max(1, min(10_000 // self.n, 1_000_000 // (self.n * study.target.dim)))
+        path = study.book.run.folder / f"{study.dataset}-{self.name}-seed{seed}.npz"
+
+        def batch(which: range) -> Arrays:
+            return self.one(seed, [study.generator(self.name, "run", seed, r) for r in which])
+
+        label = f"{study.dataset} {self.name} seed {seed}: runs"
+        return repeat_runs(batch, self.total // len(self.seeds), together, path, label)

@@ -1,0 +1,226 @@
+"""Networks for the corruptions: their training, and what their samples are worth."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from reproductions.soft_diffusion.config import VariantName
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant, say_common, unit_interval
+from rescore.corruptions import Corruption
+from rescore.corruptions.process import Clean
+from rescore.cost.evaluations import note
+from rescore.data.images import load_images
+from rescore.data.pixels import random_flip, to_unit
+from rescore.experiments.book import Book
+from rescore.metrics.features import ClassifierSettings
+from rescore.metrics.points import nearest
+from rescore.models.evaluate import floor, judge_samples
+from rescore.models.judge import HELD_OUT, Drawn, Judge, draw, make_judge
+from rescore.networks import autocast, make_network, place
+from rescore.networks.ensemble import Ensemble
+from rescore.networks.parametrise import LEVELS
+from rescore.objectives import CleanPrediction, SoftScoreMatching, clean_of
+from rescore.random import derive_seed, make_generator
+from rescore.samplers import MomentumSampler, Sampler, uniform_times
+from rescore.training import Adam, Training, train_network
+
+LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
+UNSEEN = 500  # held-out images for the losses, at most
+PARTS = 4  # of the held-out images, for an error of their distance to the training images
+SHOWN = 16  # samples kept for the figures
+STRIP_TIMES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
+STRIP_STEPS = 100  # so that the times of the strips are on the grid
+LOSS_TIMES = torch.linspace(0.025, 0.975, 20, dtype=torch.float64)
+
+
+def networks(book: Book) -> None:
+    """Train the job's variants, one network a seed each, and measure losses and samples."""
+    say_common(book)
+    with book.skipping(dataset=book.config.data):
+        studio = Studio(book)
+        if "main" in book.job.train:
+            real_images(studio)
+        for name in book.job.train:
+            held_out_losses(studio, name)
+            for label, kind in samplers(name).items():
+                for nfe in studio.settings.nfes[name]:
+                    sample(studio, name, label, kind(studio.processes[name], uniform_times(nfe)))
+            if name in ("main", "masking"):
+                strips(studio, name)
+        book.arrays["real"] = to_unit(studio.held_out.images[:SHOWN]).numpy()
+
+
+def samplers(name: VariantName) -> dict[str, type]:
+    """Which samplers a variant runs, by the names of their records: all three for the main one."""
+    label = VARIANTS[name].label
+    return {f"{label}; {sampler}": kind for sampler, kind in SAMPLERS.items()} if name == "main" else {label: MomentumSampler}
+
+
+class Studio:
+    """The variants of a job: their corruptions, and their networks and judge once a cell asks for them."""
+
+    def __init__(self, book: Book):
+        self.book, self.config, self.run, self.settings = book, book.config, book.run, book.config.networks
+        self.data, self.held_out = (load_images(self.config.data, split) for split in ("train", "test"))
+        self.corruptions = Corruptions.of(book)
+        self.processes = {name: self.corruptions(VARIANTS[name]) for name in book.job.train}
+        self.real = to_unit(self.data.images).flatten(1)
+        self.unseen = unit_interval(self.held_out, UNSEEN).float().to(self.run.device)
+
+    @cached_property
+    def judge(self) -> Judge:
+        classifier, folder = ClassifierSettings(self.settings.classifier_steps), self.run.folder.parent / "judges"
+        return make_judge(self.settings.features, self.data, self.held_out, classifier, folder, self.run.device)
+
+    @cached_property
+    def trained(self) -> dict[VariantName, list[nn.Module]]:
+        """One network for each variant and seed; together as an ensemble, or one after another."""
+        settings, seeds = self.settings.training, self.config.seeds
+        pairs = [(name, seed) for name in self.processes for seed in seeds]
+        made = {pair: make_network(settings.network, settings.settings, *self.data.shape[:2], derive_seed("soft", *pair) % 2**31)
+                for pair in pairs}  # fmt: skip
+        for group in [pairs] if settings.together else [[pair] for pair in pairs]:
+            network = Ensemble([made[pair] for pair in group]) if settings.together else made[group[0]]
+            label = "networks" if settings.together else "{} {}".format(*group[0])
+            adam = Adam(settings.steps, settings.lr, warmup=settings.warmup, clip=settings.clip)
+            plan = Training(adam, len(self.data), settings.batch, derive_seed("soft", label), settings.ema)
+            folder = self.run.folder / label.replace(" ", "-")
+            losses, every = self.losses(group), settings.checkpoint_every
+            found = train_network(network, losses, plan, folder, self.run.device, every, label).network
+            for i, pair in enumerate(group):
+                made[pair] = found.member(i).eval() if settings.together else found
+        return {name: [made[name, seed] for seed in seeds] for name in self.processes}
+
+    def losses(self, group: Sequence[tuple[VariantName, int]]) -> Callable[[nn.Module, Tensor, torch.Generator], Tensor]:
+        """The sum of the losses of all networks of a group, each with its own times and noise, on the same images: (n,)."""
+        settings = self.settings.training
+        images = self.data.images.to(self.run.device)
+        names = list(dict.fromkeys(name for name, _ in group))
+        share = len(group) // len(names)  # networks of each variant, next to each other
+
+        def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+            batch = images[rows.to(self.run.device)]
+            batch = random_flip(batch, generator) if settings.flip else batch
+            x0 = ((to_unit(batch) + 1) / 2).repeat(share, 1, 1, 1)
+            drawn = {name: LOSSES[VARIANTS[name].loss].pairs(self.processes[name], x0, generator) for name in names}
+            x = torch.cat([x for _, x in drawn.values()])
+            level = torch.cat([LEVELS[settings.level](None, t) for t, _ in drawn.values()]).to(x)
+            note(len(x))
+            phi = network(x, level).reshape(len(names), *x0.shape)
+            parts = [LOSSES[VARIANTS[name].loss].losses(self.processes[name], phi[i], x0, xt, t)
+                     for i, (name, (t, xt)) in enumerate(drawn.items())]  # fmt: skip
+            return torch.cat(parts).reshape(len(group), len(rows)).sum(0)
+
+        return losses
+
+    def clean(self, name: VariantName, i: int) -> Clean:
+        """The clean prediction of a variant's network i, without gradients."""
+        process, level = self.processes[name], LEVELS[self.settings.training.level]
+        network = place(self.trained[name][i], self.run.device)
+        clean = clean_of(lambda x, t: network(x, level(process, t)).to(x.dtype))
+
+        @torch.inference_mode()
+        def evaluate(x: Tensor, t: float) -> Tensor:
+            note(len(x))
+            with autocast(self.run.device):
+                return clean(x, t)
+
+        return evaluate
+
+    def protocol(self, variant: Variant, **more: object) -> dict[str, object]:
+        """What the ledger says about a network."""
+        config, settings = self.config, self.settings.training
+        return {
+            "network": settings.network, "train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr,
+            "ema": settings.ema, "loss": variant.loss, "level": variant.level, "weighting": "1/sigma^2",
+            "sigma_max": variant.sigma_max or config.sigma_max, "until": variant.until or config.until, **more,
+        }  # fmt: skip
+
+
+def real_images(studio: Studio) -> None:
+    """What real images get in the place of samples; the distance to the training images is of held-out ones."""
+    book, data, held_out = studio.book, studio.config.data, studio.held_out
+    floor(book, studio.judge, "real", data, studio.settings.samples)
+    parts = to_unit(held_out.images).chunk(PARTS)
+    with book.cell("real", data, "real images", HELD_OUT, None, {"parts": PARTS}) as cell:
+        if cell.todo:
+            cell.add("nearest", [median_distance(part, studio.real) for part in parts], n=len(held_out) / len(parts))
+
+
+def held_out_losses(studio: Studio, name: VariantName) -> None:
+    """Both losses on images that no network saw, at 20 times, per pixel; the same noise for every network."""
+    variant, process, images, seeds = VARIANTS[name], studio.processes[name], studio.unseen, studio.config.seeds
+    place = "held out", studio.config.data, METHOD, variant.label
+    with studio.book.cell(*place, None, studio.protocol(variant), n=len(images), over="trainings") as cell:
+        if not cell.todo:
+            return
+        values = {"soft_loss": [], "clean_loss": []}
+        for i in range(len(seeds)):
+            clean, generator = studio.clean(name, i), make_generator("held out", device=images.device)
+            found = {key: [] for key in values}
+            for t in LOSS_TIMES:
+                x, _ = process.perturb(images, t, generator)
+                phi = clean(x, t.item()) - x
+                for key, loss in zip(values, LOSSES.values(), strict=True):
+                    found[key].append(loss.losses(process, phi, images, x, t).mean().item() / images[0].numel())
+            for key, losses in found.items():
+                values[key].append(sum(losses) / len(losses))
+        for metric, each in values.items():
+            cell.add(metric, each)
+
+
+def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> None:
+    """Samples of every network of a variant: FID, IS, total variance over the data's, distance to the training images."""
+    config, variant, real = studio.config, VARIANTS[name], studio.real
+    shape = tuple(studio.corruptions.images.shape[1:])
+    how = studio.protocol(variant, clean="trained", grid="uniform", start="Gaussian", start_modes=config.start_modes,
+                          n_samples=studio.settings.samples)  # fmt: skip
+    also = {"variance_ratio": lambda x: (x.var(0).sum() / real.var(0).sum()).item(), "nearest": lambda x: median_distance(x, real)}
+
+    def drawn(i: int, seed: int) -> Drawn:
+        generator = make_generator("soft_diffusion", config.data, seed, device=studio.run.device)
+        found = draw(sampler, studio.clean(name, i), shape, studio.settings.samples, generator)
+        return Drawn(2 * found.x - 1, found.nfe)
+
+    place = variant.table, config.data, METHOD, label
+    with studio.book.cell(*place, sampler.nfe, how, n=studio.settings.samples, over="trainings") as cell:
+        if cell.todo:
+            draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}
+            x = judge_samples(cell, studio.judge, draws, also=also).x[:SHOWN]
+            cell.arrays[f"samples/{label}/{sampler.nfe}"] = x.numpy()
+            cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = real[nearest(x, real)[1]].reshape(-1, *shape).numpy()
+
+
+def median_distance(x: Tensor, real: Tensor) -> float:
+    """The median over x of the RMS distance a pixel, in [-1, 1], to the nearest of `real` (n, d)."""
+    return (nearest(x, real)[0].median() / real.shape[1] ** 0.5).item()
+
+
+def strips(studio: Studio, name: VariantName) -> None:
+    """A test image corrupted, what the network makes of it, and one path of the Momentum Sampler, at the same times."""
+    process, images = studio.processes[name], studio.unseen
+    with studio.book.cell("strips", studio.config.data, METHOD, VARIANTS[name].label) as cell:
+        if not cell.todo:
+            return
+        clean, generator = studio.clean(name, 0), make_generator("strip", device=images.device)
+        sampler = MomentumSampler(process, uniform_times(STRIP_STEPS))
+
+        def noise(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, device=like.device)
+
+        forward, means = [], []
+        for t in STRIP_TIMES:
+            x = process.perturb(images[:4], t, generator)[0]
+            forward.append(x)
+            means.append(clean(x, t) if t else x)
+        reverse, x = {}, process.prior_sample((4, *images.shape[1:]), generator, device=images.device)
+        for i, t in enumerate(sampler.times):
+            reverse[round(t * STRIP_STEPS)] = x
+            if i < STRIP_STEPS:
+                h = clean(x, t)
+                x = h if i == STRIP_STEPS - 1 else sampler.step(i, h, x, noise)
+        path = [reverse[round(t * STRIP_STEPS)] for t in STRIP_TIMES]
+        for kind, pictures in {"forward": forward, "means": means, "reverse": path}.items():
+            cell.arrays[f"strip/{name}/{kind}"] = torch.stack(pictures).cpu().numpy()

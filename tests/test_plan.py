@@ -1,0 +1,161 @@
+"""What a scale needs, is said and fetched before anything starts; models have names."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from rescore import plan
+from rescore.cli import main
+from rescore.config import validated
+from rescore.data.images import SPLITS, image_shape, load_images
+from rescore.errors import MissingData, RescoreError
+from rescore.models import needs as needing
+from rescore.models import train
+from rescore.models.build import make_model, make_process
+from rescore.models.needs import Need, needs
+from rescore.plan import ModelPlan, network_cost
+from rescore.specs import ModelConfig, ModelJob, ModelSpec
+from rescore.workflow.suite import load_suite
+
+SPEC = validated(ModelSpec, {"data": "digits", "process": {"name": "CLD"}, "steps": 100, "batch": 36, "gpu": 1,
+                             "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}}}, "spec")  # fmt: skip
+
+
+def test_parameters_and_operations_are_those_of_the_network():
+    parameters, gflop = network_cost(SPEC)
+    model = make_model(SPEC, make_process(SPEC.process, (1, 8, 8)), (1, 8, 8))
+    assert parameters == sum(one.numel() for one in model.parameters())
+    linear = sum(2 * one.in_features * one.out_features for one in model.modules() if isinstance(one, nn.Linear))
+    assert gflop * 1e9 == linear
+
+
+def test_ddpmpp_has_the_parameters_of_the_paper():
+    spec = SPEC.model_copy(update={"data": "cifar10", "process": SPEC.process.model_copy(update={"name": "VP"}),
+                                   "network": SPEC.network.model_copy(update={"name": "ddpmpp", "settings": {}})})  # fmt: skip
+    parameters, gflop = network_cost(spec)
+    assert round(parameters / 1e6, 1) == 61.8 and 20 < gflop < 23
+
+
+def test_hours_are_the_arithmetic_that_is_printed():
+    one = ModelPlan("key", ("p/a",), SPEC, (0, 1), 10, 7.5, False)
+    assert one.images == 7200
+    assert one.gpu_hours(100.0) == pytest.approx(3 * 7.5e9 * 7200 / 100e12 / 3600)
+    on_cpu = ModelPlan("key", ("p/b",), SPEC.model_copy(update={"gpu": 0}), (0,), 10, 7.5, False)
+    assert on_cpu.gpu_hours(100.0) == 0.0 and plan.model_rows([on_cpu])[0]["gpu_hours"] == ""
+    lines = plan.arithmetic([one, on_cpu])
+    assert lines[0].startswith("Estimate, not measured: training takes 3 x (GFLOP an image) x (steps x batch x trainings)")
+    assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
+    proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
+    assert plan.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
+    assert plan.arithmetic([on_cpu]) == ["No model of this scale asks for a GPU."]
+
+
+def test_shapes_are_those_of_the_files():
+    for name in ("digits", "brick-8x4", "textures-8x8"):
+        assert image_shape(name) == load_images(name, SPLITS[name][-1]).shape
+    assert image_shape("lhq64-half") == (3, 64, 32) and image_shape("tower32-quarter") == (3, 16, 16)
+    assert {len(image_shape(name)) for name in SPLITS} == {3}
+    with pytest.raises(RescoreError, match="'npz' is not known without its files"):
+        image_shape("npz")
+
+
+@pytest.fixture
+def nothing_at_hand(monkeypatch, tmp_path):
+    monkeypatch.delenv("RESCORE_DATA", raising=False)
+    monkeypatch.delenv("RESCORE_INCEPTION", raising=False)
+    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
+
+
+def test_needs_are_data_and_judges_of_the_jobs_that_are_asked_for(nothing_at_hand):
+    content = {"models": {"a": SPEC.model_dump(mode="json", exclude={"snapshots"}) | {"data": "cifar10"}},
+               "evaluation": {"features": "inception"}, "jobs": {"j": {"models": ["a"]}, "none": {}}}  # fmt: skip
+    config = validated(Jobs, content, "gpu.yaml")
+    found = {need.name: need for need in needs(config)}
+    assert list(found) == ["cifar10/train", "cifar10/test", "inception"]
+    assert not any(need.at_hand for need in found.values())
+    assert (found["inception"].megabytes, found["cifar10/test"].megabytes) == (91, 162)
+    assert needs(config, ["none"]) == []
+
+
+class Jobs(ModelConfig):
+    jobs: dict[str, ModelJob] = {}
+
+
+@pytest.mark.parametrize(("scale", "paper", "expected"), [
+    ("paper", "pis", {"pines"}),
+    ("paper", "soft_diffusion", {"celeba64/train", "celeba64/test", "inception"}),
+    ("laptop", "diffcollage", {"BasicMotions"}),
+])  # fmt: skip
+def test_needs_of_papers(nothing_at_hand, scale, paper, expected):
+    found = {need.name: need for need in plan.all_needs(load_suite({"scale": scale, "papers": paper}))}
+    assert expected <= set(found)
+    assert found.get("celeba64/train", SimpleNamespace(get=None)).get is None, "it is not downloaded"
+
+
+def test_fetching_goes_on_where_one_is_missing_or_damaged(capsys):
+    got = []
+
+    def fails(error):
+        raise error
+
+    found = [Need("a", False, lambda: got.append("a")), Need("b", False, lambda: fails(MissingData("no connection"))),
+             Need("c", True, lambda: fails(RescoreError("c: wrong checksum"))), Need("d", False, None, "d/*.png"),
+             Need("e", True, None), Need("f", True, lambda: got.append("f"))]  # fmt: skip
+    assert plan.fetch(found) == {"b": "no connection", "c": "damaged: c: wrong checksum",
+                                 "d": "it is not downloaded; put d/*.png under RESCORE_DATA"}  # fmt: skip
+    assert got == ["a", "f"] and "b: absent" in capsys.readouterr().out
+
+
+def test_plan_and_fetch_are_commands(nothing_at_hand, capsys, monkeypatch):
+    assert main(["plan", "--scale", "gpu", "--paper", "deis"]) == 0
+    out = capsys.readouterr().out
+    assert "models: 1" in out and "deis/vp" in out and "22.17 M" in out and "inception" not in out
+    assert "1 x 5000 a sampler" in out and "1 x 500" in out and "Estimate, not measured" in out
+    monkeypatch.setattr(needing, "load_images", lambda name, split: None)
+    assert main(["fetch", "--scale", "gpu", "--paper", "deis"]) == 0
+    assert "2 of 2 needs of scale gpu are here" in capsys.readouterr().out
+    monkeypatch.setattr(needing, "load_images", lambda name, split: (_ for _ in ()).throw(MissingData(f"no {name}")))
+    assert main(["fetch", "--scale", "gpu", "--paper", "deis"]) == 1
+    assert "cifar10/train: no cifar10" in capsys.readouterr().err
+
+
+# a model is named by its paper's name for it
+
+
+def test_models_have_names_and_keys():
+    suite = load_suite({"scale": "gpu"})
+    key = suite.model_key("deis/vp")
+    assert key == suite.model_key("gddim/vp") == suite.model_key(key) and key in suite.models
+    with pytest.raises(RescoreError, match="unknown model at scale gpu 'deis/vq'; allowed: deis/vp, "):
+        suite.model_key("deis/vq")
+
+
+def test_a_training_looks_for_what_its_jobs_will_need_before_it_starts(monkeypatch, tmp_path, capsys):
+    events = []
+    monkeypatch.setattr(train, "load_images", lambda *_: events.append("data"))
+    monkeypatch.setattr(train, "_train", lambda *_: events.append("train"))
+    monkeypatch.setattr(train, "claim_gpus", lambda count: events.append(f"{count} GPU") or torch.no_grad())
+
+    def none():
+        events.append("inception")
+        raise MissingData("Inception weights: not at hand; set RESCORE_INCEPTION")
+
+    monkeypatch.setattr(needing, "find_inception", none)
+    args = SimpleNamespace(scale="paper", results=tmp_path, root=None, key="cld/cld-m1")
+    train.main_train(args)
+    assert events == ["data", "inception", "1 GPU", "train"]
+    assert "cld trained will not judge samples of this model: Inception weights: not at hand; set RESCORE_INCEPTION" in capsys.readouterr().err
+
+
+def test_a_training_without_its_data_says_so_and_starts_nothing(monkeypatch, tmp_path):
+    def none(*_):
+        raise MissingData("cifar10/train: not at hand; set RESCORE_DATA")
+
+    monkeypatch.setattr(train, "load_images", none)
+    monkeypatch.setattr(train, "claim_gpus", None)
+    train.main_train(SimpleNamespace(scale="gpu", results=tmp_path, root=None, key="deis/vp"))
+    (found,) = (tmp_path / "gpu" / "models").glob("*/missing.json")
+    assert json.loads(found.read_text())["missing"] == "cifar10/train: not at hand; set RESCORE_DATA"

@@ -1,0 +1,57 @@
+"""The proof of a machine in its tiny form on the CPU: all of it runs, and `rescore cost` shows what it wrote."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from rescore.cli import main
+from rescore.errors import RescoreError
+from rescore.ledger.cost import read_proofs
+from rescore.proof import TINY, WAYS, Size, prove
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    torch.compiler.reset()
+    results = tmp_path_factory.mktemp("results")
+    assert main(["proof", "--tiny", "--results", str(results)]) == 0
+    torch.compiler.reset()
+    return results
+
+
+def test_every_part_measures(written):
+    (path,) = written.glob("proof-*.json")
+    found = json.loads(path.read_text())
+    assert path.name.startswith("proof-cpu-") and found["kind"] == "cpu" and found["device"].startswith("cpu ")
+    assert [one["way"] for one in found["training"]] == [way.name for way in WAYS]
+    for one in found["training"]:
+        assert one["images_per_second"] > 0 and one["first_step_seconds"] > 0
+        assert one["tflops"] == pytest.approx(3 * found["gflop_an_image"] * one["images_per_second"] / 1e3)
+    assert found["resume"]["largest_difference"] == 0.0 < 1e-4 <= found["resume"]["largest_change"]
+    assert found["resume"]["save_seconds"] > 0 and found["resume"]["load_seconds"] > 0
+    assert 0 < found["sampling"]["share_of_the_sampler"] < 1 and found["sampling"]["steps_per_second"] > 0
+    assert 0.001 < found["likelihood"]["graph_mb_an_image"] < 10
+    assert found["fid"] == {"features": 12, "seconds": found["fid"]["seconds"]}
+    assert all(math.isfinite(value) for value in found["fid"].values())
+
+
+def test_cost_shows_it_without_any_job(written, capsys):
+    assert main(["cost", "--results", str(written), "--scale", "gpu"]) == 0
+    out = capsys.readouterr().out
+    assert "bf16, compiled, channels last" in out and "1 machines, as `rescore proof` measured them" in out
+    assert len(read_proofs(written)) == 4
+
+
+def test_a_file_that_is_no_proof_is_one_error(tmp_path):
+    (tmp_path / "proof-x.json").write_text("{}")
+    with pytest.raises(RescoreError, match="proof-x.json: not what `rescore proof` writes: KeyError: 'sampling'. Remove it"):
+        read_proofs(tmp_path)
+
+
+def test_without_a_gpu_it_says_what_runs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RescoreError, match="torch sees none; `rescore proof --tiny` runs its tiny form on the CPU"):
+        prove(Size(), "cuda")
+    assert Size().spec().network.name == TINY.spec().network.name == "ddpmpp"

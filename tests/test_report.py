@@ -1,0 +1,329 @@
+"""The report's pages without a browser: what is in them, and where."""
+
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from reports import LONG, QUOTED, SCRIPT, hostile_suite
+from rescore.cli import main
+from rescore.ledger.diff import keys, read_diff
+from rescore.ledger.published import load_published
+from rescore.ledger.records import KEY
+from rescore.papers import find_papers
+from rescore.report.cards import address, with_error
+from rescore.report.content import evidence_parts
+from rescore.report.layout import printed_table
+from rescore.report.moved import moved
+from rescore.report.readme import readme_html
+from rescore.report.source import Results, read_results
+from test_ledger import record
+
+
+class Page(HTMLParser):
+    """Cells of printed tables by the address of their number: (status, texts); and what the page loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: dict[str, tuple[str, list[str]]] = {}
+        self.loads: list[str] = []
+        self.open = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.loads += [attrs[name] for name in ("src", "href") if tag in ("script", "link", "img") and attrs.get(name)]
+        if tag == "td" and "cell" in (attrs.get("class") or "").split():
+            self.status = attrs["class"].split()[1]
+        if tag == "a" and "data-card" in attrs and not attrs.get("class"):
+            self.open = self.cells.setdefault(attrs["data-card"], (self.status, []))[1]
+
+    def handle_endtag(self, tag):
+        if tag == "td":
+            self.open = None
+
+    def handle_data(self, text):
+        if self.open is not None and text.strip():
+            self.open.append(text.strip())
+
+
+def data_of(folder: Path, paper: str) -> dict:
+    text = (folder / "data" / f"{paper}.js").read_text()
+    found = re.fullmatch(r'RESCORE\.add\("\w+", (.*)\);\n', text)
+    return json.loads(found[1])
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    started = time.perf_counter()
+    assert main(["report", "--reference", "--root", str(ROOT), "--out", str(out)]) == 0
+    assert time.perf_counter() - started < 60, "all scales; 20 s is meant for one of them on a free machine"
+    return out
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch, capsys) -> Path:
+    hostile_suite(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 0
+    assert capsys.readouterr().out == "results/laptop/report/index.html\n"
+    return tmp_path / "results" / "laptop" / "report"
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_every_printed_number_is_in_its_table_as_diff_has_it(committed, scale):
+    frame = read_diff(ROOT / "results" / "reference" / scale / "diff.csv")
+    for paper, own in frame.groupby("paper"):
+        cells = Page((committed / scale / f"paper-{paper}.html").read_text()).cells
+        assert set(cells) == {address(key) for key in keys(own)}
+        for key, row in zip(keys(own), own.to_dict("records"), strict=True):
+            status, texts = cells[address(key)]
+            assert status == row["status"]
+            shown = re.sub(r"\s+", " ", " ".join(texts))
+            assert f"printed {row['published']}" in shown
+            if row["status"] in ("reproduced", "off", "imprecise"):
+                assert with_error(row["measured"], row["stderr"]) in shown
+
+
+def test_cards_have_the_numbers_of_diff_and_all_records_have_one(committed):
+    frame = read_diff(ROOT / "results" / "reference" / "paper" / "diff.csv")
+    data = data_of(committed / "paper", "pis")
+    cards = {address(card["k"]): card for card in data["cards"]}
+    judged = frame[(frame["paper"] == "pis") & frame["status"].isin(["reproduced", "off", "imprecise"])]
+    assert len(judged) == 84
+    for key, row in zip(keys(judged), judged.to_dict("records"), strict=True):
+        card = cards[address(key)]
+        assert (card["v"], card["e"], card["tol"], card["del"], card["pub"], card["st"]) == tuple(
+            row[name] for name in ("measured", "stderr", "tolerance", "delta", "published", "status")
+        )
+        assert data["protocols"][card["p"]] == row["protocol"]
+        assert not card.get("dif"), "a judged number was made by the declared protocol"
+        assert len(card.get("met", ())) + len(card.get("ass", ())) >= 3
+    records = {
+        record.key for record in read_results(ROOT / "results/reference/paper", find_papers(ROOT), ROOT).records.values()
+    }
+    assert {address(key) for key in records} <= set(cards)
+
+
+def test_pages_load_nothing_from_elsewhere_and_stay_small(committed):
+    for page in committed.rglob("*.html"):
+        for load in Page(page.read_text()).loads:
+            assert load == "data:," or (page.parent / load).is_file(), (page, load)
+    one = sum(
+        path.stat().st_size for folder in ("assets", "laptop") for path in (committed / folder).rglob("*") if path.is_file()
+    )
+    assert one < 15e6
+
+
+def printed(paper: str, table: str):
+    rows = [row for row in load_published(find_papers(ROOT)) if (row.paper, row.table) == (paper, table)]
+    return rows, printed_table([{column: getattr(row, column) for column in KEY} for row in rows])
+
+
+def test_tables_are_laid_out_as_printed():
+    rows, grid = printed("deis", "6.2")  # rows are NFE; `+1` where a solver takes more than the row says
+    assert grid.rows == (("5",), ("10",), ("15",), ("20",), ("50",)) and len(grid.columns) == 10
+    assert grid.columns[:2] == (("DDIM", ""), ("DEIS", "rho2Heun"))
+    assert [(rows[grid.cells[0, j].index].value, grid.cells[0, j].extra) for j in range(4)] == [
+        ("26.91", 0),
+        ("108", 1),
+        ("185", 1),
+        ("193", 3),
+    ]
+    _, grid = printed("gddim", "7.3")  # rows are methods, columns NFE
+    assert grid.column_heads == ("nfe",) and [c[0] for c in grid.columns] == ["10", "20", "50", "100", "1000"]
+    rows, grid = printed("gddim", "7.2")  # methods by lambda
+    assert grid.rows == (("gDDIM",), ("EM",)) and [c[0] for c in grid.columns][:2] == ["lam=0", "lam=0.1"]
+    assert rows[grid.cells[1, 0].index].value == "346" and grid.common["nfe"] == "50"
+    _, grid = printed("pis", "5.1")
+    assert grid.row_heads == ("method", "variant", "nfe") and grid.levels()[0] == [("mg", 3), ("funnel", 3), ("lgcp", 3)]
+    _, grid = printed("lcss", "2")  # each data set has its network
+    assert grid.levels() == [[("checkerboard", 1), ("ffhq256", 1)], [("MLP", 1), ("NCSNv2", 1)]]
+    _, grid = printed("diffcollage", "text")  # numbers from the text are a list
+    assert grid.column_heads == () and len(grid.rows) == 7
+
+
+def test_every_printed_number_has_a_place():
+    tables = {(row.paper, row.table) for row in load_published(find_papers(ROOT))}
+    for table in tables:
+        rows, grid = printed(*table)
+        assert sorted(cell.index for cell in grid.cells.values()) == list(range(len(rows))), table
+
+
+def test_hostile_texts_are_text(hostile):
+    page = (hostile / "paper-toy.html").read_text()
+    assert SCRIPT not in page and "&lt;script&gt;document.title" in page and "<em>toy</em>" not in page
+    assert "<b>bold</b>" not in page and "<i>good</i>" not in page and "alert(1)</script>" not in page
+    assert 'href="other.md"' not in page and "http://x/y.png" not in page and 'href="https://example.org"' in page
+    data = (hostile / "data" / "toy.js").read_text()
+    assert "<" not in data
+    cards = {card["k"][3]: card for card in data_of(hostile, "toy")["cards"]}
+    assert LONG in data_of(hostile, "toy")["protocols"][cards[SCRIPT]["p"]] and QUOTED in cards
+    assert ["sampler", "<u>exact</u>", False, "(not recorded)"] in cards[SCRIPT]["dif"]
+
+
+def test_a_run_s_cards_name_job_command_and_log(hostile):
+    data = data_of(hostile, "toy")
+    card = next(card for card in data["cards"] if card["k"][3] == "HMC" and not card["k"][4])
+    assert card["job"] == "mg" and card["cmd"] == "python -m rescore run toy measure --scale laptop --job mg"
+    assert data["logs"] == {"mg": "logs/toy-mg.txt"} and (hostile / "logs/toy-mg.txt").read_text() == "measured\n"
+    missing = next(card for card in data["cards"] if card["k"][3] == "NUTS")
+    assert missing["st"] == "not-run" and missing["note"] == "no <b>time</b>" and "v" not in missing
+
+
+def test_broken_claims_are_told_on_the_overview(hostile):
+    overview = (hostile / "index.html").read_text()
+    assert "1 broken claim" in overview and "selects 4 records" in overview
+    assert 'class="badge broken"' in (hostile / "paper-toy.html").read_text()
+
+
+def test_an_empty_run_says_so(tmp_path, monkeypatch, capsys):
+    hostile_suite(tmp_path, measured=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 0
+    folder = tmp_path / "results/laptop/report"
+    assert "Nothing has been measured yet" in (folder / "index.html").read_text()
+    assert "Nothing of this paper has been measured" in (folder / "paper-toy.html").read_text()
+    assert "No job has run yet" in (folder / "cost.html").read_text()
+    assert "No sampler matrix" in (folder / "matrix.html").read_text()
+    assert main(["report", "--scale", "paper"]) == 2
+    assert "snakemake --profile profiles/paper" in capsys.readouterr().err
+
+
+def test_an_old_page_goes_and_snakemake_s_stays(hostile, tmp_path):
+    (hostile / "paper-gone.html").write_text("")
+    (hostile / "workflow.html").write_text("rules")
+    assert main(["report"]) == 0
+    assert not (hostile / "paper-gone.html").exists() and (hostile / "workflow.html").read_text() == "rules"
+    assert '<a href="workflow.html">Workflow</a>' in (hostile / "index.html").read_text()
+
+
+def test_stand_ins_are_named_where_they_are_shown(committed):
+    """Another metric on other data: its cell says so, and its card says which."""
+    address_ = "cld/3/cifar10/CLD/SSCS-QS/fid/150"
+    cells = Page((committed / "smoke" / "paper-cld.html").read_text()).cells
+    assert cells[address_][1][-1] == "indicative, stand-in"
+    (card,) = [card for card in data_of(committed / "smoke", "cld")["cards"] if address(card["k"]) == address_]
+    assert card["as"] == "cld/9/digits_gaussian/CLD/SSCS-QS/frechet/150"
+
+
+def test_parity_is_shown_where_it_exists(hostile, tmp_path):
+    assert not (hostile / "parity.html").exists()
+    (tmp_path / "results" / "parity.csv").write_text("quantity,difference,tolerance,verdict\nscore <x>,1e-7,1e-6,within\n")
+    assert main(["report"]) == 0
+    page = (hostile / "parity.html").read_text()
+    assert "<td>score &lt;x&gt;</td><td>1e-7</td><td>1e-6</td>" in page
+    assert '<span class="badge reproduced">within</span>' in page
+    assert "parity.html" in (hostile / "index.html").read_text()
+
+
+def results_of(records, claims=()) -> Results:
+    return Results("laptop", "run", Path(), {r.key: r for r in records}, {}, claims)
+
+
+def test_moved_is_what_leaves_its_errors():
+    before = [
+        record(stderr=0.1, value=1.0),
+        record(nfe=2, stderr=0.1, value=1.0),
+        record(nfe=3, stderr=None, df=None, value=1.0),
+        record(nfe=4, value=1.0),
+        record(metric="train_time_ms", value=5.0),
+    ]
+    now = [
+        record(stderr=0.1, value=1.28),
+        record(nfe=2, stderr=0.1, value=1.30),
+        record(nfe=3, stderr=None, df=None, value=1.001),
+        record(nfe=5, value=1.0),
+        record(metric="train_time_ms", value=50.0),
+    ]
+    claims = [[{"paper": "toy", "claim": "a", "status": status}] for status in ("holds", "fails")]
+    found = moved(results_of(now, claims[1]), results_of(before, claims[0]), ["toy"])
+    assert [(c.what, c.key and c.key[-1], c.before, c.after) for c in found] == [
+        ("claim", None, "holds", "fails"),
+        ("number", 3, 1.0, 1.001),
+        ("number", 2, 1.0, 1.3),
+        ("new", 5, None, 1.0),
+        ("gone", 4, 1.0, None),
+    ]
+    assert found[2].sigmas == pytest.approx(0.3 / 0.02**0.5)
+
+
+def test_against_marks_what_moved(hostile, tmp_path):
+    other = tmp_path / "other"
+    from dataclasses import replace
+
+    from rescore.ledger.records import read_records, write_records
+
+    earlier = [
+        replace(r, value=r.value + (0.5 if r.variant == "tuned" else 0.0)) for r in read_records("results/laptop/records.csv")
+    ]
+    write_records(other / "records.csv", earlier)
+    assert main(["report", "--against", str(other)]) == 0
+    assert "1 numbers moved" in (hostile / "index.html").read_text()
+    (card,) = [card for card in data_of(hostile, "toy")["cards"] if "was" in card]
+    assert card["k"][4] == "tuned" and card["was"]["v"] == pytest.approx(0.3)
+
+
+def test_show_prints_one_card(hostile, capsys):
+    assert main(["show", "toy/1/mg/HMC/logz_bias/100"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "toy/1/mg/HMC/logz_bias/100" and lines[1].startswith("indicative: ")
+    told = dict(line.split(maxsplit=1) for line in lines[3:] if re.match(r"[a-z]+ +\S", line))
+    assert told["measured"] == "-0.260 ± 0.010 (over 4 trainings)" and told["published"] == "-0.25" and told["delta"] == "-0.01"
+    assert told["log"] == "results/laptop/logs/toy-mg.log" and told["job"] == "mg"
+    assert "  sampler=<u>exact</u>, measured (not recorded)" in lines and "  toy/1/mg/HMC/tuned" not in lines
+    assert main(["show", "toy/1/HMC"]) == 2
+    assert "nearest: toy/1/mg/HMC/logz_bias/100, toy/1/mg/HMC/tuned/logz_bias/100" in capsys.readouterr().err
+
+
+def test_compare_takes_several_metrics_and_formats(hostile, capsys):
+    arguments = ["compare", "--metric", "logz_bias", "--dataset", "mg", "--paper", "toy", "--method", "HMC", "--format"]
+    printed = {}
+    for style in ("text", "csv", "md", "html", "latex"):
+        assert main([*arguments, style]) == 0
+        printed[style] = capsys.readouterr().out
+    assert printed["csv"].splitlines()[1].startswith("logz_bias,HMC,tuned,toy,1,100,-0.2,0.02,,")
+    assert printed["md"].startswith("### logz_bias on mg\n\n| method") and printed["html"].count("<tr>") == 3
+    assert (
+        r"% logz_bias on mg" in printed["latex"] and r"\toprule" in printed["latex"] and "NUTS" not in "".join(printed.values())
+    )
+    assert main([*arguments[:-1], "--format", "pdf"]) == 2
+    assert "unknown format 'pdf'" in capsys.readouterr().err
+    assert main([*arguments[:-2], "HMCC"]) == 2
+    assert "unknown method for metric logz_bias on mg 'HMCC'; allowed: HMC" in capsys.readouterr().err
+
+
+def test_diff_filters(hostile, capsys):
+    assert main(["diff", "--status", "not-run", "--table", "1"]) == 0
+    assert "0 indicative, 1 not-run; 1 in all" in capsys.readouterr().out
+    assert main(["diff", "--table", "2"]) == 2
+    assert "unknown table '2'; allowed: 1" in capsys.readouterr().err
+
+
+def test_evidence_and_readme():
+    assert evidence_parts("a/blur; naive/fid = 3 ± 1 over 3 trainings; b = 2 exactly") == [
+        ("a/blur; naive/fid", "3 ± 1 over 3 trainings"),
+        ("b", "2 exactly"),
+    ]
+    assert evidence_parts("no record: a/b") == []
+    html = readme_html("# A\n\n| a |\n| - |\n| `x` |\n\n[in *here*](b.md) <b>")
+    assert html.startswith("<h3>A</h3>") and '<div class="scroll"><table>' in html and "in <em>here</em> &lt;b&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "text"),
+    [
+        (1.23456, 0.0123, "1.235 ± 0.012"),
+        (-1342.54, 0.62, "-1342.54 ± 0.62"),
+        (3.0, None, "3"),
+        (0.5, 0.0, "0.5"),
+        (2.0, 1.1e-12, "2 ± 1.1e-12"),
+        (12345.0, 230.0, "12345 ± 230"),
+    ],
+)
+def test_errors_have_two_digits(value, stderr, text):
+    assert with_error(value, stderr) == text

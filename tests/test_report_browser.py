@@ -1,0 +1,266 @@
+"""The report in a real browser: a Chromium of the system, driven by Playwright; opened from disk."""
+
+import csv
+import os
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from conftest import ROOT
+from reports import METHODS, QUOTED, SCRIPT, hostile_suite
+from rescore.cli import main
+from rescore.ledger.diff import keys, read_diff
+from rescore.report.cards import address, with_error
+
+pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed: pip install -e '.[browser]'")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("RESCORE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason=f"no browser: none of {', '.join(NAMES)} is on the PATH, and no RESCORE_CHROMIUM"
+)
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("committed")
+    assert main(["report", "--reference", "--root", str(ROOT), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("hostile")
+    results = hostile_suite(root)
+    assert main(["report", "--root", str(root), "--results", str(root / "results")]) == 0
+    return results / "report"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        # no sandbox: where tests run as root, as in a container, Chromium has none
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails its test for an error on the console or a request that leaves the disk."""
+    opened = browser.new_page(viewport={"width": WIDTHS["desktop"], "height": 900})
+    faults: list[str] = []
+    opened.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    opened.on(
+        "request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else faults.append(request.url)
+    )
+    yield opened
+    opened.close()
+    assert faults == []
+
+
+def visit(page, path: Path, state: str = "") -> None:
+    page.goto("about:blank")  # another address of the same page would not load it anew
+    page.goto(path.as_uri() + (f"#{state}" if state else ""))
+    if path.name in ("numbers.html", "compare.html", "claims.html", "cost.html", "parity.html"):
+        page.wait_for_selector("body[data-ready=yes]")
+
+
+def facts(page) -> dict[str, str]:
+    """The card's numbers."""
+    page.wait_for_selector("dialog[open] .numbers")
+    return dict(
+        page.eval_on_selector_all(
+            "dialog[open] .numbers > div",
+            "nodes => nodes.map(n => [n.dataset.fact, n.querySelector('dd').firstChild.textContent])",
+        )
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_opens_without_an_error_and_fits(page, reference, hostile, width):
+    page.set_viewport_size({"width": WIDTHS[width], "height": 844})
+    pages = [reference / "index.html", *sorted((reference / "laptop").glob("*.html")), *sorted(hostile.glob("*.html"))]
+    assert len(pages) > 20
+    for path in pages:
+        visit(page, path)
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider <= 0, f"{path.name} is {wider} px wider than the screen"
+        assert page.evaluate("document.querySelectorAll('h1').length") == 1
+
+
+def test_first_paint_with_all_records_is_soon(page, reference):
+    visit(page, reference / "laptop" / "numbers.html")
+    assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 2000
+
+
+def test_numbers_sort_search_filter_and_download(page, reference, tmp_path):
+    visit(page, reference / "laptop" / "numbers.html")
+    info = page.locator(".dt-info").first
+    total = int(re.search(r"of ([\d,]+)", info.inner_text())[1].replace(",", ""))
+    frame = read_diff(ROOT / "results/reference/laptop/diff.csv")
+    records = sum(len(list(csv.DictReader(open(path)))) for path in (ROOT / "results/reference/laptop/records").glob("*.csv"))
+    assert total >= max(records, len(frame))
+
+    def first(column: int) -> str:
+        return page.locator(f"#numbers tbody tr:first-child td:nth-child({column})").inner_text()
+
+    heads = page.locator("#numbers thead th").evaluate_all("heads => heads.map(head => head.innerText.trim())")
+    measured = heads.index("measured") + 1
+    order = page.locator(f"#numbers thead th:nth-child({measured}) .dtcc-button_order")
+    values = "TABLE.column('measured:title').data().toArray().map(c => c.v).filter(v => v !== undefined)"
+    low, high = page.evaluate(f"[Math.min(...{values}), Math.max(...{values})]")
+    for direction, extreme in (("ascending", low), ("descending", high)):  # numbers, not texts; none is last either way
+        order.click()
+        page.wait_for_selector(f"#numbers thead th:nth-child({measured})[aria-sort={direction}]")
+        assert float(first(measured).split(" ")[0]) == pytest.approx(extreme, rel=0.01)
+    page.locator(".dt-search input").fill("DiffCollage HumanML3D")
+    page.wait_for_function("document.querySelectorAll('#numbers tbody tr').length < 50")
+    assert all(
+        "diffcollage" in row.lower() and "HumanML3D" in row for row in page.locator("#numbers tbody tr").all_inner_texts()
+    )
+    page.locator(".dt-search input").fill("")
+    verdict = heads.index("verdict") + 1
+    page.locator(f"#numbers thead th:nth-child({verdict}) .dtcc-button_dropdown").click()
+    page.locator(".dtcc-dropdown .dtcc-search input").fill("reproduced")
+    page.wait_for_function(
+        "n => TABLE.rows({search: 'applied'}).count() === n", arg=int((frame["status"] == "reproduced").sum())
+    )
+    page.keyboard.press("Escape")
+    rows = page.locator("#numbers tbody tr").all_inner_texts()
+    assert len(rows) == (frame["status"] == "reproduced").sum() and all("reproduced" in row for row in rows)
+    with page.expect_download() as download:
+        page.get_by_text("Download CSV").click()
+    download.value.save_as(tmp_path / "numbers.csv")
+    saved = list(csv.DictReader((tmp_path / "numbers.csv").read_text().splitlines()))
+    assert len(saved) == len(rows) and {row["verdict"] for row in saved} == {"reproduced"}
+
+
+def test_numbers_of_one_table_by_address(page, reference):
+    visit(page, reference / "laptop" / "numbers.html", "paper=lcss&table=2")
+    assert "Only paper lcss, table 2" in page.locator("#chosen").inner_text()
+    papers = page.evaluate("[...new Set(TABLE.rows().data().toArray().map(c => c.paper + '/' + c.table))]")
+    assert papers == ["lcss/2"]
+
+
+@pytest.mark.parametrize("status", ["reproduced", "off", "imprecise"])
+def test_a_click_opens_the_card_with_the_numbers_of_diff(page, reference, status):
+    frame = read_diff(ROOT / "results/reference/paper/diff.csv")
+    chosen = frame[(frame["paper"] == "pis") & (frame["status"] == status)].iloc[[0]]
+    (key,), row = keys(chosen), chosen.iloc[0]
+    visit(page, reference / "paper" / "paper-pis.html")
+    page.locator(f'td.cell a[data-card="{address(key)}"]').click()
+    found = facts(page)
+    assert (
+        found["measured"] == with_error(row["measured"], row["stderr"]) and found["published"].split(" ")[0] == row["published"]
+    )
+    assert float(found["delta"]) == pytest.approx(row["delta"], rel=1e-3) and float(found["tolerance"]) == pytest.approx(
+        row["tolerance"], rel=1e-3
+    )
+    assert status in page.locator("dialog[open] .badge").first.inner_text()
+    assert page.locator("dialog[open] h3").all_inner_texts()[:3] == ["Stated and met", "Assumed", "Differs"]
+    assert "runs = 100" in page.locator("dialog[open] .protocols").first.inner_text()
+    assert quote(address(key), safe="") in page.url
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog:not([open])", state="attached")
+    assert "card=" not in page.url
+
+
+def test_a_card_opens_by_keyboard_and_by_its_address(page, reference):
+    visit(page, reference / "paper" / "paper-pis.html", "card=" + quote("pis/5.1/mg/PIS/NN/logz_rmse/100", safe=""))
+    by_address = facts(page)
+    page.keyboard.press("Escape")
+    page.locator('td.cell a[data-card="pis/5.1/mg/PIS/NN/logz_rmse/100"]').focus()
+    page.keyboard.press("Enter")
+    assert facts(page) == by_address and by_address["published"] == "1.731"
+
+
+def test_compare_s_link_restores_its_choice(page, browser, reference):
+    visit(page, reference / "paper" / "compare.html")
+    page.select_option("#dataset", "funnel")
+    page.select_option("#metric", "logz_rmse")
+    page.locator("#series-list label", has_text="PIS NN (pis)").locator("input").uncheck()
+    page.locator("#ly").uncheck()
+    page.wait_for_function("new URLSearchParams(location.hash.slice(1)).get('ly') === '0'")
+    rows = page.evaluate("TABLE.rows().data().toArray().map(c => c.id)")
+    assert rows and not any("/PIS/NN/" in row for row in rows)
+    other = browser.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("body[data-ready=yes]")
+    assert (other.input_value("#dataset"), other.input_value("#metric")) == ("funnel", "logz_rmse")
+    assert not other.is_checked("#ly") and other.is_checked("#lx")
+    assert not other.locator("#series-list label", has_text="PIS NN (pis)").locator("input").is_checked()
+    assert other.evaluate("TABLE.rows().data().toArray().map(c => c.id)") == rows
+    other.close()
+
+
+def test_compare_plots_measured_and_published(page, reference):
+    visit(page, reference / "paper" / "compare.html", "dataset=mg&metric=logz_rmse&lx=1&ly=0")
+    traces = page.evaluate("document.getElementById('plot').data.map(t => [t.name, t.marker.symbol, [...t.x], [...t.y]])")
+    own = {symbol.endswith("-open"): (x, y) for name, symbol, x, y in traces if name == "PIS NN (pis)"}
+    frame = read_diff(ROOT / "results/reference/paper/diff.csv")
+    row = frame[
+        (frame["dataset"] == "mg") & (frame["method"] == "PIS") & (frame["variant"] == "NN") & (frame["metric"] == "logz_rmse")
+    ].iloc[0]
+    assert own[True] == ([100], [float(row["published"])]) and own[False] == ([100], [row["measured"]])
+
+
+def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
+    visit(page, reference / "laptop" / "matrix.html", "metric=sw2&budget=10")
+    cells = page.locator("#heat tbody td")
+    assert cells.count() % 6 == 0 and cells.count() > 60
+    link = page.locator('#heat td a[data-card="sampler_matrix/matrix/digits_exact/DDIM/VP/sw2/10"]')
+    records = csv.DictReader(open(ROOT / "results/reference/laptop/records/sampler_matrix.csv"))
+    value = next(
+        float(r["value"]) for r in records if (r["method"], r["variant"], r["metric"], r["nfe"]) == ("DDIM", "VP", "sw2", "10")
+    )
+    assert float(link.inner_text()) == pytest.approx(value, rel=0.05)
+    page.select_option("#budget", "50")
+    assert "budget=50" in page.url
+
+
+def test_hostile_texts_are_shown_as_text(page, hostile):
+    visit(page, hostile / "paper-toy.html")
+    assert page.locator("table.paper tbody th.first").all_inner_texts() == [*METHODS, "NUTS"]
+    page.locator("td.cell a").first.click()
+    assert page.locator("#card-title").inner_text() == SCRIPT
+    assert "setting_08 = xxxxxxxxxxxx" in page.locator("dialog[open]").inner_text()
+    assert page.title().startswith("A <em>toy</em>")
+    for name in ("numbers.html", "compare.html"):
+        visit(page, hostile / name)
+        shown = page.locator("table.dataTable").inner_text()
+        assert SCRIPT in shown and QUOTED in shown and "</script>" in shown
+        assert page.evaluate("document.querySelectorAll('b, em, i:not([class]), u').length") == 0
+        assert "owned" not in page.title()
+
+
+def test_keyboard_reaches_the_content_first(page, reference):
+    visit(page, reference / "laptop" / "index.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_words_stand_beside_colours_with_contrast(page, reference):
+    """Text on the tints of verdicts has a contrast of at least 4.5 (WCAG AA)."""
+    visit(page, reference / "paper" / "paper-pis.html")
+    pairs = page.evaluate("""() => [...document.querySelectorAll('.badge, td.cell a')].map(n => [getComputedStyle(n).color,
+        getComputedStyle(n).backgroundColor, n.innerText])""")
+
+    def luminance(colour: str) -> float:
+        parts = [float(x) / 255 for x in re.findall(r"[\d.]+", colour)[:3]]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    assert len(pairs) > 80
+    for colour, background, text in pairs:
+        low, high = sorted((luminance(colour), 1.0 if background.startswith("rgba(0, 0, 0, 0") else luminance(background)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, text
+        assert re.search("reproduced|off|imprecise|indicative|not run|holds|fails|inconclusive", text), text

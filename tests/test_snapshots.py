@@ -1,0 +1,147 @@
+"""Snapshots of a training and the choice among them; fields of specs that are younger than the keys of models."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from training_case import SETTINGS, Network, losses
+
+from rescore.config import validated
+from rescore.errors import MissingData, RescoreError
+from rescore.experiments.book import Book, Run
+from rescore.models import build, evaluate, train
+from rescore.models.build import make_objective
+from rescore.models.evaluate import Sampling, TrainedModels
+from rescore.models.judge import Drawn
+from rescore.objectives import DSM, LCSS
+from rescore.processes import VP, grids
+from rescore.samplers import ddim
+from rescore.specs import Evaluation, ModelConfig, ModelSpec, Trainings
+from rescore.training import train_network
+from rescore.workflow.paths import snapshots
+
+CONTENT = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 12}
+
+
+def spec(**changes) -> ModelSpec:
+    return validated(ModelSpec, CONTENT | changes, "spec")
+
+
+def test_younger_fields_leave_old_keys_as_they_are():
+    """The keys that these specs had before the fields."""
+    assert spec().key == "10a82f890125"
+    assert spec(objective={"name": "lcss", "gamma": 2.0}).key == "96a3ac67b367"
+    assert spec(snapshots=4).key != spec().key != spec(objective={"reduction": "mean"}).key
+    assert Evaluation().model_dump(mode="json") == {"samples": 359, "features": "classifier", "classifier_steps": 1000,
+                                                    "likelihood_images": 100, "tolerance": 1e-5}  # fmt: skip
+    assert Evaluation(checkpoint="best").model_dump()["checkpoint"] == "best"
+    again = ModelSpec.model_validate(spec(snapshots=4, objective={"reduction": "mean"}).model_dump(mode="json"))
+    assert (again.snapshots, again.objective.reduction) == (4, "mean")
+
+
+@pytest.mark.parametrize("name", ["dsm", "lcss"])
+def test_the_reduction_reaches_the_loss_and_hence_the_clip(name):
+    objective = spec(objective={"name": name, "reduction": "mean"}).objective
+    kind = {"dsm": DSM, "lcss": LCSS}[name]
+    assert make_objective(objective) == kind("simple", make_objective(objective).times, per_dimension=True)
+    x = torch.zeros(3, 1, 4, 4)
+    network = lambda u, t: u  # noqa: E731
+    of_sum = make_objective(spec(objective={"name": name}).objective)(network, VP(), x, torch.Generator().manual_seed(0))
+    of_mean = make_objective(objective)(network, VP(), x, torch.Generator().manual_seed(0))
+    assert torch.allclose(of_mean * 16, of_sum)
+
+
+def test_velocities_have_no_mean():
+    with pytest.raises(RescoreError, match="reduction: mean is for dsm and lcss; allowed with hsm: sum"):
+        spec(objective={"name": "hsm", "reduction": "mean"})
+
+
+def test_the_average_is_kept_on_the_way_and_a_resumed_training_keeps_the_same(tmp_path):
+    def trained(folder, fails_at=None):
+        calls = 0
+
+        def some(network, rows, generator):
+            nonlocal calls
+            calls += 1
+            if calls == fails_at:
+                raise KeyboardInterrupt
+            return losses(network, rows, generator)
+
+        return train_network(Network(), some, SETTINGS, folder, checkpoint_every=3, snapshots=4)
+
+    whole = trained(tmp_path / "whole")
+    assert list(whole.snapshots) == [4, 8], "the last is the result"
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed", fails_at=19)
+    again = trained(tmp_path / "killed")
+    for steps, path in whole.snapshots.items():
+        mine, its = load_file(path), load_file(again.snapshots[steps])
+        assert all(torch.equal(mine[name], its[name]) for name in mine)
+        assert not torch.equal(mine["layers.0.weight"], whole.network.state_dict()["layers.0.weight"])
+    assert train_network(Network(), losses, SETTINGS, tmp_path / "none").snapshots == {}
+
+
+def test_a_node_leaves_the_snapshots_beside_the_weights(monkeypatch, tmp_path):
+    kept = tmp_path / "state" / "step-00000004.safetensors"
+    kept.parent.mkdir()
+    kept.write_bytes(b"weights after 4")
+    monkeypatch.setattr(build, "train_model", lambda *_: SimpleNamespace(
+        network=nn.Linear(1, 1), history=torch.zeros(1), images_per_second=1.0, peak_memory_mb=1.0, peak_gpu_memory_mb=0.0,
+        snapshots={4: kept}))  # fmt: skip
+    monkeypatch.setattr(train, "prepare_torch", lambda spec: "cpu")
+    train._train(Trainings(spec(snapshots=4), (0,)), tmp_path / "node", {0: tmp_path})
+    found = snapshots(tmp_path / "node" / "0" / "weights.safetensors")
+    assert {steps: path.read_bytes() for steps, path in found.items()} == {4: b"weights after 4"}
+
+
+class Judge:
+    """FID is the distance of the samples' mean from 1."""
+
+    def __call__(self, x, metrics):
+        return {metric: {"fid": abs(x.mean().item() - 1), "is": x.mean().item()}[metric] for metric in metrics}
+
+    def protocol(self, metric, x):
+        return {"judge": "mean"}
+
+
+class Config:
+    jobs, models = {"job": SimpleNamespace(models=("model",))}, {"model": spec(snapshots=4)}
+    training_seeds, evaluation = (0, 1), Evaluation(samples=2, checkpoint="best")
+
+
+def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_path):
+    models = TrainedModels(Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1)))
+    models.judge = Judge()
+    means = {(0, 4): 3.0, (0, 8): 1.5, (0, None): 0.0, (1, 4): 0.75, (1, 8): 9.0, (1, None): 2.0}
+    monkeypatch.setattr(models, "_steps", lambda name, seed: [4, 8, None])
+    monkeypatch.setattr(models, "_draw", lambda one, seed, step=None: Drawn(torch.full((2, 1, 2, 2), means[seed, step]), 5))
+    sampler = ddim(VP(), grids.uniform(VP(), 5))
+    models.measure([Sampling("1", "DDIM", "", "model", sampler)], "best")
+    found = {one.metric: one for one in models.book.measurements}
+    assert {metric: one.value for metric, one in found.items()} == {
+        "fid": (0.5 + 0.25) / 2, "is": (1.5 + 0.75) / 2, "fid_last": 1.0, "is_last": 1.0}  # fmt: skip
+    assert found["fid"].protocol["checkpoint"] == "best of 3 by FID" and found["is_last"].protocol["checkpoint"] == "last"
+
+
+def test_the_best_needs_snapshots():
+    with pytest.raises(RescoreError, match=r"evaluation.checkpoint: best: models.a keeps no snapshots; allowed: last, or snapshots: STEPS"):
+        validated(ModelConfig, {"models": {"a": CONTENT}, "evaluation": {"checkpoint": "best"}}, "gpu.yaml")
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_the_judge_is_looked_for_before_anything_is_drawn(monkeypatch, tmp_path, checkpoint):
+    def none(*_):
+        raise MissingData("Inception weights: not at hand")
+
+    config = Config()
+    config.evaluation = Evaluation(samples=2, checkpoint=checkpoint)
+    book = Book(config, Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+    models = TrainedModels(book)
+    monkeypatch.setattr(evaluate, "make_judge", none)
+    monkeypatch.setattr(models, "_draw", lambda *_: pytest.fail("drawn before the judge was looked for"))
+    monkeypatch.setattr(models, "_steps", lambda *_: [None])
+    with book.skipping(dataset="digits"):
+        models.measure([Sampling("1", "DDIM", "", "model", ddim(VP(), grids.uniform(VP(), 5)))], "judged")
+    assert book.skipped == [{"dataset": "digits", "reason": "Inception weights: not at hand"}]
