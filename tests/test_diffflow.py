@@ -221,7 +221,7 @@ def test_the_pixels_and_the_paths_of_images_have_streams_of_their_own(tmp_path, 
 
 
 def test_each_fid_of_images_has_its_own_grid_and_noise(tmp_path, monkeypatch):
-    """Table 3.3 with and without noise, then one N after another; the images of the figure are more samples of the first model."""
+    """Table 3.3 with and without noise, then one N after another; the images of the figure are further samples."""
     images, asked = PAPER.module("images"), []
     here = SimpleNamespace(judge=lambda x, metrics: {"fid": x}, numbers=None)
     config = load_config(PAPER, "smoke")
@@ -241,14 +241,19 @@ def test_each_fid_of_images_has_its_own_grid_and_noise(tmp_path, monkeypatch):
     fids = {key: value for key, value in found.items() if key not in ("bound", "ode")}
     assert fids == {("3.3", 1.0, 5): 5, ("3.3", 0.0, 5): 105, ("3.4", 1.0, 5): 5, ("3.4", 1.0, 10): 10}
     assert shown == 5 and asked == [
-        ("model 1", 70, 5, 1.0), ("model 1", 70, 5, 0.0), ("model 1", 70, 5, 1.0), ("model 1", 70, 10, 1.0), ("model 1", 16, 5, 1.0)
-    ]  # fmt: skip
+        ("model 1", 70, 5, 1.0),
+        ("model 1", 70, 5, 0.0),
+        ("model 1", 70, 5, 1.0),
+        ("model 1", 70, 10, 1.0),
+        ("model 1", 16, 5, 1.0),
+    ]
 
 
 def test_a_model_that_diverges_leaves_its_cell_out(tmp_path, monkeypatch):
     images = PAPER.module("images")
     book = book_of(PAPER, load_config(PAPER, "smoke"), "rest", tmp_path)
-    monkeypatch.setattr(images.Pictures, "_numbers", lambda self, seed: ({"bound": 4.0 + seed, "ode": Diverged(f"seed {seed}")}, None))
+    found = {seed: ({"bound": 4.0 + seed, "ode": Diverged(f"seed {seed}")}, None) for seed in (0, 1)}
+    monkeypatch.setattr(images.Pictures, "_numbers", lambda self, seed: found[seed])
     images.likelihoods(images.Pictures(book, "digits"))
     assert [(one.variant, one.value) for one in book.measurements] == [("ELBO", 4.5)]
     assert [(row["variant"], row["reason"]) for row in book.skipped] == [("", "diverged: seed 0")]

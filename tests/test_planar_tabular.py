@@ -208,3 +208,13 @@ def test_patches_lose_mean_and_last_pixel():
     assert patch.shape == (63,) and patch.mean() == pytest.approx(-100 / 64 / 256, abs=0.001)
     with pytest.raises(RescoreError, match=r"image of shape \(4, 4\)"):
         tabular.patches(image[:4, :4], 1, np.random.RandomState(0))
+
+
+def test_standardised_rows_have_the_units_of_the_training_rows():
+    """log p(x) = log p(z) - log_scale; as many rows to validate and to test as asked for."""
+    data = tabular.load_tabular("wine")
+    z, log_scale = data.standardised(7)
+    assert z.train.dtype == torch.float32 and z.train.shape == data.train.shape and len(z.validation) == len(z.test) == 7
+    std = data.train.std(0, correction=0)
+    torch.testing.assert_close(z.test, ((data.test[:7] - data.train.mean(0)) / std).float())
+    assert log_scale == pytest.approx(std.log().sum().item())

@@ -13,6 +13,7 @@ from rescore.errors import RescoreError
 from rescore.files import sha256
 from rescore.random import make_generator
 from rescore.training import Adam, fit, train_once
+from rescore.training.loop import fit_averaged
 
 SETTINGS = Adam(steps=14, lr=0.05, weight_decay=0.01, decay=0.7, decay_every=4)
 
@@ -333,3 +334,19 @@ def test_train_once_of_another_network_is_one_clear_error(tmp_path):
     train_once(path, model, model())
     with pytest.raises(RescoreError, match="not the weights it should hold"):
         train_once(path, model, nn.Linear(2, 2))
+
+
+def test_the_averaged_model_is_that_of_its_steps(tmp_path):
+    """Weights w_k after k steps; the average goes from w_0 by min(0.5, (1 + n) / (10 + n)), and is frozen."""
+    model, seen = nn.Linear(1, 1, bias=False), []
+    nn.init.constant_(model.weight, 1.0)
+
+    def loss(generator):
+        seen.append(model.weight.item())
+        return model.weight.sum()
+
+    average = fit_averaged(model, loss, Adam(3, 0.1), make_generator("average"), tmp_path, 0.5)
+    expected = seen[0]
+    for n, weight in enumerate([*seen[1:], model.weight.item()], start=1):
+        expected += (1 - min(0.5, (1 + n) / (10 + n))) * (weight - expected)
+    assert average.weight.item() == pytest.approx(expected, rel=1e-6) and not average.weight.requires_grad

@@ -1,7 +1,6 @@
 """DiffFlow's jobs: stubs whose answers are known, and tiny runs, every number of which is kept."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,7 +78,8 @@ def plane(tmp_path, monkeypatch):
     for method in METHODS.TRAINERS:
 
         def train(fit, x, folder, *names, method=method):
-            assert names == ("diffflow", method, "checkerboard", names[-1]) and folder.name == f"{method}-checkerboard-{names[-1]}"
+            assert names == ("diffflow", method, "checkerboard", names[-1])
+            assert folder.name == f"{method}-checkerboard-{names[-1]}"
             return models.setdefault((method, names[-1]), StubModel())
 
         monkeypatch.setitem(METHODS.TRAINERS, method, train)
@@ -101,7 +101,8 @@ def test_planar_numbers_are_those_of_test_draws(plane):
         assert found[method, "", "nll", None].value == pytest.approx(3 - mean, rel=1e-6)
         assert found[method, "", "nll", None].n_samples == 60 and found[method, "", "sw2", steps].n_samples == 80
         assert found[method, "", "sw2", steps].value == pytest.approx(np.mean([problem.distance(zeros, s) for s in (1, 2)]))
-        assert found[method, "", "off_support", steps].value == planar_set("checkerboard").off_support(problem.scale.inverse(zeros))
+        off_support = planar_set("checkerboard").off_support(problem.scale.inverse(zeros))
+        assert found[method, "", "off_support", steps].value == off_support
         first, second = models[method, 1].asked[:2]
         assert torch.equal(first[1], tests[1]) and first[2:] == (book.config.tolerance, derive_seed("diffflow", "probes", 1))
         assert second == ("sample", 40, derive_seed("diffflow", "samples", 1), None, {})

@@ -96,8 +96,8 @@ def compare_schedules(book: Book, problem: PlanarProblem) -> None:
     config, settings, samples = book.config, book.config.cost, book.config.plane.samples
     progressive = config.plane.diffflow.model_copy(update={"iterations": settings.iterations})
     fixed = progressive.model_copy(update={"steps": (settings.fixed_steps,), "shares": (1.0,)})
-    protocol = {"iterations": settings.iterations, "batch": fixed.batch, "fixed_N": settings.fixed_steps,
-                "progressive_N": " ".join(map(str, progressive.steps)), "shares": " ".join(map(str, progressive.shares))}  # fmt: skip
+    protocol = {"iterations": settings.iterations, "batch": fixed.batch, "fixed_N": settings.fixed_steps}
+    protocol |= {"progressive_N": " ".join(map(str, progressive.steps)), "shares": " ".join(map(str, progressive.shares))}
 
     @cache
     def trained(variant: str, seed: int) -> methods.TrainedDiffFlow:

@@ -34,8 +34,8 @@ def trajectories(found: PaperResults, out: Path) -> None:
         return draw.not_measured(out)
     parts = len(found.arrays[f"trajectory/{names[0]}/DiffFlow"])
     panels = [(name, method, i) for name in names for method in METHODS for i in range(parts)]
-    note = (f"First seed. Left the data, right the end of the forward process. Axes: {REACH} standard deviations. DiffFlow's panels "
-            "are equally many steps apart, the others equal times.")  # fmt: skip
+    note = (f"First seed. Left the data, right the end of the forward process. Axes: {REACH} standard deviations. DiffFlow's "
+            "panels are equally many steps apart, the others equal times.")  # fmt: skip
     with found.sheet(out, len(panels), parts, (1.75, 1.85), note) as (_, axes):
         for ax, (name, method, i) in zip(axes, panels, strict=True):
             x, ring = found.arrays[f"trajectory/{name}/{method}"][i], found.arrays[f"ring/{name}"]
@@ -62,8 +62,8 @@ def samples(found: PaperResults, out: Path) -> None:
 def numbers(found: PaperResults, out: Path) -> None:
     """Fig. 3.5 in numbers."""
     names = [name for name in SETS if found.select(table="fig3.5", dataset=name)]
-    note = (f"{draw.INTERVALS} Coordinates have mean 0 and variance 1. The entropy, which no true likelihood goes below, is drawn "
-            "where it has a closed form.")  # fmt: skip
+    note = (f"{draw.INTERVALS} Coordinates have mean 0 and variance 1. The entropy, which no true likelihood goes below, is "
+            "drawn where it has a closed form.")  # fmt: skip
     with found.sheet(out, len(METRICS), len(METRICS), (3.6, 3.2), note) as (figure, axes):
         for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
             for (method, variant), (mark, color, marker, shift) in MARKS.items():

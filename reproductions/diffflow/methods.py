@@ -184,8 +184,10 @@ def fits(plane: settings.Plane) -> dict[str, settings.Fit]:
     return {"DiffFlow": plane.diffflow, "DDPM": plane.ddpm, "FFJORD": plane.ffjord}
 
 
-def sweep(open_cell: Callable[[str, int], Cell], numbers: Sequence[int], metric: str, values: Callable[[int], Sequence[float]]) -> None:
-    """Tables 3.4 and 3.5: a distance for each N, and its ratio to that of the largest N, which for itself is 1 whatever is drawn.
+def sweep(
+    open_cell: Callable[[str, int], Cell], numbers: Sequence[int], metric: str, values: Callable[[int], Sequence[float]]
+) -> None:
+    """Tables 3.4 and 3.5: a distance for each N, and its ratio to that of the largest N, itself 1 whatever is drawn.
 
     Args:
         open_cell: open_cell(table, N).

@@ -32,8 +32,8 @@ def measure(book: Book, name: str) -> None:
         for method in ("DiffFlow", *FLOWS):
             ours = method == "DiffFlow"
             fit = settings.diffflow if ours else settings.flow
-            protocol = {"iterations": fit.iterations, "batch": fit.batch, "train_rows": len(data.train), "test_rows": len(data.test),
-                        "stopping": f"best of {settings.stages} on validation"}  # fmt: skip
+            protocol = {"iterations": fit.iterations, "batch": fit.batch, "train_rows": len(data.train),
+                        "test_rows": len(data.test), "stopping": f"best of {settings.stages} on validation"}  # fmt: skip
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if ours else {}
             place = "3.1", printed, method, "ODE" if ours else ""
             with book.cell(*place, None, protocol, n=len(data.test), over="trainings") as cell:
