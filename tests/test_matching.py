@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 
 from rescore.data import humanml as data
 from rescore.data.planar import Rings
@@ -13,8 +12,8 @@ from rescore.errors import MissingData, RescoreError
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics import text_motion as judge
 from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
+from rescore.metrics.points import nearest
 from rescore.montecarlo.pyro_chains import mode_coverage
-from rescore.papers import load_paper
 
 
 def test_far_from_the_origin_a_pair_of_equals_is_still_the_nearest():
@@ -74,8 +73,7 @@ def test_a_label_has_the_largest_logit_alone():
         (lambda x: rmse(x, x), "rmse: a point is not finite"),
         (lambda x: mode_coverage(x, torch.zeros(1, 2), 1.0), "mode_coverage: a sample is not finite"),
         (lambda x: Rings().off_support(x), "off_support: a point is not finite"),
-        (lambda x: load_paper("soft_diffusion", ROOT).module("trained").nearest(x, torch.zeros(3, 2)),
-         "nearest: a point is not finite"),
+        (lambda x: nearest(x, torch.zeros(3, 2)), "nearest: a point is not finite"),
     ],
 )  # fmt: skip
 def test_no_metric_of_neighbours_counts_a_point_that_is_not_finite(metric, message, bad):

@@ -10,7 +10,7 @@ from rescore.errors import RescoreError
 from rescore.metrics import sliced_wasserstein
 from rescore.papers import load_config, load_paper
 from rescore.processes import CLD, VP
-from rescore.random import make_generator
+from rescore.random import Streams
 from rescore.samplers import AdaptiveFlow
 
 PAPER = load_paper("cld")
@@ -58,7 +58,7 @@ def test_all_samplers_of_a_seed_start_alike_and_the_floor_is_of_fresh_draws(tmp_
     result = measured(PAPER, config, "one", tmp_path)
     toy = problems.mixture(config, problems.PROCESSES["VPSDE"], 5)
     for part, seed in zip(toy.start().split(5), (3, 4), strict=True):
-        assert torch.equal(part, VP().prior_sample((5, 2), make_generator("cld", "mixture9", "VP", "prior", seed), torch.float64))
+        assert torch.equal(part, VP().prior_sample((5, 2), Streams.named("cld", "mixture9", "VP", "prior", seed, n=5), torch.float64))
     draws = {name: toy.draws("cld", "mixture9", name) for name in ("data", "exact")}
     expected = [sliced_wasserstein(*pair, projections=50) for pair in zip(draws["exact"], draws["data"], strict=True)]
     (floor,) = [one for one in result.measurements if (one.method, one.metric) == ("exact", "sw2")]

@@ -7,7 +7,7 @@ from measuring import book_of, configured
 from rescore.papers import load_config, load_paper
 from rescore.problems.flow import by_quantiles
 from rescore.processes import VP, grids
-from rescore.random import make_generator
+from rescore.random import Streams
 
 PAPER = load_paper("deis")
 methods, jobs = PAPER.module("methods"), PAPER.module("jobs")
@@ -19,7 +19,7 @@ def test_data_start_from_the_prior_of_each_seed_and_end_where_the_flow_takes_the
     data = jobs.Data.of(book_of(PAPER, config, "a", tmp_path), "mixture1d")
     process = data.problem.process
     for seed, start in zip(config.seeds, data.start.split(5), strict=True):
-        assert torch.equal(start, VP().prior_sample((5, 1), make_generator("deis", "mixture1d", seed), torch.float64))
+        assert torch.equal(start, VP().prior_sample((5, 1), Streams.named("deis", "mixture1d", seed, n=5), torch.float64))
     exact = by_quantiles(data.problem.score, data.start, process.T, config.t0)
     assert torch.equal(data.end, exact.reshape(2, 5, 1))
     jobs.orders(data.book, "mixture1d")

@@ -107,7 +107,7 @@ def test_without_the_images_nothing_is_measured_and_the_reason_is_said(monkeypat
     def missing(name, split):
         raise MissingData("no images")
 
-    for module in (networks, problems):
-        monkeypatch.setattr(module, "load_images", missing)
+    for name in ("networks", "problems"):  # those that the job imports: another test may have had them loaded anew
+        monkeypatch.setattr(PAPER.module(name), "load_images", missing)
     result = measured(PAPER, configured(PAPER, content()), "all", tmp_path)
     assert result.measurements == [] and result.skipped == [{"dataset": "digits", "reason": "no images"}]
