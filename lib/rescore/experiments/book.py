@@ -203,7 +203,8 @@ class Book:
 
     def __init__(self, config: Any, run: Run | None = None, protocol: Mapping[str, object] | None = None):
         self.config, self.run, self.protocol = config, run, dict(protocol or {})
-        code = Path(sys.modules[type(config).__module__].__file__).parent  # the paper's, wherever its repository lies
+        module = sys.modules.get(type(config).__module__)  # absent once a paper of that name of another repository is loaded
+        code = Path(module.__file__).parent if module else None  # the paper's folder, wherever its repository lies
         self.journal = Journal(run.folder if run else None, code, run.device if run else "")
         self.measurements: list[Measurement] = []
         self.skipped: list[Mapping[str, object]] = []
@@ -284,10 +285,10 @@ class Journal:
 
     Args:
         folder: None to keep nothing.
-        code: the paper's folder.
+        code: the paper's folder; None where it is not known any more.
     """
 
-    def __init__(self, folder: Path | None, code: Path, device: str):
+    def __init__(self, folder: Path | None, code: Path | None, device: str):
         self.folder = folder / "cells" if folder else None
         self._kept: dict[str, Mapping[str, Any]] = {}
         self._code = ""
@@ -336,7 +337,7 @@ class Journal:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
 
 
-def code_digest(paper: Path, device: str) -> str:
+def code_digest(paper: Path | None, device: str) -> str:
     """Of the library's code and a paper's, of torch and the machine class."""
     import torch
 
@@ -344,7 +345,7 @@ def code_digest(paper: Path, device: str) -> str:
     from rescore.machine.hardware import device_name
 
     digest = hashlib.sha256(f"{torch.__version__} {device_name(device)}".encode())
-    for path in sorted([*Path(rescore.__file__).parent.rglob("*.py"), *paper.glob("*.py")]):
+    for path in sorted([*Path(rescore.__file__).parent.rglob("*.py"), *(paper.glob("*.py") if paper else ())]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
