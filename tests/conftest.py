@@ -22,9 +22,11 @@ SEPARATOR = "=" * 20 + "\n"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test before this one may have asked for more threads."""
+    """A test before this one may have asked for more threads, or loaded the papers of another repository."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    if "rescore.papers" in sys.modules:
+        sys.modules["rescore.papers"].use_root(ROOT)
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,10 @@ def test_modules_come_from_the_paper_s_own_root(tmp_path: Path) -> None:
     for root, seed in ((tmp_path / "a", 1), (tmp_path / "b", 2)):
         folder = shutil.copytree(TOY, root / "reproductions" / "toy")
         (folder / "config.py").write_text((folder / "config.py").read_text().replace("seed: int = 0", f"seed: int = {seed}"))
-    seeds = [load_config(load_paper("toy", tmp_path / name), "smoke").seed for name in "aba"]
-    assert seeds == [1, 2, 1]
+    papers = [load_paper("toy", tmp_path / name) for name in "aba"]
+    assert [load_config(paper, "smoke").seed for paper in papers] == [1, 2, 1]
+    first, other, again = (paper.module("config") for paper in papers)
+    assert first is again is not other, "a root that was left finds its own modules again, with what a caller has changed there"
 
 
 def test_paper_yaml_refuses_unknown_keys() -> None:

@@ -80,15 +80,24 @@ class Paper:
         path = self.folder / f"{name}.py"
         if not path.is_file():
             raise RescoreError(f"{path}: no such file")
-        root = str(self.folder.parents[1])
-        if sys.path[0] != root:
-            sys.path.insert(0, root)
-        full_name = f"reproductions.{self.name}.{name}"
-        loaded = sys.modules.get(full_name)
-        if loaded is not None and Path(loaded.__file__).resolve() != path:  # of another root
-            for other in [other for other in sys.modules if other.split(".")[0] == "reproductions"]:
-                del sys.modules[other]
-        return importlib.import_module(full_name)
+        use_root(self.folder.parents[1])
+        return importlib.import_module(f"reproductions.{self.name}.{name}")
+
+
+_modules: dict[str, dict[str, ModuleType]] = {}  # by root, those of `reproductions` that another root has put aside
+
+
+def use_root(root: Path) -> None:
+    """From here on `reproductions` is the package of this root; a root that was in use before finds its own modules again."""
+    now, loaded = str(root), {name: module for name, module in sys.modules.items() if name.split(".")[0] == "reproductions"}
+    if sys.path[0] != now:
+        sys.path[:] = [now, *(place for place in sys.path if place != now)]
+    before = next((str(Path(module.__file__).resolve().parents[2]) for module in loaded.values() if getattr(module, "__file__", None)), now)
+    if before != now:
+        _modules[before] = loaded
+        for name in loaded:
+            del sys.modules[name]
+        sys.modules.update(_modules.pop(now, {}))
 
 
 def find_root(root: Path | str | None = None) -> Path:
