@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from rescore import proof
 from rescore.cli import main
 from rescore.errors import RescoreError
 from rescore.ledger.cost import read_proofs
@@ -35,6 +36,7 @@ def test_every_part_measures(written):
     assert 0.001 < found["likelihood"]["graph_mb_an_image"] < 10
     assert found["fid"] == {"features": 12, "seconds": found["fid"]["seconds"]}
     assert all(math.isfinite(value) for value in found["fid"].values())
+    assert found["failed"] == {}
 
 
 def test_cost_shows_it_without_any_job(written, capsys):
@@ -44,14 +46,30 @@ def test_cost_shows_it_without_any_job(written, capsys):
     assert len(read_proofs(written)) == 4
 
 
+def test_a_part_that_fails_costs_no_other(monkeypatch, tmp_path, capsys):
+    def fails(*_: object) -> None:
+        raise RuntimeError("no memory")
+
+    for part in ("likelihood", "resume", "sampling"):
+        monkeypatch.setattr(proof, part, fails)
+    monkeypatch.setattr(proof, "WAYS", WAYS[:2])
+    assert main(["proof", "--tiny", "--results", str(tmp_path)]) == 1
+    (path,) = tmp_path.glob("proof-*.json")
+    found = json.loads(path.read_text())
+    assert list(found["failed"]) == ["likelihood", "resume", "sampling"] and "fid" in found
+    assert [one["way"] for one in found["training"]] == ["float32", "TF32"]
+    told = capsys.readouterr()
+    assert "likelihood failed: RuntimeError: no memory" in told.err and "TF32" in told.out
+
+
 def test_a_file_that_is_no_proof_is_one_error(tmp_path):
     (tmp_path / "proof-x.json").write_text("{}")
-    with pytest.raises(RescoreError, match="proof-x.json: not what `rescore proof` writes: KeyError: 'sampling'. Remove it"):
+    with pytest.raises(RescoreError, match="proof-x.json: not what `rescore proof` writes: KeyError: 'device'. Remove it"):
         read_proofs(tmp_path)
 
 
-def test_without_a_gpu_it_says_what_runs(monkeypatch):
+def test_without_a_gpu_it_says_what_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RescoreError, match="torch sees none; `rescore proof --tiny` runs its tiny form on the CPU"):
-        prove(Size(), "cuda")
+        prove(Size(), "cuda", tmp_path)
     assert Size().spec().network.name == TINY.spec().network.name == "ddpmpp"

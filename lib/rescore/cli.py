@@ -30,7 +30,7 @@ RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance",
                  "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb",
                  "parameters", "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes",
                  "models", "samples", "likelihoods", "download_mb", "images_per_second", "tflops", "gpu_memory_mb",
-                 "sampling_steps_per_second", "share_of_the_sampler", "likelihood_mb_an_image"}
+                 "sampling_steps_per_second", "share_of_the_sampler", "share_of_kernels", "likelihood_mb_an_image"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -405,15 +405,20 @@ def _cost(args: argparse.Namespace) -> None:
     print(f"{len(frame)} jobs, {frame['seconds'].sum():.0f} s")
 
 
-def _proof(args: argparse.Namespace) -> None:
-    from rescore.ledger.cost import read_proofs
-    from rescore.proof import TINY, Size, prove, write
+def _proof(args: argparse.Namespace) -> int:
+    import json
 
-    found = prove(TINY, "cpu") if args.tiny else prove(Size(), "cuda")
-    path = write(found, args.results)
-    rows = [row for row in read_proofs(args.results) if row["device"] == found["device"]]
-    _print(list(rows[0]), rows)
+    from rescore.ledger.cost import read_proofs
+    from rescore.proof import TINY, Size, prove
+
+    path = prove(TINY, "cpu", args.results) if args.tiny else prove(Size(), "cuda", args.results)
+    found = json.loads(path.read_text())
+    if rows := [row for row in read_proofs(args.results) if row["device"] == found["device"]]:
+        _print(list(rows[0]), rows)
+    for part, error in found["failed"].items():
+        print(f"{part} failed: {error}", file=sys.stderr)
     print(path)
+    return int(bool(found["failed"]))
 
 
 def _readme(args: argparse.Namespace) -> int:

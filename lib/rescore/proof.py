@@ -1,7 +1,8 @@
 """What a machine makes of the library's work, without any data: `rescore proof`, `make gpu-proof`.
 
-DDPM++ for CIFAR-10 on random images: training steps in four ways, a training that is stopped and goes on, sampling, the memory of a
-likelihood, FID's roots. A tiny form of the same runs on a CPU.
+DDPM++ for CIFAR-10 on random images: training steps in four ways, the memory of a likelihood, FID's roots, sampling, and a small
+network's training that is stopped and goes on. What is measured is written part by part, and a part that fails stops no other. A
+tiny form of the same runs on a CPU.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from rescore.models.build import LoadedModel, make_model, make_objective
 from rescore.networks import NoisePrediction, compile_bare, place
 from rescore.plan import BACKWARD, network_cost
 from rescore.processes import VP, grids
+from rescore.progress import warn
 from rescore.random import make_generator
 from rescore.samplers import ddim
 from rescore.specs import ModelSpec
@@ -69,6 +73,9 @@ TINY = Size("digits", {"width": 8, "multipliers": [1, 2], "blocks": 1, "attentio
             steps=3, features=12, backend="eager")  # fmt: skip
 
 
+SMALL = {"width": 16, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
+
+
 @dataclass(frozen=True)
 class Way:
     """A way to compute a training step."""
@@ -83,23 +90,39 @@ WAYS = (Way("float32"), Way("TF32", tf32=True), Way("bf16", tf32=True, bf16=True
         Way("bf16, compiled, channels last", tf32=True, bf16=True, compiled=True))  # fmt: skip
 
 
-def prove(size: Size, device: str) -> dict[str, Any]:
-    """All measurements, with the machine and the code they are of; numbers of seconds, images or steps a second, and MiB."""
+def prove(size: Size, device: str, results: Path) -> Path:
+    """Measure everything; the JSON in the folder of results, named by the machine, that holds it after each part.
+
+    Numbers are seconds, images or steps a second, and MiB; with them stand the machine and the code they are of, and under `failed`
+    the parts that ended in an error. Those that compile the large network, a minute or two each, come last.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise RescoreError("the proof asks for a GPU, but torch sees none; `rescore proof --tiny` runs its tiny form on the CPU")
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
     spec, shape = size.spec(), image_shape(size.data)
     parameters, gflop = network_cost(spec)
-    about = {"device": device_name(device), "kind": device, "torch": torch.__version__, "cuda": torch.version.cuda if device == "cuda" else None,
-             "version": version(), "size": asdict(size), "parameters": parameters, "gflop_an_image": gflop}  # fmt: skip
-    training = [training_way(way, spec, shape, size, device, gflop) for way in WAYS]
-    found = {"training": training, "resume": resume(spec, shape, size, device), "sampling": sampling(spec, shape, size, device),
-             "likelihood": likelihood(spec, shape, size, device), "fid": fid(size, device)}  # fmt: skip
-    return about | found | {"peak_memory_mb": peak_memory_mb()}
+    found: dict[str, Any] = {
+        "device": device_name(device), "kind": device, "torch": torch.__version__, "cuda": torch.version.cuda if device == "cuda" else None,
+        "version": version(), "size": asdict(size), "parameters": parameters, "gflop_an_image": gflop, "training": [], "failed": {}}  # fmt: skip
+    parts: list[tuple[str, Callable[[], Any]]] = [(way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS]
+    others = [("likelihood", likelihood), ("fid", fid), ("resume", resume), ("sampling", sampling)]
+    parts[-1:-1] = [(name, partial(part, spec, shape, size, device)) for name, part in others]
+    for name, part in parts:
+        began = time.perf_counter()
+        try:
+            value = part()
+        except Exception as error:
+            traceback.print_exc()
+            found["failed"][name] = f"{type(error).__name__}: {error}"
+        else:
+            found |= {"training": found["training"] + [value]} if "way" in value else {name: value}
+        warn(f"{name}: {time.perf_counter() - began:.0f} s{', failed' * (name in found['failed'])}")
+        path = write(found | {"peak_memory_mb": peak_memory_mb()}, results)
+    return path
 
 
-def write(found: dict[str, Any], results: Path) -> Path:
+def write(found: Mapping[str, Any], results: Path) -> Path:
     """One JSON in the folder of results, named by the machine."""
     machine = re.sub("[^a-z0-9]+", "-", found["device"].lower()).strip("-")
     path = results / f"proof-{machine}.json"
@@ -129,14 +152,15 @@ def training_way(way: Way, spec: ModelSpec, shape: tuple[int, int, int], size: S
         first = _seconds(step, 1, device)
         _seconds(step, size.warmup, device)
         seconds = _seconds(step, size.rounds, device) / size.rounds
+        kernels = _kernel_seconds(step, 3, device)
     speed = size.batch / seconds
     return {"way": way.name, "images_per_second": speed, "tflops": BACKWARD * gflop * speed / 1e3, "first_step_seconds": first,
-            "gpu_memory_mb": _peak_mb(device)}  # fmt: skip
+            "share_of_kernels": None if kernels is None else kernels / seconds, "gpu_memory_mb": _peak_mb(device)}  # fmt: skip
 
 
 def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
-    """The library's own training, stopped in the middle and gone on with; and what a checkpoint takes."""
-    process, images = VP(), _images(2 * size.batch, shape, device)
+    """The library's own training of a small network, stopped in the middle and gone on with; and what a checkpoint of the large one takes."""
+    process, images, small = VP(), _images(2 * size.batch, shape, device), replace(size, settings=SMALL).spec()
     objective, steps = make_objective(spec.objective), 6
 
     def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -152,7 +176,7 @@ def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str
                 raise _Stopped
             return losses(network, rows, generator)
 
-        model, plan = make_model(spec, process, shape), Training(Adam(steps, 1e-4), len(images), size.batch, seed=1)
+        model, plan = make_model(small, process, shape), Training(Adam(steps, 1e-4), len(images), size.batch, seed=1)
         return train_network(model, some, plan, folder, device, checkpoint_every=2, label="proof").network
 
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +187,7 @@ def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str
             pass
         again = train(Path(folder, "stopped"))
         pairs = list(zip(whole.parameters(), again.parameters(), strict=True))
-        start = make_model(spec, process, shape).parameters()
+        start = make_model(small, process, shape).parameters()
         moved = max((a.cpu() - b).abs().max().item() for (a, _), b in zip(pairs, start, strict=True))
         model = make_model(spec, process, shape).to(device)
         state = State(model, Adam(steps, 1e-4).optimizer(model), torch.zeros(steps), ema=averaged_copy(model, 0.9))
@@ -182,7 +206,7 @@ class _Stopped(Exception):
 
 def sampling(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
     """DDIM's steps with the network as it is placed, and the share that all but the network takes."""
-    model, sampler = _placed(spec, shape, size, device), ddim(VP(), grids.uniform(VP(), size.steps))
+    model, sampler = _placed(spec, shape, device), ddim(VP(), grids.uniform(VP(), size.steps))
     u = _images(size.drawn, shape, device)
     network = model.score
     sampler(network, u)  # compiles
@@ -194,7 +218,7 @@ def sampling(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: s
 
 def likelihood(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
     """MiB for an image that a divergence takes: of the graph as counted, and as torch allocates them on a GPU."""
-    model, n = _placed(spec, shape, size, device), 8
+    model, n = _placed(spec, shape, device, compiled=False), 8
     u = _images(n, shape, device).requires_grad_()
 
     @full_precision()
@@ -208,16 +232,16 @@ def likelihood(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device:
             "images_per_second": n / seconds}  # fmt: skip
 
 
-def fid(size: Size, device: str) -> dict[str, Any]:
+def fid(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
     """The roots of FID's covariances in float64."""
     draws, d = np.random.default_rng(0), size.features
     a, b = (Moments("proof", name, 2 * d, np.zeros(d), np.cov(draws.standard_normal((d, 2 * d)))) for name in "ab")
     return {"features": d, "seconds": _seconds(lambda: symmetric_frechet_distance(a, b, device), 1, device)}
 
 
-def _placed(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> LoadedModel:
+def _placed(spec: ModelSpec, shape: tuple[int, int, int], device: str, compiled: bool = True) -> LoadedModel:
     model: NoisePrediction = make_model(spec, VP(), shape).eval().requires_grad_(False)
-    return LoadedModel(spec, VP(), place(model, device), device)
+    return LoadedModel(spec, VP(), place(model, device) if compiled else model.to(device), device)
 
 
 def _images(n: int, shape: tuple[int, int, int], device: str) -> Tensor:
@@ -232,6 +256,15 @@ def _seconds(work: Callable[[], object], times: int, device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def _kernel_seconds(work: Callable[[], object], times: int, device: str) -> float | None:
+    """Of one time, summed over the GPU's kernels; what is missing to the whole is time in which the GPU waits for the host."""
+    if device != "cuda":
+        return None
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        _seconds(work, times, device)
+    return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 / times
 
 
 def _forget_peak(device: str) -> None:

@@ -52,12 +52,13 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
     for path in sorted(results.glob("proof-*.json")):
         try:
             found = json.loads(path.read_text())
-            sampling, likelihood = found["sampling"], found["likelihood"]
+            sampling, likelihood = found.get("sampling", {}), found.get("likelihood", {})  # absent: that part failed
             common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M", "version": found["version"]}
             rows += [common | {"training": way["way"], "images_per_second": way["images_per_second"], "tflops": way["tflops"],
-                               "gpu_memory_mb": way["gpu_memory_mb"], "sampling_steps_per_second": sampling["steps_per_second"],
-                               "share_of_the_sampler": sampling["share_of_the_sampler"],
-                               "likelihood_mb_an_image": likelihood["graph_mb_an_image"]} for way in found["training"]]  # fmt: skip
+                               "share_of_kernels": way["share_of_kernels"], "gpu_memory_mb": way["gpu_memory_mb"],
+                               "sampling_steps_per_second": sampling.get("steps_per_second"),
+                               "share_of_the_sampler": sampling.get("share_of_the_sampler"),
+                               "likelihood_mb_an_image": likelihood.get("graph_mb_an_image")} for way in found["training"]]  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
     return rows
