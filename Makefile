@@ -14,6 +14,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
+# Images for containers often set it; without compiled modules each of the hundred processes here takes seconds longer to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: tables test smoke paper benchmark gpu-proof mutation clean
 .DELETE_ON_ERROR:
 

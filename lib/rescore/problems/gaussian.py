@@ -69,13 +69,14 @@ class GaussianLaw:
 
     @cached_property
     def _precision(self) -> Tensor:
-        return torch.linalg.inv(self.covariance)
+        return 1 / self.covariance if len(self.mean) == 1 else torch.linalg.inv(self.covariance)
 
     def score(self, u: Tensor) -> Tensor:
         """grad log density at u (batch, *shape); the covariance has full rank."""
         note(len(u))
-        residual = self._groups(u) - self.mean.to(u)
-        return -torch.einsum("dpq,bqd->bpd", self._precision.to(u), residual).reshape(u.shape)
+        residual, precision = self._groups(u) - self.mean.to(u), self._precision.to(u)
+        product = precision[:, 0, 0] * residual if len(self.mean) == 1 else torch.einsum("dpq,bqd->bpd", precision, residual)
+        return -product.reshape(u.shape)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws (n, *shape), float64."""
@@ -90,25 +91,25 @@ class GaussianLaw:
         The step acts on one batch: the mean, and what a unit of each component of u and of each draw adds, in all groups.
         """
         p, d = self.mean.shape
-        units = torch.eye(p, dtype=torch.float64)[:, :, None].expand(p, p, d)
-        batch = self.mean.repeat(1 + p + p * draws, 1, 1)
-        batch[1 : 1 + p] += units
-        row = 1 + p
+        of_state, of_draws = _units(p, d, draws)
+        drawn = iter(of_draws)
 
         def draw(like: Tensor) -> Tensor:
-            nonlocal row
-            if row == len(batch):
+            noise = next(drawn, None)
+            if noise is None:
                 raise RescoreError(f"Gaussian law: the step draws noise more than {draws} times")
-            noise = torch.zeros_like(batch)
-            noise[row : row + p] = units
-            row += p
             return noise.reshape(like.shape)
 
-        end = step(self._states(batch), draw)
-        response = (self._groups(end)[1:] - self._groups(end)[0]).permute(2, 0, 1)
-        gain, noise = response[:, :p], response[:, p:]
-        covariance = gain.mT @ self.covariance @ gain + noise.mT @ noise
-        return GaussianLaw(self._groups(end)[0], covariance, tuple(end.shape[1:]))
+        end = step(self._states(self.mean + of_state), draw)
+        groups = self._groups(end)
+        response = groups[1:] - groups[0]
+        if p == 1:  # the general case in fewer operations: chains of thousands of steps are short ones
+            variances = response[0, 0].square() * self.covariance[:, 0, 0] + response[1:, 0].square().sum(0)
+            covariance = variances[:, None, None]
+        else:
+            gain, noise = response[:p].permute(2, 0, 1), response[p:].permute(2, 0, 1)
+            covariance = gain.mT @ self.covariance @ gain + noise.mT @ noise
+        return GaussianLaw(groups[0], covariance, tuple(end.shape[1:]))
 
     def scaled(self, scale: float, shift: float | Tensor = 0.0) -> GaussianLaw:
         """The law of scale u + shift."""
@@ -122,9 +123,12 @@ class GaussianLaw:
     @property
     def expected_norm(self) -> float:
         """E|u| = (4 pi)^-1/2 int_0^inf (1 - E exp(-t |u|^2)) t^-3/2 dt, by the trapezoidal rule in log t."""
-        variances, axes = torch.linalg.eigh(self.covariance)
-        variances = variances.clamp_min(0).flatten()
-        squares = torch.einsum("dpq,pd->dq", axes, self.mean).square().flatten()  # of the mean, on the same axes
+        if len(self.mean) == 1:
+            variances, squares = self.covariance[:, 0, 0], self.mean[0].square()
+        else:
+            variances, axes = torch.linalg.eigh(self.covariance)
+            variances = variances.clamp_min(0).flatten()
+            squares = torch.einsum("dpq,pd->dq", axes, self.mean).square().flatten()  # of the mean, on the same axes
         step = 0.5
         y = torch.arange(-36, 36, step, dtype=torch.float64) - (variances + squares).sum().log()
         t = y.exp()[:, None]
@@ -137,6 +141,15 @@ class GaussianLaw:
 
     def _groups(self, states: Tensor) -> Tensor:
         return states.reshape(len(states), *self.mean.shape)
+
+
+@lru_cache(64)
+def _units(p: int, d: int, draws: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Batches (1 + p + p draws, p, d) with a unit of each component in all groups: rows 1 to p of the state, then p of each draw."""
+    batches = torch.zeros(1 + draws, 1 + p + p * draws, p, d, dtype=torch.float64)
+    for i, batch in enumerate(batches):
+        batch[1 + p * i : 1 + p + p * i] = torch.eye(p, dtype=torch.float64)[:, :, None]
+    return batches[0], tuple(batches[1:])
 
 
 # --- under a process ---------------------------------------------------------------------------------------------------------
