@@ -25,7 +25,7 @@ tables: $(READY)
 	@echo "report: results/laptop/report/index.html"  # also when there was nothing to do
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 smoke: $(READY)
 	$(BIN)/snakemake --profile profiles/smoke

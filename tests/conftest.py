@@ -20,6 +20,16 @@ TOY = ROOT / "tests" / "data" / "toy"
 SEPARATOR = "=" * 20 + "\n"
 
 
+SLOWEST = ("test_workflow", "test_trained_tables", "test_training_network", "test_report_browser", "test_wiring_diffcollage", "test_lcss",
+           "test_imported", "test_smld_sde", "test_diffcollage_scales", "test_pis_killed", "test_locks", "test_book", "test_proof")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest modules first: workers take whole modules, and none shall wait at the end for one that began last."""
+    order = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test before this one may have asked for more threads, or loaded the papers of another repository."""

@@ -20,12 +20,14 @@ def path_kl(sde: ControlledSDE, precision: Tensor, gain: Tensor) -> Tensor:
     With u = -g h (x - m(t)) and p_k the variance before step k: p_{k+1} = (1 - sigma dt g_k h)^2 p_k + sigma^2 dt, and
     E[0.5 |u|^2] = 0.5 g_k^2 h^2 p_k; the end contributes log N(0, V) - log N(0, 1/h), V = sigma^2 T.
     """
-    variance, energy = torch.zeros_like(precision), torch.zeros_like(precision)
-    for g in gain.unbind():
-        energy = energy + 0.5 * sde.dt * (g * precision).square() * variance
-        variance = (1 - sde.sigma * sde.dt * g * precision).square() * variance + sde.sigma**2 * sde.dt
+    pull, dt, added = gain[:, None] * precision, sde.dt, sde.sigma**2 * sde.dt  # g h: (N, d)
+    kept = (1 - sde.sigma * dt * pull).square()
+    variances = [torch.zeros_like(precision)]
+    for factor in kept.unbind():
+        variances.append(factor * variances[-1] + added)
+    energy = 0.5 * dt * (pull.square() * torch.stack(variances[:-1])).sum(0)
     v = sde.prior_variance
-    return energy + 0.5 * (precision - 1 / v) * variance - 0.5 * torch.log(v * precision)
+    return energy + 0.5 * (precision - 1 / v) * variances[-1] - 0.5 * torch.log(v * precision)
 
 
 def least_path_kl(sde: ControlledSDE, precision: Tensor, guided: bool, free: int = CHANNELS) -> float:
