@@ -44,12 +44,14 @@ def timings(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def read_proofs(results: Path) -> list[dict[str, object]]:
-    """A row for each way of training in the `proof-*.json` of `rescore proof`, which a results folder holds for each machine.
+    """A row for each way of training in the `proof-*.json` of `rescore proof`, which a results folder and its `reference` hold for
+    each machine; one measured here goes before the committed one.
 
     Raises RescoreError for a file that is not such.
     """
     rows = []
-    for path in sorted(results.glob("proof-*.json")):
+    paths = {path.name: path for folder in (results / "reference", results) for path in folder.glob("proof-*.json")}
+    for _, path in sorted(paths.items()):
         try:
             found = json.loads(path.read_text())
             sampling, likelihood = found.get("sampling", {}), found.get("likelihood", {})  # absent: that part failed

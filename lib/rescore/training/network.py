@@ -22,7 +22,7 @@ from rescore.random import derive_seed, make_generator
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world
 from rescore.training.ema import averaged_copy
-from rescore.training.loop import Adam, minimise
+from rescore.training.loop import LOOK_EVERY, Adam, minimise
 from rescore.training.weights import save_weights
 
 Forward = Callable[[Tensor, Tensor], Tensor]
@@ -129,11 +129,15 @@ def train_network(
             torch.zeros(settings.adam.steps, dtype=torch.float64),
             ema=averaged_copy(network, settings.ema, settings.ramp),
         )
-        backward = _backward(network, losses, settings, here, state.cost)
+        backward = _backward(network, losses, settings, here)
         last, writes = settings.adam.steps, here.rank == 0
         kept = {n: folder / "snapshots" / f"step-{n:08d}.safetensors" for n in range(snapshots, last, snapshots)} if snapshots else {}
 
         def keep(steps: int) -> None:
+            if steps % LOOK_EVERY == 0 or steps in (1, last):  # to ask torch for its peak takes a millisecond
+                cost = state.cost
+                cost["memory_mb"] = max(cost.get("memory_mb", 0.0), peak_memory_mb())
+                cost["gpu_memory_mb"] = max(cost.get("gpu_memory_mb", 0.0), peak_gpu_memory_mb(here.device.type))
             if steps in kept and writes:
                 save_weights(kept[steps], state.ema.module)
 
@@ -149,9 +153,7 @@ def train_network(
     )
 
 
-def _backward(
-    network: nn.Module, losses: Losses, settings: Training, here: World, cost: dict[str, float]
-) -> Callable[[int], Tensor]:
+def _backward(network: nn.Module, losses: Losses, settings: Training, here: World) -> Callable[[int], Tensor]:
     """backward(step): the gradient of the mean loss of the step's batch, over all processes."""
     on_gpu = here.device.type == "cuda"
     model = network
@@ -177,8 +179,6 @@ def _backward(
                 loss = losses(forward, rows[part], generator).mean() / len(mine)
                 loss.backward()
             total = total + loss.detach()
-        cost["memory_mb"] = max(cost.get("memory_mb", 0.0), peak_memory_mb())
-        cost["gpu_memory_mb"] = max(cost.get("gpu_memory_mb", 0.0), peak_gpu_memory_mb(here.device.type))
         return here.mean(total)
 
     return backward
