@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from rescore.config import config_hash
@@ -60,6 +58,9 @@ def shortest_path(distances: np.ndarray, epsilon: float) -> NodePath | None:
         distances: (k, k), symmetric, positive off the diagonal.
     """
     kept = np.where((distances <= epsilon) & (distances > 0), distances + TIE * distances.max(), 0)
+    from scipy.sparse import csr_matrix  # half a second, and every training imports this module
+    from scipy.sparse.csgraph import dijkstra
+
     lengths, before = dijkstra(csr_matrix(kept), directed=False, indices=0, return_predecessors=True)
     if not np.isfinite(lengths[-1]):
         return None

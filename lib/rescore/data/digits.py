@@ -1,11 +1,34 @@
 """The 8x8 handwritten digits that ship in scikit-learn."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 
 def load_digits() -> Tensor:
     """All 1,797 images, (1797, 1, 8, 8) float64 in [-1, 1]."""
-    from sklearn.datasets import load_digits as load  # slow to import
+    import torch
 
-    return torch.from_numpy(load().images / 8 - 1)[:, None]
+    return torch.from_numpy(digits_and_labels()[0] / 8 - 1)[:, None]
+
+
+def digits_and_labels() -> tuple[np.ndarray, np.ndarray]:
+    """Images (1797, 8, 8) float64, whole numbers from 0 to 16, and labels (1797,), as `sklearn.datasets.load_digits` gives them.
+
+    Read from its file, for importing scikit-learn takes as long as a short training.
+    """
+    import numpy as np
+
+    path = Path(find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file():
+        from sklearn.datasets import load_digits as load
+
+        return load().images, load().target
+    rows = np.loadtxt(path, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rescore.data import cifar, folders, scenes, textures
+from rescore.data.digits import digits_and_labels
 from rescore.data.idx import FASHION_MNIST, MNIST
 from rescore.data.idx import SPLITS as IDX_SPLITS
 from rescore.errors import MissingData, RescoreError
@@ -215,10 +216,9 @@ def _read(name: str, split: str, limit: int | None, path: Path | None) -> tuple[
 
 def _digits(split: str) -> tuple["np.ndarray", "np.ndarray"]:
     import numpy as np
-    from sklearn.datasets import load_digits  # slow to import
 
-    data = load_digits()
-    images = np.rint(data.images * (255 / (GREY_LEVELS["digits"] - 1))).astype(np.uint8)[:, None]
+    found, labels = digits_and_labels()
+    images = np.rint(found * (255 / (GREY_LEVELS["digits"] - 1))).astype(np.uint8)[:, None]
     test = np.arange(len(images)) % DIGITS_TEST_EVERY == DIGITS_TEST_EVERY - 1
     chosen = {"all": np.full_like(test, True), "train": ~test, "test": test}[split]
-    return images[chosen], data.target[chosen]
+    return images[chosen], labels[chosen]
