@@ -11,9 +11,8 @@ import zuko
 from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
+from rescore.random import seeded
 from rescore.training.loop import Adam, fit
-
-Seeded = Callable[[], nn.Module]
 
 
 def ffjord(dim: int, hidden: Sequence[int], seed: int, tolerance: float = 1e-4, exact: bool = True) -> nn.Module:
@@ -24,28 +23,26 @@ def ffjord(dim: int, hidden: Sequence[int], seed: int, tolerance: float = 1e-4, 
         exact: the trace itself; else Hutchinson's estimate.
     """
     options = {"hidden_features": hidden, "activation": nn.SiLU, "atol": tolerance, "rtol": tolerance, "exact": exact}
-    return _seeded(lambda: zuko.flows.CNF(dim, **options), seed)
+    return _noted(lambda: zuko.flows.CNF(dim, **options), seed)
 
 
 def realnvp(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
     """RealNVP (Dinh et al. 2017): affine couplings under random permutations."""
-    return _seeded(lambda: zuko.flows.RealNVP(dim, transforms=transforms, hidden_features=hidden, randmask=True), seed)
+    return _noted(lambda: zuko.flows.RealNVP(dim, transforms=transforms, hidden_features=hidden, randmask=True), seed)
 
 
 def maf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
     """MAF (Papamakarios et al. 2017): affine autoregressive transforms under random orders."""
-    return _seeded(lambda: zuko.flows.MAF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
+    return _noted(lambda: zuko.flows.MAF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
 
 
 def nsf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
     """NSF (Durkan et al. 2019), autoregressive: rational-quadratic splines of 8 bins on [-5, 5]."""
-    return _seeded(lambda: zuko.flows.NSF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
+    return _noted(lambda: zuko.flows.NSF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
 
 
-def _seeded(make: Seeded, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        flow = make()
+def _noted(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    flow = seeded(make, seed)
     for module in flow.modules():
         if isinstance(module, (zuko.nn.MLP, zuko.nn.MaskedMLP)):
             module.register_forward_hook(_note_rows)

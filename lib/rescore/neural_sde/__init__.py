@@ -5,7 +5,7 @@ from rescore.neural_sde.grids import Progressive, check_grid, hat_l_beta, l_beta
 from rescore.neural_sde.likelihood import ODELikelihood, elbo, ode_log_prob
 from rescore.neural_sde.loss import draw_noise, path_loss
 from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob
-from rescore.neural_sde.network import FourierMLP, ImageField, seeded
+from rescore.neural_sde.network import FourierMLP, ImageField
 from rescore.neural_sde.train import DiffFlowTraining, train_diffflow
 
 __all__ = [
@@ -25,6 +25,5 @@ __all__ = [
     "ode_log_prob",
     "path_loss",
     "prior_log_prob",
-    "seeded",
     "train_diffflow",
 ]
