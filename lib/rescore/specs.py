@@ -251,6 +251,11 @@ class ModelJob(JobConfig):
 
     models: tuple[str, ...] = ()
 
+    @property
+    def needed_models(self) -> list[str]:
+        """Those that its sections cannot do without."""
+        return []
+
 
 class Evaluation(Grown):
     """How samples of trained models are judged.
@@ -295,6 +300,9 @@ class ModelConfig(PaperConfig):
             for model in job.models:
                 if model not in self.models:
                     raise ValueError(f"jobs.{name}.models: {model} is unknown; allowed: {', '.join(self.models) or '(none)'}")
+            needed = job.needed_models
+            if missing := [model for model in needed if model not in job.models]:
+                raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(needed)}")
         return self
 
     @model_validator(mode="after")

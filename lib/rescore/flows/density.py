@@ -71,8 +71,16 @@ def flow_log_prob(flow: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def flow_sample(flow: nn.Module, n: int, generator: torch.Generator) -> Tensor:
-    """n samples (n, d): the base's draws come from `generator`."""
-    distribution = flow.eval()()
-    z = torch.randn((n, *distribution.base.event_shape), generator=generator)
-    return distribution.transform.inv(z)
+def flow_sample(flow: nn.Module, z: Tensor) -> Tensor:
+    """Samples from draws z of the base, both (n, d)."""
+    return flow.eval()().transform.inv(z)
+
+
+@torch.no_grad()
+def flow_path(flow: nn.Module, x: Tensor, parts: int) -> Tensor:
+    """Where a continuous flow (`ffjord`) has x (n, d) at parts + 1 equally spaced times, from the data to the base."""
+    transform, states = flow.eval()().transform, [x]
+    for i in range(1, parts + 1):
+        transform.t1 = torch.tensor(i / parts)
+        states.append(transform(x))
+    return torch.stack(states)
