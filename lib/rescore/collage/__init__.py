@@ -8,6 +8,7 @@
 | `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint`, `from_the_middle` | `inpaint` |
 | `Maker`: contents by each of `METHODS` from one set of scores | `maker` |
 | `LongSeries`: long series by these, under conditions | `series` |
+| `looped`, `tiled`, `on_a_cube`, `connected`, `inpainted`: other contents by these | `shapes` |
 """
 
 from rescore.collage.compose import averaged_score, composed_score
@@ -16,6 +17,7 @@ from rescore.collage.graph import FactorGraph, chain, cycle, grid, side_by_side,
 from rescore.collage.inpaint import clipped_score, from_the_middle, outpaint, reconstructed_score, replaced_score
 from rescore.collage.maker import AUTOREGRESSIVE, METHODS, Made, Maker
 from rescore.collage.series import LongSeries
+from rescore.collage.shapes import connected, inpainted, looped, on_a_cube, tiled
 
 __all__ = [
     "AUTOREGRESSIVE",
@@ -28,15 +30,20 @@ __all__ = [
     "chain",
     "clipped_score",
     "composed_score",
+    "connected",
     "cube_squares",
     "cubemap",
     "cycle",
     "equirectangular",
     "from_the_middle",
     "grid",
+    "inpainted",
+    "looped",
+    "on_a_cube",
     "outpaint",
     "reconstructed_score",
     "replaced_score",
     "side_by_side",
+    "tiled",
     "tilings",
 ]
