@@ -38,10 +38,11 @@ def sampling(config: Config, bound: float = 1.0) -> dict[str, object]:
 
 
 class Images:
-    """A texture or scene in a section. Everything is loaded when a cell first asks for it.
+    """A texture or scene in a section. Models and judges are loaded when a cell first asks for them.
 
     Attributes:
         variant: of the records.
+        n: contents of each repeat.
         seeds: of each repeat that of the training and that of the contents.
         over: what is repeated: trainings of the models, samplings of a single training, or runs of pieces that are not trained.
     """
@@ -51,17 +52,12 @@ class Images:
     def __init__(self, book: Book, name: str):
         self.book, self.config, self.run, self.name = book, book.config, book.run, name
         self.over, self.seeds = repeats(self.config.training_seeds, self.config.seeds)
-        self.pieces = cache(self._load)
+        self.n, self.pieces = self.config.samples, cache(self._load)
 
     @property
     def each(self) -> Iterator[tuple[int, Maker]]:
         """The seed of the contents, and the pieces, of each repeat."""
         return ((seed, self.pieces(training)) for training, seed in self.seeds)
-
-    @property
-    def n(self) -> int:
-        """Contents of each repeat."""
-        return self.config.samples
 
     @cached_property
     def train(self) -> ImageSet:
@@ -194,26 +190,9 @@ class ExactImages(Images):
     def __init__(self, book: Book, name: str):
         super().__init__(book, name)
         self.over, self.seeds = "runs", [(0, seed) for seed in self.config.seeds]
-
-    @property
-    def n(self) -> int:
-        return self.config.exact.samples
-
-    @cached_property
-    def train(self) -> ImageSet:
-        return load_images(f"{self.name}-8x8")
-
-    @cached_property
-    def halves(self) -> ImageSet:
-        return load_images(f"{self.name}-8x4")
-
-    @property
-    def overlap(self) -> int:
-        return self.halves.shape[2]
-
-    @cached_property
-    def protocol(self) -> dict[str, object]:
-        return sampling(self.config) | {"score": f"exact, of {len(self.train)} and {len(self.halves)} patches"}
+        self.train, self.halves = (load_images(f"{name}-{size}") for size in ("8x8", "8x4"))
+        self.n, self.overlap = self.config.exact.samples, self.halves.shape[2]
+        self.protocol = sampling(self.config) | {"score": f"exact, of {len(self.train)} and {len(self.halves)} patches"}
 
     def _load(self, seed: int) -> Maker:
         """The same for every seed."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reproductions.diffflow import config as settings
 from rescore.experiments.book import Cell
-from rescore.flows.density import ffjord, fit_flow, flow_log_prob, flow_path, flow_sample
+from rescore.flows.density import ContinuousFlow, ffjord, fit_flow
 from rescore.likelihood import flow_log_prob as process_log_prob
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks.parametrise import NoisePrediction
@@ -27,7 +27,7 @@ T0 = 1e-3  # where the times of DDPM end
 
 
 class Model(Protocol):
-    """A trained model, such as `rescore.neural_sde.TrainedDiffFlow`; `steps` are for those that do not choose their own."""
+    """A trained model: `rescore.neural_sde.DiffFlow`, `rescore.flows.density.ContinuousFlow` or `TrainedDDPM`."""
 
     model: nn.Module
 
@@ -80,20 +80,6 @@ class TrainedDDPM:
         return self.model.process.path(x, [self.model.process.T * i / parts for i in range(parts + 1)], generator)
 
 
-@dataclass(frozen=True)
-class TrainedFFJORD:
-    model: nn.Module
-
-    def log_prob(self, x: Tensor, generator: torch.Generator, tolerance: float) -> Tensor:
-        return flow_log_prob(self.model, x)
-
-    def sample(self, z: Tensor, generator: torch.Generator, steps: int | None = None) -> Tensor:
-        return flow_sample(self.model, z)
-
-    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
-        return flow_path(self.model, x, parts)
-
-
 def train(method: str, fit: settings.Fit, x: Tensor, folder: Path, *names: object) -> Model:
     """A model of points x by one of the methods; `names` name the seeds of weights and batches."""
     batches, label = make_generator(*names, "batches"), f"{method} {names[-2]}"
@@ -102,7 +88,7 @@ def train(method: str, fit: settings.Fit, x: Tensor, folder: Path, *names: objec
     if method == "FFJORD":
         flow = ffjord(2, fit.hidden, derive_seed(*names), fit.tolerance)
         fit_flow(flow, x, fit.batch, Adam.of(fit), batches, folder, label)
-        return TrainedFFJORD(flow)
+        return ContinuousFlow(flow)
     model, objective = ddpm_network(fit, *names), DSM()
 
     def loss(generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -70,17 +71,26 @@ def flow_log_prob(flow: nn.Module, x: Tensor) -> Tensor:
     return flow.eval()().log_prob(x)
 
 
-@torch.no_grad()
-def flow_sample(flow: nn.Module, z: Tensor) -> Tensor:
-    """Samples from draws z of the base, both (n, d)."""
-    return flow.eval()().transform.inv(z)
+@dataclass(frozen=True)
+class ContinuousFlow:
+    """A trained `ffjord`, with the face of `rescore.neural_sde.DiffFlow`; it needs no random numbers and chooses its steps."""
 
+    model: nn.Module
 
-@torch.no_grad()
-def flow_path(flow: nn.Module, x: Tensor, parts: int) -> Tensor:
-    """Where a continuous flow (`ffjord`) has x (n, d) at parts + 1 equally spaced times, from the data to the base."""
-    transform, states = flow.eval()().transform, [x]
-    for i in range(1, parts + 1):
-        transform.t1 = torch.tensor(i / parts)
-        states.append(transform(x))
-    return torch.stack(states)
+    def log_prob(self, x: Tensor, generator: torch.Generator | None = None, tolerance: float | None = None) -> Tensor:
+        """log p(x), (n,), within the tolerance that the flow was made with."""
+        return flow_log_prob(self.model, x)
+
+    @torch.no_grad()
+    def sample(self, z: Tensor, generator: torch.Generator | None = None, steps: int | None = None) -> Tensor:
+        """Samples from draws z of the base, both (n, d)."""
+        return self.model.eval()().transform.inv(z)
+
+    @torch.no_grad()
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator | None = None) -> Tensor:
+        """Where it has x (n, d) at parts + 1 equally spaced times, from the data to the base."""
+        transform, states = self.model.eval()().transform, [x]
+        for i in range(1, parts + 1):
+            transform.t1 = torch.tensor(i / parts)
+            states.append(transform(x))
+        return torch.stack(states)
