@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rescore.collage import averaged_score, chain, composed_score, cycle, grid, side_by_side, tilings
+from rescore.collage import (
+    METHODS, Maker, averaged_score, chain, composed_score, connected, cycle, grid, inpainted, on_a_cube, side_by_side, tiled,
+    tilings,
+)  # fmt: skip
 from rescore.collage.cubemap import FACES, RINGS, cubemap, directions, equirectangular
 from rescore.collage.graph import FactorGraph
 from rescore.errors import RescoreError
-from rescore.processes import VE, grids
+from rescore.processes import VE, VP, grids
 from rescore.samplers import ddim, euler_maruyama, gddim, rhoab_deis
 
 GRAPHS = {
@@ -362,3 +365,45 @@ ONE = torch.zeros(1, 1, 1, 1)
 def test_bad_input_is_named(make, message):
     with pytest.raises(RescoreError, match=message):
         make()
+
+
+@pytest.fixture
+def maker():
+    """Of pieces that are all 0.3."""
+    process = VP()
+
+    def score(u: Tensor, t: float) -> Tensor:
+        return (0.3 * process.mean(t).values.item() - u) / process.Sigma(t).values.item()
+
+    sampler = ddim(process, [1.0, 0.5, 1e-3], denoise="tweedie")
+    return Maker(sampler, 1, score, score, score, differentiable_part=score, quarter=score)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contents_of_every_graph_and_method_are_those_of_their_pieces(method, maker):
+    """Passes: three a run, a way back in each run of reconstruction but the first that has nothing before it."""
+    noise = torch.Generator().manual_seed(0)
+    made = {"tiled": tiled(maker, method, (12, 12), 4, 3, noise), "cube": on_a_cube(maker, method, 4, 2, 3, noise)}
+    for x, _ in made.values():
+        assert torch.allclose(x, torch.full_like(x, 0.3), atol=1e-5)
+    runs = {"tiled": 5, "cube": 5} if method in ("Replacement", "Reconstruction") else {"tiled": 1, "cube": 1}
+    back = {name: (n - 1) * (method == "Reconstruction") for name, n in runs.items()}
+    assert {name: one.passes for name, one in made.items()} == {name: 3 * (n + back[name]) for name, n in runs.items()}
+    assert made["tiled"].x.shape == (3, 1, 12, 12)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "Averaging"])
+def test_what_is_between_two_given_squares(method, maker):
+    graph = chain(4, 16, 4, 2)
+    given = torch.full((3, 1, 4, 16), 0.7)
+    x, _ = connected(maker, method, graph, given, torch.Generator().manual_seed(0))
+    assert (x[..., :4] == 0.7).all() and (x[..., -4:] == 0.7).all()
+    assert torch.allclose(x[..., 4:-4], torch.full((3, 1, 4, 8), 0.3), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["Split", "Outpainted", "DiffCollage"])
+def test_known_pixels_stay(how, maker):
+    noise, given = torch.Generator().manual_seed(0), torch.full((3, 1, 4, 16), 0.7)
+    mask = torch.rand(1, 1, 4, 16, generator=noise) < 0.3
+    x, _ = inpainted(maker, how, "Replacement", chain(4, 16, 4, 2), given, mask, noise)
+    assert (x[:, :, mask[0, 0]] == 0.7).all() and torch.allclose(x[:, :, ~mask[0, 0]], torch.tensor(0.3), atol=1e-5)

@@ -275,7 +275,7 @@ class JudgeOfMeans:
         return [RealScore(variant, "fid", 7.0, samples, {}) for variant in ("held out", "training images")]
 
 
-class Constant(images.Pieces):
+class Constant(Maker):
     """Contents of one value, which stands in the place of the squares' score."""
 
     def sample(self, score, size, n, generator, y=None):

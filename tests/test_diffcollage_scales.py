@@ -172,7 +172,7 @@ def test_humanml_in_tiny(scale, tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     module = PAPER.module("humanml")
     small = {"width": 24, "overlap": 12, "pieces": 3, "series": 34, "steps": 2, "crop": 44}
-    small |= {"hidden": 8, "layers": 1, "heads": 2, "train_batch": 4}
+    small |= {"hidden": 8, "layers": 1, "heads": 2, "batch": 4}
     config = tiny(scale, humanml=load_config(PAPER, scale).humanml.model_dump() | small)
     job = config.jobs["humanml"]
     skipped = measured(PAPER, config, "humanml", tmp_path / "without").skipped

@@ -15,9 +15,12 @@ from rescore.data.pixels import crop_to, dequantise, pad_to
 from rescore.errors import Diverged, RescoreError
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
+from rescore.neural_sde import train as training
 from rescore.papers import load_config, load_paper
 from rescore.random import make_generator
+from rescore.training import Adam
 from rescore.training.early_stopping import stopped_at_best
+from rescore.training.weights import parameter_count
 
 PAPER = load_paper("diffflow")
 CONFIG = PAPER.module("config")
@@ -42,9 +45,10 @@ def test_scales_and_their_jobs():
     [
         ("sweep: [5, 10]", "sweep: [10, 5]", "must increase"),
         ("{rings: [planar],", "{ring: [planar],", r"jobs\.plane\.measure\.ring"),
-        ("{rings: [planar],", "{rings: [tabular],", "jobs.plane: tabular is not for rings; allowed: power"),
+        ("{rings: [planar],", "{rings: [tabular],", "jobs.plane: measure.rings: tabular; allowed: planar, cost$"),
         ("cost: {iterations: 14", "cost: {iterations: 5", "greater than 10"),
         ("tabular:\n", "tabula:\n", "tabula: unknown key; allowed: tabular"),
+        ("ddpm: {steps: 20", "ddpm: {steps: 0", r"^\S+: plane.ddpm.steps: input should be greater than 0, not 0$"),
     ],
 )
 def test_a_bad_config_is_named(old, new, message, tmp_path):
@@ -90,21 +94,31 @@ def test_the_ddpm_of_images_is_one_that_other_papers_train(scale):
 @pytest.mark.parametrize("steps", [5, 20])
 def test_an_untrained_ddpm_is_ddim_of_a_standard_normal(steps):
     """v = 0 gives eps = R u and x_0 = m u, so that a step from angle a to b, tan a = R / m, multiplies u by cos(a - b)."""
-    settings = CONFIG.DDPM(iterations=1, batch=1, lr=1, width=8, blocks=1)
+    settings = CONFIG.DDPM(steps=1, batch=1, lr=1, width=8, blocks=1)
     model = METHODS.TrainedDDPM(METHODS.ddpm_network(settings, "x").requires_grad_(False), 100)
-    angles = METHODS.ddpm_sampler(model.process, steps, True).times
-    angles = torch.tensor([math.atan2(model.process.R(t).values, model.process.mean(t).values) for t in angles])
-    start = torch.randn(50, 2, generator=make_generator("n"))
-    x = model.sample(50, make_generator("n"), steps, deterministic=True)
+    process, start = model.model.process, torch.randn(50, 2, generator=make_generator("n"))
+    angles = METHODS.ddpm_sampler(process, steps, True).times
+    angles = torch.tensor([math.atan2(process.R(t).values, process.mean(t).values) for t in angles])
+    x = model.sample(start, make_generator("n"), steps, deterministic=True)
     assert torch.allclose(x, start * angles.diff().cos().prod(), rtol=1e-5)
 
 
 def test_three_models_of_about_90_000_parameters():
     """As the thesis asks of the compared models."""
-    pair = METHODS.diffflow_pair(CONFIG.DiffFlow(iterations=1, batch=1, lr=1), 2, "x")
-    ddpm = METHODS.ddpm_network(CONFIG.DDPM(iterations=1, batch=1, lr=1), "x")
-    flow = METHODS.ffjord(2, CONFIG.FFJORD(iterations=1, batch=1, lr=1).hidden, 0)
-    assert [METHODS.parameters(net) for net in (pair, ddpm, flow)] == [94868, 91262, 89234]
+    pair = METHODS.diffflow_pair(CONFIG.DiffFlow(steps=1, batch=1, lr=1), 2, "x")
+    ddpm = METHODS.ddpm_network(CONFIG.DDPM(steps=1, batch=1, lr=1), "x")
+    flow = METHODS.ffjord(2, CONFIG.FFJORD(steps=1, batch=1, lr=1).hidden, 0)
+    assert [parameter_count(net) for net in (pair, ddpm, flow)] == [94868, 91262, 89234]
+
+
+def test_the_rate_of_a_training_falls_to_a_tenth():
+    """Whatever its length, also of one that is cut to fewer steps; a decay that is given stays."""
+    fit = CONFIG.DDPM(steps=300, batch=1, lr=2)
+    for steps, of in ((300, fit), (50, fit.lasting(50))):
+        adam = Adam.of(of)
+        assert (adam.steps, adam.lr, adam.clip, adam.decay_every) == (steps, 2, 1.0, 10)
+        assert adam.lr_at(steps) == pytest.approx(0.2, rel=1e-12) and adam.lr_at(9) == 2 > adam.lr_at(10)
+    assert CONFIG.DDPM(steps=300, batch=1, lr=2, decay=0.5).lasting(50).decay == 0.5
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +126,19 @@ def models(tmp_path_factory):
     x = torch.randn(300, 2, generator=make_generator("models"))
     folder = tmp_path_factory.mktemp("models")
     fits = {
-        "DiffFlow": (METHODS.train_diffflow_points, CONFIG.DiffFlow(iterations=3, batch=32, lr=1e-3, width=8, sampling_steps=6,
-                                                                    steps=(3,), shares=(1.0,))),
-        "DDPM": (METHODS.train_ddpm, CONFIG.DDPM(iterations=3, batch=32, lr=1e-3, width=8, blocks=1, sampling_steps=6)),
-        "FFJORD": (METHODS.train_ffjord, CONFIG.FFJORD(iterations=2, batch=32, lr=1e-3, hidden=(8,), tolerance=1e-5)),
-    }  # fmt: skip
-    return {name: train(fit, x, folder / name, "test", name, "normal", 0) for name, (train, fit) in fits.items()}
+        "DiffFlow": CONFIG.DiffFlow(steps=3, batch=32, lr=1e-3, width=8, sampling_steps=6, progressive={3: 1.0}),
+        "DDPM": CONFIG.DDPM(steps=3, batch=32, lr=1e-3, width=8, blocks=1, sampling_steps=6),
+        "FFJORD": CONFIG.FFJORD(steps=2, batch=32, lr=1e-3, hidden=(8,), tolerance=1e-5),
+    }
+    return {name: METHODS.train(name, fit, x, folder / name, "test", name, "normal", 0) for name, fit in fits.items()}
 
 
 @pytest.mark.parametrize("method", ["DiffFlow", "DDPM", "FFJORD"])
 def test_models_share_one_face(models, method):
     model, x = models[method], torch.randn(40, 2, generator=make_generator("face"))
-    assert model.log_prob(x, 1e-3, make_generator("probe")).shape == (40,)
-    samples = [model.sample(50, make_generator("s", seed)) for seed in (0, 0, 1)]
+    assert model.log_prob(x, make_generator("probe"), 1e-3).shape == (40,)
+    starts = [torch.randn(50, 2, generator=make_generator("z", seed)) for seed in (0, 0, 1)]
+    samples = [model.sample(z, make_generator("s", 0)) for z in starts]
     assert samples[0].shape == (50, 2) and torch.equal(samples[0], samples[1]) and not torch.equal(samples[0], samples[2])
     path = model.trajectory(x, 4, make_generator("path"))
     assert path.shape == (5, 40, 2) and torch.equal(path[0], x)
@@ -133,7 +147,7 @@ def test_models_share_one_face(models, method):
 def test_trajectories_end_where_they_should(models):
     """FFJORD's at its own latent; DDPM's at variance 1, whatever the data."""
     x = torch.randn(50, 2, generator=make_generator("ends"))
-    flow = models["FFJORD"].network.eval()().transform
+    flow = models["FFJORD"].model.eval()().transform
     with torch.no_grad():
         assert torch.allclose(models["FFJORD"].trajectory(x, 3, make_generator("a"))[-1], flow(x), atol=1e-4)
     spread = models["DDPM"].trajectory(torch.full((20_000, 2), 3.0), 4, make_generator("b"))[-1]
@@ -144,8 +158,8 @@ def test_jacobian_of_ffjord_is_exact(models):
     """Its log-likelihood against the determinant of autograd's Jacobian."""
     model = models["FFJORD"]
     x = torch.randn(3, 2, generator=make_generator("jacobian"))
-    flow = model.network.eval()().transform
-    for point, found in zip(x, model.log_prob(x, 0.0, None), strict=True):
+    flow = model.model.eval()().transform
+    for point, found in zip(x, model.log_prob(x, None, 0.0), strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0], point)
         base = torch.distributions.Normal(0, 1).log_prob(flow(point[None])[0]).sum()
         assert found.item() == pytest.approx((base + jacobian.det().abs().log()).item(), abs=1e-3)
@@ -203,8 +217,8 @@ def test_the_pixels_and_the_paths_of_images_have_streams_of_their_own(tmp_path, 
 
         return call
 
-    for what, place in (("dequantise", 0), ("elbo", 1), ("ode_log_prob", 1)):
-        monkeypatch.setattr(images, what, noted(what, getattr(images, what), place))
+    for where, what, place in ((images, "dequantise", 0), (training, "elbo", 1), (training, "ode_log_prob", 1)):
+        monkeypatch.setattr(where, what, noted(what, getattr(where, what), place))
     monkeypatch.setattr(images, "costs", lambda *_: None)
     book = book_of(PAPER, config, "rest", tmp_path)
     images.measure(book, "digits")
@@ -228,12 +242,17 @@ def test_each_fid_of_images_has_its_own_grid_and_noise(tmp_path, monkeypatch):
     book = book_of(PAPER, config, "rest", tmp_path)
     pictures = images.Pictures(book, "digits")
     monkeypatch.setattr(images.Pictures, "judge", property(lambda self: here.judge))
-    monkeypatch.setattr(images.Pictures, "model", lambda self, seed: f"model {seed}")
-    monkeypatch.setattr(images, "elbo", lambda model, part, times, generator: torch.zeros(len(part)))
-    monkeypatch.setattr(images, "ode_log_prob", lambda model, part, *_, **__: SimpleNamespace(log_prob=torch.zeros(len(part))))
+
+    def model(self, seed):
+        return SimpleNamespace(seed=seed, elbo=zeros, log_prob=zeros)
+
+    def zeros(x, generator, **options):
+        return torch.zeros(len(x))
+
+    monkeypatch.setattr(images.Pictures, "model", model)
 
     def drawn(self, model, n, steps, generator, lam=1.0):
-        asked.append((model, n, steps, lam))
+        asked.append((model.seed, n, steps, lam))
         return steps + 100 * (1 - lam)
 
     monkeypatch.setattr(images.Pictures, "drawn", drawn)
@@ -241,11 +260,11 @@ def test_each_fid_of_images_has_its_own_grid_and_noise(tmp_path, monkeypatch):
     fids = {key: value for key, value in found.items() if key not in ("bound", "ode")}
     assert fids == {("3.3", 1.0, 5): 5, ("3.3", 0.0, 5): 105, ("3.4", 1.0, 5): 5, ("3.4", 1.0, 10): 10}
     assert shown == 5 and asked == [
-        ("model 1", 70, 5, 1.0),
-        ("model 1", 70, 5, 0.0),
-        ("model 1", 70, 5, 1.0),
-        ("model 1", 70, 10, 1.0),
-        ("model 1", 16, 5, 1.0),
+        (1, 70, 5, 1.0),
+        (1, 70, 5, 0.0),
+        (1, 70, 5, 1.0),
+        (1, 70, 10, 1.0),
+        (1, 16, 5, 1.0),
     ]
 
 

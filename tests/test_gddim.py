@@ -97,6 +97,13 @@ def test_numbers_are_what_they_were(smoke):
     check_pinned("gddim", smoke[1].measurements, smoke[1])
 
 
+def test_the_image_beside_one_step_is_where_it_began(smoke):
+    config, result = smoke
+    for name in jobs.PROCESSES:
+        problem = jobs.Case.of(Book(config), "one_point", name).problem
+        assert (result.arrays[f"recovery/start, {name}"] == problem.process.project(problem.start())[0, 0].numpy()).all()
+
+
 def test_same_seed_same_records(smoke, tmp_path):
     config, result = smoke
     job = config.jobs["exact"].model_copy(update={"measure": ("lambdas",)})

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde import (
     FourierMLP, ImageField, NeuralSDE, adjoint_loss, backward_noise, draw_noise, elbo, hat_l_beta, l_beta, ode_log_prob,
-    path_loss, prior_log_prob, seeded,
+    path_loss, prior_log_prob,
 )  # fmt: skip
-from rescore.random import make_generator
+from rescore.random import make_generator, seeded
 from rescore.cost.saved_bytes import SavedBytes
 from rescore.training.loop import Adam
 

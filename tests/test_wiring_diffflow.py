@@ -25,9 +25,9 @@ TINY = {
         "train_points": 200,
         "projections": 4,
         "diffflow": {
-            "iterations": 4, "batch": 16, "lr": 3e-3, "width": 8, "steps": [2, 3], "shares": [0.5, 0.5], "sampling_steps": 3,
+            "steps": 4, "batch": 16, "lr": 3e-3, "width": 8, "progressive": {2: 0.5, 3: 0.5}, "sampling_steps": 3,
         },
-        "ddpm": {"iterations": 4, "batch": 16, "lr": 2e-3, "width": 8, "blocks": 1, "sampling_steps": 4},
+        "ddpm": {"steps": 4, "batch": 16, "lr": 2e-3, "width": 8, "blocks": 1, "sampling_steps": 4},
     },
 }  # fmt: skip
 
@@ -50,22 +50,23 @@ def test_numbers_are_what_they_were(job, tmp_path):
 class StubModel:
     """Its log density is the first coordinate less 3; it samples a constant."""
 
-    sampling_steps, network = 9, torch.nn.Linear(2, 1)
+    model = torch.nn.Linear(2, 1)
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, seed):
+        self.seed, self.asked = seed, []
 
-    def log_prob(self, x, tolerance, generator):
+    def log_prob(self, x, generator, tolerance):
         self.asked.append(("log_prob", x, tolerance, generator.initial_seed()))
         return x[:, 0] - 3
 
-    def elbo(self, x, steps, generator):
-        self.asked.append(("elbo", x, steps, generator.initial_seed()))
+    def elbo(self, x, generator):
+        self.asked.append(("elbo", x, generator.initial_seed()))
         return x[:, 0] - 5
 
-    def sample(self, n, generator, steps=None, **options):
-        self.asked.append(("sample", n, generator.initial_seed(), steps, options))
-        return torch.zeros(n, 2)
+    def sample(self, z, generator, steps=None, **options):
+        assert torch.equal(z, torch.randn(z.shape, generator=make_generator("diffflow", "samples", self.seed)))
+        self.asked.append(("sample", len(z), generator.initial_seed(), steps, options))
+        return torch.zeros(len(z), 2)
 
     def trajectory(self, x, parts, generator):
         return torch.stack([x] * (parts + 1))
@@ -75,14 +76,14 @@ class StubModel:
 def plane(tmp_path, monkeypatch):
     """A book whose models are stubs, and the stubs by method and seed."""
     config, models = smoke(samples=40, likelihoods=30, train_points=500, projections=3), {}
-    for method in METHODS.TRAINERS:
 
-        def train(fit, x, folder, *names, method=method):
-            assert names == ("diffflow", method, "checkerboard", names[-1])
-            assert folder.name == f"{method}-checkerboard-{names[-1]}"
-            return models.setdefault((method, names[-1]), StubModel())
+    def train(method, fit, x, folder, *names):
+        assert fit is {"DiffFlow": config.plane.diffflow, "DDPM": config.plane.ddpm, "FFJORD": config.plane.ffjord}[method]
+        assert names == ("diffflow", method, "checkerboard", names[-1])
+        assert folder.name == f"{method}-checkerboard-{names[-1]}"
+        return models.setdefault((method, names[-1]), StubModel(names[-1]))
 
-        monkeypatch.setitem(METHODS.TRAINERS, method, train)
+    monkeypatch.setattr(PLANAR, "train", train)
     return book_of(PAPER, config, "plane", tmp_path), models
 
 
@@ -108,7 +109,7 @@ def test_planar_numbers_are_those_of_test_draws(plane):
         assert second == ("sample", 40, derive_seed("diffflow", "samples", 1), None, {})
     assert found["DiffFlow", "ELBO", "nll", 5].value == pytest.approx(5 - mean, rel=1e-6)
     bound = next(call for call in models["DiffFlow", 2].asked if call[0] == "elbo")
-    assert torch.equal(bound[1], tests[2]) and bound[2:] == (9, derive_seed("diffflow", "paths", 2))
+    assert torch.equal(bound[1], tests[2]) and bound[2:] == (derive_seed("diffflow", "paths", 2),)
     ddim = [call[3] for call in models["DDPM", 1].asked if call[0] == "sample" and call[4] == {"deterministic": True}]
     assert ddim == [2, 4], "every distance is computed once"
 

@@ -17,7 +17,6 @@ from rescore.neural_sde import (
     Progressive,
     draw_noise,
     path_loss,
-    seeded,
     train_diffflow,
 )
 from rescore.neural_sde.grids import hat_l_beta, l_beta
@@ -25,7 +24,7 @@ from rescore.objectives import DSM, HSM, VelocityDSM
 from rescore.objectives.times import DiscreteTimes
 from rescore.processes import CLD, VE, VP
 from rescore.processes.base import gaussian_log_prob
-from rescore.random import make_generator
+from rescore.random import make_generator, seeded
 from rescore.samplers import PredictorCorrector, ancestral, ddim, reverse_diffusion, rhoab_deis, tab_deis
 from rescore.scores import GaussianMixture
 from rescore.targets import gaussian, nine_modes

@@ -75,9 +75,22 @@ class JobConfig(Resources):
 
     Args:
         measure: sections of the paper's `jobs.py`; or by subject, such as a data set, those to run for it.
+
+    Attributes:
+        subjects_of: by section the `Literal` of its subjects, where not every subject has all sections.
     """
 
+    subjects_of: ClassVar[Mapping[str, Any]] = {}
+
     measure: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _sections_fit_their_subjects(self) -> "JobConfig":
+        for step in self.steps if self.subjects_of else ():
+            allowed = [section for section, subjects in self.subjects_of.items() if step.subject in get_args(subjects)]
+            if step.section not in allowed:
+                raise ValueError(f"measure.{step.subject}: {step.section}; allowed: {', '.join(allowed)}")
+        return self
 
     @property
     def steps(self) -> list[Step]:
@@ -118,6 +131,16 @@ class PaperConfig(Settings):
             for name, step in ((name, step) for name, job in self.jobs.items() for step in job.steps):
                 if step.subject is not None and step.subject not in settings:
                     raise ValueError(f"jobs.{name}.measure: {step.subject} has no settings; allowed: {', '.join(settings)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sections_have_settings(self) -> "PaperConfig":
+        """Settings of sections may be None at a scale that runs none of these."""
+        none = {name: kind.sections or (name,) for name, field in type(self).model_fields.items() if getattr(self, name) is None
+                for kind in _models(field.annotation) if issubclass(kind, SectionSettings)}  # fmt: skip
+        for job, step in ((job, step) for job, settings in self.jobs.items() for step in settings.steps):
+            for name in (name for name, sections in none.items() if step.section in sections):
+                raise ValueError(f"jobs.{job}.measure: {step} needs the settings `{name}`")
         return self
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
@@ -206,7 +229,9 @@ def validated(model: type[M], content: Any, source: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [_describe(model, problem, source) for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        # a default that follows from other settings is missing where these are wrong: they are what is named
+        lines = [_describe(model, problem, source) for problem in problems if problem["type"] != "default_factory_not_called"]
         raise RescoreError("\n".join(lines)) from None
 
 

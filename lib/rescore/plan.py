@@ -13,6 +13,7 @@ from rescore.errors import MissingData, RescoreError
 from rescore.models.build import make_model, make_process
 from rescore.models.needs import Need, needs
 from rescore.specs import ModelSpec
+from rescore.training.weights import parameter_count
 from rescore.workflow.paths import missing_data, model_folder
 from rescore.workflow.suite import Suite
 
@@ -58,7 +59,7 @@ def network_cost(spec: ModelSpec) -> tuple[int, float]:
         level = torch.empty(1)
     with FlopCounterMode(display=False) as count, torch.no_grad():
         model.network(side, level)
-    return sum(parameter.numel() for parameter in model.network.parameters()), count.get_total_flops() / 1e9
+    return parameter_count(model.network), count.get_total_flops() / 1e9
 
 
 def model_plans(suite: Suite) -> list[ModelPlan]:

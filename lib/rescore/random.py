@@ -3,9 +3,12 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Made = TypeVar("Made")
 
 
 def derive_seed(*names: object) -> int:
@@ -17,6 +20,13 @@ def derive_seed(*names: object) -> int:
 def make_generator(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator seeded by `derive_seed(*names)`."""
     return torch.Generator(device=device).manual_seed(derive_seed(*names))
+
+
+def seeded(make: Callable[[], Made], seed: int) -> Made:
+    """`make()`, such as a network, with weights that depend on the seed only; torch's own seed stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
 
 
 def fill_normal(out: Tensor, generators: list[torch.Generator]) -> Tensor:

@@ -2,20 +2,18 @@
 
 from typing import Literal, get_args
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import SectionSettings
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs import ModelConfig, ModelJob, TrainingConfig
 
 Texture = Literal["brick", "grass", "gravel"]
-Scene = Literal["lhq", "tower"]
+Images = Literal[Texture, "lhq", "tower"]  # textures and scenes
 Series = Literal["BasicMotions", "HumanML3D"]
 Section = Literal["panoramas", "exact", "lengths", "loop", "grid", "cubemap", "connect", "inpaint", "motion", "humanml"]
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
-OF_TEXTURES = ("exact", "inpaint")  # which need the photograph itself
-OF_SERIES = {"BasicMotions": "motion", "HumanML3D": "humanml"}
 AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
 
 
@@ -37,14 +35,15 @@ class Inpaint(SectionSettings):
     known: float = Field(0.15, gt=0, lt=1)
 
 
-class Pieces(SectionSettings):
-    """Long series from pieces.
+class Pieces(SectionSettings, TrainingConfig):
+    """Long series from pieces, and the training of each network of these.
 
     Args:
         width, overlap: of a piece, in samples.
         pieces: of a long series, whose length is pieces (width - overlap) + overlap.
         series: long series of each repeat.
-        steps: of the training of each network.
+        hidden: of the networks.
+        ema: of their weights.
         null_rate: of training: the condition is withheld.
     """
 
@@ -52,8 +51,10 @@ class Pieces(SectionSettings):
     overlap: PositiveInt
     pieces: PositiveInt
     series: PositiveInt
-    steps: PositiveInt
+    hidden: PositiveInt
+    ema: float = Field(ge=0, lt=1)
     null_rate: float = Field(0.2, gt=0, lt=1)
+    clip: PositiveFloat | None = 1.0
 
     @model_validator(mode="after")
     def _overlap_is_a_part(self) -> "Pieces":
@@ -66,15 +67,9 @@ class Motion(Pieces):
     """BasicMotions, in samples of 0.1 s; two networks.
 
     Args:
-        hidden: of the networks; features: of the judge; `classifier_steps` of its training.
+        features: of the judge; `classifier_steps` of its training.
     """
 
-    width: PositiveInt = 16
-    overlap: PositiveInt = 8
-    pieces: PositiveInt = 7
-    series: PositiveInt = 150
-    steps: PositiveInt = 1500
-    hidden: PositiveInt = 192
     classifier_steps: PositiveInt = 400
     features: PositiveInt = 16
 
@@ -84,27 +79,15 @@ class HumanML(Pieces):
 
     Args:
         crop: frames of each long series that are judged.
-        hidden, layers, heads: of the transformer.
-        train_batch, lr, warmup, ema: of its training.
-        clip: the predicted clean motion is clipped to so many standard deviations.
+        layers, heads: of the transformer.
+        bound: the predicted clean motion is clipped to so many standard deviations.
         motions: files of each split; None: all.
     """
 
-    width: PositiveInt = 64
-    overlap: PositiveInt = 32
-    pieces: PositiveInt = 14
-    series: PositiveInt = 1000
-    steps: PositiveInt = 50000
-    null_rate: float = Field(0.1, gt=0, lt=1)
-    crop: int = Field(64, ge=40, le=196)
-    hidden: PositiveInt = 512
+    crop: int = Field(ge=40, le=196)
     layers: PositiveInt = 8
     heads: PositiveInt = 4
-    train_batch: PositiveInt = 64
-    lr: float = Field(1e-4, gt=0)
-    warmup: PositiveInt = 1000
-    ema: float = Field(0.9995, gt=0, lt=1)
-    clip: float = Field(5.0, gt=0)
+    bound: float = Field(5.0, gt=0)
     motions: PositiveInt | None = None
 
 
@@ -118,25 +101,18 @@ class Job(ModelJob):
             series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
     """
 
-    measure: dict[Literal[Texture, Scene, Series], tuple[Section, ...]] = Field(min_length=1)
+    subjects_of = {section: Images for section in ("panoramas", "lengths", "loop", "grid", "cubemap", "connect")} | {
+        "exact": Texture, "inpaint": Texture, "motion": Literal["BasicMotions"], "humanml": Literal["HumanML3D"],
+    }  # fmt: skip
 
-    @model_validator(mode="after")
-    def _sections_fit_their_subject(self) -> "Job":
-        for subject, sections in self.measure.items():
-            allowed = [own] if (own := OF_SERIES.get(subject)) else [
-                section for section in get_args(Section)
-                if section not in OF_SERIES.values() and (subject in get_args(Texture) or section not in OF_TEXTURES)
-            ]  # fmt: skip
-            if wrong := [section for section in sections if section not in allowed]:
-                raise ValueError(f"measure.{subject}: {wrong[0]}; allowed: {', '.join(allowed)}")
-        return self
+    measure: dict[Literal[Images, Series], tuple[Section, ...]] = Field(min_length=1)
 
     @property
     def needed_models(self) -> list[str]:
         """Those of the pieces that its sections put together."""
         needed = set()
         for subject, sections in self.measure.items():
-            if subject not in OF_SERIES and set(sections) != {"exact"}:
+            if subject in get_args(Images) and set(sections) != {"exact"}:
                 needed |= {subject, subject + HALF, *([subject + QUARTER] if "grid" in sections else [])}
         return sorted(needed)
 
@@ -166,17 +142,9 @@ class Config(ModelConfig):
     exact: Exact = Exact()
     lengths: Lengths = Lengths()
     inpaint: Inpaint = Inpaint()
-    motion: Motion = Motion()
-    humanml: HumanML = HumanML()
+    motion: Motion | None = None
+    humanml: HumanML | None = None
     jobs: dict[str, Job]
-
-    @model_validator(mode="after")
-    def _jobs_have_their_models(self) -> "Config":
-        for name, job in self.jobs.items():
-            needed = job.needed_models
-            if missing := [model for model in needed if model not in job.models]:
-                raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(needed)}")
-        return self
 
     def data_fingerprint(self, job: str) -> str:
         return ", ".join(at_hand() for subject, at_hand in AT_HAND.items() if subject in self.jobs[job].measure)

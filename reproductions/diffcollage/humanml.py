@@ -1,26 +1,25 @@
 """Table 4.3 on HumanML3D: long motions of one caption from a small diffusion transformer, seen by the published evaluator."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from reproductions.diffcollage.config import HumanML
-from reproductions.diffcollage.series import PROCESS, ROWS, SHORT, LongSeries, protocol
+from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
+from rescore.collage import LongSeries
 from rescore.data.crops import Ragged, random_stretches
 from rescore.data.humanml import CROPPED, FEATURES, Motion, load_humanml, load_scales
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book
 from rescore.metrics.features import Features
 from rescore.metrics.text_motion import NAME, POOL, Evaluator, load_evaluator, match_scores
-from rescore.models.conditional import train_conditional
 from rescore.networks.conditional import ConditionalNoise, SequenceTransformer
-from rescore.progress import progress
-from rescore.random import derive_seed, make_generator
-from rescore.training import Adam, Training
+from rescore.random import derive_seed, make_generator, seeded
 
 PAIRS = 300  # of diversity, as published
 
@@ -42,7 +41,7 @@ def humanml(book: Book, dataset: str) -> None:
         """Series of the network, and the scale of its conditions."""
         told, *scale = _conditions(evaluator, motions)
         network = train(settings, motions, told, (mean, deviation), book.run.folder, device)
-        return LongSeries.of(config, settings, network, network, settings.clip, any_length=True), *scale
+        return long_series(config, settings, network, network, settings.bound, any_length=True), *scale
 
     def scores(text: Tensor, values: Tensor, seed: int) -> dict[str, float]:
         return match_scores(text, values, real, PAIRS, make_generator("humanml pairs", seed))
@@ -55,21 +54,17 @@ def humanml(book: Book, dataset: str) -> None:
     with book.cell("4.3", dataset, "Real data", protocol=common, n=n) as cell:
         if cell.todo:
             cell.add_each([scores(text, real.values[order], seed) for seed, (order, text) in planned.items()])
-    about = protocol(config, settings, settings.clip) | common | {"crop": settings.crop}
-    for method in progress(ROWS, desc=dataset):
-        with book.cell("4.3", dataset, method, protocol=about, n=n, over="samplings") as cell:
-            if not cell.todo:
-                continue
-            found, (series, middle, spread) = [], trained()
-            for seed, (_, text) in planned.items():
-                made = series.make(method, (text - middle) / spread, make_generator("humanml", seed, device=device))
-                x = made.x[:, :, 0] * deviation[:, None] + mean[:, None]
-                crops = random_stretches(x, settings.crop, make_generator("humanml crops", seed))
-                found.append(scores(text, evaluator.motions(list(crops.mT)), seed))
-            cell.protocol["length"] = made.x.shape[-1]
-            cell.add_each(found)
-            if method != SHORT:
-                cell.exact("sequential passes", made.passes, n=1)
+
+    def measure(method: str, seed: int, arrays: MutableMapping[str, np.ndarray]) -> Measured:
+        (series, middle, spread), (_, text) = trained(), planned[seed]
+        told, noise = (text - middle) / spread, make_generator("humanml", seed, device=device)
+        made = series.short(told, noise) if method == SHORT else series.make(method, told, noise)
+        x = made.x[:, :, 0] * deviation[:, None] + mean[:, None]
+        crops = random_stretches(x, settings.crop, make_generator("humanml crops", seed))
+        return made, scores(text, evaluator.motions(list(crops.mT)), seed)
+
+    about = protocol(config, settings, settings.bound) | common | {"crop": settings.crop}
+    rows(book, dataset, about, n, "samplings", measure)
 
 
 def train(settings: HumanML, motions: Sequence[Motion], conditions: Sequence[Tensor], scales: tuple[Tensor, Tensor],
@@ -86,9 +81,8 @@ def train(settings: HumanML, motions: Sequence[Motion], conditions: Sequence[Ten
     frames = Ragged([(torch.from_numpy(motions[k].features) - mean) / deviation for k in usable], device)
     captions = Ragged([conditions[k] for k in usable], device)
     told = captions.values.shape[1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("humanml") % 2**31)
-        transformer = SequenceTransformer(FEATURES + told, FEATURES, settings.hidden, settings.layers, settings.heads)
+    sizes = FEATURES + told, FEATURES, settings.hidden, settings.layers, settings.heads
+    transformer = seeded(lambda: SequenceTransformer(*sizes), derive_seed("humanml") % 2**31)
     network = ConditionalNoise(transformer, PROCESS, FEATURES, told)
 
     def batch(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -97,9 +91,8 @@ def train(settings: HumanML, motions: Sequence[Motion], conditions: Sequence[Ten
         x = frames.stretches(rows, u[: len(rows)], width)
         return x.mT.unsqueeze(2), captions.stretches(rows, u[len(rows) : -1])[:, 0]
 
-    adam = Adam(settings.steps, settings.lr, warmup=settings.warmup, clip=1.0)
-    training = Training(adam, len(usable), settings.train_batch, derive_seed("humanml", "batches"), settings.ema)
-    return train_conditional(network, batch, settings.null_rate, training, folder / "humanml", device, "HumanML3D")
+    names = "humanml", "batches"
+    return train_on(network, batch, len(usable), settings, names, folder / "humanml", device, "HumanML3D")
 
 
 def _conditions(evaluator: Evaluator, motions: Sequence[Motion]) -> tuple[list[Tensor], Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """What the sections on one texture or scene share: scores of its pieces, the judge of its images, cells with their protocol."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from rescore.models.judge import Judge, make_judge
 from rescore.processes import VP, LinearSDE, grids
 from rescore.random import make_generator
 from rescore.samplers import Sampler, ddim
-from rescore.scores import EmpiricalData, Score
+from rescore.scores import EmpiricalData
 
 SHOWN = 3  # contents of each method in the figures
 
@@ -37,23 +37,12 @@ def sampling(config: Config, bound: float = 1.0) -> dict[str, object]:
             "x0": f"clipped to [-{bound:g}, {bound:g}]"}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Pieces(Maker):
-    """Scores of squares (`piece`), of the overlaps of two in a row (`part`) and of four (`quarter`, where there is a model).
-
-    Args:
-        part_with_gradients: `part`, letting gradients pass, as `differentiable` does.
-    """
-
-    part_with_gradients: Score | None = None
-    quarter: Score | None = None
-
-
 class Images:
-    """A texture or scene in a section. Everything is loaded when a cell first asks for it.
+    """A texture or scene in a section. Models and judges are loaded when a cell first asks for them.
 
     Attributes:
         variant: of the records.
+        n: contents of each repeat.
         seeds: of each repeat that of the training and that of the contents.
         over: what is repeated: trainings of the models, samplings of a single training, or runs of pieces that are not trained.
     """
@@ -63,17 +52,12 @@ class Images:
     def __init__(self, book: Book, name: str):
         self.book, self.config, self.run, self.name = book, book.config, book.run, name
         self.over, self.seeds = repeats(self.config.training_seeds, self.config.seeds)
-        self.pieces = cache(self._load)
+        self.n, self.pieces = self.config.samples, cache(self._load)
 
     @property
-    def each(self) -> Iterator[tuple[int, Pieces]]:
+    def each(self) -> Iterator[tuple[int, Maker]]:
         """The seed of the contents, and the pieces, of each repeat."""
         return ((seed, self.pieces(training)) for training, seed in self.seeds)
-
-    @property
-    def n(self) -> int:
-        """Contents of each repeat."""
-        return self.config.samples
 
     @cached_property
     def train(self) -> ImageSet:
@@ -139,16 +123,13 @@ class Images:
         variant = self.variant if variant is None else variant
         return self.book.cell(table, self.name, method, variant, None, self.protocol | protocol, n=n or self.n, over=self.over)
 
-    def fill(self, cell: Cell, make: Callable[[Pieces, int], Made], judge: Callable[[Tensor, int], Mapping[str, float]],
+    def fill(self, cell: Cell, make: Callable[[Maker, int], Made], judge: Callable[[Tensor, int], Mapping[str, float]],
              protocols: Mapping[str, Mapping[str, object]] | None = None) -> Made:  # fmt: skip
-        """Add what is found in the contents of every repeat.
+        """Add what is found in the contents of every repeat; the last ones are returned.
 
         Args:
             make, judge: of a repeat's pieces and seed the contents, and of these and the seed the metrics.
             protocols: of metrics that depend on more than the cell does.
-
-        Returns:
-            the contents of the last repeat.
         """
         found = []
         for seed, pieces in self.each:
@@ -156,6 +137,18 @@ class Images:
             found.append(judge(made.x, seed))
         cell.add_each(found, protocols)
         return made
+
+    def measure(
+        self, table: str, method: str, make: Callable[[Maker, int], Made], judge: Callable[[Tensor, int], Mapping[str, float]],
+        array: str, shown: Callable[[Tensor], Tensor] = lambda x: x[:SHOWN], passes: bool = False, **of_cell: Any,
+    ) -> None:  # fmt: skip
+        """A cell of what `fill` finds, with the passes if asked for; the array is what is `shown` of the contents."""
+        with self.cell(table, method, **of_cell) as cell:
+            if cell.todo:
+                made = self.fill(cell, make, judge)
+                if passes:
+                    cell.exact("sequential passes", made.passes, n=1)
+                cell.arrays[array] = shown(made.x).numpy()
 
     def _part(self, part: str) -> tuple[int, int, int]:
         """The shape of the pieces that a model is of. Raises RescoreError where they cannot be the squares' overlaps."""
@@ -171,7 +164,7 @@ class Images:
             raise RescoreError(f"models.{model}: patches {shape} beside squares {self.train.shape}; allowed: {allowed}")
         return shape
 
-    def _load(self, seed: int) -> Pieces:
+    def _load(self, seed: int) -> Maker:
         """The pieces of one training seed."""
         models = {}
         for part in ("", HALF, QUARTER):
@@ -179,9 +172,9 @@ class Images:
                 spec = self.config.models[name].model_copy(update={"seed": seed})
                 models[part] = load_model(spec, self.run.models[f"{name}/{seed}"], self._part(part), self.run.device)
         whole, half, quarter = (models.get(part) for part in ("", HALF, QUARTER))
-        return Pieces(
+        return Maker(
             make_sampler(self.config, whole.process), self.train.shape[0], whole.score, half.score, whole.network.score(),
-            batch=self.config.batch, part_with_gradients=half.network.score(), quarter=quarter.score if quarter else None,
+            batch=self.config.batch, differentiable_part=half.network.score(), quarter=quarter.score if quarter else None,
         )  # fmt: skip
 
 
@@ -197,30 +190,13 @@ class ExactImages(Images):
     def __init__(self, book: Book, name: str):
         super().__init__(book, name)
         self.over, self.seeds = "runs", [(0, seed) for seed in self.config.seeds]
+        self.train, self.halves = (load_images(f"{name}-{size}") for size in ("8x8", "8x4"))
+        self.n, self.overlap = self.config.exact.samples, self.halves.shape[2]
+        self.protocol = sampling(self.config) | {"score": f"exact, of {len(self.train)} and {len(self.halves)} patches"}
 
-    @property
-    def n(self) -> int:
-        return self.config.exact.samples
-
-    @cached_property
-    def train(self) -> ImageSet:
-        return load_images(f"{self.name}-8x8")
-
-    @cached_property
-    def halves(self) -> ImageSet:
-        return load_images(f"{self.name}-8x4")
-
-    @property
-    def overlap(self) -> int:
-        return self.halves.shape[2]
-
-    @cached_property
-    def protocol(self) -> dict[str, object]:
-        return sampling(self.config) | {"score": f"exact, of {len(self.train)} and {len(self.halves)} patches"}
-
-    def _load(self, seed: int) -> Pieces:
+    def _load(self, seed: int) -> Maker:
         """The same for every seed."""
         process = VP()
         squares, halves = (EmpiricalData(process, to_unit(data.images)) for data in (self.train, self.halves))
-        return Pieces(make_sampler(self.config, process), 1, squares, halves, squares.with_gradients(), batch=self.config.batch,
-                      part_with_gradients=halves.with_gradients())  # fmt: skip
+        return Maker(make_sampler(self.config, process), 1, squares, halves, squares.with_gradients(), batch=self.config.batch,
+                      differentiable_part=halves.with_gradients())  # fmt: skip

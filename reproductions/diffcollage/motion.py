@@ -1,6 +1,6 @@
 """Long series of human activities from a model of short ones: Table 4.3 in small, on BasicMotions."""
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from functools import cache
 from pathlib import Path
 
@@ -11,20 +11,17 @@ from torch.nn import functional as F
 
 from reproductions.diffcollage.config import Motion
 from reproductions.diffcollage.panoramas import TABULATED
-from reproductions.diffcollage.series import PROCESS, ROWS, SHORT, LongSeries, protocol
+from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
+from rescore.collage import LongSeries
 from rescore.data.crops import all_stretches
 from rescore.data.motion import ACTIVITIES, load_motions
-from rescore.experiments.book import Book, Cell
+from rescore.experiments.book import Book
 from rescore.metrics.series import SeriesJudge
-from rescore.models.conditional import train_conditional
 from rescore.networks.conditional import ConditionalNoise
 from rescore.networks.mlp import MLP, MLPConfig
-from rescore.progress import progress
-from rescore.random import derive_seed, make_generator
-from rescore.training import Adam, Training
+from rescore.random import derive_seed, make_generator, seeded
 
 LOUDEST = 99.5  # percentile of |x| of a channel that becomes 1; what is beyond is clipped
-BATCH = 128
 CHANNELS, K = 6, len(ACTIVITIES)
 PLAN = [min(j // 3, K - 1) for j in range(3 * K + 1)]
 """The activity of each piece where one follows another: an odd number of them, which pieces side by side fill."""
@@ -35,7 +32,7 @@ def motion(book: Book, dataset: str) -> None:
 
     Each of the config's seeds trains both networks and draws series of its own from them; there is one judge.
     """
-    config, settings = book.config, book.config.motion
+    config, settings, device = book.config, book.config.motion, book.run.device
     (raw, raw_labels), (raw_test, test_labels) = load_motions("train"), load_motions("test")
     loudest = np.percentile(np.abs(raw), LOUDEST, axis=(0, 2), keepdims=True)
     series, test = ((x / loudest).clip(-1, 1) for x in (raw, raw_test))
@@ -48,10 +45,10 @@ def motion(book: Book, dataset: str) -> None:
     about = protocol(config, settings) | {"judge_steps": settings.classifier_steps}
 
     @cache
-    def long_series(seed: int) -> LongSeries:
-        networks = [train(settings, all_stretches(series, width), labels, width, seed, book.run.folder, book.run.device)
+    def of_seed(seed: int) -> LongSeries:
+        networks = [train(settings, all_stretches(series, width), labels, width, seed, book.run.folder, device)
                     for width in (settings.width, settings.overlap)]  # fmt: skip
-        return LongSeries.of(config, settings, *networks)
+        return long_series(config, settings, *networks)
 
     @cache
     def of_real(variant: str) -> list[dict[str, float]]:
@@ -61,53 +58,45 @@ def motion(book: Book, dataset: str) -> None:
         with book.cell("4.3", dataset, "Real data", variant, protocol=about, n=settings.series) as cell:
             if cell.todo:
                 cell.add_each(of_real(variant))
-    for method in progress(ROWS, desc="motion"):
-        with book.cell("4.3", dataset, method, protocol=about, n=settings.series, over="trainings") as cell:
-            if not cell.todo:
-                continue
-            target, found = float(np.mean([each["diversity"] for each in of_real("")])), []
-            for seed in config.seeds:
-                y = torch.randint(K, (settings.series,), generator=make_generator("motion activity", seed))
-                noise = make_generator("motion", seed, device=book.run.device)
-                made = long_series(seed).make(method, F.one_hot(y, K).float(), noise)
-                found.append(judge(made.x, y, make_generator("motion crops", seed)))
-                found[-1]["diversity_gap"] = abs(found[-1]["diversity"] - target)
-            cell.protocol["length"] = made.x.shape[-1]
-            cell.add_each(found)
-            if method != SHORT:
-                cell.exact("sequential passes", made.passes, n=1)
-                cell.arrays[f"motion/{method}"] = made.x[:2, :, 0].numpy()
-                cell.arrays["motion/activities"] = y[:2].numpy()
+
+    def measure(method: str, seed: int, arrays: MutableMapping[str, np.ndarray]) -> Measured:
+        y = torch.randint(K, (settings.series,), generator=make_generator("motion activity", seed))
+        told, noise, of = F.one_hot(y, K).float(), make_generator("motion", seed, device=device), of_seed(seed)
+        made = of.short(told, noise) if method == SHORT else of.make(method, told, noise)
+        found = judge(made.x, y, make_generator("motion crops", seed))
+        if method != SHORT:
+            arrays |= {f"motion/{method}": made.x[:2, :, 0].numpy(), "motion/activities": y[:2].numpy()}
+        target = float(np.mean([each["diversity"] for each in of_real("")]))
+        return made, found | {"diversity_gap": abs(found["diversity"] - target)}
+
+    rows(book, dataset, about, settings.series, "trainings", measure)
     book.arrays["motion/real"] = np.stack([series[raw_labels == k][0] for k in range(K)])
+    own = {j: F.one_hot(torch.tensor([k]), K).float() for j, k in enumerate(PLAN)}  # of each factor; the variables have none
     about |= {"variables": "null"}
     for method in TABULATED:
         with book.cell("fig4.8", dataset, method, protocol=about, n=settings.series, over="trainings") as cell:
             if cell.todo:
-                several(cell, method, {seed: long_series(seed) for seed in config.seeds}, judge, book.run.device)
+                noise = {seed: make_generator("motion several", seed, device=device) for seed in config.seeds}
+                found = [of_seed(seed).compose(method, own, settings.series, draws).x for seed, draws in noise.items()]
+                cell.add("accuracy", [accuracy(x, settings, judge) for x in found])
+                cell.arrays[f"several/{method}"] = found[-1][0, :, 0].numpy()
     book.arrays["several/plan"] = np.array(PLAN)
 
 
-def several(cell: Cell, method: str, made: Mapping[int, LongSeries], judge: SeriesJudge, device: str) -> None:
-    """Fig. 4.8: one activity after another; each factor has its own, the variables have none."""
-    last, right = len(PLAN) - 1, []
-    own = {j: F.one_hot(torch.tensor([k]), K).float() for j, k in enumerate(PLAN)}
-    # only pieces whose neighbours share their activity: what lies between two activities has no right answer
-    sure = [j for j, k in enumerate(PLAN) if PLAN[max(0, j - 1)] == k == PLAN[min(j + 1, last)]]
-    for seed, series in made.items():
-        settings = series.settings
-        x = series.compose(method, own, settings.series, make_generator("motion several", seed, device=device)).x
-        starts = {j: j * (settings.width - settings.overlap) for j in sure}
-        hits = [judge.accuracy(x[..., start : start + settings.width], PLAN[j]) for j, start in starts.items()]
-        right.append(float(np.mean(hits)))
-    cell.add("accuracy", right)
-    cell.arrays[f"several/{method}"] = x[0, :, 0].numpy()
+def accuracy(x: Tensor, settings: Motion, judge: SeriesJudge) -> float:
+    """Fig. 4.8: how often a piece of x shows the activity that is planned for it.
+
+    Only of pieces whose neighbours share their activity: what lies between two activities has no right answer.
+    """
+    last, stride = len(PLAN) - 1, settings.width - settings.overlap
+    sure = {j * stride: k for j, k in enumerate(PLAN) if PLAN[max(0, j - 1)] == k == PLAN[min(j + 1, last)]}
+    return float(np.mean([judge.accuracy(x[..., start : start + settings.width], k) for start, k in sure.items()]))
 
 
 def train(settings: Motion, data: Tensor, labels: Tensor, width: int, seed: int, folder: Path, device: str) -> ConditionalNoise:
-    """A network of windows of one width, trained with the condition withheld at `null_rate`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("motion", width, seed) % 2**31)
-        mlp = MLP(MLPConfig(settings.hidden, 2), (CHANNELS + K, 1, width), (CHANNELS, 1, width))
+    """A network of windows of one width."""
+    names, config = ("motion", width, seed), MLPConfig(settings.hidden, 2)
+    mlp = seeded(lambda: MLP(config, (CHANNELS + K, 1, width), (CHANNELS, 1, width)), derive_seed(*names) % 2**31)
     network = ConditionalNoise(mlp, PROCESS, CHANNELS, K, data.std().item())
     rows_of = data.flatten(0, 1).to(device)
     activity = F.one_hot(labels, K).float().repeat_interleave(data.shape[1], 0).to(device)
@@ -115,7 +104,5 @@ def train(settings: Motion, data: Tensor, labels: Tensor, width: int, seed: int,
     def batch(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return rows_of[rows], activity[rows]
 
-    adam = Adam(settings.steps, 1e-3, warmup=200, clip=1.0)
-    training = Training(adam, len(rows_of), BATCH, derive_seed("motion", width, seed), 0.998)
-    name, label = f"motion-{width}-{seed}", f"motion, width {width}, seed {seed}"
-    return train_conditional(network, batch, settings.null_rate, training, folder / name, device, label)
+    label = f"motion, width {width}, seed {seed}"
+    return train_on(network, batch, len(rows_of), settings, names, folder / f"motion-{width}-{seed}", device, label)

@@ -6,8 +6,8 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from reproductions.diffcollage.images import SHOWN, ExactImages, Images, Pieces
-from rescore.collage import METHODS, Made
+from reproductions.diffcollage.images import SHOWN, ExactImages, Images
+from rescore.collage import METHODS, Made, Maker
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.metrics.seams import seam, wrap_seam
@@ -59,7 +59,7 @@ def wide(images: Images) -> None:
             values.append(images.fid(x))
         return values, x
 
-    def make(method: str, pieces: Pieces, seed: int) -> Made:
+    def make(method: str, pieces: Maker, seed: int) -> Made:
         return pieces.chained(method, images.chain(config.ratio), n, images.generator(name, "wide", seed))
 
     def judge(method: str, x: Tensor, seed: int) -> dict[str, float]:

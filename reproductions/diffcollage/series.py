@@ -1,65 +1,63 @@
-"""Long series by every method, from the noise of short ones under a condition."""
+"""What the sections on series share: networks under a condition, long series from them, the rows of Table 4.3."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from reproductions.diffcollage.config import Config, Pieces
 from reproductions.diffcollage.images import make_sampler, sampling
-from rescore.collage import METHODS, FactorGraph, Made, Maker, chain
+from rescore.collage import METHODS, LongSeries, Made, Maker
+from rescore.experiments.book import Book
+from rescore.ledger.records import Over
+from rescore.models.conditional import Batch, train_conditional
 from rescore.networks.conditional import ConditionalNoise
 from rescore.processes import VP
+from rescore.progress import progress
+from rescore.random import derive_seed
+from rescore.training import Adam, Training
 
 PROCESS = VP()
 SHORT = "MDM"  # the row of single pieces: the model itself
-ROWS = (SHORT, *METHODS)
 
-
-@dataclass(frozen=True)
-class LongSeries:
-    """Series (n, C, 1, length) of pieces.
-
-    Args:
-        any_length: whether the pieces' network takes series of any length.
-    """
-
-    maker: Maker
-    settings: Pieces
-    any_length: bool = False
-
-    @classmethod
-    def of(cls, config: Config, settings: Pieces, piece: ConditionalNoise, part: ConditionalNoise, bound: float = 1.0,
-           any_length: bool = False) -> "LongSeries":  # fmt: skip
-        """From the networks of pieces and of overlaps, which may be one; clean series are clipped to [-bound, bound]."""
-        scores = piece.score(), part.score(), piece.score(gradients=True)
-        maker = Maker(make_sampler(config, PROCESS), piece.channels, *scores, bound, config.batch)
-        return cls(maker, settings, any_length)
-
-    def make(self, method: str, y: Tensor, generator: torch.Generator) -> Made:
-        """Series of one condition each, y (n, K); the variables are pieces under it as well."""
-        graph, piece = self.graph(self.settings.pieces), self.maker.piece
-        if method == SHORT:
-            return self.maker.sample(piece, (1, self.settings.width), len(y), generator, y)
-        if method == "Baseline" and self.any_length:  # as in the paper: the short model on all of the series
-            return self.maker.sample(piece, graph.size, len(y), generator, y)
-        return self._chained(method, graph, dict.fromkeys(range(len(graph.factors)), y), len(y), generator, y)
-
-    def compose(self, method: str, y: Mapping[int, Tensor], n: int, generator: torch.Generator) -> Made:
-        """Series whose factor j has the condition y[j] and whose variables have none."""
-        return self._chained(method, self.graph(len(y)), y, n, generator)
-
-    def graph(self, pieces: int) -> FactorGraph:
-        width, overlap = self.settings.width, self.settings.overlap
-        return chain(1, pieces * (width - overlap) + overlap, width, overlap)
-
-    def _chained(self, method: str, graph: FactorGraph, y: Mapping[int, Tensor], n: int, generator: torch.Generator,
-                 shared: Tensor | None = None) -> Made:  # fmt: skip
-        forward = [[j] for j in range(len(graph.factors))]
-        return self.maker.chained(method, graph, n, generator, y, shared, forward)
+Measured = tuple[Made, Mapping[str, float]]
 
 
 def protocol(config: Config, settings: Pieces, bound: float = 1.0) -> dict[str, object]:
     about = {"score": "trained", "piece": settings.width, "overlap": settings.overlap, "train_steps": settings.steps}
     return sampling(config, bound) | about
+
+
+def train_on(network: ConditionalNoise, batch: Batch, data: int, settings: Pieces, names: Sequence[object], folder: Path,
+             device: str, label: str) -> ConditionalNoise:  # fmt: skip
+    """The network, trained on `data` series with the condition withheld at `null_rate`; `names` of the order and the noise."""
+    training = Training(Adam.of(settings), data, settings.batch, derive_seed(*names), settings.ema)
+    return train_conditional(network, batch, settings.null_rate, training, folder, device, label)
+
+
+def long_series(config: Config, settings: Pieces, piece: ConditionalNoise, part: ConditionalNoise, bound: float = 1.0,
+                any_length: bool = False) -> LongSeries:  # fmt: skip
+    """From the networks of pieces and of overlaps, which may be one; clean series are clipped to [-bound, bound]."""
+    scores = piece.score(), part.score(), piece.score(gradients=True)
+    maker = Maker(make_sampler(config, PROCESS), piece.channels, *scores, bound, config.batch)
+    return LongSeries(maker, settings.width, settings.overlap, settings.pieces, any_length)
+
+
+def rows(book: Book, dataset: str, about: Mapping[str, object], n: int, over: Over,
+         measure: Callable[[str, int, MutableMapping[str, np.ndarray]], Measured]) -> None:  # fmt: skip
+    """Table 4.3 of n series a seed.
+
+    Args:
+        measure: of a method and a seed the series and their metrics; it may leave arrays in the last argument.
+    """
+    for method in progress((SHORT, *METHODS), desc=dataset):
+        with book.cell("4.3", dataset, method, protocol=about, n=n, over=over) as cell:
+            if cell.todo:
+                found = []
+                for seed in book.config.seeds:
+                    made, metrics = measure(method, seed, cell.arrays)
+                    found.append(metrics)
+                cell.protocol["length"] = made.x.shape[-1]
+                cell.add_each(found)
+                if method != SHORT:
+                    cell.exact("sequential passes", made.passes, n=1)

@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable
 from functools import cache, cached_property, partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reproductions.diffflow.cost import on_a_path, peak_bytes, states_bytes
 from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep
-from rescore.cost.timing import interleaved, training_step
+from rescore.cost.saved_bytes import peak_bytes
+from rescore.cost.timing import iteration_seconds
 from rescore.data.images import load_images
 from rescore.data.pixels import crop_to, dequantise, pad_to, to_unit
 from rescore.errors import Diverged
@@ -19,7 +18,7 @@ from rescore.likelihood import bits_per_dim
 from rescore.models.evaluate import TrainedModels
 from rescore.models.judge import Judge, draw
 from rescore.networks import NoisePrediction, make_network
-from rescore.neural_sde import ImageField, NeuralSDE, adjoint_loss, elbo, l_beta, ode_log_prob, train_diffflow
+from rescore.neural_sde import DiffFlow, ImageField, NeuralSDE, adjoint_loss, l_beta, on_new_paths, train_diffflow
 from rescore.objectives import DSM
 from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
@@ -65,19 +64,19 @@ class Pictures:
         fields = (ImageField(self.network(*names, part), LEVEL / self.fit.T) for part in ("drift", "score"))
         return NeuralSDE(*fields, self.fit.g).to(self.device)
 
-    def model(self, seed: int) -> NeuralSDE:
+    def model(self, seed: int) -> DiffFlow:
         names = "diffflow", self.data, seed
         generator, folder = make_generator(*names, device=self.device), self.book.run.folder / f"{self.data}-{seed}"
-        return train_diffflow(self.pair(*names), self.pixels, self.training, generator, folder).model
+        return train_diffflow(self.pair(*names), self.pixels, self.training, generator, folder)
 
-    def drawn(self, model: NeuralSDE, n: int, steps: int, generator: torch.Generator, lam: float = 1.0) -> Tensor:
+    def drawn(self, model: DiffFlow, n: int, steps: int, generator: torch.Generator, lam: float = 1.0) -> Tensor:
         """n images (n, *shape) in [-1, 1], without the borders that the model has."""
         channels, *size = self.images.shape
         parts = []
         for start in range(0, n, self.fit.batch):
             state = (min(self.fit.batch, n - start), channels, self.settings.side, self.settings.side)
             u = torch.randn(state, generator=generator, device=generator.device)
-            parts.append(model.sample(u, self.training.times(steps), generator, lam).cpu())
+            parts.append(model.sample(u, generator, steps, lam).cpu())
         return crop_to(torch.cat(parts), tuple(size))
 
     def _numbers(self, seed: int) -> tuple[dict[Number, float | Diverged], Tensor | None]:
@@ -86,23 +85,18 @@ class Pictures:
         generator = make_generator(*names, "test", device=self.device)
         test = pad_to(self.held_out.images[: self.settings.test_images], self.settings.side)
         x, per_unit = dequantise(test, make_generator(*names, "dequantise"), self.images.grey_levels)
-        parts, times = x.to(self.device).split(fit.batch), self.training.times(fit.sampling_steps)
 
-        def bits(log_prob: Callable[[Tensor], Tensor]) -> float:
-            found = torch.cat([log_prob(part) for part in parts]).double()
+        def bits(log_prob: Callable[..., Tensor], **options: float) -> float:
+            found = torch.cat([log_prob(part, generator, **options) for part in x.to(self.device).split(fit.batch)]).double()
             return bits_per_dim(found.mean(), math.prod(x.shape[1:]), per_unit).item()
-
-        def bound(part: Tensor) -> Tensor:
-            return elbo(model, part, times, generator)
-
-        def ode(part: Tensor) -> Tensor:
-            tolerance = config.tolerance
-            return ode_log_prob(model, part, fit.t0, fit.T, generator, rtol=tolerance, atol=tolerance).log_prob
 
         def fid(table: str, lam: float, steps: int) -> float:
             return self.judge(self.drawn(model, config.evaluation.samples, steps, generator, lam), ["fid"])["fid"]
 
-        numbers: dict[Number, Callable[[], float]] = {"bound": partial(bits, bound), "ode": partial(bits, ode)}
+        numbers: dict[Number, Callable[[], float]] = {
+            "bound": lambda: bits(model.elbo),
+            "ode": lambda: bits(model.log_prob, tolerance=config.tolerance),
+        }
         if self.rivals:
             asked = [("3.3", lam, fit.sampling_steps) for lam in (1.0, 0.0)] + [("3.4", 1.0, n) for n in config.sweep]
             numbers |= {key: partial(fid, *key) for key in asked}
@@ -149,7 +143,7 @@ def measure(book: Book, data: str) -> None:
 def likelihoods(here: Pictures) -> None:
     fit, settings = here.fit, here.settings
     n = min(settings.test_images, len(here.held_out))
-    protocol = {"iterations": fit.iterations, "batch": fit.batch, "side": settings.side, "test_images": n,
+    protocol = {"iterations": fit.steps, "batch": fit.batch, "side": settings.side, "test_images": n,
                 "dequantised": "uniform", "grey_levels": here.images.grey_levels, "tolerance": here.config.tolerance,
                 "trace": "hutchinson"}  # fmt: skip
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
@@ -169,7 +163,7 @@ def fids(here: Pictures) -> None:
         judged = here.judge.protocol("fid", torch.empty(samples))
         return here.book.cell(table, here.data, method, variant, nfe, protocol | dict(judged), n=samples, over="trainings")
 
-    ours = {"iterations": fit.iterations, "batch": fit.batch, "side": here.settings.side}
+    ours = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
     for lam, variant in ((1.0, fit.grid), (0.0, f"{fit.grid}, ODE")):
         with open_cell("3.3", fit.sampling_steps, "DiffFlow", variant, ours) as cell:
             if cell.todo:
@@ -189,7 +183,7 @@ def fids(here: Pictures) -> None:
 def costs(here: Pictures) -> None:
     """An iteration beside DDPM's with one such network, and the memory share of the states."""
     fit, settings, device = here.fit, here.settings, here.device
-    n, process, objective, ratios = fit.sampling_steps, VP(), DSM(), []
+    n, process, ratios = fit.sampling_steps, VP(), []
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
     protocol = {"N": n, "batch": fit.batch, "timed": settings.timed, "clock": clock, "network": settings.network}
     with here.book.cell("text", here.data, "DiffFlow", "", None, protocol, n=fit.batch) as cell:
@@ -198,12 +192,9 @@ def costs(here: Pictures) -> None:
             for seed in here.config.seeds:
                 generator, pair = make_generator("diffflow", "cost", seed, device=device), here.pair("cost", seed)
                 ddpm = NoisePrediction(here.network("cost", seed), process, "steps").to(device)
-                steps = {
-                    "ours": training_step(pair, partial(on_a_path, adjoint_loss, pair, x, times, generator)),
-                    "DDPM": training_step(ddpm, partial(objective, ddpm, process, x, generator)),
-                }
-                seconds = {name: np.median(found) for name, found in interleaved(steps, settings.timed, device).items()}
+                losses = partial(on_new_paths, adjoint_loss, pair, x, times, generator)
+                both = {"ours": (pair, losses), "DDPM": (ddpm, partial(DSM(), ddpm, process, x, generator))}
+                seconds = iteration_seconds(both, settings.timed, device)
                 ratios.append(seconds["ours"] / seconds["DDPM"])
             cell.add("train_time_ratio", ratios)
-            share = 100 * states_bytes(x, n) / peak_bytes(adjoint_loss, pair, x, times, generator)
-            cell.exact("states_percent_of_adjoint", share, n=1)
+            cell.exact("states_percent_of_adjoint", 100 * (n + 1) * x.nbytes / peak_bytes(pair, losses), n=1)

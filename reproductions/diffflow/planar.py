@@ -2,14 +2,15 @@
 
 from functools import cache, partial
 
+import torch
 from torch import Tensor
 
 from reproductions.diffflow.config import Config
-from reproductions.diffflow.methods import TRAINERS, Model, fits, parameters, sweep
+from reproductions.diffflow.methods import Model, sweep, train
 from rescore.experiments.book import Book, Cell
-from rescore.ledger.records import Over
 from rescore.problems.planar import PlanarProblem
 from rescore.random import make_generator
+from rescore.training.weights import parameter_count
 
 RINGS = ("rings", "olympic_rings")  # of figure 3.4
 PARTS = 4  # of a trajectory in that figure
@@ -25,16 +26,18 @@ class Plane:
 
     def __init__(self, book: Book, name: str):
         self.book, self.config, self.plane = book, book.config, book.config.plane
-        self.problem, self.fits = make_problem(book.config, name), fits(book.config.plane)
-        self.model, self.distance = cache(self._model), cache(self._distance)
+        self.problem = make_problem(book.config, name)
+        self.fits = {"DiffFlow": self.plane.diffflow, "DDPM": self.plane.ddpm, "FFJORD": self.plane.ffjord}
+        self.trained, self.distance = cache(self._trained), cache(self._distance)
 
-    def _model(self, method: str, seed: int) -> Model:
+    def _trained(self, method: str, seed: int) -> Model:
         folder = self.book.run.folder / f"{method}-{self.problem.name}-{seed}"
-        return TRAINERS[method](self.fits[method], self.problem.train, folder, "diffflow", method, self.problem.name, seed)
+        return train(method, self.fits[method], self.problem.train, folder, "diffflow", method, self.problem.name, seed)
 
     def sample(self, method: str, seed: int, steps: int | None = None, **options: bool) -> Tensor:
         generator = make_generator("diffflow", "samples", seed)
-        return self.model(method, seed).sample(self.plane.samples, generator, steps, **options)
+        z = torch.randn(self.plane.samples, 2, generator=generator)
+        return self.trained(method, seed).sample(z, generator, steps, **options)
 
     def _distance(self, method: str, seed: int, steps: int) -> float:
         model, _, options = SWEPT[method]
@@ -48,59 +51,58 @@ class Plane:
         """Of test draws, by the model's ODE."""
         test = self.problem.draws(seed, "test", self.plane.likelihoods)
         probes = make_generator("diffflow", "probes", seed)
-        return -self.model(method, seed).log_prob(test, self.config.tolerance, probes).mean().item()
+        return -self.trained(method, seed).log_prob(test, probes, self.config.tolerance).mean().item()
 
     def bound(self, seed: int) -> float:
         """DiffFlow's negative ELBO on its own grid."""
-        test, model = self.problem.draws(seed, "test", self.plane.likelihoods), self.model("DiffFlow", seed)
-        return -model.elbo(test, model.sampling_steps, make_generator("diffflow", "paths", seed)).mean().item()
+        test, paths = self.problem.draws(seed, "test", self.plane.likelihoods), make_generator("diffflow", "paths", seed)
+        return -self.trained("DiffFlow", seed).elbo(test, paths).mean().item()
 
     def figure_points(self) -> Tensor:
         return self.problem.draws(self.config.seeds[0], "trajectories", self.plane.samples)
 
-    def cell(self, table: str, nfe: int | None, method: str, variant: str = "", n: int = 1, over: Over = "trainings") -> Cell:
+    def place(self, table: str, nfe: int | None, method: str, variant: str = "") -> tuple:
+        """Of a cell, with its protocol."""
         fit = self.fits.get("DDPM" if method == "DDIM" else method)
-        trained = {"iterations": fit.iterations, "batch": fit.batch} if fit else {}
-        protocol = {"coordinates": "mean 0 and variance 1"} | trained
-        return self.book.cell(table, self.problem.name, method, variant, nfe, protocol, n=n, over=over)
+        trained = {"iterations": fit.steps, "batch": fit.batch} if fit else {}
+        return table, self.problem.name, method, variant, nfe, {"coordinates": "mean 0 and variance 1"} | trained
+
+    def cell(self, table: str, nfe: int | None, method: str, variant: str = "", **options: object) -> Cell:
+        return self.book.cell(*self.place(table, nfe, method, variant), **options)
 
 
 def measure(book: Book, name: str) -> None:
     """DiffFlow, DDPM and FFJORD on one set."""
     here = Plane(book, name)
-    config, plane, problem = book.config, book.config.plane, here.problem
+    seeds, plane, problem = book.config.seeds, book.config.plane, here.problem
+    trainings = {"n": plane.samples, "over": "trainings"}
+    likelihoods = trainings | {"n": plane.likelihoods}
     for method, fit in here.fits.items():
-        with here.cell("fig3.5", None, method, n=plane.likelihoods) as cell:
+        book.repeat(*here.place("fig3.5", None, method), seeds, **likelihoods, nll=partial(here.nll, method))
+        with here.cell("fig3.5", getattr(fit, "sampling_steps", None), method, **trainings) as cell:
             if cell.todo:
-                cell.add("nll", [here.nll(method, seed) for seed in config.seeds])
-        with here.cell("fig3.5", getattr(fit, "sampling_steps", None), method, n=plane.samples) as cell:
-            if cell.todo:
-                samples = {seed: here.sample(method, seed) for seed in config.seeds}
-                cell.arrays[f"samples/{name}/{method}"] = samples[config.seeds[0]].numpy()
+                samples = {seed: here.sample(method, seed) for seed in seeds}
+                cell.arrays[f"samples/{name}/{method}"] = samples[seeds[0]].numpy()
                 cell.add("sw2", [problem.distance(x, seed) for seed, x in samples.items()])
                 cell.add("off_support", [problem.off_support(x) for x in samples.values()])
         if name in RINGS:
-            with here.cell("fig3.4", None, method) as cell:
+            with here.cell("fig3.4", None, method, over="trainings") as cell:
                 if cell.todo:
                     generator = make_generator("diffflow", "trajectories")
-                    path = here.model(method, config.seeds[0]).trajectory(here.figure_points(), PARTS, generator)
+                    path = here.trained(method, seeds[0]).trajectory(here.figure_points(), PARTS, generator)
                     cell.arrays[f"trajectory/{name}/{method}"] = path.numpy()
         if name == "rings":
             with book.cell("text", "2-D toys", method, protocol={"data": "points in the plane"}) as cell:
                 if cell.todo:
-                    cell.exact("learnable parameters", parameters(here.model(method, config.seeds[0]).network))
-    with here.cell("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO", plane.likelihoods) as cell:
-        if cell.todo:
-            cell.add("nll", [here.bound(seed) for seed in config.seeds])
+                    cell.exact("learnable parameters", parameter_count(here.trained(method, seeds[0]).model))
+    book.repeat(*here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO"), seeds, **likelihoods, nll=here.bound)
     for method, (_, variant, _) in SWEPT.items():
-        open_cell = partial(here.cell, method=method, variant=variant, n=plane.samples)
-        sweep(open_cell, config.sweep, "sw2", partial(here.distances, method))
-    with here.cell("fig3.5", None, "exact draws", n=plane.samples, over="runs") as cell:
-        if cell.todo:
-            cell.add("sw2", [problem.distance(problem.draws(seed, "floor", plane.samples), seed) for seed in config.seeds])
+        open_cell = partial(here.cell, method=method, variant=variant, **trainings)
+        sweep(open_cell, book.config.sweep, "sw2", partial(here.distances, method))
+    book.repeat(*here.place("fig3.5", None, "exact draws"), seeds, plane.samples,
+                sw2=lambda seed: problem.distance(problem.draws(seed, "floor", plane.samples), seed))  # fmt: skip
     if problem.entropy is not None:
-        with here.cell("fig3.5", None, "entropy of the data") as cell:
-            cell.exact("nll", problem.entropy)
+        book.exact(*here.place("fig3.5", None, "entropy of the data"), n=1, nll=lambda: problem.entropy)
     if name in RINGS:
         book.arrays[f"ring/{name}"] = problem.set.ring(problem.scale.inverse(here.figure_points())).numpy()
-    book.arrays[f"samples/{name}/data"] = problem.draws(config.seeds[0], "figure", plane.samples).numpy()
+    book.arrays[f"samples/{name}/data"] = problem.draws(seeds[0], "figure", plane.samples).numpy()

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from reproductions.gddim.jobs import PROCESSES, recovery_image
-from reproductions.gddim.tables import LAM, MAIN_ORDER, TOLERANCE, predictor
+from reproductions.gddim.tables import LAM, TOLERANCE, predictor
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.figures import PaperResults
@@ -38,7 +38,6 @@ PREDICTORS = {
     for factor, color in (("R", draw.BLUE), ("L", draw.ORANGE))
     for order, marker, line in ((1, "o", ":"), (2, "s", "--"), (3, "D", "-"))
 }  # fmt: skip
-MAIN_PREDICTORS = {variant: PREDICTORS[variant] for variant in (predictor("R", MAIN_ORDER), predictor("L", MAIN_ORDER))}
 LAMBDAS = {
     "gDDIM": ("gDDIM", draw.BLUE, "o"), "EM": ("EM", draw.RED, "s"), "EM as released": ("EM as released", draw.PINK, "^"),
 }  # fmt: skip
@@ -140,7 +139,7 @@ def trained(found: PaperResults, out: Path) -> None:
     data = found.trained_data or ""
     rows = found.select(dataset=data, metric="fid")
     with found.sheet(out, 6, 3, (3.4, 3.0), f"{draw.INTERVALS} {draw.FLOOR_NOTE}") as (_, axes):
-        draw.curves(axes[0], draw.select(rows, table="7.1"), ("variant",), MAIN_PREDICTORS)
+        draw.curves(axes[0], draw.select(rows, table="7.1"), ("variant",), PREDICTORS)
         draw.against_evaluations(axes[0], log=False)
         _lambdas(found, axes[1], "Table 7.2, CLD", "FID", dataset=data, metric="fid")
         for ax, name in zip(axes[2:5], PROCESSES, strict=True):

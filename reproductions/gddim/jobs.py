@@ -17,7 +17,7 @@ from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.problems import ExactProblem
 from rescore.problems.distances import solver_rmse
-from rescore.problems.flow import by_gddim, of_one_point, trace
+from rescore.problems.flow import exact_end, trace
 from rescore.problems.mixtures import nine_modes
 from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import CLD, VP, Blurring, LinearSDE
@@ -59,27 +59,24 @@ class Case(ExactRuns):
         """To all digits, or to fresh draws of the mixture."""
         return self.to_data(self.book.config.projections, "gddim", self.problem.dataset, "exact", radius=ON_MODE * MODE_STD)
 
-
-def exact_end(case: Case, denoise: Denoise = "none") -> Tensor:
-    """Where the exact flow takes the start, as data (seeds, n, *data): in closed form for one point."""
-    problem, process = case.problem, case.problem.process
-    if problem.points is not None and len(problem.points) == 1:
-        return problem.by_seed(of_one_point(process, problem.points[0], case.start, process.eps))
-    return problem.by_seed(by_gddim(process, problem.score, case.start, case.book.config.reference_steps, denoise))
+    def to_flow(self, metric: str, denoise: Denoise = "none") -> Metrics:
+        """The distance to where the exact flow takes the start."""
+        end = cache(lambda: exact_end(self.problem, self.start, self.book.config.reference_steps, denoise))
+        return {metric: lambda x: solver_rmse(x, end())}
 
 
 def recovery(book: Book) -> None:
     """Prop. 7: from T to t0 on a single image (and, beyond the proposition, a Gaussian around it), against the exact flow."""
     for dataset, (name, process) in product(("one_point", "gaussian"), PROCESSES.items()):
-        case = Case.of(book, dataset, name)
-        end = cache(partial(exact_end, case))
+        case, shown = Case.of(book, dataset, name), dataset == "one_point"
 
-        def image(one: Sampling, dataset: str = dataset) -> str | None:
-            return recovery_image(one.method, one.variant) if (dataset, one.sampler.steps) == ("one_point", 1) else None
+        def image(one: Sampling, shown: bool = shown) -> str | None:
+            return recovery_image(one.method, one.variant) if shown and one.sampler.steps == 1 else None
 
         cells = tables.recovery(book.config.recovery, name, process)
-        case.measure(cells, f"Prop. 7, {name}", {"recovery_rmse": lambda x, end=end: solver_rmse(x, end())}, image)
-        book.arrays[recovery_image("start", name)] = process.project(case.start)[0, 0].numpy()
+        case.measure(cells, f"Prop. 7, {name}", case.to_flow("recovery_rmse"), image)
+        if shown:
+            book.arrays[recovery_image("start", name)] = process.project(case.start)[0, 0].numpy()
 
 
 def recovery_image(method: str, variant: str) -> str:
@@ -120,8 +117,7 @@ def factors(book: Book) -> None:
     settings, steps = book.config.factors, book.config.reference_steps
     for dataset in CLD_DATA:
         case = Case.of(book, dataset, "CLD")
-        end = cache(partial(exact_end, case, "euler"))
-        metrics = {**case.distances, "solver_rmse": lambda x, end=end: solver_rmse(x, end())}
+        metrics = {**case.distances, **case.to_flow("solver_rmse", "euler")}
         case.floor("7.1", case.distances, "gddim", dataset, "draws")
         cells = tables.factors(settings, case.problem.process, PREDICTOR_ORDERS, naive_euler=dataset == "mixture2d_grid")
         case.measure(cells, f"Table 7.1, {dataset}", metrics, reference_steps=steps)

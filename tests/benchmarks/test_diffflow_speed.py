@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from rescore.neural_sde import FourierMLP, NeuralSDE, adjoint_loss, draw_noise, l_beta, path_loss, seeded
-from rescore.random import make_generator
+from rescore.neural_sde import FourierMLP, NeuralSDE, adjoint_loss, draw_noise, l_beta, path_loss
+from rescore.random import make_generator, seeded
 from rescore.cost.saved_bytes import SavedBytes
 
 pytestmark = pytest.mark.benchmark_suite

@@ -7,6 +7,8 @@
 | `cubemap`, `cube_squares`, `equirectangular` | `cubemap` |
 | `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint`, `from_the_middle` | `inpaint` |
 | `Maker`: contents by each of `METHODS` from one set of scores | `maker` |
+| `LongSeries`: long series by these, under conditions | `series` |
+| `looped`, `tiled`, `on_a_cube`, `connected`, `inpainted`: other contents by these | `shapes` |
 """
 
 from rescore.collage.compose import averaged_score, composed_score
@@ -14,26 +16,34 @@ from rescore.collage.cubemap import cube_squares, cubemap, equirectangular
 from rescore.collage.graph import FactorGraph, chain, cycle, grid, side_by_side, tilings
 from rescore.collage.inpaint import clipped_score, from_the_middle, outpaint, reconstructed_score, replaced_score
 from rescore.collage.maker import AUTOREGRESSIVE, METHODS, Made, Maker
+from rescore.collage.series import LongSeries
+from rescore.collage.shapes import connected, inpainted, looped, on_a_cube, tiled
 
 __all__ = [
     "AUTOREGRESSIVE",
     "METHODS",
     "FactorGraph",
+    "LongSeries",
     "Made",
     "Maker",
     "averaged_score",
     "chain",
     "clipped_score",
     "composed_score",
+    "connected",
     "cube_squares",
     "cubemap",
     "cycle",
     "equirectangular",
     "from_the_middle",
     "grid",
+    "inpainted",
+    "looped",
+    "on_a_cube",
     "outpaint",
     "reconstructed_score",
     "replaced_score",
     "side_by_side",
+    "tiled",
     "tilings",
 ]

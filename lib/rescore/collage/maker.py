@@ -41,8 +41,9 @@ class Maker:
         channels: of a content.
         piece: the score of pieces; with a third argument, the conditions, where a content is made under some.
         part: of the overlaps of two neighbours.
-        differentiable: `piece`, letting gradients pass.
+        differentiable: `piece`, letting gradients pass; `differentiable_part`: `part`, where pixels are inpainted.
         batch: contents at a time; None: all.
+        quarter: the score of the overlaps of four neighbours, where contents grow in both directions.
     """
 
     sampler: Sampler
@@ -52,6 +53,8 @@ class Maker:
     differentiable: Score | ConditionalScore
     bound: float = 1.0
     batch: int | None = None
+    differentiable_part: Score | None = None
+    quarter: Score | None = None
 
     def sample(self, score: Callable[..., Tensor], size: Sequence[int], n: int, generator: torch.Generator,
                y: Tensor | None = None) -> Made:  # fmt: skip

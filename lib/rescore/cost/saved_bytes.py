@@ -1,5 +1,6 @@
 """How much memory the graphs of automatic differentiation keep, counted in tensors rather than in the process's pages."""
 
+from collections.abc import Callable
 from types import TracebackType
 
 import torch
@@ -26,6 +27,13 @@ class SavedBytes:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._hooks.__exit__(kind, error, trace)
+
+
+def peak_bytes(model: nn.Module, losses: Callable[[], Tensor]) -> int:
+    """The most that graphs hold in a step of training: the losses (n,) of a batch and the gradient of their mean."""
+    with SavedBytes(model) as saved:
+        losses().mean().backward()
+    return saved.peak
 
 
 class _Packed:

@@ -37,6 +37,14 @@ def training_step(network: nn.Module, losses: Callable[[], Tensor], lr: float = 
     return step
 
 
+def iteration_seconds(
+    trained: Mapping[str, tuple[nn.Module, Callable[[], Tensor]]], rounds: int, device: str = "cpu"
+) -> dict[str, float]:
+    """Of networks and the losses of their batches the median seconds of a `training_step`, `interleaved`."""
+    steps = {name: training_step(network, losses) for name, (network, losses) in trained.items()}
+    return {name: float(np.median(seconds)) for name, seconds in interleaved(steps, rounds, device).items()}
+
+
 def clock(device: str) -> str:
     """`processor` time on a CPU with one thread, where other processes do not count; else `wall`."""
     return "processor" if device == "cpu" and torch.get_num_threads() == 1 else "wall"

@@ -242,6 +242,14 @@ class Book:
                 for metric, number in numbers.items():
                     cell.exact(metric, number())
 
+    def repeat(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
+               seeds: Sequence[int], n: int = 1, over: Over = "runs", **numbers: Callable[[int], float]) -> None:  # fmt: skip
+        """A cell of numbers that every seed repeats, by their metrics: functions of the seed."""
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
+            if cell.todo:
+                for metric, number in numbers.items():
+                    cell.add(metric, [number(seed) for seed in seeds])
+
     def skip(self, reason: str, **key: object) -> None:
         """What has these key columns was not measured, and why."""
         self.skipped.append({**key, "reason": reason})

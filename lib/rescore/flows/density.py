@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,9 +12,8 @@ import zuko
 from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
+from rescore.random import seeded
 from rescore.training.loop import Adam, fit
-
-Seeded = Callable[[], nn.Module]
 
 
 def ffjord(dim: int, hidden: Sequence[int], seed: int, tolerance: float = 1e-4, exact: bool = True) -> nn.Module:
@@ -24,28 +24,26 @@ def ffjord(dim: int, hidden: Sequence[int], seed: int, tolerance: float = 1e-4, 
         exact: the trace itself; else Hutchinson's estimate.
     """
     options = {"hidden_features": hidden, "activation": nn.SiLU, "atol": tolerance, "rtol": tolerance, "exact": exact}
-    return _seeded(lambda: zuko.flows.CNF(dim, **options), seed)
+    return _noted(lambda: zuko.flows.CNF(dim, **options), seed)
 
 
 def realnvp(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
     """RealNVP (Dinh et al. 2017): affine couplings under random permutations."""
-    return _seeded(lambda: zuko.flows.RealNVP(dim, transforms=transforms, hidden_features=hidden, randmask=True), seed)
+    return _noted(lambda: zuko.flows.RealNVP(dim, transforms=transforms, hidden_features=hidden, randmask=True), seed)
 
 
 def maf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
     """MAF (Papamakarios et al. 2017): affine autoregressive transforms under random orders."""
-    return _seeded(lambda: zuko.flows.MAF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
+    return _noted(lambda: zuko.flows.MAF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
 
 
 def nsf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Module:
     """NSF (Durkan et al. 2019), autoregressive: rational-quadratic splines of 8 bins on [-5, 5]."""
-    return _seeded(lambda: zuko.flows.NSF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
+    return _noted(lambda: zuko.flows.NSF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
 
 
-def _seeded(make: Seeded, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        flow = make()
+def _noted(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    flow = seeded(make, seed)
     for module in flow.modules():
         if isinstance(module, (zuko.nn.MLP, zuko.nn.MaskedMLP)):
             module.register_forward_hook(_note_rows)
@@ -73,9 +71,26 @@ def flow_log_prob(flow: nn.Module, x: Tensor) -> Tensor:
     return flow.eval()().log_prob(x)
 
 
-@torch.no_grad()
-def flow_sample(flow: nn.Module, n: int, generator: torch.Generator) -> Tensor:
-    """n samples (n, d): the base's draws come from `generator`."""
-    distribution = flow.eval()()
-    z = torch.randn((n, *distribution.base.event_shape), generator=generator)
-    return distribution.transform.inv(z)
+@dataclass(frozen=True)
+class ContinuousFlow:
+    """A trained `ffjord`, with the face of `rescore.neural_sde.DiffFlow`; it needs no random numbers and chooses its steps."""
+
+    model: nn.Module
+
+    def log_prob(self, x: Tensor, generator: torch.Generator | None = None, tolerance: float | None = None) -> Tensor:
+        """log p(x), (n,), within the tolerance that the flow was made with."""
+        return flow_log_prob(self.model, x)
+
+    @torch.no_grad()
+    def sample(self, z: Tensor, generator: torch.Generator | None = None, steps: int | None = None) -> Tensor:
+        """Samples from draws z of the base, both (n, d)."""
+        return self.model.eval()().transform.inv(z)
+
+    @torch.no_grad()
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator | None = None) -> Tensor:
+        """Where it has x (n, d) at parts + 1 equally spaced times, from the data to the base."""
+        transform, states = self.model.eval()().transform, [x]
+        for i in range(1, parts + 1):
+            transform.t1 = torch.tensor(i / parts)
+            states.append(transform(x))
+        return torch.stack(states)

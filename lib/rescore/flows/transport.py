@@ -15,6 +15,7 @@ from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
 from rescore.cost.evaluations import note
+from rescore.random import seeded
 from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 
@@ -78,15 +79,10 @@ def make_flow(family: Family, dim: int, seed: int, layers: int, hidden: Sequence
 
 
 def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **transform) -> Flow:
-    order = torch.arange(dim)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        maps = [
-            MaskedAutoregressiveTransform(
-                dim, order=order if i % 2 == 0 else order.flip(0), hidden_features=hidden, activation=nn.ELU, **transform
-            )
-            for i in range(layers)
-        ]
+    rising = torch.arange(dim)
+    orders = [rising if i % 2 == 0 else rising.flip(0) for i in range(layers)]
+    options = {"hidden_features": hidden, "activation": nn.ELU, **transform}
+    maps = seeded(lambda: [MaskedAutoregressiveTransform(dim, order=order, **options) for order in orders], seed)
     for last in (map_.hyper[-1] for map_ in maps):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

@@ -19,7 +19,7 @@ from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
 from rescore.metrics.matching import top1
-from rescore.random import derive_seed
+from rescore.random import derive_seed, seeded
 from rescore.training import Adam, fit, train_once
 
 INCEPTION = "inception-v3-compat"  # the graph of 2015-12-05 that TTUR's FID and TF-GAN use, as torch-fidelity ports it
@@ -204,9 +204,8 @@ def train_classifier(
     if data.labels is None:
         raise RescoreError(f"{data.source}: no labels to train a classifier on")
     name = classifier_name(data, settings)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("classifier", settings.seed))
-        model = SmallClassifier(name, data.shape, int(data.labels.max()) + 1, settings).to(device)
+    classes, seed = int(data.labels.max()) + 1, derive_seed("classifier", settings.seed)
+    model = seeded(lambda: SmallClassifier(name, data.shape, classes, settings), seed).to(device)
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(data), (settings.batch,), generator=generator)

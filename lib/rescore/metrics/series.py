@@ -12,7 +12,7 @@ from rescore.data.crops import random_stretches
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
 from rescore.metrics.matching import top1
-from rescore.random import derive_seed, make_generator
+from rescore.random import derive_seed, make_generator, seeded
 from rescore.training import Adam, fit
 
 BATCH = 128
@@ -39,9 +39,8 @@ def train_series_classifier(x: Tensor, labels: Tensor, features: int, steps: int
         folder: of its checkpoints.
         name: of its random numbers.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(name) % 2**31)
-        judge = SeriesClassifier(x.shape[1], x.shape[-1], int(labels.max()) + 1, features)
+    shape = x.shape[1], x.shape[-1], int(labels.max()) + 1
+    judge = seeded(lambda: SeriesClassifier(*shape, features), derive_seed(name) % 2**31)
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(x), (BATCH,), generator=generator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from rescore.errors import RescoreError
@@ -15,6 +14,7 @@ from rescore.networks.mlp import mlp
 from rescore.networks.parametrise import NoisePrediction, state_channels
 from rescore.networks.refinenet import ncsn, ncsnv2
 from rescore.networks.scoreunet import ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep
+from rescore.random import seeded
 
 __all__ = ["NETWORKS", "NoisePrediction", "VelocityPrediction", "autocast", "compile_bare", "make_network", "place", "state_channels"]
 
@@ -47,6 +47,4 @@ def make_network(
     """
     if name not in NETWORKS:
         raise RescoreError(f"unknown network {name!r}; allowed are {', '.join(NETWORKS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return NETWORKS[name](channels, side, out_channels, **settings)
+    return seeded(lambda: NETWORKS[name](channels, side, out_channels, **settings), seed)

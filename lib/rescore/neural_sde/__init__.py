@@ -3,18 +3,21 @@
 from rescore.neural_sde.adjoint import adjoint_loss
 from rescore.neural_sde.grids import Progressive, check_grid, hat_l_beta, l_beta
 from rescore.neural_sde.likelihood import ODELikelihood, elbo, ode_log_prob
-from rescore.neural_sde.loss import draw_noise, path_loss
+from rescore.neural_sde.loss import PathLoss, draw_noise, on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob
-from rescore.neural_sde.network import FourierMLP, ImageField, seeded
-from rescore.neural_sde.train import DiffFlowTraining, train_diffflow
+from rescore.neural_sde.network import FourierMLP, ImageField
+from rescore.neural_sde.train import DiffFlow, DiffFlowTraining, TrainedDiffFlow, train_diffflow
 
 __all__ = [
+    "DiffFlow",
     "DiffFlowTraining",
     "FourierMLP",
     "ImageField",
     "NeuralSDE",
     "ODELikelihood",
+    "PathLoss",
     "Progressive",
+    "TrainedDiffFlow",
     "adjoint_loss",
     "backward_noise",
     "check_grid",
@@ -23,8 +26,8 @@ __all__ = [
     "hat_l_beta",
     "l_beta",
     "ode_log_prob",
+    "on_new_paths",
     "path_loss",
     "prior_log_prob",
-    "seeded",
     "train_diffflow",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.likelihood import exact_divergence, hutchinson_divergence, probe
-from rescore.neural_sde.loss import draw_noise, path_loss
+from rescore.neural_sde.loss import on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE, prior_log_prob
 from rescore.ode import dormand_prince
 
@@ -76,4 +76,4 @@ def ode_log_prob(
 @torch.no_grad()
 def elbo(model: NeuralSDE, x: Tensor, times: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
     """An unbiased estimate, (n,) nats, of a lower bound of the SDE's log p(x): minus `path_loss`, the mean of `draws` paths."""
-    return -torch.stack([path_loss(model, x, times, draw_noise(x, len(times) - 1, generator)) for _ in range(draws)]).mean(0)
+    return -torch.stack([on_new_paths(path_loss, model, x, times, generator) for _ in range(draws)]).mean(0)

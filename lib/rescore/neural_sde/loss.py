@@ -1,9 +1,14 @@
 """The trajectory KL divergence (thesis eqs. 3.13 to 3.15), by plain back-propagation. `adjoint` has the same in less memory."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob, require_finite
+
+PathLoss = Callable[[NeuralSDE, Tensor, Tensor, Tensor], Tensor]
+"""As `path_loss`."""
 
 
 def path_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor) -> Tensor:
@@ -38,6 +43,11 @@ def path_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor) -> Ten
 def offset(noise: Tensor, log_g_ratio: float) -> Tensor:
     """The terms without a gradient, (n,)."""
     return noise[0, 0].numel() * log_g_ratio - 0.5 * noise.square().flatten(2).sum((0, 2))
+
+
+def on_new_paths(loss: PathLoss, model: NeuralSDE, x0: Tensor, times: Tensor, generator: torch.Generator) -> Tensor:
+    """A loss on one path of each of x0, (n,)."""
+    return loss(model, x0, times, draw_noise(x0, len(times) - 1, generator))
 
 
 def draw_noise(x0: Tensor, n: int, generator: torch.Generator) -> Tensor:

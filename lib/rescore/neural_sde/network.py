@@ -52,10 +52,3 @@ class ImageField(nn.Module):
         note(x.shape[:-3].numel())
         levels = (self.scale * t.to(x))[..., None].expand(x.shape[: t.ndim + 1])
         return self.network(x.flatten(0, t.ndim), levels.flatten()).reshape(x.shape)
-
-
-def seeded(make, seed: int) -> nn.Module:
-    """`make()` with weights that depend on `seed` only; torch's own seed stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()

@@ -10,7 +10,8 @@ from torch import Tensor
 from rescore.errors import RescoreError
 from rescore.neural_sde.adjoint import adjoint_loss
 from rescore.neural_sde.grids import Progressive, hat_l_beta, l_beta
-from rescore.neural_sde.loss import draw_noise, path_loss
+from rescore.neural_sde.likelihood import elbo, ode_log_prob
+from rescore.neural_sde.loss import draw_noise, on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE
 from rescore.training.checkpoint import State
 from rescore.training.ema import averaged_copy
@@ -32,6 +33,7 @@ class DiffFlowTraining:
         t0, T, beta: of the grid; the released code has 0.001, 0.05, 0.9 for points.
         ema: decay of the average of the weights, with its ramp.
         gradient: "adjoint" keeps the states only, "autograd" every intermediate value.
+        sampling_steps: N of the grid that the model is sampled and judged on, where no other is asked for.
 
     Raises RescoreError for another grid or gradient, or a batch below 1.
     """
@@ -45,6 +47,7 @@ class DiffFlowTraining:
     beta: float = 0.9
     ema: float = 0.999
     gradient: Literal["adjoint", "autograd"] = "adjoint"
+    sampling_steps: int = 30
 
     def __post_init__(self):
         for name, value, allowed in (("grid", self.grid, GRIDS), ("gradient", self.gradient, tuple(GRADIENTS))):
@@ -61,10 +64,39 @@ class DiffFlowTraining:
 
 
 @dataclass(frozen=True)
-class TrainedDiffFlow:
-    """The averaged model, the loss of each iteration (iterations,), and the seconds of an iteration."""
+class DiffFlow:
+    """A pair of SDEs on the times that it is trained on."""
 
     model: NeuralSDE
+    training: DiffFlowTraining
+
+    def log_prob(self, x: Tensor, generator: torch.Generator | None = None, tolerance: float = 1e-5) -> Tensor:
+        """log p(x) by the ODE, (n,); see `ode_log_prob`."""
+        ends = self.training.t0, self.training.T
+        return ode_log_prob(self.model, x, *ends, generator, rtol=tolerance, atol=tolerance).log_prob
+
+    def elbo(self, x: Tensor, generator: torch.Generator, steps: int | None = None) -> Tensor:
+        """An unbiased estimate of a bound of log p(x), (n,)."""
+        return elbo(self.model, x, self._times(steps), generator)
+
+    def sample(self, z: Tensor, generator: torch.Generator, steps: int | None = None, lam: float = 1.0) -> Tensor:
+        """Data from draws z of the prior, both (n, *data); see `NeuralSDE.sample`."""
+        return self.model.sample(z, self._times(steps), generator, lam)
+
+    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
+        """States of the forward SDE from data x, parts + 1 of them, equally many steps apart: (parts + 1, n, *data)."""
+        steps = parts * -(-self.training.sampling_steps // parts)
+        states = self.model.trajectory(x, self._times(steps), draw_noise(x, steps, generator))
+        return states[:: steps // parts]
+
+    def _times(self, steps: int | None) -> Tensor:
+        return self.training.times(steps or self.training.sampling_steps)
+
+
+@dataclass(frozen=True)
+class TrainedDiffFlow(DiffFlow):
+    """The averaged model, the loss of each iteration (iterations,), and the seconds of an iteration."""
+
     losses: Tensor
     seconds_per_step: float
 
@@ -92,10 +124,10 @@ def train_diffflow(
         rows = torch.randint(len(data), (settings.batch,), generator=generator, device=generator.device)
         x = data[rows.to(data.device)]
         times = settings.times(settings.schedule.at(step, settings.adam.steps), generator)
-        loss = loss_of(model, x, times, draw_noise(x, len(times) - 1, generator)).mean()
+        loss = on_new_paths(loss_of, model, x, times, generator).mean()
         (loss / x[0].numel()).backward()
         return loss.detach()
 
     minimise(state, backward, settings.adam, folder, checkpoint_every, label)
     cost = state.cost.get("seconds", 0.0) / max(1, state.cost.get("steps", 0))
-    return TrainedDiffFlow(state.ema.module.requires_grad_(False), history, cost)
+    return TrainedDiffFlow(state.ema.module.requires_grad_(False), settings, history, cost)

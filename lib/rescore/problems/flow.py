@@ -7,6 +7,7 @@
 | `by_rho_rk4` | isotropic processes | 4th order in the steps |
 | `by_gddim` | any process, gDDIM's included | 3rd order in the steps |
 | `by_tolerance` | any process | the tolerance |
+| `exact_end` | all states of a problem | as `of_one_point`, else as `by_gddim` |
 """
 
 import math
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rescore.problems.exact import ExactProblem
 from rescore.processes import Isotropic, LinearSDE
 from rescore.processes.grids import quadratic
 from rescore.samplers import AdaptiveFlow, Sampler, gddim, rhork_deis
@@ -74,6 +76,14 @@ def by_gddim(process: LinearSDE, score: Score, u: Tensor, steps: int, denoise: D
 def by_tolerance(process: LinearSDE, score: Score, u: Tensor, tolerance: float) -> Tensor:
     """From u at T to the process's last time, by the adaptive solver with this relative and absolute tolerance."""
     return AdaptiveFlow(process, [process.T, process.eps], tolerance, tolerance)(score, u)
+
+
+def exact_end(problem: ExactProblem, start: Tensor, steps: int, denoise: Denoise = "none") -> Tensor:
+    """Where the flow takes all states of a problem, as data (seeds, n, *data): of one data point in closed form."""
+    process = problem.process
+    if problem.points is not None and len(problem.points) == 1:
+        return problem.by_seed(of_one_point(process, problem.points[0], start, process.eps))
+    return problem.by_seed(by_gddim(process, problem.score, start, steps, denoise))
 
 
 def trace(sampler: Sampler, score: Score, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -148,6 +150,14 @@ class LinearSDE(ABC):
         u = self.embed(x)
         noise = normal(u.shape, generator, u.dtype, u.device)
         return self.mean(t)(u) + self.K(t, factor)(noise), noise
+
+    def path(self, u: Tensor, times: Sequence[float], generator: Noise) -> Tensor:
+        """States at the rising `times`, (len(times), n, *state): u (n, *state), then exact draws on one path each."""
+        states = [u]
+        for s, t in pairwise(times):
+            noise = normal(u.shape, generator, u.dtype, u.device)
+            states.append(self.Psi(t, s)(states[-1]) + self.Q(t, s).cholesky()(noise))
+        return torch.stack(states)
 
 
 def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:

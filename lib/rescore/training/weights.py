@@ -37,6 +37,11 @@ def train_once(path: Path, train: Callable[[], nn.Module], blank: nn.Module) -> 
     return load_weights(path, blank)
 
 
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 @torch.no_grad()
 def flat_weights(network: nn.Module) -> Tensor:
     """All parameters in one vector on the CPU, in float64, whatever their memory format: to compare trainings."""
