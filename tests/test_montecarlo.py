@@ -16,6 +16,7 @@ from rescore.montecarlo.smc import Annealing, _resample, anneal
 from rescore.random import make_generator
 from rescore.targets.base import Target
 from rescore.targets.mixture import GaussianMixture, gaussian, nine_modes
+from rescore.training import Adam
 
 F64 = torch.float64
 MEAN = torch.tensor([0.8, -0.5, 0.3], dtype=F64)
@@ -293,7 +294,7 @@ def test_transport_loss_is_least_at_the_exact_map(target):
 def test_trained_diagonal_transports_are_nearly_exact(target):
     schedule = Annealing(4, 2, 3)
     train = (make_generator("train"), make_generator("validation"))
-    maps = train_transports(target, schedule, lambda k: diagonal_affine(3), 500, train, iterations=100, lr=0.03, dtype=F64)
+    maps = train_transports(target, schedule, lambda k: diagonal_affine(3), 500, train, Adam(100, 0.03), F64)
     assert len(maps) == 4
     learned, plain = (
         anneal(target, schedule, 100, generators(50), at, F64).log_z - LOG_Z for at in (frozen(maps), lambda *_: None)
@@ -304,26 +305,35 @@ def test_trained_diagonal_transports_are_nearly_exact(target):
 
 def train_one(target, train="train", validation="validation", **settings):
     pair = (make_generator(train), make_generator(validation))
-    return train_transports(target, Annealing(1, 1, 1), lambda k: diagonal_affine(3), 50, pair, dtype=F64, **settings)
+    return train_transports(target, Annealing(1, 1, 1), lambda k: diagonal_affine(3), 50, pair, Adam(**settings), F64)
 
 
 def test_validation_keeps_the_best_parameters(target):
     """With a ruinous step size those of iteration 0, the identity."""
-    assert all((p == 0).all() for p in train_one(target, iterations=20, lr=1e3).parameters())
+    assert all((p == 0).all() for p in train_one(target, steps=20, lr=1e3).parameters())
 
 
 def test_validation_particles_do_not_train(target):
-    first, same, other = (train_one(target, t, v, iterations=4, lr=0.02) for t, v in ("ab", "ac", "db"))
+    first, same, other = (train_one(target, t, v, steps=4, lr=0.02) for t, v in ("ab", "ac", "db"))
     assert all((p != 0).any() for p in first.parameters())
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), same.parameters(), strict=True))  # reproducible too
     assert not all(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_transports_are_trained_with_the_rate_and_the_clip_of_their_adam(target):
+    one, decayed, clipped = (
+        torch.cat([p.flatten() for p in train_one(target, lr=0.02, **how).parameters()])
+        for how in ({"steps": 1}, {"steps": 4, "decay": 1e-9, "decay_every": 1}, {"steps": 1, "clip": 1e-11})
+    )
+    torch.testing.assert_close(decayed, one)
+    assert one.abs().max() > 0.01 > 2e-4 > clipped.abs().max() > 0, "gradients below Adam's eps make smaller steps"
 
 
 def test_spline_transports_help_on_a_mixture():
     two = GaussianMixture(torch.tensor([[-1.5, 0.5], [1.5, 0.5]]), 0.4)
     schedule = Annealing(2, 1, 2)
     train = (make_generator("train"), make_generator("validation"))
-    maps = train_transports(two, schedule, lambda k: spline_autoregressive(2, 1, 8, 4.0, (16,), seed=k), 500, train, 100, 0.02)
+    maps = train_transports(two, schedule, lambda k: spline_autoregressive(2, 1, 8, 4.0, (16,), seed=k), 500, train, Adam(100, 0.02))
     learned = anneal(two, schedule, 200, generators(50), frozen(maps)).log_z
     plain = anneal(two, schedule, 200, generators(50)).log_z
     assert learned.square().mean() < 0.25 * plain.square().mean()

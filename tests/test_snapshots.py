@@ -19,7 +19,7 @@ from rescore.objectives import DSM, LCSS
 from rescore.processes import VP, grids
 from rescore.samplers import ddim
 from rescore.specs import Evaluation, ModelConfig, ModelSpec, Trainings
-from rescore.training import train_network
+from rescore.training import Adam, Training, train_network
 from rescore.workflow.paths import snapshots
 
 CONTENT = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 12}
@@ -39,6 +39,17 @@ def test_younger_fields_leave_old_keys_as_they_are():
     assert Evaluation(checkpoint="best").model_dump()["checkpoint"] == "best"
     again = ModelSpec.model_validate(spec(snapshots=4, objective={"reduction": "mean"}).model_dump(mode="json"))
     assert (again.snapshots, again.objective.reduction) == (4, "mean")
+
+
+def test_a_training_is_what_its_config_says():
+    ours = {"steps": 12, "lr": 0.1, "weight_decay": 0.2, "decay": 0.5, "decay_every": 7, "warmup": 3, "clip": 0.4}
+    config = spec(**ours, batch=6, ema=0.8)
+    assert Adam.of(config) == Adam(**ours)
+    assert Training.of(config, 30, 5, parts=2) == Training(Adam(**ours), 30, 6, 5, 0.8, parts=2)
+    said = {"train_steps": 12, "train_batch": 128, "train_lr": 2e-4, "ema": 0.9999}
+    assert spec().protocol.items() >= said.items() and not {name for name in spec().protocol if "decay" in name}
+    changed = spec(decay=0.5, weight_decay=0.1)
+    assert changed.protocol == spec().protocol | {"train_decay": 0.5, "train_weight_decay": 0.1} and changed.key != spec().key
 
 
 @pytest.mark.parametrize("name", ["dsm", "lcss"])

@@ -1,4 +1,4 @@
-"""What a trained model is: data, process, objective, network and training. No torch.
+"""What a training is told, and what a trained model is: data, process, objective, network and training. No torch.
 
 Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
 """
@@ -19,11 +19,71 @@ TRAINING_VERSION = 2
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
 
 
-def without_defaults(settings: Settings, content: dict[str, Any]) -> dict[str, Any]:
-    """Content without the `younger` fields at their defaults: those that specs lack which were hashed before them keep their keys."""
-    fields = type(settings).model_fields
-    left_out = {name for name in settings.younger if getattr(settings, name) == fields[name].default}
-    return {name: value for name, value in content.items() if name not in left_out}
+class Grown(Settings):
+    """Settings that got fields later: those hashed before keep their keys.
+
+    Attributes:
+        younger: names of fields that are left out of what is hashed while they have their defaults.
+    """
+
+    younger: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        left_out = {name for name in self.younger if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in content(self).items() if name not in left_out}
+
+
+class TrainingConfig(Grown):
+    """A training with Adam, whatever is trained; `rescore.training.Adam.of` makes the optimiser of it.
+
+    Args:
+        steps: of the optimiser.
+        batch: data points, or draws, of a step.
+        lr: the rate is lr min(step / warmup, 1) decay ** (step // decay_every), with integer division.
+        weight_decay: Adam's own.
+        clip: the gradient is scaled down to this norm where it is larger; None leaves it.
+    """
+
+    steps: PositiveInt
+    batch: PositiveInt = 128
+    lr: PositiveFloat
+    weight_decay: float = Field(0.0, ge=0)
+    decay: PositiveFloat = 1.0
+    decay_every: PositiveInt = 50
+    warmup: int = Field(0, ge=0)
+    clip: PositiveFloat | None = None
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What the ledger says about the training; of settings that younger fields have, those that differ from the defaults."""
+        fields = type(self).model_fields
+        changed = {name for name in self.younger if getattr(self, name) != fields[name].default} & TrainingConfig.model_fields.keys()
+        return {f"train_{name}": getattr(self, name) for name in ("steps", "batch", "lr", *changed)}
+
+
+class NetworkTraining(TrainingConfig):
+    """Of a network of images (`rescore.training.train_network`), with Score-SDE's defaults.
+
+    Args:
+        ema: of the averaged weights, which are those that are used.
+        flip: random horizontal flips.
+        checkpoint_every: steps.
+    """
+
+    lr: PositiveFloat = 2e-4
+    warmup: int = Field(5000, ge=0)
+    clip: PositiveFloat | None = 1.0
+    ema: float = Field(0.9999, ge=0, lt=1)
+    flip: bool = False
+    checkpoint_every: PositiveInt = 1000
+
+    younger: ClassVar[tuple[str, ...]] = ("weight_decay", "decay", "decay_every")
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        return super().protocol | {"ema": self.ema}
 
 
 class Part(Settings):
@@ -33,7 +93,7 @@ class Part(Settings):
     settings: dict[str, Any] = {}
 
 
-class Objective(Settings):
+class Objective(Grown):
     """How the network is trained; see `rescore.objectives`.
 
     Args:
@@ -69,10 +129,6 @@ class Objective(Settings):
         if self.reduction == "mean" and self.of_velocities:
             raise ValueError(f"reduction: mean is for dsm and lcss; allowed with {self.name}: sum")
         return self
-
-    @model_serializer(mode="wrap")
-    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, content(self))
 
     @property
     def of_velocities(self) -> bool:
@@ -116,13 +172,11 @@ class Weights(Settings):
         return name
 
 
-class ModelSpec(Resources):
-    """One trained model. The resources of a job (threads, gpu, ...) are not part of its identity.
+class ModelSpec(Resources, NetworkTraining):
+    """One trained model and its training. The resources of a job (threads, gpu, ...) are not part of its identity.
 
     Args:
         data: a data set of `rescore.data.images`; `split`: of it.
-        flip: random horizontal flips.
-        steps, batch, lr, warmup, clip, ema: of the training (`rescore.training`).
         parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
         weights: published ones in the place of a training; `steps` is then what their authors trained.
@@ -131,23 +185,15 @@ class ModelSpec(Resources):
 
     data: str
     split: str = "train"
-    flip: bool = False
     process: Part
     objective: Objective = Objective()
     network: Network
-    steps: PositiveInt
-    batch: PositiveInt = 128
-    lr: PositiveFloat = 2e-4
-    warmup: int = Field(5000, ge=0)
-    clip: PositiveFloat | None = 1.0
-    ema: float = Field(0.9999, ge=0, lt=1)
     parts: PositiveInt = 1
     seed: int = 0
-    checkpoint_every: PositiveInt = 1000
     weights: Weights | None = None
     snapshots: PositiveInt | None = None
 
-    younger: ClassVar[tuple[str, ...]] = ("snapshots", "weights")
+    younger = (*NetworkTraining.younger, "snapshots", "weights")
     unhashed = RESOURCES | {"checkpoint_every"}
 
     @model_validator(mode="after")
@@ -155,10 +201,6 @@ class ModelSpec(Resources):
         if self.gpu > 1 and self.parts % self.gpu:
             raise ValueError(f"parts: {self.parts} cannot be shared by {self.gpu} GPUs (gpu); allowed: a multiple of {self.gpu}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, content(self))
 
     @field_validator("process")
     @classmethod
@@ -182,8 +224,8 @@ class ModelSpec(Resources):
         if self.weights:
             digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
             return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
-        settings = {"train_steps": self.steps, "train_batch": self.batch, "train_lr": self.lr, "ema": self.ema}
-        return settings | {"network": self.network.name, "objective": self.objective.name, "weighting": self.objective.weighting}
+        of = self.objective
+        return super().protocol | {"network": self.network.name, "objective": of.name, "weighting": of.weighting}
 
 
 @dataclass(frozen=True)
@@ -210,7 +252,7 @@ class ModelJob(JobConfig):
     models: tuple[str, ...] = ()
 
 
-class Evaluation(Settings):
+class Evaluation(Grown):
     """How samples of trained models are judged.
 
     Args:
@@ -232,10 +274,6 @@ class Evaluation(Settings):
     checkpoint: Literal["last", "best"] = "last"
 
     younger: ClassVar[tuple[str, ...]] = ("checkpoint",)
-
-    @model_serializer(mode="wrap")
-    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, content(self))
 
 
 class ModelConfig(PaperConfig):

@@ -11,7 +11,7 @@ from reproductions.pis.variational import flow_protocol, make_flow
 from rescore.experiments.axes import Axes
 from rescore.montecarlo import aft, importance, smc
 from rescore.montecarlo.logz import estimates
-from rescore.training import train_once
+from rescore.training import Adam, train_once
 
 PRIOR_SIZES, PRIOR_RUNS = (300, 1000, 2000), 100  # not settings: they are what `one_jump_sizes` asks about
 PRIOR = Axes("prior-{particles}")
@@ -85,7 +85,7 @@ def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int)
 
     def train() -> nn.Module:
         streams = (study.generator("aft", "train", seed), study.generator("aft", "validate", seed))
-        return aft.train_transports(study.target, schedule, make, settings.batch, streams, settings.steps, settings.lr)
+        return aft.train_transports(study.target, schedule, make, settings.batch, streams, Adam.of(settings))
 
     blank = nn.ModuleList(make(k) for k in range(1, schedule.n_temperatures + 1))
     return aft.frozen(train_once(path, train, blank))

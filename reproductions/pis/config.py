@@ -1,11 +1,12 @@
 """What a PIS run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.pines import pines_at_hand
+from rescore.specs import TrainingConfig
 
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
 Policy = Literal["gt", "nn", "grad"]
@@ -14,17 +15,15 @@ Method = Literal[
 ]  # fmt: skip
 
 
-class Training(SectionSettings):
-    """Adam on the path cost divided by the dimension."""
+class Training(SectionSettings, TrainingConfig):
+    """Of a policy, on the path cost divided by the dimension."""
 
     sections = ("nn", "grad", "noise_scale")
+    younger: ClassVar[tuple[str, ...]] = ("warmup", "clip")
 
-    steps: PositiveInt
     batch: PositiveInt = 300
     lr: PositiveFloat = 5e-3
-    weight_decay: float = 1e-7
-    decay: PositiveFloat = 1.0
-    decay_every: PositiveInt = 50
+    weight_decay: float = Field(1e-7, ge=0)
     checkpoint_every: PositiveInt = 50
 
 
@@ -41,15 +40,16 @@ class Annealing(SectionSettings):
     particles: PositiveInt | None = Field(None, description="if not the config's `particles`")
 
 
-class Flow(SectionSettings):
+class Flow(SectionSettings, TrainingConfig):
     """A flow transport and its training."""
+
+    younger: ClassVar[tuple[str, ...]] = ("weight_decay", "decay", "decay_every", "warmup", "clip")
 
     family: Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
     layers: PositiveInt = 1
     hidden: PositiveInt = 64
     bins: PositiveInt = 10
     bound: PositiveFloat = 10.0
-    steps: PositiveInt
     batch: PositiveInt = 300
     lr: PositiveFloat = 1e-3
 

@@ -58,7 +58,7 @@ def noise_scale(study: Study, method: str) -> None:
     settings = study.settings.pis.model_copy(update={"steps": config.noise_scale.steps})
     last = max(1, settings.steps // LAST_PART)
     precision = cache(lambda: study.target.laplace_precision())
-    trained = {"train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr, "mean_of": last}
+    trained = settings.protocol | {"mean_of": last}
     for policy in POLICIES:
         for variance in PRIOR_VARIANCES:
             sde = ControlledSDE(config.steps, config.horizon, (variance / config.horizon) ** 0.5)
@@ -94,9 +94,8 @@ def trained_policy(
     def loss(generator: torch.Generator) -> Tensor:
         return sde.cost(policy, target, noise.normal_(generator=generator)) / target.dim
 
-    adam = Adam(settings.steps, settings.lr, settings.weight_decay, settings.decay, settings.decay_every)
     needs = settings.model_dump(exclude={"checkpoint_every"}) | {"sde": [sde.steps, sde.horizon, sde.sigma]}
-    history = study.train(method, seed, policy, loss, adam, needs, settings.checkpoint_every)
+    history = study.train(method, seed, policy, loss, Adam.of(settings), needs, settings.checkpoint_every)
     return policy, history * target.dim
 
 

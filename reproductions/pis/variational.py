@@ -21,7 +21,7 @@ def make_flow(settings: Flow, dim: int, *names: object) -> nn.Module:
 
 
 def flow_protocol(settings: Flow) -> dict[str, object]:
-    protocol = {"flow": settings.family, "train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr}
+    protocol = settings.protocol | {"flow": settings.family}
     if settings.family != "diagonal_affine":
         protocol |= {"flow_layers": settings.layers, "flow_hidden": settings.hidden}
     return protocol
@@ -39,7 +39,7 @@ def variational_flow(study: Study, method: str) -> None:
         def loss(generator: torch.Generator) -> Tensor:
             return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
 
-        history = study.train(method, seed, flow, loss, Adam(settings.steps, settings.lr), settings.model_dump())
+        history = study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
         return flow, history
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:

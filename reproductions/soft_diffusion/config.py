@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
+from rescore.specs import NetworkTraining
 
 Section = Literal["schedules", "gaussian", "networks"]
 VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
@@ -26,10 +27,11 @@ class Schedule(Settings):
     images: PositiveInt = 64
 
 
-class Training(Settings):
+class Training(NetworkTraining):
     """Of every network; `level` is what it is told of t: 999 t or t.
 
     Args:
+        clip: only where networks are trained one by one.
         together: train the networks of a job at once, as an ensemble: for small ones.
     """
 
@@ -37,14 +39,7 @@ class Training(Settings):
     settings: dict[str, Any] = {}
     level: Literal["steps", "time"] = "steps"
     together: bool = True
-    steps: PositiveInt
-    batch: PositiveInt = 128
-    lr: PositiveFloat = 2e-4
-    warmup: int = Field(5000, ge=0)
-    clip: PositiveFloat | None = Field(1.0, description="only where networks are trained one by one")
     ema: float = Field(0.999, ge=0, lt=1)
-    flip: bool = False
-    checkpoint_every: PositiveInt = 1000
 
     @model_validator(mode="after")
     def _one_clip_a_network(self) -> "Training":

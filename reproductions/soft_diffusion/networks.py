@@ -24,7 +24,7 @@ from rescore.networks.parametrise import LEVELS
 from rescore.objectives import CleanPrediction, SoftScoreMatching, clean_of
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
-from rescore.training import Adam, Training, train_network
+from rescore.training import Training, train_network
 
 LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
 UNSEEN = 500  # held-out images for the losses, at most
@@ -84,8 +84,7 @@ class Studio:
         for group in [pairs] if settings.together else [[pair] for pair in pairs]:
             network = Ensemble([made[pair] for pair in group]) if settings.together else made[group[0]]
             label = "networks" if settings.together else "{} {}".format(*group[0])
-            adam = Adam(settings.steps, settings.lr, warmup=settings.warmup, clip=settings.clip)
-            plan = Training(adam, len(self.data), settings.batch, derive_seed("soft", label), settings.ema)
+            plan = Training.of(settings, len(self.data), derive_seed("soft", label))
             folder = self.run.folder / label.replace(" ", "-")
             losses, every = self.losses(group), settings.checkpoint_every
             found = train_network(network, losses, plan, folder, self.run.device, every, label).network
@@ -133,8 +132,7 @@ class Studio:
         """What the ledger says about a network."""
         config, settings = self.config, self.settings.training
         return {
-            "network": settings.network, "train_steps": settings.steps, "train_batch": settings.batch, "train_lr": settings.lr,
-            "ema": settings.ema, "loss": variant.loss, "level": variant.level, "weighting": "1/sigma^2",
+            **settings.protocol, "network": settings.network, "loss": variant.loss, "level": variant.level, "weighting": "1/sigma^2",
             "sigma_max": variant.sigma_max or config.sigma_max, "until": variant.until or config.until, **more,
         }  # fmt: skip
 

@@ -20,7 +20,7 @@ from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
 from rescore.specs import ModelSpec, Objective, Part
-from rescore.training import Adam, Trained, Training, load_weights, own_device, train_network
+from rescore.training import Trained, Training, load_weights, own_device, train_network
 
 OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}
 
@@ -73,8 +73,7 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
         x = to_unit(random_flip(batch, generator) if spec.flip else batch)
         return objective(network, process, x, generator)
 
-    adam = Adam(spec.steps, spec.lr, warmup=spec.warmup, clip=spec.clip)
-    settings = Training(adam, len(data), spec.batch, derive_seed("training", spec.seed), spec.ema, parts=spec.parts)
+    settings = Training.of(spec, len(data), derive_seed("training", spec.seed), spec.parts)
     return train_network(model, losses, settings, folder, device, spec.checkpoint_every, label, spec.snapshots)
 
 

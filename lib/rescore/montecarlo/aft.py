@@ -16,8 +16,9 @@ from rescore.cost.evaluations import note
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.smc import Annealing, Transport, TransportAt, anneal
 from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
+from rescore.training import Adam
 
-VALIDATE_EVERY = 10  # iterations
+VALIDATE_EVERY = 10  # steps
 
 
 def frozen(transports: Iterable[Transport]) -> TransportAt:
@@ -43,21 +44,19 @@ def train_transports(
     make_transport: Callable[[int], nn.Module],
     n_particles: int,
     generators: tuple[torch.Generator, torch.Generator],
-    iterations: int,
-    lr: float,
+    adam: Adam,
     dtype: torch.dtype = torch.float32,
 ) -> nn.ModuleList:
-    """Learn the maps of temperatures 1..n_temperatures in one pass of `anneal`, with Adam on all training particles.
+    """Learn the maps of temperatures 1..n_temperatures in one pass of `anneal`, on all training particles.
 
     Two runs go side by side: the first trains, the second validates. Each temperature keeps the parameters with the
-    least validation loss among every tenth iteration, the initial ones and the last.
+    least validation loss among every tenth step, the initial ones and the last.
 
     Args:
         make_transport: k -> a new map for temperature k, started at the identity (`rescore.flows.transport`).
         n_particles: of each of the two runs.
         generators: of the training and the validation particles.
-        iterations: Adam steps per temperature; about 1.1 `iterations` evaluations of the target per training particle.
-        lr: Adam's step size.
+        adam: of each temperature; it takes about 1.1 evaluations of the target for a step and training particle.
 
     Returns:
         The frozen maps, in order; pass them through `frozen` to `anneal`.
@@ -67,7 +66,7 @@ def train_transports(
     def learn(k: int, particles: Particles, log_weights: Tensor) -> nn.Module:
         transport = make_transport(k).to(particles.x)
         train, validation = zip(particles.x, log_weights.exp(), strict=True)
-        _fit(transport, target, train, validation, annealing.beta(k), iterations, lr)
+        _fit(transport, target, train, validation, annealing.beta(k), adam)
         learned.append(transport.requires_grad_(False))
         return transport
 
@@ -81,20 +80,22 @@ def _fit(
     train: tuple[Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
     beta: float,
-    iterations: int,
-    lr: float,
+    adam: Adam,
 ) -> None:
-    optimizer = torch.optim.Adam(transport.parameters(), lr)
+    optimizer = adam.optimizer(transport)
     best_loss, best = math.inf, None
-    for iteration in range(iterations + 1):
-        if iteration % VALIDATE_EVERY == 0 or iteration == iterations:
+    for step in range(adam.steps + 1):
+        if step % VALIDATE_EVERY == 0 or step == adam.steps:
             loss = transport_loss(transport, target, *validation, beta).item()
             if loss < best_loss:
                 best_loss, best = loss, copy.deepcopy(transport.state_dict())
-        if iteration < iterations:
+        if step < adam.steps:
             with torch.enable_grad():
                 optimizer.zero_grad()
                 transport_loss(transport, target, *train, beta).backward()
-                optimizer.step()
+            adam.set_rate(optimizer, step)
+            if adam.clip is not None:
+                nn.utils.clip_grad_norm_(transport.parameters(), adam.clip)
+            optimizer.step()
     if best is not None:  # else every validation loss was NaN or infinite: `anneal` reports the weights
         transport.load_state_dict(best)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rescore.errors import RescoreError
 from rescore.progress import progress, warn
+from rescore.specs import TrainingConfig
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
 from rescore.training.ema import averaged_copy
 
@@ -43,6 +44,12 @@ class Adam:
     beta2: float = 0.999
     eps: float = 1e-8
 
+    @classmethod
+    def of(cls, config: TrainingConfig) -> "Adam":
+        """The optimiser that a config means."""
+        names = "steps", "lr", "weight_decay", "decay", "decay_every", "warmup", "clip"
+        return cls(**{name: getattr(config, name) for name in names})
+
     def lr_at(self, step: int) -> float:
         rise = min(step / self.warmup, 1.0) if self.warmup else 1.0
         return self.lr * rise * self.decay ** (step // self.decay_every)
@@ -53,6 +60,10 @@ class Adam:
         return torch.optim.Adam(
             model.parameters(), lr=self.lr, betas=betas, eps=self.eps, weight_decay=self.weight_decay, fused=fused
         )
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr_at(step)
 
 
 def fit(
@@ -137,8 +148,7 @@ def minimise(
     saved = _Saving()
     for step in progress(range(start, settings.steps), initial=start, total=settings.steps, desc=label, disable=not writes):
         began = time.perf_counter()
-        for group in state.optimizer.param_groups:
-            group["lr"] = settings.lr_at(step)
+        settings.set_rate(state.optimizer, step)
         state.optimizer.zero_grad()
         loss = backward(step)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -19,6 +19,7 @@ from rescore.machine.hardware import peak_gpu_memory_mb, peak_memory_mb
 from rescore.machine.precision import autocast
 from rescore.networks.device import compile_bare
 from rescore.random import derive_seed, make_generator
+from rescore.specs import NetworkTraining
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world
 from rescore.training.ema import averaged_copy
@@ -55,6 +56,11 @@ class Training:
     ema: float = 0.9999
     ramp: bool = True
     parts: int = 1
+
+    @classmethod
+    def of(cls, config: NetworkTraining, data: int, seed: int, parts: int = 1) -> "Training":
+        """The training that a config means."""
+        return cls(Adam.of(config), data, config.batch, seed, config.ema, parts=parts)
 
 
 @dataclass(frozen=True)
