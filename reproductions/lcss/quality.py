@@ -15,10 +15,9 @@ from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, make_model, make_process
 from rescore.models.evaluate import METRICS, SHOWN, TrainedModels, floor, judge_samples
 from rescore.models.judge import Drawn, draw
-from rescore.processes import VE
 from rescore.processes.grids import uniform
 from rescore.random import Streams, make_generator
-from rescore.samplers import PredictorCorrector, Sampler, euler_maruyama
+from rescore.samplers import PredictorCorrector, Sampler, score_sde_sampler
 from rescore.scores import Score
 from rescore.specs import ModelSpec
 from rescore.training import weight_distance
@@ -68,12 +67,9 @@ class Pair(TrainedModels):
         self.variant, self.samples = book.job.variant, self.config.evaluation.samples
 
     def sampler(self, spec: ModelSpec, corrected: bool = True) -> Sampler:
-        """Score-SDE's: reverse diffusion, for VE with a Langevin step at each level; Euler-Maruyama for the others."""
+        """Score-SDE's."""
         settings, process = self.config.sampling, make_process(spec.process, self.train.shape)
-        times = uniform(process, settings.steps)
-        if not isinstance(process, VE):
-            return euler_maruyama(process, times, denoise="mean")
-        return PredictorCorrector(process, times, snr=settings.snr, corrector_steps=int(corrected), denoise="mean")
+        return score_sde_sampler(process, uniform(process, settings.steps), settings.snr, int(corrected))
 
     def protocol(self, spec: ModelSpec, **how: object) -> dict[str, object]:
         return spec.protocol | {"train_seeds": " ".join(map(str, self.config.training_seeds))} | how

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rescore.experiments.book import Book, Cell
@@ -14,7 +15,7 @@ from rescore.models.evaluate import Sampling
 from rescore.problems import distances
 from rescore.problems.exact import ExactProblem
 from rescore.progress import progress
-from rescore.random import Streams
+from rescore.random import Streams, derive_seed
 from rescore.samplers import Sampler, Solution
 
 Metrics = Mapping[str, Callable[[Tensor], Sequence[float]]]
@@ -23,7 +24,9 @@ Metrics = Mapping[str, Callable[[Tensor], Sequence[float]]]
 
 @dataclass(frozen=True)
 class ExactRuns:
-    """One exact problem in a section. A paper that names its noise, protocol or arrays otherwise overrides `noise`, `about`, `shown`.
+    """One exact problem in a section.
+
+    A paper that names noise otherwise, says more of a sampler or keeps other arrays overrides `noise`, `about` and `shown`.
 
     Args:
         protocol: of all cells.
@@ -113,6 +116,51 @@ class ExactRuns:
         if modes is not None:
             return found | {"off_mode": lambda x: distances.off_modes(x, modes, radius)}
         return found | {"off_data": lambda x: distances.off_data(x, reference())}
+
+
+@dataclass(frozen=True)
+class PointRuns:
+    """Cells of one data set in one table, for points that any code makes: n of each seed, all seeds in one batch.
+
+    Args:
+        numbers: by metric the value at every seed, of points (seeds, n, d).
+        stream: the first names of all noise.
+        protocol: of all cells.
+        kept: so many points of each cell are kept for figures, as `<dataset>/<method>/<variant>`.
+    """
+
+    book: Book
+    table: str
+    dataset: str
+    n: int
+    numbers: Callable[[Tensor], Mapping[str, Sequence[float]]]
+    stream: tuple[object, ...]
+    protocol: Mapping[str, object]
+    kept: int = 0
+
+    @property
+    def size(self) -> int:
+        """Points in all."""
+        return self.n * len(self.book.config.seeds)
+
+    def streams(self, *names: object) -> Streams:
+        """The noise of all points; see `ExactProblem.streams`."""
+        return Streams([derive_seed(*self.stream, *names, seed) for seed in self.book.config.seeds], self.n)
+
+    def in_box(self, reach: float, dim: int, *names: object) -> Tensor:
+        """Points uniform in [-reach, reach]^dim, (size, dim) float64: the same for the same names."""
+        return (2 * self.streams(*names).uniform((self.size, dim), torch.float64) - 1) * reach
+
+    def fill(self, method: str, variant: str, nfe: int | None, make: Callable[[], Tensor], **protocol: object) -> None:
+        """A cell of the points (size, d)."""
+        protocol = {**self.protocol, "particles": self.n, **protocol}
+        with self.book.cell(self.table, self.dataset, method, variant, nfe, protocol, n=self.n) as cell:
+            if cell.todo:
+                x = make()
+                for metric, values in self.numbers(x.reshape(len(self.book.config.seeds), self.n, -1)).items():
+                    cell.add(metric, values)
+                if self.kept:
+                    cell.arrays["/".join(filter(None, (self.dataset, method, variant)))] = x[: self.kept].numpy()
 
 
 def add(cell: Cell, metrics: Metrics, x: Tensor, protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
