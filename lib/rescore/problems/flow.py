@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rescore.processes import Isotropic, LinearSDE
 from rescore.processes.grids import quadratic
+from rescore.random import Noise
 from rescore.samplers import AdaptiveFlow, Sampler, gddim, rhork_deis
 from rescore.samplers.base import Denoise
 from rescore.scores import GaussianMixture, Score
@@ -76,7 +77,7 @@ def by_tolerance(process: LinearSDE, score: Score, u: Tensor, tolerance: float) 
     return AdaptiveFlow(process, [process.T, process.eps], tolerance, tolerance)(score, u)
 
 
-def trace(sampler: Sampler, score: Score, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def trace(sampler: Sampler, score: Score, u: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Where a sampler of one evaluation a step looks: times (steps,), states and scores, each (steps, batch, *state)."""
     path: list[tuple[Tensor, Tensor]] = []
 
@@ -84,6 +85,6 @@ def trace(sampler: Sampler, score: Score, u: Tensor) -> tuple[Tensor, Tensor, Te
         path.append((u, value := score(u, t)))
         return value
 
-    sampler(recorded, u)
+    sampler(recorded, u, noise)
     states, scores = (torch.stack(values) for values in zip(*path, strict=True))
     return sampler.grid[:-1], states, scores
