@@ -16,7 +16,7 @@ from rescore.models.build import LoadedModel, make_model, make_process
 from rescore.models.evaluate import METRICS, SHOWN, TrainedModels, floor, judge_samples
 from rescore.models.judge import Drawn, draw
 from rescore.processes.grids import uniform
-from rescore.random import Streams, make_generator
+from rescore.random import make_generator
 from rescore.samplers import PredictorCorrector, Sampler, score_sde_sampler
 from rescore.scores import Score
 from rescore.specs import ModelSpec
@@ -39,10 +39,10 @@ def quality(book: Book) -> None:
     for name in pair.names:
         pair.judged("3", pair.spec(name), partial(pair.load, name), model)
     pair.twins()
-    for iterations in book.config.quality.iterations:
+    for steps in book.config.quality.steps:
         for name in pair.names:
-            short = pair.spec(name).model_copy(update={"steps": iterations})
-            pair.judged("iterations", short, partial(pair.load_trained, short), AFTER(model=model, iterations=iterations))
+            short = pair.spec(name).model_copy(update={"steps": steps})
+            pair.judged("iterations", short, partial(pair.load_trained, short), AFTER(model=model, iterations=steps))
     floor(book, pair.judge, "3", pair.data, pair.samples, prefix=f"{model}, ")
     book.arrays["samples/real"] = to_unit(pair.held_out.images[:SHOWN]).numpy()
 
@@ -54,7 +54,7 @@ def variants(book: Book) -> None:
     spec = pair.spec(name)
     for gamma in settings.gammas:
         objective = spec.objective.model_copy(update={"gamma": gamma})
-        short = spec.model_copy(update={"steps": settings.iterations, "objective": objective})
+        short = spec.model_copy(update={"steps": settings.steps, "objective": objective})
         pair.ablated(short, partial(pair.load_trained, short), 1.0, WITH_GAMMA(model=model, gamma=gamma))
         pair.ablated(spec, partial(pair.load, name), gamma, TIMES_SCORE(model=model, gamma=gamma))
 
@@ -113,13 +113,9 @@ class Pair(TrainedModels):
 
     def bits(self, model: LoadedModel, images: Tensor, seed: int) -> float:
         """Bits per dimension, the images dequantised anew for each sampling seed."""
-        def noise(first: int, n: int) -> Streams:
-            return Streams.named("lcss", "bits", seed, n=n, first=first, device=self.run.device)
-
-        batch = len(images) if self.run.device == "cpu" else None
-        tolerance = self.config.evaluation.tolerance
-        found = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, batch=batch, t0=LIKELIHOOD_T0)
-        return found.flow.mean().item()
+        batch, levels = len(images) if self.run.device == "cpu" else None, self.held_out.grey_levels
+        noise, tolerance = partial(self._streams, ("lcss", "bits", seed)), self.config.evaluation.tolerance
+        return image_bits(model, images, levels, noise, tolerance, batch=batch, t0=LIKELIHOOD_T0).flow.mean().item()
 
     def twins(self) -> None:
         """How far apart the two trainings of one seed end: in weights, and in samples from the same noise."""
