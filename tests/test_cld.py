@@ -196,7 +196,7 @@ def test_jacobians_against_differences(method, mixed):
 
 @pytest.mark.parametrize(("variant", "nfe"), [("EM-US", 12), ("SSCS-QS", 7)])
 def test_denoising_counts_as_an_evaluation(variant, nfe):
-    sampler, calls = problems.RECIPES["CLD", variant].within(MAIN, nfe), []
+    sampler, calls = problems.sampler_of("CLD", variant, MAIN, nfe), []
     toy = problems.mixture(load_config(PAPER, "smoke"), MAIN, 3)
     sampler(lambda u, t: calls.append(t) or toy.score(u, t), toy.start(), make_generator("count"))
     assert sampler.nfe == len(calls) == nfe

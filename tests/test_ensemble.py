@@ -8,6 +8,7 @@ from torch import nn
 from rescore.errors import RescoreError
 from rescore.networks.ensemble import Ensemble
 from rescore.random import make_generator
+from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
 
 
@@ -71,7 +72,7 @@ def test_a_tracked_training_goes_on_with_its_losses(tmp_path):
         def error():
             return tracked.ensemble.stacked[0].detach().abs().sum((1, 2))
 
-        return train_ensemble(tracked, losses, error, 0.1, make_generator("resume"), tmp_path / folder, "test")
+        return train_ensemble(tracked, losses, error, Adam(502, 0.1), make_generator("resume"), tmp_path / folder, "test")
 
     whole = train("whole")
     assert whole.losses.shape == (502, 2) and whole.errors.shape == (252, 2)

@@ -32,10 +32,10 @@ def result(tmp_path_factory):
     smoke = smoke.model_copy(update={
         "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)),
         "evaluation": smoke.evaluation.model_copy(update=fewer), "sampling": config.Sampling(steps=2),
-        "quality": config.Quality(iterations=(2,)), "variants": config.Variants(iterations=2, gammas=(0.5, 1.0, 2.0, 10.0)),
-        "checkerboard": config.Checkerboard(members=2, width=4, iterations=102, batch=4, cells=10),
+        "quality": config.Quality(steps=(2,)), "variants": config.Variants(steps=2, gammas=(0.5, 1.0, 2.0, 10.0)),
+        "checkerboard": config.Checkerboard(members=2, width=4, steps=102, batch=4, cells=10),
         "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
-        "stability": config.Stability(members=2, width=8, iterations=102, batch=4, every=51),
+        "stability": config.Stability(members=2, width=8, steps=102, batch=4, every=51),
     })  # fmt: skip
     folder = tmp_path_factory.mktemp("lcss")
     return measured(PAPER, smoke, "all", folder, trained_models(smoke, "all", folder))

@@ -10,6 +10,7 @@ from test_soft import MODE, S
 from rescore.config import validated
 from rescore.corruptions import Masking
 from rescore.data.images import load_images
+from rescore.data.pixels import to_unit_interval
 from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.records import Record
@@ -30,7 +31,7 @@ def smoke():
 @pytest.fixture(scope="module")
 def corruptions(smoke, tmp_path_factory):
     digits = load_images("digits", "train")
-    return problems.Corruptions(smoke, problems.unit_interval(digits, 300), tmp_path_factory.mktemp("schedules"))
+    return problems.Corruptions(smoke, to_unit_interval(digits.images[:300]), tmp_path_factory.mktemp("schedules"))
 
 
 def test_every_scale_has_a_valid_config():
@@ -102,7 +103,7 @@ def test_joint_loss_is_the_sum_over_networks(smoke, tmp_path):
     studio = networks.Studio(book_of(PAPER, smoke, "all", tmp_path))
     losses = studio.losses(group)
     found = losses(network, rows, torch.Generator().manual_seed(0))
-    generator, x0, expected = torch.Generator().manual_seed(0), problems.unit_interval(data)[:5].float().repeat(2, 1, 1, 1), 0
+    generator, x0, expected = torch.Generator().manual_seed(0), to_unit_interval(data.images[:5]).float().repeat(2, 1, 1, 1), 0
     for name in names:
         loss, process = networks.LOSSES[VARIANTS[name].loss], studio.processes[name]
         t, x = loss.pairs(process, x0, generator)

@@ -251,7 +251,7 @@ def test_timed_steps_train(method):
 
 
 @pytest.mark.parametrize(("setting", "again"), [
-    ({"quality": {"iterations": [5]}}, {"quality"}),
+    ({"quality": {"steps": [5]}}, {"quality"}),
     ({"variants": {"gammas": [3.0]}}, {"variants"}),
     ({"sampling": {"steps": 6}}, {"quality", "variants"}),
     ({"timing": {"rounds": 7}}, {"timing"}),
@@ -268,7 +268,7 @@ def test_a_section_depends_on_its_own_settings(setting, again):
 
 def test_evaluations_of_the_checkerboard_are_counted(tmp_path):
     """A gradient of log density a step and point, two for FD-SSM; the error takes 2000 a member, 21 times and once more."""
-    board = {"members": 2, "width": 4, "iterations": 20, "batch": 4, "cells": 5}
+    board = {"members": 2, "width": 4, "steps": 20, "batch": 4, "cells": 5}
     config = configured(PAPER, {"checkerboard": board, "jobs": {"one": {"measure": ["checkerboard"]}}})
     result = measured(PAPER, config, "one", tmp_path)
     scores = {"SSM": 1, "FD-SSM": 2, "DSM": 1, "LCSS": 1}

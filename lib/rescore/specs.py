@@ -55,12 +55,25 @@ class TrainingConfig(Grown):
     warmup: int = Field(0, ge=0)
     clip: PositiveFloat | None = None
 
+    younger: ClassVar[tuple[str, ...]] = ("weight_decay", "decay", "decay_every", "warmup", "clip")
+
     @property
     def protocol(self) -> dict[str, object]:
         """What the ledger says about the training; of settings that younger fields have, those that differ from the defaults."""
         fields = type(self).model_fields
         changed = {name for name in self.younger if getattr(self, name) != fields[name].default} & TrainingConfig.model_fields.keys()
         return {f"train_{name}": getattr(self, name) for name in ("steps", "batch", "lr", *changed)}
+
+
+class EnsembleTraining(TrainingConfig):
+    """Of small networks side by side (`rescore.training.ensemble`): with a clip of their common gradient none trains as it would alone.
+
+    Args:
+        members: networks, each with its own weights and draws; errors are over them.
+    """
+
+    members: int = Field(ge=2)
+    clip: None = None
 
 
 class NetworkTraining(TrainingConfig):

@@ -5,7 +5,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, PROCESSES, RECIPES, STRIDINGS, Recipe
+from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, PROCESSES, RECIPES, STRIDINGS, sampler_of
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
@@ -110,14 +110,14 @@ def frechet(book: Book) -> None:
     settings = book.config.frechet
     problem = GaussianProblem(GaussianLaw.principal(load_digits())[0])
 
-    def measure(table: str, method: str, variant: str, process: LinearSDE, recipe: Recipe, nfe: int) -> None:
-        sampler = recipe.method(process, recipe.grid(process, nfe))
-        protocol = {"process": process.label, "score": "exact", "grid": recipe.grid.__name__, "steps": nfe, "t0": process.eps,
+    def measure(table: str, method: str, variant: str, process: LinearSDE, nfe: int, sampler: str) -> None:
+        made, grid = sampler_of(method, sampler, process, nfe, denoise="none"), GRIDS[RECIPES[method, sampler][1]]
+        protocol = {"process": process.label, "score": "exact", "grid": grid.__name__, "steps": nfe, "t0": process.eps,
                     "denoise": "none", "start": "prior"}  # fmt: skip
         book.exact(table, "digits_gaussian", method, variant, nfe, protocol,
-                   frechet=lambda: gaussian.frechet(problem.after(sampler), problem.data))  # fmt: skip
+                   frechet=lambda: gaussian.frechet(problem.after(made), problem.data))  # fmt: skip
 
     for method, variant, nfe in settings.cells:
-        measure("9", method, variant, PROCESSES[method], RECIPES[method, variant], nfe)
+        measure("9", method, variant, PROCESSES[method], nfe, variant)
     for variant, (table, process) in ABLATIONS.items():
-        measure(table, "CLD", variant, process, RECIPES["CLD", "EM-QS"], settings.ablation_nfe)
+        measure(table, "CLD", variant, process, settings.ablation_nfe, "EM-QS")

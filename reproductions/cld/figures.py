@@ -1,16 +1,12 @@
 """The figures of CLD: each function draws one, named in paper.yaml."""
 
-from collections.abc import Iterable
 from pathlib import Path
-
-from matplotlib.axes import Axes
 
 from reproductions.cld.exact import FRICTION
 from reproductions.cld.problems import STRIDINGS, mixture
 from reproductions.cld.sampled import AT
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
-from rescore.ledger.records import Record
 from rescore.processes import VP
 
 FIG_2 = {
@@ -19,11 +15,14 @@ FIG_2 = {
     "VPSDE": ("VPSDE", draw.ORANGE, "-"),
 }
 FIG_5 = {0.125: draw.SKY, 0.5: draw.BLUE, 0.8: draw.GREEN, 1: draw.BLACK, 2: draw.ORANGE, 8: draw.RED}  # by the ratio
-STYLES = {  # the table's process and sampler, its striding left out
-    ("VPSDE", "EM"): ("VPSDE, EM", draw.ORANGE, "s"),
-    ("CLD", "EM"): ("CLD, EM", draw.BLUE, "o"),
-    ("CLD", "SSCS"): ("CLD, SSCS", draw.RED, "^"),
-    ("VPSDE", "DDIM"): ("VPSDE, DDIM", draw.PURPLE, "D"),
+STYLES = {  # by striding; DDIM has one of its own
+    striding: {
+        ("VPSDE", f"EM-{striding}"): ("VPSDE, EM", draw.ORANGE, "s"),
+        ("CLD", f"EM-{striding}"): ("CLD, EM", draw.BLUE, "o"),
+        ("CLD", f"SSCS-{striding}"): ("CLD, SSCS", draw.RED, "^"),
+        ("VPSDE", "DDIM"): ("VPSDE, DDIM", draw.PURPLE, "D"),
+    }
+    for striding in STRIDINGS
 }
 ROWS = dict(zip(STRIDINGS, ("uniform striding", "quadratic striding"), strict=True))
 
@@ -95,14 +94,14 @@ def fig6(found: draw.PaperResults, out: Path) -> None:
 def fig11(found: draw.PaperResults, out: Path) -> None:
     """Samples of the mixture for each sampler and number of evaluations, quadratic striding."""
     budgets = found.config.mixture.nfe[:4]
-    panels = [(process, sampler, n) for process, sampler in STYLES if sampler != "DDIM" for n in budgets]
+    panels = [(key, n) for key in STYLES["QS"] if key[1] != "DDIM" for n in budgets]
     score = mixture(found.config, VP(), 1).score
     density = draw.DensityMap.of(lambda x: score.log_prob(x.reshape(-1, 2), 1e-6).reshape(x.shape[:-1]), 1.1, 300)
     note, size = "Quadratic striding, exact score, samples of one seed. Grey: the data's density.", (8.4 / len(budgets),) * 2
     with found.sheet(out, len(panels), len(budgets), size, note, sharex=True, sharey=True) as (_, axes):
-        for ax, (process, sampler, n) in zip(axes, panels, strict=True):
-            points = found.arrays.get(f"mixture/{process}/{_variant(sampler, 'QS')}/{n}")
-            label, color, _ = STYLES[process, sampler]
+        for ax, (key, n) in zip(axes, panels, strict=True):
+            points = found.arrays.get("/".join(("mixture", *key, str(n))))
+            label, color, _ = STYLES["QS"][key]
             ax.set_title(f"{label}, n = {n}")
             if points is not None:
                 draw.draw_samples(ax, density, points, color)
@@ -125,7 +124,7 @@ def samplers(found: draw.PaperResults, out: Path) -> None:
             for ax, ((table, dataset, metric), title) in zip(axes[i * n : (i + 1) * n], panels.items(), strict=True):
                 ax.set(title="" if i else title, xlabel="evaluations" if i else "", xscale="log", yscale="log")
                 rows = [one for one in found.select(table=table, dataset=dataset, metric=metric) if one.value > 0]
-                _curves(ax, rows, striding)
+                draw.curves(ax, rows, ("method", "variant"), STYLES[striding])
                 draw.reference_line(ax, draw.select(rows, method="exact"), "as many exact draws", "--", draw.GREY)
                 draw.plain_log_axis(ax.xaxis)
                 ax.grid()
@@ -139,7 +138,7 @@ def trained(found: draw.PaperResults, out: Path) -> None:
     rows = found.select(dataset=data, metric="fid") if data else []
     with found.sheet(out, 4, 2, (4.2, 3.0), f"{draw.INTERVALS} {draw.FLOOR_NOTE}") as (_, (*against, ablations, pictures)):
         for ax, (striding, row) in zip(against, ROWS.items(), strict=True):
-            _curves(ax, draw.select(rows, table="9"), striding)
+            draw.curves(ax, draw.select(rows, table="9"), ("method", "variant"), STYLES[striding])
             ax.set(title=f"{data}, {row}" if rows else row, ylabel="FID")
             if ax.lines:
                 draw.against_evaluations(ax, label="evaluations")
@@ -158,13 +157,3 @@ def trained(found: draw.PaperResults, out: Path) -> None:
             shown = {f"{process}, {variant}, {nfe}": samples_name(data, "9", process, variant, nfe)
                      for process, variant, nfe in settings.cells if process == "CLD" and nfe in (10, 50, 150)}  # fmt: skip
             draw.image_rows(pictures, found.named_arrays(shown | {"real": f"{data}/real"}))
-
-
-def _curves(ax: Axes, records: Iterable[Record], striding: str) -> None:
-    """A curve a sampler; DDIM has a striding of its own."""
-    for (process, sampler), (label, color, marker) in STYLES.items():
-        draw.curve(ax, draw.select(records, method=process, variant=_variant(sampler, striding)), label, color, marker)
-
-
-def _variant(sampler: str, striding: str) -> str:
-    return sampler if sampler == "DDIM" else f"{sampler}-{striding}"

@@ -1,17 +1,14 @@
 """The paper's processes and samplers by the names that its tables give them, and its two data sets with exact scores."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
 from reproductions.cld.config import Config
 from rescore.data.digits import load_digits
+from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem
 from rescore.problems.mixtures import nine_modes
 from rescore.processes import CLD, VP, LinearSDE, grids
-from rescore.samplers import Method, Sampler, ddim, euler_maruyama, sscs, within_budget
+from rescore.samplers import Method, Sampler, adaptive_flow, ddim, euler_maruyama, sscs, within_budget
 
 MAIN = CLD(eps0=0.0)  # M = 0.25, Gamma = 1, beta = 4, gamma = 0.04
 PROCESSES = {"CLD": MAIN, "VPSDE": VP()}
@@ -22,33 +19,31 @@ MODES, MODE_STD = nine_modes(0.5, turned=True), 0.04
 OFF_MODE = 4 * MODE_STD  # exact draws lie further from their mode with probability exp(-8) = 0.03 %
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A sampler of the tables: a method and its times. With `denoise`, its last evaluation is the denoising step."""
-
-    method: Method
-    striding: str
-    denoise: str = "euler"
-
-    @property
-    def grid(self) -> Callable[[LinearSDE, int], Tensor]:
-        return GRIDS[self.striding]
-
-    def within(self, process: LinearSDE, nfe: int) -> Sampler:
-        """With at most `nfe` evaluations."""
-        return within_budget(self.method, process, self.grid, nfe, denoise=self.denoise)
-
-
-RECIPES = {  # (process, sampler)
-    **{("VPSDE", f"EM-{s}"): Recipe(euler_maruyama, s) for s in STRIDINGS},
-    **{("CLD", f"{name}-{s}"): Recipe(method, s) for name, method in CLD_METHODS.items() for s in STRIDINGS},
-    ("VPSDE", "DDIM"): Recipe(ddim, "quadratic", denoise="none"),
+# (process, sampler): the method and its times. Its last evaluation is the denoising step, but for DDIM.
+RECIPES: dict[tuple[str, str], tuple[Method, str]] = {
+    **{("VPSDE", f"EM-{s}"): (euler_maruyama.where(denoise="euler"), s) for s in STRIDINGS},
+    **{("CLD", f"{name}-{s}"): (method.where(denoise="euler"), s) for name, method in CLD_METHODS.items() for s in STRIDINGS},
+    ("VPSDE", "DDIM"): (ddim, "quadratic"),
 }
 
 
-def ode_variant(tolerance: float) -> str:
-    """The table's name of the adaptive solver."""
-    return f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-")
+def sampler_of(method: str, variant: str, process: LinearSDE, nfe: int, **options: object) -> Sampler:
+    """A sampler of the tables with at most `nfe` evaluations."""
+    make, striding = RECIPES[method, variant]
+    return within_budget(make, process, GRIDS[striding], nfe, **options)
+
+
+def sampling(table: str, method: str, variant: str, process: LinearSDE, nfe: int, model: str = "") -> Sampling:
+    """Its place, and on which of the models."""
+    protocol = {"grid": RECIPES[method, variant][1]}
+    return Sampling(table, method, variant, model, sampler_of(method, variant, process, nfe), protocol)
+
+
+def flow(table: str, process: LinearSDE, tolerance: float, model: str = "") -> Sampling:
+    """The adaptive solver of the tables."""
+    solver = adaptive_flow(process, [process.T, process.eps], tolerance, tolerance, denoise="euler")
+    variant = f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-")
+    return Sampling(table, "CLD", variant, model, solver, {"grid": "adaptive", "tolerance": tolerance})
 
 
 def mixture(config: Config, process: LinearSDE, n: int) -> ExactProblem:

@@ -1,21 +1,23 @@
 """The sections with samples on exact scores: what a network must represent, the mixture, the digits in place of CIFAR-10."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from functools import cache, partial
 
 import numpy as np
 from torch import Tensor
 
 from reproductions.cld import problems
-from reproductions.cld.problems import MAIN, MODES, OFF_MODE, PROCESSES, RECIPES, ode_variant
+from reproductions.cld.problems import MAIN, MODES, OFF_MODE, PROCESSES, RECIPES, flow, sampling
 from rescore.experiments.axes import Axes
-from rescore.experiments.book import Book, Cell
+from rescore.experiments.book import Book
+from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem, distances
-from rescore.problems.runs import Metrics
+from rescore.problems.runs import ExactRuns, add
 from rescore.problems.score_norms import distance_to_normal, jacobian_norms
 from rescore.processes import CLD, VP
-from rescore.random import make_generator
-from rescore.samplers import Sampler, Solution, adaptive_flow
+from rescore.random import Streams, make_generator
+from rescore.samplers import Sampler
 
 FIG_2 = {  # M = gamma = 1; beta is not stated. The second has the integral of beta that VPSDE has.
     "CLD": (CLD(M=1.0, gamma=1.0, eps0=0.0), "4"),
@@ -47,8 +49,9 @@ def scores(book: Book) -> None:
 def mixture(book: Book) -> None:
     """Fig. 11: VPSDE with EM, CLD with EM and SSCS on the mixture, uniform and quadratic striding."""
     settings = book.config.mixture
-    exact = {name: problems.mixture(book.config, process, settings.samples) for name, process in PROCESSES.items()}
-    data = exact["VPSDE"].draws("cld", "mixture9", "data")
+    runs = {name: Runs.of(book, problems.mixture(book.config, of, settings.samples)) for name, of in PROCESSES.items()}
+    exact = runs["VPSDE"].problem
+    data = exact.draws("cld", "mixture9", "data")
     book.arrays["mixture/data"] = data[0].float().numpy()
     metrics = {
         "sw2": lambda x: distances.sw2(x, data, projections=50),
@@ -56,62 +59,49 @@ def mixture(book: Book) -> None:
     }
     with book.cell("fig11", "mixture9", "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
         if cell.todo:
-            add(cell, metrics, exact["VPSDE"].draws("cld", "mixture9", "exact"))
-    for (method, variant), recipe in RECIPES.items():
-        for nfe in settings.nfe if recipe.striding in problems.STRIDINGS else ():
-            problem, sampler = exact[method], recipe.within(PROCESSES[method], nfe)
-            solve = partial(generate, problem, sampler, f"{method}-{variant}-{nfe}")
-            place, array = ("fig11", method, variant), f"mixture/{method}/{variant}/{nfe}"
-            measure(book, problem, place, sampler, solve, metrics, array, grid=recipe.striding)
+            add(cell, metrics, exact.draws("cld", "mixture9", "exact"))
+    for method, variant in RECIPES:
+        for nfe in settings.nfe if variant != "DDIM" else ():
+            one = sampling("fig11", method, variant, PROCESSES[method], nfe)
+            runs[method].run(one, metrics, f"mixture/{method}/{variant}/{nfe}")
 
 
 def digits(book: Book) -> None:
     """Samplers and their evaluations on the exact score of the digits, and the ODE solver's tolerance (fig. 17)."""
     settings = book.config.digits
-    exact = {name: problems.digits(book.config, process, settings.samples) for name, process in PROCESSES.items()}
-    main, points = exact["CLD"], exact["CLD"].points
+    runs = {name: Runs.of(book, problems.digits(book.config, of, settings.samples)) for name, of in PROCESSES.items()}
+    main = runs["CLD"]
+    problem, points = main.problem, main.problem.points
     metrics = {"sw2": lambda x: distances.sw2(x, points, projections=100), "nearest": lambda x: distances.off_data(x, points)}
-    with book.cell("9", main.dataset, "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
+    with book.cell("9", problem.dataset, "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
         if cell.todo:
-            cell.add("sw2", metrics["sw2"](main.draws("cld", main.dataset, "data")))
+            cell.add("sw2", metrics["sw2"](problem.draws("cld", problem.dataset, "data")))
             cell.exact("nearest", 0.0, n=0)  # draws of the data are data
     for method, variant, nfe in settings.cells:
-        recipe, problem = RECIPES[method, variant], exact[method]
-        sampler = recipe.within(PROCESSES[method], nfe)
-        solve = partial(generate, problem, sampler, f"{method}-{variant}-{sampler.nfe}")
-        measure(book, problem, ("9", method, variant), sampler, solve, metrics, grid=recipe.striding)
+        runs[method].run(sampling("9", method, variant, PROCESSES[method], nfe), metrics)
 
-    def solver(tolerance: float) -> Sampler:
-        return adaptive_flow(MAIN, [MAIN.T, MAIN.eps], tolerance, tolerance, denoise="euler")
-
-    ends, tightest = cache(lambda tolerance: generate(main, solver(tolerance), "flow")), settings.tolerances[0]
-    with_error = metrics | {"solver_rmse": lambda x: distances.solver_rmse(x, main.by_seed(ends(tightest).u))}
-    for tolerance in settings.tolerances:
-        protocol = {"grid": "adaptive", "steps": "adaptive", "tolerance": tolerance, "together": main.size}
-        place, measured = ("9", "CLD", ode_variant(tolerance)), metrics if tolerance == tightest else with_error
-        measure(book, main, place, solver(tolerance), partial(ends, tolerance), measured, **protocol)
+    flows = {tolerance: flow("9", MAIN, tolerance) for tolerance in settings.tolerances}
+    ends, tightest = cache(lambda tolerance: main.solve(flows[tolerance])), settings.tolerances[0]
+    with_error = metrics | {"solver_rmse": lambda x: distances.solver_rmse(x, problem.by_seed(ends(tightest).u))}
+    for tolerance, one in flows.items():
+        measured = metrics if tolerance == tightest else with_error
+        main.run(one, measured, solve=partial(ends, tolerance), steps="adaptive", together=problem.size)
 
 
-def measure(book: Book, problem: ExactProblem, place: tuple[str, str, str], sampler: Sampler, solve: Callable[[], Solution],
-            metrics: Metrics, array: str = "", **more: object) -> None:  # fmt: skip
-    """The cell of a sampler on an exact score; place: table, method and variant; `array` names the first seed's samples."""
-    table, method, variant = place
-    protocol = {"process": problem.process.label, "score": "exact", "steps": sampler.steps, "t0": sampler.times[-1],
-                "denoise": sampler.denoise, "start": "prior"} | more  # fmt: skip
-    with book.cell(table, problem.dataset, method, variant, sampler.nfe, protocol, n=problem.n) as cell:
-        if cell.todo:
-            u, cell.nfe = solve()
-            x = problem.by_seed(u)
-            add(cell, metrics, x)
-            if array:
-                cell.arrays[array] = x[0].float().numpy()
+class Runs(ExactRuns):
+    """Samplers on one of the exact problems."""
 
+    @classmethod
+    def of(cls, book: Book, problem: ExactProblem) -> Runs:
+        return cls(book, problem, {"process": problem.process.label, "score": "exact", "start": "prior"})
 
-def generate(problem: ExactProblem, sampler: Sampler, label: str) -> Solution:
-    """Samples of all seeds in one batch."""
-    return sampler.solve(problem.score, problem.start(), problem.streams("cld", problem.dataset, label))
+    def noise(self, one: Sampling) -> Streams:
+        label = "flow" if one.sampler.nfe is None else f"{one.method}-{one.variant}-{one.sampler.nfe}"
+        return self.problem.streams("cld", self.problem.dataset, label)
 
+    def about(self, sampler: Sampler) -> dict[str, object]:
+        return {"steps": sampler.steps, "t0": sampler.times[-1], "denoise": sampler.denoise}
 
-def add(cell: Cell, metrics: Metrics, x: Tensor) -> None:
-    for metric, values in metrics.items():
-        cell.add(metric, values(x))
+    def shown(self, x: Tensor) -> np.ndarray:
+        """All samples of the first seed."""
+        return x[0].float().numpy()

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from reproductions.cld.problems import RECIPES, ode_variant
+from reproductions.cld.problems import flow, sampler_of, sampling
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
-from rescore.samplers import adaptive_flow
 
 MODELS = {"CLD": "cld", "VPSDE": "vp"}
 # Models of the ablations, and where the paper has them; the sampler is not stated there.
@@ -33,15 +32,11 @@ def samplings(book: Book, models: TrainedModels) -> Iterator[Sampling]:
     """The samplers against their evaluations, the tolerances of the ODE solver, and the ablations, on the models at hand."""
     settings = book.config.trained
     for method, variant, nfe in settings.cells:
-        model, recipe = MODELS[method], RECIPES[method, variant]
-        if model in models.names:
-            yield Sampling("9", method, variant, model, recipe.within(models.process(model), nfe), {"grid": recipe.striding})
-    for tolerance in settings.tolerances if MODELS["CLD"] in models.names else ():
-        process = models.process(MODELS["CLD"])
-        solver = adaptive_flow(process, [process.T, process.eps], tolerance, tolerance, denoise="euler")
-        protocol = {"grid": "adaptive", "tolerance": tolerance}
-        yield Sampling("9", "CLD", ode_variant(tolerance), MODELS["CLD"], solver, protocol)
+        if (model := MODELS[method]) in models.names:
+            yield sampling("9", method, variant, models.process(model), nfe, model)
+    for tolerance in settings.tolerances if (model := MODELS["CLD"]) in models.names else ():
+        yield flow("9", models.process(model), tolerance, model)
     for model in filter(models.names.__contains__, ABLATIONS):
-        sampler = RECIPES["CLD", settings.ablation].within(models.process(model), settings.ablation_nfe)
+        sampler = sampler_of("CLD", settings.ablation, models.process(model), settings.ablation_nfe)
         for table, variant in ABLATIONS[model]:
             yield Sampling(table, "CLD-ablation", variant, model, sampler, {"sampler": settings.ablation})

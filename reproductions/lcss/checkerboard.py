@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reproductions.lcss.config import Checkerboard
-from reproductions.lcss.networks import density_mlp
 from rescore.data.planar import PLANAR
 from rescore.experiments.book import Book, Cell
 from rescore.metrics.maps import density_map, total_variation
 from rescore.networks.ensemble import Ensemble
 from rescore.objectives.pointwise import PointScore, dsm, fd_ssm, gradient_of, lcss, probes, ssm_vr
-from rescore.random import make_generator
+from rescore.random import derive_seed, make_generator
+from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
 
 METHODS = ("SSM", "FD-SSM", "DSM", "LCSS")
@@ -26,10 +26,9 @@ BOARD = PLANAR["checkerboard"]
 def checkerboard(book: Book) -> None:
     """Total variation to the data's density, error of the score, and spikes; the distance that the noise alone makes."""
     settings = book.config.checkerboard
-    network = {"network": f"MLP 2-{settings.width}-{settings.width}-1", "train_steps": settings.iterations,
-               "train_batch": settings.batch, "train_lr": settings.lr, "cells": settings.cells, "optimiser": "Adam"}
+    network = {"network": f"MLP 2-{settings.width}-{settings.width}-1", "cells": settings.cells, "optimiser": "Adam"}
     for method in METHODS:
-        protocol = network | {"sigma": settings.sigma if method in NOISED else 0}
+        protocol = settings.protocol | network | {"sigma": settings.sigma if method in NOISED else 0}
         with book.cell("1", "checkerboard", method, "MLP", None, protocol, over="trainings") as cell:
             if cell.todo:
                 learn(cell, method)
@@ -57,9 +56,9 @@ def learn(cell: Cell, method: str) -> None:
         found = score(at.repeat(members, 1)).detach().double().unflatten(0, (members, -1))
         return (found - target).square().sum((1, 2)) / target.square().sum()
 
-    tracked = Tracked(ensemble, settings.iterations, every=max(1, settings.iterations // 20)).to(run.device)
+    tracked = Tracked(ensemble, settings.steps, every=max(1, settings.steps // 20)).to(run.device)
     draws = make_generator("lcss", "checkerboard", device=run.device)
-    train_ensemble(tracked, step, error, settings.lr, draws, run.folder / f"checkerboard-{method}", method)
+    train_ensemble(tracked, step, error, Adam.of(settings), draws, run.folder / f"checkerboard-{method}", method)
     cell.add("score_error", error().tolist())
     tracked.cpu()  # the ensemble with it
     losses, networks = tracked.losses.numpy(), [ensemble.member(i).requires_grad_(False) for i in range(members)]
@@ -68,6 +67,14 @@ def learn(cell: Cell, method: str) -> None:
     if (jumps := spikes(losses)) is not None:
         cell.add("spikes", jumps)
     cell.arrays |= {f"density/{method}": maps[0].numpy().astype(np.float32), f"board_losses/{method}": losses}
+
+
+def density_mlp(width: int, seed: int) -> nn.Module:
+    """The published f(x), (n, 1) from (n, 2): two hidden layers; its gradient is the score. Swish is ours."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("lcss", "density", seed))
+        hidden = [nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
+        return nn.Sequential(*hidden, nn.Linear(width, 1))
 
 
 def objective(method: str, sigma: float | Tensor, eps: float = 0.1) -> Callable[[PointScore, Tensor, torch.Generator], Tensor]:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import SectionSettings
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
 
 Section = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
 
@@ -18,14 +18,14 @@ class Theory(SectionSettings):
     sigmas: tuple[PositiveFloat, ...] = Field((0.01, 0.1, 1.0, 10.0), description="noise levels of the losses' moments")
 
 
-class Checkerboard(SectionSettings):
+class Checkerboard(SectionSettings, EnsembleTraining):
     """Densities of Table 1; Table 2 times the same network, and `theory` takes its gradients."""
 
     sections = ("checkerboard", "timing", "theory")
 
-    members: int = Field(3, ge=2, description="networks, each with its own weights and draws; errors are over them")
+    members: int = Field(3, ge=2)
     width: PositiveInt = Field(300, description="of the two hidden layers")
-    iterations: PositiveInt = 20_000
+    steps: PositiveInt = 20_000
     batch: PositiveInt = 10_000
     lr: PositiveFloat = 1e-3
     sigma: PositiveFloat = Field(0.1, description="of DSM and LCSS")
@@ -43,16 +43,16 @@ class Timing(SectionSettings):
     images: PositiveInt = Field(16, description="its batch")
 
 
-class Stability(SectionSettings):
+class Stability(SectionSettings, EnsembleTraining):
     """Losses of the four objectives on the digits, many small networks side by side; `theory` takes the network's gradients."""
 
     sections = ("stability", "theory")
 
-    members: int = Field(6, ge=2, description="networks")
+    members: int = Field(6, ge=2)
     width: PositiveInt = Field(64, description="of the MLP")
     blocks: PositiveInt = Field(1, description="of the MLP")
     sigma_max: PositiveFloat = Field(10.0, description="of the VE process; its sigma_min is 0.01")
-    iterations: PositiveInt = 1000
+    steps: PositiveInt = 1000
     batch: PositiveInt = Field(64, description="of a member")
     lr: PositiveFloat = 2e-3
     every: PositiveInt = Field(50, description="steps between two errors on held-out images")
@@ -68,15 +68,15 @@ class Sampling(SectionSettings):
 
 
 class Quality(SectionSettings):
-    """Table 3, and the same after trainings of fewer `iterations`."""
+    """Table 3, and the same after trainings of fewer `steps`."""
 
-    iterations: tuple[PositiveInt, ...] = ()
+    steps: tuple[PositiveInt, ...] = ()
 
 
 class Variants(SectionSettings):
-    """Fig. 7: trainings with other `gammas` of eq. 21, of fewer `iterations`."""
+    """Fig. 7: trainings with other `gammas` of eq. 21, of fewer `steps`."""
 
-    iterations: PositiveInt = 500
+    steps: PositiveInt = 500
     gammas: tuple[PositiveFloat, ...] = ()
 
 

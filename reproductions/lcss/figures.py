@@ -64,7 +64,7 @@ def quality(found: draw.PaperResults, out: Path) -> None:
     with found.sheet(out, len(panels), 3, (3.1, 2.5), note, sharex=True) as (_, axes):
         for ax, (variant, metric) in zip(axes, panels, strict=True):
             iterations = {variant: config.models[pairs[variant][0]].steps}
-            iterations |= AFTER.by("iterations", config.quality.iterations, model=variant)
+            iterations |= AFTER.by("iterations", config.quality.steps, model=variant)
             rows = found.select(table=["3", "iterations"], metric=metric)
             for method, marks in MARKS.items():
                 draw.curve(ax, draw.select(rows, method=method), method, COLORS[method], x=iterations, **marks)

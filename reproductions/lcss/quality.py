@@ -15,10 +15,9 @@ from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, make_model, make_process
 from rescore.models.evaluate import METRICS, SHOWN, TrainedModels, floor, judge_samples
 from rescore.models.judge import Drawn, draw
-from rescore.processes import VE
 from rescore.processes.grids import uniform
-from rescore.random import Streams, make_generator
-from rescore.samplers import PredictorCorrector, Sampler, euler_maruyama
+from rescore.random import make_generator
+from rescore.samplers import PredictorCorrector, Sampler, score_sde_sampler
 from rescore.scores import Score
 from rescore.specs import ModelSpec
 from rescore.training import weight_distance
@@ -40,10 +39,10 @@ def quality(book: Book) -> None:
     for name in pair.names:
         pair.judged("3", pair.spec(name), partial(pair.load, name), model)
     pair.twins()
-    for iterations in book.config.quality.iterations:
+    for steps in book.config.quality.steps:
         for name in pair.names:
-            short = pair.spec(name).model_copy(update={"steps": iterations})
-            pair.judged("iterations", short, partial(pair.load_trained, short), AFTER(model=model, iterations=iterations))
+            short = pair.spec(name).model_copy(update={"steps": steps})
+            pair.judged("iterations", short, partial(pair.load_trained, short), AFTER(model=model, iterations=steps))
     floor(book, pair.judge, "3", pair.data, pair.samples, prefix=f"{model}, ")
     book.arrays["samples/real"] = to_unit(pair.held_out.images[:SHOWN]).numpy()
 
@@ -55,7 +54,7 @@ def variants(book: Book) -> None:
     spec = pair.spec(name)
     for gamma in settings.gammas:
         objective = spec.objective.model_copy(update={"gamma": gamma})
-        short = spec.model_copy(update={"steps": settings.iterations, "objective": objective})
+        short = spec.model_copy(update={"steps": settings.steps, "objective": objective})
         pair.ablated(short, partial(pair.load_trained, short), 1.0, WITH_GAMMA(model=model, gamma=gamma))
         pair.ablated(spec, partial(pair.load, name), gamma, TIMES_SCORE(model=model, gamma=gamma))
 
@@ -68,12 +67,9 @@ class Pair(TrainedModels):
         self.variant, self.samples = book.job.variant, self.config.evaluation.samples
 
     def sampler(self, spec: ModelSpec, corrected: bool = True) -> Sampler:
-        """Score-SDE's: reverse diffusion, for VE with a Langevin step at each level; Euler-Maruyama for the others."""
+        """Score-SDE's."""
         settings, process = self.config.sampling, make_process(spec.process, self.train.shape)
-        times = uniform(process, settings.steps)
-        if not isinstance(process, VE):
-            return euler_maruyama(process, times, denoise="mean")
-        return PredictorCorrector(process, times, snr=settings.snr, corrector_steps=int(corrected), denoise="mean")
+        return score_sde_sampler(process, uniform(process, settings.steps), settings.snr, int(corrected))
 
     def protocol(self, spec: ModelSpec, **how: object) -> dict[str, object]:
         return spec.protocol | {"train_seeds": " ".join(map(str, self.config.training_seeds))} | how
@@ -117,13 +113,9 @@ class Pair(TrainedModels):
 
     def bits(self, model: LoadedModel, images: Tensor, seed: int) -> float:
         """Bits per dimension, the images dequantised anew for each sampling seed."""
-        def noise(first: int, n: int) -> Streams:
-            return Streams.named("lcss", "bits", seed, n=n, first=first, device=self.run.device)
-
-        batch = len(images) if self.run.device == "cpu" else None
-        tolerance = self.config.evaluation.tolerance
-        found = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, batch=batch, t0=LIKELIHOOD_T0)
-        return found.flow.mean().item()
+        batch, levels = len(images) if self.run.device == "cpu" else None, self.held_out.grey_levels
+        noise, tolerance = partial(self._streams, ("lcss", "bits", seed)), self.config.evaluation.tolerance
+        return image_bits(model, images, levels, noise, tolerance, batch=batch, t0=LIKELIHOOD_T0).flow.mean().item()
 
     def twins(self) -> None:
         """How far apart the two trainings of one seed end: in weights, and in samples from the same noise."""

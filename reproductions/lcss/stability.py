@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 from reproductions.lcss.config import Stability
-from reproductions.lcss.networks import score_mlp
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
-from rescore.networks import NoisePrediction
+from rescore.networks import NoisePrediction, make_network
 from rescore.networks.ensemble import Ensemble
+from rescore.networks.mlp import MLP
 from rescore.objectives import DSM, LCSS, TraceMatching, UniformTimes
 from rescore.processes import VE
-from rescore.random import make_generator
+from rescore.random import derive_seed, make_generator
+from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
 
 TIMES = UniformTimes()
@@ -31,9 +32,8 @@ EARLY = 0.2  # share of the iterations after which "faster convergence" is asked
 def stability(book: Book) -> None:
     """Section 4.2.3's convergence and stability."""
     settings = book.config.stability
-    protocol = {"network": "mlp", "width": settings.width, "process": "VE", "sigma_max": settings.sigma_max,
-                "weighting": "sigma^2", "train_steps": settings.iterations, "train_batch": settings.batch,
-                "train_lr": settings.lr}  # fmt: skip
+    protocol = settings.protocol | {"network": "mlp", "width": settings.width, "process": "VE", "weighting": "sigma^2",
+                                    "sigma_max": settings.sigma_max}  # fmt: skip
     for method in OBJECTIVES:
         with book.cell("stability", "digits", method, "MLP (VE)", None, protocol, over="trainings") as cell:
             if cell.todo:
@@ -45,6 +45,12 @@ def stability(book: Book) -> None:
                 if (jumps := spikes(losses)) is not None:
                     cell.add("spikes", jumps)
                 cell.arrays |= {f"losses/{method}": losses, f"errors/{method}": errors}
+
+
+def score_mlp(width: int, blocks: int, seed: int) -> MLP:
+    """A small noise prediction for the digits, called with times."""
+    settings = {"width": width, "blocks": blocks}
+    return make_network("mlp", settings, 1, 8, derive_seed("lcss", "score", seed) % 2**31)
 
 
 def train(method: str, settings: Stability, folder: Path) -> Tracked:
@@ -68,6 +74,6 @@ def train(method: str, settings: Stability, folder: Path) -> Tracked:
         found = network(u.repeat(settings.members, 1, 1, 1), t.to(u).repeat(settings.members))
         return (found.unflatten(0, (settings.members, -1)) - noise).square().mean((1, 2, 3, 4)).double()
 
-    tracked = Tracked(network.network, settings.iterations, settings.every)
+    tracked = Tracked(network.network, settings.steps, settings.every)
     draws = make_generator("lcss", "stability")
-    return train_ensemble(tracked, step, error, settings.lr, draws, folder, f"{method} on digits")
+    return train_ensemble(tracked, step, error, Adam.of(settings), draws, folder, f"{method} on digits")

@@ -7,8 +7,9 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
+from reproductions.lcss.checkerboard import density_mlp
 from reproductions.lcss.config import Config
-from reproductions.lcss.networks import density_mlp, score_mlp
+from reproductions.lcss.stability import score_mlp
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import NoisePrediction

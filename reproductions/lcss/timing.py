@@ -6,9 +6,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from reproductions.lcss.checkerboard import BOARD, METHODS, NOISED, objective
+from reproductions.lcss.checkerboard import BOARD, METHODS, NOISED, density_mlp, objective
 from reproductions.lcss.config import Config
-from reproductions.lcss.networks import density_mlp
 from rescore.cost.timing import Step, clock, interleaved, training_step
 from rescore.experiments.book import Book
 from rescore.networks import make_network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,13 +11,14 @@ from torch import Tensor
 from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, grid, options
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
-from rescore.experiments.book import Book, Cell
+from rescore.experiments.book import Book
+from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem
 from rescore.problems.distances import solver_rmse, sw2
 from rescore.problems.flow import by_tolerance
-from rescore.processes import LinearSDE
+from rescore.problems.runs import ExactRuns
 from rescore.progress import progress
-from rescore.random import make_generator
+from rescore.random import Streams, make_generator
 from rescore.samplers import Method, Sampler, within_budget
 from rescore.scores import EmpiricalData
 
@@ -24,85 +26,75 @@ TABLE = "matrix"
 
 
 @dataclass(frozen=True)
-class Column:
-    """One process: the starting points, and where the exact flow takes them.
+class Column(ExactRuns):
+    """One process: its samplers' results beside the data and beside the end of the exact flow.
 
     The posterior over the data points is computed in float32, all else in float64.
     """
 
-    book: Book
-    name: str
-    problem: ExactProblem
-    data: Tensor
-    start: Tensor
-    end: Tensor
+    name: str = ""
 
-    @property
-    def process(self) -> LinearSDE:
-        return self.problem.process
+    @classmethod
+    def of(cls, book: Book, name: str) -> Column:
+        config, process = book.config, PROCESSES[name]
+        problem = ExactProblem.of_points("digits_exact", process, load_digits(), (TABLE, name), config.seeds, config.samples,
+                                         posterior=torch.float32)  # fmt: skip
+        return cls(book, problem, {"score": "exact", "grid": "uniform" if name == "VE" else "quadratic", "t0": process.eps,
+                                   "denoise": "none", "posterior": "float32"}, name=name)  # fmt: skip
 
-    def cell(self, method: str, nfe: int | None, **protocol: object) -> Cell:
-        common = {"score": "exact", "grid": "uniform" if self.name == "VE" else "quadratic", "t0": self.process.eps, "denoise": "none",
-                  "samples": self.problem.n, "posterior": "float32"}  # fmt: skip
-        return self.book.cell(TABLE, self.problem.dataset, method, self.name, nfe, common | protocol, n=self.problem.n)
-
-    def add_sw2(self, cell: Cell, x: Tensor) -> None:
-        projections = self.book.config.projections
-        cell.add("sw2", sw2(x, self.data, projections), projections=projections)
-
-    def run(self, method: str, sampler: Sampler, nfe: int, **protocol: object) -> None:
-        """Measure one cell, or say why it has no value."""
-        with self.cell(method, nfe, **protocol) as cell:
-            if cell.todo:
-                x = self.problem.run(sampler, self.start, TABLE, method, self.name, *protocol.values())
-                self.add_sw2(cell, x)
-                if method in DETERMINISTIC:
-                    cell.add("solver_rmse", solver_rmse(x, self.end), reference_tolerance=self.book.config.reference_tolerance)
-
-    def skip(self, method: str, budget: int, reason: str) -> None:
-        self.book.skip(reason, table=TABLE, dataset=self.problem.dataset, method=method, variant=self.name, nfe=budget)
+    def noise(self, one: Sampling) -> Streams:
+        return self.problem.streams(TABLE, one.method, one.variant, *one.protocol.values())
 
 
 def column(book: Book, name: str) -> None:
     """One process with all samplers that apply to it."""
-    config, process, data, stream = book.config, PROCESSES[name], load_digits(), (TABLE, name)
-    problem = ExactProblem.of_points("digits_exact", process, data, stream, config.seeds, config.samples, posterior=torch.float32)
-    start = problem.start()
-    end = problem.by_seed(by_tolerance(process, EmpiricalData(process, data), start, config.reference_tolerance))
-    here = Column(book, name, problem, data, start, end)
-    with here.cell("exact draws", None) as cell:  # the distance that no sampler can be expected to beat
-        if cell.todo:
-            u = problem.score.sample(problem.size, process.eps, make_generator(TABLE, name, "exact")).double()
-            here.add_sw2(cell, problem.by_seed(u))
+    config, here = book.config, Column.of(book, name)
+    problem, process = here.problem, here.problem.process
+    to_data = {"sw2": lambda x: sw2(x, problem.points, config.projections)}
+    end = problem.by_seed(by_tolerance(process, EmpiricalData(process, problem.points), here.start, config.reference_tolerance))
+    to_flow = to_data | {"solver_rmse": lambda x: solver_rmse(x, end)}
+    protocols = {"sw2": {"projections": config.projections}, "solver_rmse": {"reference_tolerance": config.reference_tolerance}}
+
+    def draws() -> Tensor:  # the distance that no sampler can be expected to beat
+        u = problem.score.sample(problem.size, process.eps, make_generator(TABLE, name, "exact"))
+        return problem.by_seed(u.double())
+
+    here.fill(TABLE, "exact draws", draws, to_data, name, protocols=protocols)
     for method, make in progress([(method, make) for method, make in METHODS.items() if make.applies_to(process)], desc=name):
-        (within_budgets if make.evaluations_per_step else adaptive)(here, method, make.where(**options(method, process)))
+        cells = (within_budgets if make.evaluations_per_step else adaptive)(here, make.where(**options(method, process)))
+        for budget, found in cells:
+            if isinstance(found, str):
+                book.skip(found, table=TABLE, dataset=problem.dataset, method=method, variant=name, nfe=budget)
+            else:
+                how = {"budget": budget} | ({} if make.evaluations_per_step else {"tolerance": found.rtol})
+                one = Sampling(TABLE, method, name, "", found, how)
+                here.run(one, to_flow if method in DETERMINISTIC else to_data, protocols=protocols)
 
 
-def within_budgets(column: Column, method: str, make: Method) -> None:
-    """A sampler of fixed cost: the most steps that a budget allows."""
+def within_budgets(column: Column, make: Method) -> Iterator[tuple[int, Sampler | str]]:
+    """A sampler of fixed cost: the most steps that each budget allows, or why there is none."""
     for budget in column.book.config.budgets:
         try:
-            sampler = within_budget(make, column.process, grid, budget)
+            found = within_budget(make, column.problem.process, grid, budget)
         except RescoreError as error:
-            column.skip(method, budget, str(error))
-        else:
-            column.run(method, sampler, sampler.nfe, budget=budget)
+            found = str(error)
+        yield budget, found
 
 
-def adaptive(column: Column, method: str, make: Method) -> None:
+def adaptive(column: Column, make: Method) -> Iterator[tuple[int, Sampler | str]]:
     """The adaptive solver's cost follows from its tolerance: each budget gets the tightest listed one that it can pay for."""
-    samplers = [make(column.process, grid(column.process, 1), rtol=tol, atol=tol) for tol in column.book.config.tolerances]
-    taken = {sampler: sampler.solve(column.problem.score, column.start).nfe for sampler in samplers}
-    before = None
+    process, score, before = column.problem.process, column.problem.score, None
+    samplers = [make(process, grid(process, 1), rtol=tol, atol=tol) for tol in column.book.config.tolerances]
+    taken = {sampler: sampler.solve(score, column.start).nfe for sampler in samplers}
     for budget in column.book.config.budgets:
         affordable = [sampler for sampler in samplers if taken[sampler] <= budget]
         if not affordable:
-            column.skip(method, budget, f"its loosest tolerance {samplers[0].rtol:g} takes {taken[samplers[0]]} evaluations")
+            yield budget, f"its loosest tolerance {samplers[0].rtol:g} takes {taken[samplers[0]]} evaluations"
         elif affordable[-1] is before:
-            column.skip(method, budget, f"no listed tolerance takes more than {taken[before]} and at most {budget} evaluations")
+            yield budget, f"no listed tolerance takes more than {taken[before]} and at most {budget} evaluations"
         else:
             before = affordable[-1]
-            column.run(method, before, taken[before], budget=budget, tolerance=before.rtol)
+            yield budget, before
 
 
 SECTIONS = {"column": column}

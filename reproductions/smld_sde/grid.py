@@ -3,7 +3,7 @@
 DDPM takes pixels in [-1, 1]. SMLD takes [0, 1], whose start around 0 is not the middle: here [0, 2], at DDPM's scale.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -17,9 +17,10 @@ from rescore.experiments.book import Book
 from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
 from rescore.problems.gaussian import GaussianLaw, GaussianProblem, sliced_wasserstein
+from rescore.problems.runs import PointRuns
 from rescore.processes import grids
 from rescore.progress import progress
-from rescore.random import Streams, derive_seed, make_generator
+from rescore.random import make_generator
 from rescore.samplers import Sampler, reverse_diffusion
 from rescore.scores import GaussianMixture, Score
 
@@ -94,30 +95,28 @@ def grid_protocol(one: ChainSampler) -> dict[str, object]:
 def sampled_grid(book: Book) -> None:
     """Fig. 17 on `mixture2d_unit`: NCSN's mixture shrunk into [-1, 1]^2, by the samplers themselves."""
     settings = book.config.grid
-    shape, levels = (len(book.config.seeds), settings.particles, 2), settings.sampled_levels
-    n = shape[0] * shape[1]
-    data = GaussianMixture(chain("VP", levels), MEANS, STD, WEIGHTS)
-    exact, reference = (data.sample(n, 0.0, make_generator("smld_sde", "mixture2d_unit", name)).reshape(shape)
-                        for name in ("exact", "reference"))  # fmt: skip
+    data = GaussianMixture(chain("VP", settings.sampled_levels), MEANS, STD, WEIGHTS)
 
-    def measure(method: str, variant: str, nfe: int | None, end: Callable[[], Tensor], **protocol: object) -> None:
+    def numbers(x: Tensor) -> dict[str, list[float]]:
         """Distance to other draws, weight of the right mode, standard deviation around the modes."""
-        protocol = {"score": "exact", "particles": settings.particles} | protocol
-        with book.cell("fig17", "mixture2d_unit", method, variant, nfe, protocol, n=settings.particles) as cell:
-            if cell.todo:
-                x = end().reshape(shape)
-                right = x.sum(2) > 0
-                cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
-                cell.add("weight_right", right.double().mean(1).tolist())
-                cell.add("std", (x - torch.where(right[..., None], *MEANS)).square().mean((1, 2)).sqrt().tolist())
+        right = x.sum(2) > 0
+        spread = (x - torch.where(right[..., None], *MEANS)).square().mean((1, 2)).sqrt()
+        sw2 = distances.sw2(x, reference.reshape(x.shape), PROJECTIONS)
+        return {"sw2": sw2, "weight_right": right.double().mean(1).tolist(), "std": spread.tolist()}
+
+    def draws(name: str) -> Tensor:
+        return data.sample(runs.size, 0.0, make_generator(*runs.stream, name))
 
     def run(one: ChainSampler) -> Tensor:
-        shift, names = SHIFT[one.kind], ("smld_sde", "mixture2d_unit", one.method, one.variant)
-        streams = Streams([derive_seed(*names, seed) for seed in book.config.seeds], settings.particles)
+        shift, streams = SHIFT[one.kind], runs.streams(one.method, one.variant)
         score = GaussianMixture(one.process, MEANS + shift, STD, WEIGHTS)
-        u = one.sampler.process.prior_sample((n, 2), streams, torch.float64)
+        u = one.sampler.process.prior_sample((runs.size, 2), streams, torch.float64)
         return one.sampler(one.at_levels(score), u, streams) - shift
 
-    measure("exact draws", "", None, lambda: exact)
-    for one in progress([one for one in chain_samplers(levels) if one.table == "fig17"], desc="sampled grid"):
-        measure(one.method, one.variant, one.sampler.nfe, partial(run, one), **grid_protocol(one))
+    names = "smld_sde", "mixture2d_unit"
+    runs = PointRuns(book, "fig17", names[1], settings.particles, numbers, names, {"score": "exact"})
+    reference = draws("reference")
+    runs.fill("exact draws", "", None, partial(draws, "exact"))
+    cells = [one for one in chain_samplers(settings.sampled_levels) if one.table == "fig17"]
+    for one in progress(cells, desc="sampled grid"):
+        runs.fill(one.method, one.variant, one.sampler.nfe, partial(run, one), **grid_protocol(one))

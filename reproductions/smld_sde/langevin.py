@@ -1,7 +1,7 @@
 """Langevin dynamics on separated modes with exact scores: the note's example and NCSN's mixture in the plane."""
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,9 +13,10 @@ from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.metrics import PROJECTIONS
 from rescore.problems import distances
+from rescore.problems.runs import PointRuns
 from rescore.problems.score_norms import signal_to_noise
 from rescore.processes import VE, VP, Isotropic, grids
-from rescore.random import Streams, derive_seed, make_generator
+from rescore.random import make_generator
 from rescore.samplers import AnnealedLangevin, annealed_langevin, langevin
 from rescore.scores import GaussianMixture
 
@@ -28,42 +29,34 @@ KEPT = 2000  # particles of a run kept for the figures
 
 def example(book: Book) -> None:
     """Fig. 7: the note's example, what changes it, and annealing."""
-    settings, seeds, boundary = book.config.example, len(book.config.seeds), basin_boundary()
-    data, streams = mixture(VP()), partial(noise_of, book, "example")  # at t = 0: p itself
-    score = partial(data, t=0.0)
+    settings, boundary = book.config.example, basin_boundary()
+    data = mixture(VP())  # at t = 0: p itself
+    score, tau = partial(data, t=0.0), settings.step_size
+    runs = PointRuns(book, "fig7", "mixture1d", settings.particles, partial(distances.sides, boundary=boundary),
+                     ("smld_sde", "example"), {"score": "exact", "start": "uniform[-3,3]"}, KEPT)  # fmt: skip
+    long, many = replace(runs, n=settings.long_particles), replace(runs, n=settings.annealed_particles)
 
-    def start(particles: int) -> Tensor:
+    def start(of: PointRuns) -> Tensor:
         """The same places for every run of so many particles."""
-        return uniform(streams("start", particles), EXAMPLE["reach"], (seeds * particles, 1))
+        return of.in_box(EXAMPLE["reach"], 1, "start")
 
-    def measure(method: str, variant: str, nfe: int | None, n: int, end: Callable[[], Tensor], **protocol: object) -> None:
-        """A cell of n particles for each seed."""
-        protocol = {"score": "exact", "particles": n, "start": "uniform[-3,3]"} | protocol
-        with book.cell("fig7", "mixture1d", method, variant, nfe, protocol, n=n) as cell:
-            if cell.todo:
-                x = end()
-                cell.arrays["/".join(filter(None, ("mixture1d", method, variant)))] = x[:KEPT].numpy()
-                for metric, values in distances.sides(x.reshape(seeds, -1, 1), boundary).items():
-                    cell.add(metric, values)
-
-    def run(variant: str, n: int, steps: int, size: float, noise: float = 1.0, update: str = EQUATION_17, name: str = "langevin"
-            ) -> None:  # fmt: skip
-        measure("Langevin", variant, steps, n, lambda: langevin(score, start(n), size, steps, streams(name, n), noise),
+    def run(variant: str, size: float = tau, noise: float = 1.0, update: str = EQUATION_17, of: PointRuns = runs,
+            steps: int = settings.steps, name: str = "langevin") -> None:  # fmt: skip
+        of.fill("Langevin", variant, steps, lambda: langevin(score, start(of), size, steps, of.streams(name), noise),
                 steps=steps, step_size=size, update=update)  # fmt: skip
 
-    n, steps, tau = settings.particles, settings.steps, settings.step_size
-    measure("uniform start", "", None, n, lambda: start(n))
-    run("", n, steps, tau)
+    runs.fill("uniform start", "", None, lambda: start(runs))
+    run("")
     for size in settings.other_step_sizes:
-        run(STEP_SIZE(size=size), n, steps, size)
-    run("no noise", n, steps, tau, 0.0, "x + tau s")
-    run("eq. 14", n, steps, tau, math.sqrt(tau), "x + tau s + sqrt(2) tau z")  # as printed, with sigma = sqrt(2) as in eq. 17
-    run("long", settings.long_particles, settings.long_steps, tau, name="long")
-    sampler, many = annealed(settings.annealing), settings.annealed_particles
-    measure("annealed Langevin", "", sampler.nfe, many,
-            lambda: sampler(mixture(sampler.process), start(many), streams("annealed", many)),
-            **annealing_protocol(settings.annealing))  # fmt: skip
-    measure("exact draws", "", None, n, lambda: data.sample(seeds * n, 0.0, make_generator("smld_sde", "example", "exact")), start="none")
+        run(STEP_SIZE(size=size), size)
+    run("no noise", tau, 0.0, "x + tau s")
+    run("eq. 14", tau, math.sqrt(tau), "x + tau s + sqrt(2) tau z")  # as printed, with sigma = sqrt(2) as in eq. 17
+    run("long", of=long, steps=settings.long_steps, name="long")
+    sampler, protocol = annealed(settings.annealing)
+    many.fill("annealed Langevin", "", sampler.nfe,
+              lambda: sampler(mixture(sampler.process), start(many), many.streams("annealed")), **protocol)  # fmt: skip
+    draws = make_generator("smld_sde", "example", "exact")
+    runs.fill("exact draws", "", None, lambda: data.sample(runs.size, 0.0, draws), start="none")
 
 
 def mixture(process: Isotropic) -> GaussianMixture:
@@ -84,53 +77,37 @@ def toy(book: Book) -> None:
     Its levels are the components' own widths, so the data are two points and the last level is the mixture.
     """
     settings, seeds = book.config.toy, len(book.config.seeds)
-    size, sampler, generator = settings.step_size / 2, annealed(settings.annealing), partial(make_generator, "smld_sde", "toy")
+    size, (sampler, annealing) = settings.step_size / 2, annealed(settings.annealing)
+    generator = partial(make_generator, "smld_sde", "toy")
     data = GaussianMixture(sampler.process, torch.tensor(TOY["means"])[:, None].expand(2, 2), 0.0, torch.tensor(TOY["weights"]))
-    n = seeds * settings.particles
-    streams = partial(noise_of, book, "toy", particles=settings.particles)
-    u, other = uniform(streams("start"), TOY["reach"], (n, 2)), data.sample(n, 0.0, generator("reference"))
-    runs = {  # evaluations, protocol, particles at the end
-        "uniform start": (None, {}, lambda: u),
-        "Langevin": (settings.steps, {"steps": settings.steps, "step_size": size, "update": EQUATION_17},
-                     lambda: langevin(partial(data, t=0.0), u, size, settings.steps, streams("langevin"))),
-        "annealed Langevin": (sampler.nfe, annealing_protocol(settings.annealing),
-                              lambda: sampler(data, u, streams("annealed"))),
-        "exact draws": (None, {"start": "none"}, lambda: data.sample(n, 0.0, generator("exact"))),
-    }  # fmt: skip
-    for method, (nfe, more, end) in runs.items():
-        protocol = {"score": "exact", "particles": settings.particles, "start": "uniform[-8,8]^2"} | more
-        with book.cell("ncsn-toy", "mixture2d", method, "", nfe, protocol, n=settings.particles) as cell:
-            if not cell.todo:
-                continue
-            particles = end()
-            cell.arrays[f"mixture2d/{method}"] = particles[:KEPT].numpy()
-            x, reference = (v.reshape(seeds, -1, 2) for v in (particles, other))
-            cell.add("weight_right", (x.sum(2) > 0).double().mean(1).tolist())
-            cell.add("sw2", distances.sw2(x, reference, PROJECTIONS))
-            if method == "annealed Langevin":
-                norms = signal_to_noise(sampler, data, seeds * 1000, generator("ratio"))
-                signal, noise = norms.unflatten(2, (seeds, -1)).mean(3)  # at each level, (levels, seeds)
-                cell.add("snr_ratio", ((signal / noise).amax(0) / (signal / noise).amin(0)).tolist())
+
+    def numbers(x: Tensor) -> dict[str, list[float]]:
+        found = {"weight_right": (x.sum(2) > 0).double().mean(1).tolist()}
+        return found | {"sw2": distances.sw2(x, reference.reshape(x.shape), PROJECTIONS)}
+
+    def with_ratio(x: Tensor) -> dict[str, list[float]]:
+        norms = signal_to_noise(sampler, data, seeds * 1000, generator("ratio"))
+        signal, noise = norms.unflatten(2, (seeds, -1)).mean(3)  # at each level, (levels, seeds)
+        return numbers(x) | {"snr_ratio": ((signal / noise).amax(0) / (signal / noise).amin(0)).tolist()}
+
+    runs = PointRuns(book, "ncsn-toy", "mixture2d", settings.particles, numbers, ("smld_sde", "toy"),
+                     {"score": "exact", "start": "uniform[-8,8]^2"}, KEPT)  # fmt: skip
+    u, reference = runs.in_box(TOY["reach"], 2, "start"), data.sample(runs.size, 0.0, generator("reference"))
+    runs.fill("uniform start", "", None, lambda: u)
+    runs.fill("Langevin", "", settings.steps,
+              lambda: langevin(partial(data, t=0.0), u, size, settings.steps, runs.streams("langevin")),
+              steps=settings.steps, step_size=size, update=EQUATION_17)  # fmt: skip
+    replace(runs, numbers=with_ratio).fill(
+        "annealed Langevin", "", sampler.nfe, lambda: sampler(data, u, runs.streams("annealed")), **annealing
+    )
+    runs.fill("exact draws", "", None, lambda: data.sample(runs.size, 0.0, generator("exact")), start="none")
 
 
-def annealed(annealing: Annealing) -> AnnealedLangevin:
-    """Its levels go from sigma_first down to sigma_last, geometric."""
+def annealed(annealing: Annealing) -> tuple[AnnealedLangevin, dict[str, object]]:
+    """Its levels go from sigma_first down to sigma_last, geometric; and its protocol."""
     process = VE(annealing.sigma_last, annealing.sigma_first)
     times = grids.uniform(process, annealing.levels - 1, 0.0)
-    return annealed_langevin(process, times, annealing.step_size, annealing.steps_per_level)
-
-
-def annealing_protocol(annealing: Annealing) -> dict[str, object]:
-    return {"levels": annealing.levels, "sigma": f"{annealing.sigma_first:g}..{annealing.sigma_last:g}",
-            "steps_per_level": annealing.steps_per_level, "step_size": annealing.step_size,
-            "update": "x + (a / 2) s + sqrt(a) z"}  # fmt: skip
-
-
-def uniform(streams: Streams, reach: float, shape: tuple[int, ...]) -> Tensor:
-    """Starting points in [-reach, reach]."""
-    return (2 * streams.uniform(shape, torch.float64) - 1) * reach
-
-
-def noise_of(book: Book, name: str, use: str, particles: int) -> Streams:
-    """The noise of so many particles of each seed."""
-    return Streams([derive_seed("smld_sde", name, use, seed) for seed in book.config.seeds], particles)
+    protocol = {"levels": annealing.levels, "sigma": f"{annealing.sigma_first:g}..{annealing.sigma_last:g}",
+                "steps_per_level": annealing.steps_per_level, "step_size": annealing.step_size,
+                "update": "x + (a / 2) s + sqrt(a) z"}  # fmt: skip
+    return annealed_langevin(process, times, annealing.step_size, annealing.steps_per_level), protocol

@@ -6,7 +6,7 @@ from reproductions.smld_sde.chains import SNR, chain_samplers
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import grids
-from rescore.samplers import adaptive_flow, euler_maruyama, predictor_corrector, reverse_diffusion
+from rescore.samplers import adaptive_flow, score_sde_sampler
 from rescore.scores import Score, on_process
 
 MODELS = {"VE": "ve", "VP": "vp", "subVP": "subvp"}
@@ -46,12 +46,9 @@ def table_samplings(book: Book, models: TrainedModels, names: dict[str, str]) ->
     settings = book.config.trained
     for kind, name in names.items():
         process = models.process(MODELS[kind])
-        times, protocol = grids.uniform(process, settings.steps), {"grid": "uniform"}
-        if kind == "VE":
-            protocol["snr"] = SNR["VE"]["reverse diffusion"]
-            sampler = predictor_corrector(process, times, reverse_diffusion, protocol["snr"], denoise="mean")
-        else:
-            sampler = euler_maruyama(process, times, denoise="mean")
+        snr = SNR["VE"]["reverse diffusion"]
+        sampler = score_sde_sampler(process, grids.uniform(process, settings.steps), snr)
+        protocol = {"grid": "uniform"} | ({"snr": snr} if kind == "VE" else {})
         yield Sampling("score-sde-3", name, kind, MODELS[kind], sampler, protocol)
         flow = adaptive_flow(process, [process.T, process.eps], settings.tolerance, settings.tolerance)
         yield Sampling("score-sde-2", name, kind, MODELS[kind], flow, {"grid": "adaptive", "tolerance": settings.tolerance})

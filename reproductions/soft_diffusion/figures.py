@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.axes import Axes
-
+from reproductions.soft_diffusion.networks import STRIP_TIMES
 from rescore import figures as draw
 
-STRIP_TIMES = ("0", "0.1", "0.2", "0.35", "0.5", "0.65", "0.8", "0.9", "1")
-FAMILIES = {"main": "blur", "masking": "masking"}
 MOMENTUM = "blur; Momentum Sampler"
 SAMPLERS = {
     MOMENTUM: ("Momentum", draw.BLUE, "o", "-"),
@@ -24,37 +20,30 @@ OTHERS = {
     "reverse diffusion": ("VE, noise alone", draw.BLACK, "x", "-"),
     "masking": ("masking", draw.GREY, "*", "-"),
 }
-ROWS = {
-    MOMENTUM: "Momentum", "blur; Probability Flow Momentum Sampler": "Flow", "blur; Naive Sampler": "Naive",
-    "blur; clean-prediction loss (Bansal et al.)": "clean loss", "blur; MSE-matched blur schedule": "MSE schedule",
-    "blur; noise and blur change together": "joint noise", "blur; sigma_max=0.05": "$\\sigma_{max}$ = 0.05",
-    "blur; sigma_max=0.025": "$\\sigma_{max}$ = 0.025", "masking": "masking",
-}  # fmt: skip
+CLEAN = {"blur; clean-prediction loss (Bansal et al.)": ("clean loss",)}
 PER_ROW = 12
 
 
 def strips(found: draw.PaperResults, out: Path) -> None:
     """Fig. 1, above: test images corrupted, and paths of the Momentum Sampler, for blur and for masking."""
-    with found.sheet(out, 2, 2, (4.6, 2.6), "Corruption runs to the right, sampling (100 steps) to the left.") as (figure, axes):
-        for ax, (key, title) in zip(axes, FAMILIES.items(), strict=True):
-            forward, reverse = (found.arrays.get(f"strip/{key}/{kind}") for kind in ("forward", "reverse"))
-            _strips(ax, [(label, x, i) for label, x in (("corrupted", forward), ("sampled", reverse)) for i in (0, 1)], title)
+    rows = [(label, kind, i) for label, kind in (("corrupted", "forward"), ("sampled", "reverse")) for i in (0, 1)]
+    _strips(found, out, rows, "Corruption runs to the right, sampling (100 steps) to the left.")
 
 
 def means(found: draw.PaperResults, out: Path) -> None:
     """Fig. 5: what the networks make of a corrupted image, E[x_0 | x_t]."""
-    note = "Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves it free."
-    with found.sheet(out, 2, 2, (4.6, 2.6), note) as (figure, axes):
-        for ax, (key, title) in zip(axes, FAMILIES.items(), strict=True):
-            forward, clean = (found.arrays.get(f"strip/{key}/{kind}") for kind in ("forward", "means"))
-            _strips(ax, [(label, x, i) for i in (2, 3) for label, x in (("$x_t$", forward), ("$E[x_0|x_t]$", clean))], title)
+    rows = [(label, kind, i) for i in (2, 3) for label, kind in (("$x_t$", "forward"), ("$E[x_0|x_t]$", "means"))]
+    _strips(found, out, rows, "Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves it free.")
 
 
-def _strips(ax: Axes, lines: Sequence[tuple[str, np.ndarray | None, int]], title: str) -> None:
-    """Rows of image i at the times of a strip, (times, n, C, H, W) in [0, 1]."""
-    if lines[0][1] is not None:
-        draw.image_rows(ax, [(label, 2 * images[:, i] - 1) for label, images, i in lines], STRIP_TIMES)
-        ax.set(title=title.capitalize(), xlabel="t")
+def _strips(found: draw.PaperResults, out: Path, rows: Sequence[tuple[str, str, int]], note: str) -> None:
+    """Rows (label, kind, i) of image i of a kind of strip, (times, n, C, H, W) in [0, 1]."""
+    with found.sheet(out, 2, 2, (4.6, 2.6), note) as (_, axes):
+        for ax, name in zip(axes, ("main", "masking"), strict=True):
+            if f"strip/{name}/forward" in found.arrays:
+                strip = {kind: 2 * found.arrays[f"strip/{name}/{kind}"] - 1 for _, kind, _ in rows}
+                draw.image_rows(ax, [(label, strip[kind][:, i]) for label, kind, i in rows], [f"{t:g}" for t in STRIP_TIMES])
+                ax.set(title="Blur" if name == "main" else "Masking", xlabel="t")
 
 
 def schedules(found: draw.PaperResults, out: Path) -> None:
@@ -101,7 +90,7 @@ def quality(found: draw.PaperResults, out: Path) -> None:
 def ablations(found: draw.PaperResults, out: Path) -> None:
     """Samples of every network, with their FID at the most steps that were run up to 280 (masking: 256)."""
     rows = {}
-    for variant, label in ROWS.items():
+    for variant, (label, *_) in (SAMPLERS | CLEAN | OTHERS).items():
         records = [r for r in found.select(variant=variant, metric="fid") if r.nfe is not None and r.nfe <= 280]
         if records:
             best = records[-1]

@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from reproductions.soft_diffusion.networks import networks
-from reproductions.soft_diffusion.problems import (
-    METHOD, SAMPLERS, VARIANTS, Corruptions, blur_for, faces, say_common, shortest_schedule,
-)  # fmt: skip
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, say_common
 from rescore.corruptions import Corruption, pairwise_wasserstein
+from rescore.data.faces import load_faces
 from rescore.experiments.book import Book, Section
 from rescore.problems.gaussian import GaussianLaw, clean_prediction, frechet, law_after, law_at
 from rescore.random import make_generator
@@ -28,17 +27,16 @@ def schedules(book: Book) -> None:
         t = torch.linspace(0, 1, 201, dtype=torch.float64)
         book.arrays |= {"schedule/t": t.numpy(), "schedule/sigma": corruptions(VARIANTS["main"]).sigma(t).numpy()}
         settings = config.schedule.model_dump() | {"distance": "W2 exact"}
-        for name, x in {config.data: images, "faces": faces()}.items():
-            n = x.shape[-1]
+        for name, x in {config.data: images, "faces": load_faces()}.items():
             with book.cell("fig6", name, METHOD, "blur; Wasserstein schedule", None, settings, n=len(x)) as cell:
                 if cell.todo:
-                    schedule, path, distances = shortest_schedule(config, blur_for(config, n, side), x, name, corruptions.folder)
+                    schedule, path, distances = corruptions.shortest_path(name, x)
                     hops = [distances[a, b] for a, b in zip(path.nodes, path.nodes[1:], strict=False)]
                     values = {"path_nodes": len(path.nodes), "epsilon": path.epsilon, "path_length": sum(hops),
                               "largest_hop": max(hops), "direct_distance": distances[0, -1]}  # fmt: skip
                     for metric, value in values.items():
                         cell.exact(metric, value)
-                    cell.arrays[f"schedule/{name}"] = schedule(t).numpy() / n
+                    cell.arrays[f"schedule/{name}"] = schedule(t).numpy() / x.shape[-1]
         x = images[: config.schedule.images]
         with book.cell("fig6", config.data, METHOD, "blur; MSE-matched blur schedule", None, settings, n=len(x)) as cell:
             if cell.todo:

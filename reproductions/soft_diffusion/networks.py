@@ -7,21 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from reproductions.soft_diffusion.config import VariantName
-from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant, say_common, unit_interval
-from rescore.corruptions import Corruption
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant, say_common
 from rescore.corruptions.process import Clean
 from rescore.cost.evaluations import note
 from rescore.data.images import load_images
-from rescore.data.pixels import random_flip, to_unit
+from rescore.data.pixels import random_flip, to_unit, to_unit_interval
 from rescore.experiments.book import Book
 from rescore.metrics.features import ClassifierSettings
-from rescore.metrics.points import nearest
+from rescore.metrics.points import median_distance, nearest
 from rescore.models.evaluate import floor, judge_samples
 from rescore.models.judge import HELD_OUT, Drawn, Judge, draw, make_judge
 from rescore.networks import autocast, make_network, place
 from rescore.networks.ensemble import Ensemble
 from rescore.networks.parametrise import LEVELS
 from rescore.objectives import CleanPrediction, SoftScoreMatching, clean_of
+from rescore.problems.flow import trace
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
 from rescore.training import Training, train_network
@@ -67,7 +67,7 @@ class Studio:
         self.corruptions = Corruptions.of(book)
         self.processes = {name: self.corruptions(VARIANTS[name]) for name in book.job.train}
         self.real = to_unit(self.data.images).flatten(1)
-        self.unseen = unit_interval(self.held_out, UNSEEN).float().to(self.run.device)
+        self.unseen = to_unit_interval(self.held_out.images[:UNSEEN]).float().to(self.run.device)
 
     @cached_property
     def judge(self) -> Judge:
@@ -154,19 +154,16 @@ def held_out_losses(studio: Studio, name: VariantName) -> None:
     with studio.book.cell(*place, None, studio.protocol(variant), n=len(images), over="trainings") as cell:
         if not cell.todo:
             return
-        values = {"soft_loss": [], "clean_loss": []}
+        found: dict[str, list[list[float]]] = {kind: [[] for _ in seeds] for kind in LOSSES}
         for i in range(len(seeds)):
             clean, generator = studio.clean(name, i), make_generator("held out", device=images.device)
-            found = {key: [] for key in values}
             for t in LOSS_TIMES:
                 x, _ = process.perturb(images, t, generator)
                 phi = clean(x, t.item()) - x
-                for key, loss in zip(values, LOSSES.values(), strict=True):
-                    found[key].append(loss.losses(process, phi, images, x, t).mean().item() / images[0].numel())
-            for key, losses in found.items():
-                values[key].append(sum(losses) / len(losses))
-        for metric, each in values.items():
-            cell.add(metric, each)
+                for kind, loss in LOSSES.items():
+                    found[kind][i].append(loss.losses(process, phi, images, x, t).mean().item() / images[0].numel())
+        for kind, losses in found.items():
+            cell.add(f"{kind}_loss", [sum(each) / len(each) for each in losses])
 
 
 def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> None:
@@ -191,11 +188,6 @@ def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> N
             cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = real[nearest(x, real)[1]].reshape(-1, *shape).numpy()
 
 
-def median_distance(x: Tensor, real: Tensor) -> float:
-    """The median over x of the RMS distance a pixel, in [-1, 1], to the nearest of `real` (n, d)."""
-    return (nearest(x, real)[0].median() / real.shape[1] ** 0.5).item()
-
-
 def strips(studio: Studio, name: VariantName) -> None:
     """A test image corrupted, what the network makes of it, and one path of the Momentum Sampler, at the same times."""
     process, images = studio.processes[name], studio.unseen
@@ -203,22 +195,10 @@ def strips(studio: Studio, name: VariantName) -> None:
         if not cell.todo:
             return
         clean, generator = studio.clean(name, 0), make_generator("strip", device=images.device)
-        sampler = MomentumSampler(process, uniform_times(STRIP_STEPS))
-
-        def noise(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator, device=like.device)
-
-        forward, means = [], []
-        for t in STRIP_TIMES:
-            x = process.perturb(images[:4], t, generator)[0]
-            forward.append(x)
-            means.append(clean(x, t) if t else x)
-        reverse, x = {}, process.prior_sample((4, *images.shape[1:]), generator, device=images.device)
-        for i, t in enumerate(sampler.times):
-            reverse[round(t * STRIP_STEPS)] = x
-            if i < STRIP_STEPS:
-                h = clean(x, t)
-                x = h if i == STRIP_STEPS - 1 else sampler.step(i, h, x, noise)
-        path = [reverse[round(t * STRIP_STEPS)] for t in STRIP_TIMES]
+        forward = [process.perturb(images[:4], t, generator)[0] for t in STRIP_TIMES]
+        means = [clean(x, t) if t else x for x, t in zip(forward, STRIP_TIMES, strict=True)]
+        start = process.prior_sample((4, *images.shape[1:]), generator, device=images.device)
+        _, states, ends = trace(MomentumSampler(process, uniform_times(STRIP_STEPS)), clean, start, generator)
+        path = [states[STRIP_STEPS - round(t * STRIP_STEPS)] if t else ends[-1] for t in STRIP_TIMES]
         for kind, pictures in {"forward": forward, "means": means, "reverse": path}.items():
             cell.arrays[f"strip/{name}/{kind}"] = torch.stack(pictures).cpu().numpy()

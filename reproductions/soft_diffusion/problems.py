@@ -13,8 +13,8 @@ from reproductions.soft_diffusion.config import Config, VariantName
 from rescore.corruptions import (
     Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
 )  # fmt: skip
-from rescore.data.images import ImageSet, load_images
-from rescore.data.pixels import to_unit
+from rescore.data.images import load_images
+from rescore.data.pixels import to_unit_interval
 from rescore.experiments.book import Book
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
@@ -57,37 +57,6 @@ VARIANTS: dict[VariantName, Variant] = {
 }
 
 
-def unit_interval(images: ImageSet, n: int | None = None) -> Tensor:
-    """The first n images in [0, 1], (n, C, H, W) float64."""
-    return (to_unit(images.images[:n]).double() + 1) / 2
-
-
-def faces() -> Tensor:
-    """The second data set of the schedules: the 100 faces, 25x25, that ship in scikit-image; (100, 1, 25, 25) float64."""
-    from skimage.data import lfw_subset  # slow to import
-
-    return torch.from_numpy(lfw_subset()[:100, None]).double()
-
-
-def blur_for(config: Config, side: int, of: int) -> Blur:
-    """The configured blur of images with side `of`, its lengths scaled to another side."""
-    return Blur((side, side), round(config.blur.half_size * side / of), config.blur.std * side / of)
-
-
-def shortest_schedule(config: Config, family: Blur, images: Tensor, name: str, folder: Path
-                      ) -> tuple[Interpolated, NodePath, np.ndarray]:  # fmt: skip
-    """The shortest path of images called `name`, kept in `folder`: the jobs of a run share it."""
-    settings = config.schedule
-    return kept_schedule(folder, name, family, images[: settings.images], config.sigma_max, settings.candidates, settings.nodes,
-                         config.until)  # fmt: skip
-
-
-def ve_process(config: Config, images: Tensor) -> VE:
-    """The VE process whose MSE the schedule follows; by default it ends at the largest distance of two images (NCSNv2)."""
-    largest = config.ve_sigma_max or torch.pdist(images.flatten(1)).max().item()
-    return VE(config.sigma_min, largest)
-
-
 @dataclass(frozen=True)
 class Corruptions:
     """All corruptions of one data set.
@@ -104,25 +73,42 @@ class Corruptions:
     @classmethod
     def of(cls, book: Book) -> Corruptions:
         """Of the config's data. Raises MissingData if they cannot be had."""
-        data = load_images(book.config.data, "train")
-        return cls(book.config, unit_interval(data, STATISTICS), book.run.folder.parent / "schedules")
+        images = load_images(book.config.data, "train").images[:STATISTICS]
+        return cls(book.config, to_unit_interval(images), book.run.folder.parent / "schedules")
 
     def __call__(self, variant: Variant) -> Corruption:
         """A variant's corruption with a start fitted to C_1 of the training images."""
         config, size = self.config, tuple(self.images.shape[2:])
         noise = GeometricNoise(config.sigma_min, variant.sigma_max or config.sigma_max, variant.until or config.until)
-        family = Masking(size) if variant.family == "masking" else blur_for(config, size[0], size[0])
+        family = Masking(size) if variant.family == "masking" else self.blur(size[0])
         if variant.level == "wasserstein":
-            level = shortest_schedule(config, family, self.images, config.data, self.folder)[0]
+            level = self.shortest_path(config.data, self.images)[0]
         elif variant.level == "mse":
-            level = mse_matched(family, noise, self.images, ve_process(config, self.images))
+            level = mse_matched(family, noise, self.images, self.ve_process)
         else:
             level = Interpolated((config.until, 1.0), (family.lowest, family.highest))
         return self._started(Corruption(family, level, noise))
 
+    def blur(self, side: int) -> Blur:
+        """The configured blur, its lengths scaled to images of another side."""
+        blur, of = self.config.blur, self.images.shape[-1]
+        return Blur((side, side), round(blur.half_size * side / of), blur.std * side / of)
+
+    def shortest_path(self, name: str, images: Tensor) -> tuple[Interpolated, NodePath, np.ndarray]:
+        """That of images called `name`, kept in `folder`: the jobs of a run share it."""
+        config, settings = self.config, self.config.schedule
+        return kept_schedule(self.folder, name, self.blur(images.shape[-1]), images[: settings.images], config.sigma_max,
+                             settings.candidates, settings.nodes, config.until)  # fmt: skip
+
+    @property
+    def ve_process(self) -> VE:
+        """That whose MSE a schedule follows; by default it ends at the largest distance of two images (NCSNv2)."""
+        largest = self.config.ve_sigma_max or torch.pdist(self.images.flatten(1)).max().item()
+        return VE(self.config.sigma_min, largest)
+
     def ve(self) -> Corruption:
         """Noise alone, up to where the VE process of the MSE schedule ends."""
-        noise = GeometricNoise(self.config.sigma_min, ve_process(self.config, self.images).sigma_max, 1.0)
+        noise = GeometricNoise(self.config.sigma_min, self.ve_process.sigma_max, 1.0)
         return self._started(Corruption(Identity(), Constant(), noise))
 
     def _started(self, process: Corruption) -> Corruption:

@@ -20,6 +20,11 @@ def to_unit(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
+def to_unit_interval(images: Tensor) -> Tensor:
+    """uint8 -> float64 in [0, 1]."""
+    return (to_unit(images).double() + 1) / 2
+
+
 def to_uint8(x: Tensor, rounding: Rounding = "truncate") -> Tensor:
     """[-1, 1] -> uint8, clipped; `to_uint8(to_unit(images))` returns the images.
 

@@ -54,3 +54,8 @@ def nearest(x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         rows.append(torch.cdist(part, points.to(part)).argmin(1))  # by products: fast, but too rounded to be the distance
         distances.append(torch.linalg.vector_norm(part.double() - points[rows[-1]].double(), dim=1))
     return torch.cat(distances), torch.cat(rows)
+
+
+def median_distance(x: Tensor, points: Tensor) -> float:
+    """The median over x (n, ...) of the RMS distance, a coordinate, to the nearest of the points (m, d)."""
+    return (nearest(x, points)[0].median() / points.shape[1] ** 0.5).item()

@@ -252,7 +252,7 @@ class TrainedModels:
             # the solver's step is one for a batch: all at once, where the memory does not decide
             batch = len(images) if self.run.device == "cpu" else None
             for training, seed in self.repeats:
-                model, noise = self.load(name, training), partial(self._streams, seed)
+                model, noise = self.load(name, training), partial(self._streams, ("likelihood", self.data, seed))
                 try:
                     bits = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, BOUND_DRAWS * bound, batch)
                 except Diverged as error:
@@ -266,8 +266,8 @@ class TrainedModels:
             if bound:
                 cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)
 
-    def _streams(self, seed: int, first: int, n: int) -> Streams:
-        return Streams.named("likelihood", self.data, seed, n=n, first=first, device=self.run.device)
+    def _streams(self, names: Sequence[object], first: int, n: int) -> Streams:
+        return Streams.named(*names, n=n, first=first, device=self.run.device)
 
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from rescore.problems.exact import ExactProblem
 from rescore.processes import Isotropic, LinearSDE
 from rescore.processes.grids import quadratic
+from rescore.random import Noise
 from rescore.samplers import AdaptiveFlow, Sampler, gddim, rhork_deis
 from rescore.samplers.base import Denoise
 from rescore.scores import GaussianMixture, Score
@@ -86,7 +87,7 @@ def exact_end(problem: ExactProblem, start: Tensor, steps: int, denoise: Denoise
     return problem.by_seed(by_gddim(process, problem.score, start, steps, denoise))
 
 
-def trace(sampler: Sampler, score: Score, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def trace(sampler: Sampler, score: Score, u: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Where a sampler of one evaluation a step looks: times (steps,), states and scores, each (steps, batch, *state)."""
     path: list[tuple[Tensor, Tensor]] = []
 
@@ -94,6 +95,6 @@ def trace(sampler: Sampler, score: Score, u: Tensor) -> tuple[Tensor, Tensor, Te
         path.append((u, value := score(u, t)))
         return value
 
-    sampler(recorded, u)
+    sampler(recorded, u, noise)
     states, scores = (torch.stack(values) for values in zip(*path, strict=True))
     return sampler.grid[:-1], states, scores

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from rescore.experiments.book import Book, Cell
@@ -13,6 +15,8 @@ from rescore.models.evaluate import Sampling
 from rescore.problems import distances
 from rescore.problems.exact import ExactProblem
 from rescore.progress import progress
+from rescore.random import Streams, derive_seed
+from rescore.samplers import Sampler, Solution
 
 Metrics = Mapping[str, Callable[[Tensor], Sequence[float]]]
 """By name, from data (seeds, n, *data) the value at every seed; see `rescore.problems.distances`."""
@@ -21,6 +25,8 @@ Metrics = Mapping[str, Callable[[Tensor], Sequence[float]]]
 @dataclass(frozen=True)
 class ExactRuns:
     """One exact problem in a section.
+
+    A paper that names noise otherwise, says more of a sampler or keeps other arrays overrides `noise`, `about` and `shown`.
 
     Args:
         protocol: of all cells.
@@ -42,34 +48,55 @@ class ExactRuns:
         problem = self.problem
         return self.book.cell(table, problem.dataset, method, variant, nfe, {**self.protocol, **protocol}, n=problem.n)
 
+    def noise(self, one: Sampling) -> Streams:
+        """Of a sampler, for all seeds' states."""
+        return self.problem.streams(*self.stream, one.table, self.problem.dataset, one.method, one.variant, one.sampler.steps)
+
+    def about(self, sampler: Sampler) -> dict[str, object]:
+        """What a cell's protocol says of its sampler."""
+        return {"t0": sampler.times[-1], "denoise": sampler.denoise, "samples": self.problem.n}
+
+    def shown(self, x: Tensor) -> np.ndarray:
+        """What is kept for figures: a first sample, without dimensions of size 1."""
+        return x[0, 0].squeeze().numpy()
+
+    def solve(self, one: Sampling) -> Solution:
+        return one.sampler.solve(self.problem.score, self.start, self.noise(one))
+
+    def run(
+        self, one: Sampling, metrics: Metrics, array: str | None = None, solve: Callable[[], Solution] | None = None,
+        protocols: Mapping[str, Mapping[str, object]] | None = None, **protocol: object,
+    ) -> None:  # fmt: skip
+        """Run a sampler and fill its cell; an adaptive one stands at the evaluations that it took.
+
+        Args:
+            array: the name of what is `shown`; None for none.
+            solve: gives the states in the place of `self.solve(one)`.
+            protocols: of metrics that depend on more than the cell does.
+        """
+        how = {**self.about(one.sampler), **one.protocol, **protocol}
+        with self.cell(one.table, one.method, one.variant, one.sampler.nfe, **how) as cell:
+            if cell.todo:
+                u, cell.nfe = solve() if solve else self.solve(one)
+                x = self.problem.by_seed(u)
+                add(cell, metrics, x, protocols)
+                if array:
+                    cell.arrays[array] = self.shown(x)
+
     def measure(
         self, samplings: Iterable[Sampling], label: str, metrics: Metrics,
         array: Callable[[Sampling], str | None] = lambda one: None, **protocol: object,
     ) -> None:  # fmt: skip
-        """Run samplers and fill their cells; an adaptive one stands at the evaluations that it took.
-
-        Args:
-            label: stands before the progress bar.
-            array: the name under which a first sample is kept for figures, without dimensions of size 1; None for none.
-        """
-        problem = self.problem
+        """`run` of several samplers; `label` stands before the progress bar."""
         for one in progress(list(samplings), desc=label):
-            sampler = one.sampler
-            how = {"t0": sampler.times[-1], "denoise": sampler.denoise, "samples": problem.n, **one.protocol, **protocol}
-            with self.cell(one.table, one.method, one.variant, sampler.nfe, **how) as cell:
-                if cell.todo:
-                    names = *self.stream, one.table, problem.dataset, one.method, one.variant, sampler.steps
-                    u, cell.nfe = sampler.solve(problem.score, self.start, problem.streams(*names))
-                    x = problem.by_seed(u)
-                    _add(cell, metrics, x)
-                    if name := array(one):
-                        cell.arrays[name] = x[0, 0].squeeze().numpy()
+            self.run(one, metrics, array(one), **protocol)
 
-    def fill(self, table: str, method: str, draw: Callable[[], Tensor], metrics: Metrics, **protocol: object) -> None:
+    def fill(self, table: str, method: str, draw: Callable[[], Tensor], metrics: Metrics, variant: str = "", *,
+             protocols: Mapping[str, Mapping[str, object]] | None = None, **protocol: object) -> None:  # fmt: skip
         """A cell of what no sampler made, such as exact draws: data (seeds, n, *data)."""
-        with self.cell(table, method, samples=self.problem.n, **protocol) as cell:
+        with self.cell(table, method, variant, samples=self.problem.n, **protocol) as cell:
             if cell.todo:
-                _add(cell, metrics, draw())
+                add(cell, metrics, draw(), protocols)
 
     def floor(self, table: str, metrics: Metrics, *names: object) -> None:
         """`exact draws`: the same metrics of draws of the data, `ExactProblem.draws(*names)`."""
@@ -91,6 +118,52 @@ class ExactRuns:
         return found | {"off_data": lambda x: distances.off_data(x, reference())}
 
 
-def _add(cell: Cell, metrics: Metrics, x: Tensor) -> None:
+@dataclass(frozen=True)
+class PointRuns:
+    """Cells of one data set in one table, for points that any code makes: n of each seed, all seeds in one batch.
+
+    Args:
+        numbers: by metric the value at every seed, of points (seeds, n, d).
+        stream: the first names of all noise.
+        protocol: of all cells.
+        kept: so many points of each cell are kept for figures, as `<dataset>/<method>/<variant>`.
+    """
+
+    book: Book
+    table: str
+    dataset: str
+    n: int
+    numbers: Callable[[Tensor], Mapping[str, Sequence[float]]]
+    stream: tuple[object, ...]
+    protocol: Mapping[str, object]
+    kept: int = 0
+
+    @property
+    def size(self) -> int:
+        """Points in all."""
+        return self.n * len(self.book.config.seeds)
+
+    def streams(self, *names: object) -> Streams:
+        """The noise of all points; see `ExactProblem.streams`."""
+        return Streams([derive_seed(*self.stream, *names, seed) for seed in self.book.config.seeds], self.n)
+
+    def in_box(self, reach: float, dim: int, *names: object) -> Tensor:
+        """Points uniform in [-reach, reach]^dim, (size, dim) float64: the same for the same names."""
+        return (2 * self.streams(*names).uniform((self.size, dim), torch.float64) - 1) * reach
+
+    def fill(self, method: str, variant: str, nfe: int | None, make: Callable[[], Tensor], **protocol: object) -> None:
+        """A cell of the points (size, d)."""
+        protocol = {**self.protocol, "particles": self.n, **protocol}
+        with self.book.cell(self.table, self.dataset, method, variant, nfe, protocol, n=self.n) as cell:
+            if cell.todo:
+                x = make()
+                for metric, values in self.numbers(x.reshape(len(self.book.config.seeds), self.n, -1)).items():
+                    cell.add(metric, values)
+                if self.kept:
+                    cell.arrays["/".join(filter(None, (self.dataset, method, variant)))] = x[: self.kept].numpy()
+
+
+def add(cell: Cell, metrics: Metrics, x: Tensor, protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
+    """The metrics of data (seeds, n, *data), and what more than the cell some depend on."""
     for metric, values in metrics.items():
-        cell.add(metric, values(x))
+        cell.add(metric, values(x), **(protocols or {}).get(metric, {}))

@@ -27,7 +27,9 @@ from rescore.samplers.langevin import AnnealedLangevin, annealed_langevin, lange
 from rescore.samplers.method import Method
 from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
-from rescore.samplers.predictor_corrector import PredictorCorrector, ancestral, predictor_corrector, probability_flow, reverse_diffusion
+from rescore.samplers.predictor_corrector import (
+    PredictorCorrector, ancestral, predictor_corrector, probability_flow, reverse_diffusion, score_sde_sampler,
+)  # fmt: skip
 from rescore.samplers.sscs import SSCS, sscs
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "rhoab_deis",
     "rhork_deis",
     "runge_kutta",
+    "score_sde_sampler",
     "sscs",
     "tab_deis",
     "uniform_times",

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
-from rescore.processes import Isotropic, grids
+from rescore.processes import VE, Isotropic, grids
 from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
 from rescore.samplers.base import Denoise, Draw, OneStep, Sampler, Times
+from rescore.samplers.em import euler_maruyama
 from rescore.samplers.langevin import langevin_step
 from rescore.samplers.method import method
 from rescore.scores import Score
@@ -124,6 +125,14 @@ class PredictorCorrector(Sampler):
 predictor_corrector = method(
     applies=Isotropic, evaluations_per_step=lambda its: its.corrector_steps + (its.predictor is not None)
 )(PredictorCorrector)
+
+
+def score_sde_sampler(process: LinearSDE, times: Times, snr: float, corrector_steps: int = 1) -> Sampler:
+    """Score-SDE's for images (Table 3): reverse diffusion with the corrector on VE, Euler-Maruyama on others; the last step
+    without noise."""
+    if isinstance(process, VE):
+        return PredictorCorrector(process, times, snr=snr, corrector_steps=corrector_steps, denoise="mean")
+    return euler_maruyama(process, times, denoise="mean")
 
 
 def _norm(v: Tensor) -> Tensor:

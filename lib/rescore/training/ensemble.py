@@ -41,10 +41,10 @@ class Tracked(nn.Module):
 
 
 def train_ensemble(
-    tracked: Tracked, losses: Callable[[torch.Generator], Tensor], error: Callable[[], Tensor], lr: float,
+    tracked: Tracked, losses: Callable[[torch.Generator], Tensor], error: Callable[[], Tensor], adam: Adam,
     generator: torch.Generator, folder: Path, label: str,
 ) -> Tracked:  # fmt: skip
-    """Adam on the sum of the members' mean losses, without a clip: each trains as it would alone. Resumes as `fit` does.
+    """Minimise the sum of the members' mean losses: without a clip each trains as it would alone. Resumes as `fit` does.
 
     Args:
         losses: one step's, (members * batch,), block by block.
@@ -59,7 +59,7 @@ def train_ensemble(
         tracked.note(means, error)
         return means.sum()
 
-    fit(tracked, loss, Adam(steps, lr), generator, folder, checkpoint_every=500, label=label)
+    fit(tracked, loss, adam, generator, folder, checkpoint_every=500, label=label)
     if steps % tracked.every == 0:
         tracked.errors[-1] = error()
     return tracked

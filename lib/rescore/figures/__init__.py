@@ -1,4 +1,5 @@
-"""What the papers' figures.py share: one style, a paper's results at one scale, panels, notes below them."""
+"""What the papers' figures.py share: a paper's results at one scale, panels, notes below them; and, in modules of its own, style,
+pictures and heat maps."""
 
 import math
 import textwrap
@@ -19,37 +20,18 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 from rescore.config import PaperConfig
 from rescore.errors import RescoreError
+from rescore.figures.heat_map import colour_bar as colour_bar, heat_map as heat_map
+from rescore.figures.pictures import image_row as image_row, image_rows as image_rows, image_stack as image_stack
+from rescore.figures.style import BLACK, DPI, FONT_WIDTH, GREY, SMALL, STYLE
+from rescore.figures.style import (
+    BLUE as BLUE, GREEN as GREEN, ORANGE as ORANGE, PINK as PINK, PURPLE as PURPLE, RED as RED, SKY as SKY, YELLOW as YELLOW,
+)  # fmt: skip
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import Record, collect_records, matches, read_skipped
 from rescore.ledger.statistics import half_width
 from rescore.papers import Paper, load_config
 from rescore.workflow.paths import JOB_FILES, job_folder
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-PURPLE, GREY = "#7F3C8D", "#5F5F5F"
-
-STYLE = {
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-}
-DPI = 150
-FONT_WIDTH = 0.055  # inches a character of a note, about
-SMALL = 7.5
 NOT_MEASURED = "not measured at this scale"
 
 
@@ -345,61 +327,6 @@ def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color
     errors = 2 * np.nan_to_num(errors)
     ax.errorbar(x, y, [np.minimum(errors, 0.99 * y), errors], color=color, marker=marker, linestyle=line, label=label,
                 markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
-
-
-def image_rows(
-    ax: Axes, rows: Mapping[str, np.ndarray] | Sequence[tuple[str, np.ndarray]], columns: Sequence[str] = ()
-) -> None:
-    """A labelled row of framed images (n, C, H, W) in [-1, 1] for each entry, maybe with labels of the columns; C = 1 or 3.
-
-    Without any the panel stays empty.
-    """
-    rows = list(rows.items() if isinstance(rows, Mapping) else rows)
-    if not rows:
-        return
-    frame = ((0, 0), (0, 0), (1, 1), (1, 1))
-    framed = [np.pad(images.clip(-1, 1), frame, constant_values=1) for _, images in rows]
-    picture = np.concatenate([np.concatenate(list(images), axis=2) for images in framed], axis=1)
-    ax.imshow((picture.transpose(1, 2, 0).squeeze() + 1) / 2, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    height, width = framed[0].shape[-2:]
-    ax.set_yticks([height * (i + 0.5) - 0.5 for i in range(len(rows))], [label for label, _ in rows])
-    ax.set_xticks([width * (i + 0.5) - 0.5 for i in range(len(columns))], columns)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-
-
-GAP = 0.15  # between images above each other, of their height
-
-
-def image_stack(ax: Axes, images: Sequence[np.ndarray], labels: Sequence[str]) -> None:
-    """Images (C, H, W) of one width above each other, a gap between, labelled at the left unless the label is empty."""
-    gap = max(1, round(GAP * min(image.shape[1] for image in images)))
-    parts, middles, y = [], [], 0
-    for image in images:
-        parts += [image, np.full((len(image), gap, image.shape[2]), np.nan)]
-        middles.append(y + image.shape[1] / 2 - 0.5)
-        y += image.shape[1] + gap
-    _show(ax, np.concatenate(parts[:-1], 1))
-    named = [(middle, label) for middle, label in zip(middles, labels, strict=True) if label]
-    ax.set_yticks([middle for middle, _ in named], [label for _, label in named], fontsize=SMALL)
-
-
-def image_row(ax: Axes, images: Sequence[np.ndarray], labels: Sequence[str]) -> None:
-    """Images (C, H, W) of one size side by side, labelled below."""
-    side = images[0].shape[2]
-    gap = np.full((*images[0].shape[:2], side // 4), np.nan)
-    _show(ax, np.concatenate([part for image in images for part in (image, gap)][:-1], 2))
-    places = [k * (side + side // 4) + side / 2 - 0.5 for k in range(len(images))]
-    ax.set_xticks(places, labels, fontsize=SMALL)
-
-
-def _show(ax: Axes, image: np.ndarray) -> None:
-    """An image (C, H, W) in [-1, 1], grey or RGB; NaN is white."""
-    pixels = np.nan_to_num((image.transpose(1, 2, 0) + 1) / 2, nan=1.0)
-    ax.imshow(pixels.repeat(3 // pixels.shape[2], 2), interpolation="nearest")
-    ax.set(xticks=[], yticks=[])
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
 
 
 def only_ticks(axis: Axis, at: Iterable[float], labels: Sequence[str] | None = None) -> None:
