@@ -443,7 +443,9 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
     good = ('{"paper": "toy", "job": "job", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
             '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}')
     path.write_text(good)
-    assert read_costs(tmp_path)["seconds"].tolist() == [2.5]
+    assert read_costs(tmp_path)["seconds"].tolist() == [2.5] and read_costs(tmp_path)["cpu_seconds"].isna().all(), "an older file"
+    path.write_text(good.replace('"function', '"cpu_seconds": 2.25, "function'))
+    assert read_costs(tmp_path)["cpu_seconds"].tolist() == [2.25]
     for bad, problem in ((good[:-9], "not JSON"), (good.replace("seconds", "time"), "expected the keys paper, job, seconds"),
                          (good.replace("2.5", '"2.5"'), "key seconds: '2.5' is not a number")):
         path.write_text(bad)

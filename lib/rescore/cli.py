@@ -27,7 +27,7 @@ FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "late
 """Of `compare`: how tabulate calls them."""
 TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
 RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "difference", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb",
+                 "allowed", "difference", "seconds", "cpu_seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb",
                  "parameters", "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes",
                  "models", "samples", "likelihoods", "download_mb", "images_per_second", "tflops", "gpu_memory_mb",
                  "sampling_steps_per_second", "share_of_the_sampler", "share_of_kernels", "likelihood_mb_an_image"}

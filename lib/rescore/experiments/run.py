@@ -110,12 +110,13 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
         # the version before the job: the checkout may change while it runs
         about = {"version": version() + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.process_time()
         if missing:
             result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
         else:
             result = measure(paper, config, run, results)
         cost = {"paper": paper.name, "job": job, "seconds": time.perf_counter() - started,
+                "cpu_seconds": time.process_time() - computed,  # of all threads; other work on the machine does not add to it
                 "function_evaluations": result.function_evaluations, "peak_memory_mb": peak_memory_mb(),
                 "peak_gpu_memory_mb": peak_gpu_memory_mb(device)} | about  # fmt: skip
     common = {"paper": paper.name, "scale": scale, "device": device_name(device)} | about

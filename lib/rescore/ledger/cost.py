@@ -1,4 +1,4 @@
-"""What jobs cost: seconds, function evaluations, peak memory."""
+"""What jobs cost: seconds, of them on the CPU, function evaluations, peak memory."""
 
 import json
 from collections.abc import Iterable
@@ -9,8 +9,10 @@ import pandas as pd
 from rescore.errors import RescoreError
 from rescore.ledger.records import Record
 
-COLUMNS = ("paper", "job", "seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "version", "config_hash")
-NUMBERS = COLUMNS[2:6]
+COLUMNS = ("paper", "job", "seconds", "cpu_seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "version",
+           "config_hash")  # fmt: skip
+NUMBERS = COLUMNS[2:7]
+YOUNGER = {"cpu_seconds"}  # older files lack it
 
 
 def read_cost(path: Path) -> dict[str, object]:
@@ -19,11 +21,11 @@ def read_cost(path: Path) -> dict[str, object]:
         cost = json.loads(path.read_text())
     except ValueError as error:
         raise RescoreError(f"{path}: not JSON: {error}") from None
-    if not isinstance(cost, dict) or set(cost) != set(COLUMNS):
+    if not isinstance(cost, dict) or set(cost) | YOUNGER != set(COLUMNS):
         found = ", ".join(cost) if isinstance(cost, dict) else type(cost).__name__
         raise RescoreError(f"{path}: expected the keys {', '.join(COLUMNS)}; found {found}")
     for key in NUMBERS:
-        if cost[key] is not None and (isinstance(cost[key], bool) or not isinstance(cost[key], int | float)):
+        if cost.get(key) is not None and (isinstance(cost[key], bool) or not isinstance(cost[key], int | float)):
             raise RescoreError(f"{path}, key {key}: {cost[key]!r} is not a number")
     return cost
 

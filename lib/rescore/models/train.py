@@ -120,12 +120,13 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
 
     for seed, spec in trainings.members.items():
         about = {"key": spec.key, "device": device_name(device), "version": version(), "spec": spec.model_dump(mode="json")}
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.process_time()
         trained = train_model(spec, states[seed], device, f"{spec.data} {spec.process.name} seed {seed}")
         here = own_rank()
         if here and here.rank:
             continue
-        cost = {"seconds": time.perf_counter() - started, "images_per_second": trained.images_per_second,
+        cost = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - computed,
+                "images_per_second": trained.images_per_second,
                 "peak_memory_mb": trained.peak_memory_mb, "peak_gpu_memory_mb": trained.peak_gpu_memory_mb}  # fmt: skip
         place = folder / str(seed)
         with atomic_path(place / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
