@@ -12,7 +12,6 @@ from rescore.specs import ModelConfig, ModelJob, TrainingConfig
 Texture = Literal["brick", "grass", "gravel"]
 Images = Literal[Texture, "lhq", "tower"]  # textures and scenes
 Series = Literal["BasicMotions", "HumanML3D"]
-Section = Literal["panoramas", "exact", "lengths", "loop", "grid", "cubemap", "connect", "inpaint", "motion", "humanml"]
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
 AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
 
@@ -105,7 +104,7 @@ class Job(ModelJob):
         "exact": Texture, "inpaint": Texture, "motion": Literal["BasicMotions"], "humanml": Literal["HumanML3D"],
     }  # fmt: skip
 
-    measure: dict[Literal[Images, Series], tuple[Section, ...]] = Field(min_length=1)
+    measure: dict[Literal[Images, Series], tuple[str, ...]] = Field(min_length=1)
 
     @property
     def needed_models(self) -> list[str]:

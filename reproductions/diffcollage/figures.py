@@ -1,6 +1,7 @@
 """The figures of DiffCollage: each function draws one, named in paper.yaml, from what was found at one scale."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,8 @@ from rescore.ledger.records import Record
 
 EXACT = ExactImages.variant
 IMAGES = [(name, "") for name in TABLES] + [(name, EXACT) for name in TEXTURES]  # data, and the variant of the records
-COLORS = {"Baseline": draw.GREY, "Replacement": draw.ORANGE, "Reconstruction": draw.GREEN, "Averaging": draw.SKY,
-          "DiffCollage": draw.RED}  # fmt: skip
-LINES = {"Baseline": "o:", "Replacement": "s-", "Reconstruction": "^-", "Averaging": "x:", "DiffCollage": "D-"}
+STYLES = {"Baseline": (draw.GREY, "o:"), "Replacement": (draw.ORANGE, "s-"), "Reconstruction": (draw.GREEN, "^-"),
+          "Averaging": (draw.SKY, "x:"), "DiffCollage": (draw.RED, "D-")}  # fmt: skip
 BANDS = (draw.GREY, draw.RED, draw.BLUE, draw.GREEN)  # of the activities
 INPAINTED = ("Split, Reconstruction", "Outpainted, Replacement", "DiffCollage, Reconstruction")
 UNKNOWN = np.array([0.3, 0.6, 1.0])[:, None, None]  # pale blue
@@ -29,13 +29,13 @@ def panoramas(found: draw.PaperResults, out: Path) -> None:
     keys = {image: "/".join(filter(None, ("wide", *image))) for image in IMAGES}
     shown = [image for image in IMAGES if f"{keys[image]}/DiffCollage" in found.arrays]
     note = "Two images of each method; rows named real are strips of the photograph."
-    with found.sheet(out, max(1, len(shown)), 3, (3.6, 5.2), note) as (_, axes):
-        for ax, image in zip(axes, shown, strict=False):
+    with found.sheet(out, len(shown), 3, (3.6, 5.2), note) as (_, axes):
+        for ax, image in zip(axes, shown, strict=True):
             rows = {method: f"{keys[image]}/{method}" for method in METHODS} | {"real": f"wide/{image[0]}/real"}
             there = {label: found.arrays[key][:2] for label, key in rows.items() if key in found.arrays}
             labels = [text for label, pair in there.items() for text in (label, "")[: len(pair)]]
             draw.image_stack(ax, [row for pair in there.values() for row in pair], labels)
-            ax.set_title(_name(image, ", "))
+            ax.set_title(", ".join(filter(None, image)))
 
 
 def tables(found: draw.PaperResults, out: Path) -> None:
@@ -48,14 +48,14 @@ def tables(found: draw.PaperResults, out: Path) -> None:
         "seam": "roughness of seams",
         "drift": "FID at the ends less that at the middle",
     }
-    note = f"{draw.INTERVALS} They are over {_repeated(rows)}. Line under seams: the photograph's own."
-    with found.sheet(out, 3 * max(1, len(kinds)), 3, (3.7, 2.8), note if kinds else "") as (_, axes):
-        for k, kind in enumerate(kinds):
-            for ax, (metric, title) in zip(axes[3 * k :], panels.items(), strict=False):
-                _bars(ax, rows, kind, metric)
-                ax.set(xticks=range(len(kind)), xticklabels=[_name(image, ",\n") for image in kind], title=title)
-        if kinds:
-            axes[2].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    repeated = sorted({record.over for record in draw.select(rows, metric="fid_plus")}, key="runs".__eq__)  # of exact pieces
+    note = f"{draw.INTERVALS} They are over {', of exact pieces over '.join(repeated)}. Line under seams: the photograph's own."
+    with found.sheet(out, 3 * len(kinds), 3, (3.7, 2.8), note) as (_, axes):
+        for ax, (kind, (metric, title)) in zip(axes, product(kinds, panels.items()), strict=True):
+            _bars(ax, rows, kind, metric)
+            ax.set(xticks=range(len(kind)), xticklabels=[",\n".join(filter(None, image)) for image in kind], title=title)
+        for ax in axes[2:3]:
+            ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _bars(ax: Axes, rows: Sequence[Record], images: list[tuple[str, str]], metric: str) -> None:
@@ -63,7 +63,7 @@ def _bars(ax: Axes, rows: Sequence[Record], images: list[tuple[str, str]], metri
     for i, image in enumerate(images):
         for j, method in enumerate(METHODS):
             for record in _of(rows, image, method, metric):
-                ax.bar(i + (j - 2) * 0.16, record.value, 0.15, yerr=draw.interval(record), color=COLORS[method],
+                ax.bar(i + (j - 2) * 0.16, record.value, 0.15, yerr=draw.interval(record), color=STYLES[method][0],
                        label=method if i == 0 else None)  # fmt: skip
         compared = {"fid_plus": (image, "DiffCollage", "fid"), "seam": ((image[0], ""), "real images", "seam")}
         for line in _of(rows, *compared[metric]) if metric in compared else ():
@@ -74,16 +74,6 @@ def _of(rows: Sequence[Record], image: tuple[str, str], method: str, metric: str
     return draw.select(rows, dataset=image[0], variant=image[1], method=method, metric=metric)
 
 
-def _name(image: tuple[str, str], between: str) -> str:
-    return between.join(filter(None, image))
-
-
-def _repeated(rows: Sequence[Record]) -> str:
-    """What the errors of the tables are over; those of exact pieces are over runs."""
-    kinds = dict.fromkeys(record.over for record in draw.select(rows, metric="fid_plus"))
-    return ", of exact pieces over ".join(sorted(kinds, key="runs".__eq__))
-
-
 def lengths(found: draw.PaperResults, out: Path) -> None:
     """Fig. 4.5: passes and seconds against length."""
     note = "A way back through the network counts as a pass. Baseline, averaging and DiffCollage take equally many passes."
@@ -91,9 +81,8 @@ def lengths(found: draw.PaperResults, out: Path) -> None:
         if (ratios := found.arrays.get("lengths/ratios")) is None:
             return
         for ax, what, label in zip(axes, ("passes", "seconds"), ("sequential network passes", "seconds an image"), strict=True):
-            for method, style in LINES.items():
-                values = found.arrays[f"lengths/{method}/{what}"]
-                ax.plot(ratios, values, style, color=COLORS[method], label=method, markersize=4)
+            for method, (color, style) in STYLES.items():
+                ax.plot(ratios, found.arrays[f"lengths/{method}/{what}"], style, color=color, label=method, markersize=4)
             ax.set(xlabel="width over height", ylabel=label, ylim=(0, None), xticks=ratios)
             ax.grid(True)
         axes[0].legend()

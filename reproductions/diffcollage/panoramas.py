@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reproductions.diffcollage.images import SHOWN, ExactImages, Images
-from rescore.collage import METHODS, Made, Maker
+from rescore.collage import AUTOREGRESSIVE, METHODS, Made, Maker
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.metrics.seams import seam, wrap_seam
@@ -101,28 +101,24 @@ def lengths(book: Book, name: str) -> None:
     book.arrays["lengths/ratios"] = torch.tensor(ratios).numpy()
 
     @cache
-    def timed(method: str) -> tuple[list[int], list[float]]:
-        """Passes, and seconds of one image, at each ratio."""
-        passes, seconds = [], []
+    def timed(method: str, ratio: int) -> tuple[int, float]:
+        """Passes, and seconds of one image."""
         _, pieces = next(images.each)
-        for ratio in ratios:
-            generator, began = images.generator("lengths", method, ratio), time.perf_counter()
-            passes.append(pieces.chained(method, images.chain(ratio), TIMED, generator).passes)
-            seconds.append((time.perf_counter() - began) / TIMED)
-        return passes, seconds
+        generator, began = images.generator("lengths", method, ratio), time.perf_counter()
+        passes = pieces.chained(method, images.chain(ratio), TIMED, generator).passes
+        return passes, (time.perf_counter() - began) / TIMED
 
     for method in progress(METHODS, desc="lengths"):
-        for i, ratio in enumerate(ratios):
+        for ratio in ratios:
             with images.cell("fig4.5", method, RATIO(ratio=ratio), n=1, batch=TIMED) as cell:
                 if cell.todo:
-                    passes, seconds = timed(method)
-                    cell.exact("sequential passes", passes[i])
-                    cell.arrays[f"lengths/{method}/seconds"] = torch.tensor(seconds).numpy()
-                    cell.arrays[f"lengths/{method}/passes"] = torch.tensor(passes).numpy()
+                    cell.exact("sequential passes", timed(method, ratio)[0])
+                    both = zip(*(timed(method, one) for one in ratios), strict=True)
+                    for what, values in zip(("passes", "seconds"), both, strict=True):
+                        cell.arrays[f"lengths/{method}/{what}"] = torch.tensor(values).numpy()
     if TEXT_RATIO not in ratios:
         return
-    at = ratios.index(TEXT_RATIO)
     with images.cell("text", "DiffCollage", n=1, batch=TIMED, of="sequential passes") as cell:
-        for rival in ("Replacement", "Reconstruction") if cell.todo else ():
-            faster = timed(rival)[0][at] / timed("DiffCollage")[0][at]
+        for rival in AUTOREGRESSIVE if cell.todo else ():
+            faster = timed(rival, TEXT_RATIO)[0] / timed("DiffCollage", TEXT_RATIO)[0]
             cell.exact(f"speedup_over_{rival.lower()}_at_{TEXT_RATIO}", faster)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from reproductions.diffflow.planar import PARTS
 from rescore import figures as draw
 from rescore.figures import PaperResults
 
@@ -30,18 +31,15 @@ SHOWN = 2500  # points of a panel
 def trajectories(found: PaperResults, out: Path) -> None:
     """Fig. 3.4."""
     names = [name for name in SETS if f"trajectory/{name}/DiffFlow" in found.arrays]
-    if not names:
-        return draw.not_measured(out)
-    parts = len(found.arrays[f"trajectory/{names[0]}/DiffFlow"])
-    panels = [(name, method, i) for name in names for method in METHODS for i in range(parts)]
+    panels = [(name, method, i) for name in names for method in METHODS for i in range(PARTS + 1)]
     note = (f"First seed. Left the data, right the end of the forward process. Axes: {REACH} standard deviations. DiffFlow's "
             "panels are equally many steps apart, the others equal times.")  # fmt: skip
-    with found.sheet(out, len(panels), parts, (1.75, 1.85), note) as (_, axes):
+    with found.sheet(out, len(panels), PARTS + 1, (1.75, 1.85), note) as (_, axes):
         for ax, (name, method, i) in zip(axes, panels, strict=True):
             x, ring = found.arrays[f"trajectory/{name}/{method}"][i], found.arrays[f"ring/{name}"]
             for k, color in enumerate(RINGS):
                 _points(ax, x[ring == k], color, 1.6)
-            ax.set_title({0: SETS[name], parts - 1: "prior"}.get(i, f"{i}/{parts - 1} of T"))
+            ax.set_title({0: SETS[name], PARTS: "prior"}.get(i, f"{i}/{PARTS} of T"))
             ax.set_ylabel("" if i else method)
 
 
@@ -49,8 +47,6 @@ def samples(found: PaperResults, out: Path) -> None:
     """Fig. 3.5."""
     colors = {"data": draw.GREY} | {method: color for method, (color, _) in METHODS.items()}
     panels = [(name, column) for name in SETS if f"samples/{name}/data" in found.arrays for column in colors]
-    if not panels:
-        return draw.not_measured(out)
     note = f"First seed; as many points in each panel. Axes: {REACH} standard deviations."
     with found.sheet(out, len(panels), len(colors), (2.0, 2.1), note) as (_, axes):
         for ax, (name, column) in zip(axes, panels, strict=True):
@@ -78,18 +74,15 @@ def numbers(found: PaperResults, out: Path) -> None:
 def sweep(found: PaperResults, out: Path) -> None:
     """The shape of Tables 3.4 and 3.5."""
     names = [name for name in SWEPT_SETS if found.select(table="3.4", dataset=name)]
-    if not names:
-        return draw.not_measured(out)
-    panels = [(table, name) for table in ("3.4", "3.5") for name in names]
+    labels = {"3.4": "sw2 to the data" if names and names[0] in SETS else "FID", "3.5": "relative to the largest N"}
+    panels = [(table, name) for table in labels for name in names]
     with found.sheet(out, len(panels), len(names), (2.2, 2.4), draw.INTERVALS) as (figure, axes):
         for ax, (table, name) in zip(axes, panels, strict=True):
             draw.curves(ax, found.select(table=table, dataset=name), ("method",), SWEPT)
-            draw.log_values(ax, SWEPT_SETS[name] if table == "3.4" else "")
+            draw.log_values(ax, SWEPT_SETS[name] if table == "3.4" else "", labels[table] if name == names[0] else "")
             low, high = ax.get_ylim()
             draw.plain_log_axis(ax.yaxis, (1, 2, 3, 5) if high < 30 * low else (1,))
             draw.against_evaluations(ax, found.config.sweep, "N")
-        axes[0].set_ylabel("sw2 to the data" if names[0] in SETS else "FID")
-        axes[len(names)].set_ylabel("relative to the largest N")
         draw.shared_legend(figure, axes[:1])
 
 
@@ -97,8 +90,6 @@ def images(found: PaperResults, out: Path) -> None:
     """Samples of Tables 3.2 to 3.5's models of images."""
     rows = {name: found.named_arrays({row: f"images/{name}/{row}" for row in ("data", "DiffFlow")}) for name in PICTURES}
     rows = {name: pictures for name, pictures in rows.items() if pictures}
-    if not rows:
-        return draw.not_measured(out)
     with found.sheet(out, len(rows), 1, (8.0, 1.3), "First seed; real images are held out.") as (_, axes):
         for ax, (name, pictures) in zip(axes, rows.items(), strict=True):
             draw.image_rows(ax, pictures)

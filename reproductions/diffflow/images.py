@@ -15,8 +15,8 @@ from rescore.data.pixels import crop_to, dequantise, pad_to, to_unit
 from rescore.errors import Diverged
 from rescore.experiments.book import Book, Cell
 from rescore.likelihood import bits_per_dim
-from rescore.models.evaluate import TrainedModels
-from rescore.models.judge import Judge, draw
+from rescore.models.evaluate import Sampling, TrainedModels
+from rescore.models.judge import Judge
 from rescore.networks import NoisePrediction, make_network
 from rescore.neural_sde import DiffFlow, ImageField, NeuralSDE, adjoint_loss, l_beta, on_new_paths, train_diffflow
 from rescore.objectives import DSM
@@ -113,11 +113,9 @@ class Pictures:
 
     def _rival_fid(self, name: str, deterministic: bool, steps: int, seed: int) -> float:
         """Of one of the suite's models of these images: ancestral samples or DDIM's, from the same noise."""
-        model = self.rivals.load(name, seed)
-        sampler = ddpm_sampler(model.process, steps, deterministic)
-        generator = make_generator("samples", self.rivals.data, seed, device=self.device)
-        x = draw(sampler, model.score, self.images.shape, self.config.evaluation.samples, generator).x
-        return self.judge(x, ["fid"])["fid"]
+        sampler = ddpm_sampler(self.rivals.process(name), steps, deterministic)
+        drawn = self.rivals.draw(Sampling("3.4", name, "", name, sampler), seed, seed)
+        return self.judge(drawn.x, ["fid"])["fid"]
 
     def rival_fids(self, name: str, deterministic: bool, steps: int) -> list[float]:
         return [self.rival_fid(name, deterministic, steps, seed) for seed in self.config.training_seeds]

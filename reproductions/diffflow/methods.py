@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reproductions.diffflow import config as settings
 from rescore.experiments.book import Cell
@@ -15,7 +14,7 @@ from rescore.flows.density import ContinuousFlow, ffjord, fit_flow
 from rescore.likelihood import flow_log_prob as process_log_prob
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks.parametrise import NoisePrediction
-from rescore.neural_sde import DiffFlowTraining, FourierMLP, NeuralSDE, Progressive, train_diffflow
+from rescore.neural_sde import DiffFlowTraining, FourierMLP, NeuralSDE, Progressive, TrainedDiffFlow, train_diffflow
 from rescore.objectives import DSM, score_of
 from rescore.processes import VP, Isotropic, grids
 from rescore.random import derive_seed, make_generator, seeded
@@ -24,18 +23,6 @@ from rescore.training.loop import Adam, fit_averaged
 
 EMA = 0.999
 T0 = 1e-3  # where the times of DDPM end
-
-
-class Model(Protocol):
-    """A trained model: `rescore.neural_sde.DiffFlow`, `rescore.flows.density.ContinuousFlow` or `TrainedDDPM`."""
-
-    model: nn.Module
-
-    def log_prob(self, x: Tensor, generator: torch.Generator, tolerance: float) -> Tensor: ...
-
-    def sample(self, z: Tensor, generator: torch.Generator, steps: int | None = None) -> Tensor: ...
-
-    def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor: ...
 
 
 def diffflow_training(fit: settings.DiffFlow) -> DiffFlowTraining:
@@ -64,6 +51,8 @@ def ddpm_network(fit: settings.DDPM, *names: object) -> NoisePrediction:
 
 @dataclass(frozen=True)
 class TrainedDDPM:
+    """With the face of `rescore.neural_sde.DiffFlow`; samples are ancestral, or DDIM's."""
+
     model: NoisePrediction
     sampling_steps: int
 
@@ -73,11 +62,13 @@ class TrainedDDPM:
         return process_log_prob(score, process, x, trace="exact", t0=T0, rtol=tolerance, atol=tolerance).log_prob
 
     def sample(self, z: Tensor, generator: torch.Generator, steps: int | None = None, deterministic: bool = False) -> Tensor:
-        """Ancestral sampling, or DDIM."""
         return ddpm_sampler(self.model.process, steps or self.sampling_steps, deterministic)(self.model.score(), z, generator)
 
     def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
         return self.model.process.path(x, [self.model.process.T * i / parts for i in range(parts + 1)], generator)
+
+
+Model = TrainedDiffFlow | TrainedDDPM | ContinuousFlow
 
 
 def train(method: str, fit: settings.Fit, x: Tensor, folder: Path, *names: object) -> Model:

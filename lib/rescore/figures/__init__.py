@@ -126,7 +126,8 @@ class PaperResults:
         """`rescore.figures.sheet` with the scale and these notes below it."""
         with sheet(out, n, columns, size, **subplots) as (figure, axes):
             yield figure, axes
-            add_notes(figure, f"Scale {self.scale}. {notes[0] if notes else ''}".rstrip(), *notes[1:])
+            if n:
+                add_notes(figure, f"Scale {self.scale}. {notes[0] if notes else ''}".rstrip(), *notes[1:])
 
 
 Row = TypeVar("Row", Record, Published)
@@ -239,8 +240,12 @@ def sheet(
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block.
 
-    A panel that is still empty then says so.
+    A panel that is still empty then says so; of none at all, a figure without axes does.
     """
+    if not n:
+        not_measured(out)
+        yield Figure(), []
+        return
     columns = min(columns, n)
     rows = -(-n // columns)
     with matplotlib.rc_context(STYLE):

@@ -214,18 +214,19 @@ class TrainedModels:
                 if not cell.todo:
                     continue
                 if self.config.evaluation.checkpoint == "best":
-                    sets = {seed: [partial(self._draw, one, training, seed, step) for step in self._steps(one.model, training)]
+                    sets = {seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
                             for training, seed in self.repeats}  # fmt: skip
                     judge_best(cell, self.judge, sets, metrics, one.array(self.data))
                     continue
-                draws = {seed: partial(self._draw, one, training, seed) for training, seed in self.repeats}
+                draws = {seed: partial(self.draw, one, training, seed) for training, seed in self.repeats}
                 judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
     def _steps(self, name: str, seed: int) -> list[int | None]:
         """Of the snapshots of a training; None stands for the last weights."""
         return [*snapshots(self.run.models[f"{name}/{seed}"]), None]
 
-    def _draw(self, one: Sampling, training: int, seed: int, step: int | None = None) -> Drawn:
+    def draw(self, one: Sampling, training: int, seed: int, step: int | None = None) -> Drawn:
+        """Samples of the model of a training seed, after so many steps (None: the last weights); `seed` names their noise."""
         score = (self.load(one.model, training) if step is None else self._load(one.model, training, step)).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
