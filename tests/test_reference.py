@@ -8,9 +8,10 @@ from test_ledger import record
 
 from rescore.errors import RescoreError
 from rescore.ledger import reference as module
+from rescore.ledger.diff import read_diff
 from rescore.ledger.gate import gate
-from rescore.ledger.records import read_records
-from rescore.ledger.reference import accept, parse_version, read_reference
+from rescore.ledger.records import read_records, write_skipped
+from rescore.ledger.reference import accept, parse_version, read_reference, skipped_rows
 
 DIRTY = "0.1.0+gabc1234.dirty.torch2.11.0"
 
@@ -115,13 +116,67 @@ def test_accept_of_one_paper_leaves_the_others(tmp_path, reference):
     assert all((reference / name).read_bytes() == (run / name).read_bytes() for name in ("diff.csv", "claims.csv"))
 
 
-def test_one_paper_needs_records_and_a_reference(tmp_path, reference):
+def test_one_paper_needs_records(tmp_path, reference):
     run = save(tmp_path / "laptop", record(), SECOND)
-    with pytest.raises(RescoreError, match="laptop/diff.csv: no such file; make it with `rescore accept --scale laptop`"):
-        accept(run, reference, paper="toy")
-    accept(run, reference)
     with pytest.raises(RescoreError, match="records.csv: no records of other to accept"):
         accept(run, reference, paper="other")
+
+
+def test_one_paper_begins_a_reference(tmp_path, reference):
+    """Of a scale without one: it holds this paper alone, and the next paper joins it."""
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    assert accept(run, reference, paper="toy") == "abc1234"
+    assert contents(reference).keys() == {"records/toy.csv", "diff.csv", "claims.csv"}
+    assert set(read_diff(reference / "diff.csv")["paper"]) == {"toy"} == {r.paper for r in read_reference(reference)}
+    assert not gate(run, reference, "toy").moved
+    (reference / "diff.csv").unlink()  # as if it had been stopped before its last file: nothing of others can be lost
+    accept(run, reference, paper="toy")
+    accept(run, reference, paper="other")
+    whole = tmp_path / "whole" / "laptop"
+    accept(run, whole)
+    assert contents(reference) == contents(whole)
+
+
+SKIPS = [{"paper": "other", "dataset": "lgcp", "reason": "no pines: /home/me/data/finpines.txt: see https://a.org/b/c"},
+         {"paper": "toy", "method": "NUTS", "reason": "diverged: t = 0.5"}]  # fmt: skip
+
+
+def test_a_reference_keeps_what_was_skipped_without_a_machine_s_folders(tmp_path, reference):
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    write_skipped(run / "skipped.csv", SKIPS)
+    accept(run, reference, paper="toy")
+    assert skipped_rows(reference) == SKIPS[1:]
+    accept(run, reference)
+    kept = skipped_rows(reference)
+    assert kept == [{**SKIPS[0], "reason": "no pines: .../finpines.txt: see https://a.org/b/c"}, SKIPS[1]]
+    write_skipped(run / "skipped.csv", [])
+    accept(run, reference, paper="toy")
+    assert skipped_rows(reference) == kept[:1]
+    accept(run, reference)
+    assert skipped_rows(reference) == []
+    (run / "skipped.csv").unlink()
+    accept(run, reference)
+    assert skipped_rows(reference) is None
+
+
+def test_the_gate_tells_new_skips(tmp_path, reference):
+    def moves() -> list[tuple]:
+        return [tuple(line[name] for name in ("verdict", "what", "row", "reference", "fresh"))
+                for line in gate(run, reference).moved if line["what"] == "skip"]  # fmt: skip
+
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    write_skipped(run / "skipped.csv", SKIPS)
+    accept(run, reference)
+    assert moves() == []
+    write_skipped(run / "skipped.csv", [SKIPS[0] | {"reason": "another"}, {"paper": "toy", "dataset": "sets", "reason": "none here"}])
+    assert moves() == [("warn", "skip", "other/lgcp", "no pines: .../finpines.txt: see https://a.org/b/c", "another"),
+                       ("warn", "skip", "toy/NUTS", "diverged: t = 0.5", "none"),
+                       ("warn", "skip", "toy/sets", "none", "none here")]  # fmt: skip
+    (reference / "skipped.csv").unlink()  # as older references are
+    assert moves() == []
+    save(run, record(paper="other", value=-2.0), record(value=-1.0))  # the second number of toy is gone
+    write_skipped(run / "skipped.csv", [{"paper": "toy", "dataset": "mg", "reason": "none here"}])
+    assert moves() == [("fail", "skip", "toy/mg", "none", "none here")]
 
 
 @pytest.mark.parametrize("last", ["records/toy.csv", "claims.csv", "diff.csv"])

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.published import load_published
-from rescore.ledger.records import TIMED, Record, describe, is_timed, read_records
-from rescore.ledger.reference import parse_version, read_reference, require_run
+from rescore.ledger.records import KEY, TIMED, Record, describe, is_timed, matches, read_records
+from rescore.ledger.reference import parse_version, portable, read_reference, require_run, skipped_rows
 from rescore.papers import Paper
 
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
@@ -51,7 +51,8 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     repeats that agree by chance), by `max(0.25 |value|, 0.01)`; the evaluations of adaptive solvers by 20 %. Another protocol, count
     of seeds or samples, or kind of error fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
     a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
-    and memory (`is_timed`) may move, and what is said of them.
+    and memory (`is_timed`) may move, and what is said of them. A skip fails, with its reason, where the reference has numbers
+    that it takes away; any other that is new, gone or has another reason is a warning.
 
     Args:
         fresh_dir: results/<scale>.
@@ -74,6 +75,8 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
             report.add(True, describe(key), "record", record.value, "missing")
     for key in fresh.keys() - reference.keys() - set(renamed.values()):
         report.add(False, describe(key), "record", "none", fresh[key].value)
+    lost = [record for key, record in reference.items() if key not in fresh and key not in renamed]
+    _compare_skips(report, skipped_rows(fresh_dir) or [], skipped_rows(reference_dir), lost, paper)
 
     common = fresh.keys() & reference.keys()
     strict = {key for key in common if same_class(fresh[key], reference[key])}
@@ -102,7 +105,7 @@ def gate_reference(reference_dir: Path, papers: Mapping[str, Paper]) -> Report:
     committed = {"verdict": _verdicts(reference_dir, None), "claim": _claims(reference_dir, None)}
     covered = {key[0] for statuses in committed.values() for key in statuses}.intersection(papers)
     papers = {name: paper for name, paper in papers.items() if name in covered}
-    frame = diff(records, load_published(papers), papers)
+    frame = diff(records, load_published(papers), papers, skipped_rows(reference_dir) or ())
     derived = {"verdict": dict(zip(keys(frame), frame["status"], strict=True)),
                "claim": {(line["paper"], line["claim"]): str(line["status"]) for line in evaluate_all(papers, records)}}
     report = Report()
@@ -164,6 +167,30 @@ def _compare(fresh: Record, reference: Record, report: Report) -> None:
             allowed = max(UNKNOWN_RELATIVE * abs(reference.value), UNKNOWN_ABSOLUTE)
         if abs(fresh.value - reference.value) > allowed:
             report.add(True, name, "value", reference.value, fresh.value, allowed)
+
+
+def _compare_skips(
+    report: Report,
+    fresh: Iterable[Mapping[str, str]],
+    reference: Iterable[Mapping[str, str]] | None,
+    lost: Iterable[Record],
+    paper: str | None,
+) -> None:
+    """What was skipped and why.
+
+    Args:
+        reference: None: it keeps no skips, and only those are told that take numbers away.
+        lost: records of the reference that are not in the run.
+    """
+    lost = list(lost)
+    now, before = ({tuple(row.get(column, "") for column in KEY): portable(row["reason"]) for row in rows if paper in (None, row["paper"])}
+                   for rows in (fresh, reference or ()))  # fmt: skip
+    for key in now.keys() | before.keys():
+        old, new = before.get(key, "none"), now.get(key, "none")
+        pattern = {column: text for column, text in zip(KEY, key, strict=True) if text}
+        takes_numbers = key in now and any(matches(pattern, record) for record in lost)
+        if takes_numbers or (old != new and reference is not None):
+            report.add(takes_numbers, describe(key), "skip", old, new)
 
 
 def _verdicts(folder: Path, paper: str | None) -> dict[tuple, str]:

@@ -1,21 +1,33 @@
-"""The committed reference of a scale, results/reference/<scale>/: `records/<paper>.csv`, `diff.csv` and `claims.csv`.
+"""The committed reference of a scale, results/reference/<scale>/: `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`.
 
-It is made by `accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
+The last says what could not be measured and why; references made before it was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
-from rescore.ledger.records import Record, collect_records, format_rows, read_records, read_rows, run_command, write_records
+from rescore.ledger.records import (
+    Record,
+    collect_records,
+    format_rows,
+    read_records,
+    read_rows,
+    read_skipped,
+    run_command,
+    write_records,
+    write_skipped,
+)
 from rescore.machine.hardware import git_refusal
 
 DIGITS = 10  # of a number: more than the gate can tell apart
 RUN_FILES = ("records.csv", "diff.csv", "claims.csv")
+SKIPPED = "skipped.csv"
+FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.+-]+/)+(?=[\w.+-])")  # the folders of an absolute path, which are those of one machine
 TABLES = {"claims.csv": claims.COLUMNS, "diff.csv": diff.COLUMNS}  # in the order of writing
 
 
@@ -32,20 +44,32 @@ def read_reference(folder: Path) -> list[Record]:
     return collect_records(paths, folder.name)
 
 
+def skipped_rows(folder: Path) -> list[dict[str, str]] | None:
+    """What a run or a reference could not measure; None where it keeps no such file."""
+    path = folder / SKIPPED
+    return read_skipped(path) if path.is_file() else None
+
+
+def portable(reason: str) -> str:
+    """A reason without the folders of the machine that it was met on: `/home/me/data/x.npz` is `.../x.npz`."""
+    return FOLDERS.sub(".../", reason)
+
+
 def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | None = None) -> str:
-    """Make a run the reference: its records, verdicts and claims; returns the commits that the records name.
+    """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
     Args:
         run: results/<scale>.
         reference: the folder of that scale's reference.
-        paper: replace what is of this paper only, in a reference that exists.
+        paper: replace what is of this paper only; where the scale has no reference yet, one of this paper alone is begun.
 
     Raises:
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
-            broken claims; with `paper`, no whole reference.
+            broken claims; with `paper`, a reference that has other papers but is not whole.
     """
     require_run(run)
-    if paper is not None:
+    is_begun = paper is not None and _is_begun(reference, paper)
+    if is_begun:
         read_reference(reference)
     records: dict[str, list[Record]] = {}
     for record in read_records(run / "records.csv", run.name):
@@ -53,12 +77,16 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
             records.setdefault(record.paper, []).append(_shortened(record))
     commits = _commits(run / "records.csv", records, allow_dirty, paper)
     tables = {name: _rows(run / name, columns) for name, columns in TABLES.items()}
+    for row in tables["diff.csv"]:
+        row["note"] = portable(row["note"])
     claims.require_sound(row for row in tables["claims.csv"] if paper in (None, row["paper"]))
+    skipped = skipped_rows(run)
     if paper is not None:
         for name, rows in tables.items():
-            kept = [row for row in _rows(reference / name, TABLES[name]) if row["paper"] != paper]
-            own = [row for row in rows if row["paper"] == paper]
-            tables[name] = sorted(kept + own, key=lambda row: row["paper"])  # stable: as a whole run orders them
+            tables[name] = _of_one_paper(rows, _rows(reference / name, TABLES[name]) if is_begun else [], paper)
+        before = skipped_rows(reference) if is_begun else None
+        if not (skipped is None and before is None):
+            skipped = _of_one_paper(skipped or [], before or [], paper)
 
     (reference / "diff.csv").unlink(missing_ok=True)
     for name, own in records.items():
@@ -67,6 +95,10 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
         for path in (reference / "records").glob("*.csv"):
             if path.stem not in records:
                 path.unlink()
+    if skipped is None:
+        (reference / SKIPPED).unlink(missing_ok=True)
+    else:
+        write_skipped(reference / SKIPPED, ({**row, "reason": portable(row["reason"])} for row in skipped))
     for name, rows in tables.items():
         atomic_write(reference / name, format_rows(TABLES[name], rows))
     return commits
@@ -78,6 +110,18 @@ def parse_version(version: str) -> dict[str, str | None]:
     if not found:
         raise RescoreError(f"version {version!r}: expected <release>+g<commit>[.dirty].torch<version>")
     return found.groupdict()
+
+
+def _is_begun(reference: Path, paper: str) -> bool:
+    """Whether there is anything of other papers to keep: verdicts, or records that an interrupted `accept` has left."""
+    others = {path.stem for path in (reference / "records").glob("*.csv")} - {paper}
+    return bool(others) or (reference / "diff.csv").is_file()
+
+
+def _of_one_paper(run: Iterable[dict], reference: Iterable[dict], paper: str) -> list[dict]:
+    """The reference's rows with those of one paper replaced by the run's, in the order of a whole run."""
+    kept = [row for row in reference if row["paper"] != paper] + [row for row in run if row["paper"] == paper]
+    return sorted(kept, key=lambda row: row["paper"])  # stable
 
 
 def _require(folder: Path, names: Sequence[str], command: str) -> None:

@@ -20,8 +20,8 @@ from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import read_costs, timings
 from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.published import load_published
-from rescore.ledger.records import KEY, Record, parse_nfe, read_records, read_skipped
-from rescore.ledger.reference import parse_version, read_reference
+from rescore.ledger.records import KEY, Record, parse_nfe, read_records
+from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
 from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, log_path, missing_data
 
@@ -86,7 +86,7 @@ def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
     name = folder.resolve().name
     records = read_records(folder / "records.csv", name if name in SCALES else None)
     scale = name if name in SCALES else next((record.scale for record in records), "laptop")
-    skipped = read_skipped(folder / "skipped.csv") if (folder / "skipped.csv").is_file() else []
+    skipped = skipped_rows(folder) or []
     fresh = diff(records, load_published(papers), papers, skipped) if not (folder / "diff.csv").is_file() else None
     claims = read_claims(folder / "claims.csv") if (folder / "claims.csv").is_file() else evaluate_all(papers, records)
     jobs, made = {}, {}
@@ -139,7 +139,7 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
         _by_key(records),
         _verdicts(read_diff(folder / "diff.csv")),
         read_claims(folder / "claims.csv"),
-        [],
+        skipped_rows(folder) or [],
         jobs,
         timings(records),
         made=made,
