@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from rescore import plan
+from rescore import estimates, plan
 from rescore.cli import main
 from rescore.config import validated
 from rescore.data.images import SPLITS, image_shape, load_images
 from rescore.errors import MissingData, RescoreError
+from rescore.estimates import NETWORKS, ModelPlan, network_id, read_networks
 from rescore.models import needs as needing
 from rescore.models import train
 from rescore.models.build import make_model, make_process
 from rescore.models.needs import Need, needs
-from rescore.plan import ModelPlan, network_cost
+from rescore.plan import network_cost
 from rescore.specs import ModelConfig, ModelJob, ModelSpec
 from rescore.workflow.suite import load_suite
 
@@ -44,19 +45,19 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert one.images == 7200
     assert one.gpu_hours(100.0) == pytest.approx(3 * 7.5e9 * 7200 / 100e12 / 3600)
     on_cpu = ModelPlan("key", ("p/b",), SPEC.model_copy(update={"gpu": 0}), (0,), 10, 7.5, False)
-    assert on_cpu.gpu_hours(100.0) == 0.0 and plan.model_rows([on_cpu])[0]["gpu_hours"] == ""
-    lines = plan.arithmetic([one, on_cpu])
+    assert on_cpu.gpu_hours(100.0) == 0.0 and estimates.model_rows([on_cpu])[0]["gpu_hours"] == ""
+    lines = estimates.arithmetic([one, on_cpu])
     assert lines[0].startswith("Estimate, not measured: training takes 3 x (GFLOP an image) x (steps x batch x trainings)")
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
     proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
-    assert plan.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
-    assert plan.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
+    assert estimates.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
+    assert estimates.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
 
 
 def test_published_weights_cost_no_training():
     spec = validated(ModelSpec, SPEC.model_dump(mode="json") | {"weights": {"source": "edm", "name": "x.pkl"}}, "spec")
     one = ModelPlan("key", ("p/a",), spec, (0, 1), 10, 7.5, False)
-    assert one.gpu_hours(100.0) == 0.0 and plan.model_rows([one])[0]["state"] == "published weights"
+    assert one.gpu_hours(100.0) == 0.0 and estimates.model_rows([one])[0]["state"] == "published weights"
 
 
 def test_shapes_are_those_of_the_files():

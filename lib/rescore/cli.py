@@ -86,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
     parity = add("parity", _parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
     parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
-    add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
+    plan = add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
+    plan.add_argument("--write", action="store_true", help="keep the networks' sizes in results/reference, where the report reads them")
     add("fetch", _fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")
@@ -171,7 +172,8 @@ def _suite(args: argparse.Namespace) -> "Suite":
 
 def _plan(args: argparse.Namespace) -> None:
     from rescore.ledger.cost import read_proofs
-    from rescore.plan import all_needs, arithmetic, job_rows, model_plans, model_rows, need_rows
+    from rescore.estimates import NETWORKS, arithmetic, job_rows, model_rows
+    from rescore.plan import all_needs, model_plans, need_rows, write_networks
 
     suite = _suite(args)
     plans = model_plans(suite)
@@ -181,6 +183,9 @@ def _plan(args: argparse.Namespace) -> None:
             _print(list(rows[0]), rows)
         print()
     print("\n".join(arithmetic(plans, read_proofs(args.results))))
+    if args.write:
+        path = args.results / "reference" / NETWORKS
+        print(f"{path}: {write_networks(path, plans)} networks")
 
 
 def _fetch(args: argparse.Namespace) -> int:
@@ -324,7 +329,7 @@ def _results(args: argparse.Namespace, papers: dict) -> "Results":
 
 def _report(args: argparse.Namespace) -> None:
     from rescore.report.pages import write_reference_report, write_report
-    from rescore.report.source import read_results
+    from rescore.report.source import nothing_run, read_results
 
     papers, root = find_papers(args.root), find_root(args.root)
     before = read_results(args.against, papers, root) if args.against else None
@@ -333,8 +338,9 @@ def _report(args: argparse.Namespace) -> None:
     if every:
         places = {scale: next((place for place in _reference_places(args, scale) if (place / "diff.csv").is_file()), None)
                   for scale in SCALES}
-        references = [read_results(place, papers, root) for place in places.values() if place]
-        if not references:
+        references = [read_results(place, papers, root) if place else nothing_run(scale, papers, root)
+                      for scale, place in places.items() if place or any(scale in paper.scales for paper in papers.values())]
+        if not any(places.values()):
             raise RescoreError(f"{args.results / 'reference'}: no committed results; make some with `rescore accept`")
     else:
         results = _results(args, papers)

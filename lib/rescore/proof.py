@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from rescore.data.images import image_shape
 from rescore.errors import RescoreError
+from rescore.estimates import BACKWARD
 from rescore.files import atomic_write
 from rescore.machine.hardware import device_name, peak_memory_mb, version
 from rescore.machine.precision import full_precision
@@ -32,7 +33,7 @@ from rescore.metrics.images import Moments, symmetric_frechet_distance
 from rescore.models.bits import graph_bytes
 from rescore.models.build import LoadedModel, make_model, make_objective
 from rescore.networks import NoisePrediction, compile_bare, place
-from rescore.plan import BACKWARD, network_cost
+from rescore.plan import network_cost
 from rescore.processes import VP, grids
 from rescore.progress import warn
 from rescore.random import make_generator

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rescore.estimates import ModelPlan, arithmetic, model_rows
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.protocol import format_value
@@ -25,6 +26,7 @@ SCALES_IN_WORDS = {
     "gpu": "One GPU, networks meant for an hour or less.",
     "paper": "The papers' own budgets.",
 }
+JOB_HEADS = {"gpu": "GPUs", "mem_mb": "memory limit (MiB)", "minutes": "time limit (minutes)"}  # of rows of `rescore plan`
 MARGIN_RANGE = 6.0  # standard errors at each end of a claim's bar
 MOST_CHANGES = 200  # that the overview lists
 
@@ -40,15 +42,18 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
                 "name": name,
                 "title": paper.meta.title,
                 "measured": len(records),
-                "date": results.made.get(name, ""),
                 "verdicts": verdict_counts(row for key, row in results.verdicts.items() if key[0] == name),
                 "claims": claim_counts(row for row in results.claims if row["paper"] == name),
-                "commits": sorted({commit_of(record.version) for record in records} - {""}),
-                "devices": sorted({record.device for record in records}),
+                "facts": {
+                    "commit": ", ".join(sorted({commit_of(record.version) for record in records} - {""})),
+                    "device": ", ".join(sorted({record.device for record in records})),
+                    "date": results.made.get(name, ""),
+                },
                 "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} jobs" if len(costs) else "",
             }
         )
-    tiles.sort(key=lambda tile: not tile["measured"])  # stable: those with numbers first
+    busy, idle = ([tile for tile in tiles if bool(tile["measured"]) is measured] for measured in (True, False))
+    verdicts = verdict_counts(row for key, row in results.verdicts.items() if key[0] in papers)
     counts = Counter(change.what for change in changes)
     nothing = (
         "There is no committed reference of this scale to compare with."
@@ -56,8 +61,12 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
         else "These are the committed results themselves."
     )
     return {
-        "tiles": tiles,
-        "total": sum(key[0] in papers for key in results.verdicts),
+        "tiles": busy,
+        "idle": idle,
+        "common": _shared([tile["facts"] for tile in busy]),
+        "counts": verdicts,
+        "judged": judged(verdicts),
+        "claims": claim_counts(row for row in results.claims if row["paper"] in papers),
         "what_scale": SCALES_IN_WORDS[results.scale],
         "changes": changes,
         "change_counts": {what: counts[what] for what in ORDER if counts[what]},
@@ -65,6 +74,26 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
         "against_words": against,
         "nothing_to_compare": nothing,
     }
+
+
+def _shared(facts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Facts that all papers have in common, which are said once."""
+    return {name: text for name, text in (facts[0] if facts else {}).items() if text and all(one[name] == text for one in facts)}
+
+
+def judged(counts: Mapping[str, int]) -> int:
+    """How many printed numbers have a verdict that judges them."""
+    return counts["reproduced"] + counts["off"]
+
+
+def _heading(table: str) -> str:
+    """`Table 5.1`; other names, which are ours for numbers from elsewhere in the paper, as words."""
+    return f"Table {table}" if table[:1].isdigit() else table[:1].upper() + table[1:].replace("-", " ").replace("_", " ")
+
+
+def _why_not(cards: Sequence[Card]) -> list[tuple[str, int]]:
+    """Why numbers of a table have not been run, with how many each reason is of."""
+    return Counter(str(card.verdict["note"]) for card in cards if card.status == "not-run" and card.verdict["note"]).most_common()
 
 
 def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
@@ -88,7 +117,8 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         tables.append(
             {
                 "name": name,
-                "heading": f"Table {name}" if name[:1].isdigit() else name,
+                "heading": _heading(name),
+                "why_not": _why_not(found),
                 "anchor": f"table-{index + 1}",
                 "grid": grid,
                 "cards": found,
@@ -154,19 +184,44 @@ def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
 
 
 def cost(results: Results) -> dict[str, Any]:
-    """Tables of jobs, trained models and jobs that have not run, and the seconds to plot."""
+    """Tables of jobs and trained models, the seconds to plot, and estimates for jobs and models that have not run."""
     frame = results.costs
-    label = "job" if "job" in frame else "config_hash"
-    chart = [{"paper": row["paper"], "job": row[label], "seconds": row["seconds"]} for row in frame.to_dict("records")]
-    shown = frame.drop(columns=["config_hash"], errors="ignore") if label == "job" else frame
+    if "job" not in frame:  # a reference knows its jobs by their settings, which may have changed since
+        names = {record.config_hash: job for key, job in results.jobs.items() if (record := results.records.get(key))}
+        frame = frame.assign(job=[names.get(one, f"settings {one}") for one in frame["config_hash"]])
+    shown = frame[["paper", "job", *(c for c in frame if c not in ("paper", "job", "config_hash"))]].to_dict("records")
     return {
-        "jobs": _table(shown.to_dict("records")),
+        "jobs": _table(shown),
         "models": _table(results.models),
-        "waiting": _table(results.waiting),
-        "chart": chart,
+        "waiting": _table(_filled({JOB_HEADS.get(name, name): value for name, value in row.items()} for row in results.waiting)),
+        "planned": _table(_filled(map(_planned, results.planned))),
+        "arithmetic": arithmetic(results.planned, results.proofs) if results.planned else [],
+        "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown],
         "total": duration(frame["seconds"].sum()) if len(frame) else "",
         "reference": results.kind == "reference",
     }
+
+
+def _planned(plan: ModelPlan) -> dict[str, Any]:
+    """A model that has not been trained, as `rescore plan` tells of it."""
+    (row,) = model_rows([plan])
+    return {
+        "model": row["names"],
+        "images of": row["data"],
+        "network": row["network"],
+        "parameters": row["parameters"],
+        "trainings": row["trainings"],
+        "steps": row["steps"],
+        "batch": row["batch"],
+        "GPU-hours (estimate)": row["gpu_hours"] or ("published weights" if plan.spec.weights else "" if plan.spec.gpu else "on the CPU"),
+    }
+
+
+def _filled(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the columns that are empty in all of them."""
+    rows = list(rows)
+    empty = {column for row in rows for column in row} - {column for row in rows for column, value in row.items() if value not in ("", None)}
+    return [{column: value for column, value in row.items() if column not in empty} for row in rows]
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -203,12 +258,12 @@ def claim_row(row: Mapping[str, Any]) -> dict[str, Any]:
     if z is not None:
         share = 50 * max(-1.0, min(1.0, z / MARGIN_RANGE))
         bar = (f"{50 + min(share, 0):.1f}", f"{max(abs(share), 0.6):.1f}")
-    z_text = "" if z is None else f"{z:+.1f}" if math.isfinite(z) else "certain, " + ("for" if z > 0 else "against")
+    z_text = "" if z is None else f"{z:+.1f} se" if math.isfinite(z) else "certain, " + ("for" if z > 0 else "against")
     return {
         **row,
         "bar": bar,
         "z_text": z_text,
-        "p_text": "" if p is None else f"{p:.2g}",
+        "p_text": f"{p:.2g}" if p else "",
         "order": "" if z is None else max(-1e9, min(1e9, z)),
         "evidence_parts": evidence_parts(str(row["evidence"] or "")),
     }

@@ -25,7 +25,7 @@ from rescore.ledger.records import run_command, write_records
 from rescore.ledger.tables import MARKS
 from rescore.papers import Paper
 from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, with_error
-from rescore.report.content import SCALES_IN_WORDS, claim_counts, claim_row, cost, matrix, overview, paper_page, verdict_counts
+from rescore.report.content import SCALES_IN_WORDS, claim_counts, claim_row, cost, judged, matrix, overview, paper_page, verdict_counts
 from rescore.report.moved import Change, moved
 from rescore.report.source import Results, commit_of
 
@@ -47,6 +47,13 @@ CHANGES = {
     "gone": "numbers gone",
 }
 PARITY = {"within": "reproduced", "explained": "imprecise", "off": "off"}  # how verdicts of parity are coloured
+CLAIMS_SAY = {  # of one, of several
+    "holds": ("holds", "hold"),
+    "fails": ("fails", "fail"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+    "not-run": ("was not run", "were not run"),
+    "broken": ("is broken", "are broken"),
+}
 CLAIM_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "broken": "!"}
 LOG_TAIL = 20_000  # bytes of a log that the report keeps
 
@@ -89,7 +96,9 @@ def write_reference_report(
         {
             "name": results.scale,
             "words": SCALES_IN_WORDS[results.scale],
-            "verdicts": verdict_counts(results.verdicts.values()),
+            "verdicts": (counts := verdict_counts(results.verdicts.values())),
+            "judged": judged(counts),
+            "measured": len(results.records),
             "claims": claim_counts(results.claims),
         }
         for results in references
@@ -263,6 +272,7 @@ def _environment() -> jinja2.Environment:
         "MEANING": MEANING,
         "HEADS": HEADS,
         "CHANGES": CHANGES,
+        "CLAIMS_SAY": CLAIMS_SAY,
         "PARITY": PARITY,
         "address": address,
         "number": number,

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,14 +16,16 @@ import pandas as pd
 
 from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
+from rescore.estimates import NETWORKS, ModelPlan, job_rows, known_plans, read_networks
 from rescore.ledger.claims import evaluate_all, read_claims
-from rescore.ledger.cost import read_costs, timings
+from rescore.ledger.cost import read_costs, read_proofs, timings
 from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, Record, parse_nfe, read_records
 from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
 from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, log_path, missing_data
+from rescore.workflow.suite import Options, PaperRules, Suite
 
 Key = tuple[str | int | None, ...]
 
@@ -40,7 +42,10 @@ class Results:
         jobs: by a record's key, where it is known, the job that measured it.
         costs: a row for each job; of a reference what its records tell.
         models: a row for each trained model.
-        waiting: jobs of the configs that have not run, with what their configs ask for.
+        waiting: jobs of the configs that have not run, with what their configs ask for. Of a reference, which keeps no jobs,
+            all those of the papers of which it has no numbers.
+        planned: likewise the models that have not been trained.
+        proofs: how fast machines were found to be, by `rescore proof`.
         logs: by (paper, job) the log's path.
         figures: by paper, the figures drawn: name -> path.
         made: by paper the date of its numbers.
@@ -57,6 +62,8 @@ class Results:
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
     models: Sequence[dict[str, Any]] = ()
     waiting: Sequence[dict[str, Any]] = ()
+    planned: Sequence[ModelPlan] = ()
+    proofs: Sequence[dict[str, Any]] = ()
     logs: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     figures: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
@@ -76,13 +83,22 @@ def read_results(folder: Path, papers: Mapping[str, Paper], root: Path) -> Resul
     """
     folder = Path(folder)
     if (folder / "records.csv").is_file():
-        return _read_run(folder, papers)
+        return _read_run(folder, papers, root)
     if not (folder / "records").is_dir():
         raise RescoreError(f"{folder}: neither a run (records.csv) nor a reference (records/<paper>.csv) is there")
     return _read_committed(folder, papers, root)
 
 
-def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
+def nothing_run(scale: str, papers: Mapping[str, Paper], root: Path) -> Results:
+    """What is known of a scale without any results: what is printed, and what its configs would take."""
+    papers = {name: paper for name, paper in papers.items() if scale in paper.scales}
+    verdicts = _verdicts(diff([], load_published(papers), papers))
+    folder = root / "results" / "reference" / scale
+    return Results(scale, "reference", folder, {}, verdicts, evaluate_all(papers, []), costs=timings([]),
+                   **_unrun(papers, scale, root, root / "results"))  # fmt: skip
+
+
+def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
     name = folder.resolve().name
     records = read_records(folder / "records.csv", name if name in SCALES else None)
     scale = name if name in SCALES else next((record.scale for record in records), "laptop")
@@ -94,7 +110,8 @@ def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
         paper, job = path.parts[-3:-1]
         jobs |= dict.fromkeys(_keys_in(path), job)
         made[paper] = max(made.get(paper, ""), date.fromtimestamp(path.stat().st_mtime).isoformat())
-    costs = read_costs(folder)
+    costs, models = read_costs(folder), _models(folder)
+    trained = {model["model"] for model in models if "reason" not in model}
     ran = set(zip(costs["paper"], costs["job"], strict=True))
     logs = {pair: path for pair in ran if (path := log_path(folder.parent, folder.name, *pair)).is_file()}
     figures = {
@@ -115,12 +132,12 @@ def _read_run(folder: Path, papers: Mapping[str, Paper]) -> Results:
         skipped,
         jobs,
         costs,
-        _models(folder),
-        _waiting(papers, scale, ran),
-        logs,
-        figures,
-        made,
-        _parity(folder),
+        models,
+        logs=logs,
+        figures=figures,
+        made=made,
+        parity=_parity(folder),
+        **_unrun(papers, scale, root, folder.parent, ran, trained),
     )
 
 
@@ -130,6 +147,7 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
     by_hash = {name: _jobs_by_hash(paper, scale) for name, paper in papers.items()}
     jobs = {record.key: job for record in records if (job := by_hash.get(record.paper, {}).get(record.config_hash))}
     commits: dict[str, str] = {record.paper: commit for record in records if (commit := commit_of(record.version))}
+    measured = {record.paper for record in records}
     dates = {commit: commit_date(root, commit) for commit in set(commits.values())}
     made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
     return Results(
@@ -144,6 +162,7 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
         timings(records),
         made=made,
         parity=_parity(folder),
+        **_unrun({name: paper for name, paper in papers.items() if name not in measured}, scale, root, folder.parent.parent),
     )
 
 
@@ -176,26 +195,28 @@ def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
         return {}
 
 
-def _waiting(papers: Mapping[str, Paper], scale: str, ran: set[tuple[str, str]]) -> list[dict[str, Any]]:
-    found = []
+def _unrun(
+    papers: Mapping[str, Paper], scale: str, root: Path, results: Path, ran: Container[tuple[str, str]] = (),
+    trained: Container[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """`waiting`, `planned` and `proofs` of `Results`.
+
+    Args:
+        results: the folder of all scales' results.
+        ran: the (paper, job) that have run.
+        trained: the keys of models that are there.
+    """
+    rules = {}
     for name, paper in papers.items():
         try:
             config = load_config(paper, scale) if scale in paper.scales else None
         except RescoreError:
             continue  # said by whatever runs the paper
-        for job, asked in (config.jobs if config else {}).items():
-            if (name, job) not in ran:
-                found.append(
-                    {
-                        "paper": name,
-                        "job": job,
-                        "minutes asked for": asked.runtime,
-                        "memory asked for (MiB)": asked.mem_mb,
-                        "GPUs": asked.gpu,
-                        "threads": asked.threads,
-                    }
-                )
-    return found
+        rules[name] = PaperRules(paper, scale, "results", root, config)
+    suite = Suite(Options(scale=scale), root, rules)
+    waiting = [row for row in job_rows(suite) if (row["paper"], row["job"]) not in ran]
+    networks = read_networks(root / "results" / "reference" / NETWORKS)
+    return {"waiting": waiting, "planned": known_plans(suite, networks, trained), "proofs": read_proofs(results)}
 
 
 def _models(folder: Path) -> list[dict[str, Any]]:

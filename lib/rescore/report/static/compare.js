@@ -1,9 +1,10 @@
-/* One metric on one data set: a plot against evaluations and the table of the same numbers. The address holds dataset, metric, lx, ly
-   and the methods that are switched off (hide) or, if fewer, on (show). */
+/* One metric on one data set: a plot against evaluations, or by method, and the table of the same numbers. The address holds dataset,
+   metric, x (nfe or method), lx, ly and the methods that are switched off (hide) or, if fewer, on (show). */
 "use strict";
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#333333", "#7d4fb3"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram"];
 const SHAPES = {circle: "M7 1.5a5.5 5.5 0 1 1 0 11a5.5 5.5 0 1 1 0-11", square: "M2 2h10v10H2z", diamond: "M7 0l6 7l-6 7l-6-7z", "triangle-up": "M7 1l6 11H1z", cross: "M5 1h4v4h4v4H9v4H5V9H1V5h4z", x: "M3 1l4 4l4-4l2 2l-4 4l4 4l-2 2l-4-4l-4 4l-2-2l4-4l-4-4z", star: "M7 0l2 5h5l-4 3l2 6l-5-4l-5 4l2-6l-4-3h5z", "triangle-down": "M1 2h12L7 13z", pentagon: "M7 1l6 5l-2 7H3L1 6z", hexagram: "M7 0l2 3.5h4L11 7l2 3.5H9L7 14l-2-3.5H1L3 7L1 3.5h4z"};
+const MOST = 12; /* methods that are shown before a choice; more than these cannot be told apart */
 let table, shownSeries = [];
 
 function byChoice() {
@@ -27,7 +28,7 @@ function fill(select, entries, chosen) {
 document.addEventListener("DOMContentLoaded", async () => {
   const dataset = document.getElementById("dataset"), metric = document.getElementById("metric");
   if (!dataset) return;
-  const lx = document.getElementById("lx"), ly = document.getElementById("ly");
+  const across = document.getElementById("across"), lx = document.getElementById("lx"), ly = document.getElementById("ly");
   const all = byChoice();
   const counts = [...all].map(([name, metrics]) => [name, [...metrics.values()].flat().length]).sort((a, b) => a[0].localeCompare(b[0]));
   const richness = (cards) => { const n = cards.filter((c) => measuredHere(c) && c.nfe !== null); return n.length + 5 * n.filter((c) => c.num !== undefined).length + 0.001 * cards.length; };
@@ -44,12 +45,31 @@ document.addEventListener("DOMContentLoaded", async () => {
     const cards = metrics.get(m);
     const values = cards.flatMap((c) => [measuredHere(c) ? c.v : null, c.num]).filter((v) => v !== null && v !== undefined);
     const wide = values.length > 1 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 20;
+    const counts_ = new Map();
+    for (const c of cards) if (c.nfe !== null) counts_.set(seriesName(c), (counts_.get(seriesName(c)) ?? new Set()).add(c.nfe));
+    const curves = [...counts_.values()].some((several) => several.size > 1);
+    across.value = ["nfe", "method"].includes(state.get("x")) ? state.get("x") : curves ? "nfe" : "method";
     lx.checked = state.has("lx") ? state.get("lx") === "1" : true;
     ly.checked = state.has("ly") ? state.get("ly") === "1" : wide;
-    const names = [...new Set(cards.map(seriesName))];
-    const hidden = new Set(state.has("show") ? names.filter((n) => !state.getAll("show").includes(n)) : state.getAll("hide"));
+    const names = [...new Set(cards.map(seriesName))], chosen = new Set(bestOf(cards, across.value === "nfe"));
+    const chosenBefore = state.has("show") || state.has("hide") || state.has("lx");
+    const hidden = new Set(state.has("show") ? names.filter((n) => !state.getAll("show").includes(n)) : chosenBefore ? state.getAll("hide") : names.filter((n) => !chosen.has(n)));
+    const order = new Map([...chosen].map((name, i) => [name, i]));
+    names.sort((a, b) => hidden.has(a) - hidden.has(b) || (order.get(a) ?? names.length) - (order.get(b) ?? names.length)); /* stable */
     listSeries(names, hidden);
     draw(cards);
+  }
+
+  /* The methods with the best values, those with printed numbers before others; of those that the plot can show. */
+  function bestOf(cards, counted) {
+    const direction = cards.find((c) => c.dir)?.dir, best = new Map();
+    for (const c of cards) {
+      if (counted && c.nfe === null) continue;
+      const name = seriesName(c), known = best.get(name) ?? {value: Infinity, printed: false};
+      const v = measuredHere(c) ? c.v : c.num, merit = direction === "higher" ? -v : direction === "target" ? Math.abs(v) : v;
+      best.set(name, {value: Math.min(known.value, merit), printed: known.printed || c.num !== undefined});
+    }
+    return [...best].sort(([, a], [, b]) => b.printed - a.printed || a.value - b.value).slice(0, MOST).map(([name]) => name);
   }
 
   function listSeries(names, hidden) {
@@ -63,12 +83,20 @@ document.addEventListener("DOMContentLoaded", async () => {
       const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
       path.setAttribute("d", SHAPES[series.symbol]); path.setAttribute("fill", series.colour);
       mark.append(path);
-      return el("label", {}, box, mark, series.name);
+      const label = el("label", {}, box, mark, el("span", {}, series.name));
+      for (const [event, name] of [["pointerenter", series.name], ["pointerleave", null], ["focusin", series.name], ["focusout", null]]) label.addEventListener(event, () => emphasise(name));
+      return label;
     }));
   }
 
+  /* The method under the pointer stands out, the others fade. */
+  function emphasise(name) {
+    const plot = document.getElementById("plot");
+    if (plot.data?.length) Plotly.restyle(plot, {opacity: plot.data.map((trace) => (name === null || trace.name === plain(name) ? 1 : 0.12))});
+  }
+
   function changed() {
-    const state = new URLSearchParams({dataset: dataset.value, metric: metric.value, lx: lx.checked ? "1" : "0", ly: ly.checked ? "1" : "0"});
+    const state = new URLSearchParams({dataset: dataset.value, metric: metric.value, x: across.value, lx: lx.checked ? "1" : "0", ly: ly.checked ? "1" : "0"});
     const off = shownSeries.filter((s) => !s.on), on = shownSeries.filter((s) => s.on);
     if (off.length && on.length < off.length) { for (const s of on) state.append("show", s.name); if (!on.length) state.append("show", ""); }
     else for (const s of off) state.append("hide", s.name);
@@ -77,7 +105,7 @@ document.addEventListener("DOMContentLoaded", async () => {
   }
 
   async function draw(cards) {
-    const traces = [], counted = cards.some((c) => c.nfe !== null), direction = cards.find((c) => c.dir)?.dir;
+    const plot = document.getElementById("plot"), traces = [], counted = across.value === "nfe", direction = cards.find((c) => c.dir)?.dir;
     const visible = new Map(shownSeries.filter((s) => s.on).map((s) => [s.name, s]));
     const bars = (rows) => ({type: "data", array: rows.map((c) => c.e ?? 0), thickness: 1.2, width: 3});
     for (const series of visible.values()) {
@@ -89,17 +117,18 @@ document.addEventListener("DOMContentLoaded", async () => {
       if (printed.length) traces.push({...common, type: "scatter", mode: "markers", x: counted ? printed.map((c) => c.nfe) : printed.map((c) => c.num), y: counted ? printed.map((c) => c.num) : printed.map(() => plain(series.name)), marker: {symbol: `${series.symbol}-open`, size: 12, color: series.colour, line: {width: 1.8}}, hovertext: hover(printed, "published"), customdata: printed.map((c) => c.id)});
     }
     const better = {lower: "lower is better", higher: "higher is better", target: "nearer to 0 is better"}[direction];
-    const axis = {title: {text: plain(metric.value) + (better ? ` (${better})` : "")}, type: ly.checked ? "log" : "linear", gridcolor: "#e6e9ee", zerolinecolor: "#c3c9d1", automargin: true, exponentformat: "power"};
+    const axis = {title: {text: plain(metric.value) + (better ? ` (${better})` : "")}, type: ly.checked ? "log" : "linear", gridcolor: "#e6e9ee", zerolinecolor: "#c3c9d1", automargin: true, exponentformat: "power", ...(ly.checked ? {dtick: counted || plot.clientWidth > 600 ? "D2" : 1, tickformat: "~g"} : {})};
     const evaluations = {title: {text: "evaluations per sample"}, type: lx.checked ? "log" : "linear", gridcolor: "#e6e9ee", automargin: true, ...(lx.checked ? {tickvals: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000]} : {})};
     const layout = {margin: {l: 60, r: 10, t: 10, b: 50}, font: {family: "system-ui, sans-serif", size: 13, color: "#1d2530"}, hovermode: "closest", paper_bgcolor: "#fff", plot_bgcolor: "#fff", xaxis: counted ? evaluations : axis, yaxis: counted ? axis : {automargin: true, autorange: "reversed", gridcolor: "#e6e9ee", tickfont: {size: 11}}};
-    const plot = document.getElementById("plot");
-    plot.style.height = counted ? "" : `${Math.max(20, 4 + 1.4 * visible.size)}rem`;
+    plot.style.height = counted ? "" : `${Math.max(14, 5 + 1.7 * visible.size)}rem`;
+    lx.closest("label").hidden = !counted;
     await Plotly.react(plot, traces, layout, {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]});
     plot.removeAllListeners?.("plotly_click");
     plot.on?.("plotly_click", (event) => { const id = event.points[0]?.customdata; if (id) { const state = readState(); state.set("card", id); writeState(state); showCard(); } });
     const left = counted ? cards.filter((c) => c.nfe === null).length : 0;
     const negative = ly.checked && cards.some((c) => (measuredHere(c) && c.v <= 0) || c.num <= 0);
-    document.getElementById("plot-note").textContent = `Filled marks are measured, with standard errors; hollow marks are published. ${left ? `${left} numbers without a count of evaluations are in the table only. ` : ""}${negative ? "A log axis shows no numbers at or below 0. " : ""}`;
+    document.getElementById("series-count").textContent = `${visible.size} of ${shownSeries.length} shown`;
+    document.getElementById("plot-note").textContent = `${metric.value} on ${dataset.value}. Filled marks are measured, with standard errors; hollow marks are published. ${left ? `${left} numbers without a count of evaluations are in the table only. ` : ""}${negative ? "A log axis shows no numbers at or below 0. " : ""}`;
     const merit = (c) => { const v = measuredHere(c) ? c.v : c.num; return direction === "higher" ? -v : direction === "target" ? Math.abs(v) : v; };
     const rows = cards.filter((c) => visible.has(seriesName(c))).sort((a, b) => measuredHere(b) - measuredHere(a) || merit(a) - merit(b));
     if (!table) {
@@ -107,8 +136,8 @@ document.addEventListener("DOMContentLoaded", async () => {
       table = await RESCORE.table("#compared", [
         column("method", (c) => c.method, {class: "name", node: (c) => cardLink(c, c.method)}), column("variant", (c) => c.variant, {class: "name"}), column("paper", (c) => c.paper, {class: "tight"}), column("table", (c) => c.table),
         column("nfe", (c) => c.nfe, {number: true}), column("measured", (c) => (measuredHere(c) ? c.v : undefined), {number: true, class: "tight", show: (c) => (measuredHere(c) ? withError(c.v, c.e) : "")}),
-        column("published", (c) => c.num, {number: true, show: (c) => c.pub ?? ""}), column("verdict", (c) => word(c.st), {class: "tight", node: (c) => badge(c.st)}), column("protocol", (c) => (measuredHere(c) ? protocolOf(c) : ""), {class: "protocol"}),
-      ], {name: "compare", extra: {data: rows}});
+        column("published", (c) => c.num, {number: true, show: (c) => c.pub ?? ""}), column("verdict", (c) => word(c.st), {class: "tight", node: (c) => badge(c.st)}), column("protocol", (c) => (measuredHere(c) ? protocolOf(c) : ""), {class: "protocol", node: (c) => el("div", {class: "clamp", title: measuredHere(c) ? protocolOf(c) : null}, measuredHere(c) ? protocolOf(c) : "")}),
+      ], {name: "compare", buttons: [{extend: "colvis", text: "Columns"}], extra: {data: rows, pageLength: 25}});
       window.TABLE = table;
     } else { table.clear().rows.add(rows).draw(); }
     document.body.dataset.ready = "yes";
@@ -117,10 +146,12 @@ document.addEventListener("DOMContentLoaded", async () => {
 
   dataset.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value})); changed(); });
   metric.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value, metric: metric.value})); changed(); });
+  across.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value, metric: metric.value, x: across.value})); changed(); });
   for (const box of [lx, ly]) box.addEventListener("change", changed);
-  for (const [id, on] of [["all", true], ["none", false]]) document.getElementById(id).addEventListener("click", () => {
-    for (const series of shownSeries) series.on = on;
-    for (const box of document.querySelectorAll("#series-list input")) box.checked = on;
+  for (const id of ["all", "none", "best"]) document.getElementById(id).addEventListener("click", () => {
+    const best = bestOf(all.get(dataset.value).get(metric.value), across.value === "nfe");
+    for (const series of shownSeries) series.on = id === "all" || (id === "best" && best.includes(series.name));
+    document.querySelectorAll("#series-list input").forEach((box, i) => { box.checked = shownSeries[i].on; });
     changed();
   });
   document.getElementById("choices").addEventListener("submit", (event) => event.preventDefault());

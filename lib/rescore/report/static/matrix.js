@@ -27,8 +27,10 @@ document.addEventListener("DOMContentLoaded", () => {
       const card = method === MATRIX.floor ? exact.find((c) => c.variant === process) : here.find((c) => c.method === method && c.variant === process && budgetOf(c) === Number(budget.value));
       if (!card) {
         const skip = MATRIX.skipped.find((s) => s.method === method && s.variant === process && Number(s.nfe) === Number(budget.value)) ?? MATRIX.skipped.find((s) => s.method === method && s.variant === process && !s.nfe);
-        const reason = skip?.reason ?? "not measured";
-        if (skip) missing.set(reason, [...(missing.get(reason) ?? []), `${method} on ${process}`]);
+        const anywhere = [...cards, ...MATRIX.skipped].some((one) => one.method === method && one.variant === process);
+        const reason = skip?.reason ?? (anywhere ? "not measured" : MATRIX.skipped.length ? "the sampler does not apply to the process" : "no value for any number of evaluations");
+        if (!missing.has(reason)) missing.set(reason, new Map());
+        missing.get(reason).set(method, [...(missing.get(reason).get(method) ?? []), process]);
         return el("td", {class: "none", title: reason}, "—", el("span", {class: "visually-hidden"}, reason));
       }
       const share = (Math.log(card.v) - low) / (high - low), colour = ramp(card.v > 0 ? share : 0);
@@ -38,11 +40,13 @@ document.addEventListener("DOMContentLoaded", () => {
       return el("td", {style: `background: rgb(${colour}); color: ${dark ? "#fff" : "#111"}`}, link);
     })));
     document.getElementById("heat").replaceChildren(el("caption", {class: "visually-hidden"}, `${metric.value} with at most ${budget.value} evaluations`), el("thead", {}, head), el("tbody", {}, ...rows));
-    document.getElementById("scale-note").textContent = `Dark is small. Colours are logarithmic, from ${digits(Math.exp(low), 2)} to ${digits(Math.exp(high), 2)} over all budgets; a hatched cell has no value, a pointer over it says why.`;
+    document.getElementById("scale-note").textContent = `Smaller is better. Colours are logarithmic, the same for all numbers of evaluations; a hatched cell has no value, the list below says why.`;
+    document.getElementById("ramp-low").textContent = digits(Math.exp(low), 2);
+    document.getElementById("ramp-high").textContent = `${digits(Math.exp(high), 2)} and more`;
     document.getElementById("ramp").style.background = `linear-gradient(90deg, ${RAMP.map((c) => `rgb(${c})`).join(", ")})`;
     const list = el("dl", {class: "card-facts"});
-    for (const [reason, cells] of missing) list.append(el("div", {style: "grid-template-columns: minmax(8rem, 18rem) 1fr"}, el("dt", {}, cells.join(", ")), el("dd", {}, reason)));
-    document.getElementById("reasons").replaceChildren(missing.size ? list : el("p", {class: "note"}, "No reason is recorded for this choice."));
+    for (const [reason, cells] of missing) list.append(el("div", {class: "reason"}, el("dt", {}, reason), el("dd", {}, [...cells].map(([method, on]) => `${method} on ${on.join(", ")}`).join("; "))));
+    document.getElementById("reasons").replaceChildren(missing.size ? list : el("p", {class: "note"}, "None."));
     document.body.dataset.ready = "yes";
   }
   for (const select of [metric, budget]) select.addEventListener("change", () => { const now = readState(); now.set("metric", metric.value); now.set("budget", budget.value); writeState(now); draw(); });

@@ -85,7 +85,7 @@ function cardBody(card) {
     numbers.append(el("div", {"data-fact": "measured"}, el("dt", {}, "measured"), el("dd", {}, withError(card.v, card.e), el("small", {}, over))));
   }
   if (card.pub !== undefined) numbers.append(el("div", {"data-fact": "published"}, el("dt", {}, "published"), el("dd", {}, card.pub + (card.unc ? ` ± ${digits(card.unc)}` : ""), el("small", {}, card.src ?? ""))));
-  if (card.del !== undefined) numbers.append(el("div", {"data-fact": "delta"}, el("dt", {}, "difference"), el("dd", {}, (card.del > 0 ? "+" : "") + digits(card.del))));
+  if (card.del !== undefined) numbers.append(el("div", {"data-fact": "delta"}, el("dt", {}, "difference"), el("dd", {}, (card.del > 0 ? "+" : "") + digits(card.del), card.tol ? el("small", {}, `${digits(Math.abs(card.del) / card.tol, 2)} × the tolerance`) : null)));
   if (card.tol !== undefined) numbers.append(el("div", {"data-fact": "tolerance"}, el("dt", {}, "tolerance"), el("dd", {}, digits(card.tol))));
   if (card.err !== undefined) numbers.append(el("div", {"data-fact": "error"}, el("dt", {}, "measured error"), el("dd", {}, digits(card.err), el("small", {}, "half a 95 % interval"))));
   body.append(numbers);
@@ -163,7 +163,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") for (const menu of document.querySelectorAll(".menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
 });
 let opened = [];
-window.addEventListener("beforeprint", () => { opened = [...document.querySelectorAll("main details:not([open])")]; for (const one of opened) one.open = true; });
+window.addEventListener("beforeprint", () => { opened = [...document.querySelectorAll(".says details:not([open])")]; for (const one of opened) one.open = true; });
 window.addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 
 /* A DataTables table. Sorting and filters are in each column's head; numbers without a value come last. */

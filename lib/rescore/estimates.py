@@ -1,0 +1,151 @@
+"""What a scale will take, by arithmetic on its configs: rows of models and jobs, hours of GPUs. No torch.
+
+The operations of a network's forward pass are an input: `rescore plan` counts them, and `rescore plan --write` keeps them by
+network in results/reference/networks.csv, for whoever has no time to count, such as the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rescore.config import config_hash
+from rescore.data.images import image_shape
+from rescore.errors import RescoreError
+from rescore.ledger.records import read_rows
+from rescore.specs import ModelSpec
+from rescore.workflow.suite import Suite
+
+BACKWARD = 3  # a training step takes three times the operations of the network's forward pass: the backward pass is two of them
+SPEED = (100.0, 250.0)  # sustained TFLOP/s of one H100 in bf16, a tenth to a quarter of its peak: an assumption, nobody's measurement
+NETWORKS = "networks.csv"  # in results/reference
+COLUMNS = ("network", "parameters", "gflop")
+
+
+def network_id(spec: ModelSpec) -> str:
+    """A hash of what decides a network's size: its settings, the process's state, the images' shape, and what it predicts."""
+    return config_hash(spec.network, spec.process.model_dump_json(), str(image_shape(spec.data)), str(spec.objective.of_velocities))
+
+
+def read_networks(path: Path) -> dict[str, tuple[int, float]]:
+    """Parameters and GFLOP of a forward pass by `network_id`; none without a file."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for line, row in read_rows(path, COLUMNS):
+        try:
+            found[row["network"]] = int(row["parameters"]), float(row["gflop"])
+        except ValueError as error:
+            raise RescoreError(f"{path}, line {line}: {error}") from None
+    return found
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One node that trains.
+
+    Args:
+        names: `<paper>/<name>` of all who use it.
+        parameters: of the network; None where that is not known.
+        gflop: floating-point operations of its forward pass for one image, 1e9; None likewise.
+        trained: whether it is there already.
+    """
+
+    key: str
+    names: tuple[str, ...]
+    spec: ModelSpec
+    seeds: tuple[int, ...]
+    parameters: int | None
+    gflop: float | None
+    trained: bool
+
+    @property
+    def images(self) -> int:
+        """That all its trainings see; published weights are not trained."""
+        return 0 if self.spec.weights else self.spec.steps * self.spec.batch * len(self.seeds)
+
+    @property
+    def work(self) -> float:
+        """GFLOP of all its trainings; 0 where the network's are not known."""
+        return BACKWARD * (self.gflop or 0.0) * self.images
+
+    def gpu_hours(self, tflops: float) -> float:
+        """Of its trainings, at a sustained speed; 0 on the CPU."""
+        return self.work / (tflops * 1e3) / 3600 if self.spec.gpu else 0.0
+
+
+def known_plans(suite: Suite, networks: Mapping[str, tuple[int, float]], trained: Container[str] = ()) -> list[ModelPlan]:
+    """The models of a suite, the dearest first, by the networks that are known.
+
+    Args:
+        networks: of `read_networks`.
+        trained: keys of models that are there already, which are left out.
+    """
+    plans = []
+    for key, of in suite.models.items():
+        if key not in trained:
+            names = tuple(name for name, its in suite.model_names.items() if its == key)
+            plans.append(ModelPlan(key, names, of.spec, of.seeds, *networks.get(network_id(of.spec), (None, None)), False))
+    return sorted(plans, key=lambda plan: -plan.work)
+
+
+def model_rows(plans: Iterable[ModelPlan]) -> list[dict[str, object]]:
+    """A table's rows; hours from the fast to the slow end of `SPEED`."""
+    slow, fast = SPEED
+    return [
+        {"key": plan.key, "names": " ".join(plan.names), "data": plan.spec.data, "network": plan.spec.network.name,
+         "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "", "trainings": len(plan.seeds), "steps": plan.spec.steps,
+         "batch": plan.spec.batch, "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
+         "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu and plan.gflop else "",
+         "state": "trained" if plan.trained else "published weights" if plan.spec.weights else ""}
+        for plan in plans
+    ]  # fmt: skip
+
+
+def job_rows(suite: Suite) -> list[dict[str, object]]:
+    """A table's rows: what each job asks for, and the evaluations of models that its config tells of."""
+    rows = []
+    for paper, rules in suite.papers.items():
+        for name in rules.jobs:
+            job, trainings = rules.config.jobs[name], rules.config.job_trainings(name)
+            evaluation, seeds = getattr(rules.config, "evaluation", None), max((len(of.seeds) for of in trainings.values()), default=0)
+            judged = evaluation if trainings and "evaluation" in rules.config.model_fields_set else None  # else the paper has its own
+            rows.append({"paper": paper, "job": name, "gpu": job.gpu, "threads": job.threads, "mem_mb": job.mem_mb,
+                         "minutes": job.runtime, "models": len(trainings),
+                         "samples": f"{seeds} x {judged.samples} a sampler" if judged else "",
+                         "likelihoods": f"{seeds} x {judged.likelihood_images}" if judged else ""})  # fmt: skip
+    return rows
+
+
+def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]] = ()) -> list[str]:
+    """How the hours come about, in lines.
+
+    Args:
+        proofs: rows of `rescore.ledger.cost.read_proofs`: a GPU among them has a measured speed.
+    """
+    slow, fast = SPEED
+    gpu = [plan for plan in plans if plan.spec.gpu and plan.images]
+    if not gpu:
+        return ["No model of this scale is trained on a GPU."]
+    unknown, gpu = [plan for plan in gpu if not plan.work], [plan for plan in gpu if plan.work]
+    left_out = [f"Not in it: {len(unknown)} whose network's operations are not known."] if unknown else []
+    if not gpu:
+        return left_out
+    work = sum(plan.work for plan in gpu)
+    dear = max(gpu, key=lambda plan: plan.work)
+    speeds: dict[str, float] = {}
+    for row in proofs:
+        if not str(row["device"]).startswith("cpu "):
+            speeds[row["device"]] = max(speeds.get(row["device"], 0.0), row["tflops"])
+    return [
+        f"Estimate, not measured: training takes {BACKWARD} x (GFLOP an image) x (steps x batch x trainings), at a sustained "
+        f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed).",
+        f"For example {dear.names[0]}: {BACKWARD} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
+        f"{dear.work:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
+        f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
+        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top.",
+        *(f"At the {speed:.0f} TFLOP/s that `rescore proof` measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
+          for device, speed in speeds.items()),
+        *left_out,
+    ]
