@@ -169,3 +169,13 @@ def pines():
             return torch.tensor(load_pines().to_numpy())
         except MissingData as error:
             pytest.skip(f"set RESCORE_DATA to a folder with finpines/pines.csv: {error}")
+
+
+@pytest.fixture(scope="session")
+def committed_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of all committed results, made once; tests only read it."""
+    from rescore.cli import main
+
+    out = tmp_path_factory.mktemp("committed")
+    assert main(["report", "--reference", "--root", str(ROOT), "--out", str(out)]) == 0
+    return out

@@ -22,6 +22,14 @@ CLAIMS = [
     Claim("vague", "Something is small.", "Table 1", below(row(dataset="mg"), 0.0)),
 ]
 """
+COST = (
+    '{"paper": "toy", "job": "mg", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
+    '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}'
+)
+SKIPPED = (
+    {"paper": "toy", "table": "1", "method": "NUTS", "reason": "no <b>time</b>"},
+    {"paper": "toy", "table": "matrix", "method": "RK45", "variant": "VP", "nfe": "10", "reason": "takes <i>32</i> evaluations"},
+)
 METHODS = (SCRIPT, QUOTED, "HMC")
 
 
@@ -52,15 +60,16 @@ def hostile_suite(root: Path, measured: bool = True) -> Path:
         for method, value in values.items()
     ]
     records.append(record(method="HMC", variant="tuned", value=-0.2, stderr=0.02, df=3))
+    records += [
+        record(table="matrix", dataset="exact", method=method, variant=process, metric="sw2", nfe=10, value=0.2, protocol="budget=10")
+        for method, process in (("Euler", "VP"), ("Euler", "CLD"), ("SSCS", "CLD"))
+    ]
     records = records if measured else []
     if measured:
         write_records(results / "toy" / "mg" / "records.csv", records)
-        (results / "toy" / "mg" / "cost.json").write_text(
-            '{"paper": "toy", "job": "mg", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
-            '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}'
-        )
+        (results / "toy" / "mg" / "cost.json").write_text(COST)
         (results / "logs").mkdir()
         (results / "logs" / "toy-mg.log").write_text("measured\n")
     write_records(results / "records.csv", records)
-    write_skipped(results / "skipped.csv", [{"paper": "toy", "method": "NUTS", "reason": "no <b>time</b>"}] if measured else [])
+    write_skipped(results / "skipped.csv", SKIPPED if measured else [])
     return results

@@ -23,11 +23,9 @@ pytestmark = pytest.mark.skipif(
 WIDTHS = {"desktop": 1280, "phone": 390}
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("committed")
-    assert main(["report", "--reference", "--root", str(ROOT), "--out", str(out)]) == 0
-    return out
+@pytest.fixture
+def reference(committed_report) -> Path:
+    return committed_report
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +81,55 @@ def facts(page) -> dict[str, str]:
     )
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_opens_without_an_error_and_fits(page, reference, hostile, width):
-    page.set_viewport_size({"width": WIDTHS[width], "height": 844})
-    pages = [reference / "index.html", *sorted((reference / "laptop").glob("*.html")), *sorted(hostile.glob("*.html"))]
+def test_every_page_opens_without_an_error_and_fits(page, reference, hostile):
+    pages = [reference / "index.html", *sorted((reference / "laptop").glob("*.html")), reference / "gpu" / "cost.html"]
+    pages += sorted(hostile.glob("*.html"))
     assert len(pages) > 20
     for path in pages:
         visit(page, path)
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{path.name} is {wider} px wider than the screen"
         assert page.evaluate("document.querySelectorAll('h1').length") == 1
+        for width in WIDTHS.values():
+            page.set_viewport_size({"width": width, "height": 844})
+            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wider <= 0, f"{path.name} is {wider} px wider than a screen of {width}"
+
+
+PAPER = {"portrait": 695, "landscape": 1024}  # CSS pixels of A4 between its margins
+CUT = """() => [...document.querySelectorAll('main table, #plot')].filter(node => node.getBoundingClientRect().width
+    && node.getBoundingClientRect().right > document.querySelector('main').getBoundingClientRect().right + 1).map(node => node.id || node.className)"""
+
+
+@pytest.mark.parametrize(
+    ("path", "state", "way"),
+    [
+        ("paper/paper-pis.html", "", "portrait"),
+        ("laptop/paper-deis.html", "", "portrait"),
+        ("laptop/index.html", "", "portrait"),
+        ("laptop/matrix.html", "", "portrait"),
+        ("laptop/numbers.html", "", "landscape"),
+        ("laptop/claims.html", "", "landscape"),
+        ("gpu/cost.html", "", "landscape"),
+        ("laptop/compare.html", "dataset=digits&metric=fid", "landscape"),
+    ],
+)
+def test_a_printed_page_is_whole_and_says_what_its_colours_mean(page, reference, path, state, way):
+    visit(page, reference / path, state)
+    page.set_viewport_size({"width": PAPER[way], "height": 1000})
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT) == []
+    for controls in ("header nav", ".contents", ".choices", ".dt-search", ".dt-paging", "#series-list input"):
+        assert not any(node.is_visible() for node in page.locator(controls).all()), controls
+    coloured = page.evaluate("""() => [...document.querySelectorAll('td.cell, .badge, .counts li')]
+        .filter(node => node.getClientRects().length).map(node => node.innerText)""")
+    words = "reproduced|off|imprecise|indicative|not run|holds|fails|inconclusive|broken|own number"
+    assert all(re.search(words, text) for text in coloured)
+    if "paper-pis" in path:
+        assert len(coloured) > 80
+        values = page.locator("table.paper td.cell .value").all_inner_texts()
+        assert all(text == "" or re.search(r"\d", text) for text in values) and len(values) > 80
+    if way == "landscape":
+        sheet = re.search(rb"/MediaBox \[([\d. ]+)\]", page.pdf(prefer_css_page_size=True))[1].split()
+        assert float(sheet[2]) > float(sheet[3])
 
 
 def test_first_paint_with_all_records_is_soon(page, reference):
@@ -201,7 +238,7 @@ def test_compare_s_link_restores_its_choice(page, browser, reference):
 
 
 def test_compare_plots_measured_and_published(page, reference):
-    visit(page, reference / "paper" / "compare.html", "dataset=mg&metric=logz_rmse&lx=1&ly=0")
+    visit(page, reference / "paper" / "compare.html", "dataset=mg&metric=logz_rmse&x=nfe&lx=1&ly=0")
     traces = page.evaluate("document.getElementById('plot').data.map(t => [t.name, t.marker.symbol, [...t.x], [...t.y]])")
     own = {symbol.endswith("-open"): (x, y) for name, symbol, x, y in traces if name == "PIS NN (pis)"}
     frame = read_diff(ROOT / "results/reference/paper/diff.csv")
@@ -209,6 +246,27 @@ def test_compare_plots_measured_and_published(page, reference):
         (frame["dataset"] == "mg") & (frame["method"] == "PIS") & (frame["variant"] == "NN") & (frame["metric"] == "logz_rmse")
     ].iloc[0]
     assert own[True] == ([100], [float(row["published"])]) and own[False] == ([100], [row["measured"]])
+    page.select_option("#across", "method")  # what is plotted by itself where no method has several numbers of evaluations
+    page.wait_for_function("document.getElementById('plot').data[0].y[0].length > 3")
+    points = page.evaluate("document.getElementById('plot').data.map(t => [t.marker.symbol.endsWith('-open'), t.x[0], t.y[0]])")
+    assert [False, row["measured"], "PIS NN (pis)"] in points and [True, float(row["published"]), "PIS NN (pis)"] in points
+    assert "x=method" in page.url and not page.locator("#lx").is_visible()
+
+
+def test_compare_shows_the_best_methods_before_a_choice(page, reference):
+    """Of more than a hundred, as many as can be told apart; the buttons and the address have the others."""
+    visit(page, reference / "laptop" / "compare.html", "dataset=digits&metric=fid")
+    boxes = page.locator("#series-list input")
+    assert boxes.count() > 50 and page.locator("#series-list input:checked").count() == 12
+    assert f"12 of {boxes.count()} shown" in page.locator("#series legend").inner_text()
+    records = [row for path in (ROOT / "results/reference/laptop/records").glob("*.csv") for row in csv.DictReader(open(path))]
+    fid = [row for row in records if (row["dataset"], row["metric"]) == ("digits", "fid") and row["nfe"]]
+    best = min(fid, key=lambda row: float(row["value"]))
+    assert f"{best['method']} {best['variant']} ({best['paper']})" in page.locator("#series-list label").all_inner_texts()[:12]
+    page.click("#all")
+    page.wait_for_function("document.querySelectorAll('#series-list input:not(:checked)').length === 0")
+    assert page.evaluate("document.body.dataset.rows") == str(len({(r["paper"], r["table"], r["method"], r["variant"], r["nfe"])
+                                                                   for r in records if (r["dataset"], r["metric"]) == ("digits", "fid")}))  # fmt: skip
 
 
 def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
@@ -223,6 +281,14 @@ def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
     assert float(link.inner_text()) == pytest.approx(value, rel=0.05)
     page.select_option("#budget", "50")
     assert "budget=50" in page.url
+
+
+def test_the_matrix_lists_why_cells_are_empty(page, hostile):
+    visit(page, hostile / "matrix.html", "metric=sw2&budget=10")
+    cells = page.locator("#heat tbody tr").all_inner_texts()
+    assert [re.sub(r"\s+", " ", row.split("\n")[0]).strip()[:5] for row in cells] == ["Euler", "SSCS"]
+    reasons = dict(zip(*(page.locator(f"#reasons .reason {part}").all_inner_texts() for part in ("dt", "dd")), strict=True))
+    assert reasons == {"the sampler does not apply to the process": "SSCS on VP"}
 
 
 def test_hostile_texts_are_shown_as_text(page, hostile):
