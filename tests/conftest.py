@@ -173,9 +173,13 @@ def pines():
 
 @pytest.fixture(scope="session")
 def committed_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of all committed results, made once; tests only read it."""
-    from rescore.cli import main
+    """The report of the committed results of two scales and of one without any, made once; tests only read it."""
+    from rescore.papers import find_papers
+    from rescore.report.pages import write_reference_report
+    from rescore.report.source import nothing_run, read_results
 
-    out = tmp_path_factory.mktemp("committed")
-    assert main(["report", "--reference", "--root", str(ROOT), "--out", str(out)]) == 0
+    papers, out = find_papers(ROOT), tmp_path_factory.mktemp("committed")
+    places = [ROOT / "results" / "reference" / scale for scale in ("laptop", "paper")]
+    scales = [*(read_results(place, papers, ROOT) for place in places), nothing_run("gpu", papers, ROOT)]
+    write_reference_report(out, scales, papers)
     return out

@@ -73,7 +73,7 @@ def hostile(tmp_path, monkeypatch, capsys) -> Path:
     return tmp_path / "results" / "laptop" / "report"
 
 
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
 def test_every_printed_number_is_in_its_table_as_diff_has_it(committed, scale):
     frame = read_diff(ROOT / "results" / "reference" / scale / "diff.csv")
     for paper, own in frame.groupby("paper"):
@@ -234,7 +234,7 @@ def test_what_was_not_run_has_estimates(committed):
     assert len(re.findall("<tr><td>", (committed / "gpu" / "cost.html").read_text())) == len(plans) + len(suite.job_files) // 2
     of_paper = text_of(committed / "paper" / "cost.html")
     assert "gddim/cld" in of_paper and "GPU-hours" in of_paper and "pis mg-nn" not in of_paper
-    assert "Not run: estimates" not in text_of(committed / "smoke" / "cost.html")
+    assert "Not run: estimates" not in text_of(committed / "laptop" / "cost.html")
 
 
 def test_a_run_estimates_what_it_has_not_run_yet(tmp_path):
@@ -259,17 +259,22 @@ def test_reasons_of_a_reference_are_shown(tmp_path, monkeypatch):
     assert main(["accept", "--allow-dirty", "--paper", "toy"]) == 0
     results = read_results(tmp_path / "results" / "reference" / "laptop", find_papers(tmp_path), tmp_path)
     assert results.kind == "reference" and results.skipped == read_results(run, find_papers(tmp_path), tmp_path).skipped
+    monkeypatch.setattr(pages, "write_assets", lambda folder: None)
+    assert main(["report", "--reference"]) == 0
+    written = tmp_path / "results" / "report"
+    assert "laptop/index.html" in (written / "index.html").read_text() and (written / "laptop" / "matrix.html").is_file()
+    assert "Not run: 1 number: no &lt;b&gt;time&lt;/b&gt;." in (written / "laptop" / "paper-toy.html").read_text()
     facts = matrix(results, find_papers(tmp_path))["facts"]
     assert [row["reason"] for row in facts["skipped"]] == ["takes <i>32</i> evaluations"]
 
 
 def test_stand_ins_are_named_where_they_are_shown(committed):
     """Another metric on other data: its cell says so, and its card says which."""
-    address_ = "cld/3/cifar10/CLD/SSCS-QS/fid/150"
-    cells = Page((committed / "smoke" / "paper-cld.html").read_text()).cells
+    address_ = "cld/3/cifar10/CLD/EM-QS/fid/2000"
+    cells = Page((committed / "laptop" / "paper-cld.html").read_text()).cells
     assert cells[address_][1][-1] == "indicative, stand-in"
-    (card,) = [card for card in data_of(committed / "smoke", "cld")["cards"] if address(card["k"]) == address_]
-    assert card["as"] == "cld/9/digits_gaussian/CLD/SSCS-QS/frechet/150"
+    (card,) = [card for card in data_of(committed / "laptop", "cld")["cards"] if address(card["k"]) == address_]
+    assert card["as"] == "cld/9/digits_gaussian/CLD/EM-QS/frechet/2000"
 
 
 def test_parity_is_shown_where_it_exists(hostile, tmp_path):
