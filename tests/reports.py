@@ -61,7 +61,16 @@ def hostile_suite(root: Path, measured: bool = True) -> Path:
     ]
     records.append(record(method="HMC", variant="tuned", value=-0.2, stderr=0.02, df=3))
     records += [
-        record(table="matrix", dataset="exact", method=method, variant=process, metric="sw2", nfe=10, value=0.2, protocol="budget=10")
+        record(
+            table="matrix",
+            dataset="exact",
+            method=method,
+            variant=process,
+            metric="sw2",
+            nfe=10,
+            value=0.2,
+            protocol="budget=10",
+        )
         for method, process in (("Euler", "VP"), ("Euler", "CLD"), ("SSCS", "CLD"))
     ]
     records = records if measured else []

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
 from rescore import estimates, plan
@@ -52,6 +53,33 @@ def test_hours_are_the_arithmetic_that_is_printed():
     proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
     assert estimates.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
     assert estimates.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
+
+
+def test_sizes_of_networks_are_kept_and_read(tmp_path):
+    """Those that train on GPUs; what is not known has no estimate, and is said."""
+    one = ModelPlan("key", ("p/a",), SPEC, (0,), *network_cost(SPEC), False)
+    on_cpu = ModelPlan("key", ("p/b",), SPEC.model_copy(update={"gpu": 0, "data": "mnist"}), (0,), 10, 7.5, False)
+    assert plan.write_networks(tmp_path / NETWORKS, [one, on_cpu]) == 1
+    assert read_networks(tmp_path / NETWORKS) == {network_id(SPEC): network_cost(SPEC)}
+    assert network_id(SPEC) == network_id(SPEC.model_copy(update={"steps": 7, "lr": 0.5}))
+    assert network_id(SPEC) != network_id(SPEC.model_copy(update={"data": "mnist"}))
+    unknown = ModelPlan("key", ("p/c",), SPEC, (0,), None, None, False)
+    assert estimates.model_rows([unknown])[0]["gpu_hours"] == "" == estimates.model_rows([unknown])[0]["parameters"]
+    assert estimates.arithmetic([unknown]) == ["Not in it: 1 whose network's operations are not known."]
+    assert estimates.arithmetic([one, unknown])[-1].startswith("Not in it: 1")
+    (tmp_path / NETWORKS).write_text("network,parameters,gflop\na,x,1\n")
+    with pytest.raises(RescoreError, match=r"networks.csv, line 2: "):
+        read_networks(tmp_path / NETWORKS)
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+def test_the_committed_sizes_are_those_of_the_configs(scale):
+    """Each network has one; `rescore plan --scale SCALE --write` adds those of new configs. The cheapest is counted again."""
+    plans = estimates.known_plans(load_suite({"scale": scale}), read_networks(ROOT / "results" / "reference" / NETWORKS))
+    on_gpu = [one for one in plans if one.spec.gpu]
+    assert [one.names for one in on_gpu if one.gflop is None] == []
+    least = min(on_gpu, key=lambda one: one.gflop)
+    assert (least.parameters, least.gflop) == network_cost(least.spec)
 
 
 def test_published_weights_cost_no_training():

@@ -168,7 +168,8 @@ def test_the_gate_tells_new_skips(tmp_path, reference):
     write_skipped(run / "skipped.csv", SKIPS)
     accept(run, reference)
     assert moves() == []
-    write_skipped(run / "skipped.csv", [SKIPS[0] | {"reason": "another"}, {"paper": "toy", "dataset": "sets", "reason": "none here"}])
+    none = {"paper": "toy", "dataset": "sets", "reason": "none here"}
+    write_skipped(run / "skipped.csv", [SKIPS[0] | {"reason": "another"}, none])
     assert moves() == [("warn", "skip", "other/lgcp", "no pines: .../finpines.txt: see https://a.org/b/c", "another"),
                        ("warn", "skip", "toy/NUTS", "diverged: t = 0.5", "none"),
                        ("warn", "skip", "toy/sets", "none", "none here")]  # fmt: skip

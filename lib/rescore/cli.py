@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     parity = add("parity", _parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
     parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
     plan = add("plan", _plan, "models, jobs, downloads and estimated GPU-hours of a scale, before anything starts", one_paper)
-    plan.add_argument("--write", action="store_true", help="keep the networks' sizes in results/reference, where the report reads them")
+    plan.add_argument("--write", action="store_true", help="keep the networks' sizes for the report")
     add("fetch", _fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", _figures, "draw a paper's figures")
     figures.add_argument("paper")

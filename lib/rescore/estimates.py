@@ -18,14 +18,15 @@ from rescore.specs import ModelSpec
 from rescore.workflow.suite import Suite
 
 BACKWARD = 3  # a training step takes three times the operations of the network's forward pass: the backward pass is two of them
-SPEED = (100.0, 250.0)  # sustained TFLOP/s of one H100 in bf16, a tenth to a quarter of its peak: an assumption, nobody's measurement
+SPEED = (100.0, 250.0)  # sustained TFLOP/s of one H100 in bf16, a tenth to a quarter of its peak: assumed, nobody's measurement
 NETWORKS = "networks.csv"  # in results/reference
 COLUMNS = ("network", "parameters", "gflop")
 
 
 def network_id(spec: ModelSpec) -> str:
     """A hash of what decides a network's size: its settings, the process's state, the images' shape, and what it predicts."""
-    return config_hash(spec.network, spec.process.model_dump_json(), str(image_shape(spec.data)), str(spec.objective.of_velocities))
+    velocities = str(spec.objective.of_velocities)
+    return config_hash(spec.network, spec.process.model_dump_json(), str(image_shape(spec.data)), velocities)
 
 
 def read_networks(path: Path) -> dict[str, tuple[int, float]]:

@@ -183,8 +183,10 @@ def _compare_skips(
         lost: records of the reference that are not in the run.
     """
     lost = list(lost)
-    now, before = ({tuple(row.get(column, "") for column in KEY): portable(row["reason"]) for row in rows if paper in (None, row["paper"])}
-                   for rows in (fresh, reference or ()))  # fmt: skip
+    now, before = (
+        {tuple(row.get(column, "") for column in KEY): portable(row["reason"]) for row in rows if paper in (None, row["paper"])}
+        for rows in (fresh, reference or ())
+    )
     for key in now.keys() | before.keys():
         old, new = before.get(key, "none"), now.get(key, "none")
         pattern = {column: text for column, text in zip(KEY, key, strict=True) if text}

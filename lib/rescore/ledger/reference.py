@@ -1,6 +1,7 @@
-"""The committed reference of a scale, results/reference/<scale>/: `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`.
+"""The committed reference of a scale, results/reference/<scale>/.
 
-The last says what could not be measured and why; references made before it was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
+It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, and `skipped.csv`, which says what could not be measured and why; references
+made before that was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
 """
 
 import re
@@ -27,7 +28,7 @@ from rescore.machine.hardware import git_refusal
 DIGITS = 10  # of a number: more than the gate can tell apart
 RUN_FILES = ("records.csv", "diff.csv", "claims.csv")
 SKIPPED = "skipped.csv"
-FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.+-]+/)+(?=[\w.+-])")  # the folders of an absolute path, which are those of one machine
+FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.+-]+/)+(?=[\w.+-])")  # of an absolute path: those of one machine
 TABLES = {"claims.csv": claims.COLUMNS, "diff.csv": diff.COLUMNS}  # in the order of writing
 
 

@@ -78,7 +78,8 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
 
 def _shared(facts: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Facts that all papers have in common, which are said once."""
-    return {name: text for name, text in (facts[0] if facts else {}).items() if text and all(one[name] == text for one in facts)}
+    first = facts[0] if facts else {}
+    return {name: text for name, text in first.items() if text and all(one[name] == text for one in facts)}
 
 
 def judged(counts: Mapping[str, int]) -> int:
@@ -88,7 +89,8 @@ def judged(counts: Mapping[str, int]) -> int:
 
 def _heading(table: str) -> str:
     """`Table 5.1`; other names, which are ours for numbers from elsewhere in the paper, as words."""
-    return f"Table {table}" if table[:1].isdigit() else table[:1].upper() + table[1:].replace("-", " ").replace("_", " ")
+    words = table.replace("-", " ").replace("_", " ")
+    return f"Table {table}" if table[:1].isdigit() else words[:1].upper() + words[1:]
 
 
 def _why_not(cards: Sequence[Card]) -> list[tuple[str, int]]:
@@ -193,7 +195,7 @@ def cost(results: Results) -> dict[str, Any]:
     return {
         "jobs": _table(shown),
         "models": _table(results.models),
-        "waiting": _table(_filled({JOB_HEADS.get(name, name): value for name, value in row.items()} for row in results.waiting)),
+        "waiting": _table(_filled({JOB_HEADS.get(name, name): x for name, x in row.items()} for row in results.waiting)),
         "planned": _table(_filled(map(_planned, results.planned))),
         "arithmetic": arithmetic(results.planned, results.proofs) if results.planned else [],
         "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown],
@@ -205,6 +207,7 @@ def cost(results: Results) -> dict[str, Any]:
 def _planned(plan: ModelPlan) -> dict[str, Any]:
     """A model that has not been trained, as `rescore plan` tells of it."""
     (row,) = model_rows([plan])
+    without = "published weights" if plan.spec.weights else "" if plan.spec.gpu else "on the CPU"
     return {
         "model": row["names"],
         "images of": row["data"],
@@ -213,15 +216,15 @@ def _planned(plan: ModelPlan) -> dict[str, Any]:
         "trainings": row["trainings"],
         "steps": row["steps"],
         "batch": row["batch"],
-        "GPU-hours (estimate)": row["gpu_hours"] or ("published weights" if plan.spec.weights else "" if plan.spec.gpu else "on the CPU"),
+        "GPU-hours (estimate)": row["gpu_hours"] or without,
     }
 
 
 def _filled(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows without the columns that are empty in all of them."""
     rows = list(rows)
-    empty = {column for row in rows for column in row} - {column for row in rows for column, value in row.items() if value not in ("", None)}
-    return [{column: value for column, value in row.items() if column not in empty} for row in rows]
+    filled = {column for row in rows for column, value in row.items() if value not in ("", None)}
+    return [{column: value for column, value in row.items() if column in filled} for row in rows]
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
