@@ -15,6 +15,7 @@ from rescore.ledger.published import read_published
 from rescore.models.build import make_objective
 from rescore.objectives import LCSS
 from rescore.papers import load_config, load_paper
+from rescore.problems.score_norms import scaled_score_ratio
 from rescore.processes import VE
 from rescore.specs import ModelSpec
 
@@ -136,7 +137,7 @@ def test_maps_of_the_data_and_of_what_is_learnt(result):
 def test_variance_under_gamma_times_the_score(gamma, ratio):
     """gamma = 1/2: 1 + ln(sigma_max^2 / S); the chain comes to the limit like 1 / N."""
     s, process = theory.VARIANCE, VE()
-    assert theory.limit_ratio(process, gamma, s) == pytest.approx(ratio, rel=0.005)
+    assert scaled_score_ratio(process, gamma, s) == pytest.approx(ratio, rel=0.005)
     errors = []
     for steps in (1000, 2000):
         found = theory.variance_ratio("VE", steps, lambda t: s + process.Sigma(t).values, gamma)
@@ -146,7 +147,7 @@ def test_variance_under_gamma_times_the_score(gamma, ratio):
 
 def test_gamma_one_half_is_noise():
     s = theory.VARIANCE
-    assert theory.limit_ratio(VE(), 0.5, s) == pytest.approx(1 + math.log(2500 / s), rel=1e-4)
+    assert scaled_score_ratio(VE(), 0.5, s) == pytest.approx(1 + math.log(2500 / s), rel=1e-4)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.7, 1.0, 3.0])
@@ -155,7 +156,7 @@ def test_the_limit_of_many_steps_is_the_ode_of_the_variance(gamma):
     s, process = 0.3, VE(sigma_max=0.8)
     top = s + 0.8**2
     found = solve_ivp(lambda y, v: 2 * gamma * v / y - 1, (top, s), [0.8**2], rtol=1e-10, atol=1e-12)
-    assert theory.limit_ratio(process, gamma, s) == pytest.approx(found.y[0, -1] / s, rel=1e-7)
+    assert scaled_score_ratio(process, gamma, s) == pytest.approx(found.y[0, -1] / s, rel=1e-7)
 
 
 # specs, configs, gate

@@ -13,6 +13,7 @@ from rescore.data.pixels import to_unit
 from rescore.models.judge import RealScore
 from rescore.papers import load_config, load_paper
 from rescore.random import derive_seed
+from rescore.training import together
 
 PAPER = load_paper("soft_diffusion")
 networks, problems = PAPER.module("networks"), PAPER.module("problems")
@@ -65,7 +66,7 @@ def studio_of(folder, **training):
 def test_networks_are_trained_as_the_config_says(monkeypatch, tmp_path, sets):
     asked = []
     stub = SimpleNamespace(network=torch.nn.Identity())
-    monkeypatch.setattr(networks, "train_network", lambda *arguments: asked.append(arguments) or stub)
+    monkeypatch.setattr(together, "train_network", lambda *arguments: asked.append(arguments) or stub)
     studio = studio_of(tmp_path, clip=0.7, together=False)
     assert list(studio.trained) == ["main"] and len(asked) == 2
     settings = studio.settings.training

@@ -185,6 +185,23 @@ class Weights(Settings):
         return name
 
 
+class TogetherTraining(NetworkTraining):
+    """Of several networks (`rescore.training.together`).
+
+    Args:
+        together: all at once, as an ensemble: for small ones.
+        clip: only where they are trained one by one.
+    """
+
+    together: bool = True
+
+    @model_validator(mode="after")
+    def _one_clip_a_network(self) -> "TogetherTraining":
+        if self.together and self.clip is not None:
+            raise ValueError("networks trained together cannot share one gradient clip: set clip: null, or together: false")
+        return self
+
+
 class ModelSpec(Resources, NetworkTraining):
     """One trained model and its training. The resources of a job (threads, gpu, ...) are not part of its identity.
 

@@ -1,22 +1,15 @@
 """The samplers of chapter 6 under the names it gives them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 
-from torch import Tensor
-
-from reproductions.deis.config import GridName, Ingredients, Table
+from reproductions.deis.config import Ingredients, Table
 from rescore.models.evaluate import Sampling
-from rescore.processes import LinearSDE, grids
+from rescore.processes import LinearSDE
+from rescore.processes.grids import NAMED as GRIDS
 from rescore.samplers import Method, euler_maruyama, exponential_integrator, ipndm, rhoab_deis, rhork_deis, tab_deis
 
-GRIDS: dict[GridName, Callable[..., Tensor]] = {
-    "uniform": grids.uniform,
-    "quadratic": grids.quadratic,
-    "rho7": grids.rho_power,
-    "log-rho": grids.log_rho,
-}
 # The columns of Table 6.2, in its order.
 TABLE_METHODS: dict[str, Method] = {
     "DDIM": tab_deis.where(order=0),

@@ -11,6 +11,7 @@ from rescore.data.planar import PLANAR
 from rescore.experiments.book import Book, Cell
 from rescore.metrics.maps import density_map, total_variation
 from rescore.networks.ensemble import Ensemble
+from rescore.networks.mlp import scalar_mlp
 from rescore.objectives.pointwise import PointScore, dsm, fd_ssm, gradient_of, lcss, probes, ssm_vr
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam
@@ -71,10 +72,7 @@ def learn(cell: Cell, method: str) -> None:
 
 def density_mlp(width: int, seed: int) -> nn.Module:
     """The published f(x), (n, 1) from (n, 2): two hidden layers; its gradient is the score. Swish is ours."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("lcss", "density", seed))
-        hidden = [nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
-        return nn.Sequential(*hidden, nn.Linear(width, 1))
+    return scalar_mlp(2, width, derive_seed("lcss", "density", seed))
 
 
 def objective(method: str, sigma: float | Tensor, eps: float = 0.1) -> Callable[[PointScore, Tensor, torch.Generator], Tensor]:

@@ -16,6 +16,7 @@ from rescore.networks import NoisePrediction
 from rescore.objectives import DSM, LCSS, UniformTimes, compare
 from rescore.objectives.pointwise import dsm, explicit, gradient_of, lcs, lcss, probes, ssm_vr
 from rescore.problems.gaussian import law_after, prior_law
+from rescore.problems.score_norms import scaled_score_ratio
 from rescore.processes import VE, LinearSDE, SubVP, grids
 from rescore.processes.quadrature import gauss_hermite
 from rescore.random import make_generator
@@ -174,15 +175,4 @@ def gamma_on_a_gaussian(book: Book) -> None:
         place = partial(exact, book, "fig7", "gaussian", variant=GAMMA(gamma=gamma), metric="variance_ratio")
         chain = partial(variance_ratio, "VE", steps, lambda t: VARIANCE + process.Sigma(t).values, gamma)
         place("LCSS", value=chain, steps=steps)
-        place("closed form", value=partial(limit_ratio, process, gamma, VARIANCE))
-
-
-def limit_ratio(process: VE, gamma: float, s: float) -> float:
-    """Var / S of the reverse VE diffusion under gamma times the score, sigma_min -> 0: 1 / (2 gamma - 1) for large sigma_max.
-
-    With y = S + sigma^2 from Y down to S, dv/dy = 2 gamma v / y - 1 and v(Y) = sigma_max^2.
-    """
-    top = s + process.sigma_max**2
-    start, power = process.sigma_max**2 * (s / top) ** (2 * gamma), 2 * gamma - 1
-    rest = math.log(top / s) * s if power == 0 else s * (1 - (s / top) ** power) / power
-    return (start + rest) / s
+        place("closed form", value=partial(scaled_score_ratio, process, gamma, VARIANCE))

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
-from rescore.specs import NetworkTraining
+from rescore.specs import TogetherTraining
 
 Section = Literal["schedules", "gaussian", "networks"]
 VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
@@ -27,25 +27,13 @@ class Schedule(Settings):
     images: PositiveInt = 64
 
 
-class Training(NetworkTraining):
-    """Of every network; `level` is what it is told of t: 999 t or t.
-
-    Args:
-        clip: only where networks are trained one by one.
-        together: train the networks of a job at once, as an ensemble: for small ones.
-    """
+class Training(TogetherTraining):
+    """Of every network of a job; `level` is what it is told of t: 999 t or t."""
 
     network: str = "mlp"
     settings: dict[str, Any] = {}
     level: Literal["steps", "time"] = "steps"
-    together: bool = True
     ema: float = Field(0.999, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _one_clip_a_network(self) -> "Training":
-        if self.together and self.clip is not None:
-            raise ValueError("training: networks trained together cannot share one gradient clip: set clip: null")
-        return self
 
 
 class Gaussian(SectionSettings):

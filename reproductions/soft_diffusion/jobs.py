@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reproductions.soft_diffusion.networks import networks
-from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, say_common
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions
 from rescore.corruptions import Corruption, pairwise_wasserstein
 from rescore.data.faces import load_faces
 from rescore.experiments.book import Book, Section
@@ -20,7 +20,6 @@ GAUSSIAN_VARIANTS = ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")
 def schedules(book: Book) -> None:
     """Fig. 6: the noise, the blur found for two data sets and by the MSE rule; and how far apart its steps are."""
     config = book.config
-    say_common(book)
     with book.skipping(dataset=config.data):
         corruptions = Corruptions.of(book)
         images, side = corruptions.images, corruptions.images.shape[-1]
@@ -52,7 +51,6 @@ def schedules(book: Book) -> None:
 def gaussian(book: Book) -> None:
     """The samplers on the Gaussian with the images' mean and covariance, exactly: no network, no samples."""
     config, settings = book.config, book.config.gaussian
-    say_common(book)
     with book.skipping(dataset=config.data):
         corruptions = Corruptions.of(book)
         images, ve = corruptions.images, corruptions.ve()

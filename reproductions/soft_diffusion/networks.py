@@ -1,13 +1,13 @@
 """Networks for the corruptions: their training, and what their samples are worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from reproductions.soft_diffusion.config import VariantName
-from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant, say_common
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant
 from rescore.corruptions.process import Clean
 from rescore.cost.evaluations import note
 from rescore.data.images import load_images
@@ -18,13 +18,13 @@ from rescore.metrics.points import median_distance, nearest
 from rescore.models.evaluate import floor, judge_samples
 from rescore.models.judge import HELD_OUT, Drawn, Judge, draw, make_judge
 from rescore.networks import autocast, make_network, place
-from rescore.networks.ensemble import Ensemble
 from rescore.networks.parametrise import LEVELS
 from rescore.objectives import CleanPrediction, SoftScoreMatching, clean_of
 from rescore.problems.flow import trace
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
-from rescore.training import Training, train_network
+from rescore.training.network import Losses
+from rescore.training.together import train_each
 
 LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
 UNSEEN = 500  # held-out images for the losses, at most
@@ -37,7 +37,6 @@ LOSS_TIMES = torch.linspace(0.025, 0.975, 20, dtype=torch.float64)
 
 def networks(book: Book) -> None:
     """Train the job's variants, one network a seed each, and measure losses and samples."""
-    say_common(book)
     with book.skipping(dataset=book.config.data):
         studio = Studio(book)
         if "main" in book.job.train:
@@ -76,23 +75,15 @@ class Studio:
 
     @cached_property
     def trained(self) -> dict[VariantName, list[nn.Module]]:
-        """One network for each variant and seed; together as an ensemble, or one after another."""
+        """One network for each variant and seed."""
         settings, seeds = self.settings.training, self.config.seeds
         pairs = [(name, seed) for name in self.processes for seed in seeds]
         made = {pair: make_network(settings.network, settings.settings, *self.data.shape[:2], derive_seed("soft", *pair) % 2**31)
                 for pair in pairs}  # fmt: skip
-        for group in [pairs] if settings.together else [[pair] for pair in pairs]:
-            network = Ensemble([made[pair] for pair in group]) if settings.together else made[group[0]]
-            label = "networks" if settings.together else "{} {}".format(*group[0])
-            plan = Training.of(settings, len(self.data), derive_seed("soft", label))
-            folder = self.run.folder / label.replace(" ", "-")
-            losses, every = self.losses(group), settings.checkpoint_every
-            found = train_network(network, losses, plan, folder, self.run.device, every, label).network
-            for i, pair in enumerate(group):
-                made[pair] = found.member(i).eval() if settings.together else found
-        return {name: [made[name, seed] for seed in seeds] for name in self.processes}
+        found = train_each(made, self.losses, settings, len(self.data), "soft", self.run.folder, self.run.device)
+        return {name: [found[name, seed] for seed in seeds] for name in self.processes}
 
-    def losses(self, group: Sequence[tuple[VariantName, int]]) -> Callable[[nn.Module, Tensor, torch.Generator], Tensor]:
+    def losses(self, group: Sequence[tuple[VariantName, int]]) -> Losses:
         """The sum of the losses of all networks of a group, each with its own times and noise, on the same images: (n,)."""
         settings = self.settings.training
         images = self.data.images.to(self.run.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reproductions.soft_diffusion.config import Config, VariantName
 from rescore.corruptions import (
-    Blur, Constant, Corruption, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
+    Blur, Constant, Corruption, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
 )  # fmt: skip
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit_interval
@@ -72,7 +72,8 @@ class Corruptions:
 
     @classmethod
     def of(cls, book: Book) -> Corruptions:
-        """Of the config's data. Raises MissingData if they cannot be had."""
+        """Of the config's data; from here on records of the book say what all of the paper say. Raises MissingData without data."""
+        book.protocol |= {"sigma_min": book.config.sigma_min, "pixels": "0 to 1"}
         images = load_images(book.config.data, "train").images[:STATISTICS]
         return cls(book.config, to_unit_interval(images), book.run.folder.parent / "schedules")
 
@@ -87,7 +88,7 @@ class Corruptions:
             level = mse_matched(family, noise, self.images, self.ve_process)
         else:
             level = Interpolated((config.until, 1.0), (family.lowest, family.highest))
-        return self._started(Corruption(family, level, noise))
+        return Corruption(family, level, noise).started(self.images, config.start_modes)
 
     def blur(self, side: int) -> Blur:
         """The configured blur, its lengths scaled to images of another side."""
@@ -109,12 +110,4 @@ class Corruptions:
     def ve(self) -> Corruption:
         """Noise alone, up to where the VE process of the MSE schedule ends."""
         noise = GeometricNoise(self.config.sigma_min, self.ve_process.sigma_max, 1.0)
-        return self._started(Corruption(Identity(), Constant(), noise))
-
-    def _started(self, process: Corruption) -> Corruption:
-        return replace(process, start=GaussianStart.fit(process.C(1.0)(self.images), self.config.start_modes))
-
-
-def say_common(book: Book) -> None:
-    """What every record of the paper says."""
-    book.protocol |= {"sigma_min": book.config.sigma_min, "pixels": "0 to 1"}
+        return Corruption(Identity(), Constant(), noise).started(self.images, self.config.start_modes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -65,6 +65,10 @@ class Corruption:
     start: GaussianStart | None = None
 
     T: ClassVar[float] = 1.0
+
+    def started(self, images: Tensor, rank: int) -> Corruption:
+        """With the start that `GaussianStart.fit` finds for C_1 of images (n, C, H, W)."""
+        return replace(self, start=GaussianStart.fit(self.C(1.0)(images), rank))
 
     def C(self, t: Time) -> Separable | Diagonal:
         """C_t at one time, or at one per image."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -85,3 +86,11 @@ def mlp(channels: int = 1, side: int | tuple[int, int] = 8, out_channels: int | 
     """An MLP of images of one side, or of any height and width."""
     size = (side, side) if isinstance(side, int) else tuple(side)
     return MLP(configured(MLPConfig(), settings, "mlp"), (channels, *size), (out_channels or channels, *size))
+
+
+def scalar_mlp(inputs: int, width: int, seed: int) -> nn.Module:
+    """(n, inputs) -> (n, 1), two hidden layers with swish; torch's own initial weights, which depend on the seed only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hidden = [nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
+        return nn.Sequential(*hidden, nn.Linear(width, 1))

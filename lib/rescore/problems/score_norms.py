@@ -1,11 +1,13 @@
-"""How hard a score is to learn: its distance from a Normal's, how steep and how noisy what is learned; and Langevin's ratio."""
+"""How hard a score is to learn: its distance from a Normal's, how steep and how noisy what is learned; Langevin's ratio; and what
+samples of a score of the wrong length look like.
+"""
 
 import math
 
 import torch
 from torch import Tensor
 
-from rescore.processes import CLD, LinearSDE
+from rescore.processes import CLD, VE, LinearSDE
 from rescore.samplers import AnnealedLangevin
 from rescore.scores import GaussianMixture, Score
 
@@ -61,3 +63,14 @@ def signal_to_noise(sampler: AnnealedLangevin, data: GaussianMixture, n: int, ge
         z = torch.randn(x.shape, generator=generator, dtype=x.dtype)
         norms.append(torch.stack([(size * data(x, t)).norm(dim=1), (2 * math.sqrt(size) * z).norm(dim=1)]))
     return torch.stack(norms, 1)
+
+
+def scaled_score_ratio(process: VE, gamma: float, s: float) -> float:
+    """Var / S of the reverse VE diffusion on N(0, S) under gamma times the score, sigma_min -> 0.
+
+    With y = S + sigma^2 from Y down to S, dv/dy = 2 gamma v / y - 1 and v(Y) = sigma_max^2: 1 / (2 gamma - 1) for large sigma_max.
+    """
+    top = s + process.sigma_max**2
+    start, power = process.sigma_max**2 * (s / top) ** (2 * gamma), 2 * gamma - 1
+    rest = math.log(top / s) * s if power == 0 else s * (1 - (s / top) ** power) / power
+    return (start + rest) / s

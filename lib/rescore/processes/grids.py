@@ -3,7 +3,7 @@
 Raise RescoreError unless N >= 1 is an integer, 0 <= t0 < T and kappa > 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,6 +51,12 @@ def log_rho(process: Isotropic, n: int, t0: float | None = None) -> Tensor:
     if bottom <= 0:
         raise RescoreError("grid log_rho: rho(t0) must be positive; choose t0 > 0")
     return _with_ends(process.time_of_rho(_span(top.log(), bottom.log(), n).exp()), process, t0)
+
+
+NAMED: Mapping[str, Callable[..., Tensor]] = {
+    "uniform": uniform, "quadratic": quadratic, "quadratic striding": quadratic_striding, "rho7": rho_power, "log-rho": log_rho,
+}  # fmt: skip
+"""By the names that configs have for them."""
 
 
 def check(process: LinearSDE, times: Tensor | Sequence[float]) -> Tensor:

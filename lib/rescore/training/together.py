@@ -1,0 +1,37 @@
+"""Several networks that train alike: at once, as an ensemble, or one after another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rescore.networks.ensemble import Ensemble
+from rescore.random import derive_seed
+from rescore.specs import TogetherTraining
+from rescore.training.network import Losses, Training, train_network
+
+Name = tuple[object, ...]
+
+
+def train_each(
+    networks: Mapping[Name, nn.Module], losses: Callable[[Sequence[Name]], Losses], config: TogetherTraining, data: int,
+    stream: str, folder: Path, device: torch.device | str,
+) -> dict[Name, nn.Module]:  # fmt: skip
+    """The trained networks by their names.
+
+    Args:
+        losses: losses(names): the sum of the losses of these networks, one after another in an ensemble of them.
+        data: the number of data points.
+        stream: the first name of the order of the data and of all noise; what is trained is the second.
+        folder: keeps the trainings; interruptions as in `rescore.training.train_network`.
+    """
+    trained = {}
+    for group in [list(networks)] if config.together else [[name] for name in networks]:
+        network = Ensemble([networks[name] for name in group]) if config.together else networks[group[0]]
+        label = "networks" if config.together else " ".join(map(str, group[0]))
+        plan, place = Training.of(config, data, derive_seed(stream, label)), folder / label.replace(" ", "-")
+        found = train_network(network, losses(group), plan, place, device, config.checkpoint_every, label).network
+        for i, name in enumerate(group):
+            trained[name] = found.member(i).eval() if config.together else found
+    return trained
