@@ -120,7 +120,7 @@ def test_law_is_that_of_samples(kind, method):
     assert ((x.var(0) / law.variances - 1).abs() < 5 * math.sqrt(2 / n)).all()
 
 
-def test_distance_is_sw2_without_sampling_error():
+def test_distance_is_sw2_without_sampling_error(tmp_path):
     """Of many draws `sliced_wasserstein` gives the same number; VE takes the digits in [0, 2]."""
     digits = grid.DigitsGaussian()
     for kind, shift in grid.SHIFT.items():
@@ -131,7 +131,9 @@ def test_distance_is_sw2_without_sampling_error():
     problem, n = digits.problems["VP"], 8000
     ends = sampler(problem.score(process), process.prior_sample((n, 64), generator(1), torch.float64)) @ digits.axes.T
     data = problem.data.sample(n, generator(3)) @ digits.axes.T
-    assert digits.distance("VP", sampler) == pytest.approx(sliced_wasserstein(ends, data), rel=0.05)
+    book = book_of(PAPER, load_config(PAPER, "smoke"), "all", tmp_path)
+    digits.measure(book, "t", "m", "v", "VP", sampler, {})
+    assert book.measurements[0].value == pytest.approx(sliced_wasserstein(ends, data), rel=0.05)
 
 
 def test_zero_corrector_steps_are_the_predictor():

@@ -32,14 +32,13 @@ def fig2(found: draw.PaperResults, out: Path) -> None:
     panels = {"xi": "$\\xi(t)$", "jacobian": "$J_F(t)$, plain", "jacobian_mixed": "$J_F(t)$, mixed score"}
     note = f"""Mixture of nine Gaussians, exact score, M = gamma = 1. {draw.INTERVALS} They are mostly smaller than the markers;
         values below 1e-5 are cut off. The paper does not state beta."""
-    with found.sheet(out, len(panels), 3, (3.1, 3.0), note) as (figure, axes):
+    with found.sheet(out, len(panels), 3, (3.1, 3.0), note, grid="both") as (figure, axes):
         for ax, (metric, title) in zip(axes, panels.items(), strict=True):
             ax.set(title=title, xlabel="t", xscale="log", yscale="log")
             for method, (label, color, line) in FIG_2.items():
                 rows = found.select(table="fig2", method=method, metric=metric)
                 draw.curve(ax, rows, label, color, line=line, x=AT.by("t", found.config.scores.times))
             ax.set_ylim(1e-5, None)
-            ax.grid()
         axes[0].set_ylabel("mean of the squared norm")
         draw.shared_legend(figure, axes)
 
@@ -49,7 +48,7 @@ def fig5(found: draw.PaperResults, out: Path) -> None:
     note = "Exact, from x = 1, v ~ N(0, gamma M), M = 0.25. Dashed: KL = 0.01; critical damping."
     panels = {"kl": "KL to the equilibrium (nats)", "mean": "mean of x"}
     criteria = {"mixing_time": ("KL < 0.01", draw.BLUE, "o"), "mixing_time_w2": ("$W_2$ < 0.1", draw.PINK, "s")}
-    with found.sheet(out, 3, 3, (3.1, 3.0), note) as (figure, (*series, last)):
+    with found.sheet(out, 3, 3, (3.1, 3.0), note, grid="both") as (figure, (*series, last)):
         for ax, (name, title) in zip(series, panels.items(), strict=True):
             ax.set(title=title, xlabel="$\\beta t$", xlim=(0, 20))
             for ratio, color in FIG_5.items():
@@ -70,15 +69,13 @@ def fig5(found: draw.PaperResults, out: Path) -> None:
             last.axvline(1, color=draw.GREY, linewidth=0.8, linestyle="--")
             last.legend()
         draw.shared_legend(figure, series, title=last.get_xlabel(), alignment="left")
-        for ax in (*series, last):
-            ax.grid()
 
 
 def fig6(found: draw.PaperResults, out: Path) -> None:
     """ell_t of HSM and DSM with and without stabiliser; the variance of the regression target."""
     panels = {"ell": "$\\ell_t$", "target_variance": "variance of the target $-\\ell_t \\epsilon_v$"}
     note = "M = 0.25, gamma = 0.04, beta = 4, closed forms; right: data N(0, 0.3), along v."
-    with found.sheet(out, 2, 2, (4.4, 3.2), note) as (figure, axes):
+    with found.sheet(out, 2, 2, (4.4, 3.2), note, grid="both") as (figure, axes):
         for ax, (name, title) in zip(axes, panels.items(), strict=True):
             ax.set(title=title, xlabel="t", xscale="log", yscale="log")
             for method, color in {"HSM": draw.GREEN, "DSM": draw.ORANGE}.items():
@@ -86,7 +83,6 @@ def fig6(found: draw.PaperResults, out: Path) -> None:
                     if (values := found.arrays.get(f"weights/{name}/{method}/{eps_num:g}")) is not None:
                         label = f"{method}, $\\epsilon_{{num}}$ = {eps_num:g}"
                         ax.plot(found.arrays["weights/times"], values, color=color, linestyle=line, linewidth=1.5, label=label)
-            ax.grid()
         axes[1].set_ylim(1e-6, 1e9)
         draw.shared_legend(figure, axes, columns=3)
 
@@ -119,7 +115,7 @@ def samplers(found: draw.PaperResults, out: Path) -> None:
     n = len(panels)
     note = f"""Exact scores. {draw.INTERVALS} Values of 0 are not drawn. DDIM has its own (quadratic) grid and stands in both
         rows; VPSDE on the digits has the uniform grid only. The Fréchet distance is exact."""
-    with found.sheet(out, 2 * n, n, (2.5, 2.6), note, sharex="col", sharey="col") as (figure, axes):
+    with found.sheet(out, 2 * n, n, (2.5, 2.6), note, sharex="col", sharey="col", grid="both") as (figure, axes):
         for i, (striding, row) in enumerate(ROWS.items()):
             for ax, ((table, dataset, metric), title) in zip(axes[i * n : (i + 1) * n], panels.items(), strict=True):
                 ax.set(title="" if i else title, xlabel="evaluations" if i else "", xscale="log", yscale="log")
@@ -127,7 +123,6 @@ def samplers(found: draw.PaperResults, out: Path) -> None:
                 draw.curves(ax, rows, ("method", "variant"), STYLES[striding])
                 draw.reference_line(ax, draw.select(rows, method="exact"), "as many exact draws", "--", draw.GREY)
                 draw.plain_log_axis(ax.xaxis)
-                ax.grid()
             axes[i * n].set_ylabel(row)
         draw.shared_legend(figure, axes)
 

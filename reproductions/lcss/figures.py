@@ -28,14 +28,14 @@ def densities(found: draw.PaperResults, out: Path) -> None:
                 edges = (-HALF_WIDTH, HALF_WIDTH, -HALF_WIDTH, HALF_WIDTH)
                 ax.imshow(values, origin="lower", extent=edges, cmap="viridis", vmin=0, vmax=np.quantile(values, 0.995))
             if tv := found.one(table="1", method=name, metric="tv"):
-                ax.set_xlabel(f"TV {tv.value:.2f} ± {draw.interval(tv):.2f}")
+                ax.set_xlabel(f"TV {draw.with_interval(tv, 2)}")
 
 
 def costs(found: draw.PaperResults, out: Path) -> None:
     """Table 2 as ratios."""
     note = f"The measured NCSNv2 is narrower and sees smaller random images. Medians. {draw.INTERVALS}"
     at = np.arange(len(METHODS))
-    with found.sheet(out, 2, 2, (3.6, 2.9), note, sharey=True) as (_, axes):
+    with found.sheet(out, 2, 2, (3.6, 2.9), note, sharey=True, grid="y") as (_, axes):
         for ax, (network, data) in zip(axes, STAND_INS.items(), strict=True):
             ax.bar(at - 0.2, [printed_ratio(method, network) for method in METHODS], 0.38, color="#C4C4C4", label="printed")
             rows = {one.method: one for one in found.select(table="2", variant=network, metric="train_time_ratio")}
@@ -46,7 +46,6 @@ def costs(found: draw.PaperResults, out: Path) -> None:
             ax.axhline(1, color=draw.GREY, linewidth=0.8, linestyle=":")
             ax.set(title=f"{network} (printed: {data})", ylabel="iteration / iteration of LCSS")
             ax.tick_params(labelleft=True)
-            ax.grid(axis="y")
         axes[0].legend()
 
 
@@ -61,7 +60,7 @@ def quality(found: draw.PaperResults, out: Path) -> None:
     note = f"""{draw.INTERVALS} They are over {over}. {draw.FLOOR_NOTE} Crosses of LCSS lie in the circles of DSM: one seed
         makes the same network."""
     panels = [(variant, metric) for variant in pairs for metric in QUALITY]
-    with found.sheet(out, len(panels), 3, (3.1, 2.5), note, sharex=True) as (_, axes):
+    with found.sheet(out, len(panels), 3, (3.1, 2.5), note, sharex=True, grid="both") as (_, axes):
         for ax, (variant, metric) in zip(axes, panels, strict=True):
             iterations = {variant: config.models[pairs[variant][0]].steps}
             iterations |= AFTER.by("iterations", config.quality.steps, model=variant)
@@ -71,7 +70,6 @@ def quality(found: draw.PaperResults, out: Path) -> None:
             draw.real_images(ax, draw.select(rows, variant=[f"{variant}, {kind}" for kind in draw.FLOORS]))
             ax.set(title=variant, ylabel=QUALITY[metric], xscale="log", xlabel="iterations")
             draw.only_ticks(ax.xaxis, sorted(iterations.values()))
-            ax.grid()
         axes[0].legend()
 
 
@@ -87,8 +85,7 @@ def losses(found: draw.PaperResults, out: Path) -> None:
                 continue
             ax.plot(np.arange(1, len(history) + 1), history[:, 0], color=COLORS[method], linewidth=0.6)
             if spikes := found.one(table="stability", method=method, metric="spikes"):
-                label = f"{spikes.value:.2g} spikes / 1000"
-                ax.text(0.97, 0.95, label, transform=ax.transAxes, ha="right", va="top", fontsize=draw.SMALL, color=draw.GREY)
+                draw.write_in_corner(ax, f"{spikes.value:.2g} spikes / 1000", right=True)
             errors = found.arrays[f"errors/{method}"].mean(1)
             at = np.linspace(0, len(history), len(errors))
             together.plot(at, errors, color=COLORS[method], label=method, linewidth=1.2, **lines.get(method, {}))

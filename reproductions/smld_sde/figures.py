@@ -22,7 +22,6 @@ STYLES = {
 }
 SHIFTS = (-0.15, 0.0, 0.15, 0.0)  # of the methods, side by side
 LEGEND = "P: predictor steps, PC: with a corrector step each, C: corrector steps alone. Lines join the cells of a predictor."
-BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 RUNS = {  # of the example: (method, variant) and the panel's title
     ("uniform start", ""): "Uniform start",
     ("Langevin", ""): "Langevin, {nfe} steps",
@@ -50,7 +49,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
             particles = found.arrays["/".join(filter(None, ("mixture1d", method, variant)))]
             ax.hist(particles[:, 0], np.arange(x[0], x[-1], 0.1), density=True, histtype="step", color=draw.BLUE, linewidth=1.2)
             ax.set_title(title.format(nfe=record.nfe and f"{record.nfe:,}"))
-            _write(ax, "right mode: ", record)
+            draw.write_in_corner(ax, f"right mode: {draw.with_interval(record, 3)}")
         for ax in axes[::3]:
             ax.set_ylabel("density")
         for ax in axes[-3:]:
@@ -68,7 +67,7 @@ def toy(found: draw.PaperResults, out: Path) -> None:
             if record := found.one(table="ncsn-toy", method=method, metric="weight_right"):
                 particles = found.arrays[f"mixture2d/{method}"][:1000]
                 ax.plot(*particles.T, ".", color=draw.BLUE, markersize=2.5, markeredgewidth=0, alpha=0.7)
-                _write(ax, "upper mode:\n", record)
+                draw.write_in_corner(ax, f"upper mode:\n{draw.with_interval(record, 3)}")
         axes[0].set_ylabel("$x_2$")
 
 
@@ -111,7 +110,7 @@ def steps(found: draw.PaperResults, out: Path) -> None:
     """Error against predictor steps, VE and VP."""
     n = np.array(found.config.steps.steps)
     note = "Gaussian with the digits' mean and covariance; no sampling error."
-    with found.sheet(out, 2, 2, (3.6, 3.0), note, sharey=True) as (figure, axes):
+    with found.sheet(out, 2, 2, (3.6, 3.0), note, sharey=True, grid="both") as (figure, axes):
         for ax, kind in zip(axes, KINDS, strict=True):
             ax.set(title=kind, xlabel="predictor steps", xscale="log", yscale="log")
             rows = found.select(table="steps", variant=kind)
@@ -120,7 +119,6 @@ def steps(found: draw.PaperResults, out: Path) -> None:
             if rows:
                 top = max(row.value for row in rows)
                 ax.plot(n, top * n[0] / n, linestyle="--", color=draw.GREY, linewidth=0.8, label="slope $-1$")
-            ax.grid()
         axes[0].set_ylabel("sw2 to the data")
         draw.shared_legend(figure, axes)
 
@@ -136,9 +134,3 @@ def _cells(ax: Axes, rows: Iterable[Record] | Iterable[Published], kind: str, le
         ax.set_xticks(range(len(names)), names)
         draw.plain_log_axis(ax.yaxis)
         ax.grid(axis="y", which="both")
-
-
-def _write(ax: Axes, label: str, record: Record) -> None:
-    """A number with its interval, in the corner."""
-    text = f"{label}{record.value:.3f} $\\pm$ {draw.interval(record):.3f}"
-    ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=8, bbox=BOX)

@@ -42,17 +42,13 @@ class DigitsGaussian:
         law, self.axes = GaussianLaw.principal(load_digits())
         self.problems = {kind: GaussianProblem(law.scaled(1.0, shift * self.axes.sum(0))) for kind, shift in SHIFT.items()}
 
-    def distance(self, kind: str, sampler: Sampler, score: Score | None = None) -> float:
-        """`sw2` to the data: exact over the directions of `rescore.metrics.sliced_wasserstein`."""
-        problem = self.problems[kind]
-        return sliced_wasserstein(problem.after(sampler, score), problem.data, self.axes)
-
     def measure(self, book: Book, table: str, method: str, variant: str, kind: str, sampler: Sampler,
                 protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
-        """A cell of the distance; the score is that of the sampler's process if no other is given."""
+        """A cell of `sw2` to the data, exact over its directions; the score is that of the sampler's process if no other is given."""
+        problem = self.problems[kind]
         protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
-        distance = partial(self.distance, kind, sampler, score)
-        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol, sw2=distance)
+        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol,
+                   sw2=lambda: sliced_wasserstein(problem.after(sampler, score), problem.data, self.axes))  # fmt: skip
 
 
 def exact_grid(book: Book) -> None:

@@ -51,7 +51,7 @@ def schedules(found: draw.PaperResults, out: Path) -> None:
     names = {found.config.data: draw.BLUE, "faces": draw.GREEN, "mse": draw.ORANGE}
     nodes, candidates = found.config.schedule.nodes, found.config.schedule.candidates
     note = f"Shortest paths of {nodes} nodes through {candidates} levels. Faces: 100 images of 25x25 pixels."
-    with found.sheet(out, 2, 2, (3.6, 2.8), note) as (figure, axes):
+    with found.sheet(out, 2, 2, (3.6, 2.8), note, grid="both") as (figure, axes):
         t = found.arrays.get("schedule/t")
         if t is None:
             return
@@ -62,8 +62,6 @@ def schedules(found: draw.PaperResults, out: Path) -> None:
             axes[1].plot(t, found.arrays[f"schedule/{name}"], color=color, label=label)
         axes[1].set(title="Blur", xlabel="t", ylabel="std of the kernel / image side")
         axes[1].legend()
-        for ax in axes:
-            ax.grid()
 
 
 def quality(found: draw.PaperResults, out: Path) -> None:
@@ -94,8 +92,8 @@ def ablations(found: draw.PaperResults, out: Path) -> None:
         records = [r for r in found.select(variant=variant, metric="fid") if r.nfe is not None and r.nfe <= 280]
         if records:
             best = records[-1]
-            rows[f"{label}, {best.nfe} steps: {best.value:.1f} ± {draw.interval(best):.1f}"] = found.arrays[
-                f"samples/{variant}/{best.nfe}"][:PER_ROW]  # fmt: skip
+            samples = found.arrays[f"samples/{variant}/{best.nfe}"]
+            rows[f"{label}, {best.nfe} steps: {draw.with_interval(best, 1)}"] = samples[:PER_ROW]
     note = f"Not chosen: the first samples of the first network. ±: half a 95 % interval over {len(found.config.seeds)} networks."
     with found.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6), note) as (figure, axes):
         if rows:

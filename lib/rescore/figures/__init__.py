@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import matplotlib
 import numpy as np
@@ -148,6 +148,11 @@ def interval(record: Record) -> float:
     return half_width(record.stderr, record.df or math.inf)
 
 
+def with_interval(record: Record, digits: int) -> str:
+    """A record's value and its 95 % interval, with so many decimals."""
+    return f"{record.value:.{digits}f} ± {interval(record):.{digits}f}"
+
+
 def curve(
     ax: Axes, rows: Iterable[Record] | Iterable[Published], label: str | None = None, color: str = BLACK, marker: str = "o",
     line: str = "-", *, x: Callable[[Any], float] | Mapping[str, float] | None = None, ceiling: float = np.inf,
@@ -236,11 +241,16 @@ def real_images(ax: Axes, records: Iterable[Record], across: bool = False) -> No
 
 @contextmanager
 def sheet(
-    out: Path, n: int, columns: int, size: tuple[float, float], **subplots: object
+    out: Path, n: int, columns: int, size: tuple[float, float], grid: Literal["both", "x", "y"] | None = None,
+    **subplots: object,
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block.
 
     A panel that is still empty then says so; of none at all, a figure without axes does.
+
+    Args:
+        grid: lines of all panels.
+        subplots: of `Figure.subplots`.
     """
     if not n:
         not_measured(out)
@@ -255,6 +265,8 @@ def sheet(
             spare.remove()
         for above in axes[max(0, n - columns) : n]:  # the lowest panel of a column keeps its labels
             above.tick_params(labelbottom=True)
+        for ax in axes[:n] if grid else ():
+            ax.grid(axis=grid)
         yield figure, axes[:n]
         for ax in axes[:n]:
             if not ax.has_data() and not ax.texts and not ax.tables:
@@ -283,6 +295,13 @@ def placeholder(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.5, wrapped, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=8, bbox=box)
     if not ax.has_data():
         ax.set(xticks=[], yticks=[])
+
+
+def write_in_corner(ax: Axes, text: str, right: bool = False) -> None:
+    """Small words in an upper corner of a panel, the left one or the right one."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    side = {"x": 0.97, "ha": "right"} if right else {"x": 0.03, "ha": "left"}
+    ax.text(y=0.97, s=text, va="top", transform=ax.transAxes, fontsize=SMALL, bbox=box, **side)
 
 
 @dataclass(frozen=True)
