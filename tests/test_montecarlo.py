@@ -333,7 +333,8 @@ def test_spline_transports_help_on_a_mixture():
     two = GaussianMixture(torch.tensor([[-1.5, 0.5], [1.5, 0.5]]), 0.4)
     schedule = Annealing(2, 1, 2)
     train = (make_generator("train"), make_generator("validation"))
-    maps = train_transports(two, schedule, lambda k: spline_autoregressive(2, 1, 8, 4.0, (16,), seed=k), 500, train, Adam(100, 0.02))
+    make = lambda k: spline_autoregressive(2, 1, 8, 4.0, (16,), seed=k)  # noqa: E731
+    maps = train_transports(two, schedule, make, 500, train, Adam(100, 0.02))
     learned = anneal(two, schedule, 200, generators(50), frozen(maps)).log_z
     plain = anneal(two, schedule, 200, generators(50)).log_z
     assert learned.square().mean() < 0.25 * plain.square().mean()

@@ -66,7 +66,7 @@ class TrainingConfig(Grown):
 
 
 class EnsembleTraining(TrainingConfig):
-    """Of small networks side by side (`rescore.training.ensemble`): with a clip of their common gradient none trains as it would alone.
+    """Of small networks side by side (`rescore.training.ensemble`), without a clip: each trains as it would alone.
 
     Args:
         members: networks, each with its own weights and draws; errors are over them.

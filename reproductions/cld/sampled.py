@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from reproductions.cld import problems
-from reproductions.cld.problems import MAIN, MODES, OFF_MODE, PROCESSES, RECIPES, flow, sampling
+from reproductions.cld.problems import MAIN, OFF_MODE, PROCESSES, RECIPES, flow, sampling
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling
@@ -50,13 +50,9 @@ def mixture(book: Book) -> None:
     """Fig. 11: VPSDE with EM, CLD with EM and SSCS on the mixture, uniform and quadratic striding."""
     settings = book.config.mixture
     runs = {name: Runs.of(book, problems.mixture(book.config, of, settings.samples)) for name, of in PROCESSES.items()}
-    exact = runs["VPSDE"].problem
-    data = exact.draws("cld", "mixture9", "data")
-    book.arrays["mixture/data"] = data[0].float().numpy()
-    metrics = {
-        "sw2": lambda x: distances.sw2(x, data, projections=50),
-        "off_mode": lambda x: distances.off_modes(x, MODES, OFF_MODE),
-    }
+    exact, data = runs["VPSDE"].problem, ("cld", "mixture9", "data")
+    book.arrays["mixture/data"] = exact.draws(*data)[0].float().numpy()
+    metrics = runs["VPSDE"].to_data(50, *data, radius=OFF_MODE)
     with book.cell("fig11", "mixture9", "exact", "", None, {"samples": "exact"}, n=settings.samples) as cell:
         if cell.todo:
             add(cell, metrics, exact.draws("cld", "mixture9", "exact"))

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reproductions.lcss.config import Checkerboard
 from rescore.data.planar import PLANAR
 from rescore.experiments.book import Book, Cell
 from rescore.metrics.maps import density_map, total_variation
@@ -33,8 +32,8 @@ def checkerboard(book: Book) -> None:
         with book.cell("1", "checkerboard", method, "MLP", None, protocol, over="trainings") as cell:
             if cell.todo:
                 learn(cell, method)
-    protocol = {"sigma": settings.sigma, "cells": settings.cells}
-    with book.cell("1", "checkerboard", "data with noise", "MLP", None, protocol) as cell:
+    how = {"sigma": settings.sigma, "cells": settings.cells}
+    with book.cell("1", "checkerboard", "data with noise", "MLP", None, how) as cell:
         if cell.todo:
             truth, noised = (exact_map(settings.cells, sigma) for sigma in (0.0, settings.sigma))
             cell.exact("tv", total_variation(noised, truth).item())
@@ -47,7 +46,10 @@ def learn(cell: Cell, method: str) -> None:
     members = settings.members
     ensemble = Ensemble([density_mlp(settings.width, seed) for seed in range(members)]).to(run.device)
     loss, score = objective(method, settings.sigma, settings.eps), gradient_of(lambda y: ensemble(y)[:, 0])
-    at, target = (values.to(run.device) for values in _probe_points(settings))
+    probing = make_generator("lcss", "checkerboard", "probes")  # noised data, and the score of their density there
+    x = BOARD.sample_float32(PROBES, probing)
+    x = x + settings.sigma * torch.randn(x.shape, generator=probing)
+    at, target = x.to(run.device), BOARD.noised_score(x, settings.sigma).to(run.device)
 
     def step(draws: torch.Generator) -> Tensor:
         return loss(score, BOARD.sample_float32(members * settings.batch, draws), draws)
@@ -88,11 +90,3 @@ def objective(method: str, sigma: float | Tensor, eps: float = 0.1) -> Callable[
 def exact_map(cells: int, sigma: float = 0.0) -> Tensor:
     """The density of the data with noise on the grid, (cells, cells) of sum 1."""
     return density_map(lambda x: BOARD.density(x, sigma).log(), HALF_WIDTH, cells)
-
-
-def _probe_points(settings: Checkerboard) -> tuple[Tensor, Tensor]:
-    """Noised data, and the score of their density there."""
-    draws = make_generator("lcss", "checkerboard", "probes")
-    x = BOARD.sample_float32(PROBES, draws)
-    x = x + settings.sigma * torch.randn(x.shape, generator=draws)
-    return x, BOARD.noised_score(x, settings.sigma)

@@ -76,11 +76,10 @@ class Pair(TrainedModels):
 
     def sampled(self, spec: ModelSpec, sampler: Sampler, **how: object) -> dict[str, object]:
         """The protocol of samples."""
-        kind, corrected = "Euler-Maruyama", ""
-        if isinstance(sampler, PredictorCorrector):
-            kind = "reverse diffusion"
-            corrected = f" and Langevin, snr {sampler.snr:g}" if sampler.corrector_steps else ""
-        return self.protocol(spec, process=spec.process.name, nfe=sampler.nfe, t0=sampler.times[-1], sampler=kind + corrected,
+        name = "reverse diffusion" if isinstance(sampler, PredictorCorrector) else "Euler-Maruyama"
+        if getattr(sampler, "corrector_steps", 0):
+            name += f" and Langevin, snr {sampler.snr:g}"
+        return self.protocol(spec, process=spec.process.name, nfe=sampler.nfe, t0=sampler.times[-1], sampler=name,
                              denoise=sampler.denoise, **how)  # fmt: skip
 
     def draws(self, sampler: Sampler, load: Load, factor: float = 1.0) -> dict[int, Callable[[], Drawn]]:

@@ -158,14 +158,11 @@ def literal_sigma(book: Book) -> None:
 
 def readings(process: LinearSDE) -> dict[str, Callable[[float], Tensor]]:
     """The variance of x' as a function of t; the mean of VE's kernel is x0 anyway."""
-    found = {
+    own_mean = {"std of p_t, mean x0": lambda t: VARIANCE + process.Sigma(t).values}
+    return ({} if isinstance(process, VE) else own_mean) | {
         "std of p_t": lambda t: process.mean(t).values ** 2 * VARIANCE + process.Sigma(t).values,
-        "std of p_t, mean x0": lambda t: VARIANCE + process.Sigma(t).values,
         "sigma_t = g(t)": lambda t: VARIANCE + process.GG(t).values,
     }
-    if isinstance(process, VE):
-        del found["std of p_t, mean x0"]
-    return found
 
 
 def gamma_on_a_gaussian(book: Book) -> None:

@@ -23,9 +23,8 @@ def timing(book: Book) -> None:
     common = {"rounds": config.rounds, "clock": clock(device), "hardware": device}
     networks = {
         ("checkerboard", "MLP"): (checkerboard_step, {"train_batch": config.batch}),
-        ("random images", "NCSNv2"): (
-            image_step, {"train_batch": config.images, "width": config.width, "side": config.side}),
-    }  # fmt: skip
+        ("random images", "NCSNv2"): (image_step, {"train_batch": config.images, "width": config.width, "side": config.side}),
+    }
     for (dataset, network), (make, about) in networks.items():
 
         @cache

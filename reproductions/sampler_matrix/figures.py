@@ -19,8 +19,8 @@ def matrix(found: draw.PaperResults, out: Path) -> None:
     """sw2 of every cell; the colours begin at what exact draws give."""
     floors = {r.variant: r.value for r in found.select(method="exact draws")}
     draws = ", ".join(f"{name} {floors[name]:.2g}" for name in PROCESSES if name in floors)
-    low = min(floors.values(), default=0.1)
-    _cells(found, out, METHODS, "sw2", "sliced W2 to the data", (low, max(WORST, 2 * low)), f"Exact draws: {draws or 'not measured'}.")
+    low, note = min(floors.values(), default=0.1), f"Exact draws: {draws or 'not measured'}."
+    _cells(found, out, METHODS, "sw2", "sliced W2 to the data", (low, max(WORST, 2 * low)), note)
 
 
 def solvers(found: draw.PaperResults, out: Path) -> None:

@@ -44,7 +44,7 @@ class DigitsGaussian:
 
     def measure(self, book: Book, table: str, method: str, variant: str, kind: str, sampler: Sampler,
                 protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
-        """A cell of `sw2` to the data, exact over its directions; the score is that of the sampler's process if no other is given."""
+        """A cell of `sw2` to the data, exact over its directions; `score` if not that of the sampler's process."""
         problem = self.problems[kind]
         protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
         book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol,

@@ -33,7 +33,7 @@ def strips(found: draw.PaperResults, out: Path) -> None:
 def means(found: draw.PaperResults, out: Path) -> None:
     """Fig. 5: what the networks make of a corrupted image, E[x_0 | x_t]."""
     rows = [(label, kind, i) for i in (2, 3) for label, kind in (("$x_t$", "forward"), ("$E[x_0|x_t]$", "means"))]
-    _strips(found, out, rows, "Images that the networks did not see. Where the mask hides a pixel, Soft Score Matching leaves it free.")
+    _strips(found, out, rows, "Images that no network saw. Where the mask hides a pixel, Soft Score Matching leaves it free.")
 
 
 def _strips(found: draw.PaperResults, out: Path, rows: Sequence[tuple[str, str, int]], note: str) -> None:

@@ -77,9 +77,8 @@ class Studio:
     def trained(self) -> dict[VariantName, list[nn.Module]]:
         """One network for each variant and seed."""
         settings, seeds = self.settings.training, self.config.seeds
-        pairs = [(name, seed) for name in self.processes for seed in seeds]
-        made = {pair: make_network(settings.network, settings.settings, *self.data.shape[:2], derive_seed("soft", *pair) % 2**31)
-                for pair in pairs}  # fmt: skip
+        make = partial(make_network, settings.network, settings.settings, *self.data.shape[:2])
+        made = {(name, seed): make(derive_seed("soft", name, seed) % 2**31) for name in self.processes for seed in seeds}
         found = train_each(made, self.losses, settings, len(self.data), "soft", self.run.folder, self.run.device)
         return {name: [found[name, seed] for seed in seeds] for name in self.processes}
 

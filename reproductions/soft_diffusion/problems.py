@@ -72,7 +72,7 @@ class Corruptions:
 
     @classmethod
     def of(cls, book: Book) -> Corruptions:
-        """Of the config's data; from here on records of the book say what all of the paper say. Raises MissingData without data."""
+        """Of the config's data; the book then says what every record says. Raises MissingData if they cannot be had."""
         book.protocol |= {"sigma_min": book.config.sigma_min, "pixels": "0 to 1"}
         images = load_images(book.config.data, "train").images[:STATISTICS]
         return cls(book.config, to_unit_interval(images), book.run.folder.parent / "schedules")

@@ -1,5 +1,7 @@
-"""What the papers' figures.py share: a paper's results at one scale, panels, notes below them; and, in modules of its own, style,
-pictures and heat maps."""
+"""What the papers' figures.py share: a paper's results at one scale, panels, notes below them.
+
+Style, pictures and heat maps have modules of their own.
+"""
 
 import math
 import textwrap
