@@ -245,7 +245,7 @@ def real_images(ax: Axes, records: Iterable[Record], across: bool = False) -> No
 def sheet(
     out: Path, n: int, columns: int, size: tuple[float, float], grid: Literal["both", "x", "y"] | None = None,
     **subplots: object,
-) -> Iterator[tuple[Figure, list[Axes]]]:
+) -> Iterator[tuple[Figure, list[Axes]]]:  # fmt: skip
     """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block.
 
     A panel that is still empty then says so; of none at all, a figure without axes does.
