@@ -99,7 +99,7 @@ def test_real_images_have_their_floors_and_held_out_ones_their_distance(monkeypa
     parts = [networks.median_distance(part, real) for part in to_unit(sets["test"].images).chunk(4)]
     nearest = values["nearest"]
     assert nearest.value == pytest.approx(np.mean(parts)) and (nearest.n_seeds, nearest.df, nearest.n_samples) == (3, 2, 9)
-    assert nearest.over == "runs" and nearest.protocol == {"parts": 4}
+    assert nearest.over == "runs" and nearest.protocol == {"parts": 4, "sigma_min": 0.01, "pixels": "0 to 1"}
 
 
 def test_without_the_images_nothing_is_measured_and_the_reason_is_said(monkeypatch, tmp_path):
