@@ -201,6 +201,8 @@ class Book:
         arrays: for figures, of what belongs to no cell.
     """
 
+    listing = False
+
     def __init__(self, config: Any, run: Run | None = None, protocol: Mapping[str, object] | None = None):
         self.config, self.run, self.protocol = config, run, dict(protocol or {})
         module = sys.modules.get(type(config).__module__)  # absent once a paper of that name of another repository is loaded
@@ -276,6 +278,34 @@ class Book:
         return Result(self.measurements, self.skipped, self._evaluations + self._counter.total, self.arrays)
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A cell on a trained model that a section would measure: its place, its metrics and the config's name of the model."""
+
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    nfe: int | None
+    metrics: tuple[str, ...]
+    model: str
+
+
+class Listing(Book):
+    """A book in which nothing is to be measured: what a section on trained models would measure is listed, before there are any.
+
+    Attributes:
+        listed: the cells, in the order of the section.
+    """
+
+    listing = True
+
+    def __init__(self, config: Any, run: Run):
+        super().__init__(config, run)
+        self.journal = _Finished()
+        self.listed: list[Listed] = []
+
+
 @dataclass
 class _Found:
     """The contents of a cell."""
@@ -343,6 +373,16 @@ class Journal:
         cut = path.is_file() and not path.read_bytes().endswith(b"\n")
         with open(path, "a") as stream:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
+
+
+class _Finished:
+    """A journal in which every cell is finished, and empty."""
+
+    def get(self, cell: str) -> _Found:
+        return _Found()
+
+    def keep(self, cell: str, found: _Found) -> None:
+        """There is nothing to keep."""
 
 
 def code_digest(paper: Path | None, device: str) -> str:
