@@ -98,7 +98,7 @@ class Cell:
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
         self._key = dict(key)
         self._name, self._began = name, began
-        self._found = _Found()
+        self._found = Found()
         self.arrays = self._found.arrays
 
     @property
@@ -176,6 +176,13 @@ class Cell:
         count = len(values)
         stderr = float(np.sqrt(np.pi / 2) * np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self.estimate(metric, float(np.median(values)), stderr, count, n=n, **protocol)
+
+    def repeat(self, other: Cell) -> None:
+        """The numbers, or the reason why there are none, of another cell, finished before: printed in two places."""
+        if self.todo:
+            found = other._kept or other._found
+            self._found.measurements = [replace(one, **self._key) for one in found.measurements]
+            self._found.skipped = [{**one, **self._key} for one in found.skipped]
 
     def skip(self, reason: str) -> None:
         """No number, and why."""
@@ -266,7 +273,7 @@ class Book:
         except MissingData as error:
             self.skip(str(error), **key)
 
-    def take(self, found: _Found, counted: bool = False) -> None:
+    def take(self, found: Found, counted: bool = False) -> None:
         """Enter a finished cell; `counted`: its evaluations were made by this process."""
         self.measurements += found.measurements
         self.skipped += found.skipped
@@ -278,36 +285,8 @@ class Book:
         return Result(self.measurements, self.skipped, self._evaluations + self._counter.total, self.arrays)
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A cell on a trained model that a section would measure: its place, its metrics and the config's name of the model."""
-
-    table: str
-    dataset: str
-    method: str
-    variant: str
-    nfe: int | None
-    metrics: tuple[str, ...]
-    model: str
-
-
-class Listing(Book):
-    """A book in which nothing is to be measured: what a section on trained models would measure is listed, before there are any.
-
-    Attributes:
-        listed: the cells, in the order of the section.
-    """
-
-    listing = True
-
-    def __init__(self, config: Any, run: Run):
-        super().__init__(config, run)
-        self.journal = _Finished()
-        self.listed: list[Listed] = []
-
-
 @dataclass
-class _Found:
+class Found:
     """The contents of a cell."""
 
     measurements: list[Measurement] = field(default_factory=list)
@@ -341,7 +320,7 @@ class Journal:
                     self._kept[entry["cell"]] = entry
         self._of = code, device
 
-    def get(self, cell: str) -> _Found | None:
+    def get(self, cell: str) -> Found | None:
         """A finished cell, None if it is to be measured."""
         entry = self._kept.get(cell)
         if entry is None:
@@ -353,9 +332,9 @@ class Journal:
                 return None
             with np.load(path) as stored:
                 arrays = dict(stored)
-        return _Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
+        return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
 
-    def keep(self, cell: str, found: _Found) -> None:
+    def keep(self, cell: str, found: Found) -> None:
         """Write a finished cell."""
         if self.folder is None:
             return
@@ -373,16 +352,6 @@ class Journal:
         cut = path.is_file() and not path.read_bytes().endswith(b"\n")
         with open(path, "a") as stream:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
-
-
-class _Finished:
-    """A journal in which every cell is finished, and empty."""
-
-    def get(self, cell: str) -> _Found:
-        return _Found()
-
-    def keep(self, cell: str, found: _Found) -> None:
-        """There is nothing to keep."""
 
 
 def code_digest(paper: Path | None, device: str) -> str:

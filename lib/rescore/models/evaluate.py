@@ -15,7 +15,8 @@ from rescore.data.images import ImageSet, image_shape, load_images
 from rescore.data.pixels import to_unit
 from rescore.errors import Diverged, RescoreError
 from rescore.experiments.axes import samples_name
-from rescore.experiments.book import Book, Cell, Listed, Listing
+from rescore.experiments.book import Book, Cell
+from rescore.experiments.listing import Listed, Listing
 from rescore.ledger.records import Over
 from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings
@@ -52,6 +53,7 @@ class Sampling:
         model: its name in the config.
         protocol: what the numbers depend on besides model and judge.
         adapt: from the model's score to the one that the sampler asks for, where that has another clock or scale.
+        also: other (table, variant) in which the paper prints the same numbers.
     """
 
     table: str
@@ -61,6 +63,7 @@ class Sampling:
     sampler: Sampler
     protocol: Mapping[str, object] = field(default_factory=dict)
     adapt: Callable[[Score], Score] | None = None
+    also: tuple[tuple[str, str], ...] = ()
 
     def array(self, data: str) -> str:
         """The name of its samples for figures."""
@@ -230,15 +233,23 @@ class TrainedModels:
             protocol |= {} if sampler.nfe is None else {"steps": sampler.steps}
             protocol |= self.spec(one.model).protocol | dict(one.protocol)
             with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol, metrics=metrics) as cell:
-                if not cell.todo:
-                    continue
-                if self.config.evaluation.checkpoint == "best":
-                    sets = {seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
-                            for training, seed in self.repeats_of(one.model)}  # fmt: skip
-                    judge_best(cell, self.judge, sets, metrics, one.array(self.data))
-                    continue
-                draws = {seed: partial(self.draw, one, training, seed) for training, seed in self.repeats_of(one.model)}
-                judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
+                if cell.todo:
+                    self._judge(cell, one, metrics)
+            for table, variant in one.also:
+                place = table, one.method, self._variant(variant, one.model), one.model, sampler.nfe
+                with self._cell(*place, protocol, metrics=metrics, again=True) as other:
+                    other.repeat(cell)
+
+    def _judge(self, cell: Cell, one: Sampling, metrics: Iterable[str]) -> None:
+        """Fill a cell with the image metrics of a sampling."""
+        repeats = self.repeats_of(one.model)
+        if self.config.evaluation.checkpoint == "best":
+            sets = {seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
+                    for training, seed in repeats}  # fmt: skip
+            judge_best(cell, self.judge, sets, metrics, one.array(self.data))
+            return
+        draws = {seed: partial(self.draw, one, training, seed) for training, seed in repeats}
+        judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
     def _steps(self, name: str, seed: int) -> list[int | None]:
         """Of the snapshots of a training; None stands for the last weights."""
@@ -318,11 +329,11 @@ class TrainedModels:
 
     def _cell(
         self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1,
-        over: Over | None = None, metrics: Iterable[str] = (),
+        over: Over | None = None, metrics: Iterable[str] = (), again: bool = False,
     ) -> Cell:  # fmt: skip
         over = "runs" if self.spec(model).weights else over or self.over
         if isinstance(self.book, Listing):
-            self.book.listed.append(Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model]))
+            self.book.listed.append(Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model], again))
         return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
 
 
