@@ -17,7 +17,7 @@ from rescore.errors import RescoreError
 PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
 
 TRAINED_HERE = "-trained-here"
-"""A model `<name>-trained-here` is `<name>`, trained by us where that has published weights: it takes its place in a job of its own."""
+"""`<name>-trained-here` is the model `<name>`, trained by us where that has published weights, in its place in a job of its own."""
 
 TRAINING_VERSION = 2
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
@@ -264,7 +264,7 @@ class Trainings:
         return {seed: self.spec.model_copy(update={"seed": seed}) for seed in self.seeds}
 
 
-class ModelJob(JobConfig):
+class ModelJob(JobConfig, Grown):
     """A job that uses trained models.
 
     Args:
@@ -291,12 +291,13 @@ class ModelJob(JobConfig):
     def _one_of_each(self) -> "ModelJob":
         roles = [role(name) for name in self.models]
         if twice := {name for name in roles if roles.count(name) > 1}:
-            raise ValueError(f"models: {min(twice)} and {min(twice)}{TRAINED_HERE} are of one place; allowed: one of them in a job")
+            raise ValueError(f"models: {min(twice)} and {min(twice)}{TRAINED_HERE} are of one place; allowed: one of them")
         return self
 
-    @model_serializer(mode="wrap")
-    def _old_keys(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, content(self))
+    @property
+    def needed_models(self) -> list[str]:
+        """Those that its sections cannot do without."""
+        return []
 
 
 def part_of(part: str) -> tuple[int, int]:
@@ -308,11 +309,6 @@ def part_of(part: str) -> tuple[int, int]:
 def role(name: str) -> str:
     """What a paper's code calls a model: its config's name, without `TRAINED_HERE`."""
     return name.removesuffix(TRAINED_HERE)
-
-    @property
-    def needed_models(self) -> list[str]:
-        """Those that its sections cannot do without."""
-        return []
 
 
 class Evaluation(Grown):

@@ -8,6 +8,9 @@ from rescore.config import SectionSettings
 from rescore.specs import ModelConfig, ModelJob
 
 
+Section = Literal["recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid"]
+
+
 class Recovery(SectionSettings):
     """Prop. 7."""
 
@@ -56,7 +59,7 @@ class Job(ModelJob):
     alone and `trained_grid` the third.
     """
 
-    measure: tuple[Literal["recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid"], ...] = ()
+    measure: tuple[Section, ...] = ()
 
 
 class Config(ModelConfig):

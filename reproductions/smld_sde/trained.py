@@ -32,8 +32,9 @@ def trained(book: Book) -> None:
 
 def printed(models: TrainedModels, rows: Mapping[str, str] | None) -> dict[str, str]:
     """The job's models that have a row in a table, and its name there; without `rows` the three of `MODELS`."""
-    named = {model: NAMES[models.spec(model).network.name] for model in MODELS if model in models.names} if rows is None else rows
-    return {model: name for model, name in named.items() if model in models.names}
+    if rows is None:
+        return {model: NAMES[models.spec(model).network.name] for model in MODELS if model in models.names}
+    return {model: name for model, name in rows.items() if model in models.names}
 
 
 def kind_of(models: TrainedModels, model: str) -> str:
@@ -41,14 +42,16 @@ def kind_of(models: TrainedModels, model: str) -> str:
 
 
 def chain_samplings(book: Book, models: TrainedModels) -> Iterator[Sampling]:
-    """Fig. 17 and Table 1: the chains' samplers on a network of each kind, trained for the chain or for the continuous process."""
+    """Fig. 17 and Table 1: the chains' samplers on a network of each kind, trained for the chain or the continuous process."""
     levels = book.config.trained.levels
     chosen = {kind: model for kind, model in book.config.trained.chains.items() if model in models.names}
     for one in chain_samplers(levels, [kind for kind in SNR if kind in chosen]):
         yield on_chain(models, chosen[one.kind], one, one.table, one.method, one.variant, levels)
 
 
-def on_chain(models: TrainedModels, model: str, one: ChainSampler, table: str, method: str, variant: str, levels: int) -> Sampling:
+def on_chain(
+    models: TrainedModels, model: str, one: ChainSampler, table: str, method: str, variant: str, levels: int
+) -> Sampling:
     """A chain's sampler on the score of a network at the chain's own ratios of noise to signal."""
 
     def adapt(score: Score) -> Score:
@@ -59,7 +62,9 @@ def on_chain(models: TrainedModels, model: str, one: ChainSampler, table: str, m
     return Sampling(table, method, variant, model, one.sampler, protocol, adapt)
 
 
-def table_samplings(book: Book, models: TrainedModels, flows: Mapping[str, str], samplers: Mapping[str, str]) -> Iterator[Sampling]:
+def table_samplings(
+    book: Book, models: TrainedModels, flows: Mapping[str, str], samplers: Mapping[str, str]
+) -> Iterator[Sampling]:
     """Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE, and a chain's sampler on a network
     trained for the chain. Table 2: the ODE solver."""
     settings = book.config.trained
