@@ -21,7 +21,6 @@ from rescore.models.build import make_model, make_process
 from rescore.models.needs import Need, needs
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
-from rescore.plan import ModelPlan, network_cost
 from rescore.plan import network_cost
 from rescore.specs import ModelConfig, ModelJob, ModelSpec
 from rescore.workflow.suite import load_suite
@@ -53,10 +52,10 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert on_cpu.gpu_hours(100.0) == 0.0 and estimates.model_rows([on_cpu])[0]["gpu_hours"] == ""
     lines = estimates.arithmetic([one, on_cpu])
     assert lines[0].startswith("Estimate, not measured: training takes 3 x (GFLOP an image) x (steps x batch x trainings)")
-    assert plan.SPEED == (50.0, 100.0) and "64 measured" in lines[0]
+    assert estimates.SPEED == (50.0, 100.0) and "64 measured" in lines[0]
     asked = ModelPlan("key", ("p/a-trained-here",), SPEC, (0,), 10, 7.5, False, on_request=True)
-    assert plan.arithmetic([one, asked]) == plan.arithmetic([one]), "not counted"
-    assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and plan.model_rows([asked])[0]["state"] == "on request"
+    assert estimates.arithmetic([one, asked]) == estimates.arithmetic([one]), "not counted"
+    assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and estimates.model_rows([asked])[0]["state"] == "on request"
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
     proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
     assert estimates.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
@@ -244,4 +243,4 @@ def test_diffflows_gpu_config_is_an_hour_at_most():
     steps = sum(n * share for n, share in training.progressive.items())
     gflop = len(config.seeds) * training.steps * training.batch * steps * 8 * count.get_total_flops() / 1e9
     assert steps == pytest.approx(12) and gflop == pytest.approx(1.8e8, rel=0.05)
-    assert 0.4 < gflop / (plan.SPEED[1] * 1e3) / 3600 < gflop / (plan.SPEED[0] * 1e3) / 3600 < 1.05
+    assert 0.4 < gflop / (estimates.SPEED[1] * 1e3) / 3600 < gflop / (estimates.SPEED[0] * 1e3) / 3600 < 1.05

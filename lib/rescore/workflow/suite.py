@@ -221,6 +221,12 @@ class Suite:
         return {of.key: of for of in used}
 
     @cached_property
+    def wanted_models(self) -> frozenset[str]:
+        """The keys of those that a run of everything uses."""
+        return frozenset(of.key for rules in self.papers.values() for job in rules.wanted
+                         for of in rules.config.job_trainings(job).values())  # fmt: skip
+
+    @cached_property
     def model_names(self) -> Mapping[str, str]:
         """The key of each model that a job uses, by `<paper>/<name>`."""
         configs = {name: rules.config for name, rules in self.papers.items() if rules.config}
