@@ -8,17 +8,20 @@ class RecordedModels:
 
     Args:
         processes: of each model, by the config's names.
+        data: their data set.
+        levels: of the networks that take another than 999 t.
     """
 
-    def __init__(self, processes):
-        self.names, self._processes = tuple(processes), processes
+    def __init__(self, processes, data="digits", levels=None):
+        self.names, self.data, self._processes, self._levels = tuple(processes), data, processes, levels or {}
         self.samplings, self.likelihoods, self.floors, self.trainings = [], [], [], 0
 
     def process(self, name):
         return self._processes[name]
 
     def spec(self, name):
-        return SimpleNamespace(network=SimpleNamespace(name="mlp"))
+        process = SimpleNamespace(name=type(self._processes[name]).__name__)
+        return SimpleNamespace(network=SimpleNamespace(name="mlp", level=self._levels.get(name, "steps")), process=process)
 
     def measure(self, samplings, label, metrics=None):
         self.samplings += samplings

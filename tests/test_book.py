@@ -317,3 +317,19 @@ def test_what_a_step_depends_on(counting):
     assert len({step_hash(config, "counting", "all", step) for step in (first, second)}) == 2
     lines = [line for path in (counting.folder / "results").rglob("cells.jsonl") for line in path.read_text().splitlines()]
     assert {json.loads(line)["measurements"][0]["table"] for line in lines} == {"1", "2"}
+
+
+def test_a_cell_repeats_the_numbers_of_another_in_its_own_place():
+    book = Book(load_config(load_paper("deis"), "smoke"))
+    with book.cell("9", "d", "CLD", "EM-QS", 2000, {"a": 1}, n=5) as one:
+        one.add("fid", [1.0, 3.0])
+    with book.cell("1", "d", "CLD", "SDE", 2000, {"a": 1}, n=5) as other:
+        other.repeat(one)
+    first, second = book.measurements
+    assert (second.table, second.variant) == ("1", "SDE")
+    assert (second.value, second.stderr, second.n_samples) == (first.value, first.stderr, first.n_samples) == (2.0, 1.0, 10)
+    with book.cell("9", "d", "CLD", "EM-US", 5) as gone:
+        raise Diverged("at t = 1")
+    with book.cell("1", "d", "CLD", "US", 5) as missing:
+        missing.repeat(gone)
+    assert [row["variant"] for row in book.skipped] == ["EM-US", "US"] and "at t = 1" in book.skipped[1]["reason"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import ROOT
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rescore import estimates, plan
 from rescore.cli import main
@@ -18,6 +19,8 @@ from rescore.models import needs as needing
 from rescore.models import train
 from rescore.models.build import make_model, make_process
 from rescore.models.needs import Need, needs
+from rescore.networks import make_network
+from rescore.papers import load_config, load_paper
 from rescore.plan import network_cost
 from rescore.specs import ModelConfig, ModelJob, ModelSpec
 from rescore.workflow.suite import load_suite
@@ -49,6 +52,10 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert on_cpu.gpu_hours(100.0) == 0.0 and estimates.model_rows([on_cpu])[0]["gpu_hours"] == ""
     lines = estimates.arithmetic([one, on_cpu])
     assert lines[0].startswith("Estimate, not measured: training takes 3 x (GFLOP an image) x (steps x batch x trainings)")
+    assert estimates.SPEED == (50.0, 100.0) and "64 measured" in lines[0]
+    asked = ModelPlan("key", ("p/a-trained-here",), SPEC, (0,), 10, 7.5, False, on_request=True)
+    assert estimates.arithmetic([one, asked]) == estimates.arithmetic([one]), "not counted"
+    assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and estimates.model_rows([asked])[0]["state"] == "on request"
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
     proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
     assert estimates.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that `rescore proof` measured on A GPU: 0.0 GPU-hours."]
@@ -182,7 +189,7 @@ def test_a_training_looks_for_what_its_jobs_will_need_before_it_starts(monkeypat
     args = SimpleNamespace(scale="paper", results=tmp_path, root=None, key="cld/cld-m1")
     train.main_train(args)
     assert events == ["data", "inception", "1 GPU", "train"]
-    warning = "cld trained will not judge samples of this model: Inception weights: not at hand; set RESCORE_INCEPTION"
+    warning = "cld cld-m1 will not judge samples of this model: Inception weights: not at hand; set RESCORE_INCEPTION"
     assert warning in capsys.readouterr().err
 
 
@@ -195,3 +202,45 @@ def test_a_training_without_its_data_says_so_and_starts_nothing(monkeypatch, tmp
     train.main_train(SimpleNamespace(scale="gpu", results=tmp_path, root=None, key="deis/vp"))
     (found,) = (tmp_path / "gpu" / "models").glob("*/missing.json")
     assert json.loads(found.read_text())["missing"] == "cifar10/train: not at hand; set RESCORE_DATA"
+
+
+# published networks
+
+
+def test_published_networks_beside_training_them():
+    """DEIS: 50 printed numbers from 1,015 evaluations of DDPM++ for 3 x 50,000 images, against 1.3 M steps of 128 images."""
+    suite = load_suite({"scale": "paper", "papers": "deis"})
+    models = plan.model_plans(suite)
+    (found,) = plan.sampling_plans(suite, models)
+    gflop = {one.names[0]: one.gflop for one in models}["deis/vp"]
+    assert (found.printed, found.cells, found.jobs) == (50, 50, tuple(f"trained-{k}" for k in range(1, 9)))
+    assert found.gflop == pytest.approx(1015 * 150_000 * gflop)
+    assert found.training == plan.trained_here(models) == pytest.approx(3 * 1_300_000 * 128 * gflop)
+    (row,) = plan.sampling_rows([found])
+    assert row["jobs"] == "trained-1 ... trained-8"
+    assert row["gpu_hours"] == f"{found.gflop / 1e5 / 3600:.1f} to {found.gflop / 5e4 / 3600:.1f}"
+    first, second = plan.routes([found], models)
+    assert first.startswith("Published networks: 50 printed numbers in 8 jobs, ") and plan.hours(found.training) in second
+    block = plan.plan_block([suite])
+    assert f"| paper |  |  | 50 | {row['gpu_hours']} | {plan.hours(found.training)} |" in block and "not measured" in block
+    assert not plan.routes([], models) and plan.sampling_plans(load_suite({"scale": "gpu", "papers": "deis"}), models) == []
+
+
+def test_needs_name_published_files_and_their_page(nothing_at_hand):
+    found = {need.name: need for need in plan.all_needs(load_suite({"scale": "paper", "papers": "deis"}))}
+    need = found["weights/score_sde/vp/cifar10_ddpmpp_continuous/checkpoint_8.pth"]
+    assert not need.at_hand and need.get is None and "github.com/yang-song/score_sde_pytorch" in need.place
+
+
+def test_diffflows_gpu_config_is_an_hour_at_most():
+    """Drift and score are evaluated forward, again in the replay, and differentiated at twice the operations of a pass: 8 passes."""
+    config = load_config(load_paper("diffflow"), "gpu")
+    images, training = config.images, config.images.training
+    with torch.device("meta"):
+        network = make_network(images.network, images.network_settings, 1, images.side, 0)
+        with FlopCounterMode(display=False) as count, torch.no_grad():
+            network(torch.empty(1, 1, images.side, images.side), torch.empty(1))
+    steps = sum(n * share for n, share in training.progressive.items())
+    gflop = len(config.seeds) * training.steps * training.batch * steps * 8 * count.get_total_flops() / 1e9
+    assert steps == pytest.approx(12) and gflop == pytest.approx(1.8e8, rel=0.05)
+    assert 0.4 < gflop / (estimates.SPEED[1] * 1e3) / 3600 < gflop / (estimates.SPEED[0] * 1e3) / 3600 < 1.05

@@ -54,7 +54,7 @@ def test_keys_of_specs_without_weights_are_as_before():
     """Those of the committed configs, from before specs could name weights."""
     kept = {
         ("deis", "smoke", "vp"): "07bf857fa976",
-        ("deis", "paper", "vp"): "419ac30dd8d2",
+        ("deis", "paper", "vp-trained-here"): "419ac30dd8d2",
         ("cld", "laptop", "cld"): "431d718061da",
         ("lcss", "laptop", "ve_lcss"): "0169fccbcfc6",
     }

@@ -78,3 +78,23 @@ def test_samplers_of_fig_17_go_down_their_own_chain(kind):
             assert torch.equal(one.sampler.grid, grids.uniform(one.sampler.process, one.sampler.steps))
             assert (one.process is one.sampler.process) == (one.scores != "rounding")
             assert one.sampler.denoise == ("mean" if one.method in ("ancestral", "reverse diffusion") else "none")
+
+
+def test_networks_of_a_chain_take_its_samplers_in_table_3(monkeypatch, tmp_path):
+    """Reverse diffusion with a corrector on VE, ancestral sampling on VP (the authors' configs); the printed names are the config's."""
+    found = RecordedModels({"ve-discrete": VE(0.02, 100.0), "vp-discrete": VP(T=1.01), "vp-last": VP()},
+                           levels={"ve-discrete": "labels", "vp-discrete": "chain"})  # fmt: skip
+    monkeypatch.setattr(trained, "TrainedModels", lambda book: found)
+    config = load_config(PAPER, "paper")
+    small = config.trained.model_copy(update={"levels": 30, "chains": {"VE": "ve-discrete", "VP": "vp-ddpm"}})
+    trained.trained(book_of(PAPER, config.model_copy(update={"trained": small}), "ve", tmp_path))
+    ve, vp = [one for one in found.samplings if one.table == "score-sde-3"]
+    assert (ve.method, ve.variant, ve.sampler.nfe, ve.protocol["snr"]) == ("NCSN++", "VE", 60, 0.16)
+    assert (vp.method, vp.variant, vp.sampler.nfe) == ("DDPM++", "VP", 30) and "snr" not in vp.protocol
+    assert isinstance(ve.sampler, PredictorCorrector) and isinstance(vp.sampler, OneStep)
+    assert all(one.protocol["network_time"] == "discrete" for one in (ve, vp))
+    (flow,) = [one for one in found.samplings if one.table == "score-sde-2"]
+    assert (flow.method, flow.variant, flow.model) == ("DDPM++ cont.", "VP", "vp-last")
+    assert [arguments[1:] for arguments, _ in found.likelihoods] == [("DDPM++ cont.", "VP", "vp-last")]
+    chain = [one for one in found.samplings if one.table in ("fig17", "score-sde-1")]
+    assert {one.model for one in chain} == {"ve-discrete"} and len(chain) == 13

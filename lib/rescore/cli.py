@@ -173,16 +173,18 @@ def _suite(args: argparse.Namespace) -> "Suite":
 def _plan(args: argparse.Namespace) -> None:
     from rescore.ledger.cost import read_proofs
     from rescore.estimates import NETWORKS, arithmetic, job_rows, model_rows
-    from rescore.plan import all_needs, model_plans, need_rows, write_networks
+    from rescore.plan import all_needs, model_plans, need_rows, routes, sampling_plans, sampling_rows, write_networks
 
     suite = _suite(args)
     plans = model_plans(suite)
-    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)), ("needs", need_rows(all_needs(suite)))):
+    samplings = sampling_plans(suite, plans)
+    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)), ("published networks", sampling_rows(samplings)),
+                        ("needs", need_rows(all_needs(suite)))):  # fmt: skip
         print(f"{title}: {len(rows)}")
         if rows:
             _print(list(rows[0]), rows)
         print()
-    print("\n".join(arithmetic(plans, read_proofs(args.results))))
+    print("\n".join([*arithmetic(plans, read_proofs(args.results)), *routes(samplings, plans)]))
     if args.write:
         path = args.results / "reference" / NETWORKS
         print(f"{path}: {write_networks(path, plans)} networks")
@@ -428,13 +430,19 @@ def _proof(args: argparse.Namespace) -> int:
 
 
 def _readme(args: argparse.Namespace) -> int:
-    from rescore.ledger.tables import readme_block, with_block
+    from rescore.ledger.tables import PLAN_MARKERS, readme_block, with_block
 
     path = find_root(args.root) / "README.md"
     if not path.is_file():
         raise RescoreError(f"{path}: no such file")
     text = path.read_text(encoding="utf-8")
     rendered = with_block(text, readme_block(args.results / "reference", SCALES), path)
+    if PLAN_MARKERS[0] in text:
+        from rescore.plan import plan_block
+        from rescore.workflow.suite import load_suite
+
+        suites = [load_suite({"scale": scale, "results": str(args.results)}, args.root) for scale in ("gpu", "paper")]
+        rendered = with_block(rendered, plan_block(suites), path, PLAN_MARKERS)
     if args.check:
         if rendered != text:
             print(f"{path}: the results differ from the reference; render them with `rescore readme`", file=sys.stderr)

@@ -75,13 +75,17 @@ class JobConfig(Resources):
 
     Args:
         measure: sections of the paper's `jobs.py`; or by subject, such as a data set, those to run for it.
+        on_request: it is no part of a run of everything: it runs when it, or a file of it, is asked for by name, and is collected
+            from then on.
 
     Attributes:
         subjects_of: by section the `Literal` of its subjects, where not every subject has all sections.
     """
 
     subjects_of: ClassVar[Mapping[str, Any]] = {}
+    unhashed = RESOURCES | {"on_request"}
 
+    on_request: bool = False
     measure: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
     @model_validator(mode="after")

@@ -18,7 +18,10 @@ from rescore.specs import ModelSpec
 from rescore.workflow.suite import Suite
 
 BACKWARD = 3  # a training step takes three times the operations of the network's forward pass: the backward pass is two of them
-SPEED = (100.0, 250.0)  # sustained TFLOP/s of one H100 in bf16, a tenth to a quarter of its peak: assumed, nobody's measurement
+SPEED = (50.0, 100.0)
+"""Sustained TFLOP/s of one H100 in bf16, an assumption beside one measurement: DDPM++ of width 96 with 2 blocks a side (22.17 M
+parameters, 7.911 GFLOP an image), batches of 128, compiled, channels_last, torch 2.11, took 2,685 images a second: 64 TFLOP/s."""
+MEASURED = "64 measured, training DDPM++ of width 96"
 NETWORKS = "networks.csv"  # in results/reference
 COLUMNS = ("network", "parameters", "gflop")
 
@@ -51,6 +54,7 @@ class ModelPlan:
         parameters: of the network; None where that is not known.
         gflop: floating-point operations of its forward pass for one image, 1e9; None likewise.
         trained: whether it is there already.
+        on_request: no job of a run of everything uses it.
     """
 
     key: str
@@ -60,6 +64,7 @@ class ModelPlan:
     parameters: int | None
     gflop: float | None
     trained: bool
+    on_request: bool = False
 
     @property
     def images(self) -> int:
@@ -87,7 +92,8 @@ def known_plans(suite: Suite, networks: Mapping[str, tuple[int, float]], trained
     for key, of in suite.models.items():
         if key not in trained:
             names = tuple(name for name, its in suite.model_names.items() if its == key)
-            plans.append(ModelPlan(key, names, of.spec, of.seeds, *networks.get(network_id(of.spec), (None, None)), False))
+            cost, asked = networks.get(network_id(of.spec), (None, None)), key not in suite.wanted_models
+            plans.append(ModelPlan(key, names, of.spec, of.seeds, *cost, False, asked))
     return sorted(plans, key=lambda plan: -plan.work)
 
 
@@ -99,7 +105,8 @@ def model_rows(plans: Iterable[ModelPlan]) -> list[dict[str, object]]:
          "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "", "trainings": len(plan.seeds), "steps": plan.spec.steps,
          "batch": plan.spec.batch, "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
          "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu and plan.gflop else "",
-         "state": "trained" if plan.trained else "published weights" if plan.spec.weights else ""}
+         "state": ", ".join(filter(None, ("trained" if plan.trained else "published weights" if plan.spec.weights else "",
+                                          "on request" * plan.on_request)))}
         for plan in plans
     ]  # fmt: skip
 
@@ -113,7 +120,8 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
             evaluation, seeds = getattr(rules.config, "evaluation", None), max((len(of.seeds) for of in trainings.values()), default=0)
             judged = evaluation if trainings and "evaluation" in rules.config.model_fields_set else None  # else the paper has its own
             rows.append({"paper": paper, "job": name, "gpu": job.gpu, "threads": job.threads, "mem_mb": job.mem_mb,
-                         "minutes": job.runtime, "models": len(trainings),
+                         "minutes": job.runtime, "models": " ".join(trainings), "part": getattr(job, "part", None) or "",
+                         "on_request": "on request" * job.on_request,
                          "samples": f"{seeds} x {judged.samples} a sampler" if judged else "",
                          "likelihoods": f"{seeds} x {judged.likelihood_images}" if judged else ""})  # fmt: skip
     return rows
@@ -126,7 +134,7 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
         proofs: rows of `rescore.ledger.cost.read_proofs`: a GPU among them has a measured speed.
     """
     slow, fast = SPEED
-    gpu = [plan for plan in plans if plan.spec.gpu and plan.images]
+    gpu = [plan for plan in plans if plan.spec.gpu and plan.images and not plan.on_request]
     if not gpu:
         return ["No model of this scale is trained on a GPU."]
     unknown, gpu = [plan for plan in gpu if not plan.work], [plan for plan in gpu if plan.work]
@@ -141,11 +149,12 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
             speeds[row["device"]] = max(speeds.get(row["device"], 0.0), row["tflops"])
     return [
         f"Estimate, not measured: training takes {BACKWARD} x (GFLOP an image) x (steps x batch x trainings), at a sustained "
-        f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed).",
+        f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed; {MEASURED}).",
         f"For example {dear.names[0]}: {BACKWARD} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
         f"{dear.work:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
-        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top.",
+        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top;"
+        " models on request are not counted.",
         *(f"At the {speed:.0f} TFLOP/s that `rescore proof` measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
           for device, speed in speeds.items()),
         *left_out,

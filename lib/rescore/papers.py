@@ -41,10 +41,11 @@ class StandIn(Settings):
     Args:
         match: the published rows.
         use: key columns of the record to show instead, e.g. `{dataset: digits, metric: sw2}`; the other columns are the row's.
+            `nfe: null` is that of a sampler that chooses its evaluations.
     """
 
     match: dict[str, Value | list[Value]] = {}
-    use: dict[str, Value] = Field(min_length=1)
+    use: dict[str, Value | None] = Field(min_length=1)
 
 
 class PaperMeta(Settings):

@@ -3,6 +3,7 @@
 Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +15,9 @@ from rescore.config import RESOURCES, JobConfig, PaperConfig, Resources, Setting
 from rescore.errors import RescoreError
 
 PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
+
+TRAINED_HERE = "-trained-here"
+"""`<name>-trained-here` is the model `<name>`, trained by us where that has published weights, in its place in a job of its own."""
 
 TRAINING_VERSION = 2
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
@@ -153,12 +157,13 @@ class Network(Part):
     """A network of `rescore.networks` and how it is used.
 
     Args:
-        level: what it takes for the noise level: 999 t, t, sigma, or the label round(999 (1 - t)) of discrete VE.
+        level: what it takes for the noise level: 999 t, t, sigma, the label round(999 (1 - t)) of discrete VE, or the index of
+            the `chain` of discrete VP.
         output: what it gives.
         mixed: CLD's mixed score (`hsm` and `velocity_dsm` only).
     """
 
-    level: Literal["steps", "time", "sigma", "labels"] = "steps"
+    level: Literal["steps", "time", "sigma", "labels", "chain"] = "steps"
     output: Literal["noise", "score", "v"] = "noise"
     mixed: bool = True
 
@@ -276,15 +281,51 @@ class Trainings:
         return {seed: self.spec.model_copy(update={"seed": seed}) for seed in self.seeds}
 
 
-class ModelJob(JobConfig):
-    """A job that uses trained models: names of the config's `models`."""
+class ModelJob(JobConfig, Grown):
+    """A job that uses trained models.
+
+    Args:
+        models: names of the config's `models`; all of one data set.
+        part: `2/8`: only the second of eight parts of the cells on them, alike in evaluations.
+        floors: whether it judges real images in the place of samples too. Of several jobs on one data set one does; of several
+            parts the first.
+    """
 
     models: tuple[str, ...] = ()
+    part: str | None = None
+    floors: bool = True
+
+    younger: ClassVar[tuple[str, ...]] = ("part", "floors")
+
+    @field_validator("part")
+    @classmethod
+    def _a_part_of_several(cls, part: str | None) -> str | None:
+        if part is not None and not re.fullmatch(r"[1-9]\d*/[1-9]\d*", part) or part and part_of(part)[0] > part_of(part)[1]:
+            raise ValueError(f"{part}: allowed: k/n with 1 <= k <= n, such as 2/8")
+        return part
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "ModelJob":
+        roles = [role(name) for name in self.models]
+        if twice := {name for name in roles if roles.count(name) > 1}:
+            raise ValueError(f"models: {min(twice)} and {min(twice)}{TRAINED_HERE} are of one place; allowed: one of them")
+        return self
 
     @property
     def needed_models(self) -> list[str]:
         """Those that its sections cannot do without."""
         return []
+
+
+def part_of(part: str) -> tuple[int, int]:
+    """`2/8` as (2, 8)."""
+    k, n = part.split("/")
+    return int(k), int(n)
+
+
+def role(name: str) -> str:
+    """What a paper's code calls a model: its config's name, without `TRAINED_HERE`."""
+    return name.removesuffix(TRAINED_HERE)
 
 
 class Evaluation(Grown):
@@ -299,6 +340,8 @@ class Evaluation(Grown):
         tolerance: relative and absolute, of the likelihood's ODE solver.
         checkpoint: whose samples a number is of: the `last` weights, or the `best` by FID of all snapshots and the last, as in
             Score-SDE's Table 3 (every 50,000 steps) and gDDIM; then the last's stand beside them as `<metric>_last`.
+        runs: sets of samples, and likelihoods, of published weights, where there is one training seed: nothing is known of the
+            error of a single one.
     """
 
     samples: PositiveInt = 359
@@ -307,8 +350,9 @@ class Evaluation(Grown):
     likelihood_images: PositiveInt = 100
     tolerance: PositiveFloat = 1e-5
     checkpoint: Literal["last", "best"] = "last"
+    runs: PositiveInt = 1
 
-    younger: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    younger: ClassVar[tuple[str, ...]] = ("checkpoint", "runs")
 
 
 class ModelConfig(PaperConfig):
@@ -333,6 +377,13 @@ class ModelConfig(PaperConfig):
             needed = job.needed_models
             if missing := [model for model in needed if model not in job.models]:
                 raise ValueError(f"jobs.{name}.models: {missing[0]} is missing; needed: {', '.join(needed)}")
+        return self
+
+    @model_validator(mode="after")
+    def _trained_here_is_trained(self) -> "ModelConfig":
+        for name, spec in self.models.items():
+            if name.endswith(TRAINED_HERE) and spec.weights:
+                raise ValueError(f"models.{name}: weights are published ones; allowed: a training, or the name {role(name)}")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,9 @@ from rescore.config import SectionSettings
 from rescore.specs import ModelConfig, ModelJob
 
 
+Section = Literal["recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid"]
+
+
 class Recovery(SectionSettings):
     """Prop. 7."""
 
@@ -17,7 +20,7 @@ class Recovery(SectionSettings):
 class Factors(SectionSettings):
     """Table 7.1."""
 
-    sections = ("factors", "trained")
+    sections = ("factors", "trained", "trained_cld")
 
     nfes: tuple[PositiveInt, ...] = (10, 20, 27, 30, 40, 50)
     euler_nfes: tuple[PositiveInt, ...] = Field((10, 20, 50, 1000), description="of the naive Euler solver, on the mixture")
@@ -26,7 +29,7 @@ class Factors(SectionSettings):
 class Lambdas(SectionSettings):
     """Table 7.2."""
 
-    sections = ("lambdas", "trained")
+    sections = ("lambdas", "trained", "trained_cld")
 
     values: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
     nfe: PositiveInt = 50
@@ -35,7 +38,7 @@ class Lambdas(SectionSettings):
 class Grid(SectionSettings):
     """Table 7.3."""
 
-    sections = ("grid", "trained")
+    sections = ("grid", "trained", "trained_grid")
 
     nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100)
     long_nfe: PositiveInt | None = Field(1000, description="of the table's last column, for its printed rows only")
@@ -52,10 +55,11 @@ class Job(ModelJob):
     """Which parts of the paper a process measures.
 
     On exact scores `recovery`, one step on a single data point (Prop. 7), `noise`, eps along the flow (fig. 7.1), and Tables
-    7.1 to 7.3: `factors`, `lambdas` and `grid`; `trained` are these tables on the job's `models`.
+    7.1 to 7.3: `factors`, `lambdas` and `grid`; `trained` are these tables on the job's `models`, `trained_cld` the first two
+    alone and `trained_grid` the third.
     """
 
-    measure: tuple[Literal["recovery", "noise", "factors", "lambdas", "grid", "trained"], ...] = ()
+    measure: tuple[Section, ...] = ()
 
 
 class Config(ModelConfig):

@@ -143,16 +143,34 @@ def grid(book: Book) -> None:
 
 def trained(book: Book) -> None:
     """Tables 7.1 to 7.3 on networks of VP, BDM and CLD that are trained alike: FID and inception score."""
-    models, config = TrainedModels(book), book.config
+    models = TrainedModels(book)
+    measure_cld(book, models)
+    measure_grid(book, models)
+
+
+def trained_cld(book: Book) -> None:
+    """Tables 7.1 and 7.2 alone."""
+    measure_cld(book, TrainedModels(book))
+
+
+def trained_grid(book: Book) -> None:
+    """Table 7.3 alone."""
+    measure_grid(book, TrainedModels(book))
+
+
+def measure_cld(book: Book, models: TrainedModels) -> None:
     if "cld" in models.names:
         process = models.process("cld")
-        models.measure(tables.factors(config.factors, process, (MAIN_ORDER,)), "Table 7.1, trained")
-        models.measure(tables.lambdas(config.lambdas, process), "Table 7.2, trained")
+        models.measure(tables.factors(book.config.factors, process, (MAIN_ORDER,)), "Table 7.1, trained")
+        models.measure(tables.lambdas(book.config.lambdas, process), "Table 7.2, trained")
+
+
+def measure_grid(book: Book, models: TrainedModels) -> None:
     for name, model in MODELS.items():
         if model in models.names:
-            models.measure(tables.grid(config.grid, name, models.process(model)), f"Table 7.3, {name}, trained")
+            models.measure(tables.grid(book.config.grid, name, models.process(model)), f"Table 7.3, {name}, trained")
     models.floor("7.3")
     models.training()
 
 
-SECTIONS = {"recovery": recovery, "noise": noise, "factors": factors, "lambdas": lambdas, "grid": grid, "trained": trained}
+SECTIONS = {one.__name__: one for one in (recovery, noise, factors, lambdas, grid, trained, trained_cld, trained_grid)}

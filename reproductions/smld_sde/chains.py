@@ -1,7 +1,7 @@
 """The two discrete chains of fig. 17, and the figure's cells: a sampler each, and the scores that it is given."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -90,10 +90,11 @@ def label_time(t: float, levels: int) -> float:
     return math.ceil(t * levels - 1e-9) / levels
 
 
-def chain_samplers(levels: int) -> Iterator[ChainSampler]:
-    """All cells of fig. 17, and the P2000 column of Score-SDE Table 1."""
+def chain_samplers(levels: int, kinds: Iterable[str] = tuple(SNR)) -> Iterator[ChainSampler]:
+    """All cells of fig. 17, and the P2000 column of Score-SDE Table 1, of some kinds."""
     steps, doubled, corrected, corrections = budgets(levels)
-    for kind, snr in SNR.items():
+    for kind in kinds:
+        snr = SNR[kind]
         single, double = (chain(kind, n) for n in (levels, 2 * levels))
         times, fine = grids.uniform(single, levels), grids.uniform(double, 2 * levels)
         for name in PREDICTORS:

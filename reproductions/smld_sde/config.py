@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rescore.config import SectionSettings, Settings
 from rescore.specs import ModelConfig, ModelJob
@@ -73,11 +73,16 @@ class Trained(SectionSettings):
         levels: N of fig. 17's chains, 1000 in the paper.
         steps: N of Table 3's samplers, 1000 in the paper; with a corrector twice the evaluations.
         tolerance: of Table 2's ODE solver.
+        chains: the model of fig. 17 and Table 1 for each kind of chain.
+        table2, table3: the printed name of each model that has a row there; None: `ve`, `vp` and `subvp`, by their networks.
     """
 
     levels: int = Field(1000, gt=BETA_MAX)
     steps: PositiveInt = 1000
     tolerance: PositiveFloat = 1e-5
+    chains: dict[Literal["VE", "VP"], str] = {"VE": "ve", "VP": "vp"}
+    table2: dict[str, str] | None = None
+    table3: dict[str, str] | None = None
 
 
 class Job(ModelJob):
@@ -97,3 +102,11 @@ class Config(ModelConfig):
     largest_sigma: LargestSigma = LargestSigma()
     trained: Trained = Trained()
     jobs: dict[str, Job]
+
+    @model_validator(mode="after")
+    def _rows_are_of_models(self) -> "Config":
+        for table in ("table2", "table3"):
+            for model in getattr(self.trained, table) or ():
+                if model not in self.models:
+                    raise ValueError(f"trained.{table}: {model} is unknown; allowed: {', '.join(self.models) or '(none)'}")
+        return self

@@ -5,6 +5,7 @@ one into the cache as `weights/<source>/<sha256 of the published file>.safetenso
 under any name.
 """
 
+import re
 from pathlib import Path
 
 from rescore.data.fetch import cache_folder, check, data_folder
@@ -61,8 +62,8 @@ def find_weights(source: str, name: str, digest: str | None) -> tuple[Path, str]
 
 
 def newest(folder: Path) -> Path:
-    """The `checkpoint_<n>` of a folder with the largest n, as flax leaves them. Raises MissingData if it has none."""
-    found = [path for path in folder.glob("checkpoint_*") if path.name.rpartition("_")[2].isdigit()]
+    """The `checkpoint_<n>` (flax) or `checkpoint_<n>.pth` of a folder with the largest n. Raises MissingData if it has none."""
+    found = {int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"checkpoint_(\d+)(\.pth)?", path.name))}
     if not found:
         raise MissingData(f"{folder}: no file checkpoint_<number> in this folder")
-    return max(found, key=lambda path: int(path.name.rpartition("_")[2]))
+    return found[max(found)]

@@ -98,7 +98,7 @@ class Cell:
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
         self._key = dict(key)
         self._name, self._began = name, began
-        self._found = _Found()
+        self._found = Found()
         self.arrays = self._found.arrays
 
     @property
@@ -177,6 +177,13 @@ class Cell:
         stderr = float(np.sqrt(np.pi / 2) * np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self.estimate(metric, float(np.median(values)), stderr, count, n=n, **protocol)
 
+    def repeat(self, other: Cell) -> None:
+        """The numbers, or the reason why there are none, of another cell, finished before: printed in two places."""
+        if self.todo:
+            found = other._kept or other._found
+            self._found.measurements = [replace(one, **self._key) for one in found.measurements]
+            self._found.skipped = [{**one, **self._key} for one in found.skipped]
+
     def skip(self, reason: str) -> None:
         """No number, and why."""
         self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
@@ -200,6 +207,8 @@ class Book:
     Attributes:
         arrays: for figures, of what belongs to no cell.
     """
+
+    listing = False
 
     def __init__(self, config: Any, run: Run | None = None, protocol: Mapping[str, object] | None = None):
         self.config, self.run, self.protocol = config, run, dict(protocol or {})
@@ -264,7 +273,7 @@ class Book:
         except MissingData as error:
             self.skip(str(error), **key)
 
-    def take(self, found: _Found, counted: bool = False) -> None:
+    def take(self, found: Found, counted: bool = False) -> None:
         """Enter a finished cell; `counted`: its evaluations were made by this process."""
         self.measurements += found.measurements
         self.skipped += found.skipped
@@ -277,7 +286,7 @@ class Book:
 
 
 @dataclass
-class _Found:
+class Found:
     """The contents of a cell."""
 
     measurements: list[Measurement] = field(default_factory=list)
@@ -311,7 +320,7 @@ class Journal:
                     self._kept[entry["cell"]] = entry
         self._of = code, device
 
-    def get(self, cell: str) -> _Found | None:
+    def get(self, cell: str) -> Found | None:
         """A finished cell, None if it is to be measured."""
         entry = self._kept.get(cell)
         if entry is None:
@@ -323,9 +332,9 @@ class Journal:
                 return None
             with np.load(path) as stored:
                 arrays = dict(stored)
-        return _Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
+        return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
 
-    def keep(self, cell: str, found: _Found) -> None:
+    def keep(self, cell: str, found: Found) -> None:
         """Write a finished cell."""
         if self.folder is None:
             return

@@ -24,6 +24,7 @@ LEGEND = (
     "~ indicative: another protocol, not judged; – not run."
 )
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
+PLAN_MARKERS = ("<!-- plan:start -->", "<!-- plan:end -->")
 README_TABLE = ("pis", "5.1", "paper")  # the table the README shows, and its scale
 ROW, COLUMN = ["method", "variant", "nfe"], ["dataset", "metric"]
 
@@ -173,9 +174,9 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def with_block(readme: str, block: str, source: Path) -> str:
+def with_block(readme: str, block: str, source: Path, markers: tuple[str, str] = README_MARKERS) -> str:
     """The README's text with `block` between its markers; raises RescoreError where they are not there once each."""
-    start, end = README_MARKERS
+    start, end = markers
     if readme.count(start) != 1 or readme.count(end) != 1 or readme.index(start) > readme.index(end):
         raise RescoreError(f"{source}: the line {start} and, after it, the line {end} must stand in it once each")
     head, rest = readme.split(start)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from rescore.data.images import ImageSet, load_images
+from rescore.data.images import ImageSet, image_shape, load_images
 from rescore.data.pixels import to_unit
 from rescore.errors import Diverged, RescoreError
 from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
+from rescore.experiments.listing import Listed, Listing
 from rescore.ledger.records import Over
 from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import ClassifierSettings
 from rescore.models.bits import image_bits
-from rescore.models.build import LoadedModel, load_model, train_model
+from rescore.models.build import LoadedModel, load_model, make_process, train_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
+from rescore.models.parts import ADAPTIVE, Parts
 from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
-from rescore.specs import ModelSpec
+from rescore.specs import ModelSpec, part_of, role
 from rescore.training import save_weights
 from rescore.workflow.paths import snapshots
 
@@ -50,6 +53,7 @@ class Sampling:
         model: its name in the config.
         protocol: what the numbers depend on besides model and judge.
         adapt: from the model's score to the one that the sampler asks for, where that has another clock or scale.
+        also: other (table, variant) in which the paper prints the same numbers.
     """
 
     table: str
@@ -59,6 +63,7 @@ class Sampling:
     sampler: Sampler
     protocol: Mapping[str, object] = field(default_factory=dict)
     adapt: Callable[[Score], Score] | None = None
+    also: tuple[tuple[str, str], ...] = ()
 
     def array(self, data: str) -> str:
         """The name of its samples for figures."""
@@ -147,26 +152,42 @@ class TrainedModels:
         sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for its own.
 
     Attributes:
-        over, repeats: what the values of a record repeat, and the (training seed, sampling seed) of each.
+        names: of the job's models, as the paper's code calls them: one that is trained here in the place of published weights
+            has their name, and its variants say so.
+        over, repeats: what the values of a record repeat, and the (training seed, sampling seed) of each; of published weights
+            see `repeats_of`.
     """
 
     def __init__(self, book: Book, sampling_seeds: Sequence[int] | None = None):
         self.book, self.config, self.run = book, book.config, book.run
         seeds = self.config.training_seeds
         self.over, self.repeats = repeats(seeds, sampling_seeds) if sampling_seeds else ("trainings", [(s, s) for s in seeds])
-        self.names = self.config.jobs[self.run.job].models
+        self._called = {role(name): name for name in self.config.jobs[self.run.job].models}
+        self.names = tuple(self._called)
         if not self.names:
             raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
-        (self.data, *others) = {self.config.models[name].data for name in self.names}
+        (self.data, *others) = {self.spec(name).data for name in self.names}
         if others:
             names = ", ".join(others)
             raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
         self.load = cache(self._load)
+        part = getattr(book.job, "part", None)
+        self._parts = Parts(*part_of(part)) if part else Parts()
 
     def _load(self, name: str, seed: int, step: int | None = None) -> LoadedModel:
         """After so many steps; None: the last weights."""
-        spec, weights = self.spec(name).model_copy(update={"seed": seed}), self.run.models[f"{name}/{seed}"]
+        spec, weights = self.spec(name).model_copy(update={"seed": seed}), self._weights(name, seed)
         return load_model(spec, weights if step is None else snapshots(weights)[step], self.train.shape, self.run.device)
+
+    def _weights(self, name: str, seed: int) -> Path:
+        return self.run.models[f"{self._called[name]}/{seed}"]
+
+    def repeats_of(self, name: str) -> list[tuple[int, int]]:
+        """Of a model's records: of published weights, which no seed has trained, as many runs as the config says."""
+        runs, seeds = getattr(self.config.evaluation, "runs", 1), self.config.training_seeds
+        if self.spec(name).weights and len(seeds) == 1 and runs > 1:
+            return [(seeds[0], seed) for seed in range(runs)]
+        return self.repeats
 
     def load_trained(self, spec: ModelSpec, seed: int) -> LoadedModel:
         """A model that is no node of the DAG, trained here where no section has done so before: for short trainings."""
@@ -195,35 +216,44 @@ class TrainedModels:
         return make_judge(settings.features, self.train, self.held_out, classifier, folder, self.run.device)
 
     def spec(self, name: str) -> ModelSpec:
-        return self.config.models[name]
+        return self.config.models[self._called[name]]
 
     def process(self, name: str) -> LinearSDE:
-        """The process of a model, the same for all seeds."""
-        return self.load(name, self.config.training_seeds[0]).process
+        """The process of a model, the same for all seeds; its weights are not read."""
+        return make_process(self.spec(name).process, image_shape(self.data))
 
     def measure(self, samplings: Iterable[Sampling], label: str, metrics: Iterable[str] = METRICS) -> None:
         """Image metrics of each sampling; `label` stands before the progress bar."""
-        for one in progress(list(samplings), desc=label):
+        for one in progress(self._parts.mine(list(samplings), lambda one: one.sampler.nfe or ADAPTIVE), desc=label):
             sampler = one.sampler
+            one = replace(one, variant=self._variant(one.variant, one.model))
             protocol = {"process": type(sampler.process).__name__, "score": "trained", "t0": sampler.times[-1],
                         "denoise": sampler.denoise}  # fmt: skip
             # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
             protocol |= {} if sampler.nfe is None else {"steps": sampler.steps}
             protocol |= self.spec(one.model).protocol | dict(one.protocol)
-            with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol) as cell:
-                if not cell.todo:
-                    continue
-                if self.config.evaluation.checkpoint == "best":
-                    sets = {seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
-                            for training, seed in self.repeats}  # fmt: skip
-                    judge_best(cell, self.judge, sets, metrics, one.array(self.data))
-                    continue
-                draws = {seed: partial(self.draw, one, training, seed) for training, seed in self.repeats}
-                judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
+            with self._cell(one.table, one.method, one.variant, one.model, sampler.nfe, protocol, metrics=metrics) as cell:
+                if cell.todo:
+                    self._judge(cell, one, metrics)
+            for table, variant in one.also:
+                place = table, one.method, self._variant(variant, one.model), one.model, sampler.nfe
+                with self._cell(*place, protocol, metrics=metrics, again=True) as other:
+                    other.repeat(cell)
+
+    def _judge(self, cell: Cell, one: Sampling, metrics: Iterable[str]) -> None:
+        """Fill a cell with the image metrics of a sampling."""
+        repeats = self.repeats_of(one.model)
+        if self.config.evaluation.checkpoint == "best":
+            sets = {seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
+                    for training, seed in repeats}  # fmt: skip
+            judge_best(cell, self.judge, sets, metrics, one.array(self.data))
+            return
+        draws = {seed: partial(self.draw, one, training, seed) for training, seed in repeats}
+        judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
 
     def _steps(self, name: str, seed: int) -> list[int | None]:
         """Of the snapshots of a training; None stands for the last weights."""
-        return [*snapshots(self.run.models[f"{name}/{seed}"]), None]
+        return [*snapshots(self._weights(name, seed)), None]
 
     def draw(self, one: Sampling, training: int, seed: int, step: int | None = None) -> Drawn:
         """Samples of the model of a training seed, after so many steps (None: the last weights); `seed` names their noise."""
@@ -234,6 +264,8 @@ class TrainedModels:
 
     def floor(self, table: str, metrics: Iterable[str] = METRICS) -> None:
         """Real images in the place of samples, held out and trained on: as many as of a network, or as there are held out."""
+        if not getattr(self.book.job, "floors", True) or not self._parts.first or self.book.listing:
+            return
         self.book.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()
         floor(self.book, self.judge, table, self.data, self.config.evaluation.samples, metrics)
 
@@ -242,17 +274,23 @@ class TrainedModels:
 
         The evaluations of the adaptive solver stand in the protocol: no two models take the same.
         """
-        settings, spec = self.config.evaluation, self.spec(name)
+        if not self._parts.next():
+            return
+        settings, spec, variant = self.config.evaluation, self.spec(name), self._variant(variant, name)
+        metrics = ("bpd", "bpd_bound") if bound else ("bpd",)
+        if self.book.listing:  # its protocol needs the images
+            self._cell(table, method, variant, name, None, {}, metrics=metrics)
+            return
         images, t0, tolerance = self.held_out.images[: settings.likelihood_images], spec.objective.t0, settings.tolerance
         protocol = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
                     "dequantisation": "uniform"} | spec.protocol  # fmt: skip
-        with self._cell(table, method, variant, name, None, protocol, len(images)) as cell:
+        with self._cell(table, method, variant, name, None, protocol, len(images), metrics=metrics) as cell:
             if not cell.todo:
                 return
             found, nfes = {"bpd": [], "bpd_bound": []}, []
             # the solver's step is one for a batch: all at once, where the memory does not decide
             batch = len(images) if self.run.device == "cpu" else None
-            for training, seed in self.repeats:
+            for training, seed in self.repeats_of(name):
                 model, noise = self.load(name, training), partial(self._streams, ("likelihood", self.data, seed))
                 try:
                     bits = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, BOUND_DRAWS * bound, batch)
@@ -273,23 +311,29 @@ class TrainedModels:
     def training(self) -> None:
         """What the training of each model took: images a second and peak memory, as records of the table `training`."""
         for name in self.names:
-            if self.spec(name).weights:
+            if self.spec(name).weights or not self._parts.first or self.book.listing:
                 continue
-            abouts = [read_about(self.run.models[f"{name}/{seed}"]) for seed in self.config.training_seeds]
+            abouts = [read_about(self._weights(name, seed)) for seed in self.config.training_seeds]
             spec = self.spec(name)
             protocol = {"network": spec.network.name, "train_batch": spec.batch, "trained_on": abouts[0]["device"]}
-            place = "training", name, spec.process.name, name, None
+            place = "training", self._called[name], spec.process.name, name, None
             with self._cell(*place, protocol, spec.steps, over="trainings") as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
                     values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 
+    def _variant(self, variant: str, name: str) -> str:
+        """That of the records: says where a model was trained here for which there are published weights."""
+        return variant if self._called[name] == name else ", ".join(filter(None, (str(variant), "trained here")))
+
     def _cell(
         self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1,
-        over: Over | None = None,
+        over: Over | None = None, metrics: Iterable[str] = (), again: bool = False,
     ) -> Cell:  # fmt: skip
         over = "runs" if self.spec(model).weights else over or self.over
+        if isinstance(self.book, Listing):
+            self.book.listed.append(Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model], again))
         return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
 
 

@@ -1,4 +1,5 @@
-"""What a scale needs from outside: data sets, and Inception's weights. Looked for without reading them, and fetched."""
+"""What a scale needs from outside: data sets, Inception's weights and published networks. Looked for without reading them, and
+fetched, where they can be downloaded."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ from rescore.data.motion import load_motions, motions_at_hand
 from rescore.data.pines import find_pines, pines_at_hand
 from rescore.data.tabular import LAYOUT as TABULAR
 from rescore.data.tabular import load_tabular, tabular_at_hand
+from rescore.data.weights import PAGES, weights_at_hand
 from rescore.metrics.features import INCEPTION_FILE, chosen_inception, find_inception
 
 DATA_KEYS = ("data", "dataset", "datasets")
 """Settings whose values name data sets of `rescore.data`."""
 
 DOWNLOADS_MB = {"cifar10": 162, "mnist": 12, "fashion_mnist": 31, "inception": 91, "tabular": 817, "pines": 1, "BasicMotions": 1}
-"""About how much is downloaded; what is not named here has to be put under RESCORE_DATA."""
+"""About how much is downloaded, as the pages of the data sets, the release of torch-fidelity and Zenodo (817.1 MB of tabular sets)
+state it; what is not named here has to be put under RESCORE_DATA."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,14 @@ class Need:
 
 def needs(config: PaperConfig, jobs: Iterable[str] | None = None) -> list[Need]:
     """Of some jobs of a paper, or of all; each once."""
-    return list({need.name: need for name in names(config, jobs) for need in _of(name)}.values())
+    found = {need.name: need for name in names(config, jobs) for need in _of(name)}
+    chosen = [*config.jobs] if jobs is None else [*jobs]
+    for training in (of for job in chosen for of in config.job_trainings(job).values()):
+        if weights := training.spec.weights:
+            there = weights_at_hand(weights.source, weights.name, weights.sha256)
+            place = f"weights/{weights.source}/{weights.name}"
+            found[place] = Need(place, there, None, f"{place}, from {PAGES[weights.source]}")
+    return list(found.values())
 
 
 def names(config: PaperConfig, jobs: Iterable[str] | None = None) -> Iterator[str]:

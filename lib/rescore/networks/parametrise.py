@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
@@ -13,15 +15,23 @@ from rescore.machine.precision import float32
 from rescore.networks.base import check_choice
 from rescore.networks.embeddings import LABELS
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
-from rescore.processes.isotropic import VE, Isotropic, VariancePreserving
+from rescore.processes.isotropic import VE, VP, DiscreteVP, Isotropic, VariancePreserving
 from rescore.scores import Score, to_score
 
 LEVELS: dict[str, Callable[[LinearSDE, Tensor], Tensor]] = {
     "time": lambda process, t: t,
     "steps": lambda process, t: (LABELS - 1) * t,  # the index of DDPM's 1000 steps
     "labels": lambda process, t: ((LABELS - 1) * (1 - t / process.T)).round(),  # NCSN++'s, 0 the largest sigma
+    "chain": lambda process, t: (LABELS * ddpm_chain(process).time_of_rho(process.rho(t))).round().clamp(1, LABELS) - 1,
     "sigma": lambda process, t: process.R(t).values,
 }
+
+
+@lru_cache
+def ddpm_chain(process: VP) -> DiscreteVP:
+    """DDPM's chain of 1000 betas, of which `process` is the limit (Score-SDE, appendix C)."""
+    betas = torch.linspace(process.beta_min / LABELS, process.beta_max / LABELS, LABELS, dtype=torch.float64)
+    return DiscreteVP(betas)
 
 
 def state_channels(process: LinearSDE, channels: int) -> int:
@@ -42,7 +52,8 @@ class NoisePrediction(nn.Module):
         process: the forward process.
         level: what the network calls its noise level: "steps" is 999 t (DDPM, DDPM++), "time" is t (CLD's NCSN++), "sigma"
             the standard deviation of the noise, of isotropic processes only (NCSN, NCSNv2, NCSN++), "labels" the label
-            round(999 (1 - t / T)) of VE's discrete levels, 0 the largest sigma (NCSN++ trained on them).
+            round(999 (1 - t / T)) of VE's discrete levels, 0 the largest sigma (NCSN++ trained on them), "chain" the index of
+            the step of DDPM's chain whose ratio of noise to signal is nearest, 0 the least noise (VP; DDPM trained on them).
         output: what it gives: "noise", "score" (NCSN, NCSNv2, and NCSN++, which divide by sigma), or of variance-preserving
             processes "v" = m_t eps - R_t u_0 (Salimans and Ho 2022), from which eps = R_t u + m_t v: the larger the noise, the
             less of it has to be learnt, and the u_0 that follows, m_t u - R_t v, is never divided by a small m_t.
@@ -55,13 +66,13 @@ class NoisePrediction(nn.Module):
         self,
         network: nn.Module,
         process: LinearSDE,
-        level: Literal["steps", "time", "sigma", "labels"] = "steps",
+        level: Literal["steps", "time", "sigma", "labels", "chain"] = "steps",
         output: Literal["noise", "score", "v"] = "noise",
         factor: Factor = "R",
     ):
         super().__init__()
         name, kind = type(self).__name__, type(process).__name__
-        levels = ("time", "steps") + isinstance(process, Isotropic) * ("sigma",) + isinstance(process, VE) * ("labels",)
+        levels = ("time", "steps") + isinstance(process, Isotropic) * ("sigma",) + isinstance(process, VE) * ("labels",) + isinstance(process, VP) * ("chain",)
         check_choice(name, f"level for {kind}", level, levels)
         outputs = ("noise", "score", "v") if isinstance(process, VariancePreserving) else ("noise", "score")
         check_choice(name, f"output for {kind}", output, outputs)

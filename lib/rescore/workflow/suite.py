@@ -82,6 +82,11 @@ class PaperRules:
     def jobs(self) -> list[str]:
         return list(self.config.jobs) if self.config else []
 
+    @property
+    def wanted(self) -> list[str]:
+        """The jobs of a run of everything."""
+        return [job for job in self.jobs if not self.config.jobs[job].on_request]
+
     def _job(self, wildcards: Any) -> JobConfig:
         return self.config.jobs[wildcards.job]
 
@@ -141,7 +146,7 @@ class PaperRules:
     def figures(self) -> list[str]:
         """The paths of all figures; none without jobs."""
         folder = figure_folder(self._results, self.scale, self.name)
-        return [str(folder / f"{name}.png") for name in self.paper.meta.figures] if self.jobs else []
+        return [str(folder / f"{name}.png") for name in self.paper.meta.figures] if self.wanted else []
 
     def reported(self, report: Callable) -> list[str]:
         """The figures marked for the report with Snakemake's `report`, each with the caption that `rescore figures` leaves."""
@@ -170,8 +175,9 @@ class PaperRules:
 
     @property
     def job_files(self) -> list[str]:
-        """What `rescore collect` reads: two files a job."""
-        return [self.outputs[key].format(job=job) for job in self.jobs for key in ("records", "skipped")]
+        """What `rescore collect` reads: two files a job, of those `on_request` if they have run."""
+        asked = [job for job in self.jobs if job not in self.wanted and Path(self.outputs["records"].format(job=job)).is_file()]
+        return [self.outputs[key].format(job=job) for job in [*self.wanted, *asked] for key in ("records", "skipped")]
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,12 @@ class Suite:
         configs = [rules.config for rules in self.papers.values() if rules.config]
         used = [of for config in configs for job in config.jobs for of in config.job_trainings(job).values()]
         return {of.key: of for of in used}
+
+    @cached_property
+    def wanted_models(self) -> frozenset[str]:
+        """The keys of those that a run of everything uses."""
+        return frozenset(of.key for rules in self.papers.values() for job in rules.wanted
+                         for of in rules.config.job_trainings(job).values())  # fmt: skip
 
     @cached_property
     def model_names(self) -> Mapping[str, str]:
