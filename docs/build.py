@@ -1,4 +1,5 @@
-"""The docs site, without a network: `python docs/build.py` (or `make docs`) leaves it in site/html.
+"""The docs site, without a network: `python docs/build.py` (or `make docs`) leaves it in site/html; with `--without-slow-parts`, for
+who edits a page, what takes a minute (parity, the plan) is left out.
 
 The pages are laid out in site/source as they lie in the repository, so that a relative link means the same on the site.
 """
@@ -16,15 +17,14 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "reproductions/*/README
 FILES = ("docs/**/*.png", "docs/*.css", "docs/examples/*.py", "tests/data/new_paper/**/*", "CITATION.cff", "LICENSE")
 
 
-def lay_out(with_parts: bool = True) -> list[Path]:
-    """Copy pages and files; the pages. `with_parts` fills in what takes seconds."""
+def lay_out(slow: bool = True) -> list[Path]:
+    """Copy pages and files; the pages. `slow` as of `with_site_parts`."""
     shutil.rmtree(SITE, ignore_errors=True)
     pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
     for path in pages:
         text = path.read_text(encoding="utf-8")
         if path.is_relative_to(DOCS):
-            text = rendered(text)
-            text = with_site_parts(text) if with_parts else text
+            text = with_site_parts(rendered(text), slow)
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -36,7 +36,7 @@ def lay_out(with_parts: bool = True) -> list[Path]:
 
 
 def main() -> int:
-    lay_out()
+    lay_out("--without-slow-parts" not in sys.argv[1:])
     report = [sys.executable, "-m", "rescore", "report", "--reference", "--out", str(SOURCE / "report")]
     subprocess.run(report, cwd=ROOT, check=True)
     return subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=ROOT).returncode
