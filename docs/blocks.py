@@ -192,6 +192,18 @@ def file_block(path: str) -> str:
     return code((ROOT / path).read_text(encoding="utf-8"), languages.get(Path(path).suffix, "text"))
 
 
+def modules(room: str) -> str:
+    """The modules of a room, each as mkdocstrings' `:::`; of a package that only collects names its text alone."""
+    library = ROOT / "lib" / "rescore"
+    files = sorted((library / room).rglob("*.py")) if (library / room).is_dir() else [library / f"{room}.py"]
+    parts = []
+    for path in sorted(files, key=lambda path: path.with_suffix("").parts[:-1] if path.stem == "__init__" else path.with_suffix("").parts):
+        names = [name for name in path.relative_to(library.parent).with_suffix("").parts if name != "__init__"]
+        defines = any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+        parts.append(f"::: {'.'.join(names)}" + ("" if defines or path.stem != "__init__" else "\n    options: {members: false}"))
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
 def example_output() -> str:
     return code(_output([sys.executable, "docs/examples/new_sampler.py"]), "text")
 
@@ -259,11 +271,12 @@ SLOW = ("parity", "plan-gpu", "plan-paper")
 
 
 def block(name: str) -> str:
-    """A block by its name; `file:PATH` is a file of the repository as code."""
-    if name.startswith("file:"):
-        return file_block(name.removeprefix("file:"))
+    """A block by its name; `file:PATH` is a file of the repository as code, `api:ROOM` a part of the library."""
+    kind, _, rest = name.partition(":")
+    if rest and kind in ("file", "api"):
+        return file_block(rest) if kind == "file" else modules(rest)
     if name not in BLOCKS:
-        raise SystemExit(f"unknown block {name!r}; allowed are file:PATH, {', '.join(BLOCKS)}")
+        raise SystemExit(f"unknown block {name!r}; allowed are file:PATH, api:ROOM, {', '.join(BLOCKS)}")
     return BLOCKS[name]()
 
 

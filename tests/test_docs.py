@@ -141,7 +141,7 @@ def test_the_page_of_the_verdict_follows_one_number(blocks):
 
 
 def test_an_unknown_part_is_an_error(blocks):
-    with pytest.raises(SystemExit, match="unknown block 'nothing'; allowed are file:PATH, published-row"):
+    with pytest.raises(SystemExit, match="unknown block 'nothing'; allowed are file:PATH, api:ROOM, published-row"):
         blocks.rendered("<!-- block: nothing -->\n<!-- end -->")
     with pytest.raises(SystemExit, match="unknown part of the site 'nothing'; allowed are report-links"):
         blocks.with_site_parts("<!-- site: nothing -->")
@@ -212,6 +212,17 @@ def test_commands_are_what_the_command_line_takes():
             parser().parse_args(shlex.split(line)[1:])
         except SystemExit:
             pytest.fail(f"{page}: {line}")
+
+
+def test_dead_links_of_built_pages_are_found(blocks, tmp_path):
+    build = importlib.import_module("build")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<h1 id="top"></h1><a href="#top"><a href="a/b.html#x%20y"><a href="a/b.html#card=1"><img src="https://example.org/c.png">'
+        '<a href="#gone"><a href="a/b.html#gone"><a href="a"><img src="c.png"><a href="../index.html">')  # fmt: skip
+    (tmp_path / "a" / "b.html").write_text('<a id="x y" href="../index.html">')
+    assert build.dead_links(tmp_path) == [
+        f"index.html: {link}" for link in ("#gone", "a/b.html#gone", "a", "c.png", "../index.html")]  # fmt: skip
 
 
 def test_every_module_has_a_page():
