@@ -24,7 +24,6 @@ from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.cost import read_proofs
 from rescore.ledger.protocol import declared_protocol, format_value
-from rescore.ledger.published import read_published
 from rescore.ledger.records import describe
 from rescore.ledger.tables import MARKS, markdown, paper_table
 from rescore.papers import find_papers, load_paper
@@ -81,8 +80,11 @@ def published_row() -> str:
 def declared() -> str:
     """The protocol of the row, as all entries of paper.yaml that match it add up."""
     stated, assumed = declared_protocol(load_paper("pis", ROOT).meta.protocols, the_card().published)
-    rows = [{"setting": f"`{name}`", "value": format_value(value), "who says so": who}
-            for who, part in (("the paper states it", stated), ("we assume it", assumed)) for name, value in part.items()]  # fmt: skip
+    rows = [
+        {"setting": f"`{name}`", "value": format_value(value), "who says so": who}
+        for who, part in (("the paper states it", stated), ("we assume it", assumed))
+        for name, value in part.items()
+    ]
     return table(rows)
 
 
@@ -96,28 +98,41 @@ def diff_row() -> str:
     return listed({name: the_card().verdict[name] for name in shown})
 
 
+def paragraph(*sentences: str) -> str:
+    return textwrap.fill(" ".join(sentences), 128, break_long_words=False, break_on_hyphens=False)
+
+
 def arithmetic() -> str:
     """The rule on this number, in words."""
     card, verdict = the_card(), the_card().verdict
-    floor = diff_module.RELATIVE_FLOOR[card.published.metric]
-    half = card.published.half_unit
-    error, allowed, delta = verdict["error"], verdict["tolerance"], verdict["delta"]
-    text = (
-        f"The paper prints {card.published.value} and no uncertainty, so the printed number allows the larger of half a unit of its last "
-        f"digit, {number(half)}, and the floor of `{card.published.metric}`, {floor:.0%} of {card.published.value}: {number(allowed)}. "
-        f"We measured {with_error(card.record.value, card.record.stderr)} over {card.record.df + 1} {card.record.over}, whose interval "
-        f"is {number(error)} to each side: less than {number(allowed)}, so the number is judged. It differs by {number(abs(delta))}, "
-        f"which is {'within' if abs(delta) <= allowed else 'outside'} the tolerance: {MARKS[card.status]} {card.status}."
+    published, record, allowed = card.published, card.record, verdict["tolerance"]
+    floor = diff_module.RELATIVE_FLOOR[published.metric]
+    return paragraph(
+        f"The paper prints {published.value} and no uncertainty, so the printed number allows the larger of half a unit of its",
+        f"last digit, {number(published.half_unit)}, and the floor of `{published.metric}`, {floor:.0%} of {published.value}:",
+        f"{number(allowed)}. We measured {with_error(record.value, record.stderr)} over {record.df + 1} {record.over}, whose",
+        f"interval is {number(verdict['error'])} to each side: less than {number(allowed)}, so the number is judged.",
+        f"It differs by {number(abs(verdict['delta']))}, which is {'within' if abs(verdict['delta']) <= allowed else 'outside'} the",
+        f"tolerance: {MARKS[card.status]} {card.status}.",
     )
-    return textwrap.fill(text, 128, break_long_words=False, break_on_hyphens=False)
 
 
 def neighbours() -> str:
     """The same row of the table, whose verdicts differ."""
     row = [card for card in cards().cards.values() if card.key[:5] == the_card().key[:5] and card.published and card.record]
-    return table([{"number": f"`{describe(card.key)}`", "printed": card.published.value,
-                   "measured": with_error(card.record.value, card.record.stderr), "allowed": number(card.verdict["tolerance"]),
-                   "our error": number(card.verdict["error"]), "verdict": f"{MARKS[card.status]} {card.status}"} for card in row])  # fmt: skip
+    return table(
+        [
+            {
+                "number": f"`{describe(card.key)}`",
+                "printed": card.published.value,
+                "measured": with_error(card.record.value, card.record.stderr),
+                "allowed": number(card.verdict["tolerance"]),
+                "our error": number(card.verdict["error"]),
+                "verdict": f"{MARKS[card.status]} {card.status}",
+            }
+            for card in row
+        ]
+    )
 
 
 def card_block() -> str:
@@ -127,14 +142,25 @@ def card_block() -> str:
 def claim_source() -> str:
     """The claim as it is written in claims.py."""
     source = (ROOT / "reproductions" / "pis" / "claims.py").read_text(encoding="utf-8")
-    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Claim")
+    calls = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Claim"
+    )
     (found,) = (node for node in calls if getattr(node.args[0], "value", None) == CLAIM)
     return code(textwrap.dedent(" " * found.col_offset + ast.get_source_segment(source, found)), "python")
 
 
 def claim_row() -> str:
-    (row,) = (row for row in claims_module.read_claims(REFERENCE / SCALE / "claims.csv") if (row["paper"], row["claim"]) == ("pis", CLAIM))
-    return listed({name: number(row[name]) if name in ("margin", "z", "p") else row[name] for name in ("status", "margin", "z", "p", "evidence")})
+    (row,) = (
+        row
+        for row in claims_module.read_claims(REFERENCE / SCALE / "claims.csv")
+        if (row["paper"], row["claim"]) == ("pis", CLAIM)
+    )
+    return listed(
+        {
+            name: number(row[name]) if name in ("margin", "z", "p") else row[name]
+            for name in ("status", "margin", "z", "p", "evidence")
+        }
+    )
 
 
 # Tables
@@ -146,12 +172,16 @@ def exports() -> str:
     rows = []
     for module, names in rescore.EXPORTS.items():
         room = module.removeprefix("rescore.")
-        rows.append({"from": f"[`{module}`](api/{pages.get(room, room)}.md)", "names": ", ".join(f"`{name}`" for name in names)})
+        rows.append(
+            {"from": f"[`{module}`](api/{pages.get(room, room)}.md)", "names": ", ".join(f"`{name}`" for name in names)}
+        )
     return table(rows)
 
 
 def meanings() -> str:
-    return table([{"verdict": f"{MARKS[status]} {status}", "meaning": meaning} for status, meaning in MEANING.items() if status])
+    return table(
+        [{"verdict": f"{MARKS[status]} {status}", "meaning": meaning} for status, meaning in MEANING.items() if status]
+    )
 
 
 def floors() -> str:
@@ -166,24 +196,30 @@ def pis_table() -> str:
 def proofs() -> str:
     """What `rescore proof` measured on machines whose record is committed."""
     words = {
-        "training": "training", "images_per_second": "images/s", "tflops": "TFLOP/s", "share_of_kernels": "share of kernels",
+        "training": "training",
+        "images_per_second": "images/s",
+        "tflops": "TFLOP/s",
+        "share_of_kernels": "share of kernels",
         "gpu_memory_mb": "peak GPU memory, MB",
-    }  # fmt: skip
+    }
     parts = []
     for path in sorted(REFERENCE.glob("proof-*.json")):
         found = json.loads(path.read_text())
-        rows = [row for row in read_proofs(ROOT / "no-results") + read_proofs(REFERENCE) if row["device"] == found["device"]]
-        shown = [{head: number(row[name]) if isinstance(row[name], float) else row[name] for name, head in words.items()} for row in rows]
+        rows = [row for row in read_proofs(REFERENCE) if row["device"] == found["device"]]
+        shown = [
+            {head: number(row[name]) if isinstance(row[name], float) else row[name] for name, head in words.items()}
+            for row in rows
+        ]
         sampling, likelihood, resume = found["sampling"], found["likelihood"], found["resume"]
-        facts = (
-            f"{found['device']}, torch {found['torch']}: DDPM++ with {found['parameters'] / 1e6:.1f} million parameters "
-            f"({found['gflop_an_image']:.1f} GFLOP an image forward), batches of {found['size']['batch']}. Sampling took "
-            f"{number(sampling['steps_per_second'])} steps a second on {sampling['images']} images, of which the sampler's own arithmetic "
-            f"was {sampling['share_of_the_sampler']:.1%}. The graph of a likelihood took {number(likelihood['graph_mb_an_image'])} MB an "
-            f"image. A training that was stopped and went on differed from one that was not by {number(resume['largest_difference'])} in "
-            f"its largest weight. Version `{found['version']}`."
+        facts = paragraph(
+            f"{found['device']}, torch {found['torch']}: DDPM++ with {found['parameters'] / 1e6:.1f} million parameters",
+            f"({found['gflop_an_image']:.1f} GFLOP an image forward), batches of {found['size']['batch']}. Sampling took",
+            f"{number(sampling['steps_per_second'])} steps a second on {sampling['images']} images, of which the sampler's own",
+            f"arithmetic was {sampling['share_of_the_sampler']:.1%}. The graph of a likelihood took",
+            f"{number(likelihood['graph_mb_an_image'])} MB an image. A training that was stopped and went on differed from one",
+            f"that was not by {number(resume['largest_difference'])} in its largest weight. Version `{found['version']}`.",
         )
-        parts.append(f"{textwrap.fill(facts, 128, break_long_words=False, break_on_hyphens=False)}\n\n{table(shown)}")
+        parts.append(f"{facts}\n\n{table(shown)}")
     return "\n\n".join(parts)
 
 
@@ -197,10 +233,16 @@ def modules(room: str) -> str:
     library = ROOT / "lib" / "rescore"
     files = sorted((library / room).rglob("*.py")) if (library / room).is_dir() else [library / f"{room}.py"]
     parts = []
-    for path in sorted(files, key=lambda path: path.with_suffix("").parts[:-1] if path.stem == "__init__" else path.with_suffix("").parts):
+    for path in sorted(
+        files, key=lambda path: path.with_suffix("").parts[:-1] if path.stem == "__init__" else path.with_suffix("").parts
+    ):
         names = [name for name in path.relative_to(library.parent).with_suffix("").parts if name != "__init__"]
-        defines = any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(path.read_text(encoding="utf-8")).body)
-        parts.append(f"::: {'.'.join(names)}" + ("" if defines or path.stem != "__init__" else "\n    options: {members: false}"))
+        defines = any(
+            isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(path.read_text(encoding="utf-8")).body
+        )
+        parts.append(
+            f"::: {'.'.join(names)}" + ("" if defines or path.stem != "__init__" else "\n    options: {members: false}")
+        )
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -223,7 +265,12 @@ def report_links() -> str:
     scales = [scale for scale in SCALES if (REFERENCE / scale / "diff.csv").is_file()]
     pages = {name: name for name in ("numbers", "claims", "compare", "matrix", "cost")}
     pages = {"overview": "index"} | pages | {paper.meta.title: f"paper-{name}" for name, paper in find_papers(ROOT).items()}
-    return table([{"page": text} | {scale: f"[{scale}](../report/{scale}/{page}.html)" for scale in scales} for text, page in pages.items()])
+    return table(
+        [
+            {"page": text} | {scale: f"[{scale}](../report/{scale}/{page}.html)" for scale in scales}
+            for text, page in pages.items()
+        ]
+    )
 
 
 def card_link() -> str:
@@ -244,11 +291,16 @@ def parity() -> str:
     for source, found in by_source.items():
         verdicts = {verdict: sum(row.verdict == verdict for row in found) for verdict in VERDICTS}
         within = [row.difference / row.tolerance for row in found if row.verdict == "within" and row.tolerance]
-        lines.append({"their code": source.replace("|", "\\|")} | {verdict: n or "" for verdict, n in verdicts.items()}
-                     | {"largest difference / allowed": number(max(within)) if within else ""})  # fmt: skip
+        lines.append(
+            {"their code": source.replace("|", "\\|")}
+            | {verdict: n or "" for verdict, n in verdicts.items()}
+            | {"largest difference / allowed": number(max(within)) if within else ""}
+        )
     reasons = dict.fromkeys(row.reason for row in rows if row.verdict == "explained")
     text = ", ".join(f"{n} {verdict}" for verdict, n in count.items())
-    return f"{len(rows)} quantities: {text}.\n\n{table(lines)}\n\nExplained:\n\n" + "\n".join(f"- {reason}" for reason in reasons)
+    return f"{len(rows)} quantities: {text}.\n\n{table(lines)}\n\nExplained:\n\n" + "\n".join(
+        f"- {reason}" for reason in reasons
+    )
 
 
 def plan(scale: str) -> str:
@@ -258,14 +310,29 @@ def plan(scale: str) -> str:
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
-    "published-row": published_row, "declared": declared, "record-row": record_row, "diff-row": diff_row, "arithmetic": arithmetic,
-    "neighbours": neighbours, "card": card_block, "claim-source": claim_source, "claim-row": claim_row, "exports": exports,
-    "meanings": meanings, "floors": floors, "pis-table": pis_table, "proofs": proofs, "example-output": example_output,
-}  # fmt: skip
+    "published-row": published_row,
+    "declared": declared,
+    "record-row": record_row,
+    "diff-row": diff_row,
+    "arithmetic": arithmetic,
+    "neighbours": neighbours,
+    "card": card_block,
+    "claim-source": claim_source,
+    "claim-row": claim_row,
+    "exports": exports,
+    "meanings": meanings,
+    "floors": floors,
+    "pis-table": pis_table,
+    "proofs": proofs,
+    "example-output": example_output,
+}
 SITE: Mapping[str, Callable[[], str]] = {
-    "report-links": report_links, "card-link": card_link, "parity": parity,
-    "plan-gpu": lambda: plan("gpu"), "plan-paper": lambda: plan("paper"),
-}  # fmt: skip
+    "report-links": report_links,
+    "card-link": card_link,
+    "parity": parity,
+    "plan-gpu": lambda: plan("gpu"),
+    "plan-paper": lambda: plan("paper"),
+}
 SLOW = ("parity", "plan-gpu", "plan-paper")
 """Parts that take up to half a minute each."""
 

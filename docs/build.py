@@ -1,5 +1,6 @@
-"""The docs site, without a network: `python docs/build.py` (or `make docs`) leaves it in site/html; with `--without-slow-parts`, for
-who edits a page, what takes a minute (parity, the plan) is left out.
+"""The docs site, without a network: `python docs/build.py` (or `make docs`) leaves it in site/html.
+
+With `--without-slow-parts`, for who edits a page, what takes a minute (parity, the plan) is left out.
 
 The pages are laid out in site/source as they lie in the repository, so that a relative link means the same on the site.
 """
@@ -30,7 +31,9 @@ def lay_out(slow: bool = True) -> list[Path]:
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-    for path in {path for pattern in FILES for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts}:
+    for path in {
+        path for pattern in FILES for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts
+    }:
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -57,7 +60,9 @@ def dead_links(folder: Path) -> list[str]:
 
     A `#name=value` is a state that a page of the report reads, not a place. 404.html is served from anywhere.
     """
-    pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html") if path.name != "404.html"}
+    pages = {
+        path.resolve(): Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html") if path.name != "404.html"
+    }
     dead = []
     for path, page in pages.items():
         for link in page.links:

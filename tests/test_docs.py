@@ -1,4 +1,4 @@
-"""The pages: their code runs, their numbers are the files', their links and names lead somewhere, and they keep their lengths."""
+"""The pages: their code runs, their numbers are the files', links and names lead somewhere, and they keep their lengths."""
 
 import ast
 import importlib
@@ -114,8 +114,11 @@ def test_every_name_at_the_top_is_its_modules():
 
 
 def test_importing_rescore_imports_nothing_else():
-    code = ("import sys; import rescore; found = [name for name in sys.modules if name.partition('.')[0] in ('rescore', 'torch', 'numpy')]; "
-            "rescore.RescoreError; print(found, 'torch' in sys.modules, 'rescore.errors' in sys.modules)")  # fmt: skip
+    code = (
+        "import sys; import rescore; packages = ('rescore', 'torch', 'numpy'); "
+        "found = [name for name in sys.modules if name.partition('.')[0] in packages]; "
+        "rescore.RescoreError; print(found, 'torch' in sys.modules, 'rescore.errors' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['rescore'] False True"
 
@@ -123,7 +126,9 @@ def test_importing_rescore_imports_nothing_else():
 # Numbers
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if DOCS in path.parents and "<!-- block:" in path.read_text()], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if DOCS in path.parents and "<!-- block:" in path.read_text()], ids=lambda path: path.stem
+)
 def test_blocks_are_what_the_files_say(blocks, path):
     """After a change of the references `python docs/blocks.py` renders them anew."""
     for name, text in blocks.blocks_of(path.read_text(encoding="utf-8")).items():
@@ -135,7 +140,11 @@ def test_the_page_of_the_verdict_follows_one_number(blocks):
     text = (DOCS / "verdict.md").read_text(encoding="utf-8")
     card, record = blocks.the_card(), blocks.the_card().record
     assert card.status == "reproduced" and f"rescore show {blocks.KEY} --scale paper" in text
-    for said in (f"value        {record.value}", f"published    {card.published.value}", f"tolerance    {card.verdict['tolerance']}"):
+    for said in (
+        f"value        {record.value}",
+        f"published    {card.published.value}",
+        f"tolerance    {card.verdict['tolerance']}",
+    ):
         assert said in text
     assert 'smaller(rmse("mg", "PIS", "Grad"), rmse("mg", "PIS", "NN"))' in text and "status       holds" in text
 
@@ -159,7 +168,11 @@ def test_the_glossary_has_the_words_of_verdicts_claims_and_scales():
     from rescore.ledger import claims, diff
     from rescore.parity.table import VERDICTS
 
-    terms = {term.strip() for line in re.findall(r"^\| (.+?) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE) for term in line.split(",")}
+    terms = {
+        term.strip()
+        for line in re.findall(r"^\| (.+?) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+        for term in line.split(",")
+    }
     words = {status.replace("-", " ") for status in (*diff.STATUSES, *claims.STATUSES)}
     assert words <= terms
     assert {"protocol", "stated", "assumed", "candidate", "stand-in", "floor", "repeat"} <= terms
@@ -219,10 +232,12 @@ def test_dead_links_of_built_pages_are_found(blocks, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "index.html").write_text(
         '<h1 id="top"></h1><a href="#top"><a href="a/b.html#x%20y"><a href="a/b.html#card=1"><img src="https://example.org/c.png">'
-        '<a href="#gone"><a href="a/b.html#gone"><a href="a"><img src="c.png"><a href="../index.html">')  # fmt: skip
+        '<a href="#gone"><a href="a/b.html#gone"><a href="a"><img src="c.png"><a href="../index.html">'
+    )
     (tmp_path / "a" / "b.html").write_text('<a id="x y" href="../index.html">')
     assert build.dead_links(tmp_path) == [
-        f"index.html: {link}" for link in ("#gone", "a/b.html#gone", "a", "c.png", "../index.html")]  # fmt: skip
+        f"index.html: {link}" for link in ("#gone", "a/b.html#gone", "a", "c.png", "../index.html")
+    ]
 
 
 def test_every_module_has_a_page():

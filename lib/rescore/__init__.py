@@ -12,13 +12,26 @@ __version__ = "0.1.0"
 EXPORTS = {
     "rescore.processes": ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring", "grids"),
     "rescore.scores": ("GaussianMixture", "EmpiricalData"),
-    "rescore.samplers": ("ancestral", "ddim", "euler_maruyama", "gddim", "gddim_stochastic", "ipndm", "predictor_corrector",
-                         "probability_flow", "rhoab_deis", "rhork_deis", "runge_kutta", "sscs", "tab_deis"),
+    "rescore.samplers": (
+        "ancestral",
+        "ddim",
+        "euler_maruyama",
+        "gddim",
+        "gddim_stochastic",
+        "ipndm",
+        "predictor_corrector",
+        "probability_flow",
+        "rhoab_deis",
+        "rhork_deis",
+        "runge_kutta",
+        "sscs",
+        "tab_deis",
+    ),
     "rescore.problems": ("ExactProblem",),
     "rescore.likelihood": ("flow_log_prob", "elbo"),
     "rescore.random": ("Streams", "make_generator"),
     "rescore.errors": ("RescoreError", "Diverged"),
-}  # fmt: skip
+}
 """By module, the names that are here too."""
 
 _PLACES = {name: module for module, names in EXPORTS.items() for name in names}
