@@ -112,8 +112,8 @@ def arithmetic() -> str:
         f"last digit, {number(published.half_unit)}, and the floor of `{published.metric}`, {floor:.0%} of {published.value}:",
         f"{number(allowed)}. We measured {with_error(record.value, record.stderr)} over {record.df + 1} {record.over}, whose",
         f"interval is {number(verdict['error'])} to each side: less than {number(allowed)}, so the number is judged.",
-        f"It differs by {number(abs(verdict['delta']))}, which is {'within' if abs(verdict['delta']) <= allowed else 'outside'} the",
-        f"tolerance: {MARKS[card.status]} {card.status}.",
+        f"It differs by {number(abs(verdict['delta']))}, which is",
+        f"{'within' if abs(verdict['delta']) <= allowed else 'outside'} the tolerance: {MARKS[card.status]} {card.status}.",
     )
 
 

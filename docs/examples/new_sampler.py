@@ -13,7 +13,7 @@ from rescore.scores import Score
 
 
 class DPMSolver2M(Sampler):
-    """u <- (sigma_t / sigma_s) u - m_t (exp(-h) - 1) D, h the step in log(m / sigma), D clean data extrapolated from two steps."""
+    """u <- (sigma_t / sigma_s) u - m_t (exp(-h) - 1) D, h = log(m / sigma) at t less that at s, D extrapolated clean data."""
 
     def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
         require(process, Isotropic, "dpm_solver_2m")

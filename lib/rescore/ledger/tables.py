@@ -189,8 +189,8 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
         f"Of {len(best)} printed numbers, {len(judged)} are judged: {number['reproduced']} reproduced and {number['off']} off"
         f"{f' ({parts})' if parts else ''}. The other {len(best) - len(judged)} are not judged: {number['imprecise']} are "
         "imprecise, since our own error exceeds what the printed number allows; "
-        f"{number['indicative']} are indicative, measured under another protocol than the paper's, such as a shortened training "
-        f"or smaller data; {number['not-run']} are not run."
+        f"{number['indicative']} are indicative, measured under another protocol than the paper's, such as a shortened "
+        f"training or smaller data; {number['not-run']} are not run."
     )
     table = counts(best, diff_module.STATUSES)
     table.insert(1, "printed", table[list(diff_module.STATUSES)].sum(axis=1))
