@@ -262,9 +262,10 @@ def _output(command: list[str]) -> str:
 
 def report_links() -> str:
     """The pages of the report, which the site holds a copy of: a row for each, a column for each scale."""
-    scales = [scale for scale in SCALES if (REFERENCE / scale / "diff.csv").is_file()]
+    papers = find_papers(ROOT)
+    scales = [scale for scale in SCALES if any(scale in paper.scales for paper in papers.values())]
     pages = {name: name for name in ("numbers", "claims", "compare", "matrix", "cost")}
-    pages = {"overview": "index"} | pages | {paper.meta.title: f"paper-{name}" for name, paper in find_papers(ROOT).items()}
+    pages = {"overview": "index"} | pages | {paper.meta.title: f"paper-{name}" for name, paper in papers.items()}
     return table(
         [
             {"page": text} | {scale: f"[{scale}](../report/{scale}/{page}.html)" for scale in scales}
