@@ -6,6 +6,7 @@
 #   make paper      the papers' own budgets
 #   make benchmark  speed measurements
 #   make gpu-proof  what this machine's GPU makes of the library's work, without data (at most 10 minutes)
+#   make docs       the docs site, site/html/index.html; fails on a dead link or a name that is gone
 #   make mutation   how many of N small bugs the tests catch (N=200 SEED=1; about an hour)
 #   make clean      remove results that are not committed, and caches; keeps .venv
 
@@ -17,7 +18,7 @@ READY := $(VENV)/ready
 # Images for containers often set it; without compiled modules each of the hundred processes here takes seconds longer to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: tables test smoke paper benchmark gpu-proof mutation clean
+.PHONY: tables test smoke paper benchmark gpu-proof docs mutation clean
 .DELETE_ON_ERROR:
 
 tables: $(READY)
@@ -41,6 +42,15 @@ benchmark: $(READY)
 gpu-proof: $(READY)
 	$(BIN)/rescore proof
 
+docs: $(VENV)/docs-ready
+	$(BIN)/python docs/build.py
+	@echo "site: site/html/index.html"
+
+# As $(READY), for what only the site needs: a second build asks no network.
+$(VENV)/docs-ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 N ?= 200
 SEED ?= 1
 
@@ -50,7 +60,7 @@ mutation: $(READY)
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
-	rm -rf .snakemake .pytest_cache .benchmarks .mutation
+	rm -rf .snakemake .pytest_cache .benchmarks .mutation site
 
 # Done once, and again when a requirement changes. uv where it can be installed, else pip: the same versions, only slower.
 $(READY): pyproject.toml constraints.txt

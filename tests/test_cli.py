@@ -172,7 +172,7 @@ def test_readme_follows_the_reference(collected, capsys):
     main(["accept"])
     assert main(["readme", "--check"]) == 1 and "differ" in capsys.readouterr().err
     assert main(["readme"]) == 0 and main(["readme", "--check"]) == 0
-    assert "| toy     | laptop  | 1 " in (collected / "README.md").read_text()
+    assert "of `toy` at scale `laptop`" in (collected / "README.md").read_text()
 
 
 def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):

@@ -18,6 +18,8 @@ NOT_IMPORTED = {  # by the code, but
     "pytest-benchmark",  # pytest's plugins
     "pytest-xdist",
     "snakemake-executor-plugin-slurm",  # Snakemake's plugin
+    "zensical",  # the builder of the docs site
+    "mkdocstrings-python",  # its plugin
 }
 NOT_PINNED = {"h5py", "lmdb"}  # of the extras that the set-up does not install
 EXTRAS = {"h5py": "tabular", "lmdb": "lsun"}  # modules that only one set of data needs

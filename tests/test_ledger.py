@@ -24,7 +24,7 @@ from rescore.ledger.records import (
     write_skipped,
 )
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, p_above
-from rescore.ledger.tables import compare, own_rows, paper_table, readme_block, with_block
+from rescore.ledger.tables import best_verdicts, compare, own_rows, paper_table, readme_block, with_block
 from rescore.papers import NotRunEntry, Paper, PaperMeta, ProtocolEntry
 
 PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
@@ -427,14 +427,25 @@ def test_compare_orders_by_direction():
 def test_readme_block_sits_between_its_markers(tmp_path):
     write_diff(tmp_path / "laptop" / "diff.csv", diff([record()], [printed(), printed(nfe=7)], paper()))
     block = readme_block(tmp_path, ("smoke", "laptop"))
-    (line,) = [line for line in block.splitlines() if line.startswith("| toy")]
-    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["toy", "laptop", "1", "0", "0", "0", "1"]
+    (line,) = [line for line in block.splitlines() if line.startswith("| [toy]")]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["[toy](reproductions/toy/README.md)", "2", "1", "", "", "", "1"]
+    assert " ".join(block.split()).startswith(
+        "Of 2 printed numbers, 1 are judged: 1 reproduced and 0 off (1 of `toy` at scale `laptop`). The other 1 are not judged: 0 are ")
     readme = "# A\n<!-- results:start -->\nold\n<!-- results:end -->\nrest\n"
     new = with_block(readme, block, tmp_path)
     assert "old" not in new and new.startswith("# A\n") and new.endswith("-->\nrest\n")
     assert with_block(new, block, tmp_path) == new
     with pytest.raises(RescoreError, match="must stand in it once each"):
         with_block("# A\n", block, tmp_path)
+
+
+def test_a_printed_number_counts_once_with_the_verdict_that_says_most():
+    numbers = [printed(nfe=n) for n in (1, 2, 3, 4)]
+    smoke = diff([record(nfe=n) for n in (1, 2)], numbers, paper())
+    large = diff([record(nfe=1, value=7.0), record(nfe=2, protocol="runs=1; steps=100"), record(nfe=3, stderr=None)], numbers, paper())
+    best = best_verdicts({"smoke": smoke, "paper": large})
+    assert list(zip(best["nfe"], best["status"], best["scale"], strict=True)) == [
+        (1, "off", "paper"), (2, "reproduced", "smoke"), (3, "imprecise", "paper"), (4, "not-run", "paper")]
 
 
 def test_a_bad_cost_file_names_what_is_wrong(tmp_path):

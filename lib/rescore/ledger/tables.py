@@ -2,8 +2,10 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.published import Published
-from rescore.ledger.records import Record
+from rescore.ledger.records import KEY, Record
 
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
 LEGEND = (
@@ -25,7 +27,7 @@ LEGEND = (
 )
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
 PLAN_MARKERS = ("<!-- plan:start -->", "<!-- plan:end -->")
-README_TABLE = ("pis", "5.1", "paper")  # the table the README shows, and its scale
+WIDTH = 128  # of a line of text
 ROW, COLUMN = ["method", "variant", "nfe"], ["dataset", "metric"]
 
 
@@ -157,21 +159,45 @@ def compare(
     return frame.astype({"nfe": "Int64", "value": float, "stderr": float})
 
 
+def best_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row for each printed number, with the verdict that says most, over the scales of `verdicts` (small ones first).
+
+    A judged verdict comes first, of two that of the larger scale; then `imprecise`, `indicative` and `not-run`.
+    """
+    rank = {"reproduced": 0, "off": 0, "imprecise": 1, "indicative": 2, "not-run": 3}
+    rows = [row | {"scale": scale, "order": (rank[row["status"]], -size)}
+            for size, (scale, frame) in enumerate(verdicts.items()) for row in frame.to_dict("records")]  # fmt: skip
+    best: dict[tuple[object, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = tuple(None if pd.isna(row[column]) else row[column] for column in KEY)
+        if key not in best or row["order"] < best[key]["order"]:
+            best[key] = row
+    return pd.DataFrame(list(best.values()), columns=[*KEY, "status", "scale"])
+
+
 def readme_block(reference: Path, scales: Sequence[str]) -> str:
     """What stands between the README's markers, from the committed reference of each scale that has one."""
-    parts = []
     verdicts = {scale: diff_module.read_diff(reference / scale / "diff.csv")
-                for scale in scales if (reference / scale / "diff.csv").is_file()}
-    if not verdicts:
+                for scale in scales if (reference / scale / "diff.csv").is_file()}  # fmt: skip
+    best = best_verdicts(verdicts)
+    if best.empty:
         return "No reference results yet.\n"
-    tables = [counts(frame, diff_module.STATUSES).assign(scale=scale) for scale, frame in verdicts.items() if len(frame)]
-    if tables:
-        frame = pd.concat(tables)[["paper", "scale", *diff_module.STATUSES]].sort_values("paper", kind="stable")
-        parts.append("Published numbers and their verdicts, by paper and scale:\n\n" + markdown(frame) + "\n")
-    paper, table, scale = README_TABLE
-    if scale in verdicts:
-        parts.append(f"At scale `{scale}`:\n\n" + paper_table(verdicts[scale], paper, table))
-    return "\n".join(parts)
+    number = {status: int((best["status"] == status).sum()) for status in diff_module.STATUSES}
+    judged = best[best["status"].isin(("reproduced", "off"))]
+    where = judged.groupby(["paper", "scale"], sort=True).size().sort_values(ascending=False, kind="stable")
+    parts = ", ".join(f"{count} of `{paper}` at scale `{scale}`" for (paper, scale), count in where.items())
+    text = (
+        f"Of {len(best)} printed numbers, {len(judged)} are judged: {number['reproduced']} reproduced and {number['off']} off"
+        f"{f' ({parts})' if parts else ''}. The other {len(best) - len(judged)} are not judged: {number['imprecise']} are "
+        "imprecise, since our own error exceeds what the printed number allows; "
+        f"{number['indicative']} are indicative, measured under another protocol than the paper's, such as a shortened "
+        f"training or smaller data; {number['not-run']} are not run."
+    )
+    table = counts(best, diff_module.STATUSES)
+    table.insert(1, "printed", table[list(diff_module.STATUSES)].sum(axis=1))
+    shown = table.astype(object).mask(table == 0, "")
+    shown["paper"] = [f"[{paper}](reproductions/{paper}/README.md)" for paper in table["paper"]]
+    return f"{textwrap.fill(text, WIDTH, break_long_words=False)}\n\n{markdown(shown.astype(str))}\n"
 
 
 def with_block(readme: str, block: str, source: Path, markers: tuple[str, str] = README_MARKERS) -> str:

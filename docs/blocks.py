@@ -1,0 +1,385 @@
+"""The parts of the pages that come from the repository's files: no number on a page is typed.
+
+`<!-- block: NAME -->` and `<!-- end -->` enclose text that is committed with the page, so that it reads well without a site;
+`python docs/blocks.py` renders all of it anew, and a test says where it is not what the files say. `<!-- site: NAME -->` stands
+for text that only the site has, since it takes seconds to make.
+"""
+
+import ast
+import csv
+import functools
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+import rescore
+from rescore.config import SCALES
+from rescore.ledger import claims as claims_module
+from rescore.ledger import diff as diff_module
+from rescore.ledger.cost import read_proofs
+from rescore.ledger.protocol import declared_protocol, format_value
+from rescore.ledger.records import describe
+from rescore.ledger.tables import MARKS, markdown, paper_table
+from rescore.papers import find_papers, load_paper
+from rescore.report.cards import MEANING, card_text, make_cards, number, with_error
+from rescore.report.source import read_results
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+REFERENCE = ROOT / "results" / "reference"
+KEY, SCALE, CLAIM = "pis/5.1/mg/PIS/Grad/logz_rmse/100", "paper", "gradient-helps-mg"
+"""The number that docs/verdict.md follows, and the claim that it is a part of."""
+
+_BLOCK = re.compile(r"<!-- block: (?P<name>\S+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+_SITE = re.compile(r"<!-- site: (?P<name>\S+) -->")
+
+
+def code(text: str, language: str = "") -> str:
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def table(rows: list[Mapping[str, object]]) -> str:
+    return markdown(pd.DataFrame(rows))
+
+
+def listed(pairs: Mapping[str, object]) -> str:
+    return code("\n".join(f"{name:<12} {value}" for name, value in pairs.items()))
+
+
+# One number's way
+
+
+@functools.cache
+def cards():
+    papers = {"pis": load_paper("pis", ROOT)}
+    return make_cards(read_results(REFERENCE / SCALE, papers, ROOT), papers)
+
+
+def the_card():
+    return cards().find(KEY)
+
+
+def line_of(path: Path, key: tuple) -> str:
+    """The one line of a CSV file that begins with these columns, and the head above it."""
+    start = ",".join("" if part is None else str(part) for part in key) + ","
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(start)]
+    return f"{head}\n{line}"
+
+
+def published_row() -> str:
+    return code(line_of(ROOT / "reproductions" / "pis" / "published.csv", the_card().key), "text")
+
+
+def declared() -> str:
+    """The protocol of the row, as all entries of paper.yaml that match it add up."""
+    stated, assumed = declared_protocol(load_paper("pis", ROOT).meta.protocols, the_card().published)
+    rows = [
+        {"setting": f"`{name}`", "value": format_value(value), "who says so": who}
+        for who, part in (("the paper states it", stated), ("we assume it", assumed))
+        for name, value in part.items()
+    ]
+    return table(rows)
+
+
+def record_row() -> str:
+    lines = line_of(REFERENCE / SCALE / "records" / "pis.csv", the_card().key).splitlines()
+    return listed(next(csv.DictReader(lines)))
+
+
+def diff_row() -> str:
+    shown = ("published", "measured", "stderr", "error", "tolerance", "delta", "status", "note")
+    return listed({name: the_card().verdict[name] for name in shown})
+
+
+def paragraph(*sentences: str) -> str:
+    return textwrap.fill(" ".join(sentences), 128, break_long_words=False, break_on_hyphens=False)
+
+
+def arithmetic() -> str:
+    """The rule on this number, in words."""
+    card, verdict = the_card(), the_card().verdict
+    published, record, allowed = card.published, card.record, verdict["tolerance"]
+    floor = diff_module.RELATIVE_FLOOR[published.metric]
+    return paragraph(
+        f"The paper prints {published.value} and no uncertainty, so the printed number allows the larger of half a unit of its",
+        f"last digit, {number(published.half_unit)}, and the floor of `{published.metric}`, {floor:.0%} of {published.value}:",
+        f"{number(allowed)}. We measured {with_error(record.value, record.stderr)} over {record.df + 1} {record.over}, whose",
+        f"interval is {number(verdict['error'])} to each side: less than {number(allowed)}, so the number is judged.",
+        f"It differs by {number(abs(verdict['delta']))}, which is",
+        f"{'within' if abs(verdict['delta']) <= allowed else 'outside'} the tolerance: {MARKS[card.status]} {card.status}.",
+    )
+
+
+def neighbours() -> str:
+    """The same row of the table, whose verdicts differ."""
+    row = [card for card in cards().cards.values() if card.key[:5] == the_card().key[:5] and card.published and card.record]
+    return table(
+        [
+            {
+                "number": f"`{describe(card.key)}`",
+                "printed": card.published.value,
+                "measured": with_error(card.record.value, card.record.stderr),
+                "allowed": number(card.verdict["tolerance"]),
+                "our error": number(card.verdict["error"]),
+                "verdict": f"{MARKS[card.status]} {card.status}",
+            }
+            for card in row
+        ]
+    )
+
+
+def card_block() -> str:
+    return code(card_text(cards(), the_card()), "text")
+
+
+def claim_source() -> str:
+    """The claim as it is written in claims.py."""
+    source = (ROOT / "reproductions" / "pis" / "claims.py").read_text(encoding="utf-8")
+    calls = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Claim"
+    )
+    (found,) = (node for node in calls if getattr(node.args[0], "value", None) == CLAIM)
+    return code(textwrap.dedent(" " * found.col_offset + ast.get_source_segment(source, found)), "python")
+
+
+def claim_row() -> str:
+    (row,) = (
+        row
+        for row in claims_module.read_claims(REFERENCE / SCALE / "claims.csv")
+        if (row["paper"], row["claim"]) == ("pis", CLAIM)
+    )
+    return listed(
+        {
+            name: number(row[name]) if name in ("margin", "z", "p") else row[name]
+            for name in ("status", "margin", "z", "p", "evidence")
+        }
+    )
+
+
+# Tables
+
+
+def exports() -> str:
+    """What `rescore` has at the top, with the API page of each."""
+    pages = {"errors": "foundations", "random": "foundations", "scores": "processes", "likelihood": "objectives"}
+    rows = []
+    for module, names in rescore.EXPORTS.items():
+        room = module.removeprefix("rescore.")
+        rows.append(
+            {"from": f"[`{module}`](api/{pages.get(room, room)}.md)", "names": ", ".join(f"`{name}`" for name in names)}
+        )
+    return table(rows)
+
+
+def meanings() -> str:
+    return table(
+        [{"verdict": f"{MARKS[status]} {status}", "meaning": meaning} for status, meaning in MEANING.items() if status]
+    )
+
+
+def floors() -> str:
+    rows = [{"metric": f"`{name}`", "floor": f"{floor:.0%}"} for name, floor in diff_module.RELATIVE_FLOOR.items()]
+    return table([*rows, {"metric": "any other", "floor": f"{diff_module.DEFAULT_FLOOR:.0%}"}])
+
+
+def pis_table() -> str:
+    return paper_table(diff_module.read_diff(REFERENCE / SCALE / "diff.csv"), "pis", "5.1").partition("\n\n")[2].strip()
+
+
+def proofs() -> str:
+    """What `rescore proof` measured on machines whose record is committed."""
+    words = {
+        "training": "training",
+        "images_per_second": "images/s",
+        "tflops": "TFLOP/s",
+        "share_of_kernels": "share of kernels",
+        "gpu_memory_mb": "peak GPU memory, MB",
+    }
+    parts = []
+    for path in sorted(REFERENCE.glob("proof-*.json")):
+        found = json.loads(path.read_text())
+        rows = [row for row in read_proofs(REFERENCE) if row["device"] == found["device"]]
+        shown = [
+            {head: number(row[name]) if isinstance(row[name], float) else row[name] for name, head in words.items()}
+            for row in rows
+        ]
+        sampling, likelihood, resume = found["sampling"], found["likelihood"], found["resume"]
+        facts = paragraph(
+            f"{found['device']}, torch {found['torch']}: DDPM++ with {found['parameters'] / 1e6:.1f} million parameters",
+            f"({found['gflop_an_image']:.1f} GFLOP an image forward), batches of {found['size']['batch']}. Sampling took",
+            f"{number(sampling['steps_per_second'])} steps a second on {sampling['images']} images, of which the sampler's own",
+            f"arithmetic was {sampling['share_of_the_sampler']:.1%}. The graph of a likelihood took",
+            f"{number(likelihood['graph_mb_an_image'])} MB an image. A training that was stopped and went on differed from one",
+            f"that was not by {number(resume['largest_difference'])} in its largest weight. Version `{found['version']}`.",
+        )
+        parts.append(f"{facts}\n\n{table(shown)}")
+    return "\n\n".join(parts)
+
+
+def file_block(path: str) -> str:
+    languages = {".py": "python", ".yaml": "yaml"}
+    return code((ROOT / path).read_text(encoding="utf-8"), languages.get(Path(path).suffix, "text"))
+
+
+def modules(room: str) -> str:
+    """The modules of a room, each as mkdocstrings' `:::`; of a package that only collects names its text alone."""
+    library = ROOT / "lib" / "rescore"
+    files = sorted((library / room).rglob("*.py")) if (library / room).is_dir() else [library / f"{room}.py"]
+    parts = []
+    for path in sorted(
+        files, key=lambda path: path.with_suffix("").parts[:-1] if path.stem == "__init__" else path.with_suffix("").parts
+    ):
+        names = [name for name in path.relative_to(library.parent).with_suffix("").parts if name != "__init__"]
+        defines = any(
+            isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(path.read_text(encoding="utf-8")).body
+        )
+        parts.append(
+            f"::: {'.'.join(names)}" + ("" if defines or path.stem != "__init__" else "\n    options: {members: false}")
+        )
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def example_output() -> str:
+    return code(_output([sys.executable, "docs/examples/new_sampler.py"]), "text")
+
+
+# Of the site only
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def report_links() -> str:
+    """The pages of the report, which the site holds a copy of: a row for each, a column for each scale."""
+    papers = find_papers(ROOT)
+    scales = [scale for scale in SCALES if any(scale in paper.scales for paper in papers.values())]
+    pages = {name: name for name in ("numbers", "claims", "compare", "matrix", "cost")}
+    pages = {"overview": "index"} | pages | {paper.meta.title: f"paper-{name}" for name, paper in papers.items()}
+    return table(
+        [
+            {"page": text} | {scale: f"[{scale}](../report/{scale}/{page}.html)" for scale in scales}
+            for text, page in pages.items()
+        ]
+    )
+
+
+def card_link() -> str:
+    return f"[The same card in the report](../report/{SCALE}/paper-pis.html#card={KEY.replace(' ', '%20')})."
+
+
+def parity() -> str:
+    """The comparisons by function of the authors' code, then why some differ on purpose."""
+    from rescore.parity.compare import compare_all
+    from rescore.parity.table import VERDICTS, golden_folder
+
+    rows = list(compare_all(golden_folder(None)))
+    count = {verdict: sum(row.verdict == verdict for row in rows) for verdict in VERDICTS}
+    by_source: dict[str, list] = {}
+    for row in rows:
+        by_source.setdefault(row.source, []).append(row)
+    lines = []
+    for source, found in by_source.items():
+        verdicts = {verdict: sum(row.verdict == verdict for row in found) for verdict in VERDICTS}
+        within = [row.difference / row.tolerance for row in found if row.verdict == "within" and row.tolerance]
+        lines.append(
+            {"their code": source.replace("|", "\\|")}
+            | {verdict: n or "" for verdict, n in verdicts.items()}
+            | {"largest difference / allowed": number(max(within)) if within else ""}
+        )
+    reasons = dict.fromkeys(row.reason for row in rows if row.verdict == "explained")
+    text = ", ".join(f"{n} {verdict}" for verdict, n in count.items())
+    return f"{len(rows)} quantities: {text}.\n\n{table(lines)}\n\nExplained:\n\n" + "\n".join(
+        f"- {reason}" for reason in reasons
+    )
+
+
+def plan(scale: str) -> str:
+    """The arithmetic that `rescore plan` ends with."""
+    output = _output([sys.executable, "-m", "rescore", "plan", "--scale", scale])
+    return code(output.rstrip().rpartition("\n\n")[2], "text")
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "published-row": published_row,
+    "declared": declared,
+    "record-row": record_row,
+    "diff-row": diff_row,
+    "arithmetic": arithmetic,
+    "neighbours": neighbours,
+    "card": card_block,
+    "claim-source": claim_source,
+    "claim-row": claim_row,
+    "exports": exports,
+    "meanings": meanings,
+    "floors": floors,
+    "pis-table": pis_table,
+    "proofs": proofs,
+    "example-output": example_output,
+}
+SITE: Mapping[str, Callable[[], str]] = {
+    "report-links": report_links,
+    "card-link": card_link,
+    "parity": parity,
+    "plan-gpu": lambda: plan("gpu"),
+    "plan-paper": lambda: plan("paper"),
+}
+SLOW = ("parity", "plan-gpu", "plan-paper")
+"""Parts that take up to half a minute each."""
+
+
+def block(name: str) -> str:
+    """A block by its name; `file:PATH` is a file of the repository as code, `api:ROOM` a part of the library."""
+    kind, _, rest = name.partition(":")
+    if rest and kind in ("file", "api"):
+        return file_block(rest) if kind == "file" else modules(rest)
+    if name not in BLOCKS:
+        raise SystemExit(f"unknown block {name!r}; allowed are file:PATH, api:ROOM, {', '.join(BLOCKS)}")
+    return BLOCKS[name]()
+
+
+def blocks_of(text: str) -> dict[str, str]:
+    """The blocks of a page, as they are committed."""
+    return {found["name"]: found["text"] for found in _BLOCK.finditer(text)}
+
+
+def rendered(text: str) -> str:
+    """A page with its blocks rendered anew."""
+    return _BLOCK.sub(lambda found: f"<!-- block: {found['name']} -->\n{block(found['name'])}\n<!-- end -->", text)
+
+
+def with_site_parts(text: str, slow: bool = True) -> str:
+    """A page with what only the site has; without what takes a minute where `slow` is false."""
+
+    def part(found: re.Match) -> str:
+        name = found["name"]
+        if name not in SITE:
+            raise SystemExit(f"unknown part of the site {name!r}; allowed are {', '.join(SITE)}")
+        return SITE[name]() if slow or name not in SLOW else f"(left out: {name})"
+
+    return _SITE.sub(part, text)
+
+
+def write() -> list[Path]:
+    """Render the blocks of all pages anew; the pages that changed."""
+    changed = []
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (new := rendered(text)) != text:
+            path.write_text(new, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+if __name__ == "__main__":
+    print(*(path.relative_to(ROOT) for path in write()), sep="\n")
