@@ -97,6 +97,7 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
+    config = config.under(job)
     trainings = config.job_trainings(job)
     missing = {of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))}
     models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
