@@ -78,7 +78,7 @@ def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int)
     """One flow a temperature, learned in a run of their own, or loaded."""
     settings = study.settings.aft
     needs = settings.model_dump() | {"annealing": study.settings.annealing.model_dump()}
-    path = study.training_folder("aft", seed, needs) / "transports.safetensors"
+    folder = study.training_folder("aft", seed, needs)
 
     def make(k: int) -> nn.Module:
         return make_flow(settings, study.target.dim, study.dataset, "aft", seed, "init", k)
@@ -88,4 +88,5 @@ def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int)
         return aft.train_transports(study.target, schedule, make, settings.batch, streams, Adam.of(settings))
 
     blank = nn.ModuleList(make(k) for k in range(1, schedule.n_temperatures + 1))
-    return aft.frozen(train_once(path, train, blank))
+    with study.alone(folder, f"{study.dataset} aft seed {seed}: training"):
+        return aft.frozen(train_once(folder / "transports.safetensors", train, blank))

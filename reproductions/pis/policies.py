@@ -88,7 +88,8 @@ def trained_policy(
 ) -> tuple[nn.Module, np.ndarray]:
     """The policy and the history of its cost in nats."""
     target = study.target
-    policy = POLICIES[method](target, make_generator(study.dataset, method, "init", seed)).to(study.book.run.device)
+    policy = POLICIES[method](target, make_generator(study.dataset, method, "init", seed), settings.channels)
+    policy = policy.to(study.book.run.device)
     noise = study.points(sde.steps, settings.batch)
 
     def loss(generator: torch.Generator) -> Tensor:

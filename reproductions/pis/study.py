@@ -1,6 +1,7 @@
 """One target of Table 5.1: what every method gets, and how its repeated estimates of log Z become rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from rescore.control import ControlledSDE
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.ledger.records import Over
+from rescore.machine.locks import waiting_lock
 from rescore.montecarlo.logz import logz_statistics
 from rescore.random import make_generator
 from rescore.targets.named import make_target
@@ -59,12 +61,17 @@ class Study:
         key = config_hash(needs, method, str(self.config.protocol_version))
         return self.book.run.folder.parent / f"{self.dataset}-{method}-seed{seed}-{key}"
 
+    def alone(self, folder: Path, what: str) -> AbstractContextManager[None]:
+        """Hold a training folder: the job of a candidate may want the same weights."""
+        return waiting_lock(folder.with_name(f".{folder.name}.lock"), what)
+
     def train(self, method: str, seed: int, model: nn.Module, loss: Loss, adam: Adam, needs: Mapping[str, object],
               checkpoint_every: int = 100) -> np.ndarray:  # fmt: skip
         """Train the model, or load what was trained before, and freeze it; the history of its loss."""
         generator, folder = self.generator(method, "train", seed), self.training_folder(method, seed, needs)
         label = f"{self.dataset} {method} seed {seed}: training"
-        history = fit(model, loss, adam, generator, folder, checkpoint_every, label=label)
+        with self.alone(folder, label):
+            history = fit(model, loss, adam, generator, folder, checkpoint_every, label=label)
         model.requires_grad_(False)
         return history.numpy()
 

@@ -24,6 +24,8 @@ def flow_protocol(settings: Flow) -> dict[str, object]:
     protocol = settings.protocol | {"flow": settings.family}
     if settings.family != "diagonal_affine":
         protocol |= {"flow_layers": settings.layers, "flow_hidden": settings.hidden}
+    if settings.bound != Flow.model_fields["bound"].default:
+        protocol |= {"flow_bound": settings.bound}
     return protocol
 
 

@@ -97,7 +97,6 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
-    config = config.under(job)
     trainings = config.job_trainings(job)
     missing = {of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))}
     models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
@@ -144,6 +143,8 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
     Raises RescoreError for a section that the paper's jobs.py does not have.
     """
     sections, joined = paper.module("jobs").SECTIONS, Result([])
+    config = config.under(run.job)
+    run = replace(run, candidate=config.jobs[run.job].candidate)
     for step in config.jobs[run.job].steps:
         check_choice(f"section of {paper.name}", step.section, sections)
         digest = step_hash(config, paper.name, run.job, step)

@@ -176,7 +176,8 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
         record = measured.get(tuple(key.values()))
         guessed = {name: value for name, value in assumed.items() if name not in one.protocol}
         verdict = judge(entry, record, stated | one.protocol, guessed) if record else {"status": "not-run"}
-        found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, str(verdict["status"]), verdict.get("error")))
+        status, error = str(verdict["status"]), verdict.get("error")
+        found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error))
     return found
 
 
@@ -197,8 +198,8 @@ def _check_candidates(paper: "Paper") -> None:
             try:
                 str(value).format(**dict.fromkeys((*KEY, "name"), ""))
             except (KeyError, IndexError, ValueError):
-                raise RescoreError(f"paper {paper.name}: candidate {one.name}: use.{column}: {value!r} has an unknown part in braces; "
-                                   f"allowed: name, {', '.join(KEY)}") from None
+                raise RescoreError(f"paper {paper.name}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
+                                   f"braces; allowed: name, {', '.join(KEY)}") from None
 
 
 def stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:
