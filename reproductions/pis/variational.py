@@ -41,8 +41,7 @@ def variational_flow(study: Study, method: str) -> None:
         def loss(generator: torch.Generator) -> Tensor:
             return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
 
-        history = study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
-        return flow, history
+        return flow, study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
         flow, _ = trained(seed)
