@@ -218,7 +218,7 @@ def test_wrong_pines_are_an_error(tmp_path, monkeypatch):
 def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
     with pytest.raises(RescoreError) as error:
         measure(tmp_path, "wrong")
-    assert str(error.value) == "job wrong: method gt needs a mixture of Gaussians, not funnel; allowed: mg"
+    assert str(error.value) == "job wrong: method gt needs a Gaussian mixture, not funnel; allowed: mg"
 
 
 ALLOWED_METHODS = "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
