@@ -63,7 +63,8 @@ def test_what_is_not_decided_is_not_counted_as_none():
 
 
 def test_rows_without_candidates_are_left_empty():
-    assert explained() == explained({**LONG, "match": {"dataset": "other"}}, records=[under("long", "runs=100; steps=200")]) == ""
+    assert explained() == ""
+    assert explained({**LONG, "match": {"dataset": "other"}}, records=[under("long", "runs=100; steps=200")]) == ""
 
 
 def test_a_record_of_another_place_may_be_named():
@@ -76,8 +77,9 @@ def test_a_record_of_another_place_may_be_named():
 
 @pytest.mark.parametrize(
     ("candidates", "problem"),
-    [([LONG, LONG], "two named long match toy/1/mg/PIS/NN"), ([{**LONG, "match": {"datset": "mg"}}], "unknown key datset; allowed"),
-     ([{**LONG, "use": {"variant": "{varient}"}}], "use.variant: '{varient}' has an unknown part in braces; allowed: name, paper"),
+    [([LONG, LONG], "two named long match toy/1/mg/PIS/NN"),
+     ([{**LONG, "match": {"datset": "mg"}}], "unknown key datset; allowed"),
+     ([{**LONG, "use": {"variant": "{varient}"}}], "'{varient}' has an unknown part in braces; allowed: name, paper"),
      ([{**LONG, "use": {"steps": 1}}], "unknown key steps; allowed")],
 )  # fmt: skip
 def test_a_bad_candidate_is_one_clear_error(candidates, problem):
@@ -97,8 +99,9 @@ def test_rows_are_told_apart_by_what_reproduces_them():
     records = [
         record(dataset="main"),
         *(record(dataset=name, value=-2.0) for name in ("long", "none", "open")),
-        *(under("long", "runs=100; steps=200", dataset=name, value=value) for name, value in (("main", -3), ("long", -1), ("none", -3))),
-    ]
+        *(under("long", "runs=100; steps=200", dataset=name, value=value)
+          for name, value in (("main", -3), ("long", -1), ("none", -3))),
+    ]  # fmt: skip
     lines, groups = explain(records, published, papers({**LONG, "match": {"dataset": ["main", "long", "none", "open"]}}))
     assert groups == dict.fromkeys(GROUPS, 1)
     assert [(line["protocol"], line["measured"], line["status"]) for line in lines[2:4]] == [
@@ -106,7 +109,7 @@ def test_rows_are_told_apart_by_what_reproduces_them():
     assert lines[2]["row"] == "toy/1/long/PIS/NN/logz_bias/100" and lines[3]["source"] == "ours"
 
 
-# --- configs ----------------------------------------------------------------------------------------------------------------------
+# --- configs
 
 
 class Section(SectionSettings):
@@ -154,9 +157,11 @@ def test_a_candidate_is_what_only_its_own_jobs_depend_on():
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [({"candidates": {"long": {"datasets": {"mg": {"first": {"step": 5}}}}}}, "candidates.long: datasets.mg.first.step: unknown key; allowed: steps"),
+    [({"candidates": {"long": {"datasets": {"mg": {"first": {"step": 5}}}}}},
+      "candidates.long: datasets.mg.first.step: unknown key; allowed: steps"),
      ({"candidates": {"long": {"jobs": {}}}}, "candidates.long: jobs is no setting of a candidate"),
-     ({"jobs": {"main": MAIN | {"candidate": "lonk"}}, "candidates": {"long": CHANGES}}, "jobs.main.candidate: lonk is unknown; allowed: long")],
+     ({"jobs": {"main": MAIN | {"candidate": "lonk"}}, "candidates": {"long": CHANGES}},
+      "jobs.main.candidate: lonk is unknown; allowed: long")],
 )  # fmt: skip
 def test_a_bad_candidate_of_a_config_names_file_and_key(content, problem):
     with pytest.raises(RescoreError, match=f"c.yaml.*: {problem}"):
@@ -174,7 +179,7 @@ def test_records_carry_the_candidates_name_and_figures_do_not_see_it(tmp_path):
     assert [list(book.result.arrays) for book in books] == [["samples"], []]
 
 
-# --- a paper ----------------------------------------------------------------------------------------------------------------------
+# --- a paper
 
 CANDIDATE = """
 candidates:
@@ -206,8 +211,8 @@ def root(tmp_path_factory) -> Path:
 
 def test_the_records_of_a_candidate_stand_beside_the_main_ones(root):
     found = {(one.variant, one.nfe): one for one in read_records(root / "results/smoke/records.csv")}
-    assert sorted(found) == [("share=0.5", 10), ("share=0.5", 40), ("share=0.5@more-samples", 10), ("share=1", 10), ("share=1", 40),
-                             ("share=1@more-samples", 10)]  # fmt: skip
+    main_ones = [(f"share={share}", nfe) for share in ("0.5", "1") for nfe in (10, 40)]
+    assert set(found) == {*main_ones, ("share=0.5@more-samples", 10), ("share=1@more-samples", 10)}
     assert {key[0].partition("@")[2]: one.n_samples for key, one in found.items()} == {"": 600, "more-samples": 900}
     assert "samples=300" in found["share=1@more-samples", 10].protocol
 
@@ -225,9 +230,23 @@ def test_explain_prints_each_row_with_its_candidates(root, capsys):
     assert main(["explain", "--table", "9", *options]) == 2
 
 
+def test_a_numbers_card_and_its_papers_page_show_its_candidates(root, capsys):
+    found = {(one.variant, one.nfe): one for one in read_records(root / "results/smoke/records.csv")}
+    more = f"{found['share=1@more-samples', 10].value:.4f}"
+    options = ["--root", str(root), "--results", str(root / "results")]
+    capsys.readouterr()
+    assert main(["show", "half_score/1/mixture/Half-score Euler/share=1/solver_rmse/10", "--scale", "smoke", *options]) == 0
+    card = capsys.readouterr().out
+    assert f"candidate protocols:\n  more-samples: {more}" in card and "(an assumption)" in card
+    assert main(["report", "--scale", "smoke", *options]) == 0
+    page = (root / "results/smoke/report/paper-half_score.html").read_text()
+    assert page.count('<th scope="row">more-samples</th>') == 2 and more in page
+
+
 def test_a_candidate_is_declared_before_it_is_run(root, tmp_path):
     shutil.copytree(root / "reproductions", tmp_path / "reproductions")
     path = tmp_path / "reproductions" / "half_score" / "paper.yaml"
     path.write_text(path.read_text().replace("name: more-samples", "name: some-samples"))
-    with pytest.raises(RescoreError, match="unknown candidate of .*smoke.yaml, which paper.yaml must declare, 'more-samples'; allowed: some-samples"):
+    problem = "unknown candidate of .*smoke.yaml, which paper.yaml must declare, 'more-samples'; allowed: some-samples"
+    with pytest.raises(RescoreError, match=problem):
         load_config(find_papers(tmp_path)["half_score"], "smoke")
