@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from test_gate import save
 from test_ledger import paper, printed, record
 
 from rescore.cli import main
@@ -15,7 +16,9 @@ from rescore.experiments.book import Book, Run
 from rescore.ledger.diff import candidate_verdicts, diff, read_diff
 from rescore.ledger.explain import GROUPS, explain
 from rescore.ledger.records import read_records
+from rescore.ledger.reference import accept
 from rescore.papers import Candidate, Paper, find_papers, load_config
+from rescore.specs import ModelConfig, ModelJob
 
 PROTOCOL = {"stated": {"runs": 100}, "assumed": {"steps": 100}}
 
@@ -94,6 +97,16 @@ def test_an_older_diff_has_no_explanations(tmp_path):
     assert list(read_diff(tmp_path / "diff.csv")["explained_by"]) == [""]
 
 
+def test_a_run_is_accepted_into_an_older_reference(tmp_path):
+    run, reference = save(tmp_path / "laptop", record(), record(paper="other")), tmp_path / "reference" / "laptop"
+    accept(run, reference)
+    head, *rows = (reference / "diff.csv").read_text().splitlines()
+    (reference / "diff.csv").write_text("".join(line.rpartition(",")[0] + "\n" for line in (head, *rows)))
+    assert head.endswith(",explained_by") and "explained_by" not in (reference / "diff.csv").read_text()
+    accept(run, reference, paper="toy")
+    assert list(read_diff(reference / "diff.csv")["explained_by"]) == ["", ""]
+
+
 def test_rows_are_told_apart_by_what_reproduces_them():
     published = [printed(dataset=name) for name in ("main", "long", "none", "open", "no candidates")]
     records = [
@@ -128,6 +141,10 @@ class Config(PaperConfig):
     jobs: dict[str, JobConfig]
 
 
+class Models(ModelConfig):
+    jobs: dict[str, ModelJob]
+
+
 MAIN = {"measure": {"mg": ["first", "second"]}}
 CHANGES = {"runs": 20, "datasets": {"mg": {"first": {"steps": 5}}}}
 
@@ -153,6 +170,16 @@ def test_a_candidate_is_what_only_its_own_jobs_depend_on():
     first, second = only_first.jobs["other"].steps
     hashes = [[step_hash(config, "toy", "other", step) for step in (first, second)] for config in (only_first, changed)]
     assert hashes[0][0] != hashes[1][0] and hashes[0][1] == hashes[1][1]
+    same = configured({"runs": 10}, other=MAIN | {"candidate": "long"})
+    assert step_hash(same, "toy", "other", first) != step_hash(same, "toy", "main", first), "its records have another name"
+
+
+def test_a_candidates_models_are_those_of_its_settings():
+    model = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 3}
+    jobs = {"main": {"models": ["vp"]}, "more": {"models": ["vp"], "candidate": "trainings"}}
+    content = {"models": {"vp": model}, "jobs": jobs, "candidates": {"trainings": {"training_seeds": [0, 1]}}}
+    config = validated(Models, content, "c.yaml")
+    assert [config.job_trainings(job)["vp"].seeds for job in jobs] == [(0,), (0, 1)]
 
 
 @pytest.mark.parametrize(
