@@ -163,6 +163,7 @@ def test_a_candidate_is_the_config_with_its_changes():
 def test_a_candidate_is_what_only_its_own_jobs_depend_on():
     alone = validated(Config, {"jobs": {"main": MAIN}}, "c.yaml")
     config, moved = (configured(changes, other=MAIN | {"candidate": "long"}) for changes in (CHANGES, {"runs": 30}))
+    assert "candidate" not in alone.job_dependencies("main")["job"], "jobs of before there were candidates keep their hash"
     assert job_hash(alone, "toy", "main") == job_hash(config, "toy", "main") == job_hash(moved, "toy", "main")
     assert job_hash(config, "toy", "other") != job_hash(moved, "toy", "other")
     only_first = configured({"datasets": {"mg": {"first": {"steps": 5}}}}, other=MAIN | {"candidate": "long"})
