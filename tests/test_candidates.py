@@ -171,6 +171,9 @@ def test_a_candidate_is_what_only_its_own_jobs_depend_on():
     first, second = only_first.jobs["other"].steps
     hashes = [[step_hash(config, "toy", "other", step) for step in (first, second)] for config in (only_first, changed)]
     assert hashes[0][0] != hashes[1][0] and hashes[0][1] == hashes[1][1]
+    content = {"jobs": {"main": MAIN, "other": MAIN | {"candidate": "long"}}, "candidates": {"long": {"runs": 20}}}
+    few, many = (validated(Config, content | {"runs": runs}, "c.yaml") for runs in (10, 30))
+    assert job_hash(few, "toy", "other") == job_hash(many, "toy", "other"), "what the candidate sets in its own way"
     same = configured({"runs": 10}, other=MAIN | {"candidate": "long"})
     assert step_hash(same, "toy", "other", first) != step_hash(same, "toy", "main", first), "its records have another name"
 
