@@ -229,6 +229,8 @@ def root(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "tests" / "data" / "new_paper", folder, ignore=shutil.ignore_patterns("__pycache__"))
     with open(folder / "paper.yaml", "a") as stream:
         stream.write(CANDIDATE)
+    with open(folder / "published.csv", "a") as stream:
+        stream.write("half_score,2,mixture,Half-score Euler,share=1,solver_rmse,10,0.3,,lower,Table 2,\n")
     config = folder / "configs" / "smoke.yaml"
     config.write_text(config.read_text() + "  more: {measure: [euler], candidate: more-samples}\n"
                       "candidates:\n  more-samples: {samples: 300, euler: {steps: [10]}}\n")  # fmt: skip
@@ -258,6 +260,8 @@ def test_explain_prints_each_row_with_its_candidates(root, capsys):
     names = frame["explained_by"].tolist()
     assert len(rows) == 2 * sum(bool(name) for name in names) > 0
     assert lines[-1].endswith(f"{sum(bool(name) for name in names)} numbers with candidates")
+    assert main(["explain", "--table", "2", *options]) == 0
+    assert capsys.readouterr().out.endswith("; 1 numbers with candidates\n")
     assert main(["explain", "--table", "9", *options]) == 2
 
 
@@ -271,7 +275,7 @@ def test_a_numbers_card_and_its_papers_page_show_its_candidates(root, capsys):
     assert f"candidate protocols:\n  more-samples: {more}" in card and "(an assumption)" in card
     assert main(["report", "--scale", "smoke", *options]) == 0
     page = (root / "results/smoke/report/paper-half_score.html").read_text()
-    assert page.count('<th scope="row">more-samples</th>') == 2 and more in page
+    assert page.count('<th scope="row">more-samples</th>') == 3 and more in page
 
 
 def test_a_candidate_is_declared_before_it_is_run(root, tmp_path):

@@ -354,7 +354,10 @@ def test_runs_of_different_trainings_spread_as_both_do():
         of_retrained_runs(estimates[:2], 0.0)
 
 
-def test_the_spread_of_one_run_of_a_training_is_that_of_the_runs():
-    """With one run counted from each training, S is the plain standard deviation: here by equal runs within a training."""
-    estimates = np.repeat(np.array([[1.0], [2.0], [6.0]]), 4, axis=1)
-    assert of_retrained_runs(estimates, 0.0)["logz_std"][0] == pytest.approx(7**0.5)
+def test_the_spread_of_trainings_by_hand():
+    alike = np.repeat(np.array([[1.0], [2.0], [6.0]]), 4, axis=1)
+    assert of_retrained_runs(alike, 0.0)["logz_std"][0] == pytest.approx(7**0.5), "no spread within: that of the trainings"
+    # the means 1.5, 4, 2 have variance 1.75; within a training it is 0.5, 2, 8, of which the half that the means lack counts
+    found = of_retrained_runs([[1.0, 2.0], [3.0, 5.0], [0.0, 4.0]], 0.0)
+    assert found["logz_std"][0] == pytest.approx((1.75 + 3.5 / 2) ** 0.5)
+    assert found["logz_rmse"][0] == pytest.approx((2.5**2 + 3.5) ** 0.5)
