@@ -11,7 +11,7 @@ from rescore.flows.transport import diagonal_affine, spline_autoregressive
 from rescore.montecarlo.aft import frozen, train_transports, transport_loss
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.importance import prior_log_weights, standard_normal_log_prob
-from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp, logz_statistics
+from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp, logz_statistics, of_retrained_runs
 from rescore.montecarlo.smc import Annealing, _resample, anneal
 from rescore.random import make_generator
 from rescore.targets.base import Target
@@ -338,3 +338,27 @@ def test_spline_transports_help_on_a_mixture():
     learned = anneal(two, schedule, 200, generators(50), frozen(maps)).log_z
     plain = anneal(two, schedule, 200, generators(50)).log_z
     assert learned.square().mean() < 0.25 * plain.square().mean()
+
+
+def test_runs_of_different_trainings_spread_as_both_do():
+    """Trainings of spread 2 and runs of spread 1 around them: one run of one training has standard deviation sqrt(5)."""
+    rng = np.random.default_rng(0)
+    estimates = 2 * rng.normal(size=(400, 1)) + rng.normal(size=(400, 3)) - 1
+    found = of_retrained_runs(estimates, 0.5)
+    assert found["logz_bias"][0] == pytest.approx(estimates.mean() - 0.5)
+    for metric, expected in (("logz_bias", -1.5), ("logz_std", 5**0.5), ("logz_rmse", (1.5**2 + 5) ** 0.5)):
+        value, error = found[metric]
+        assert abs(value - expected) < 3 * error
+    # the mean of 400 trainings, each of variance 4 + 1 / 3
+    assert found["logz_bias"][1] == pytest.approx(estimates.mean(1).std(ddof=1) / 20)
+    with pytest.raises(RescoreError, match="at least 3 trainings"):
+        of_retrained_runs(estimates[:2], 0.0)
+
+
+def test_the_spread_of_trainings_by_hand():
+    alike = np.repeat(np.array([[1.0], [2.0], [6.0]]), 4, axis=1)
+    assert of_retrained_runs(alike, 0.0)["logz_std"][0] == pytest.approx(7**0.5), "no spread within: that of the trainings"
+    # the means 1.5, 4, 2 have variance 1.75; within a training it is 0.5, 2, 8, of which the half that the means lack counts
+    found = of_retrained_runs([[1.0, 2.0], [3.0, 5.0], [0.0, 4.0]], 0.0)
+    assert found["logz_std"][0] == pytest.approx((1.75 + 3.5 / 2) ** 0.5)
+    assert found["logz_rmse"][0] == pytest.approx((2.5**2 + 3.5) ** 0.5)

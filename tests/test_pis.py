@@ -15,10 +15,10 @@ from rescore.control import ControlledSDE, Paths
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Measurement, Result, Run
 from rescore.experiments.run import measure as run_sections
-from rescore.ledger.diff import diff
+from rescore.ledger.diff import candidate_verdicts, diff
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import Published, read_published
-from rescore.ledger.records import KEY, Record, read_records, write_records
+from rescore.ledger.records import KEY, Record, describe, read_records, write_records
 from rescore.montecarlo import pyro_chains
 from rescore.papers import find_papers, load_config, load_paper
 from rescore.targets import gaussian, named
@@ -218,7 +218,7 @@ def test_wrong_pines_are_an_error(tmp_path, monkeypatch):
 def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
     with pytest.raises(RescoreError) as error:
         measure(tmp_path, "wrong")
-    assert str(error.value) == "job wrong: method gt needs a mixture of Gaussians, not funnel; allowed: mg"
+    assert str(error.value) == "job wrong: method gt needs a Gaussian mixture, not funnel; allowed: mg"
 
 
 ALLOWED_METHODS = "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
@@ -299,6 +299,15 @@ def test_every_printed_row_is_judged_at_the_paper_s_own_setting(tmp_path):
     verdicts = diff(records, rows, find_papers(ROOT))
     unjudged = verdicts[~verdicts["status"].isin(["reproduced", "off", "imprecise"])]  # nothing was computed: any of the three
     assert unjudged.empty, unjudged[[*KEY[2:], "status", "note"]].to_string()
+    measured = {record.key: record for record in records}
+    assert len(measured) == len(records), "no two jobs measure the same"
+    candidates = {row.key: candidate_verdicts(row, PAPER, measured) for row in rows}
+    unjudged = [(describe(key), one.name, one.status) for key, found in candidates.items() for one in found
+                if one.status not in ("reproduced", "off", "imprecise")]  # fmt: skip
+    assert not unjudged
+    assert all(len(found) >= 2 for found in candidates.values())
+    settings = load_config(PAPER, "paper")
+    assert set(settings.candidates) == {job.candidate for job in settings.jobs.values()} - {None}, "each has its job"
 
 
 @pytest.mark.usefixtures("without_computing")

@@ -195,6 +195,39 @@ def test_a_policy_is_trained_on_its_cost(study, monkeypatch):
     assert not any(p.requires_grad for p in policy.parameters())
 
 
+def test_a_policy_is_as_wide_as_it_is_told(study, monkeypatch):
+    monkeypatch.setattr(study_module, "fit", lambda *_, **__: torch.zeros(7))
+    for channels in (64, 8):
+        settings = study.settings.pis.model_copy(update={"channels": channels})
+        for method in ("nn", "grad"):
+            policy, _ = policies.trained_policy(study, method, 4, study.sde(method), settings)
+            assert policy.state_network.state.out_features == channels
+        assert policy.time_network.body[-1].in_features == channels
+    assert "channels" not in study.settings.pis.model_dump(), "the weights of before it was a setting keep their folder"
+    assert settings.model_dump()["channels"] == 8
+
+
+def test_a_flow_says_where_its_spline_ends_if_that_is_not_ours(study):
+    spline = study.settings.vi_nf.model_copy(update={"family": "spline_autoregressive"})
+    said = [variational.flow_protocol(spline.model_copy(update={"bound": bound})).get("flow_bound") for bound in (10.0, 4.0)]
+    assert said == [None, 4.0]
+
+
+def test_three_trainings_also_give_the_spread_of_retrained_runs(study, monkeypatch):
+    study.config = study.config.model_copy(update={"seeds": (4, 5, 6), "runs": 6})
+    log_z = torch.tensor([[1.0, 2.0], [3.0, 5.0], [0.0, 4.0]])
+    runs = study_module.Runs(study, "x", 5, lambda seed, generators: {"log_z": log_z[seed - 4].numpy()}, trained=True)
+    study.row("X", "a", None, {}, runs, "log_z")
+    rows = rows_of(study)
+    assert list(rows) == [("X", "a"), ("X", "a@retrained-runs")]
+    assert_row(rows["X", "a"], log_z)
+    row = rows["X", "a@retrained-runs"]
+    # the means 1.5, 4, 2 have variance 1.75; within a training it is 0.5, 2, 8, of which half counts
+    assert row["logz_std"].value == pytest.approx((1.75 + 3.5 / 2) ** 0.5)
+    assert (row["logz_std"].df, row["logz_std"].n_seeds, row["logz_std"].n_samples) == (2, 3, 30)
+    assert row["logz_std"].protocol["spread"] == "trainings"
+
+
 def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypatch):
     seen = []
 

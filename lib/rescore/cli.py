@@ -98,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
     diff = add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
     diff.add_argument("--status", action="append", metavar="STATUS", help="rows of this verdict only; may be repeated")
     diff.add_argument("--table", action="append", metavar="TABLE", help="rows of this table only; may be repeated")
+    explained = add("explain", _explain, "printed numbers under their candidate protocols", one_paper, reference)
+    explained.add_argument("--table", action="append", metavar="TABLE", help="rows of this table only; may be repeated")
     add("claims", _claims, "what the papers say about their numbers, checked", one_paper, out, reference)
     tables = add("tables", _tables, "write diff.csv, claims.csv and tables/ of results/<scale>")
     tables.add_argument("--allow-broken", action="store_true", help="broken claims are listed, but are no error")
@@ -245,9 +247,30 @@ def _diff(args: argparse.Namespace) -> None:
     if args.out:
         write_diff(args.out, frame)
     shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "error", "tolerance",
-             "delta", "status", "note"]
+             "delta", "status", "explained_by", "note"]
     _print(shown, frame.to_dict("records"))
     _print_counts(frame["status"], STATUSES)
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from rescore.ledger.explain import COLUMNS, GROUPS, explain
+    from rescore.ledger.published import load_published
+    from rescore.ledger.records import read_skipped
+    from rescore.ledger.reference import read_reference
+
+    papers = _selected(args, find_papers(args.root))
+    published = load_published(papers)
+    for table in args.table or ():
+        check_choice("table", table, dict.fromkeys(entry.table for entry in published))
+    published = [entry for entry in published if not args.table or entry.table in args.table]
+    reference, skipped = _instead_of_run(args), _folder(args) / "skipped.csv"
+    records = read_reference(reference) if reference else _records(args)
+    lines, groups = explain(records, published, papers, read_skipped(skipped) if skipped.is_file() and not reference else ())
+    if not lines:
+        print("no candidate protocols are declared: `candidates` of a paper.yaml")
+        return
+    _print(COLUMNS, lines)
+    print("\n" + ", ".join(f"{groups[group]} {group}" for group in GROUPS) + f"; {groups.total()} numbers with candidates")
 
 
 def _claims(args: argparse.Namespace) -> None:

@@ -77,6 +77,7 @@ class JobConfig(Resources):
         measure: sections of the paper's `jobs.py`; or by subject, such as a data set, those to run for it.
         on_request: it is no part of a run of everything: it runs when it, or a file of it, is asked for by name, and is collected
             from then on.
+        candidate: the job measures under this candidate protocol, one of the config's `candidates`, and its records say so.
 
     Attributes:
         subjects_of: by section the `Literal` of its subjects, where not every subject has all sections.
@@ -87,6 +88,7 @@ class JobConfig(Resources):
 
     on_request: bool = False
     measure: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+    candidate: str | None = None
 
     @model_validator(mode="after")
     def _sections_fit_their_subjects(self) -> "JobConfig":
@@ -120,6 +122,8 @@ class PaperConfig(Settings):
     Args:
         protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
         jobs: the jobs by name; a name is a part of a path.
+        candidates: candidate protocols by name, each the settings that differ from the main ones, spelled as here. Only jobs that
+            name one depend on it; `paper.yaml` says which printed numbers it may explain, and where it comes from.
     """
 
     by_subject: ClassVar[tuple[str, ...]] = ("datasets",)
@@ -128,6 +132,33 @@ class PaperConfig(Settings):
 
     protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
+    candidates: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _candidates_are_settings(self) -> "PaperConfig":
+        for name, changes in self.candidates.items():
+            if others := {"jobs", "candidates"} & changes.keys():
+                raise ValueError(f"candidates.{name}: {', '.join(sorted(others))} is no setting of a candidate; allowed: others")
+            self._with_candidate(name)
+        for name, job in self.jobs.items():
+            if job.candidate is not None and job.candidate not in self.candidates:
+                allowed = ", ".join(nearest_first(job.candidate, self.candidates)) or "(none)"
+                raise ValueError(f"jobs.{name}.candidate: {job.candidate} is unknown; allowed: {allowed}")
+        return self
+
+    def under(self, job: str) -> "PaperConfig":
+        """The config as a job has it: with the settings of its candidate."""
+        name = self.jobs[job].candidate
+        return self if name is None else self._with_candidate(name)
+
+    def _with_candidate(self, name: str) -> "PaperConfig":
+        main = self.model_dump(exclude={"jobs", "candidates"})
+        try:
+            changed = type(self).model_validate(_merged(main, self.candidates[name]) | {"jobs": {}})
+        except ValidationError as error:
+            lines = [_describe(type(self), problem, f"candidates.{name}") for problem in error.errors(include_url=False)]
+            raise ValueError("; ".join(lines)) from None
+        return changed.model_copy(update={"jobs": self.jobs, "candidates": self.candidates})
 
     @model_validator(mode="after")
     def _subjects_have_settings(self) -> "PaperConfig":
@@ -150,12 +181,13 @@ class PaperConfig(Settings):
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """What the numbers of all sections of `job` depend on (it is hashed): its own settings and the shared ones."""
         settings = self.jobs[job]
-        needs = self.model_dump(mode="json", exclude={"jobs", *_section_fields(self)})
+        needs = self.model_dump(mode="json", exclude={"jobs", "candidates", *_section_fields(self)})
         subjects = {step.subject for step in settings.steps} - {None}
         for name in self.by_subject if subjects else ():
             if name in needs:
                 needs[name] = {subject: value for subject, value in needs[name].items() if subject in subjects}
-        return needs | {"job": settings.model_dump(mode="json", exclude={*settings.unhashed, "measure"})}
+        unhashed = {*settings.unhashed, "measure", *(() if settings.candidate else ("candidate",))}
+        return needs | {"job": settings.model_dump(mode="json", exclude=unhashed)}
 
     def step_dependencies(self, job: str, step: Step) -> dict[str, Any]:
         """What the numbers of one step depend on: those of the job, its subject's alone, and the section's own settings."""
@@ -179,6 +211,13 @@ class PaperConfig(Settings):
     def data_fingerprint(self, job: str) -> str:
         """Which data `job` would find now; a job runs again when this changes. Cheap: no download, no digest, no torch."""
         return ""
+
+
+def _merged(main: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`main` with the changes, which go into its mappings."""
+    both = {name: _merged(main[name], value) for name, value in changes.items()
+            if isinstance(value, Mapping) and isinstance(main.get(name), Mapping)}  # fmt: skip
+    return {**main, **changes, **both}
 
 
 def _section_fields(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -317,10 +356,12 @@ def config_hash(model: BaseModel | Mapping[str, Any], *extra: str) -> str:
 
 def step_hash(config: PaperConfig, paper: str, job: str, step: Step) -> str:
     """The hash of what a step of `job` depends on: the name of its run folder."""
+    config = config.under(job)
     return config_hash(config.step_dependencies(job, step), paper)
 
 
 def job_hash(config: PaperConfig, paper: str, job: str) -> str:
     """The hash of what `job` depends on, with its own name: it runs again when this changes."""
+    config = config.under(job)
     steps = [step_hash(config, paper, job, step) for step in config.jobs[job].steps]
     return config_hash(config.job_dependencies(job) | {"steps": steps}, paper, job)

@@ -48,6 +48,24 @@ class StandIn(Settings):
     use: dict[str, Value | None] = Field(min_length=1)
 
 
+class Candidate(Settings):
+    """Another protocol under which the published rows that `match` may have been made, where the paper does not say.
+
+    Args:
+        name: of the config's `candidates` too, where its records come of jobs of their own.
+        source: where it was found: the authors' code, a baseline's, an assumption.
+        use: key columns of its record; the others are the row's. `{name}` stands for the candidate's name, `{variant}` and the like
+            for what the row has there.
+        protocol: what its record must say, over what `protocols` declare for the row.
+    """
+
+    match: dict[str, Value | list[Value]] = {}
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")
+    source: str = Field(min_length=1)
+    use: dict[str, Value] = Field({"variant": "{variant}@{name}"}, min_length=1)
+    protocol: dict[str, Value] = Field(min_length=1)
+
+
 class PaperMeta(Settings):
     """Content of a `paper.yaml`."""
 
@@ -55,6 +73,7 @@ class PaperMeta(Settings):
     citation: str
     url: str | None = None
     protocols: list[ProtocolEntry] = []
+    candidates: list[Candidate] = []
     stand_ins: list[StandIn] = []
     not_run: list[NotRunEntry] = []
     figures: dict[str, str] = {}
@@ -142,6 +161,8 @@ def load_config(paper: Paper, scale: str) -> Any:
     for job in config.jobs:
         if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
             raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")
+    for name in config.candidates:  # named, with a source, before it is run
+        check_choice(f"candidate of {path}, which paper.yaml must declare,", name, [one.name for one in paper.meta.candidates])
     return config
 
 

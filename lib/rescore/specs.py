@@ -400,7 +400,8 @@ class ModelConfig(PaperConfig):
 
     def job_trainings(self, job: str) -> dict[str, Trainings]:
         """The nodes that train them."""
-        return {name: Trainings(self.models[name], self.training_seeds) for name in self.jobs[job].models}
+        config = self.under(job)
+        return {name: Trainings(config.models[name], config.training_seeds) for name in self.jobs[job].models}
 
     def job_dependencies(self, job: str) -> dict[str, Any]:
         """A job's numbers depend on its own models, by what identifies them; without models, not on how those are judged."""

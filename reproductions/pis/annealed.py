@@ -9,6 +9,7 @@ from torch import nn
 from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 from reproductions.pis.variational import flow_protocol, make_flow
 from rescore.experiments.axes import Axes
+from rescore.machine.locks import folder_lock
 from rescore.montecarlo import aft, importance, smc
 from rescore.montecarlo.logz import estimates
 from rescore.training import Adam, train_once
@@ -61,24 +62,16 @@ def annealed(study: Study, method: str) -> None:
         return {"samples": samples, "acceptance": runs.results["acceptance"]}
 
     runs = Runs(study, method, n, one, trained)
-    steps = settings.hmc_steps * settings.leapfrogs
-    protocol = {
-        "estimator": "annealed",
-        "temperatures": settings.temperatures,
-        "steps_per_temperature": steps,
-        "leapfrogs": settings.leapfrogs,
-        "step_sizes": "/".join(f"{size:g}" for size in settings.step_sizes),
-        "resample_below": settings.resample_below,
-    } | (flow_protocol(study.settings.aft) if trained else {})
-    variant = ANNEALED(temperatures=settings.temperatures)
-    study.row(method.upper(), variant, settings.temperatures * steps, protocol, runs, "log_z", arrays=arrays)
+    protocol = {"estimator": "annealed"} | schedule.protocol | (flow_protocol(study.settings.aft) if trained else {})
+    variant, steps = ANNEALED(temperatures=settings.temperatures), settings.temperatures * schedule.steps_per_temperature
+    study.row(method.upper(), variant, steps, protocol, runs, "log_z", arrays=arrays)
 
 
 def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int) -> smc.TransportAt:
     """One flow a temperature, learned in a run of their own, or loaded."""
     settings = study.settings.aft
     needs = settings.model_dump() | {"annealing": study.settings.annealing.model_dump()}
-    path = study.training_folder("aft", seed, needs) / "transports.safetensors"
+    folder = study.training_folder("aft", seed, needs)
 
     def make(k: int) -> nn.Module:
         return make_flow(settings, study.target.dim, study.dataset, "aft", seed, "init", k)
@@ -88,4 +81,5 @@ def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int)
         return aft.train_transports(study.target, schedule, make, settings.batch, streams, Adam.of(settings))
 
     blank = nn.ModuleList(make(k) for k in range(1, schedule.n_temperatures + 1))
-    return aft.frozen(train_once(path, train, blank))
+    with folder_lock(folder, f"{study.dataset} aft seed {seed}: training"):
+        return aft.frozen(train_once(folder / "transports.safetensors", train, blank))

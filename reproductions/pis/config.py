@@ -19,12 +19,13 @@ class Training(SectionSettings, TrainingConfig):
     """Of a policy, on the path cost divided by the dimension."""
 
     sections = ("nn", "grad", "noise_scale")
-    younger: ClassVar[tuple[str, ...]] = ("warmup", "clip")
+    younger: ClassVar[tuple[str, ...]] = ("warmup", "clip", "channels")
 
     batch: PositiveInt = 300
     lr: PositiveFloat = 5e-3
     weight_decay: float = Field(1e-7, ge=0)
     checkpoint_every: PositiveInt = 50
+    channels: PositiveInt = Field(64, description="of the policy's networks")
 
 
 class Annealing(SectionSettings):

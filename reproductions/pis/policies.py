@@ -43,9 +43,8 @@ def path_integral(study: Study, method: str) -> None:
         return {"samples": shown(paths.x), "log_w": paths.log_w[0].numpy()} | losses
 
     runs = Runs(study, method, n, one, trained)
-    protocol = sde_protocol(sde)
-    if trained:
-        protocol |= {f"train_{key}": value for key, value in settings.model_dump(exclude={"checkpoint_every"}).items()}
+    training = settings.model_dump(exclude={"checkpoint_every"}) if trained else {}
+    protocol = sde.protocol | {f"train_{key}": value for key, value in training.items()}
     name = NAMES[method]
     study.row("PIS", name, sde.steps, protocol | {"estimator": "elbo"}, runs, "elbo", arrays=arrays)
     study.row("PIS", WEIGHTED(policy=name), sde.steps, protocol | {"estimator": "importance"}, runs, "importance", weights=True)
@@ -62,7 +61,7 @@ def noise_scale(study: Study, method: str) -> None:
     for policy in POLICIES:
         for variance in PRIOR_VARIANCES:
             sde = ControlledSDE(config.steps, config.horizon, (variance / config.horizon) ** 0.5)
-            protocol = sde_protocol(sde) | ({"target": "laplace"} if cox else trained)
+            protocol = sde.protocol | ({"target": "laplace"} if cox else trained)
             variant = SCALED(policy=NAMES[policy], variance=variance)
             with study.book.cell(TABLE, study.dataset, "PIS", variant, sde.steps, protocol, over="trainings") as cell:
                 if cell.todo and cox:
@@ -72,14 +71,9 @@ def noise_scale(study: Study, method: str) -> None:
                     cell.add("path_cost", [history[-last:].mean()])
 
 
-def sde_protocol(sde: ControlledSDE) -> dict[str, object]:
-    return {"steps": sde.steps, "horizon": sde.horizon, "sigma2": round(sde.sigma**2, 12)}
-
-
 def exact_policy(study: Study) -> MixtureControl:
     if not isinstance(study.target, GaussianMixture):
-        job = study.book.run.job
-        raise RescoreError(f"job {job}: method gt needs a mixture of Gaussians, not {study.dataset}; allowed: mg")
+        raise RescoreError(f"job {study.book.run.job}: method gt needs a Gaussian mixture, not {study.dataset}; allowed: mg")
     return MixtureControl(study.sde("gt"), study.target)
 
 
@@ -88,7 +82,8 @@ def trained_policy(
 ) -> tuple[nn.Module, np.ndarray]:
     """The policy and the history of its cost in nats."""
     target = study.target
-    policy = POLICIES[method](target, make_generator(study.dataset, method, "init", seed)).to(study.book.run.device)
+    policy = POLICIES[method](target, make_generator(study.dataset, method, "init", seed), settings.channels)
+    policy = policy.to(study.book.run.device)
     noise = study.points(sde.steps, settings.batch)
 
     def loss(generator: torch.Generator) -> Tensor:

@@ -14,13 +14,15 @@ from rescore.config import config_hash
 from rescore.control import ControlledSDE
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
-from rescore.ledger.records import Over
-from rescore.montecarlo.logz import logz_statistics
+from rescore.ledger.records import Over, under_candidate
+from rescore.machine.locks import folder_lock
+from rescore.montecarlo.logz import logz_statistics, of_retrained_runs
 from rescore.random import make_generator
 from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
 
 TABLE = "5.1"
+RETRAINED = "retrained-runs"  # the candidate by which each run is a training of its own
 SHOWN = 2000  # points kept for a figure
 
 Arrays = dict[str, np.ndarray]
@@ -64,7 +66,8 @@ class Study:
         """Train the model, or load what was trained before, and freeze it; the history of its loss."""
         generator, folder = self.generator(method, "train", seed), self.training_folder(method, seed, needs)
         label = f"{self.dataset} {method} seed {seed}: training"
-        history = fit(model, loss, adam, generator, folder, checkpoint_every, label=label)
+        with folder_lock(folder, label):  # the job of a candidate may want the same weights
+            history = fit(model, loss, adam, generator, folder, checkpoint_every, label=label)
         model.requires_grad_(False)
         return history.numpy()
 
@@ -87,6 +90,13 @@ class Study:
                 for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
                     cell.estimate(metric, value, stderr, repeats, seeds=trainings)
                 cell.arrays |= self.arrays(runs.name, arrays())
+        if trainings < 3 or self.target.log_z is None or self.book.run.candidate:
+            return
+        variant, protocol = under_candidate(variant, RETRAINED), protocol | {"spread": "trainings"}
+        with self.book.cell(TABLE, self.dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
+            if cell.todo:
+                for metric, (value, stderr) in of_retrained_runs(runs.results[estimate], self.target.log_z).items():
+                    cell.estimate(metric, value, stderr, repeats, seeds=trainings)
 
 
 @dataclass

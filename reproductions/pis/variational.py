@@ -24,6 +24,8 @@ def flow_protocol(settings: Flow) -> dict[str, object]:
     protocol = settings.protocol | {"flow": settings.family}
     if settings.family != "diagonal_affine":
         protocol |= {"flow_layers": settings.layers, "flow_hidden": settings.hidden}
+    if settings.bound != Flow.model_fields["bound"].default:
+        protocol |= {"flow_bound": settings.bound}
     return protocol
 
 
@@ -39,8 +41,7 @@ def variational_flow(study: Study, method: str) -> None:
         def loss(generator: torch.Generator) -> Tensor:
             return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
 
-        history = study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
-        return flow, history
+        return flow, study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
         flow, _ = trained(seed)

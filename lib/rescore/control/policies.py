@@ -79,9 +79,9 @@ class TimeNetwork(nn.Module):
 class PISNN(nn.Module):
     """u = NN1(t, x): knows nothing of the target but its dimension."""
 
-    def __init__(self, target: Target, generator: torch.Generator):
+    def __init__(self, target: Target, generator: torch.Generator, channels: int = CHANNELS):
         super().__init__()
-        self.state_network = StateNetwork(target.dim, generator)
+        self.state_network = StateNetwork(target.dim, generator, channels)
 
     def on_grid(self, times: Tensor) -> StepControl:
         return self.state_network.on_grid(times)
@@ -90,10 +90,10 @@ class PISNN(nn.Module):
 class PISGrad(nn.Module):
     """u = clip(NN1(t, x)) + NN2(t) clip(grad log muhat(x)); the score is held constant in back-propagation."""
 
-    def __init__(self, target: Target, generator: torch.Generator, clip: float = CLIP):
+    def __init__(self, target: Target, generator: torch.Generator, channels: int = CHANNELS, clip: float = CLIP):
         super().__init__()
-        self.state_network = StateNetwork(target.dim, generator)
-        self.time_network = TimeNetwork(generator)
+        self.state_network = StateNetwork(target.dim, generator, channels)
+        self.time_network = TimeNetwork(generator, channels)
         self.target, self.clip = target, clip
 
     def on_grid(self, times: Tensor) -> StepControl:

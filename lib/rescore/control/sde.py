@@ -57,6 +57,11 @@ class ControlledSDE:
         return self.horizon / self.steps
 
     @property
+    def protocol(self) -> dict[str, object]:
+        """What records say about it."""
+        return {"steps": self.steps, "horizon": self.horizon, "sigma2": round(self.sigma**2, 12)}
+
+    @property
     def prior_variance(self) -> float:
         """V = sigma^2 T, the variance of mu0."""
         return self.sigma**2 * self.horizon

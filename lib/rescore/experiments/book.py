@@ -23,7 +23,7 @@ from rescore.cost.evaluations import CountEvaluations
 from rescore.errors import Diverged, MissingData
 from rescore.files import atomic_path
 from rescore.ledger.protocol import format_protocol
-from rescore.ledger.records import Over
+from rescore.ledger.records import Over, under_candidate
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Run:
         folder: training state and finished cells live here; it outlives a killed or failed job, and only this section uses it.
         device: `cpu` or `cuda`.
         models: the weights of the trained models that the job uses, by the config's names.
+        candidate: the candidate protocol under which it measures: part of each record's variant. Its arrays are not kept, for figures
+            are of the main protocol.
     """
 
     paper: str
@@ -44,6 +46,7 @@ class Run:
     device: str
     threads: int
     models: Mapping[str, Path] = field(default_factory=dict)
+    candidate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,9 @@ class Book:
             over: what its values repeat.
             began: `time.perf_counter()` where the work for it began, if before the block.
         """
-        key = {"table": table, "dataset": dataset, "method": method, "variant": str(variant)}
+        candidate = self.run.candidate if self.run else None
+        variant = under_candidate(str(variant), candidate) if candidate else str(variant)
+        key = {"table": table, "dataset": dataset, "method": method, "variant": variant}
         protocol = protocol or {}
         digest = _digest({**key, "nfe": nfe, "protocol": format_protocol(protocol), "over": over})
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
@@ -282,7 +287,8 @@ class Book:
 
     @property
     def result(self) -> Result:
-        return Result(self.measurements, self.skipped, self._evaluations + self._counter.total, self.arrays)
+        arrays = {} if self.run and self.run.candidate else self.arrays
+        return Result(self.measurements, self.skipped, self._evaluations + self._counter.total, arrays)
 
 
 @dataclass

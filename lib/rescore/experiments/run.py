@@ -143,6 +143,8 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
     Raises RescoreError for a section that the paper's jobs.py does not have.
     """
     sections, joined = paper.module("jobs").SECTIONS, Result([])
+    config = config.under(run.job)
+    run = replace(run, candidate=config.jobs[run.job].candidate)
     for step in config.jobs[run.job].steps:
         check_choice(f"section of {paper.name}", step.section, sections)
         digest = step_hash(config, paper.name, run.job, step)

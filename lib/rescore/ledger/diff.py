@@ -1,7 +1,8 @@
 """Verdicts: each published number beside the measured one, and whether they agree."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.protocol import check_pattern, declared_protocol, differences, format_value, parse_protocol
 from rescore.ledger.published import Published
-from rescore.ledger.records import KEY, Record, matches, read_rows
+from rescore.ledger.records import KEY, Record, describe, matches, read_rows
 from rescore.ledger.statistics import MOST, half_width, repeats_needed
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("reproduced", "off", "imprecise", "indicative", "not-run")
 COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol", "source",
-           "note")  # fmt: skip
+           "note", "explained_by")  # fmt: skip
+YOUNGER = ("explained_by",)  # columns that older files lack
 NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 
 # The relative part of the tolerance, one for each metric and the same for every paper: what a faithful repetition of the
@@ -66,6 +68,23 @@ def within(bound: str, delta: float, allowed: float) -> bool:
     return excess <= rounded if bound.endswith("=") else excess < allowed
 
 
+@dataclass(frozen=True)
+class CandidateVerdict:
+    """A published number under one candidate protocol.
+
+    Args:
+        key: of the record that answers it; `record` is None where there is none.
+        error: `measured_error`, None where it is not known.
+    """
+
+    name: str
+    source: str
+    key: tuple[str | int | None, ...]
+    record: Record | None
+    status: str
+    error: float | None
+
+
 def diff(
     records: Iterable[Record],
     published: Iterable[Published],
@@ -84,6 +103,8 @@ def diff(
     """
     measured = {record.key: record for record in records}
     skipped = list(skipped)
+    for name in papers:
+        _check_candidates(papers[name])
     rows = []
     for entry in published:
         row = {column: getattr(entry, column) for column in KEY}
@@ -97,22 +118,24 @@ def diff(
             row |= {"status": "not-run", "protocol": "", "note": _reason(entry, papers[entry.paper], skipped)}
         else:
             row |= {"measured": record.value, "stderr": record.stderr, "protocol": record.protocol}
-            row |= _judge(entry, record, papers[entry.paper])
+            row |= judge(entry, record, *declared_protocol(papers[entry.paper].meta.protocols, entry))
         row["note"] = "; ".join(filter(None, (row["note"], entry.note)))
         row["source"] = entry.source
+        row["explained_by"] = explained_by(candidate_verdicts(entry, papers[entry.paper], measured))
         rows.append(row)
     return _typed(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _judge(entry: Published, record: Record, paper: "Paper") -> dict[str, object]:
-    """The columns that compare a record with the published number.
+def judge(
+    entry: Published, record: Record, stated: Mapping[str, object], assumed: Mapping[str, object]
+) -> dict[str, object]:
+    """The columns that compare a record with the published number, which was made as `stated` and as we have `assumed`.
 
     Both errors count once the measured one is within what the printed number allows. One that exceeds it would make any
     number agree, so such a record is not judged, unless even its whole interval is outside: no repeat would bring it back.
     """
     allowed, error, delta = tolerance(entry), measured_error(record), record.value - entry.number
     found: dict[str, object] = {"error": error if math.isfinite(error) else None, "tolerance": allowed, "delta": delta}
-    stated, assumed = declared_protocol(paper.meta.protocols, entry)
     if not stated and not assumed:
         return found | {"status": "indicative", "note": "no protocol is declared for this row"}
     if differing := differences(stated | assumed, parse_protocol(record.protocol)):
@@ -136,6 +159,47 @@ def _would_decide(record: Record, allowed: float) -> str:
     needed = repeats_needed(record.stderr, record.df, allowed)
     count = f"about {needed}" if needed else f"more than {MOST}"
     return f"{count} {record.over} would decide, {record.df + 1} were made"
+
+
+def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> list[CandidateVerdict]:
+    """The candidate protocols of a published row, each with its record and the verdict that the rule for all rows gives it."""
+    found: list[CandidateVerdict] = []
+    stated, assumed = declared_protocol(paper.meta.protocols, entry)
+    for one in paper.meta.candidates:
+        if not matches(one.match, entry):
+            continue
+        if one.name in [other.name for other in found]:
+            raise RescoreError(f"paper {paper.name}: candidates: two named {one.name} match {describe(entry.key)}")
+        key = {column: getattr(entry, column) for column in KEY}
+        names = key | {"name": one.name}
+        key |= {column: value.format(**names) if isinstance(value, str) else value for column, value in one.use.items()}
+        record = measured.get(tuple(key.values()))
+        guessed = {name: value for name, value in assumed.items() if name not in one.protocol}
+        verdict = judge(entry, record, stated | one.protocol, guessed) if record else {"status": "not-run"}
+        status, error = str(verdict["status"]), verdict.get("error")
+        found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error))
+    return found
+
+
+def explained_by(candidates: Sequence[CandidateVerdict]) -> str:
+    """The names of the candidates that reproduce the row; else how many of them do not, and of how many that is not known."""
+    if names := [one.name for one in candidates if one.status == "reproduced"]:
+        return ", ".join(names)
+    off = sum(one.status == "off" for one in candidates)
+    open_ = len(candidates) - off
+    return ", ".join(filter(None, (f"none of {off}" if off else "", f"{open_} not decided" if open_ else "")))
+
+
+def _check_candidates(paper: "Paper") -> None:
+    for one in paper.meta.candidates:
+        check_pattern(one.match, paper.name)
+        check_pattern(one.use, paper.name)
+        for column, value in one.use.items():
+            try:
+                str(value).format(**dict.fromkeys((*KEY, "name"), ""))
+            except (KeyError, IndexError, ValueError):
+                raise RescoreError(f"paper {paper.name}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
+                                   f"braces; allowed: name, {', '.join(KEY)}") from None
 
 
 def stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:
@@ -183,7 +247,8 @@ def write_diff(path: Path | str, frame: pd.DataFrame) -> None:
 def read_diff(path: Path | str) -> pd.DataFrame:
     """Read `diff.csv`; raises RescoreError on unknown columns, a status outside `STATUSES` or a bad number."""
     rows = []
-    for line, row in read_rows(Path(path), COLUMNS):
+    required = [column for column in COLUMNS if column not in YOUNGER]
+    for line, row in read_rows(Path(path), required, YOUNGER):
         if row["status"] not in STATUSES:
             raise RescoreError(f"{path}, line {line}, column status: unknown {row['status']!r}; allowed: {', '.join(STATUSES)}")
         for column in ("nfe", *NUMBERS):
@@ -191,5 +256,5 @@ def read_diff(path: Path | str) -> pd.DataFrame:
                 row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]
             except ValueError:
                 raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
-        rows.append(row)
+        rows.append(dict.fromkeys(YOUNGER, "") | row)
     return _typed(pd.DataFrame(rows, columns=COLUMNS))

@@ -93,6 +93,11 @@ def describe(key: Iterable[object]) -> str:
     return "/".join(str(part) for part in key if part not in (None, ""))
 
 
+def under_candidate(variant: str, candidate: str) -> str:
+    """The `variant` of records made under a candidate protocol in the place of the main one: `NN@long` beside `NN`."""
+    return f"{variant}@{candidate}"
+
+
 def run_command(scale: str) -> str:
     """The command that makes the results of a scale, for messages about missing ones."""
     return "snakemake" if scale == "laptop" else f"snakemake --profile profiles/{scale}"

@@ -132,7 +132,9 @@ def _require(folder: Path, names: Sequence[str], command: str) -> None:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    return [row for _, row in read_rows(path, columns)]
+    younger = [column for column in columns if column in diff.YOUNGER]  # older files lack them
+    found = read_rows(path, [column for column in columns if column not in younger], younger)
+    return [dict.fromkeys(younger, "") | row for _, row in found]
 
 
 def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None) -> str:

@@ -4,7 +4,7 @@ import fcntl
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -40,6 +40,11 @@ def waiting_lock(path: Path | str, what: str) -> Iterator[None]:
         held = FileLock(path).acquire()
     with held:
         yield
+
+
+def folder_lock(folder: Path, what: str) -> AbstractContextManager[None]:
+    """`waiting_lock` of a folder, by a hidden file beside it."""
+    return waiting_lock(folder.with_name(f".{folder.name}.lock"), what)
 
 
 def drop_stale_locks(folder: Path | str = ".snakemake") -> IO[str]:

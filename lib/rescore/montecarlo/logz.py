@@ -69,6 +69,31 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     return {"logz_bias": (bias, bias_error), "logz_std": (std, std_error), "logz_rmse": (rmse, rmse_error)}
 
 
+def of_retrained_runs(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
+    """B, S and A of `bias_std_rmse` as they are where each run is a training of its own: S counts the spread between trainings too.
+
+    S^2 is the unbiased estimate of one run's variance, that of the trainings' means and (1 - 1 / runs) of that within a training;
+    A = sqrt(B^2 + S^2). Errors are a jackknife's over trainings.
+
+    Args:
+        estimates: as there, of at least three trainings.
+    """
+    errors = np.asarray(estimates, dtype=np.float64) - truth
+    if errors.ndim != 2 or errors.shape[0] < 3 or errors.shape[1] < 2:
+        raise RescoreError(f"log Z estimates of shape {errors.shape}: at least 3 trainings of at least 2 runs are needed")
+
+    def statistics(of: np.ndarray) -> np.ndarray:
+        bias, runs = of.mean(), of.shape[1]
+        variance = of.mean(1).var(ddof=1) + (1 - 1 / runs) * of.var(1, ddof=1).mean()
+        return np.array([bias, math.sqrt(variance), math.sqrt(bias**2 + variance)])
+
+    trainings = len(errors)
+    without = np.stack([statistics(np.delete(errors, k, 0)) for k in range(trainings)])
+    jackknife = np.sqrt((trainings - 1) ** 2 / trainings * without.var(0, ddof=1))
+    names = ("logz_bias", "logz_std", "logz_rmse")
+    return {name: (float(value), float(error)) for name, value, error in zip(names, statistics(errors), jackknife, strict=True)}
+
+
 def logz_statistics(
     log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None
 ) -> dict[str, tuple[float, float]]:

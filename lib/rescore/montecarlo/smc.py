@@ -41,6 +41,17 @@ class Annealing:
     step_sizes: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.3)
     resample_below: float = 0.3
 
+    @property
+    def steps_per_temperature(self) -> int:
+        return self.n_hmc_steps * self.n_leapfrog
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What records say about it."""
+        sizes = "/".join(f"{size:g}" for size in self.step_sizes)
+        return {"temperatures": self.n_temperatures, "steps_per_temperature": self.steps_per_temperature,
+                "leapfrogs": self.n_leapfrog, "step_sizes": sizes, "resample_below": self.resample_below}  # fmt: skip
+
     def beta(self, k: int) -> float:
         return k / self.n_temperatures
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rescore.errors import RescoreError
-from rescore.ledger.diff import stand_in
+from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, stand_in
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
 from rescore.ledger.published import Published, load_published
 from rescore.ledger.records import Record, describe, run_command
@@ -45,6 +45,7 @@ class Card:
             `differs`: (key, published value, whether assumed, the record's value); `other`: what else the record says.
         job: that measured it, where it is known.
         command: repeats it.
+        candidates: its verdicts under the candidate protocols that `paper.yaml` declares for it.
     """
 
     key: Key
@@ -59,6 +60,7 @@ class Card:
     other: Sequence[tuple[str, str]] = ()
     job: str | None = None
     command: str = ""
+    candidates: Sequence[CandidateVerdict] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def _printed(key: Key, verdict: Mapping[str, Any], entry: Published | None, resu
             differs.append((name, text, name in assumed, measured.get(name, "(not recorded)") if record else "(not run)"))
     other = [(name, value) for name, value in measured.items() if name not in stated | assumed]
     origin = _origin(record, results) if record else {"command": _paper_command(results.scale, paper.name)}
-    return Card(key, verdict["status"], entry, verdict, record, is_stand_in, met, guessed, differs, other, **origin)
+    candidates = candidate_verdicts(entry, paper, results.records) if entry else ()
+    return Card(key, verdict["status"], entry, verdict, record, is_stand_in, met, guessed, differs, other, candidates=candidates,
+                **origin)  # fmt: skip
 
 
 def _pairs(record: Record) -> list[tuple[str, str]]:
@@ -166,6 +170,11 @@ def with_error(value: float, stderr: float | None) -> str:
     if decimals > 6 or abs(value) >= 1e6:
         return f"{value:.4g} ± {stderr:.2g}"
     return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
+
+
+def candidate_text(one: CandidateVerdict) -> str:
+    """What was measured under a candidate protocol, and its verdict."""
+    return f"{with_error(one.record.value, one.record.stderr)}, {WORDS[one.status]}" if one.record else WORDS[one.status]
 
 
 def card_text(cards: Cards, card: Card) -> str:
@@ -215,6 +224,8 @@ def card_text(cards: Cards, card: Card) -> str:
     ):
         if entries:
             lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
+    if card.candidates:
+        lines += ["", "candidate protocols:", *(f"  {one.name}: {candidate_text(one)} ({one.source})" for one in card.candidates)]
     if others := cards.elsewhere(card):
         lines += ["", "also measured as:"]
         lines += [f"  {describe(other.key)} = {with_error(other.value, other.stderr)}" for other in others[:MEASURED_ELSEWHERE]]

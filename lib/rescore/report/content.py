@@ -158,6 +158,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "figures": figures,
         "no_figures": missing,
         "assumptions": _assumptions(paper),
+        "candidates": [card for card in own if card.candidates],
         "own": [(name, n) for name, n in extra.items() if name not in printed],
         "verdict_counts": verdict_counts(card.verdict for card in own if card.verdict),
         "readme": readme_html(readme.read_text(encoding="utf-8")) if readme.is_file() else "",

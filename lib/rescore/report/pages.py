@@ -21,7 +21,7 @@ import pandas as pd
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
-from rescore.ledger.records import run_command, write_records
+from rescore.ledger.records import describe, run_command, write_records
 from rescore.ledger.tables import MARKS
 from rescore.papers import Paper
 from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, with_error
@@ -277,6 +277,8 @@ def _environment() -> jinja2.Environment:
         "address": address,
         "number": number,
         "with_error": with_error,
+        "explained_by": diff_module.explained_by,
+        "describe": describe,
         "show": _show,
         "infinity": math.inf,
         "moved_keys": (),
