@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from reports import COST, LONG, QUOTED, SCRIPT, hostile_suite
 from rescore.cli import main
-from rescore.estimates import NETWORKS, known_plans, read_networks
+from rescore.estimates import NETWORKS, SPEED, known_plans, read_networks
 from rescore.ledger.diff import keys, read_diff
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, write_records
@@ -230,7 +230,8 @@ def test_what_was_not_run_has_estimates(committed):
     plans = known_plans(suite, read_networks(ROOT / "results" / "reference" / NETWORKS))
     assert "Nothing in this section is measured" in said and "Estimate, not measured: training takes 3 x" in said
     assert all(plan.work > 0 and " ".join(plan.names) in said for plan in plans)
-    assert f"{plans[0].gpu_hours(250):.2f} to {plans[0].gpu_hours(100):.2f}" in said
+    slow, fast = SPEED
+    assert f"{plans[0].gpu_hours(fast):.2f} to {plans[0].gpu_hours(slow):.2f}" in said
     assert len(re.findall("<tr><td>", (committed / "gpu" / "cost.html").read_text())) == len(plans) + len(suite.job_files) // 2
     of_paper = text_of(committed / "paper" / "cost.html")
     assert "gddim/cld" in of_paper and "GPU-hours" in of_paper and "pis mg-nn" not in of_paper
