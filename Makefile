@@ -60,7 +60,7 @@ mutation: $(READY)
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
-	rm -rf .snakemake .pytest_cache .benchmarks .mutation site
+	rm -rf .snakemake .pytest_cache .benchmarks .mutation .cache site
 
 # Done once, and again when a requirement changes. uv where it can be installed, else pip: the same versions, only slower.
 $(READY): pyproject.toml constraints.txt

@@ -49,7 +49,7 @@ def table(rows: list[Mapping[str, object]]) -> str:
 
 
 def listed(pairs: Mapping[str, object]) -> str:
-    return code("\n".join(f"{name:<12} {value}" for name, value in pairs.items()))
+    return code("\n".join(f"{name:<12} {value}" for name, value in pairs.items()), "text")
 
 
 # One number's way
@@ -195,31 +195,40 @@ def pis_table() -> str:
 
 def proofs() -> str:
     """What `rescore proof` measured on machines whose record is committed."""
-    words = {
-        "training": "training",
-        "images_per_second": "images/s",
-        "tflops": "TFLOP/s",
-        "share_of_kernels": "share of kernels",
-        "gpu_memory_mb": "peak GPU memory, MB",
+    shown_as = {
+        "training": ("training", "{}"),
+        "images_per_second": ("images/s", "{:.0f}"),
+        "tflops": ("TFLOP/s", "{:.1f}"),
+        "share_of_kernels": ("share of kernels", "{:.0%}"),
+        "gpu_memory_mb": ("peak GPU memory, GiB", "{:.1f}"),
     }
     parts = []
     for path in sorted(REFERENCE.glob("proof-*.json")):
         found = json.loads(path.read_text())
         rows = [row for row in read_proofs(REFERENCE) if row["device"] == found["device"]]
+        rows = [row | {"gpu_memory_mb": row["gpu_memory_mb"] / 1024} for row in rows]
         shown = [
-            {head: number(row[name]) if isinstance(row[name], float) else row[name] for name, head in words.items()}
+            {head: "" if row[name] is None else form.format(row[name]) for name, (head, form) in shown_as.items()}
             for row in rows
         ]
-        sampling, likelihood, resume = found["sampling"], found["likelihood"], found["resume"]
-        facts = paragraph(
+        facts = [
             f"{found['device']}, torch {found['torch']}: DDPM++ with {found['parameters'] / 1e6:.1f} million parameters",
-            f"({found['gflop_an_image']:.1f} GFLOP an image forward), batches of {found['size']['batch']}. Sampling took",
-            f"{number(sampling['steps_per_second'])} steps a second on {sampling['images']} images, of which the sampler's own",
-            f"arithmetic was {sampling['share_of_the_sampler']:.1%}. The graph of a likelihood took",
-            f"{number(likelihood['graph_mb_an_image'])} MB an image. A training that was stopped and went on differed from one",
-            f"that was not by {number(resume['largest_difference'])} in its largest weight. Version `{found['version']}`.",
-        )
-        parts.append(f"{facts}\n\n{table(shown)}")
+            f"({found['gflop_an_image']:.1f} GFLOP an image forward), batches of {found['size']['batch']}.",
+        ]
+        if sampling := found.get("sampling"):  # a part that failed is absent
+            facts.append(
+                f"Sampling took {number(sampling['steps_per_second'])} steps a second on {sampling['images']} images, of which "
+                f"the sampler's own arithmetic was {sampling['share_of_the_sampler']:.1%}."
+            )
+        if likelihood := found.get("likelihood"):
+            facts.append(f"The graph of a likelihood took {number(likelihood['graph_mb_an_image'])} MiB an image.")
+        if resume := found.get("resume"):
+            facts.append(
+                "A training that was stopped and went on differed from one that was not by "
+                f"{number(resume['largest_difference'])} at most in its weights."
+            )
+        facts.append(f"Version `{found['version']}`.")
+        parts.append(f"{paragraph(*facts)}\n\n{table(shown)}")
     return "\n\n".join(parts)
 
 
@@ -295,7 +304,7 @@ def parity() -> str:
         lines.append(
             {"their code": source.replace("|", "\\|")}
             | {verdict: n or "" for verdict, n in verdicts.items()}
-            | {"largest difference / allowed": number(max(within)) if within else ""}
+            | {"largest difference / allowed": f"{max(within):.2g}" if within else ""}
         )
     reasons = dict.fromkeys(row.reason for row in rows if row.verdict == "explained")
     text = ", ".join(f"{n} {verdict}" for verdict, n in count.items())

@@ -82,7 +82,7 @@ def main() -> int:
     lay_out("--without-slow-parts" not in sys.argv[1:])
     report = [sys.executable, "-m", "rescore", "report", "--reference", "--out", str(SOURCE / "report")]
     subprocess.run(report, cwd=ROOT, check=True)
-    if status := subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=ROOT).returncode:
+    if status := subprocess.run([sys.executable, "-m", "zensical", "build", "--clean", "--strict"], cwd=ROOT).returncode:
         return status
     dead = dead_links(HTML)
     print(*(f"dead link: {link}" for link in dead), sep="\n", end="\n" if dead else "")

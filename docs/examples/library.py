@@ -19,6 +19,7 @@ for name, method in methods.items():
     errors = [np.mean(distances.solver_rmse(problem.run(sampler, start), exact)) for sampler in samplers]
     plt.loglog([sampler.nfe for sampler in samplers], errors, "o-", label=name)
 
+plt.xscale("log", base=2)
 plt.xlabel("score evaluations")
 plt.ylabel("RMS distance to the exact flow")
 plt.legend()
