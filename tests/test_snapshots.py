@@ -131,7 +131,7 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
     def draw(one, training, seed, step=None):
         return Drawn(torch.full((2, 1, 2, 2), means[training, step]), 5)
 
-    monkeypatch.setattr(models, "_draw", draw)
+    monkeypatch.setattr(models, "draw", draw)
     sampler = ddim(VP(), grids.uniform(VP(), 5))
     models.measure([Sampling("1", "DDIM", "", "model", sampler)], "best")
     found = {one.metric: one for one in models.book.measurements}
@@ -155,7 +155,7 @@ def test_the_judge_is_looked_for_before_anything_is_drawn(monkeypatch, tmp_path,
     book = Book(config, Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
     models = TrainedModels(book)
     monkeypatch.setattr(evaluate, "make_judge", none)
-    monkeypatch.setattr(models, "_draw", lambda *_: pytest.fail("drawn before the judge was looked for"))
+    monkeypatch.setattr(models, "draw", lambda *_: pytest.fail("drawn before the judge was looked for"))
     monkeypatch.setattr(models, "_steps", lambda *_: [None])
     with book.skipping(dataset="digits"):
         models.measure([Sampling("1", "DDIM", "", "model", ddim(VP(), grids.uniform(VP(), 5)))], "judged")
