@@ -8,12 +8,13 @@ import torch
 from matplotlib.figure import Figure
 
 from rescore.figures import FLOORS, real_images
-from rescore.experiments.book import Book
+from rescore.experiments.book import Book, Run
 from rescore.metrics.features import Features
 from rescore.metrics.images import evaluate
 from rescore.models import judge as judges
 from rescore.models.evaluate import TrainedModels, repeats
 from rescore.models.judge import Judge, RealScore
+from rescore.models.parts import Parts
 from rescore.random import make_generator
 
 
@@ -54,16 +55,16 @@ def test_all_of_the_reference_is_at_no_distance_and_nothing_may_be_held_out():
 
 
 class Config:
-    jobs: dict = {}
+    jobs: dict = {"job": SimpleNamespace()}
 
 
-def test_the_floors_of_trained_models_are_records_of_single_runs():
+def test_the_floors_of_trained_models_are_records_of_single_runs(tmp_path):
     models = object.__new__(TrainedModels)
     scores = [RealScore("held out", "fid", 9.5, 70, {"a": 1}), RealScore("training images", "fid", 4.0, 70, {"a": 2})]
     asked = []
-    book = Book(Config())
+    book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
     models.__dict__ |= {
-        "book": book, "data": "digits", "config": SimpleNamespace(evaluation=SimpleNamespace(samples=70)),
+        "book": book, "_parts": Parts(), "data": "digits", "config": SimpleNamespace(evaluation=SimpleNamespace(samples=70)),
         "held_out": SimpleNamespace(images=torch.zeros(9, 1, 8, 8, dtype=torch.uint8)),
         "judge": SimpleNamespace(of_real=lambda *how: asked.append(how) or scores),
     }  # fmt: skip

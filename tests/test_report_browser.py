@@ -139,7 +139,7 @@ def test_a_printed_page_is_whole_and_says_what_its_colours_mean(page, reference,
     for controls in ("header nav", ".contents", ".choices", ".dt-search", ".dt-paging", "#series-list input"):
         assert not any(node.is_visible() for node in page.locator(controls).all()), controls
     coloured = page.evaluate("""() => [...document.querySelectorAll('td.cell, .badge, .counts li')]
-        .filter(node => node.getClientRects().length).map(node => node.innerText)""")
+        .filter(node => node.checkVisibility()).map(node => node.innerText)""")
     words = "reproduced|off|imprecise|indicative|not run|holds|fails|inconclusive|broken|own number"
     assert all(re.search(words, text) for text in coloured)
     if "paper-pis" in path:
@@ -339,7 +339,7 @@ def test_keyboard_reaches_the_content_first(page, reference):
 def test_words_stand_beside_colours_with_contrast(page, reference):
     """Text on the tints of verdicts has a contrast of at least 4.5 (WCAG AA)."""
     visit(page, reference / "paper" / "paper-pis.html")
-    pairs = page.evaluate("""() => [...document.querySelectorAll('.badge, td.cell a')].map(n => [getComputedStyle(n).color,
+    pairs = page.evaluate("""() => [...document.querySelectorAll('.badge, td.cell a')].filter(n => n.checkVisibility()).map(n => [getComputedStyle(n).color,
         getComputedStyle(n).backgroundColor, n.innerText])""")
 
     def luminance(colour: str) -> float:

@@ -103,7 +103,7 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     assert f"input: results/{scale}/report/index.html" in printed
     counts = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE))
     finished = 2 if scale == "smoke" else 0  # of the toy's jobs
-    jobs = {name: len(paper.jobs) for name, paper in load_suite({"scale": scale}, workspace.root).papers.items()}
+    jobs = {name: len(paper.wanted) for name, paper in load_suite({"scale": scale}, workspace.root).papers.items()}
     for name in jobs:
         assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
     assert counts["report"] == "1"

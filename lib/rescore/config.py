@@ -95,7 +95,8 @@ class JobConfig(Resources):
         for step in self.steps if self.subjects_of else ():
             allowed = [section for section, subjects in self.subjects_of.items() if step.subject in get_args(subjects)]
             if step.section not in allowed:
-                raise ValueError(f"measure.{step.subject}: {step.section}; allowed: {', '.join(allowed)}")
+                where = "measure" if step.subject is None else f"measure.{step.subject}"
+                raise ValueError(f"{where}: {step.section}; allowed: {', '.join(allowed)}")
         return self
 
     @property
