@@ -44,8 +44,6 @@ class Annealing(SectionSettings):
 class Flow(SectionSettings, TrainingConfig):
     """A flow transport and its training."""
 
-    younger: ClassVar[tuple[str, ...]] = ("weight_decay", "decay", "decay_every", "warmup", "clip")
-
     family: Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
     layers: PositiveInt = 1
     hidden: PositiveInt = 64
