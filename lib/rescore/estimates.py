@@ -155,7 +155,7 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
         f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top;"
         " models on request are not counted.",
-        *(f"At the {speed:.0f} TFLOP/s that `rescore proof` measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
+        *(f"At the {speed:.0f} TFLOP/s that rescore proof measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
           for device, speed in speeds.items()),
         *left_out,
     ]
