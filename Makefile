@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-# Images for containers often set it; without compiled modules each of the hundred processes here takes seconds longer to start.
+# Images for containers often set it; without them kept, every process compiles all its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: tables test smoke paper benchmark gpu-proof docs mutation clean

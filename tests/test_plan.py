@@ -52,7 +52,7 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert on_cpu.gpu_hours(100.0) == 0.0 and estimates.model_rows([on_cpu])[0]["gpu_hours"] == ""
     lines = estimates.arithmetic([one, on_cpu])
     assert lines[0].startswith("Estimate, not measured: training takes 3 x (GFLOP an image) x (steps x batch x trainings)")
-    assert estimates.SPEED == (50.0, 100.0) and "64 measured" in lines[0]
+    assert estimates.SPEED == (50.0, 100.0) and "of one H100 (assumed)." in lines[0]
     asked = ModelPlan("key", ("p/a-trained-here",), SPEC, (0,), 10, 7.5, False, on_request=True)
     assert estimates.arithmetic([one, asked]) == estimates.arithmetic([one]), "not counted"
     assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and estimates.model_rows([asked])[0]["state"] == "on request"

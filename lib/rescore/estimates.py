@@ -19,9 +19,7 @@ from rescore.workflow.suite import Suite
 
 BACKWARD = 3  # a training step takes three times the operations of the network's forward pass: the backward pass is two of them
 SPEED = (50.0, 100.0)
-"""Sustained TFLOP/s of one H100 in bf16, an assumption beside one measurement: DDPM++ of width 96 with 2 blocks a side (22.17 M
-parameters, 7.911 GFLOP an image), batches of 128, compiled, channels_last, torch 2.11, took 2,685 images a second: 64 TFLOP/s."""
-MEASURED = "64 measured, training DDPM++ of width 96"
+"""Sustained TFLOP/s of one H100 in bf16: an assumption. What `rescore proof` measured stands beside it, from its own record."""
 NETWORKS = "networks.csv"  # in results/reference
 COLUMNS = ("network", "parameters", "gflop")
 
@@ -149,7 +147,7 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
             speeds[row["device"]] = max(speeds.get(row["device"], 0.0), row["tflops"])
     return [
         f"Estimate, not measured: training takes {BACKWARD} x (GFLOP an image) x (steps x batch x trainings), at a sustained "
-        f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed; {MEASURED}).",
+        f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed).",
         f"For example {dear.names[0]}: {BACKWARD} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
         f"{dear.work:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rescore.data.images import image_shape
 from rescore.errors import MissingData, RescoreError
-from rescore.estimates import COLUMNS, MEASURED, SPEED, ModelPlan, network_id, read_networks
+from rescore.estimates import COLUMNS, SPEED, ModelPlan, network_id, read_networks
 from rescore.files import atomic_write
 from rescore.ledger.published import read_published
 from rescore.ledger.records import format_rows
@@ -149,7 +149,7 @@ def plan_block(suites: Iterable[Suite]) -> str:
              "| of training them instead |", "| --- | --- | --- | --- | --- | --- |",
              *("| " + " | ".join(str(cell or "") for cell in row) + " |" for row in rows)]  # fmt: skip
     return (f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of one "
-            f"H100 ({MEASURED}).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
+            f"H100 (assumed).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
 
 
 def all_needs(suite: Suite) -> list[Need]:

@@ -140,7 +140,7 @@ def train_network(
         kept = {n: folder / "snapshots" / f"step-{n:08d}.safetensors" for n in range(snapshots, last, snapshots)} if snapshots else {}
 
         def keep(steps: int) -> None:
-            if steps % LOOK_EVERY == 0 or steps in (1, last):  # to ask torch for its peak takes a millisecond
+            if steps % LOOK_EVERY == 0 or steps in (1, last):  # a peak only grows: no need to ask at every step
                 cost = state.cost
                 cost["memory_mb"] = max(cost.get("memory_mb", 0.0), peak_memory_mb())
                 cost["gpu_memory_mb"] = max(cost.get("gpu_memory_mb", 0.0), peak_gpu_memory_mb(here.device.type))
