@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
-
 import rescore
 from rescore.config import SCALES
 from rescore.ledger import claims as claims_module

@@ -156,7 +156,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def pines():
     """The 126 points, (126, 2); a test that asks for them is skipped where they are not at hand."""
     import torch
-
     from rescore.data.pines import load_pines
     from rescore.errors import MissingData
 

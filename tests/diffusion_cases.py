@@ -1,7 +1,6 @@
 """What the tests of processes, scores and samplers share: small processes and dense views of their operators."""
 
 import torch
-
 from rescore.processes import CLD, VE, VP, Blurring, CosineVP, DiscreteVP, SubVP
 from rescore.processes.operators import Diagonal
 

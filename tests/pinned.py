@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from rescore.experiments.book import Result
 from rescore.ledger.protocol import format_protocol
 from rescore.machine.hardware import device_name

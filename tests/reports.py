@@ -28,7 +28,14 @@ COST = (
 )
 SKIPPED = (
     {"paper": "toy", "table": "1", "method": "NUTS", "reason": "no <b>time</b>"},
-    {"paper": "toy", "table": "matrix", "method": "RK45", "variant": "VP", "nfe": "10", "reason": "takes <i>32</i> evaluations"},
+    {
+        "paper": "toy",
+        "table": "matrix",
+        "method": "RK45",
+        "variant": "VP",
+        "nfe": "10",
+        "reason": "takes <i>32</i> evaluations",
+    },
 )
 METHODS = (SCRIPT, QUOTED, "HMC")
 

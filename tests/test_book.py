@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from rescore.config import step_hash
 from rescore.cost.evaluations import note
 from rescore.errors import Diverged, MissingData, RescoreError
@@ -277,8 +276,23 @@ def counting(tmp_path):
     def run(settings: str = "", **environment: str) -> tuple[int, list[str]]:
         config.write_text(f"{settings}\njobs:\n  all: {{measure: [first, second]}}\n")
         seen.write_text("")
-        command = [sys.executable, "-m", "rescore", "run", "counting", "measure", "--scale", "smoke", "--job", "all", "--root", "."]
-        done = subprocess.run(command, cwd=tmp_path, env=os.environ | environment | {"SEEN": str(seen)}, capture_output=True, check=False)
+        command = [
+            sys.executable,
+            "-m",
+            "rescore",
+            "run",
+            "counting",
+            "measure",
+            "--scale",
+            "smoke",
+            "--job",
+            "all",
+            "--root",
+            ".",
+        ]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | environment | {"SEEN": str(seen)}, capture_output=True, check=False
+        )
         return done.returncode, seen.read_text().split()
 
     run.folder = tmp_path

@@ -4,15 +4,13 @@ import math
 from pathlib import Path
 
 import pytest
-from test_ledger import record
-
 from rescore.errors import RescoreError
 from rescore.ledger.claims import (
     Claim,
     above,
     agrees,
-    apart,
     all_of,
+    apart,
     below,
     by_chance,
     evaluate,
@@ -25,6 +23,7 @@ from rescore.ledger.claims import (
     write_claims,
 )
 from rescore.papers import Paper, PaperMeta
+from test_ledger import record
 
 A, B, C = (row(method=name) for name in "ABC")
 
@@ -117,8 +116,11 @@ def test_few_seeds_decide_by_students_t(seeds, quantile):
 
 def test_two_records_decide_by_welchs_t():
     """df = (0.25 + 1)^2 / (0.25^2 / 2 + 1 / 3) = 4.286, the quantile of which is 2.787."""
+
     def margin(gap):
-        return judge(smaller(A, B), record(method="A", value=0.0, stderr=0.5, df=2), record(method="B", value=gap, stderr=1.0, df=3))
+        return judge(
+            smaller(A, B), record(method="A", value=0.0, stderr=0.5, df=2), record(method="B", value=gap, stderr=1.0, df=3)
+        )
 
     critical = 2.787 * 1.25**0.5
     assert margin(0.99 * critical)["status"] == "inconclusive" and margin(1.01 * critical)["status"] == "holds"
@@ -135,7 +137,10 @@ def test_many_comparisons_fail_no_more_often_than_one():
 
 
 def test_samplings_of_one_training_decide_nothing_about_trainings():
-    a, b = (record(method=name, value=value, stderr=0.01, df=4, over="samplings", n_seeds=1) for name, value in (("A", 1.0), ("B", 9.0)))
+    a, b = (
+        record(method=name, value=value, stderr=0.01, df=4, over="samplings", n_seeds=1)
+        for name, value in (("A", 1.0), ("B", 9.0))
+    )
     line = judge(smaller(A, B), a, b)
     assert line["status"] == "inconclusive" and "A/NN/logz_bias/100 = 1 ± 0.01 over 5 samplings" in line["evidence"]
 
@@ -154,8 +159,10 @@ def test_the_count_of_claims_that_chance_decides():
     claims = [Claim(name, "", "", below(row(method=name), 0.0)) for name in "AB"]
     exact = Claim("C", "", "", below(row(method="C"), 0.0))
     rows = evaluate("toy", [*claims, exact], [sure, unsure, record(method="C", value=-1.0, stderr=0.0)])
-    assert by_chance(rows) == ("1 of 2 claims on numbers with an error are decided; if all their margins were 0, chance would decide "
-                               "at most 0.1. At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are.")
+    assert by_chance(rows) == (
+        "1 of 2 claims on numbers with an error are decided; if all their margins were 0, chance would decide "
+        "at most 0.1. At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are."
+    )
     assert by_chance(rows[2:]) == ""
 
 
@@ -218,8 +225,10 @@ def test_claims_of_a_folder_round_trip(tmp_path):
         "CLAIMS = [Claim('low', 'It is low, indeed.', 'Table 1', below(row(method='A'), 0.1 + 0.2))]\n"
     )
     paper = Paper("claimtoy", folder.resolve(), PaperMeta(title="t", citation="c"))
-    lines = evaluate_all({"claimtoy": paper, "none": Paper("none", tmp_path, paper.meta)},
-                         [record(paper="claimtoy", method="A", value=0.0, stderr=0.0)])
+    lines = evaluate_all(
+        {"claimtoy": paper, "none": Paper("none", tmp_path, paper.meta)},
+        [record(paper="claimtoy", method="A", value=0.0, stderr=0.0)],
+    )
     write_claims(tmp_path / "claims.csv", lines)
     assert read_claims(tmp_path / "claims.csv") == lines
     assert lines[0]["status"] == "holds" and math.isclose(lines[0]["margin"], 0.3)
@@ -233,6 +242,8 @@ def test_the_ledger_does_not_import_torch():
     import subprocess
     import sys
 
-    code = ("import sys, rescore.cli, rescore.ledger.tables, rescore.ledger.gate, rescore.ledger.claims, rescore.ledger.cost; "
-            "sys.exit('torch' in sys.modules)")
+    code = (
+        "import sys, rescore.cli, rescore.ledger.tables, rescore.ledger.gate, rescore.ledger.claims, rescore.ledger.cost; "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parent).returncode == 0

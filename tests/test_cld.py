@@ -7,9 +7,6 @@ import pytest
 import torch
 from measuring import as_records, measured
 from pinned import check_pinned
-from scipy.integrate import solve_ivp
-from scipy.linalg import sqrtm
-
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
@@ -23,6 +20,8 @@ from rescore.processes import CLD, grids
 from rescore.random import make_generator
 from rescore.samplers import euler_maruyama, sscs
 from rescore.scores import GaussianMixture
+from scipy.integrate import solve_ivp
+from scipy.linalg import sqrtm
 
 PAPER = load_paper("cld")
 problems, sampled = PAPER.module("problems"), PAPER.module("sampled")
@@ -78,11 +77,15 @@ def test_distances_to_the_prior():
     law, equilibrium = langevin_law(B, 0.25, 0.5, *START), prior_law(MAIN, (len(B),))
     prior = torch.diag(torch.tensor([1, 0.25], dtype=torch.float64))
     normal = torch.distributions.MultivariateNormal
-    kl = torch.distributions.kl_divergence(normal(law.mean.T, law.covariance), normal(torch.zeros(2, dtype=torch.float64), prior))
+    kl = torch.distributions.kl_divergence(
+        normal(law.mean.T, law.covariance), normal(torch.zeros(2, dtype=torch.float64), prior)
+    )
     assert torch.allclose(kl_divergence(law, equilibrium), kl, rtol=1e-9)
     for mean, covariance, w2 in zip(law.mean.T, law.covariance, squared_wasserstein(law, equilibrium).tolist(), strict=True):
         root = sqrtm(prior.sqrt().numpy() @ covariance.numpy() @ prior.sqrt().numpy()).real
-        assert w2 == pytest.approx((mean.square().sum() + covariance.trace() + prior.trace() - 2 * np.trace(root)).item(), rel=1e-7)
+        assert w2 == pytest.approx(
+            (mean.square().sum() + covariance.trace() + prior.trace() - 2 * np.trace(root)).item(), rel=1e-7
+        )
 
 
 @pytest.mark.parametrize("Gamma", [0.2, 1.0, 5.0])
@@ -117,7 +120,8 @@ def test_target_variance_against_draws(gamma):
 
 
 @pytest.mark.parametrize(
-    ("t", "eps_num", "hsm"), [(1e-6, 1e-9, 10.009), (1e-5, 1e-9, 11.16), (1e-4, 1e-9, 39.2), (1e-2, 1e-9, 6.914), (1e-4, 0.0, 61.4)]
+    ("t", "eps_num", "hsm"),
+    [(1e-6, 1e-9, 10.009), (1e-5, 1e-9, 11.16), (1e-4, 1e-9, 39.2), (1e-2, 1e-9, 6.914), (1e-4, 0.0, 61.4)],
 )
 def test_ell_at_reference_times(t, eps_num, hsm):
     process = CLD(eps0=0.0, eps_num=eps_num)
@@ -162,7 +166,13 @@ def test_off_mode_of_exact_draws():
 
 @pytest.mark.parametrize(
     ("method", "t", "value", "rel"),
-    [("CLD", 0.01, 1.77, 0.05), ("CLD", 0.2, 0.42, 0.1), ("VPSDE", 0.01, 554, 0.05), ("VPSDE", 0.1, 5.05, 0.06), ("CLD", 0.5, 0.03, 0.1)],
+    [
+        ("CLD", 0.01, 1.77, 0.05),
+        ("CLD", 0.2, 0.42, 0.1),
+        ("VPSDE", 0.01, 554, 0.05),
+        ("VPSDE", 0.1, 5.05, 0.06),
+        ("CLD", 0.5, 0.03, 0.1),
+    ],
 )
 def test_xi_at_reference_times(method, t, value, rel):
     process, _ = sampled.FIG_2[method]
@@ -220,7 +230,11 @@ def test_smoke_has_what_claims_and_verdicts_need(smoke):
     trained = {claim.name for claim in PAPER.module("claims").TRAINED}
     assert {row["claim"] for row in rows if row["status"] in ("not-run", "broken")} == trained
     closed = {row["claim"]: row["status"] for row in rows}
-    assert (closed["hsm-bounded"], closed["hsm-bounded-stabilised"], closed["sscs-keeps-equilibrium"]) == ("fails", "holds", "holds")
+    assert (closed["hsm-bounded"], closed["hsm-bounded-stabilised"], closed["sscs-keeps-equilibrium"]) == (
+        "fails",
+        "holds",
+        "holds",
+    )
     published = read_published(PAPER.folder / "published.csv", "cld")
     verdicts = diff(smoke, published, {"cld": PAPER})
     assert len(published) == 53 and (verdicts["note"] != "no record").all()

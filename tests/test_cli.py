@@ -6,26 +6,30 @@ import sys
 import types
 
 import pytest
-from test_ledger import record
-
 from rescore.cli import main
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import read_diff
 from rescore.ledger.published import COLUMNS as PUBLISHED_COLUMNS
 from rescore.ledger.records import read_records, write_records, write_skipped
+from test_ledger import record
 
-PUBLISHED = ",".join(PUBLISHED_COLUMNS) + """
+PUBLISHED = (
+    ",".join(PUBLISHED_COLUMNS)
+    + """
 toy,1,mg,PIS,NN,logz_bias,100,-1.0,,target,Table 1,
 toy,1,funnel,PIS,NN,logz_bias,100,-0.5,,target,Table 1,
 toy,1,lgcp,VI-NF,,logz_bias,,-92.4,,target,Table 1,
 """
+)
 CLAIMS = """
 from rescore.ledger.claims import Claim, row, smaller
 CLAIMS = [Claim("mg-harder", "MG is harder than the funnel.", "Table 1",
                 smaller(row(dataset="funnel"), row(dataset="mg"), by=abs))]
 """
-COST = ('{"paper": "toy", "job": "mg", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
-        '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}')
+COST = (
+    '{"paper": "toy", "job": "mg", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
+    '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}'
+)
 
 
 @pytest.fixture
@@ -49,8 +53,17 @@ def suite(tmp_path, monkeypatch):
 
 @pytest.fixture
 def collected(suite, capsys):
-    assert main(["collect", "results/laptop/toy/mg", "results/laptop/toy/funnel/records.csv",
-                 "results/laptop/toy/funnel/skipped.csv"]) == 0
+    assert (
+        main(
+            [
+                "collect",
+                "results/laptop/toy/mg",
+                "results/laptop/toy/funnel/records.csv",
+                "results/laptop/toy/funnel/skipped.csv",
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().out == "2 records, 1 skipped: results/laptop\n"
     return suite
 
@@ -95,7 +108,8 @@ def test_claims_prints_and_writes(collected, capsys):
 
 def test_a_broken_claim_fails_when_all_else_is_written(collected, capsys):
     (collected / "reproductions/toy/claims.py").write_text(
-        CLAIMS + "CLAIMS.append(Claim('vague', 'All agree.', 'Table 1', smaller(row(paper='toy'), row(dataset='mg'))))\n")
+        CLAIMS + "CLAIMS.append(Claim('vague', 'All agree.', 'Table 1', smaller(row(paper='toy'), row(dataset='mg'))))\n"
+    )
     folder = collected / "results" / "laptop"
     assert "error: 1 broken claim: paper toy, claim 'vague': toy selects 2 records: " in failure(capsys, "tables")
     assert [line["status"] for line in read_claims(folder / "claims.csv")] == ["holds", "broken"]
@@ -123,7 +137,9 @@ def test_unusable_claims_are_one_broken_row_and_the_rest_is_written(collected, c
     assert f"error: 1 broken claim: paper toy, claim '{claim}': {evidence}" in failure(capsys, "tables")
     rows = read_claims("results/laptop/claims.csv")
     assert [(row["paper"], row["claim"], row["status"]) for row in rows] == [
-        ("toy", claim, "broken"), ("zoo", "mg-harder", "not-run")]
+        ("toy", claim, "broken"),
+        ("zoo", "mg-harder", "not-run"),
+    ]
     folder = collected / "results" / "laptop"
     assert list(read_diff(folder / "diff.csv")["status"]) == ["reproduced", "off", "not-run"]
     assert (folder / "tables" / "summary.md").is_file()
@@ -186,8 +202,18 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
     assert "README.md: the line <!-- results:start -->" in failure(capsys, "readme")
 
 
-@pytest.mark.parametrize("command", [("diff",), ("claims",), ("tables",), ("cost",), ("gate",), ("accept",),
-                                     ("compare", "--metric", "logz_bias", "--dataset", "mg")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("diff",),
+        ("claims",),
+        ("tables",),
+        ("cost",),
+        ("gate",),
+        ("accept",),
+        ("compare", "--metric", "logz_bias", "--dataset", "mg"),
+    ],
+)
 def test_missing_results_name_the_command_that_makes_them(suite, capsys, command):
     assert "`snakemake --profile profiles/paper`" in failure(capsys, *command, "--scale", "paper")
 
@@ -203,7 +229,9 @@ def referenced(collected, capsys):
 
 READING = {
     ("diff",): "1 reproduced, 1 off, 0 imprecise, 0 indicative, 1 not-run; 3 in all",
-    ("claims",): "1 of 1 claims on numbers with an error are decided; if all their margins were 0, chance would decide at most 0.0. "
+    (
+        "claims",
+    ): "1 of 1 claims on numbers with an error are decided; if all their margins were 0, chance would decide at most 0.0. "
     "At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are.",
     ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 runs=100; steps=100",
     ("cost",): "1 jobs, 2 s",
@@ -236,16 +264,21 @@ def test_the_reference_is_read_on_demand(referenced, capsys):
     assert main(["diff", "--reference"]) == 0
     printed = capsys.readouterr()
     assert printed.err == "the committed reference results/reference/laptop\n"
-    assert printed.out.endswith("1 reproduced, 1 off, 0 imprecise, 0 indicative, 1 not-run; 3 in all\n") and "no pines here" in printed.out
+    assert (
+        printed.out.endswith("1 reproduced, 1 off, 0 imprecise, 0 indicative, 1 not-run; 3 in all\n")
+        and "no pines here" in printed.out
+    )
     assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "diff", "--reference", "--paper", "toi")
-    assert "reference/smoke/diff.csv: no such file; make it with `rescore accept" in failure(capsys, "diff", "--reference",
-                                                                                             "--scale", "smoke")
+    assert "reference/smoke/diff.csv: no such file; make it with `rescore accept" in failure(
+        capsys, "diff", "--reference", "--scale", "smoke"
+    )
 
 
 def test_gate_without_a_run(referenced, capsys):
     assert failure(capsys, "gate") == (
         "rescore: error: results/laptop/records.csv: no such file: there is no run to compare with the reference; make one "
-        "with `snakemake`, or check the reference by itself with --reference\n")
+        "with `snakemake`, or check the reference by itself with --reference\n"
+    )
     assert main(["gate", "--reference"]) == 0
     told = "verdicts and claims of results/reference/laptop derived again"
     assert capsys.readouterr().out == f"4 {told}; 0 failed, 0 warnings\n"

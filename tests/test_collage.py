@@ -4,10 +4,19 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
-
 from rescore.collage import (
-    METHODS, Maker, averaged_score, chain, composed_score, connected, cycle, grid, inpainted, on_a_cube, side_by_side, tiled,
+    METHODS,
+    Maker,
+    averaged_score,
+    chain,
+    composed_score,
+    connected,
+    cycle,
+    grid,
+    inpainted,
+    on_a_cube,
+    side_by_side,
+    tiled,
     tilings,
 )  # fmt: skip
 from rescore.collage.cubemap import FACES, RINGS, cubemap, directions, equirectangular
@@ -15,6 +24,7 @@ from rescore.collage.graph import FactorGraph
 from rescore.errors import RescoreError
 from rescore.processes import VE, VP, grids
 from rescore.samplers import ddim, euler_maruyama, gddim, rhoab_deis
+from torch import Tensor
 
 GRAPHS = {
     "chain": chain(1, 24, 8, 4),

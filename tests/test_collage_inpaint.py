@@ -2,15 +2,22 @@
 
 import pytest
 import torch
-from torch import Tensor
-
 from rescore.collage import (
-    chain, clipped_score, composed_score, cube_squares, from_the_middle, grid, outpaint, reconstructed_score, replaced_score,
+    chain,
+    clipped_score,
+    composed_score,
+    cube_squares,
+    from_the_middle,
+    grid,
+    outpaint,
+    reconstructed_score,
+    replaced_score,
 )  # fmt: skip
 from rescore.collage.cubemap import FACES, RINGS, directions
 from rescore.errors import RescoreError
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import ddim
+from torch import Tensor
 
 PROCESS = VP()
 

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
-
 from rescore.objectives.compare import gradient, gradient_difference, loss_moments
 from rescore.processes.quadrature import gauss_hermite
+from torch import nn
 
 
 def test_the_gradient_is_of_the_mean_by_every_parameter():

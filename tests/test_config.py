@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 from conftest import ROOT, TOY
 from pydantic import Field
-
 from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, validated
 from rescore.errors import RescoreError
 from rescore.models.build import make_process
@@ -94,8 +93,13 @@ def test_hash_ignores_resources_and_follows_everything_else() -> None:
     assert base == digest() and len(base) == 12 and int(base, 16) >= 0
     resources = {"threads": 2, "gpu": 1, "mem_mb": 9, "runtime": 7, "priority": 5}
     assert digest(job=resources) == base
-    changed = [digest(job={"samples": 11}), digest(particles=101), digest(protocol_version=99), digest(name="b"),
-               digest(job={"optimiser": {"kind": "adam", "lr": 0.1}})]
+    changed = [
+        digest(job={"samples": 11}),
+        digest(particles=101),
+        digest(protocol_version=99),
+        digest(name="b"),
+        digest(job={"optimiser": {"kind": "adam", "lr": 0.1}}),
+    ]
     assert len({base, *changed}) == 6
     other_job = Config(jobs={"a": Job(**JOB), "z": Job(samples=99)})
     assert job_hash(other_job, "pis", "a") == base, "another job must not matter"
@@ -196,5 +200,11 @@ def test_settings_of_a_process_are_numbers():
 
 def test_a_job_on_gpus_has_threads_for_each():
     """A job without `threads` fed its GPU from one thread."""
-    assert [Resources(**given).threads for given in ({}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "threads": 2}, {"gpu": 0})] == [1, 4, 8, 2, 1]
+    assert [Resources(**given).threads for given in ({}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "threads": 2}, {"gpu": 0})] == [
+        1,
+        4,
+        8,
+        2,
+        1,
+    ]
     assert config_hash(JobConfig(gpu=1)) == config_hash(JobConfig()), "resources are no part of a number's identity"

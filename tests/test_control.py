@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
-from torch import Tensor
-
-from rescore.control import ControlledSDE, MixtureControl, Paths, PISGrad, PISNN
+from rescore.control import PISNN, ControlledSDE, MixtureControl, Paths, PISGrad
 from rescore.control.sde import Policy, StepControl
 from rescore.montecarlo.logz import elbo, log_mean_exp
 from rescore.random import make_generator
 from rescore.targets import Funnel, GaussianMixture, Target, gaussian, lgcp, nine_modes
+from scipy import integrate, stats
+from torch import Tensor
 
 F64 = torch.float64
 MEAN, STD = 1.5, 0.6

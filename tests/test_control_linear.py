@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
-
 from rescore.control import ControlledSDE
 from rescore.control.linear import least_path_kl, path_kl
 from rescore.random import make_generator
 from rescore.targets import lgcp
 from rescore.targets.base import Target
+from torch import Tensor
 
 F64 = torch.float64
 PRECISION = torch.tensor([0.3, 1.0, 2.0, 5.0], dtype=F64)
@@ -47,9 +46,7 @@ def test_no_gain_leaves_the_divergence_of_two_normals():
 def test_path_kl_is_what_simulated_paths_cost():
     sde, gain = ControlledSDE(steps=20, sigma=0.7), torch.linspace(0.1, 0.6, 20, dtype=F64)
     generator = make_generator("noise scale")
-    paths = sde.simulate(
-        LinearFeedback(gain), Diagonal(), lambda: torch.randn(20_000, 4, dtype=F64, generator=generator)
-    )
+    paths = sde.simulate(LinearFeedback(gain), Diagonal(), lambda: torch.randn(20_000, 4, dtype=F64, generator=generator))
     error = paths.log_w.std() / math.sqrt(20_000)
     expected = path_kl(sde, PRECISION, gain).sum()
     assert -paths.log_w.mean().item() == pytest.approx(expected.item(), abs=4 * error.item())
@@ -58,9 +55,7 @@ def test_path_kl_is_what_simulated_paths_cost():
 @pytest.mark.parametrize("h", [0.5, 4.0])
 def test_the_best_gain_on_one_width_is_the_exact_control(h):
     """The exact control -sigma a x / (1 + a v), a = h - 1/V, is a gain of the score: its cost is of the order of the step."""
-    costs = [
-        least_path_kl(ControlledSDE(steps), torch.tensor([h], dtype=F64), guided=True, free=0) for steps in (50, 100)
-    ]
+    costs = [least_path_kl(ControlledSDE(steps), torch.tensor([h], dtype=F64), guided=True, free=0) for steps in (50, 100)]
     assert 0 < costs[1] < 0.02
     assert costs[0] / costs[1] == pytest.approx(2, rel=0.1)
 

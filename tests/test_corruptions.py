@@ -6,10 +6,21 @@ import math
 import numpy as np
 import pytest
 import torch
-
 from rescore.corruptions import (
-    Blur, Constant, Corruption, DCTBlur, GaussianStart, GeometricNoise, Identity, Interpolated, Masking, find_path, mse_matched,
-    pairwise_wasserstein, shortest_path, wasserstein_schedule,
+    Blur,
+    Constant,
+    Corruption,
+    DCTBlur,
+    GaussianStart,
+    GeometricNoise,
+    Identity,
+    Interpolated,
+    Masking,
+    find_path,
+    mse_matched,
+    pairwise_wasserstein,
+    shortest_path,
+    wasserstein_schedule,
 )  # fmt: skip
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-
 from rescore.data import cifar, folders, humanml, idx, images, motion, pines, tabular
 from rescore.data.damage import check_labels
 from rescore.data.images import load_images

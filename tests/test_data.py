@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from rescore.data import fetch, pines
 from rescore.errors import MissingData, RescoreError
 from rescore.targets import lgcp
@@ -92,6 +91,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, small_table, variable
 @pytest.fixture
 def homeless(monkeypatch):
     """A user without a home: HOME is unset and the user is not in the system's list."""
+
     def unknown(*_):
         raise KeyError("no such user")
 
@@ -135,8 +135,10 @@ def test_no_file_and_no_download_is_missing_data(tmp_path, monkeypatch, with_fol
     if with_folder:
         monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     text = failure(MissingData)
-    assert text == (f"finpines.txt: not at hand, and {pines.URL} could not be downloaded (connection refused); "
-                    "set RESCORE_DATA to a folder that holds finpines/finpines.txt")
+    assert text == (
+        f"finpines.txt: not at hand, and {pines.URL} could not be downloaded (connection refused); "
+        "set RESCORE_DATA to a folder that holds finpines/finpines.txt"
+    )
     assert not kept(tmp_path) and pines.pines_at_hand() == "absent"
 
 

@@ -5,8 +5,6 @@ import torch
 from matplotlib.figure import Figure
 from measuring import configured
 from pinned import check_pinned
-from trained_case import records_of
-
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
 from rescore.figures import PaperResults
@@ -16,8 +14,9 @@ from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
 from rescore.problems import ExactProblem
 from rescore.problems.flow import by_rho_rk4
-from rescore.processes import VP, grids
+from rescore.processes import VP
 from rescore.scores import GaussianMixture
+from trained_case import records_of
 
 PAPER = load_paper("deis")
 methods, claims = (PAPER.module(name) for name in ("methods", "claims"))

@@ -12,7 +12,6 @@ import torch
 from conftest import ROOT
 from matplotlib.figure import Figure
 from measuring import book_of, configured
-
 from rescore.collage import METHODS, Made, Maker, chain
 from rescore.data import motion, textures
 from rescore.data.crops import Ragged, all_stretches, random_squares, random_stretches

@@ -7,9 +7,6 @@ from conftest import ROOT
 from measuring import book_of, configured, measured
 from PIL import Image
 from pinned import check_pinned
-from torch.nn import functional as F
-from trained_case import records_of
-
 from rescore.config import step_hash
 from rescore.data.images import SPLITS
 from rescore.errors import RescoreError
@@ -19,6 +16,8 @@ from rescore.metrics.features import Extractor
 from rescore.models.judge import Judge, extract
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
+from torch.nn import functional as F
+from trained_case import records_of
 
 PAPER = load_paper("diffcollage", ROOT)
 METHODS = {"Baseline", "Replacement", "Reconstruction", "DiffCollage", "Averaging"}

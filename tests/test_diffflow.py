@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from measuring import book_of, configured
-from torch import nn
-
 from rescore.config import read_yaml, step_hash
 from rescore.data.images import load_images
 from rescore.data.pixels import crop_to, dequantise, pad_to
@@ -21,6 +19,7 @@ from rescore.random import make_generator
 from rescore.training import Adam
 from rescore.training.early_stopping import stopped_at_best
 from rescore.training.weights import parameter_count
+from torch import nn
 
 PAPER = load_paper("diffflow")
 CONFIG = PAPER.module("config")
@@ -259,13 +258,7 @@ def test_each_fid_of_images_has_its_own_grid_and_noise(tmp_path, monkeypatch):
     found, shown = pictures.numbers(1)
     fids = {key: value for key, value in found.items() if key not in ("bound", "ode")}
     assert fids == {("3.3", 1.0, 5): 5, ("3.3", 0.0, 5): 105, ("3.4", 1.0, 5): 5, ("3.4", 1.0, 10): 10}
-    assert shown == 5 and asked == [
-        (1, 70, 5, 1.0),
-        (1, 70, 5, 0.0),
-        (1, 70, 5, 1.0),
-        (1, 70, 10, 1.0),
-        (1, 16, 5, 1.0),
-    ]
+    assert shown == 5 and asked == [(1, 70, 5, 1.0), (1, 70, 5, 0.0), (1, 70, 5, 1.0), (1, 70, 10, 1.0), (1, 16, 5, 1.0)]
 
 
 def test_a_model_that_diverges_leaves_its_cell_out(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from rescore.errors import Diverged, RescoreError
 from rescore.experiments.book import Book, Measurement, Run
 from rescore.metrics import sliced_wasserstein

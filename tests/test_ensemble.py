@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from rescore.errors import RescoreError
 from rescore.networks.ensemble import Ensemble
 from rescore.random import make_generator
 from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
+from torch import nn
 
 
 def networks(n):

@@ -1,7 +1,6 @@
 """Evaluations are counted whoever calls the network."""
 
 import torch
-
 from rescore.control import PISNN, ControlledSDE
 from rescore.cost.evaluations import CountEvaluations, note
 from rescore.flows.density import maf

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from rescore.config import PaperConfig
 from rescore.data.digits import load_digits
 from rescore.errors import Diverged

@@ -4,10 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from test_image_metrics import failure
-from torch import Tensor
-
 from rescore.data.images import ImageSet, load_images
 from rescore.errors import MissingData
 from rescore.files import sha256
@@ -25,6 +21,9 @@ from rescore.metrics.features import (
 )
 from rescore.metrics.images import ImageSettings, evaluate
 from rescore.random import make_generator
+from safetensors.torch import save_file
+from test_image_metrics import failure
+from torch import Tensor
 
 # the small classifier
 
@@ -143,7 +142,9 @@ def test_all_metrics_of_digits_are_torch_fidelitys_through_its_own_front_door(tr
         input1=Images(fake), input2=Images(real), feature_extractor="rescore-small", isc=True, fid=True, kid=True,
         prc=True, kid_subsets=5, kid_subset_size=200,
         cuda=False, cache=False, save_cpu_ram=True, verbose=False, batch_size=300)  # fmt: skip
-    ours = evaluate(extract(model, fake, "fake"), extract(model, real, "real"), settings=ImageSettings(subsets=5, subset_size=200))
+    ours = evaluate(
+        extract(model, fake, "fake"), extract(model, real, "real"), settings=ImageSettings(subsets=5, subset_size=200)
+    )
     names = {"fid": "frechet_inception_distance", "is": "inception_score_mean", "kid": "kernel_inception_distance_mean",
              "precision": "precision", "recall": "recall"}  # fmt: skip
     assert ours == pytest.approx({metric: theirs[name] for metric, name in names.items()}, rel=1e-4)

@@ -3,7 +3,6 @@
 import matplotlib
 import numpy as np
 import pytest
-
 from rescore.figures import PaperResults
 from rescore.ledger.records import write_records, write_skipped
 from rescore.papers import find_papers, load_config

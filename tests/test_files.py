@@ -3,7 +3,6 @@
 import hashlib
 
 import pytest
-
 from rescore.files import atomic_path, atomic_write, sha256
 
 

@@ -2,13 +2,11 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-
-from rescore.figures import FLOORS, real_images
 from rescore.experiments.book import Book, Run
+from rescore.figures import FLOORS, real_images
 from rescore.metrics.features import Features
 from rescore.metrics.images import evaluate
 from rescore.models import judge as judges

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from rescore.flows.transport import (
     affine_autoregressive,
     diagonal_affine,

@@ -4,13 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from test_ledger import paper, printed, record
-
 from rescore.errors import RescoreError
 from rescore.ledger.claims import Claim, below, evaluate, row, write_claims
 from rescore.ledger.diff import diff, write_diff
 from rescore.ledger.gate import gate
 from rescore.ledger.records import Record, is_timed, write_records
+from test_ledger import paper, printed, record
 
 CLAIMS = [Claim("negative", "The bias is negative.", "Table 1", below(row(nfe=100), 0.0))]
 OTHER = {"device": "cpu B"}
@@ -62,12 +61,17 @@ def test_near_zero_the_tolerance_is_absolute(tmp_path):
 def test_a_standard_error_that_moved_fails(tmp_path):
     assert moved(tmp_path, record(stderr=0.0100001), SECOND) == [("fail", "stderr", "100")]
     unknown = moved(tmp_path, record(stderr=None), SECOND)
-    assert set(unknown) == {("fail", "stderr", "100"), ("fail", "df", "100"),
-                            ("fail", "verdict", "100"), ("fail", "claim", "negative")}  # without an error nothing is decided
+    assert set(unknown) == {
+        ("fail", "stderr", "100"),
+        ("fail", "df", "100"),
+        ("fail", "verdict", "100"),
+        ("fail", "claim", "negative"),
+    }  # without an error nothing is decided
 
 
-@pytest.mark.parametrize("change", [OTHER, {"version": "0.1.0+gabc1234.torch2.12.0"},
-                                    {"version": "0.2.0+gabc1234.torch2.11.0"}])
+@pytest.mark.parametrize(
+    "change", [OTHER, {"version": "0.1.0+gabc1234.torch2.12.0"}, {"version": "0.2.0+gabc1234.torch2.11.0"}]
+)
 def test_another_machine_or_version_is_compared_statistically(tmp_path, change):
     # 5 * hypot(0.03, 0.04) + 0.05 * 1 = 0.3
     reference = (record(stderr=0.03), SECOND)
@@ -85,7 +89,9 @@ def test_a_number_without_an_error_may_move_by_a_quarter_elsewhere(tmp_path, err
     assert ("fail", "value", "100") not in moved(tmp_path, record(value=0.0099, **error, **OTHER), SECOND, reference=zero)
     assert ("fail", "value", "100") in moved(tmp_path, record(value=0.0101, **error, **OTHER), SECOND, reference=zero)
     rounding = (record(value=4e-16, stderr=0.0), SECOND)
-    assert ("fail", "value", "100") not in moved(tmp_path, record(value=0.9e-9, stderr=0.0, **OTHER), SECOND, reference=rounding)
+    assert ("fail", "value", "100") not in moved(
+        tmp_path, record(value=0.9e-9, stderr=0.0, **OTHER), SECOND, reference=rounding
+    )
     assert ("fail", "value", "100") in moved(tmp_path, record(value=1.1e-9, stderr=0.0, **OTHER), SECOND, reference=rounding)
     exact = (record(stderr=0.0), SECOND)
     assert ("fail", "value", "100") in moved(tmp_path, record(value=-1.051, stderr=0.0, **OTHER), SECOND, reference=exact)
@@ -100,14 +106,18 @@ def test_an_adaptive_solver_may_take_other_evaluations_elsewhere(tmp_path):
         found = moved(tmp_path, fresh, SECOND, reference=reference)
         assert [line for line in found if line[1] in ("record", "protocol", "value")] == expected
     # on the same machine it may not, and values are compared all the same
-    assert ("fail", "record", "110") in moved(tmp_path, record(nfe=120, protocol=protocol.format(100)), SECOND, reference=reference)
+    assert ("fail", "record", "110") in moved(
+        tmp_path, record(nfe=120, protocol=protocol.format(100)), SECOND, reference=reference
+    )
     far = record(nfe=120, value=-2.0, protocol=protocol.format(100), **OTHER)
     assert ("fail", "value", "110") in moved(tmp_path, far, SECOND, reference=reference)
 
 
 def test_a_number_without_evaluations_is_not_one_with_others(tmp_path):
     reference, fresh = (record(nfe=110), SECOND), record(nfe=None, dataset=SECOND.dataset, method="new", **OTHER)
-    found = moved(tmp_path, dataclasses.replace(fresh, method=reference[0].method, variant=reference[0].variant), reference=reference)
+    found = moved(
+        tmp_path, dataclasses.replace(fresh, method=reference[0].method, variant=reference[0].variant), reference=reference
+    )
     assert ("fail", "record", "110") in found
 
 
@@ -118,8 +128,12 @@ def test_missing_rows_fail_and_new_rows_warn(tmp_path):
 
 def test_another_protocol_or_count_fails_and_another_config_warns(tmp_path):
     changed = record(protocol="runs=100; steps=99", n_samples=5, n_seeds=2, config_hash="x")
-    assert moved(tmp_path, changed, SECOND) == [("fail", "n_samples", "100"), ("fail", "n_seeds", "100"),
-                                                ("fail", "protocol", "100"), ("warn", "config_hash", "100")]
+    assert moved(tmp_path, changed, SECOND) == [
+        ("fail", "n_samples", "100"),
+        ("fail", "n_seeds", "100"),
+        ("fail", "protocol", "100"),
+        ("warn", "config_hash", "100"),
+    ]
 
 
 def test_changed_statuses_fail_on_the_same_machine_class(tmp_path):

@@ -5,9 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import sqrtm
-from scipy.special import gammaln
-
 from rescore import metrics
 from rescore.corruptions import Blur, Corruption, GeometricNoise, Identity, Interpolated
 from rescore.errors import RescoreError
@@ -15,10 +12,24 @@ from rescore.problems import gaussian
 from rescore.problems.gaussian import GaussianLaw, GaussianProblem, clean_prediction, exact_score, law_after, law_at, prior_law
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (
-    SSCS, AdaptiveFlow, FlowMomentumSampler, MomentumSampler, NaiveSampler, PredictorCorrector, ancestral, ddim, euler_maruyama,
-    gddim, gddim_stochastic, probability_flow, reverse_diffusion, uniform_times,
+    SSCS,
+    AdaptiveFlow,
+    FlowMomentumSampler,
+    MomentumSampler,
+    NaiveSampler,
+    PredictorCorrector,
+    ancestral,
+    ddim,
+    euler_maruyama,
+    gddim,
+    gddim_stochastic,
+    probability_flow,
+    reverse_diffusion,
+    uniform_times,
 )  # fmt: skip
 from rescore.scores import GaussianMixture
+from scipy.linalg import sqrtm
+from scipy.special import gammaln
 
 F64 = torch.float64
 MEAN, STD = torch.tensor([0.4, -0.2], dtype=F64), torch.tensor([0.3, 0.1], dtype=F64)

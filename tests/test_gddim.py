@@ -6,7 +6,6 @@ import pytest
 from matplotlib.figure import Figure
 from measuring import configured, measured
 from pinned import check_pinned
-
 from rescore import figures as draw
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book

@@ -4,9 +4,6 @@ import warnings
 
 import pytest
 import torch
-from test_networks import small
-from torch import nn
-
 from rescore import likelihood
 from rescore.config import validated
 from rescore.data.images import load_images
@@ -26,6 +23,8 @@ from rescore.processes import CLD, VE, VP, Blurring
 from rescore.random import Streams
 from rescore.samplers import adaptive_flow, base, ddim
 from rescore.specs import ModelSpec
+from test_networks import small
+from torch import nn
 
 PROCESSES = {
     "VP": (VP(), "steps"), "VE": (VE(), "sigma"), "CLD": (CLD(), "time"), "Blurring": (Blurring(size=(8, 8)), "time"),

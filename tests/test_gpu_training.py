@@ -4,9 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from rescore.config import Resources, validated
 from rescore.data.images import load_images
 from rescore.errors import RescoreError
@@ -14,9 +11,10 @@ from rescore.machine.ranks import MARK
 from rescore.machine.torch_setup import prepare_torch
 from rescore.models import build
 from rescore.specs import ModelSpec
-from rescore.training import averaged_copy, flat_weights, load_checkpoint, own_device, save_checkpoint, world
-from rescore.training import loop
+from rescore.training import averaged_copy, flat_weights, load_checkpoint, loop, own_device, save_checkpoint, world
 from rescore.training.checkpoint import State
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def convolution() -> nn.Module:
@@ -73,8 +71,11 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", MARK: "ours", "TORCHELASTIC_RUN_ID": "ours"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: asked.append(("set_device", torch.device("cuda", device)
-                                                                                if isinstance(device, int) else device)))
+    monkeypatch.setattr(
+        torch.cuda,
+        "set_device",
+        lambda device: asked.append(("set_device", torch.device("cuda", device) if isinstance(device, int) else device)),
+    )
     for setter in ("set_num_threads", "set_deterministic_debug_mode"):
         monkeypatch.setattr(torch, setter, lambda value, name=setter: asked.append((name, value)))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
@@ -148,6 +149,7 @@ class Waits(TorchDispatchMode):
 
 def test_a_step_on_a_gpu_makes_the_host_wait_for_nothing(monkeypatch, tmp_path):
     """A training on a device that is told not to be the CPU: 40 more steps, and not one more read or copy."""
+
     def waits(steps: int) -> tuple[int, int]:
         monkeypatch.setattr(loop, "_update", on_gpu)
         monkeypatch.setattr(loop, "LOOK_EVERY", 10**9)

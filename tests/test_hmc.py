@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-from test_montecarlo import LOG_Z, MEAN, STD, Counting, generators, randn
-
 from rescore.errors import RescoreError
 from rescore.montecarlo import pyro_chains
 from rescore.montecarlo.hmc import Particles, hmc_step, leapfrog
@@ -14,6 +12,7 @@ from rescore.montecarlo.smc import Annealing, anneal
 from rescore.random import make_generator
 from rescore.targets.funnel import Funnel
 from rescore.targets.mixture import gaussian, nine_modes
+from test_montecarlo import LOG_Z, MEAN, STD, Counting, generators, randn
 
 F64 = torch.float64
 

@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from torch import Tensor
-
 from rescore.errors import RescoreError
 from rescore.ledger.protocol import differences, format_protocol, parse_protocol
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics.features import Features
 from rescore.metrics.images import (
     METRICS,
-    Moments,
     ImageSettings,
+    Moments,
     evaluate,
     frechet_distance,
     halves,
@@ -27,6 +25,7 @@ from rescore.metrics.images import (
     precision_recall,
 )
 from rescore.random import make_generator
+from torch import Tensor
 
 SMALL = ImageSettings(splits=2, subsets=5, subset_size=40)
 

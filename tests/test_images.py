@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
 from rescore.data import cifar, folders, idx, images, scenes
 from rescore.data.images import ImageSet, images_at_hand, load_images
 from rescore.data.pictures import open_picture
@@ -311,9 +310,7 @@ def test_celeba_is_cropped_to_140_and_resized_to_64(celeba):
 def test_an_image_that_is_not_aligned_celeba_is_refused(celeba, folder):
     path = folder / folders.CELEBA_IMAGES / "2.png"
     Image.fromarray(celeba[0][:64, :64]).save(path)
-    assert failure(load_images, "celeba64", "valid") == (
-        f"{path}: 64x64 pixels; an aligned image of CelebA has 178x218"
-    )
+    assert failure(load_images, "celeba64", "valid") == (f"{path}: 64x64 pixels; an aligned image of CelebA has 178x218")
 
 
 def test_a_folder_of_images(tmp_path):

@@ -5,13 +5,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_networks import LEVELS, images, small, stirred
-from torch import nn
-
 from rescore.networks.embeddings import Fourier, Positional
 from rescore.networks.layers import Attention, ConvDown, Resample, ResidualBlock, group_norm, linear
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks.refinenet import InstanceNormPlus
+from test_networks import LEVELS, images, small, stirred
+from torch import nn
 
 
 def test_initialisation_is_ddpms():
@@ -52,8 +51,7 @@ def upfirdn(x, taps, up, down, before, after):
         stretched += [value] + [0.0] * (up - 1)
     stretched += [0.0] * after
     filtered = [
-        sum(taps[len(taps) - 1 - j] * stretched[i + j] for j in range(len(taps)))
-        for i in range(len(stretched) - len(taps) + 1)
+        sum(taps[len(taps) - 1 - j] * stretched[i + j] for j in range(len(taps))) for i in range(len(stretched) - len(taps) + 1)
     ]
     return filtered[::down]
 

@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from measuring import as_records, measured
 from pinned import check_pinned
-from scipy.integrate import solve_ivp
-from trained_case import trained_models
-
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
@@ -18,7 +15,8 @@ from rescore.papers import load_config, load_paper
 from rescore.problems.score_norms import scaled_score_ratio
 from rescore.processes import VE
 from rescore.specs import ModelSpec
-
+from scipy.integrate import solve_ivp
+from trained_case import trained_models
 
 PAPER = load_paper("lcss")
 board, claims, config, theory = (PAPER.module(name) for name in ("checkerboard", "claims", "config", "theory"))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from rescore.errors import RescoreError
 from rescore.ledger import diff as verdicts
 from rescore.ledger.cost import read_costs
@@ -35,23 +34,53 @@ def record(**changes) -> Record:
     stderr = changes.get("stderr", 0.01)
     columns = dict(df=None if not stderr else 10**9, over="exact" if stderr == 0 else "trainings")
     columns |= dict(
-        paper="toy", table="1", dataset="mg", method="PIS", variant="NN", metric="logz_bias", nfe=100, value=-1.0, stderr=0.01,
-        n_seeds=3, n_samples=1000, protocol="runs=100; steps=100", scale="laptop", device="cpu A", seconds=1.5,
-        version="0.1.0+gabc1234.torch2.11.0", config_hash="0123456789ab",
+        paper="toy",
+        table="1",
+        dataset="mg",
+        method="PIS",
+        variant="NN",
+        metric="logz_bias",
+        nfe=100,
+        value=-1.0,
+        stderr=0.01,
+        n_seeds=3,
+        n_samples=1000,
+        protocol="runs=100; steps=100",
+        scale="laptop",
+        device="cpu A",
+        seconds=1.5,
+        version="0.1.0+gabc1234.torch2.11.0",
+        config_hash="0123456789ab",
     )
     return Record(**(columns | changes))
 
 
 def printed(**changes) -> Published:
     """The published row that `record()` answers, with some columns changed."""
-    columns = dict(paper="toy", table="1", dataset="mg", method="PIS", variant="NN", metric="logz_bias", nfe=100, value="-1.0",
-                   uncertainty="", direction="target", source="Table 1", note="")
+    columns = dict(
+        paper="toy",
+        table="1",
+        dataset="mg",
+        method="PIS",
+        variant="NN",
+        metric="logz_bias",
+        nfe=100,
+        value="-1.0",
+        uncertainty="",
+        direction="target",
+        source="Table 1",
+        note="",
+    )
     return Published(**(columns | changes))
 
 
 def paper(protocols=({"stated": {"runs": 100}},), not_run=()) -> dict[str, Paper]:
-    meta = PaperMeta(title="A toy", citation="none", protocols=[ProtocolEntry(**entry) for entry in protocols],
-                     not_run=[NotRunEntry(**entry) for entry in not_run])
+    meta = PaperMeta(
+        title="A toy",
+        citation="none",
+        protocols=[ProtocolEntry(**entry) for entry in protocols],
+        not_run=[NotRunEntry(**entry) for entry in not_run],
+    )
     return {"toy": Paper("toy", Path("reproductions/toy"), meta)}
 
 
@@ -192,9 +221,11 @@ def test_numbers_are_compared_as_numbers():
 
 
 def test_later_protocol_entries_win():
-    entries = [ProtocolEntry(stated={"runs": 100, "steps": 100}, assumed={"particles": 1000}),
-               ProtocolEntry(match={"dataset": ["mg", "funnel"]}, assumed={"steps": 50}),
-               ProtocolEntry(match={"dataset": "lgcp"}, assumed={"particles": 1})]
+    entries = [
+        ProtocolEntry(stated={"runs": 100, "steps": 100}, assumed={"particles": 1000}),
+        ProtocolEntry(match={"dataset": ["mg", "funnel"]}, assumed={"steps": 50}),
+        ProtocolEntry(match={"dataset": "lgcp"}, assumed={"particles": 1}),
+    ]
     assert declared_protocol(entries, printed()) == ({"runs": 100}, {"particles": 1000, "steps": 50})
     assert declared_protocol(entries[1:2], printed(dataset="lgcp")) == ({}, {})
     with pytest.raises(RescoreError, match="unknown key datset; allowed: paper, table, dataset"):
@@ -206,8 +237,16 @@ def test_later_protocol_entries_win():
 
 @pytest.mark.parametrize(
     ("text", "bound", "number", "half_unit"),
-    [("-1.3e3", "", -1300.0, 50.0), ("5e-3", "", 0.005, 0.0005), ("436", "", 436.0, 0.5), ("0.0591", "", 0.0591, 0.00005),
-     ("-435", "", -435.0, 0.5), (">100", ">", 100.0, 0.5), ("<=3.70", "<=", 3.70, 0.005), ("0.370", "", 0.37, 0.0005)],
+    [
+        ("-1.3e3", "", -1300.0, 50.0),
+        ("5e-3", "", 0.005, 0.0005),
+        ("436", "", 436.0, 0.5),
+        ("0.0591", "", 0.0591, 0.00005),
+        ("-435", "", -435.0, 0.5),
+        (">100", ">", 100.0, 0.5),
+        ("<=3.70", "<=", 3.70, 0.005),
+        ("0.370", "", 0.37, 0.0005),
+    ],
 )
 def test_printed_text_is_read_as_a_number(text, bound, number, half_unit):
     row = printed(value=text)
@@ -217,11 +256,15 @@ def test_printed_text_is_read_as_a_number(text, bound, number, half_unit):
 
 @pytest.mark.parametrize(
     ("column", "text", "problem"),
-    [("value", "1,3", "column value: '1,3' is not a number as printed"), ("value", "nan", "column value"),
-     ("direction", "up", "column direction: unknown 'up'; allowed: lower, higher, target"),
-     ("uncertainty", "x", "column uncertainty: 'x' is not a number"),
-     ("paper", "PIS", "column paper: 'PIS' is not the folder's name 'toy'"), ("nfe", "0", "column nfe: 0.0 is below 1"),
-     ("metric", "", "column metric: empty")],
+    [
+        ("value", "1,3", "column value: '1,3' is not a number as printed"),
+        ("value", "nan", "column value"),
+        ("direction", "up", "column direction: unknown 'up'; allowed: lower, higher, target"),
+        ("uncertainty", "x", "column uncertainty: 'x' is not a number"),
+        ("paper", "PIS", "column paper: 'PIS' is not the folder's name 'toy'"),
+        ("nfe", "0", "column nfe: 0.0 is below 1"),
+        ("metric", "", "column metric: empty"),
+    ],
 )
 def test_a_bad_published_row_names_file_line_and_column(tmp_path, column, text, problem):
     row = {name: str(getattr(printed(), name)) for name in PUBLISHED_COLUMNS} | {column: text}
@@ -248,8 +291,10 @@ def test_pis_table_5_1_is_whole_and_consistent():
     assert len(triples) == 28
     for numbers in triples.values():  # A^2 = B^2 + S^2, each of the three rounded
         bias, std, rmse = (numbers[f"logz_{part}"] for part in ("bias", "std", "rmse"))
-        least, most = (math.hypot(max(0.0, abs(bias.number) + sign * bias.half_unit), std.number + sign * std.half_unit)
-                       for sign in (-1, 1))
+        least, most = (
+            math.hypot(max(0.0, abs(bias.number) + sign * bias.half_unit), std.number + sign * std.half_unit)
+            for sign in (-1, 1)
+        )
         assert least - rmse.half_unit <= rmse.number <= most + rmse.half_unit, rmse
 
 
@@ -321,7 +366,7 @@ def test_p_values_agree_with_scipys_welch_test():
     errors = [Error(np.std(x, ddof=1) / len(x) ** 0.5, len(x) - 1) for x in (a, b)]
     expected = stats.ttest_ind(b, a, equal_var=False, alternative="greater").pvalue
     assert p_above(np.mean(b) - np.mean(a), combined(errors)) == pytest.approx(expected, rel=1e-12)
-    assert p_above(1.0, Error(0.5)) == pytest.approx(LEVEL / 2) and LEVEL == pytest.approx(0.0455003, abs=1e-7)
+    assert p_above(1.0, Error(0.5)) == pytest.approx(LEVEL / 2) and pytest.approx(0.0455003, abs=1e-7) == LEVEL
 
 
 def test_equal_methods_are_told_apart_at_the_stated_level():
@@ -331,8 +376,10 @@ def test_equal_methods_are_told_apart_at_the_stated_level():
         x = rng.normal(size=(4000, 2, n))
         means, errors = x.mean(2), x.std(2, ddof=1) / n**0.5
         margins = means[:, 0] - means[:, 1]
-        welch = [min(p_above(m, e), p_above(-m, e)) <= LEVEL / 2
-                 for m, e in zip(margins, (combined(Error(s, n - 1) for s in pair) for pair in errors), strict=True)]
+        welch = [
+            min(p_above(m, e), p_above(-m, e)) <= LEVEL / 2
+            for m, e in zip(margins, (combined(Error(s, n - 1) for s in pair) for pair in errors), strict=True)
+        ]
         assert np.mean(welch) <= LEVEL + 0.01  # Welch's test is conservative for few seeds
         assert (abs(margins) > 2 * np.hypot(*errors.T)).mean() == pytest.approx(naive, abs=0.02)
 
@@ -345,8 +392,16 @@ def test_status_at_the_edge_of_the_tolerance(value, status):
 
 @pytest.mark.parametrize(
     ("bound", "value", "status"),
-    [(">100", 95.1, "reproduced"), (">100", 95.0, "off"), (">=100", 95.0, "reproduced"), (">100", 1e6, "reproduced"),
-     ("<5", 5.24, "reproduced"), ("<5", 5.26, "off"), ("<=5", 5.25, "reproduced"), ("<5", 0.0, "reproduced")],
+    [
+        (">100", 95.1, "reproduced"),
+        (">100", 95.0, "off"),
+        (">=100", 95.0, "reproduced"),
+        (">100", 1e6, "reproduced"),
+        ("<5", 5.24, "reproduced"),
+        ("<5", 5.26, "off"),
+        ("<=5", 5.25, "reproduced"),
+        ("<5", 0.0, "reproduced"),
+    ],
 )
 def test_a_bound_is_judged_on_one_side(bound, value, status):
     assert verdict(record(value=value, stderr=0.0, metric="fid"), printed(value=bound, metric="fid"))["status"] == status
@@ -357,8 +412,9 @@ def test_rounding_to_the_printed_digits_is_reproduced():
 
 
 def test_another_protocol_is_indicative_and_says_why():
-    entries = [{"match": {"table": 1}, "stated": {"runs": 100, "steps": 100},
-                "assumed": {"train_steps": 1500, "particles": 1000}}]
+    entries = [
+        {"match": {"table": 1}, "stated": {"runs": 100, "steps": 100}, "assumed": {"train_steps": 1500, "particles": 1000}}
+    ]
     row = verdict(record(protocol="runs=100; steps=1e2; train_steps=20"), printed(note="a remark"), protocols=entries)
     assert row["status"] == "indicative" and row["delta"] == 0.0 and row["tolerance"] == pytest.approx(0.1)
     assert row["note"] == ("differs: particles=(not recorded) (published 1000), train_steps=20 (published 1500); a remark")
@@ -376,7 +432,9 @@ def test_every_published_row_has_one_status_and_a_reason(tmp_path):
     frame = diff([record(), record(dataset="own")], published, papers, skipped)
     assert list(frame.columns) == list(verdicts.COLUMNS)
     assert list(zip(frame["dataset"], frame["status"], frame["note"], strict=True)) == [
-        ("mg", "reproduced", ""), ("lgcp", "not-run", "no pines"), ("vae", "not-run", "out of reach"),
+        ("mg", "reproduced", ""),
+        ("lgcp", "not-run", "no pines"),
+        ("vae", "not-run", "out of reach"),
         ("funnel", "not-run", "no record"),
     ]
     write_diff(tmp_path / "diff.csv", frame)
@@ -417,8 +475,12 @@ def test_compare_orders_by_direction():
     frame = compare(records, [printed(), printed(method="AFT", value="-0.01")], "logz_bias", "mg")
     assert list(frame["method"]) == ["SMC", "PIS", "HMC", "AFT"] and list(frame["published"]) == ["", "-1.0", "", "-0.01"]
     assert list(frame["protocol"])[2:] == ["runs=100; steps=100", "(not run)"] and math.isnan(frame["value"][3])
-    higher = compare([record(metric="is", value=v, nfe=n) for n, v in [(1, 8.0), (2, 9.5)]],
-                     [printed(metric="is", direction="higher", nfe=1)], "is", "mg")
+    higher = compare(
+        [record(metric="is", value=v, nfe=n) for n, v in [(1, 8.0), (2, 9.5)]],
+        [printed(metric="is", direction="higher", nfe=1)],
+        "is",
+        "mg",
+    )
     assert list(higher["value"]) == [9.5, 8.0]
     with pytest.raises(RescoreError, match="unknown dataset for metric logz_bias 'mgg'; allowed: mg"):
         compare(records, [], "logz_bias", "mgg")
@@ -430,7 +492,8 @@ def test_readme_block_sits_between_its_markers(tmp_path):
     (line,) = [line for line in block.splitlines() if line.startswith("| [toy]")]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == ["[toy](reproductions/toy/README.md)", "2", "1", "", "", "", "1"]
     assert " ".join(block.split()).startswith(
-        "Of 2 printed numbers, 1 are judged: 1 reproduced and 0 off (1 of `toy` at scale `laptop`). The other 1 are not judged: 0 are ")
+        "Of 2 printed numbers, 1 are judged: 1 reproduced and 0 off (1 of `toy` at scale `laptop`). The other 1 are not judged: 0 are "
+    )
     readme = "# A\n<!-- results:start -->\nold\n<!-- results:end -->\nrest\n"
     new = with_block(readme, block, tmp_path)
     assert "old" not in new and new.startswith("# A\n") and new.endswith("-->\nrest\n")
@@ -442,23 +505,36 @@ def test_readme_block_sits_between_its_markers(tmp_path):
 def test_a_printed_number_counts_once_with_the_verdict_that_says_most():
     numbers = [printed(nfe=n) for n in (1, 2, 3, 4)]
     smoke = diff([record(nfe=n) for n in (1, 2)], numbers, paper())
-    large = diff([record(nfe=1, value=7.0), record(nfe=2, protocol="runs=1; steps=100"), record(nfe=3, stderr=None)], numbers, paper())
+    large = diff(
+        [record(nfe=1, value=7.0), record(nfe=2, protocol="runs=1; steps=100"), record(nfe=3, stderr=None)], numbers, paper()
+    )
     best = best_verdicts({"smoke": smoke, "paper": large})
     assert list(zip(best["nfe"], best["status"], best["scale"], strict=True)) == [
-        (1, "off", "paper"), (2, "reproduced", "smoke"), (3, "imprecise", "paper"), (4, "not-run", "paper")]
+        (1, "off", "paper"),
+        (2, "reproduced", "smoke"),
+        (3, "imprecise", "paper"),
+        (4, "not-run", "paper"),
+    ]
 
 
 def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
     path = tmp_path / "toy" / "job" / "cost.json"
     path.parent.mkdir(parents=True)
-    good = ('{"paper": "toy", "job": "job", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
-            '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}')
+    good = (
+        '{"paper": "toy", "job": "job", "seconds": 2.5, "function_evaluations": 10, "peak_memory_mb": 100.0, '
+        '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}'
+    )
     path.write_text(good)
-    assert read_costs(tmp_path)["seconds"].tolist() == [2.5] and read_costs(tmp_path)["cpu_seconds"].isna().all(), "an older file"
+    assert read_costs(tmp_path)["seconds"].tolist() == [2.5] and read_costs(tmp_path)["cpu_seconds"].isna().all(), (
+        "an older file"
+    )
     path.write_text(good.replace('"function', '"cpu_seconds": 2.25, "function'))
     assert read_costs(tmp_path)["cpu_seconds"].tolist() == [2.25]
-    for bad, problem in ((good[:-9], "not JSON"), (good.replace("seconds", "time"), "expected the keys paper, job, seconds"),
-                         (good.replace("2.5", '"2.5"'), "key seconds: '2.5' is not a number")):
+    for bad, problem in (
+        (good[:-9], "not JSON"),
+        (good.replace("seconds", "time"), "expected the keys paper, job, seconds"),
+        (good.replace("2.5", '"2.5"'), "key seconds: '2.5' is not a number"),
+    ):
         path.write_text(bad)
         with pytest.raises(RescoreError, match=problem):
             read_costs(tmp_path)

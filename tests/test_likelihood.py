@@ -3,16 +3,15 @@
 import math
 
 import pytest
+import rescore.ode
 import torch
 from diffusion_cases import dense, generator
-from test_objectives import PAPER_CLD, VARIANCE, data, exact_network
-
-import rescore.ode
 from rescore.errors import Diverged, RescoreError
 from rescore.likelihood import _kl_to_prior, bits_per_dim, elbo, flow_log_prob
 from rescore.objectives import DSM, HSM, VelocityDSM
 from rescore.processes import CLD, VE, VP, Blurring, SubVP
 from rescore.scores import GaussianMixture
+from test_objectives import PAPER_CLD, VARIANCE, data, exact_network
 
 PROCESSES = {"ve": VE(), "vp": VP(), "subvp": SubVP(), "cld": PAPER_CLD, "blurring": Blurring((2, 3), sigma_max=2.0)}
 each_process = pytest.mark.parametrize("name", PROCESSES)
@@ -170,8 +169,13 @@ def integral_of_gg(process, shape):
 
 @each_process
 def test_divergence_from_the_prior_against_dense_gaussians(name):
-    process = {"ve": VE(0.1, 2.0), "vp": VP(beta_max=2.0), "subvp": SubVP(beta_max=2.0), "cld": CLD(beta_min=0.7, beta_max=0.7),
-               "blurring": Blurring((2, 3), rho_max=2.0)}[name]
+    process = {
+        "ve": VE(0.1, 2.0),
+        "vp": VP(beta_max=2.0),
+        "subvp": SubVP(beta_max=2.0),
+        "cld": CLD(beta_min=0.7, beta_max=0.7),
+        "blurring": Blurring((2, 3), rho_max=2.0),
+    }[name]
     mean = process.mean(process.T)(process.embed(data(name, 3)))
     shape = tuple(mean.shape[1:])
     basis = torch.eye(math.prod(shape), dtype=torch.float64).reshape(-1, *shape)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from rescore.errors import RescoreError
 from rescore.machine import hardware as machine
 from rescore.machine import ranks
@@ -181,7 +180,8 @@ def test_our_torchrun_starts_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (package / "machine" / "ranks.py").write_text(Path(ranks.__file__).read_text())
     (package / "__main__.py").write_text(
         "import sys\nfrom pathlib import Path\nfrom rescore.machine.ranks import own_rank\n"
-        "here = own_rank()\nPath(sys.argv[1], str(here.rank)).write_text(f'{here.local} of {here.size}')\n")
+        "here = own_rank()\nPath(sys.argv[1], str(here.rank)).write_text(f'{here.local} of {here.size}')\n"
+    )
     for name, value in STRAY.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -192,7 +192,6 @@ def test_our_torchrun_starts_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_training_with_stray_variables_leaves_weights(tmp_path: Path) -> None:
     from conftest import ROOT
-
     from rescore.workflow.suite import load_suite
 
     key = min(load_suite({"scale": "smoke", "papers": "deis"}, ROOT).models)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from rescore.data.planar import PLANAR
 from rescore.metrics.maps import cell_centres, density_map, total_variation
 from rescore.random import make_generator

@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-
 from rescore.data import humanml as data
 from rescore.data.planar import Rings
 from rescore.errors import MissingData, RescoreError

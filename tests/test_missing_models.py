@@ -1,7 +1,6 @@
 """A model whose data are missing is not trained, and its jobs say so instead of failing. No test touches the network."""
 
 import pytest
-
 from rescore.cli import main
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published

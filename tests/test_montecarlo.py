@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-
 from rescore.errors import RescoreError
 from rescore.flows.transport import diagonal_affine, spline_autoregressive
 from rescore.montecarlo.aft import frozen, train_transports, transport_loss

@@ -3,13 +3,12 @@
 import pytest
 import torch
 from diffusion_cases import generator
-from torch import nn
-
 from rescore.errors import RescoreError
 from rescore.networks import NETWORKS, NoisePrediction, VelocityPrediction, make_network, state_channels
 from rescore.networks.base import configured
 from rescore.networks.mlp import MLPConfig
 from rescore.processes import CLD, VE, VP, SubVP
+from torch import nn
 
 SMALL_UNET = {"width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
 SMALL = {

@@ -5,16 +5,25 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
-
+from rescore.cost.saved_bytes import SavedBytes
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde import (
-    FourierMLP, ImageField, NeuralSDE, adjoint_loss, backward_noise, draw_noise, elbo, hat_l_beta, l_beta, ode_log_prob,
-    path_loss, prior_log_prob,
+    FourierMLP,
+    ImageField,
+    NeuralSDE,
+    adjoint_loss,
+    backward_noise,
+    draw_noise,
+    elbo,
+    hat_l_beta,
+    l_beta,
+    ode_log_prob,
+    path_loss,
+    prior_log_prob,
 )  # fmt: skip
 from rescore.random import make_generator, seeded
-from rescore.cost.saved_bytes import SavedBytes
 from rescore.training.loop import Adam
+from torch import Tensor, nn
 
 
 class Function(nn.Module):
@@ -272,9 +281,7 @@ def test_every_lambda_has_the_same_marginal():
 def test_last_step_is_tweedie():
     """f = 0 and one step: E[x_0 | x_1] = x_1 + g^2 dt s(x_1), without noise."""
     g, dt, variance = 0.5, 0.4, 2.0
-    model = NeuralSDE(
-        Function(lambda x, t: torch.zeros_like(x)), Function(lambda x, t: -x / (variance + g**2 * t)), g
-    )
+    model = NeuralSDE(Function(lambda x, t: torch.zeros_like(x)), Function(lambda x, t: -x / (variance + g**2 * t)), g)
     x = torch.randn(7, 2, generator=make_generator("tweedie"), dtype=torch.float64)
     mean = model.sample(x, torch.tensor([0.0, dt]), make_generator("unused"))
     assert torch.allclose(mean, x * variance / (variance + g**2 * dt), atol=1e-15)

@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 from conftest import ROOT
-
 from rescore.cli import main
 from rescore.ledger.claims import read_claims
 from rescore.ledger.records import read_records
@@ -57,4 +56,6 @@ def test_its_sampler_is_a_method(root):
 
 def test_its_figure_is_drawn(root):
     figure = root / "results/smoke/figures/half_score/errors.png"
-    assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and figure.with_suffix(".rst").read_text().startswith("The error of the")
+    assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and figure.with_suffix(".rst").read_text().startswith(
+        "The error of the"
+    )

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusion_cases import PROCESSES, WITH_DISCRETE, data_shape, generator, relative
-
 from rescore.errors import RescoreError
 from rescore.objectives import DSM, HSM, DiscreteTimes, ImportanceTimes, UniformTimes, VelocityDSM, ncsn, score_of
 from rescore.processes import CLD, VE, VP, Blurring, grids

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from measuring import configured
-
 from rescore import samplers
 from rescore.data.weights import newest
 from rescore.errors import MissingData, RescoreError
@@ -213,7 +212,9 @@ def test_wrong_jobs(job, said):
 
 
 def test_published_weights_are_not_called_trained_here():
-    with pytest.raises(RescoreError, match="models.vp-trained-here: weights are published ones; allowed: a training, or the name vp"):
+    with pytest.raises(
+        RescoreError, match="models.vp-trained-here: weights are published ones; allowed: a training, or the name vp"
+    ):
         configured(DEIS, {"models": {"vp-trained-here": PUBLISHED}, "datasets": {}, "jobs": {}})
 
 
@@ -255,7 +256,7 @@ def test_a_folder_of_checkpoints_stands_for_the_last(tmp_path):
 
 def test_inceptions_digest_is_that_of_its_name():
     """torch-fidelity's release names the file by the first digits of its SHA-256."""
-    assert INCEPTION_FILE == f"weights-inception-2015-12-05-{INCEPTION_SHA256[:8]}.pth" and len(INCEPTION_SHA256) == 64
+    assert f"weights-inception-2015-12-05-{INCEPTION_SHA256[:8]}.pth" == INCEPTION_FILE and len(INCEPTION_SHA256) == 64
 
 
 def test_models_spelled_the_same_are_one_node():

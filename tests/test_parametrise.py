@@ -6,15 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusion_cases import generator
-from test_networks import LEVELS, SMALL, TIMES, Constant, images, small
-from torch import nn
-
 from rescore.models.build import make_model, make_process
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import SSCS, euler_maruyama, gddim
 from rescore.scores import GaussianMixture, to_noise
 from rescore.specs import ModelSpec
+from test_networks import LEVELS, SMALL, TIMES, Constant, images, small
+from torch import nn
 
 
 def test_zero_noise_gives_a_zero_score_and_one_gives_minus_one_over_std():

@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-from test_control import POLICIES, randn, randomised, simulate
-from torch import Tensor
-
-from rescore.control import ControlledSDE, PISGrad, PISNN
+from rescore.control import PISNN, ControlledSDE, PISGrad
 from rescore.errors import RescoreError
 from rescore.random import make_generator
 from rescore.targets import Target, gaussian, nine_modes
+from test_control import POLICIES, randn, randomised, simulate
+from torch import Tensor
 
 F64 = torch.float64
 
@@ -103,5 +102,8 @@ def test_times_are_the_left_ends():
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"horizon": 0.0}, {"sigma": -1.0}])
 def test_a_bad_process_is_one_clear_error(bad):
-    with pytest.raises(RescoreError, match=r"^ControlledSDE: (steps|horizon|sigma) = \S+; allowed are (integers from 1 on|numbers in \(0, inf\))$"):
+    with pytest.raises(
+        RescoreError,
+        match=r"^ControlledSDE: (steps|horizon|sigma) = \S+; allowed are (integers from 1 on|numbers in \(0, inf\))$",
+    ):
         ControlledSDE(**bad)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import ROOT
 from pinned import check_pinned
-
 from rescore.config import validated
 from rescore.control import ControlledSDE, Paths
 from rescore.errors import MissingData, RescoreError
@@ -181,7 +180,9 @@ def test_more_runs_reuse_the_training(tmp_path):
         tmp_path / "runs" / "long-mg nn" / f"mg-nn-seed{seed}.npz" for seed in (0, 1)}  # fmt: skip
     assert np.array_equal(short.arrays["mg/nn/loss"], long.arrays["mg/nn/loss"])
     for seed in (0, 1):
-        few, many = (np.load(tmp_path / "runs" / f"{name}-mg nn" / f"mg-nn-seed{seed}.npz")["importance"] for name in ("short", "long"))
+        few, many = (
+            np.load(tmp_path / "runs" / f"{name}-mg nn" / f"mg-nn-seed{seed}.npz")["importance"] for name in ("short", "long")
+        )
         np.testing.assert_allclose(many[:2], few, rtol=0, atol=1e-4)  # run r is the same run, in another batch
 
 
@@ -221,7 +222,9 @@ def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
     assert str(error.value) == "job wrong: method gt needs a Gaussian mixture, not funnel; allowed: mg"
 
 
-ALLOWED_METHODS = "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
+ALLOWED_METHODS = (
+    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
+)
 
 
 @pytest.mark.parametrize(

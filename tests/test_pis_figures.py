@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from matplotlib.figure import Figure
-
 from rescore import figures as draw
 from rescore.cli import main
 from rescore.ledger.protocol import declared_protocol, format_protocol
@@ -26,8 +25,22 @@ def printed(dataset: str, method: str, variant: str = ""):
 
 
 def record(dataset: str, method: str, variant: str, metric: str, value: float, **others: object) -> Record:
-    common = {"paper": "pis", "table": "5.1", "nfe": 10, "stderr": None, "df": None, "over": "runs", "n_seeds": 2,
-              "n_samples": 100, "protocol": "", "scale": "smoke", "device": "cpu", "seconds": 1.0, "version": "0", "config_hash": "0"}
+    common = {
+        "paper": "pis",
+        "table": "5.1",
+        "nfe": 10,
+        "stderr": None,
+        "df": None,
+        "over": "runs",
+        "n_seeds": 2,
+        "n_samples": 100,
+        "protocol": "",
+        "scale": "smoke",
+        "device": "cpu",
+        "seconds": 1.0,
+        "version": "0",
+        "config_hash": "0",
+    }
     if others.get("stderr") is not None:
         common["df"] = 3
     return Record(dataset=dataset, method=method, variant=variant, metric=metric, value=value, **common | others)
@@ -94,8 +107,17 @@ def test_samples_are_drawn_in_panels_of_one_size_and_gaps_are_named(drawn, tmp_p
     far = np.array([[0, 0], [0, 9], [-8.5, 0], [1, 1]], dtype=np.float32)
     write_job(tmp_path, "low-dimensional", arrays={"mg/gt/samples": points, "mg/hmc/samples": far})
     figure = drawn("samples_mg")
-    assert titles(figure) == ["PIS-GT", "PIS-NN", "PIS-Grad", "SMC", "AFT", "VI-NF", "HMC (library)", "NUTS (library)",
-                              "exact draws"]
+    assert titles(figure) == [
+        "PIS-GT",
+        "PIS-NN",
+        "PIS-Grad",
+        "SMC",
+        "AFT",
+        "VI-NF",
+        "HMC (library)",
+        "NUTS (library)",
+        "exact draws",
+    ]
     assert {ax.get_xlim() + ax.get_ylim() for ax in figure.axes} == {(-8.0, 8.0, -8.0, 8.0)}
     assert all(ax.collections for ax in figure.axes), "the density is in every panel"
     (line,) = panel(figure, "PIS-GT").lines
@@ -144,7 +166,7 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
     assert shown("o", filled=False) == {"SMC": 2.5}  # indicative: another number of temperatures
     bars = {}
     for bar in ax.collections:
-        ((low, y), (high, _)), = bar.get_segments()
+        (((low, y), (high, _)),) = bar.get_segments()
         bars[rows[round(y)]] = low, high
     spread = half_width(0.003, 3)
     assert bars["PIS-Grad"] == pytest.approx((grad.number * 1.01 - spread, grad.number * 1.01 + spread))

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from rescore.metrics.pixels import roughness, variance
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from test_images import failure
-
 from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
 from rescore.random import make_generator
+from test_images import failure
 
 
 @pytest.mark.parametrize("rounding", ["truncate", "nearest"])

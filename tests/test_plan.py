@@ -6,9 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import ROOT
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
 from rescore import estimates, plan
 from rescore.cli import main
 from rescore.config import validated
@@ -24,6 +21,8 @@ from rescore.papers import load_config, load_paper
 from rescore.plan import network_cost
 from rescore.specs import ModelConfig, ModelJob, ModelSpec
 from rescore.workflow.suite import load_suite
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 SPEC = validated(ModelSpec, {"data": "digits", "process": {"name": "CLD"}, "steps": 100, "batch": 36, "gpu": 1,
                              "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}}}, "spec")  # fmt: skip
@@ -58,7 +57,9 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and estimates.model_rows([asked])[0]["state"] == "on request"
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
     proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
-    assert estimates.arithmetic([one], proofs)[3:] == ["At the 180 TFLOP/s that rescore proof measured on A GPU: 0.0 GPU-hours."]
+    assert estimates.arithmetic([one], proofs)[3:] == [
+        "At the 180 TFLOP/s that rescore proof measured on A GPU: 0.0 GPU-hours."
+    ]
     assert estimates.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from rescore.data import tabular
 from rescore.data.planar import PLANAR, planar_set
 from rescore.data.standardise import Standardiser
@@ -127,7 +126,9 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("requests.get", _no_network)
     assert tabular.tabular_at_hand("power") == "absent"
-    with pytest.raises(MissingData, match="power: .* could not be downloaded.*; set RESCORE_DATA to a folder that holds power/data"):
+    with pytest.raises(
+        MissingData, match="power: .* could not be downloaded.*; set RESCORE_DATA to a folder that holds power/data"
+    ):
         tabular.load_tabular("power")
     folder = tmp_path / "hepmass"
     folder.mkdir()

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from test_control import randn, randomised
-from torch import Tensor
-
-from rescore.control import ControlledSDE, PISGrad, PISNN
+from rescore.control import PISNN, ControlledSDE, PISGrad
 from rescore.control.policies import StateNetwork, TimeNetwork
 from rescore.random import make_generator
 from rescore.targets import Funnel, nine_modes
+from test_control import randn, randomised
+from torch import Tensor
 
 F64 = torch.float64
 

@@ -9,13 +9,12 @@ import pytest
 import scipy.fft
 import torch
 from diffusion_cases import ISOTROPIC, PROCESSES, WITH_DISCRETE, data_shape, dense, generator, matrix, relative, size
-from scipy.integrate import solve_ivp
-from scipy.linalg import expm
-
 from rescore.errors import RescoreError
 from rescore.processes import CLD, VE, VP, Blurring, CosineVP, DiscreteVE, DiscreteVP, SubVP, grids
 from rescore.processes.blurring import dct_matrix
 from rescore.processes.operators import Block, Diagonal
+from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 each_process = pytest.mark.parametrize("name", PROCESSES)
 each_with_discrete = pytest.mark.parametrize("name", WITH_DISCRETE)
@@ -192,7 +191,7 @@ def test_blurring_coefficients():
     slope = (process.Sigma(t + h).values - process.Sigma(t - h).values) / (2 * h)
     assert relative(process.GG(t).values, slope - 2 * log * process.Sigma(t).values) < 1e-8
     alpha = math.cos((process.T + 0.004) / 1.008 * math.pi / 2) ** 2
-    assert process.T == pytest.approx(0.99598, abs=5e-6)
+    assert pytest.approx(0.99598, abs=5e-6) == process.T
     assert math.sqrt((1 - alpha) / alpha) == pytest.approx(80, rel=1e-9)
     x = torch.randn(2, 3, 4, 4, generator=generator(), dtype=torch.float64)
     assert relative(process.embed(x), scipy.fft.dctn(x.numpy(), axes=(-2, -1), norm="ortho")) < 1e-14
@@ -366,7 +365,9 @@ def test_every_process_checks_its_domain(kind, name, value, allowed):
         kind(**{name: value})
 
 
-@pytest.mark.parametrize("kind", [*DOMAINS, partial(DiscreteVP, torch.full((3,), 0.1)), partial(DiscreteVE, torch.arange(1.0, 4.0))])
+@pytest.mark.parametrize(
+    "kind", [*DOMAINS, partial(DiscreteVP, torch.full((3,), 0.1)), partial(DiscreteVE, torch.arange(1.0, 4.0))]
+)
 def test_every_process_checks_its_times(kind):
     T = kind().T
     for name, value, allowed in (("eps", -1e-9, FIRST), ("eps", T, r"\[0, "), ("eps", math.nan, r"\[0, "), ("T", 0, POSITIVE),

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-
 from rescore import proof
 from rescore.cli import main
 from rescore.errors import RescoreError

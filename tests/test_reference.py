@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import pytest
-from test_gate import SECOND, save
-from test_ledger import record
-
 from rescore.errors import RescoreError
 from rescore.ledger import reference as module
 from rescore.ledger.diff import read_diff
 from rescore.ledger.gate import gate
 from rescore.ledger.records import read_records, write_skipped
 from rescore.ledger.reference import accept, parse_version, read_reference, skipped_rows
+from test_gate import SECOND, save
+from test_ledger import record
 
 DIRTY = "0.1.0+gabc1234.dirty.torch2.11.0"
 
@@ -41,7 +40,11 @@ def run_of_two(folder: Path, toy: float, other: float) -> Path:
 
 def test_versions_are_read_in_parts():
     assert parse_version("0.1.0+gabc1234.dirty.torch2.15.0+cpu") == {
-        "release": "0.1.0", "commit": "abc1234", "dirty": ".dirty", "torch": "2.15.0+cpu"}
+        "release": "0.1.0",
+        "commit": "abc1234",
+        "dirty": ".dirty",
+        "torch": "2.15.0+cpu",
+    }
     assert parse_version("0.1.0.torch2.11.0")["commit"] is None
     with pytest.raises(RescoreError, match="expected <release>"):
         parse_version("0.1.0")
@@ -82,7 +85,10 @@ def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference, monkey
     ):
         with pytest.raises(RescoreError, match=problem):
             accept(save(tmp_path / "laptop", *records), reference)
-    with monkeypatch.context() as patch, pytest.raises(RescoreError, match="git refused, as the job's log says; now it says: no"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(RescoreError, match="git refused, as the job's log says; now it says: no"),
+    ):
         patch.setattr(module, "git_refusal", lambda: "no")
         accept(save(tmp_path / "laptop", record(version="0.1.0.torch2.11.0")), reference)
     assert contents(reference) == before  # a refusal leaves the reference as it was
@@ -191,6 +197,7 @@ def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last
             if path == reference / last:
                 raise KeyboardInterrupt
             write(path, *content)
+
         return stopped
 
     for name in ("write_records", "atomic_write"):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from rescore.errors import RescoreError
 from rescore.experiments.repeat import repeat_runs
 

@@ -220,7 +220,9 @@ def test_the_overview_says_what_is_judged_first(committed):
     assert said.index(first) < said.index("Printed numbers")
     rows = re.findall(r"(\d+) . (reproduced|off|imprecise|indicative|not run) (?:same|another|not)", said)
     assert {name.replace(" ", "-"): int(n) for n, name in rows} == {"indicative": 0} | counts.to_dict()
-    assert "0 of" in text_of(committed / "gpu" / "index.html") and "nothing has been run yet" in text_of(committed / "index.html")
+    assert "0 of" in text_of(committed / "gpu" / "index.html") and "nothing has been run yet" in text_of(
+        committed / "index.html"
+    )
 
 
 def test_what_was_not_run_has_estimates(committed):
@@ -248,7 +250,9 @@ def test_a_run_estimates_what_it_has_not_run_yet(tmp_path):
     (results / "models" / key / "0" / MODEL_FILES["about"]).write_text('{"seconds": 9.0}')
     found = read_results(results, find_papers(ROOT), ROOT)
     assert ("deis", "trained") not in {(row["paper"], row["job"]) for row in found.waiting} and len(found.waiting) > 10
-    assert key not in {plan.key for plan in found.planned} and len(found.planned) == len(load_suite({"scale": "gpu"}).models) - 1
+    assert (
+        key not in {plan.key for plan in found.planned} and len(found.planned) == len(load_suite({"scale": "gpu"}).models) - 1
+    )
 
 
 def test_reasons_of_a_reference_are_shown(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import re
 import pytest
 from measuring import measured
 from pinned import check_pinned
-
 from rescore import samplers
 from rescore.errors import RescoreError
 from rescore.ledger.published import read_published
@@ -68,7 +67,9 @@ def result(tmp_path_factory):
 
 def test_every_cell_is_measured_or_has_a_reason(result):
     budgets = load_config(PAPER, "smoke").budgets
-    applied = [(m, p) for p, process in methods.PROCESSES.items() for m, make in methods.METHODS.items() if make.applies_to(process)]
+    applied = [
+        (m, p) for p, process in methods.PROCESSES.items() for m, make in methods.METHODS.items() if make.applies_to(process)
+    ]
     wanted = {(m, p, b) for m, p in applied for b in budgets}
     rows = [row for row in result.measurements if row.metric == "sw2" and row.method != "exact draws"]
     found = {(row.method, row.variant, row.protocol["budget"]) for row in rows}

@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 import torch
 from diffusion_cases import gaussian_score_operator, generator, relative
-from scipy.linalg import expm
-from test_samplers_exact import chain_covariances, marginal, mixture
-
 from rescore.processes import CLD, VE, DiscreteVP, grids
 from rescore.samplers import (
     SSCS,
@@ -22,6 +19,8 @@ from rescore.samplers import (
 )
 from rescore.samplers.sscs import analytic_part
 from rescore.scores import GaussianMixture
+from scipy.linalg import expm
+from test_samplers_exact import chain_covariances, marginal, mixture
 
 # --- discrete chains and their published numbers ------------------------------------------------------------------------------
 
@@ -111,7 +110,6 @@ def test_langevin_without_its_noise_climbs():
     assert torch.allclose(langevin(lambda u: -u, u, 0.1, 3, generator(), noise=0.0), 0.9**3 * u)
     half, whole = (langevin(lambda u: -u, u, 0.1, 1, generator(), noise) - 0.9 * u for noise in (0.5, 1.0))
     assert torch.allclose(2 * half, whole)
-
 
 
 def test_corrector_step_size():

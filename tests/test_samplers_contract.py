@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from diffusion_cases import PROCESSES, data_shape, generator, relative
-
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (

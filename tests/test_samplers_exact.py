@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rescore.ode
 import torch
 from diffusion_cases import ISOTROPIC, PROCESSES, data_shape, dense, gaussian_score_operator, generator, matrix, relative, size
-from scipy.integrate import quad_vec
-
-import rescore.ode
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import (
     AdaptiveFlow,
@@ -26,6 +24,7 @@ from rescore.samplers import (
 )
 from rescore.samplers.weights import transfer_weights
 from rescore.scores import GaussianMixture, to_noise
+from scipy.integrate import quad_vec
 
 each_process = pytest.mark.parametrize("name", PROCESSES)
 each_isotropic = pytest.mark.parametrize("name", ISOTROPIC)

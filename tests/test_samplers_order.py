@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from diffusion_cases import generator
-
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import (
     GDDIMCorrected,

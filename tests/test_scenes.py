@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
 from rescore.data import scenes
 from rescore.data.images import images_at_hand, load_images
 from rescore.errors import MissingData, RescoreError
@@ -94,8 +93,16 @@ def test_a_picture_of_the_same_size_in_bytes_is_seen(data):
     assert reds() == [0, 9]
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:50], lambda content: b"",
-                                    lambda content: content.replace(b"|u1", b"|i1"), lambda content: b"<html>" + content])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content[:50],
+        lambda content: b"",
+        lambda content: content.replace(b"|u1", b"|i1"),
+        lambda content: b"<html>" + content,
+    ],
+)
 def test_a_damaged_cache_is_made_again(data, tmp_path, damage, capsys):
     write_landscapes(data, 2)
     load_images("lhq64", "all")

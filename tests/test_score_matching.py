@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import torch
 from diffusion_cases import ISOTROPIC, PROCESSES, data_shape, generator
-from torch import nn
-
 from rescore.errors import RescoreError
 from rescore.likelihood import elbo
 from rescore.objectives import DSM, LCSS, DiscreteTimes, ImportanceTimes, TraceMatching, UniformTimes
-from rescore.objectives.pointwise import (
-    dsm, explicit, fd_ssm, gradient_of, lcs, lcss, probes, ssm, ssm_vr,
-)  # fmt: skip
+from rescore.objectives.pointwise import dsm, explicit, fd_ssm, gradient_of, lcs, lcss, probes, ssm, ssm_vr  # fmt: skip
 from rescore.processes import SubVP
+from torch import nn
 
 S = torch.tensor([[0.7, 0.2], [0.2, 0.4]], dtype=torch.float64)  # covariance of the data
 SIGMA = 0.4
@@ -51,12 +48,7 @@ def mean_over(covariance, loss):
     return lambda a: (loss(lambda x: x @ a.T, points[:, :2] @ root.T, points[:, 2:]) * weights).sum()
 
 
-TRACES = {
-    "explicit": lambda score, x, y: explicit(score, x),
-    "ssm": ssm,
-    "ssm_vr": ssm_vr,
-    "fd_ssm": fd_ssm,
-}
+TRACES = {"explicit": lambda score, x, y: explicit(score, x), "ssm": ssm, "ssm_vr": ssm_vr, "fd_ssm": fd_ssm}
 NOISY = {
     "dsm": lambda score, x, y: dsm(score, x, y, SIGMA),
     "lcss": lambda score, x, y: lcss(score, x, y, SIGMA),

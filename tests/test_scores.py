@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from diffusion_cases import PROCESSES, data_shape, generator
-
 from rescore.errors import RescoreError
 from rescore.processes import CLD, VE, VP, Blurring, DiscreteVP, SubVP
 from rescore.scores import EmpiricalData, GaussianMixture, on_process, to_noise, to_score
@@ -147,7 +146,9 @@ def test_blurring_scores_live_in_dct_space():
 
 
 @pytest.mark.parametrize("source", [VE(0.01, 80.0), VP(), SubVP()])
-@pytest.mark.parametrize("target", [VE(0.02, 50.0), VP(0.2, 12.0), DiscreteVP(torch.linspace(0.001, 0.1, 50, dtype=torch.float64))])
+@pytest.mark.parametrize(
+    "target", [VE(0.02, 50.0), VP(0.2, 12.0), DiscreteVP(torch.linspace(0.001, 0.1, 50, dtype=torch.float64))]
+)
 def test_a_score_moves_between_isotropic_processes(source, target):
     """Change of variables: the marginals of two isotropic processes at one ratio sigma / m differ by a scale only."""
     data = {"means": torch.tensor([[-1.0, 0.3], [0.4, 0.9]], dtype=torch.float64), "stds": 0.2}

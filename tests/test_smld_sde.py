@@ -6,7 +6,6 @@ import pytest
 import torch
 from measuring import as_records, book_of, configured, measured
 from pinned import check_pinned
-
 from rescore.config import Step
 from rescore.data.digits import load_digits
 from rescore.ledger.claims import evaluate
@@ -178,7 +177,10 @@ def smoke(tmp_path_factory):
         "toy": {"particles": 50},
         "grid": {"levels": 1000, "sampled_levels": 25, "particles": 20},
     }
-    content["jobs"]["all"] |= {"models": [], "measure": [name for name in content["jobs"]["all"]["measure"] if name != "trained"]}
+    content["jobs"]["all"] |= {
+        "models": [],
+        "measure": [name for name in content["jobs"]["all"]["measure"] if name != "trained"],
+    }
     result = measured(PAPER, configured(PAPER, content), "all", tmp_path_factory.mktemp("run"))
     return as_records(PAPER, result), result
 

@@ -4,10 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import nn
-from training_case import SETTINGS, Network, losses
-
 from rescore.config import validated
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Book, Run
@@ -21,6 +17,9 @@ from rescore.samplers import ddim
 from rescore.specs import Evaluation, ModelConfig, ModelSpec, Trainings
 from rescore.training import Adam, Training, train_network
 from rescore.workflow.paths import snapshots
+from safetensors.torch import load_file
+from torch import nn
+from training_case import SETTINGS, Network, losses
 
 CONTENT = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 12}
 

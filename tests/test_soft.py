@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-
 from rescore.corruptions import Blur, Constant, Corruption, Family, GeometricNoise, Identity, Interpolated, Masking
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
-from rescore.networks import make_network
 from rescore.objectives import DSM, CleanPrediction, SoftScoreMatching, UniformTimes, clean_of, score_of_clean
 from rescore.processes import VE
 from rescore.processes.operators import Diagonal

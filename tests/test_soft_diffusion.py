@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from measuring import book_of
-from test_soft import MODE, S
-
 from rescore.config import validated
 from rescore.corruptions import Masking
 from rescore.data.images import load_images
@@ -17,6 +15,7 @@ from rescore.ledger.records import Record
 from rescore.papers import load_config, load_paper
 from rescore.problems.gaussian import GaussianLaw, clean_prediction, law_after, law_at
 from rescore.samplers import uniform_times
+from test_soft import MODE, S
 
 PAPER = load_paper("soft_diffusion", Path(__file__).parents[1])
 config, networks, problems = (PAPER.module(name) for name in ("config", "networks", "problems"))
@@ -67,7 +66,11 @@ def test_law_on_one_pixel_is_the_known_one(name, expected):
 def test_law_on_images_is_that_of_samples(corruptions):
     images, process = corruptions.images, corruptions(VARIANTS["main"])
     data = GaussianLaw.full(images.mean(0), torch.cov(images.flatten(1).T))
-    sampler, clean, start = SAMPLERS["Naive Sampler"](process, uniform_times(8)), clean_prediction(process, data), law_at(process, data, 1.0)
+    sampler, clean, start = (
+        SAMPLERS["Naive Sampler"](process, uniform_times(8)),
+        clean_prediction(process, data),
+        law_at(process, data, 1.0),
+    )
     law, generator = law_after(sampler, clean, start), torch.Generator().manual_seed(0)
     samples = sampler(clean, start.sample(4000, generator), generator).flatten(1)
     spread = law.covariance[0].trace().item()

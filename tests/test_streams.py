@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from rescore.collage import chain
 from rescore.collage.maker import METHODS, Maker
 from rescore.corruptions import Blur, Corruption, GaussianStart, GeometricNoise, Interpolated
@@ -11,7 +10,15 @@ from rescore.problems import ExactProblem
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.random import BLOCK_NUMBERS, LEAST_BLOCK, Streams, derive_seed, integers, make_generator, normal
 from rescore.samplers import (
-    MomentumSampler, ancestral, annealed_langevin, ddim, euler_maruyama, gddim_stochastic, langevin, reverse_diffusion, sscs,
+    MomentumSampler,
+    ancestral,
+    annealed_langevin,
+    ddim,
+    euler_maruyama,
+    gddim_stochastic,
+    langevin,
+    reverse_diffusion,
+    sscs,
     uniform_times,
 )  # fmt: skip
 
@@ -29,7 +36,9 @@ def test_batches_of_any_size_see_the_same_numbers(state, batch):
     for first in range(0, n, batch):
         size = min(batch, n - first)
         streams = Streams.named("x", 3, n=size, first=first)
-        parts.append([streams.normal((size, *state), F64), streams.integers(5, (size, *state)), streams.normal((size, *state), F64)])
+        parts.append(
+            [streams.normal((size, *state), F64), streams.integers(5, (size, *state)), streams.normal((size, *state), F64)]
+        )
     for i, values in enumerate(wanted):
         assert torch.equal(torch.cat([part[i] for part in parts]), values)
 
@@ -108,7 +117,9 @@ def test_samples_do_not_depend_on_the_batch(name):
 
     wanted = draw(sampler, score, shape, 20, make_generator("samples", 0)).x
     for batch, n in ((1, 20), (7, 20), (1000, 30)):
-        assert torch.allclose(draw(sampler, score, shape, n, make_generator("samples", 0), batch=batch).x[:20], wanted, rtol=0, atol=1e-6)
+        assert torch.allclose(
+            draw(sampler, score, shape, n, make_generator("samples", 0), batch=batch).x[:20], wanted, rtol=0, atol=1e-6
+        )
     assert not torch.allclose(draw(sampler, score, shape, 20, make_generator("samples", 1)).x, wanted, atol=1e-2)
 
 

@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
-from torch.distributions import MultivariateNormal, Normal
-
 from rescore.errors import RescoreError
 from rescore.random import make_generator
 from rescore.targets import Funnel, GaussianMixture, LogGaussianCox, Rings, Target, gaussian, lgcp, nine_modes
 from rescore.targets.named import known_log_z, make_target
+from scipy import integrate, stats
+from torch.distributions import MultivariateNormal, Normal
 
 F64 = torch.float64
 
@@ -200,9 +199,7 @@ def test_funnel_integrates_to_one(variance):
     noise = torch.randn(n, 10, dtype=F64, generator=generator)
     head = std * noise[:, :1]
     x = torch.cat((head, widen * torch.exp(head / 2) * noise[:, 1:]), -1)
-    log_q = (
-        -0.5 * noise.square().sum(-1) - 5 * math.log(2 * math.pi) - math.log(std) - 9 * (math.log(widen) + head[:, 0] / 2)
-    )
+    log_q = -0.5 * noise.square().sum(-1) - 5 * math.log(2 * math.pi) - math.log(std) - 9 * (math.log(widen) + head[:, 0] / 2)
     assert_mean((Funnel(variance).log_prob(x) - log_q).exp(), 1.0, 0.003)
 
 

@@ -1,9 +1,8 @@
 """Steps that are timed in turn."""
 
 import torch
-from torch import nn
-
 from rescore.cost import timing
+from torch import nn
 
 
 def test_turns_rotate_and_the_first_round_does_not_count(monkeypatch):

@@ -6,8 +6,6 @@ from functools import partial
 import pytest
 import torch
 from pinned import check_pinned
-from trained_case import records_of
-
 from rescore.data.images import images_at_hand, load_images
 from rescore.data.pixels import dequantise
 from rescore.ledger.claims import evaluate
@@ -24,6 +22,7 @@ from rescore.random import make_generator
 from rescore.samplers import euler_maruyama
 from rescore.specs import ModelSpec, Network, Part
 from rescore.training import save_weights
+from trained_case import records_of
 
 # The cells that claims and stand-ins ask for, and no long ones.
 SMALLER = {

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from rescore.errors import RescoreError
 from rescore.files import sha256
 from rescore.random import make_generator
 from rescore.training import Adam, fit, train_once
 from rescore.training.loop import fit_averaged
+from torch import Tensor, nn
 
 SETTINGS = Adam(steps=14, lr=0.05, weight_decay=0.01, decay=0.7, decay_every=4)
 
@@ -284,8 +283,9 @@ def test_a_divergence_is_one_clear_error(tmp_path, monkeypatch):
 
     with pytest.raises(RescoreError) as error:
         fit(network, loss, SETTINGS, make_generator("train"), tmp_path, checkpoint_every=3, label="mg grad")
-    assert str(error.value) == ("mg grad: diverged: no finite loss or gradient in 3 steps up to step 9; "
-                                f"checkpoints up to it are in {tmp_path}")
+    assert str(error.value) == (
+        f"mg grad: diverged: no finite loss or gradient in 3 steps up to step 9; checkpoints up to it are in {tmp_path}"
+    )
     assert (tmp_path / "step-00000006.json").exists()
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from rescore.errors import RescoreError
+from rescore.machine.ranks import MARK
+from rescore.random import derive_seed, make_generator
+from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
 from safetensors.torch import load_file
 from torch import nn
 from training_case import ADAM, DATA, SETTINGS, Network, losses, run, train
 
-from rescore.errors import RescoreError
-from rescore.random import derive_seed, make_generator
-from rescore.machine.ranks import MARK
-from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
 
 def tensors(network: nn.Module) -> list[torch.Tensor]:
     return list(network.state_dict().values())
@@ -54,7 +54,10 @@ def test_warm_up_starts_at_zero_and_multiplies_the_decay():
 def test_settings_reach_the_optimiser():
     defaults = Adam(steps=1, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.2).optimizer(nn.Linear(1, 1)).defaults
     assert {name: defaults[name] for name in ("lr", "betas", "eps", "weight_decay")} == {
-        "lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.2
+        "lr": 0.1,
+        "betas": (0.8, 0.9),
+        "eps": 1e-3,
+        "weight_decay": 0.2,
     }
 
 
@@ -222,8 +225,9 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
 
 
 def test_parts_that_do_not_fit(tmp_path):
-    with pytest.raises(RescoreError, match="parts = 4: it has to divide the batch, 6, and to be a multiple of the number of "
-                                           "processes, 1"):
+    with pytest.raises(
+        RescoreError, match="parts = 4: it has to divide the batch, 6, and to be a multiple of the number of processes, 1"
+    ):
         train(tmp_path, settings=replace(SETTINGS, parts=4))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from rescore.config import validated
 from rescore.machine.hardware import device_name
 from rescore.models.build import train_model
@@ -21,7 +20,11 @@ MLP = {"name": "mlp", "settings": {"width": 8, "blocks": 1}}
 UNET = {"name": "ddpm", "settings": {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4], "dropout": 0.0}}
 SPECS = {
     "vp": {"process": {"name": "VP"}, "network": MLP},
-    "ve": {"process": {"name": "VE"}, "network": MLP | {"level": "sigma"}, "objective": {"name": "lcss", "weighting": "sigma^2"}},
+    "ve": {
+        "process": {"name": "VE"},
+        "network": MLP | {"level": "sigma"},
+        "objective": {"name": "lcss", "weighting": "sigma^2"},
+    },
     "cld": {"process": {"name": "CLD"}, "network": MLP | {"level": "time"}, "objective": {"name": "hsm", "importance": True}},
     "cld velocities": {"process": {"name": "CLD"}, "network": MLP, "objective": {"name": "velocity_dsm"}},
     "blurring": {"process": {"name": "Blurring"}, "network": MLP, "flip": True},
@@ -58,7 +61,9 @@ def test_other_weights_have_another_version(found):
         KEPT.write_text(json.dumps({"version": TRAINING_VERSION, "machine": here, "numbers": found}, indent=1) + "\n")
         return
     assert kept["version"] == TRAINING_VERSION, "write the numbers of this version: RESCORE_PIN=1 pytest"
-    assert not moved, f"{', '.join(moved)} train other weights: raise TRAINING_VERSION in rescore.specs, then RESCORE_PIN=1 pytest"
+    assert not moved, (
+        f"{', '.join(moved)} train other weights: raise TRAINING_VERSION in rescore.specs, then RESCORE_PIN=1 pytest"
+    )
 
 
 def test_every_kind_of_spec_is_trained():

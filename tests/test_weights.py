@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
-
 from rescore.training import weight_distance
 from rescore.training.weights import flat_weights
+from torch import nn
 
 
 def network(value: float) -> nn.Module:

@@ -4,7 +4,6 @@ import pytest
 import torch
 from measuring import book_of, configured, measured
 from recorded_models import RecordedModels
-
 from rescore.config import step_hash
 from rescore.errors import RescoreError
 from rescore.metrics import sliced_wasserstein
@@ -58,12 +57,16 @@ def test_all_samplers_of_a_seed_start_alike_and_the_floor_is_of_fresh_draws(tmp_
     result = measured(PAPER, config, "one", tmp_path)
     toy = problems.mixture(config, problems.PROCESSES["VPSDE"], 5)
     for part, seed in zip(toy.start().split(5), (3, 4), strict=True):
-        assert torch.equal(part, VP().prior_sample((5, 2), Streams.named("cld", "mixture9", "VP", "prior", seed, n=5), torch.float64))
+        assert torch.equal(
+            part, VP().prior_sample((5, 2), Streams.named("cld", "mixture9", "VP", "prior", seed, n=5), torch.float64)
+        )
     draws = {name: toy.draws("cld", "mixture9", name) for name in ("data", "exact")}
     expected = [sliced_wasserstein(*pair, projections=50) for pair in zip(draws["exact"], draws["data"], strict=True)]
     (floor,) = [one for one in result.measurements if (one.method, one.metric) == ("exact", "sw2")]
     assert floor.value == pytest.approx(sum(expected) / 2) and (floor.n_seeds, floor.n_samples) == (2, 10)
-    assert {(one.method, one.variant) for one in result.measurements} - {("exact", "")} == set(problems.RECIPES) - {("VPSDE", "DDIM")}
+    assert {(one.method, one.variant) for one in result.measurements} - {("exact", "")} == set(problems.RECIPES) - {
+        ("VPSDE", "DDIM")
+    }
 
 
 def test_a_section_depends_on_its_own_settings():

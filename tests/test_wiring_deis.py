@@ -3,7 +3,6 @@
 import pytest
 import torch
 from measuring import book_of, configured
-
 from rescore.papers import load_config, load_paper
 from rescore.problems.flow import by_quantiles
 from rescore.processes import VP, grids

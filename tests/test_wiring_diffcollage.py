@@ -4,9 +4,8 @@ from pathlib import Path
 
 from measuring import configured, measured
 from pinned import check_pinned
-from trained_case import trained_models
-
 from rescore.papers import load_config, load_paper
+from trained_case import trained_models
 
 PAPER = load_paper("diffcollage")
 TINY = {"samples": 70, "exact": {"samples": 66}, "steps": 2, "lengths": {"ratios": [2, 3]}}

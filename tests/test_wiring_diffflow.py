@@ -7,12 +7,11 @@ import pytest
 import torch
 from measuring import book_of, configured, measured
 from pinned import check_pinned
-from trained_case import trained_models
-
 from rescore.data.planar import planar_set
 from rescore.errors import Diverged
 from rescore.papers import load_config, load_paper
 from rescore.random import derive_seed, make_generator
+from trained_case import trained_models
 
 PAPER = load_paper("diffflow")
 METHODS, PLANAR, TABULAR, IMAGES = (PAPER.module(name) for name in ("methods", "planar", "tabular", "images"))

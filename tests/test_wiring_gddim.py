@@ -3,7 +3,6 @@
 import pytest
 import torch
 from measuring import book_of, configured
-
 from rescore.models.evaluate import Sampling
 from rescore.papers import load_config, load_paper
 from rescore.problems.distances import off_data, off_modes

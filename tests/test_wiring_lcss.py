@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from measuring import book_of, configured, measured
-
 from rescore.config import Step
 from rescore.data.images import ImageSet
 from rescore.errors import Diverged

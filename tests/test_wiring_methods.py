@@ -5,20 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from rescore.likelihood import _decoder, elbo
 from rescore.montecarlo import aft, smc
 from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.logz import ess
-from rescore.neural_sde import (
-    DiffFlowTraining,
-    FourierMLP,
-    NeuralSDE,
-    Progressive,
-    draw_noise,
-    path_loss,
-    train_diffflow,
-)
+from rescore.neural_sde import DiffFlowTraining, FourierMLP, NeuralSDE, Progressive, draw_noise, path_loss, train_diffflow
 from rescore.neural_sde.grids import hat_l_beta, l_beta
 from rescore.objectives import DSM, HSM, VelocityDSM
 from rescore.objectives.times import DiscreteTimes

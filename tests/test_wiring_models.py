@@ -13,8 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
-
 from rescore.config import Resources
 from rescore.data.images import ImageSet
 from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
@@ -35,6 +33,7 @@ from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
 from rescore.specs import Evaluation, ModelSpec, Network, Objective, Part, Trainings
 from rescore.training import load_weights
 from rescore.workflow.paths import training_commits
+from torch import nn
 
 SEEDS = (3, 5)
 SPEC = ModelSpec(
@@ -217,7 +216,9 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
     monkeypatch.setattr(evaluate, "draw", stub)
     models.judge = stub_judge = StubJudge()
     sampler = euler_maruyama(VP(), grids.uniform(VP(), 4, 0.01), denoise="euler")
-    cell = Sampling("T", "method", "v", "a", sampler, {"grid": "uniform"}, (lambda score: ("adapted", *score)) if adapted else None)
+    cell = Sampling(
+        "T", "method", "v", "a", sampler, {"grid": "uniform"}, (lambda score: ("adapted", *score)) if adapted else None
+    )
     fid, score = after(models, lambda: models.measure([cell], "label"))
     for seed, (which, used, shape, n, generator) in zip(SEEDS, drawn, strict=True):
         assert which is sampler and shape == (1, 2, 2) and n == 11 and generator == derive_seed("samples", "digits", seed)
@@ -242,7 +243,9 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
 def test_an_adaptive_solver_has_no_number_of_evaluations_in_its_key(models, monkeypatch):
     flow = AdaptiveFlow(VP(), [1.0, 1e-3], 1e-2, 1e-2)
     counts = iter((30, 41))
-    monkeypatch.setattr(evaluate, "draw", lambda sampler, score, shape, n, generator: Drawn(torch.zeros(n, *shape), next(counts)))
+    monkeypatch.setattr(
+        evaluate, "draw", lambda sampler, score, shape, n, generator: Drawn(torch.zeros(n, *shape), next(counts))
+    )
     models.judge = StubJudge()
     (fid,) = after(models, lambda: models.measure([Sampling("T", "m", "", "a", flow)], "label", ["fid"]))
     assert fid.nfe is None and fid.protocol["evaluations"] == 36 and "steps" not in fid.protocol
@@ -447,7 +450,9 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
 
 def test_a_record_s_version_names_the_commit_of_its_weights(tmp_path):
     paths = []
-    for seed, version in enumerate(("0.1.0+gaaaaaaa.torch2.4.1+cpu", "0.1.0+gbbbbbbb.dirty.torch2.4.1", "0.1.0+gaaaaaaa.torch2.5", "0.1.0.torch2")):
+    for seed, version in enumerate(
+        ("0.1.0+gaaaaaaa.torch2.4.1+cpu", "0.1.0+gbbbbbbb.dirty.torch2.4.1", "0.1.0+gaaaaaaa.torch2.5", "0.1.0.torch2")
+    ):
         folder = tmp_path / str(seed)
         folder.mkdir()
         (folder / "about.json").write_text(json.dumps({"version": version}))

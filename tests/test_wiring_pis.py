@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from measuring import book_of, configured
-
 from rescore.control import ControlledSDE, Paths
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp, logz_statistics
 from rescore.papers import load_paper

@@ -4,7 +4,6 @@ import pytest
 import torch
 from measuring import book_of
 from recorded_models import RecordedModels
-
 from rescore.papers import load_config, load_paper
 from rescore.processes import VE, VP, grids
 from rescore.samplers import AdaptiveFlow, PredictorCorrector

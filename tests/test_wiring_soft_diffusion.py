@@ -7,7 +7,6 @@ import pytest
 import torch
 from measuring import book_of, configured, measured
 from pinned import check_pinned
-
 from rescore.data.images import ImageSet
 from rescore.data.pixels import to_unit
 from rescore.models.judge import RealScore
@@ -17,10 +16,7 @@ from rescore.training import together
 
 PAPER = load_paper("soft_diffusion")
 networks, problems = PAPER.module("networks"), PAPER.module("problems")
-TINY = {
-    "schedule": {"candidates": 8, "nodes": 4, "images": 6},
-    "gaussian": {"nfes": [2, 4], "masking_nfes": [2]},
-}
+TINY = {"schedule": {"candidates": 8, "nodes": 4, "images": 6}, "gaussian": {"nfes": [2, 4], "masking_nfes": [2]}}
 
 
 def content() -> dict:
@@ -75,7 +71,12 @@ def test_networks_are_trained_as_the_config_says(monkeypatch, tmp_path, sets):
         assert (adam.steps, adam.lr, adam.warmup, adam.clip) == (settings.steps, settings.lr, settings.warmup, 0.7)
         assert (plan.data, plan.batch, plan.ema) == (12, settings.batch, settings.ema)
         assert plan.seed == derive_seed("soft", f"main {seed}")
-        assert (folder, device, every, label) == (studio.run.folder / f"main-{seed}", "cpu", settings.checkpoint_every, f"main {seed}")
+        assert (folder, device, every, label) == (
+            studio.run.folder / f"main-{seed}",
+            "cpu",
+            settings.checkpoint_every,
+            f"main {seed}",
+        )
 
 
 def test_the_judge_compares_with_the_training_images(monkeypatch, tmp_path, sets):

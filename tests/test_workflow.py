@@ -16,7 +16,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from conftest import ROOT, Run, Workspace
-
 from rescore import progress
 from rescore.config import SCALES, step_hash
 from rescore.errors import RescoreError
@@ -202,7 +201,10 @@ def test_finished_jobs_survive_a_failure_beside_them(story: SimpleNamespace) -> 
 def test_a_new_paper_has_its_rows_in_the_diff(story: SimpleNamespace) -> None:
     verdicts = {row["dataset"]: row for row in rows(story.results / "diff.csv") if row["paper"] == "toy"}
     assert {name: row["status"] for name, row in verdicts.items()} == {
-        "normal": "reproduced", "uniform": "reproduced", "elsewhere": "not-run"}
+        "normal": "reproduced",
+        "uniform": "reproduced",
+        "elsewhere": "not-run",
+    }
     assert "no toy data" in verdicts["elsewhere"]["note"]
     claims = [row for row in rows(story.results / "claims.csv") if row["paper"] == "toy"]
     assert claims[0]["status"] == "holds"

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from measuring import as_records, measured
-
 from rescore.config import JobConfig, PaperConfig
 from rescore.ledger.records import Record
 from rescore.models.build import train_model

@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
 from rescore.training import Adam, Trained, Training, save_weights, train_network
+from torch import Tensor, nn
 
 ADAM = Adam(steps=12, lr=0.02, warmup=3, clip=1.5)
 SETTINGS = Training(ADAM, data=20, batch=6, seed=5, ema=0.9, parts=2)

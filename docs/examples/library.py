@@ -2,9 +2,8 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
-
 import rescore
+import torch
 from rescore.problems import distances, flow
 
 process = rescore.VP()

@@ -1,8 +1,6 @@
 """DPM-Solver++(2M) of Lu et al. (2022), arXiv 2211.01095, Algorithm 2, on any isotropic process."""
 
 import torch
-from torch import Tensor
-
 from rescore.problems import ExactProblem, distances, flow
 from rescore.processes import VP, Isotropic, LinearSDE, grids
 from rescore.processes.base import require
@@ -10,6 +8,7 @@ from rescore.samplers import ddim
 from rescore.samplers.base import Denoise, Draw, Sampler, Times
 from rescore.samplers.method import method
 from rescore.scores import Score
+from torch import Tensor
 
 
 class DPMSolver2M(Sampler):

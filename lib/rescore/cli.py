@@ -26,11 +26,47 @@ if TYPE_CHECKING:
 FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "latex": "latex_booktabs"}
 """Of `compare`: how tabulate calls them."""
 TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
-RIGHT_ALIGNED = {"nfe", "published", "measured", "stderr", "error", "tolerance", "delta", "margin", "z", "p", "value",
-                 "allowed", "difference", "seconds", "cpu_seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb",
-                 "parameters", "trainings", "steps", "batch", "gflop", "gpu", "mem_mb", "gpu_hours", "threads", "minutes",
-                 "models", "samples", "likelihoods", "download_mb", "images_per_second", "tflops", "gpu_memory_mb",
-                 "sampling_steps_per_second", "share_of_the_sampler", "share_of_kernels", "likelihood_mb_an_image"}
+RIGHT_ALIGNED = {
+    "nfe",
+    "published",
+    "measured",
+    "stderr",
+    "error",
+    "tolerance",
+    "delta",
+    "margin",
+    "z",
+    "p",
+    "value",
+    "allowed",
+    "difference",
+    "seconds",
+    "cpu_seconds",
+    "function_evaluations",
+    "peak_memory_mb",
+    "peak_gpu_memory_mb",
+    "parameters",
+    "trainings",
+    "steps",
+    "batch",
+    "gflop",
+    "gpu",
+    "mem_mb",
+    "gpu_hours",
+    "threads",
+    "minutes",
+    "models",
+    "samples",
+    "likelihoods",
+    "download_mb",
+    "images_per_second",
+    "tflops",
+    "gpu_memory_mb",
+    "sampling_steps_per_second",
+    "share_of_the_sampler",
+    "share_of_kernels",
+    "likelihood_mb_an_image",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,17 +87,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     places = argparse.ArgumentParser(add_help=False)
-    places.add_argument("--root", type=Path, metavar="DIR",
-                        help="the folder of reproductions/ and README.md (default: here)")
-    places.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
-                        help="the folder of results (default: results)")
+    places.add_argument("--root", type=Path, metavar="DIR", help="the folder of reproductions/ and README.md (default: here)")
+    places.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="the folder of results (default: results)"
+    )
     common = argparse.ArgumentParser(add_help=False, parents=[places])
     common.add_argument("--scale", default="laptop", help=f"one of {', '.join(SCALES)} (default: laptop)")
     one_paper = argparse.ArgumentParser(add_help=False)
     one_paper.add_argument("--paper", help="this paper only")
     reference = argparse.ArgumentParser(add_help=False)
-    reference.add_argument("--reference", action="store_true",
-                           help="read the committed reference, as is done where there is no run of this scale")
+    reference.add_argument(
+        "--reference", action="store_true", help="read the committed reference, as is done where there is no run of this scale"
+    )
     out = argparse.ArgumentParser(add_help=False)
     out.add_argument("--out", type=Path, metavar="FILE", help="write the CSV here as well")
 
@@ -93,8 +130,9 @@ def parser() -> argparse.ArgumentParser:
     figures.add_argument("paper")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these only")
     collect = add("collect", _collect, "check and join the records of all jobs")
-    collect.add_argument("paths", nargs="*", type=Path, metavar="PATH",
-                         help="records.csv, skipped.csv, or a job's folder of both")
+    collect.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="records.csv, skipped.csv, or a job's folder of both"
+    )
     diff = add("diff", _diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
     diff.add_argument("--status", action="append", metavar="STATUS", help="rows of this verdict only; may be repeated")
     diff.add_argument("--table", action="append", metavar="TABLE", help="rows of this table only; may be repeated")
@@ -116,12 +154,17 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--scale", help=f"one of {', '.join(SCALES)} (default: laptop, with --reference all)")
     report.add_argument("--reference", action="store_true", help="the committed results, of all scales unless --scale is given")
     report.add_argument("--against", type=Path, metavar="FOLDER", help="mark what moved since the results in this folder")
-    report.add_argument("--out", type=Path, metavar="DIR",
-                        help="where to write it (default: results/<scale>/report, of a reference results/report)")
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where to write it (default: results/<scale>/report, of a reference results/report)",
+    )
     report.add_argument("--open", action="store_true", help="open it in a browser")
     gate = add("gate", _gate, "compare a run with the committed reference; 1 if anything failed", one_paper)
-    gate.add_argument("--reference", action="store_true",
-                      help="no run: derive the verdicts and claims of the reference's own records again")
+    gate.add_argument(
+        "--reference", action="store_true", help="no run: derive the verdicts and claims of the reference's own records again"
+    )
     accept = add("accept", _accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
     add("cost", _cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
@@ -173,8 +216,8 @@ def _suite(args: argparse.Namespace) -> "Suite":
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from rescore.ledger.cost import read_proofs
     from rescore.estimates import NETWORKS, arithmetic, job_rows, model_rows
+    from rescore.ledger.cost import read_proofs
     from rescore.plan import all_needs, model_plans, need_rows, routes, sampling_plans, sampling_rows, write_networks
 
     suite = _suite(args)
@@ -246,8 +289,23 @@ def _diff(args: argparse.Namespace) -> None:
         frame = frame[frame[column].isin(wanted)] if wanted else frame
     if args.out:
         write_diff(args.out, frame)
-    shown = ["paper", "table", "dataset", "method", "variant", "metric", "nfe", "published", "measured", "error", "tolerance",
-             "delta", "status", "explained_by", "note"]
+    shown = [
+        "paper",
+        "table",
+        "dataset",
+        "method",
+        "variant",
+        "metric",
+        "nfe",
+        "published",
+        "measured",
+        "error",
+        "tolerance",
+        "delta",
+        "status",
+        "explained_by",
+        "note",
+    ]
     _print(shown, frame.to_dict("records"))
     _print_counts(frame["status"], STATUSES)
 
@@ -361,10 +419,15 @@ def _report(args: argparse.Namespace) -> None:
     every = args.reference and args.scale is None
     args.scale = args.scale or "laptop"
     if every:
-        places = {scale: next((place for place in _reference_places(args, scale) if (place / "diff.csv").is_file()), None)
-                  for scale in SCALES}
-        references = [read_results(place, papers, root) if place else nothing_run(scale, papers, root)
-                      for scale, place in places.items() if place or any(scale in paper.scales for paper in papers.values())]
+        places = {
+            scale: next((place for place in _reference_places(args, scale) if (place / "diff.csv").is_file()), None)
+            for scale in SCALES
+        }
+        references = [
+            read_results(place, papers, root) if place else nothing_run(scale, papers, root)
+            for scale, place in places.items()
+            if place or any(scale in paper.scales for paper in papers.values())
+        ]
         if not any(places.values()):
             raise RescoreError(f"{args.results / 'reference'}: no committed results; make some with `rescore accept`")
     else:
@@ -391,8 +454,10 @@ def _gate(args: argparse.Namespace) -> int:
     if args.reference:
         report, what = gate_reference(reference, papers), f"verdicts and claims of {reference} derived again"
     elif not (_folder(args) / "records.csv").is_file():
-        raise RescoreError(f"{_folder(args) / 'records.csv'}: no such file: there is no run to compare with the reference; "
-                           f"make one with `{run_command(args.scale)}`, or check the reference by itself with --reference")
+        raise RescoreError(
+            f"{_folder(args) / 'records.csv'}: no such file: there is no run to compare with the reference; "
+            f"make one with `{run_command(args.scale)}`, or check the reference by itself with --reference"
+        )
     else:
         report, what = gate(_folder(args), reference, args.paper), "numbers compared"
     if report.moved:
@@ -420,8 +485,10 @@ def _cost(args: argparse.Namespace) -> None:
     papers = _selected(args, find_papers(args.root))
     if reference := _instead_of_run(args, "*/*/cost.json"):
         frame = timings(read_reference(reference))
-        print("a reference keeps no cost.json: seconds are the timings that a job's records name, less than the whole job",
-              file=sys.stderr)
+        print(
+            "a reference keeps no cost.json: seconds are the timings that a job's records name, less than the whole job",
+            file=sys.stderr,
+        )
     else:
         frame = read_costs(_folder(args))
     frame, proofs = frame[frame["paper"].isin(papers)], read_proofs(args.results)

@@ -139,7 +139,9 @@ class PaperConfig(Settings):
     def _candidates_are_settings(self) -> "PaperConfig":
         for name, changes in self.candidates.items():
             if others := {"jobs", "candidates"} & changes.keys():
-                raise ValueError(f"candidates.{name}: {', '.join(sorted(others))} is no setting of a candidate; allowed: others")
+                raise ValueError(
+                    f"candidates.{name}: {', '.join(sorted(others))} is no setting of a candidate; allowed: others"
+                )
             self._with_candidate(name)
         for name, job in self.jobs.items():
             if job.candidate is not None and job.candidate not in self.candidates:

@@ -115,8 +115,13 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
     for paper, rules in suite.papers.items():
         for name in rules.jobs:
             job, trainings = rules.config.jobs[name], rules.config.job_trainings(name)
-            evaluation, seeds = getattr(rules.config, "evaluation", None), max((len(of.seeds) for of in trainings.values()), default=0)
-            judged = evaluation if trainings and "evaluation" in rules.config.model_fields_set else None  # else the paper has its own
+            evaluation, seeds = (
+                getattr(rules.config, "evaluation", None),
+                max((len(of.seeds) for of in trainings.values()), default=0),
+            )
+            judged = (
+                evaluation if trainings and "evaluation" in rules.config.model_fields_set else None
+            )  # else the paper has its own
             rows.append({"paper": paper, "job": name, "gpu": job.gpu, "threads": job.threads, "mem_mb": job.mem_mb,
                          "minutes": job.runtime, "models": " ".join(trainings), "part": getattr(job, "part", None) or "",
                          "on_request": "on request" * job.on_request,
@@ -153,7 +158,9 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
         f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top;"
         " models on request are not counted.",
-        *(f"At the {speed:.0f} TFLOP/s that rescore proof measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
-          for device, speed in speeds.items()),
+        *(
+            f"At the {speed:.0f} TFLOP/s that rescore proof measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
+            for device, speed in speeds.items()
+        ),
         *left_out,
     ]

@@ -105,9 +105,7 @@ def flow_log_prob(
 
 
 @full_precision()
-def elbo(
-    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float = T0
-) -> Tensor:
+def elbo(network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float = T0) -> Tensor:
     """An unbiased estimate, (n,) nats, of a lower bound of log p(x) under the reverse SDE (Song et al. 2021, theorem 3):
 
         log p(x) >= E log p(x | u_t0) - KL(p(u_T | x) || prior) - 1/2 integral from t0 to T of E |G^T (s_theta - s)|^2 dt
@@ -136,9 +134,7 @@ def elbo(
     return _decoder(network, process, objective, x, generator, t0) - _kl_to_prior(process, end) - path
 
 
-def _decoder(
-    network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float
-) -> Tensor:
+def _decoder(network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float) -> Tensor:
     """log p(x | u_t0) for one draw of u_t0, (n,)."""
     u, _ = process.perturb(x, t0, generator, "L")
     mean, precision = process.mean(t0), process.Sigma(t0).inv()

@@ -13,8 +13,22 @@ from pydantic import Field
 from rescore.config import SCALES, ConfigLoader, Settings, check_choice, read_yaml
 from rescore.errors import RescoreError
 
-RESERVED = ("all", "claims", "collect", "cost", "diff", "everything", "figures", "logs", "model", "models", "readme", "report",
-            "runs", "tables")
+RESERVED = (
+    "all",
+    "claims",
+    "collect",
+    "cost",
+    "diff",
+    "everything",
+    "figures",
+    "logs",
+    "model",
+    "models",
+    "readme",
+    "report",
+    "runs",
+    "tables",
+)
 """Names of folders under results/<scale>/ and of rules in the Snakefile."""
 
 Value = str | int | float | bool
@@ -112,7 +126,10 @@ def use_root(root: Path) -> None:
     now, loaded = str(root), {name: module for name, module in sys.modules.items() if name.split(".")[0] == "reproductions"}
     if sys.path[0] != now:
         sys.path[:] = [now, *(place for place in sys.path if place != now)]
-    before = next((str(Path(module.__file__).resolve().parents[2]) for module in loaded.values() if getattr(module, "__file__", None)), now)
+    before = next(
+        (str(Path(module.__file__).resolve().parents[2]) for module in loaded.values() if getattr(module, "__file__", None)),
+        now,
+    )
     if before != now:
         _modules[before] = loaded
         for name in loaded:
@@ -135,8 +152,9 @@ def find_papers(root: Path | str | None = None) -> dict[str, Paper]:
     for path in sorted((find_root(root) / "reproductions").glob("*/paper.yaml")):
         name = path.parent.name
         if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
-            raise RescoreError(f"{path.parent}: a paper's name is a-z, 0-9 and '_', from a letter on, and not one of "
-                               f"{', '.join(RESERVED)}")
+            raise RescoreError(
+                f"{path.parent}: a paper's name is a-z, 0-9 and '_', from a letter on, and not one of {', '.join(RESERVED)}"
+            )
         papers[name] = Paper(name, path.parent, read_yaml(path, PaperMeta))
     return papers
 

@@ -98,7 +98,9 @@ def prove(size: Size, device: str, results: Path) -> Path:
     the parts that ended in an error. Those that compile the large network, a minute or two each, come last.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise RescoreError("the proof asks for a GPU, but torch sees none; `rescore proof --tiny` runs its tiny form on the CPU")
+        raise RescoreError(
+            "the proof asks for a GPU, but torch sees none; `rescore proof --tiny` runs its tiny form on the CPU"
+        )
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
     spec, shape = size.spec(), image_shape(size.data)
@@ -106,7 +108,9 @@ def prove(size: Size, device: str, results: Path) -> Path:
     found: dict[str, Any] = {
         "device": device_name(device), "kind": device, "torch": torch.__version__, "cuda": torch.version.cuda if device == "cuda" else None,
         "version": version(), "size": asdict(size), "parameters": parameters, "gflop_an_image": gflop, "training": [], "failed": {}}  # fmt: skip
-    parts: list[tuple[str, Callable[[], Any]]] = [(way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS]
+    parts: list[tuple[str, Callable[[], Any]]] = [
+        (way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS
+    ]
     others = [("likelihood", likelihood), ("fid", fid), ("resume", resume), ("sampling", sampling)]
     parts[-1:-1] = [(name, partial(part, spec, shape, size, device)) for name, part in others]
     for name, part in parts:
@@ -131,7 +135,9 @@ def write(found: Mapping[str, Any], results: Path) -> Path:
     return path
 
 
-def training_way(way: Way, spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str, gflop: float) -> dict[str, Any]:
+def training_way(
+    way: Way, spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str, gflop: float
+) -> dict[str, Any]:
     """Steps of the objective of VP with Adam and a clip."""
     model = make_model(spec, VP(), shape).to(device)
     if way.compiled:

@@ -68,7 +68,9 @@ class Streams:
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """The next standard normals of each sample, (rows, *state)."""
-        return self._draw(shape, lambda block, generator: torch.randn(block, generator=generator, dtype=dtype, device=self.device))
+        return self._draw(
+            shape, lambda block, generator: torch.randn(block, generator=generator, dtype=dtype, device=self.device)
+        )
 
     def integers(self, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> Tensor:
         """The next whole numbers from 0 to high - 1 of each sample."""
@@ -76,7 +78,9 @@ class Streams:
 
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """The next numbers in [0, 1) of each sample."""
-        return self._draw(shape, lambda block, generator: torch.rand(block, generator=generator, dtype=dtype, device=self.device))
+        return self._draw(
+            shape, lambda block, generator: torch.rand(block, generator=generator, dtype=dtype, device=self.device)
+        )
 
     def _draw(self, shape: Sequence[int], draw: Callable[[tuple[int, ...], torch.Generator], Tensor]) -> Tensor:
         rows, *state = shape
@@ -97,7 +101,9 @@ class Streams:
         """By seed, a generator for each block of this size that the batch touches."""
         if block not in self._generators:
             blocks = range(self.first // block, (self.first + self.n - 1) // block + 1)
-            self._generators[block] = [[make_generator(seed, block, i, device=self.device) for i in blocks] for seed in self.seeds]
+            self._generators[block] = [
+                [make_generator(seed, block, i, device=self.device) for i in blocks] for seed in self.seeds
+            ]
         return self._generators[block]
 
 
@@ -105,7 +111,9 @@ Noise = torch.Generator | Streams
 """Where random numbers come from: streams of single samples, or one generator for a whole batch."""
 
 
-def normal(shape: Sequence[int], noise: Noise, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+def normal(
+    shape: Sequence[int], noise: Noise, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Tensor:
     """Standard normals of this shape."""
     if isinstance(noise, Streams):
         return noise.normal(shape, dtype).to(device)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
-    Field, PositiveFloat, PositiveInt, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
 )  # fmt: skip
 
 from rescore.config import RESOURCES, JobConfig, PaperConfig, Resources, Settings, check_choice, config_hash
@@ -65,7 +71,9 @@ class TrainingConfig(Grown):
     def protocol(self) -> dict[str, object]:
         """What the ledger says about the training; of settings that younger fields have, those that differ from the defaults."""
         fields = type(self).model_fields
-        changed = {name for name in self.younger if getattr(self, name) != fields[name].default} & TrainingConfig.model_fields.keys()
+        changed = {
+            name for name in self.younger if getattr(self, name) != fields[name].default
+        } & TrainingConfig.model_fields.keys()
         return {f"train_{name}": getattr(self, name) for name in ("steps", "batch", "lr", *changed)}
 
 
@@ -234,7 +242,9 @@ class ModelSpec(Resources, NetworkTraining):
     @model_validator(mode="after")
     def _gpus_share_the_parts(self) -> "ModelSpec":
         if self.gpu > 1 and self.parts % self.gpu:
-            raise ValueError(f"parts: {self.parts} cannot be shared by {self.gpu} GPUs (gpu); allowed: a multiple of {self.gpu}")
+            raise ValueError(
+                f"parts: {self.parts} cannot be shared by {self.gpu} GPUs (gpu); allowed: a multiple of {self.gpu}"
+            )
         return self
 
     @field_validator("process")
@@ -300,7 +310,9 @@ class ModelJob(JobConfig, Grown):
     @field_validator("part")
     @classmethod
     def _a_part_of_several(cls, part: str | None) -> str | None:
-        if part is not None and not re.fullmatch(r"[1-9]\d*/[1-9]\d*", part) or part and part_of(part)[0] > part_of(part)[1]:
+        if (part is not None and not re.fullmatch(r"[1-9]\d*/[1-9]\d*", part)) or (
+            part and part_of(part)[0] > part_of(part)[1]
+        ):
             raise ValueError(f"{part}: allowed: k/n with 1 <= k <= n, such as 2/8")
         return part
 
@@ -390,7 +402,9 @@ class ModelConfig(PaperConfig):
     def _the_best_is_one_of_several(self) -> "ModelConfig":
         for name, spec in self.models.items():
             if self.evaluation.checkpoint == "best" and spec.snapshots is None:
-                raise ValueError(f"evaluation.checkpoint: best: models.{name} keeps no snapshots; allowed: last, or snapshots: STEPS there")
+                raise ValueError(
+                    f"evaluation.checkpoint: best: models.{name} keeps no snapshots; allowed: last, or snapshots: STEPS there"
+                )
         return self
 
     def job_models(self, job: str) -> dict[str, ModelSpec]:

@@ -4,8 +4,6 @@ from functools import cache, partial
 
 import numpy as np
 import torch
-
-from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, PROCESSES, RECIPES, STRIDINGS, sampler_of
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
@@ -14,6 +12,8 @@ from rescore.problems.gaussian import GaussianLaw, GaussianProblem, exact_score,
 from rescore.problems.langevin import decay_rate, langevin_law, last_above
 from rescore.problems.score_norms import target_variance
 from rescore.processes import CLD, LinearSDE
+
+from reproductions.cld.problems import CLD_METHODS, GRIDS, MAIN, PROCESSES, RECIPES, STRIDINGS, sampler_of
 
 FRICTION = Axes("Gamma/critical={ratio:g}")
 STABILISED = Axes("eps_num={eps_num:g}")

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from reproductions.cld.exact import FRICTION
-from reproductions.cld.problems import STRIDINGS, mixture
-from reproductions.cld.sampled import AT
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.processes import VP
+
+from reproductions.cld.exact import FRICTION
+from reproductions.cld.problems import STRIDINGS, mixture
+from reproductions.cld.sampled import AT
 
 FIG_2 = {
     "CLD": ("CLD, $\\beta = 4$", draw.GREEN, "-"),

@@ -1,14 +1,14 @@
 """The paper's processes and samplers by the names that its tables give them, and its two data sets with exact scores."""
 
 import torch
-
-from reproductions.cld.config import Config
 from rescore.data.digits import load_digits
 from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem
 from rescore.problems.mixtures import nine_modes
 from rescore.processes import CLD, VP, LinearSDE, grids
 from rescore.samplers import Method, Sampler, adaptive_flow, ddim, euler_maruyama, sscs, within_budget
+
+from reproductions.cld.config import Config
 
 MAIN = CLD(eps0=0.0)  # M = 0.25, Gamma = 1, beta = 4, gamma = 0.04
 PROCESSES = {"CLD": MAIN, "VPSDE": VP()}

@@ -5,10 +5,6 @@ from __future__ import annotations
 from functools import cache, partial
 
 import numpy as np
-from torch import Tensor
-
-from reproductions.cld import problems
-from reproductions.cld.problems import MAIN, OFF_MODE, PROCESSES, RECIPES, flow, sampling
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling
@@ -18,6 +14,10 @@ from rescore.problems.score_norms import distance_to_normal, jacobian_norms
 from rescore.processes import CLD, VP
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
+from torch import Tensor
+
+from reproductions.cld import problems
+from reproductions.cld.problems import MAIN, OFF_MODE, PROCESSES, RECIPES, flow, sampling
 
 FIG_2 = {  # M = gamma = 1; beta is not stated. The second has the integral of beta that VPSDE has.
     "CLD": (CLD(M=1.0, gamma=1.0, eps0=0.0), "4"),

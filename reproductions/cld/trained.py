@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reproductions.cld.problems import flow, sampler_of, sampling
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
+
+from reproductions.cld.problems import flow, sampler_of, sampling
 
 MODELS = {"CLD": "cld", "VPSDE": "vp"}
 # Models of the ablations, and where the paper has them; the sampler is not stated there.

@@ -41,10 +41,7 @@ def change(dataset: str, name: str, part: str) -> Selector:
 
 def table_claims(prefix: str, where: str, cell: Callable[[str, int], Selector]) -> list[Claim]:
     """What Table 6.2 says about its columns, asked of the cells that `cell` selects."""
-    rivals = {
-        10: {"rho2Heun": 10, "rho3Kutta": 12, "rho4RK": 12},
-        20: {"rho2Heun": 20, "rho3Kutta": 21, "rho4RK": 20},
-    }
+    rivals = {10: {"rho2Heun": 10, "rho3Kutta": 12, "rho4RK": 12}, 20: {"rho2Heun": 20, "rho3Kutta": 21, "rho4RK": 20}}
     multistep = ("DDIM", "rhoAB1", "rhoAB2", "rhoAB3", "tAB1", "tAB2")
     return [
         *(
@@ -121,10 +118,13 @@ CLAIMS = [
         "noise-changes-less-than-score",
         "Along a solution the noise prediction changes less than the score, above t = 0.15 and below.",
         "fig. 6.4",
-        all_of(*(
-            smaller(change(d, "eps", part), change(d, "score", part))
-            for d in ("mixture1d", "digits_exact") for part in ("t>=0.15", "t<0.15")
-        )),
+        all_of(
+            *(
+                smaller(change(d, "eps", part), change(d, "score", part))
+                for d in ("mixture1d", "digits_exact")
+                for part in ("t>=0.15", "t<0.15")
+            )
+        ),
     ),
     Claim(
         "noise-nearly-constant",
@@ -136,10 +136,12 @@ CLAIMS = [
         "runge-kutta-catches-up",
         "With 50 evaluations the Runge-Kutta methods are better solvers than DDIM.",
         TABLE,
-        all_of(*(
-            smaller(cell(c, n, "solver_rmse"), cell("DDIM", 50, "solver_rmse"))
-            for c, n in (("rho2Heun", 50), ("rho3Kutta", 51), ("rho4RK", 52))
-        )),
+        all_of(
+            *(
+                smaller(cell(c, n, "solver_rmse"), cell("DDIM", 50, "solver_rmse"))
+                for c, n in (("rho2Heun", 50), ("rho3Kutta", 51), ("rho4RK", 52))
+            )
+        ),
     ),
     Claim(
         "all-reach-the-exact-flow",

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from pydantic import Field, PositiveInt
-
 from rescore.config import SectionSettings, Settings
 from rescore.specs import ModelConfig, ModelJob
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.axes import Axes
-
-from reproductions.deis.jobs import CHANGE_SPLIT, CHANGE_TIMES, ORDER, STEPS, TIME
-from reproductions.deis.methods import ORDERED, TABLE_METHODS, place
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.figures import PaperResults
+
+from reproductions.deis.jobs import CHANGE_SPLIT, CHANGE_TIMES, ORDER, STEPS, TIME
+from reproductions.deis.methods import ORDERED, TABLE_METHODS, place
 
 TITLES = {
     "mixture1d": "Mixture on the line, std 0.1",

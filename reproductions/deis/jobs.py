@@ -6,9 +6,6 @@ from functools import cache, cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from reproductions.deis.methods import GRIDS, ORDERED, ingredient_cells, table_cells
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
@@ -18,6 +15,9 @@ from rescore.problems.distances import relative_changes, solver_median, solver_r
 from rescore.problems.flow import by_quantiles, by_rho_rk4
 from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import VP
+from torch import Tensor
+
+from reproductions.deis.methods import GRIDS, ORDERED, ingredient_cells, table_cells
 
 MIXTURE_MEANS = torch.tensor([[-1.0], [0.3], [1.2]], dtype=torch.float64)
 MIXTURE_STDS = {"mixture1d": 0.1, "mixture1d_narrow": 0.01}

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator
 from itertools import product
 
-from reproductions.deis.config import Ingredients, Table
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import NAMED as GRIDS
 from rescore.samplers import Method, euler_maruyama, exponential_integrator, ipndm, rhoab_deis, rhork_deis, tab_deis
+
+from reproductions.deis.config import Ingredients, Table
 
 # The columns of Table 6.2, in its order.
 TABLE_METHODS: dict[str, Method] = {
@@ -27,11 +28,7 @@ INGREDIENTS: dict[str, Method] = {
     **{name: TABLE_METHODS[name] for name in ("tAB1", "tAB2", "tAB3", "rhoAB3")},
 }
 # Whose order of convergence is measured.
-ORDERED: dict[str, Method] = {
-    **{name: INGREDIENTS[name] for name in ("Euler", "EI-score")},
-    **TABLE_METHODS,
-    "iPNDM": ipndm,
-}
+ORDERED: dict[str, Method] = {**{name: INGREDIENTS[name] for name in ("Euler", "EI-score")}, **TABLE_METHODS, "iPNDM": ipndm}
 
 
 def place(column: str) -> dict[str, str]:

@@ -138,9 +138,7 @@ CLAIMS = [
         "section 4.5.1 (a half and once the ratio, in time); here in sequential passes",
         all_of(
             *(
-                above(
-                    row(table="text", method="DiffCollage", metric=f"speedup_over_{rival.lower()}_at_6"), bound
-                )
+                above(row(table="text", method="DiffCollage", metric=f"speedup_over_{rival.lower()}_at_6"), bound)
                 for rival, bound in (("Replacement", 2.99), ("Reconstruction", 5.99))
             )
         ),  # fmt: skip
@@ -227,12 +225,7 @@ CLAIMS = [
             ),  # fmt: skip
         )
         for name, metric, low, statement in (
-            (
-                "precision",
-                "r_precision_top1",
-                False,
-                "Long series of DiffCollage show their activity more often than others.",
-            ),
+            ("precision", "r_precision_top1", False, "Long series of DiffCollage show their activity more often than others."),
             ("fid", "fid", True, "Long series of DiffCollage have the smallest Frechet distance."),
             ("distance", "multimodal_distance", True, "Long series of DiffCollage lie nearest to their activity."),
             ("diversity", "diversity_gap", True, "The diversity of DiffCollage's long series is nearest to that of real data."),

@@ -3,7 +3,6 @@
 from typing import Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
 from rescore.config import SectionSettings
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand

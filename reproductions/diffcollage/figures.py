@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-
-from reproductions.diffcollage.images import ExactImages
-from reproductions.diffcollage.panoramas import TABLES, TABULATED
 from rescore import figures as draw
 from rescore.collage import METHODS
 from rescore.data.motion import ACTIVITIES
 from rescore.data.textures import TEXTURES
 from rescore.ledger.records import Record
+
+from reproductions.diffcollage.images import ExactImages
+from reproductions.diffcollage.panoramas import TABLES, TABULATED
 
 EXACT = ExactImages.variant
 IMAGES = [(name, "") for name in TABLES] + [(name, EXACT) for name in TEXTURES]  # data, and the variant of the records
@@ -152,4 +152,3 @@ def _traces(ax: Axes, series: Sequence[np.ndarray], plans: Sequence[Sequence[int
         ax.text(start + 1, 1.22, label, va="top", fontsize=draw.SMALL)
         start += length + 8
     ax.set(ylim=(-1.05, 1.25), xlim=(0, start - 8), yticks=(-1, 0, 1))
-

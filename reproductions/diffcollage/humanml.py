@@ -7,10 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from reproductions.diffcollage.config import HumanML
-from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
 from rescore.collage import LongSeries
 from rescore.data.crops import Ragged, random_stretches
 from rescore.data.humanml import CROPPED, FEATURES, Motion, load_humanml, load_scales
@@ -20,6 +16,10 @@ from rescore.metrics.features import Features
 from rescore.metrics.text_motion import NAME, POOL, Evaluator, load_evaluator, match_scores
 from rescore.networks.conditional import ConditionalNoise, SequenceTransformer
 from rescore.random import derive_seed, make_generator, seeded
+from torch import Tensor
+
+from reproductions.diffcollage.config import HumanML
+from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
 
 PAIRS = 300  # of diversity, as published
 

@@ -5,9 +5,6 @@ from functools import cache, cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from reproductions.diffcollage.config import HALF, QUARTER, Config
 from rescore.collage import FactorGraph, Made, Maker, chain
 from rescore.data.crops import random_squares
 from rescore.data.images import ImageSet, load_images
@@ -23,6 +20,9 @@ from rescore.processes import VP, LinearSDE, grids
 from rescore.random import make_generator
 from rescore.samplers import Sampler, ddim
 from rescore.scores import EmpiricalData
+from torch import Tensor
+
+from reproductions.diffcollage.config import HALF, QUARTER, Config
 
 SHOWN = 3  # contents of each method in the figures
 

@@ -6,12 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-from reproductions.diffcollage.config import Motion
-from reproductions.diffcollage.panoramas import TABULATED
-from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
 from rescore.collage import LongSeries
 from rescore.data.crops import all_stretches
 from rescore.data.motion import ACTIVITIES, load_motions
@@ -20,6 +14,12 @@ from rescore.metrics.series import SeriesJudge
 from rescore.networks.conditional import ConditionalNoise
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.random import derive_seed, make_generator, seeded
+from torch import Tensor
+from torch.nn import functional as F
+
+from reproductions.diffcollage.config import Motion
+from reproductions.diffcollage.panoramas import TABULATED
+from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
 
 LOUDEST = 99.5  # percentile of |x| of a channel that becomes 1; what is beyond is clipped
 CHANNELS, K = 6, len(ACTIVITIES)

@@ -4,9 +4,6 @@ import time
 from functools import cache, partial
 
 import torch
-from torch import Tensor
-
-from reproductions.diffcollage.images import SHOWN, ExactImages, Images
 from rescore.collage import AUTOREGRESSIVE, METHODS, Made, Maker
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
@@ -14,6 +11,9 @@ from rescore.metrics.seams import seam, wrap_seam
 from rescore.models.evaluate import floor
 from rescore.progress import progress
 from rescore.random import make_generator
+from torch import Tensor
+
+from reproductions.diffcollage.images import SHOWN, ExactImages, Images
 
 TABLES = {"brick": "4.1", "grass": "4.2", "gravel": "4.2", "lhq": "4.2", "tower": "4.2"}
 RATIO = Axes("W/H {ratio}")

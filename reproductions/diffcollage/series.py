@@ -4,9 +4,6 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 import numpy as np
-
-from reproductions.diffcollage.config import Config, Pieces
-from reproductions.diffcollage.images import make_sampler, sampling
 from rescore.collage import METHODS, LongSeries, Made, Maker
 from rescore.experiments.book import Book
 from rescore.ledger.records import Over
@@ -16,6 +13,9 @@ from rescore.processes import VP
 from rescore.progress import progress
 from rescore.random import derive_seed
 from rescore.training import Adam, Training
+
+from reproductions.diffcollage.config import Config, Pieces
+from reproductions.diffcollage.images import make_sampler, sampling
 
 PROCESS = VP()
 SHORT = "MDM"  # the row of single pieces: the model itself

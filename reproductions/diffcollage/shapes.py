@@ -3,17 +3,28 @@
 from functools import partial
 
 import torch
-from torch import Tensor
-
-from reproductions.diffcollage.images import SHOWN, Images
-from reproductions.diffcollage.panoramas import TABULATED
 from rescore.collage import (
-    AUTOREGRESSIVE, METHODS, Made, Maker, connected, cubemap, cycle, equirectangular, inpainted, looped, on_a_cube, tiled,
+    AUTOREGRESSIVE,
+    METHODS,
+    Made,
+    Maker,
+    connected,
+    cubemap,
+    cycle,
+    equirectangular,
+    inpainted,
+    looped,
+    on_a_cube,
+    tiled,
 )  # fmt: skip
 from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
 from rescore.metrics.seams import seam, wrap_seam
 from rescore.random import make_generator
+from torch import Tensor
+
+from reproductions.diffcollage.images import SHOWN, Images
+from reproductions.diffcollage.panoramas import TABULATED
 
 GRID = 3  # squares high and wide
 PANORAMA_HEIGHT = 6  # faces high

@@ -1,6 +1,6 @@
 """What the paper says about DiffFlow, as predicates over records of short trainings on other data."""
 
-from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, below, smaller, row
+from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, below, row, smaller
 
 SHARP = ("rings", "olympic_rings", "tree", "carpet")
 SMOOTH = ("spirals", "checkerboard")
@@ -141,8 +141,7 @@ CLAIMS = [
         "On the plane an iteration of DiffFlow costs 3 to 12 times one of DDPM.",
         "section 3.6: about 6 times slower; a factor of 2 on either side is ours",
         all_of(
-            above(cost("train_time_ratio", dataset="2-D toys"), 3.0),
-            below(cost("train_time_ratio", dataset="2-D toys"), 12.0),
+            above(cost("train_time_ratio", dataset="2-D toys"), 3.0), below(cost("train_time_ratio", dataset="2-D toys"), 12.0)
         ),
     ),
     Claim(

@@ -3,7 +3,6 @@
 from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
 from rescore.config import SectionSettings
 from rescore.data.images import images_at_hand
 from rescore.specs import ModelConfig, ModelJob, TrainingConfig

@@ -3,10 +3,6 @@
 from functools import cache, partial
 
 import torch
-from torch import Tensor
-
-from reproductions.diffflow import methods
-from reproductions.diffflow.planar import make_problem
 from rescore.cost.saved_bytes import peak_bytes
 from rescore.cost.timing import iteration_seconds
 from rescore.experiments.book import Book
@@ -14,6 +10,10 @@ from rescore.neural_sde import TrainedDiffFlow, adjoint_loss, l_beta, on_new_pat
 from rescore.objectives import DSM
 from rescore.problems.planar import PlanarProblem
 from rescore.random import make_generator
+from torch import Tensor
+
+from reproductions.diffflow import methods
+from reproductions.diffflow.planar import make_problem
 
 RATIOS = {  # (variant, metric): what takes so many times as long as what
     ("", "train_time_ratio"): ("adjoint", "DDPM"),

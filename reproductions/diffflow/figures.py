@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-
-from reproductions.diffflow.planar import PARTS
 from rescore import figures as draw
 from rescore.figures import PaperResults
+
+from reproductions.diffflow.planar import PARTS
 
 SETS = {"rings": "four rings", "olympic_rings": "Olympic rings", "spirals": "2 spirals", "checkerboard": "checkerboard",
         "tree": "fractal tree", "carpet": "Sierpinski carpet"}  # fmt: skip

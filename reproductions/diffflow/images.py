@@ -5,9 +5,6 @@ from collections.abc import Callable
 from functools import cache, cached_property, partial
 
 import torch
-from torch import Tensor, nn
-
-from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep
 from rescore.cost.saved_bytes import peak_bytes
 from rescore.cost.timing import iteration_seconds
 from rescore.data.images import load_images
@@ -22,6 +19,9 @@ from rescore.neural_sde import DiffFlow, ImageField, NeuralSDE, adjoint_loss, l_
 from rescore.objectives import DSM
 from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
+from torch import Tensor, nn
+
+from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep
 
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
 SHOWN = 16  # images kept for the figure

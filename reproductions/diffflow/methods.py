@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from reproductions.diffflow import config as settings
 from rescore.experiments.book import Cell
 from rescore.flows.density import ContinuousFlow, ffjord, fit_flow
 from rescore.likelihood import flow_log_prob as process_log_prob
@@ -20,6 +17,9 @@ from rescore.processes import VP, Isotropic, grids
 from rescore.random import derive_seed, make_generator, seeded
 from rescore.samplers import Sampler, ancestral, ddim
 from rescore.training.loop import Adam, fit_averaged
+from torch import Tensor
+
+from reproductions.diffflow import config as settings
 
 EMA = 0.999
 T0 = 1e-3  # where the times of DDPM end

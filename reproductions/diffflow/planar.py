@@ -3,14 +3,14 @@
 from functools import cache, partial
 
 import torch
-from torch import Tensor
-
-from reproductions.diffflow.config import Config
-from reproductions.diffflow.methods import Model, sweep, train
 from rescore.experiments.book import Book, Cell
 from rescore.problems.planar import PlanarProblem
 from rescore.random import make_generator
 from rescore.training.weights import parameter_count
+from torch import Tensor
+
+from reproductions.diffflow.config import Config
+from reproductions.diffflow.methods import Model, sweep, train
 
 RINGS = ("rings", "olympic_rings")  # of figure 3.4
 PARTS = 4  # of a trajectory in that figure

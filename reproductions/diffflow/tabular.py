@@ -6,10 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
-from reproductions.diffflow import methods
-from reproductions.diffflow.config import Config
 from rescore.data.tabular import Tabular, load_tabular
 from rescore.errors import Diverged
 from rescore.experiments.book import Book
@@ -18,6 +14,10 @@ from rescore.neural_sde import DiffFlow, train_diffflow
 from rescore.random import derive_seed, make_generator
 from rescore.training.early_stopping import stopped_at_best
 from rescore.training.loop import Adam
+from torch import Tensor, nn
+
+from reproductions.diffflow import methods
+from reproductions.diffflow.config import Config
 
 PRINTED = {"power": "POWER", "gas": "GAS", "hepmass": "HEPMASS", "miniboone": "MINIBOONE", "bsds300": "BSDS300"}
 FLOWS = {"RealNVP": realnvp, "MAF": maf, "NSF": nsf}

@@ -3,10 +3,8 @@
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
 from rescore.config import SectionSettings
 from rescore.specs import ModelConfig, ModelJob
-
 
 Section = Literal["recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid"]
 

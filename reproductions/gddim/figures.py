@@ -6,12 +6,12 @@ from itertools import product
 from pathlib import Path
 
 from matplotlib.axes import Axes
-
-from reproductions.gddim.jobs import PROCESSES, recovery_image
-from reproductions.gddim.tables import LAM, TOLERANCE, predictor
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.figures import PaperResults
+
+from reproductions.gddim.jobs import PROCESSES, recovery_image
+from reproductions.gddim.tables import LAM, TOLERANCE, predictor
 
 # Data sets of Tables 7.1 and 7.2: title, and the distance of Table 7.2 with its label.
 OFF = {

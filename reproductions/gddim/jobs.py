@@ -8,10 +8,6 @@ from itertools import product
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from reproductions.gddim import tables
-from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORDERS
 from rescore.data.digits import load_digits
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
@@ -24,6 +20,10 @@ from rescore.processes import CLD, VP, Blurring, LinearSDE
 from rescore.processes.grids import quadratic
 from rescore.samplers import gddim
 from rescore.samplers.base import Denoise
+from torch import Tensor
+
+from reproductions.gddim import tables
+from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORDERS
 
 # Blur of at most 10 pixels on 32x32, as in the released code, is 2.5 pixels on 8x8: the same fraction of the image.
 PROCESSES: Mapping[str, LinearSDE] = {"DDPM": VP(), "BDM": Blurring((8, 8), sigma_max=2.5), "CLD": CLD()}

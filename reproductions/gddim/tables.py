@@ -3,16 +3,24 @@
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from reproductions.gddim.config import Factors, Grid, Lambdas, Recovery
 from rescore.experiments.axes import Axes
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import quadratic, rho_power
 from rescore.samplers import (
-    Method, adaptive_flow, ancestral, euler_maruyama, gddim, gddim_stochastic, runge_kutta, within_budget,
+    Method,
+    adaptive_flow,
+    ancestral,
+    euler_maruyama,
+    gddim,
+    gddim_stochastic,
+    runge_kutta,
+    within_budget,
 )  # fmt: skip
 from rescore.samplers.base import OneStep
 from rescore.samplers.method import method
+
+from reproductions.gddim.config import Factors, Grid, Lambdas, Recovery
 
 MODELS = {"DDPM": "vp", "BDM": "bdm", "CLD": "cld"}
 PREDICTOR_ORDERS, MAIN_ORDER = (1, 2, 3), 3  # the printed rows of Table 7.1 are taken to have 3 steps

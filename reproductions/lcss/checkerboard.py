@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
 from rescore.data.planar import PLANAR
 from rescore.experiments.book import Book, Cell
 from rescore.metrics.maps import density_map, total_variation
@@ -15,6 +13,7 @@ from rescore.objectives.pointwise import PointScore, dsm, fd_ssm, gradient_of, l
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
+from torch import Tensor, nn
 
 METHODS = ("SSM", "FD-SSM", "DSM", "LCSS")
 NOISED = ("DSM", "LCSS")  # SSM and FD-SSM see the data as they are

@@ -182,15 +182,18 @@ CLAIMS = [
         "gradient-differs-from-dsm",
         "LCSS learns something else than DSM: their gradients from one draw differ by more than rounding.",
         "section 3.1 (DSM learns an approximation, LCSS the true score); bound 1e-6 ours, in float64",
-        all_of(*(above(row(table="identity", variant=f"{name}, float64"), 1e-6)
-                 for name in ("MLP, eq. 18", "MLP (VE), eq. 19", "MLP (subVP), eq. 19"))),
+        all_of(
+            *(
+                above(row(table="identity", variant=f"{name}, float64"), 1e-6)
+                for name in ("MLP, eq. 18", "MLP (VE), eq. 19", "MLP (subVP), eq. 19")
+            )
+        ),
     ),
     Claim(
         "learns-the-true-score",
         "The minimiser of LCSS is the score of the data, that of DSM is not.",
         "sections 2.3 and 3.1; here linear scores on Gaussian data, within 1e-6",
-        all_of(agrees(slope("LCSS"), slope("score of the data"), 1e-6),
-               above(slope("DSM"), -1 / 0.7 + 1e-6)),
+        all_of(agrees(slope("LCSS"), slope("score of the data"), 1e-6), above(slope("DSM"), -1 / 0.7 + 1e-6)),
     ),
     Claim(
         "lemma-1",
@@ -214,15 +217,18 @@ CLAIMS = [
         "gamma-above-1",
         "With gamma = 10 textures are lost: neighbours differ less than with gamma = 2, and there less than in the data.",
         "section 4.4, fig. 7; asked of the roughness",
-        all_of(smaller(ablated("10", "roughness_ratio"), ablated("2", "roughness_ratio")),
-               below(ablated("2", "roughness_ratio"), 1.0)),
+        all_of(
+            smaller(ablated("10", "roughness_ratio"), ablated("2", "roughness_ratio")),
+            below(ablated("2", "roughness_ratio"), 1.0),
+        ),
     ),
     Claim(
         "gamma-above-1-limit",
         "The same of gamma times the score of a network trained with gamma = 1, which a training with gamma tends to.",
         "section 4.4, fig. 7, eq. 21; added after a first run, in which gamma = 10 was far from trained",
-        all_of(smaller(limit("10", "roughness_ratio"), limit("2", "roughness_ratio")),
-               below(limit("2", "roughness_ratio"), 1.0)),
+        all_of(
+            smaller(limit("10", "roughness_ratio"), limit("2", "roughness_ratio")), below(limit("2", "roughness_ratio"), 1.0)
+        ),
     ),
     Claim(
         "gamma-contour",

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
 from rescore.config import SectionSettings
 from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from rescore import figures as draw
+from rescore.models.evaluate import repeats
 
 from reproductions.lcss.checkerboard import HALF_WIDTH, METHODS
 from reproductions.lcss.claims import STAND_INS, printed_ratio
 from reproductions.lcss.quality import AFTER, TIMES_SCORE, WITH_GAMMA
 from reproductions.lcss.theory import GAMMA, GAMMAS
-from rescore import figures as draw
-from rescore.models.evaluate import repeats
 
 COLORS = {"SSM": draw.ORANGE, "FD-SSM": draw.GREEN, "DSM": draw.BLACK, "LCSS": draw.BLUE}
 MARKS = {"DSM": {"marker": "o", "markersize": 7, "markerfacecolor": "none"}, "LCSS": {"marker": "x", "markersize": 5}}

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor
-
 from rescore.data.pixels import to_unit
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book, Cell
@@ -21,6 +19,7 @@ from rescore.samplers import PredictorCorrector, Sampler, score_sde_sampler
 from rescore.scores import Score
 from rescore.specs import ModelSpec
 from rescore.training import weight_distance
+from torch import Tensor
 
 NAMES = {"dsm": "DSM", "lcss": "LCSS"}
 LIKELIHOOD_T0 = 1e-5  # Score-SDE's
@@ -84,6 +83,7 @@ class Pair(TrainedModels):
 
     def draws(self, sampler: Sampler, load: Load, factor: float = 1.0) -> dict[int, Callable[[], Drawn]]:
         """By sampling seed, the samples of its model's score times `factor`; all models start from the same noise."""
+
         def make(training: int, seed: int) -> Drawn:
             score = load(training).score
             return self.draw(sampler, lambda u, t: factor * score(u, t), self.samples, "samples", seed)

@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
-from reproductions.lcss.config import Stability
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
@@ -17,6 +14,9 @@ from rescore.processes import VE
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
+from torch import Tensor
+
+from reproductions.lcss.config import Stability
 
 TIMES = UniformTimes()
 OBJECTIVES = {

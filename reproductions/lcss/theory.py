@@ -5,11 +5,6 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from torch import Tensor, nn
-
-from reproductions.lcss.checkerboard import density_mlp
-from reproductions.lcss.config import Config
-from reproductions.lcss.stability import score_mlp
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import NoisePrediction
@@ -21,6 +16,11 @@ from rescore.processes import VE, LinearSDE, SubVP, grids
 from rescore.processes.quadrature import gauss_hermite
 from rescore.random import make_generator
 from rescore.samplers import euler_maruyama, reverse_diffusion
+from torch import Tensor, nn
+
+from reproductions.lcss.checkerboard import density_mlp
+from reproductions.lcss.config import Config
+from reproductions.lcss.stability import score_mlp
 
 VARIANCE = 1 / 12  # of the Gaussian data: that of a uniform pixel
 GAMMAS = (0.5, 0.9, 1.0, 1.1, 2.0, 10.0)

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import Tensor
-
-from reproductions.lcss.checkerboard import BOARD, METHODS, NOISED, density_mlp, objective
-from reproductions.lcss.config import Config
 from rescore.cost.timing import Step, clock, interleaved, training_step
 from rescore.experiments.book import Book
 from rescore.networks import make_network
 from rescore.objectives.pointwise import gradient_of
 from rescore.random import derive_seed, make_generator
+from torch import Tensor
+
+from reproductions.lcss.checkerboard import BOARD, METHODS, NOISED, density_mlp, objective
+from reproductions.lcss.config import Config
 
 SIGMAS = (0.01, 50.0)  # of NCSNv2's levels; they do not matter to the time
 

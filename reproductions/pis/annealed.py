@@ -4,15 +4,15 @@ from functools import cache, partial
 
 import numpy as np
 import torch
-from torch import nn
-
-from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
-from reproductions.pis.variational import flow_protocol, make_flow
 from rescore.experiments.axes import Axes
 from rescore.machine.locks import folder_lock
 from rescore.montecarlo import aft, importance, smc
 from rescore.montecarlo.logz import estimates
 from rescore.training import Adam, train_once
+from torch import nn
+
+from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
+from reproductions.pis.variational import flow_protocol, make_flow
 
 PRIOR_SIZES, PRIOR_RUNS = (300, 1000, 2000), 100  # not settings: they are what `one_jump_sizes` asks about
 PRIOR = Axes("prior-{particles}")

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import torch
+from rescore.montecarlo.pyro_chains import chain_metrics, run_chain
+from rescore.random import derive_seed, make_generator
 from torch import Tensor
 
 from reproductions.pis.study import SHOWN, TABLE, Study, shown
-from rescore.montecarlo.pyro_chains import chain_metrics, run_chain
-from rescore.random import derive_seed, make_generator
 
 Sample = Callable[[], Tensor]
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.special import softmax
-
-from reproductions.pis.annealed import ANNEALED
-from reproductions.pis.policies import NAMES, WEIGHTED
-from reproductions.pis.study import TABLE
 from rescore import figures as draw
 from rescore.ledger.diff import diff
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
 from rescore.targets.named import known_log_z, make_target
+from scipy.special import softmax
+
+from reproductions.pis.annealed import ANNEALED
+from reproductions.pis.policies import NAMES, WEIGHTED
+from reproductions.pis.study import TABLE
 
 TITLES = {
     "mg": "MG (d = 2)",

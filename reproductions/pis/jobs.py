@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
+from rescore.experiments.book import Book
+
 from reproductions.pis.annealed import annealed, one_jump, one_jump_sizes
 from reproductions.pis.chains import exact_draws, library_chains
 from reproductions.pis.policies import noise_scale, path_integral
 from reproductions.pis.study import Study
 from reproductions.pis.variational import variational_flow
-from rescore.experiments.book import Book
 
 METHODS: dict[str, Callable[[Study, str], None]] = {
     "gt": path_integral,

@@ -4,11 +4,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from reproductions.pis.config import Training
-from reproductions.pis.study import SHOWN, TABLE, Arrays, Runs, Study, shown
-from rescore.control import ControlledSDE, MixtureControl, Paths, PISGrad, PISNN
+from rescore.control import PISNN, ControlledSDE, MixtureControl, Paths, PISGrad
 from rescore.control.linear import least_path_kl
 from rescore.control.sde import Policy
 from rescore.errors import RescoreError
@@ -17,6 +13,10 @@ from rescore.montecarlo.logz import estimates
 from rescore.random import fill_normal, make_generator
 from rescore.targets import GaussianMixture, LogGaussianCox
 from rescore.training import Adam
+from torch import Tensor, nn
+
+from reproductions.pis.config import Training
+from reproductions.pis.study import SHOWN, TABLE, Arrays, Runs, Study, shown
 
 PRIOR_VARIANCES = (1, 4, 16)  # what `noise_scale` asks about: sigma^2 T, the variance of the uncontrolled end
 LAST_PART = 8  # it takes the mean cost over the last eighth of a training

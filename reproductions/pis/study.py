@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from reproductions.pis.config import Dataset
 from rescore.config import config_hash
 from rescore.control import ControlledSDE
 from rescore.experiments.book import Book
@@ -20,6 +17,9 @@ from rescore.montecarlo.logz import logz_statistics, of_retrained_runs
 from rescore.random import make_generator
 from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
+from torch import Tensor, nn
+
+from reproductions.pis.config import Dataset
 
 TABLE = "5.1"
 RETRAINED = "retrained-runs"  # the candidate by which each run is a training of its own

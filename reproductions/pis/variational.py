@@ -4,14 +4,14 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from reproductions.pis.config import Flow
-from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 from rescore.flows import transport as flows
 from rescore.montecarlo.logz import estimates
 from rescore.random import derive_seed, fill_normal
 from rescore.training import Adam
+from torch import Tensor, nn
+
+from reproductions.pis.config import Flow
+from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 
 
 def make_flow(settings: Flow, dim: int, *names: object) -> nn.Module:

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
-
 from rescore.config import JobConfig, PaperConfig
 
 ProcessName = Literal["VE", "VP", "cosine VP", "sub-VP", "CLD", "BDM"]

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+from rescore import figures as draw
+from rescore.ledger.protocol import parse_protocol
 
 from reproductions.sampler_matrix.jobs import TABLE
 from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES
-from rescore import figures as draw
-from rescore.ledger.protocol import parse_protocol
 
 CELL = (0.37, 0.24)  # inches
 TICKS = (0.001, 0.01, 0.1, 0.2, 0.3, 0.5, 1)

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
-from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, grid, options
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book
@@ -21,6 +18,9 @@ from rescore.progress import progress
 from rescore.random import Streams, make_generator
 from rescore.samplers import Method, Sampler, within_budget
 from rescore.scores import EmpiricalData
+from torch import Tensor
+
+from reproductions.sampler_matrix.methods import DETERMINISTIC, METHODS, PROCESSES, grid, options
 
 TABLE = "matrix"
 

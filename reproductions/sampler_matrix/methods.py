@@ -1,14 +1,30 @@
 """The rows and columns of the matrix: samplers and the processes they apply to."""
 
+from rescore.processes import CLD, VE, VP, Blurring, CosineVP, LinearSDE, SubVP, grids
+from rescore.samplers import (
+    Method,
+    adaptive_flow,
+    ancestral,
+    annealed_langevin,
+    ddim,
+    euler_maruyama,
+    exponential_integrator,
+    gddim,
+    gddim_corrected,
+    gddim_stochastic,
+    ipndm,
+    predictor_corrector,
+    probability_flow,
+    reverse_diffusion,
+    rhoab_deis,
+    rhork_deis,
+    runge_kutta,
+    sscs,
+    tab_deis,
+)  # fmt: skip
 from torch import Tensor
 
 from reproductions.sampler_matrix.config import ProcessName
-from rescore.processes import CLD, VE, VP, Blurring, CosineVP, LinearSDE, SubVP, grids
-from rescore.samplers import (
-    Method, adaptive_flow, ancestral, annealed_langevin, ddim, euler_maruyama, exponential_integrator, gddim, gddim_corrected,
-    gddim_stochastic, ipndm, predictor_corrector, probability_flow, reverse_diffusion, rhoab_deis, rhork_deis, runge_kutta, sscs,
-    tab_deis,
-)  # fmt: skip
 
 PROCESSES: dict[ProcessName, LinearSDE] = {
     "VE": VE(),

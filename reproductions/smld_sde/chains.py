@@ -5,14 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-
-from reproductions.smld_sde.config import BETA_MAX
 from rescore.experiments.axes import Axes
 from rescore.processes import DiscreteVE, DiscreteVP, Isotropic, grids
 from rescore.samplers import (
-    Method, PredictorCorrector, Sampler, ancestral, predictor_corrector, probability_flow, reverse_diffusion,
+    Method,
+    PredictorCorrector,
+    Sampler,
+    ancestral,
+    predictor_corrector,
+    probability_flow,
+    reverse_diffusion,
 )  # fmt: skip
 from rescore.scores import Score
+
+from reproductions.smld_sde.config import BETA_MAX
 
 # Score-SDE appendix C: SMLD's sigma on pixels in [0, 1]; here it is scaled to the length of DDPM's [-1, 1].
 SIDE, SIGMA_MIN, SIGMA_MAX = 2.0, 0.01, 50.0

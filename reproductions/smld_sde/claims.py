@@ -61,10 +61,13 @@ TRAINED = [
         "trained-corrector-alone-worst",
         "On the trained networks the corrector alone is worse than every predictor with a corrector.",
         "note fig. 17",
-        all_of(*(
-            smaller(fid(name, f"{kind} PC100", 200), fid("corrector only", f"{kind} C200", 200))
-            for kind in ("VE", "VP") for name in PREDICTORS
-        )),
+        all_of(
+            *(
+                smaller(fid(name, f"{kind} PC100", 200), fid("corrector only", f"{kind} C200", 200))
+                for kind in ("VE", "VP")
+                for name in PREDICTORS
+            )
+        ),
     ),
     Claim(
         "trained-flow-worst-predictor-ve",

@@ -3,7 +3,6 @@
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
 from rescore.config import SectionSettings, Settings
 from rescore.specs import ModelConfig, ModelJob
 

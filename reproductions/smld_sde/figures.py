@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.stats import norm
-
-from reproductions.smld_sde.chains import CELL, CORRECTOR, KINDS, PREDICTORS, budgets
-from reproductions.smld_sde.langevin import EXAMPLE, TOY
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
+from scipy.stats import norm
+
+from reproductions.smld_sde.chains import CELL, CORRECTOR, KINDS, PREDICTORS, budgets
+from reproductions.smld_sde.langevin import EXAMPLE, TOY
 
 STYLES = {
     "ancestral": (draw.BLUE, "o"),
@@ -37,7 +37,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
     x = np.linspace(-EXAMPLE["reach"] - 0.5, EXAMPLE["reach"] + 1, 800)
     modes = zip(EXAMPLE["weights"], EXAMPLE["means"], EXAMPLE["stds"], strict=True)
     density = sum(weight * norm.pdf(x, mean, std) for weight, mean, std in modes)
-    note = f"""Grey: p(x), whose right mode has weight {EXAMPLE['weights'][0]}. Numbers: the particles' share right of the
+    note = f"""Grey: p(x), whose right mode has weight {EXAMPLE["weights"][0]}. Numbers: the particles' share right of the
         score's unstable zero, with 95 % intervals. Taller bars are cut off."""
     with found.sheet(out, len(RUNS), 3, (3.2, 2.4), note, sharex=True) as (_, axes):
         for ax, ((method, variant), title) in zip(axes, RUNS.items(), strict=True):
@@ -59,7 +59,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
 def toy(found: draw.PaperResults, out: Path) -> None:
     """Particles of NCSN's mixture, and the weight of its heavier mode."""
     methods = ("uniform start", "Langevin", "annealed Langevin", "exact draws")
-    note = f"""The upper mode has weight {TOY['weights'][0]}; numbers with 95 % intervals. Langevin and annealed Langevin take
+    note = f"""The upper mode has weight {TOY["weights"][0]}; numbers with 95 % intervals. Langevin and annealed Langevin take
         as many steps. At most 1,000 particles are shown."""
     with found.sheet(out, len(methods), 4, (2.5, 2.7), note, sharex=True, sharey=True) as (_, axes):
         for ax, method in zip(axes, methods, strict=True):

@@ -7,10 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 
 import torch
-from torch import Tensor
-
-from reproductions.smld_sde import chains
-from reproductions.smld_sde.chains import PREDICTORS, ChainSampler, chain, chain_samplers
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
@@ -23,6 +19,10 @@ from rescore.progress import progress
 from rescore.random import make_generator
 from rescore.samplers import Sampler, reverse_diffusion
 from rescore.scores import GaussianMixture, Score
+from torch import Tensor
+
+from reproductions.smld_sde import chains
+from reproductions.smld_sde.chains import PREDICTORS, ChainSampler, chain, chain_samplers
 
 MEANS = torch.tensor([[0.5, 0.5], [-0.5, -0.5]], dtype=torch.float64)  # NCSN's mixture divided by 10
 STD, WEIGHTS = 0.1, torch.tensor([0.8, 0.2], dtype=torch.float64)

@@ -5,10 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from scipy.optimize import brentq
-from torch import Tensor
-
-from reproductions.smld_sde.config import Annealing
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.metrics import PROJECTIONS
@@ -19,6 +15,10 @@ from rescore.processes import VE, VP, Isotropic, grids
 from rescore.random import make_generator
 from rescore.samplers import AnnealedLangevin, annealed_langevin, langevin
 from rescore.scores import GaussianMixture
+from scipy.optimize import brentq
+from torch import Tensor
+
+from reproductions.smld_sde.config import Annealing
 
 EXAMPLE = {"means": (2.0, -2.0), "stds": (0.5, 0.2), "weights": (0.6, 0.4), "reach": 3.0}  # note fig. 7
 TOY = {"means": (5.0, -5.0), "weights": (0.8, 0.2), "reach": 8.0}  # NCSN fig. 3, both coordinates

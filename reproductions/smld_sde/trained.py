@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from reproductions.smld_sde.chains import SNR, ChainSampler, budgets, chain_samplers
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import grids
 from rescore.samplers import adaptive_flow, score_sde_sampler
 from rescore.scores import Score, on_process
+
+from reproductions.smld_sde.chains import SNR, ChainSampler, budgets, chain_samplers
 
 MODELS = ("ve", "vp", "subvp")
 KINDS = {"VE": "VE", "VP": "VP", "SubVP": "subVP"}  # a process's name in the tables

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reproductions.soft_diffusion.networks import STRIP_TIMES
 from rescore import figures as draw
+
+from reproductions.soft_diffusion.networks import STRIP_TIMES
 
 MOMENTUM = "blur; Momentum Sampler"
 SAMPLERS = {
@@ -94,7 +95,9 @@ def ablations(found: draw.PaperResults, out: Path) -> None:
             best = records[-1]
             samples = found.arrays[f"samples/{variant}/{best.nfe}"]
             rows[f"{label}, {best.nfe} steps: {draw.with_interval(best, 1)}"] = samples[:PER_ROW]
-    note = f"Not chosen: the first samples of the first network. ±: half a 95 % interval over {len(found.config.seeds)} networks."
+    note = (
+        f"Not chosen: the first samples of the first network. ±: half a 95 % interval over {len(found.config.seeds)} networks."
+    )
     with found.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6), note) as (figure, axes):
         if rows:
             draw.image_rows(axes[0], rows | {"real": found.arrays["real"][:PER_ROW]})

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-
-from reproductions.soft_diffusion.networks import networks
-from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions
 from rescore.corruptions import Corruption, pairwise_wasserstein
 from rescore.data.faces import load_faces
 from rescore.experiments.book import Book, Section
 from rescore.problems.gaussian import GaussianLaw, clean_prediction, frechet, law_after, law_at
 from rescore.random import make_generator
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, uniform_times
+
+from reproductions.soft_diffusion.networks import networks
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions
 
 GAUSSIAN_VARIANTS = ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")
 

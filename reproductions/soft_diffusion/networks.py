@@ -4,10 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 
 import torch
-from torch import Tensor, nn
-
-from reproductions.soft_diffusion.config import VariantName
-from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant
 from rescore.corruptions.process import Clean
 from rescore.cost.evaluations import note
 from rescore.data.images import load_images
@@ -25,6 +21,10 @@ from rescore.random import derive_seed, make_generator
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
 from rescore.training.network import Losses
 from rescore.training.together import train_each
+from torch import Tensor, nn
+
+from reproductions.soft_diffusion.config import VariantName
+from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant
 
 LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
 UNSEEN = 500  # held-out images for the losses, at most
@@ -162,7 +162,10 @@ def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> N
     shape = tuple(studio.corruptions.images.shape[1:])
     how = studio.protocol(variant, clean="trained", grid="uniform", start="Gaussian", start_modes=config.start_modes,
                           n_samples=studio.settings.samples)  # fmt: skip
-    also = {"variance_ratio": lambda x: (x.var(0).sum() / real.var(0).sum()).item(), "nearest": lambda x: median_distance(x, real)}
+    also = {
+        "variance_ratio": lambda x: (x.var(0).sum() / real.var(0).sum()).item(),
+        "nearest": lambda x: median_distance(x, real),
+    }
 
     def drawn(i: int, seed: int) -> Drawn:
         generator = make_generator("soft_diffusion", config.data, seed, device=studio.run.device)

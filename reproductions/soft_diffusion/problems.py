@@ -7,17 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from reproductions.soft_diffusion.config import Config, VariantName
 from rescore.corruptions import (
-    Blur, Constant, Corruption, GeometricNoise, Identity, Interpolated, Masking, NodePath, kept_schedule, mse_matched,
+    Blur,
+    Constant,
+    Corruption,
+    GeometricNoise,
+    Identity,
+    Interpolated,
+    Masking,
+    NodePath,
+    kept_schedule,
+    mse_matched,
 )  # fmt: skip
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit_interval
 from rescore.experiments.book import Book
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
+from torch import Tensor
+
+from reproductions.soft_diffusion.config import Config, VariantName
 
 METHOD = "Soft Diffusion"
 SAMPLERS = {

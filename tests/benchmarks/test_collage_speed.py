@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from rescore.collage import FactorGraph, chain, composed_score
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-
-from rescore.collage import FactorGraph, chain, composed_score
 
 pytestmark = pytest.mark.benchmark_suite
 

@@ -4,7 +4,6 @@ import time
 
 import pytest
 import torch
-
 from rescore.corruptions import Blur, Corruption, GeometricNoise, Interpolated
 from rescore.networks import make_network
 from rescore.objectives import DSM, CleanPrediction, SoftScoreMatching

@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
+from rescore.cost.saved_bytes import SavedBytes
 from rescore.neural_sde import FourierMLP, NeuralSDE, adjoint_loss, draw_noise, l_beta, path_loss
 from rescore.random import make_generator, seeded
-from rescore.cost.saved_bytes import SavedBytes
 
 pytestmark = pytest.mark.benchmark_suite
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from rescore.networks import autocast, make_network, place
+from torch import Tensor, nn
 
 pytestmark = pytest.mark.benchmark_suite
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
 from rescore.networks import NoisePrediction, make_network
 from rescore.objectives import DSM, LCSS, TraceMatching
 from rescore.processes import VE

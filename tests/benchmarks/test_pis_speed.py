@@ -6,11 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torchsde
-from torch import Tensor, nn
-
 from rescore.control import ControlledSDE, PISGrad
 from rescore.random import make_generator
 from rescore.targets import Funnel
+from torch import Tensor, nn
 
 pytestmark = pytest.mark.benchmark_suite
 

@@ -5,8 +5,6 @@ import time
 
 import pytest
 import torch
-from torch import nn
-
 from rescore.processes import CLD, VP, Blurring, grids
 from rescore.samplers import (
     SSCS,
@@ -24,6 +22,7 @@ from rescore.samplers import (
     tab_deis,
 )
 from rescore.scores import EmpiricalData
+from torch import nn
 
 pytestmark = pytest.mark.benchmark_suite
 

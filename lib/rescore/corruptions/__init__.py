@@ -16,7 +16,12 @@ from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Maskin
 from rescore.corruptions.process import Corruption, GaussianStart
 from rescore.corruptions.schedules import Constant, GeometricNoise, Interpolated, mse_matched
 from rescore.corruptions.shortest_path import (
-    NodePath, find_path, kept_schedule, pairwise_wasserstein, shortest_path, wasserstein_schedule,
+    NodePath,
+    find_path,
+    kept_schedule,
+    pairwise_wasserstein,
+    shortest_path,
+    wasserstein_schedule,
 )  # fmt: skip
 
 __all__ = [

@@ -56,8 +56,10 @@ class Family(ABC):
         level = as_time(level)
         slack = 1e-9 * max(1.0, self.highest)
         if not ((level >= self.lowest - slack) & (level <= self.highest + slack)).all():
-            raise RescoreError(f"{type(self).__name__}: level from {level.min():g} to {level.max():g}; "
-                               f"allowed: {self.lowest:g} to {self.highest:g}")
+            raise RescoreError(
+                f"{type(self).__name__}: level from {level.min():g} to {level.max():g}; "
+                f"allowed: {self.lowest:g} to {self.highest:g}"
+            )
         return self.operator(level)
 
     @abstractmethod

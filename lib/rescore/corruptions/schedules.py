@@ -73,8 +73,10 @@ class Interpolated:
                 check_number("schedule", f"{name}[{i}]", value, 0)
         equal = len(self.times) == len(self.levels) > 0
         if not equal or (np.diff(self.times) <= 0).any() or (np.diff(self.levels) < 0).any():
-            raise RescoreError(f"schedule of {len(self.times)} times and {len(self.levels)} levels: "
-                               "allowed are as many levels as times, times increasing, levels not decreasing")
+            raise RescoreError(
+                f"schedule of {len(self.times)} times and {len(self.levels)} levels: "
+                "allowed are as many levels as times, times increasing, levels not decreasing"
+            )
 
     def __call__(self, t: Time) -> Tensor:
         return torch.from_numpy(np.asarray(np.interp(as_time(t).numpy(), self.times, self.levels)))

@@ -87,8 +87,10 @@ def find_path(distances: np.ndarray, nodes: int) -> NodePath:
         low, high = (low, middle) if shortest_path(distances, values[middle]) else (middle + 1, high)
     best = shortest_path(distances, values[low])
     if len(best.nodes) < nodes:
-        raise RescoreError(f"shortest path of {nodes} nodes through {len(distances)} candidates: the longest has "
-                           f"{len(best.nodes)}; allowed: as many or fewer, or more candidates")
+        raise RescoreError(
+            f"shortest path of {nodes} nodes through {len(distances)} candidates: the longest has "
+            f"{len(best.nodes)}; allowed: as many or fewer, or more candidates"
+        )
     high = len(values) - 1
     while low <= high:
         middle = (low + high) // 2

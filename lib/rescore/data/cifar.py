@@ -117,8 +117,10 @@ def _read_strips(folder: Path, split: str, limit: int | None) -> tuple["np.ndarr
         raise RescoreError(f"{path}: label {labels.max()}; allowed: 0 to {CLASSES - 1}")
     labels = labels.astype(np.uint8)
     if len(parts) == STRIPS[split] and (found := set_digest(images, labels)) != SET_DIGEST[split]:
-        raise RescoreError(f"{folder}: the strips of {split} do not hold CIFAR-10 (digest of the set {found}, expected "
-                           f"{SET_DIGEST[split]}); replace them")
+        raise RescoreError(
+            f"{folder}: the strips of {split} do not hold CIFAR-10 (digest of the set {found}, expected "
+            f"{SET_DIGEST[split]}); replace them"
+        )
     return images, labels
 
 

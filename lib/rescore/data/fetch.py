@@ -140,7 +140,9 @@ def transfer(url: str, path: Path, digest: str | None = None) -> None:
     pooch.get_logger().setLevel("WARNING")  # what it would tell is in the bar and in errors
     path.unlink(missing_ok=True)
     urls, digests = {path.name: url}, {path.name: digest}
-    pooch.create(path.parent, base_url="", urls=urls, registry=digests, retry_if_failed=RETRIES).fetch(path.name, downloader=once)
+    pooch.create(path.parent, base_url="", urls=urls, registry=digests, retry_if_failed=RETRIES).fetch(
+        path.name, downloader=once
+    )
 
 
 def _packed(response: Any, **_: Any) -> None:

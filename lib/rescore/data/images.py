@@ -128,7 +128,13 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
 
 def image_shape(name: str) -> tuple[int, int, int]:
     """(C, H, W) of a data set of `SPLITS`, without its files. Raises RescoreError for another name."""
-    sides = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba64": (3, 64, 64)}
+    sides = {
+        "digits": (1, 8, 8),
+        "mnist": (1, 28, 28),
+        "fashion_mnist": (1, 28, 28),
+        "cifar10": (3, 32, 32),
+        "celeba64": (3, 64, 64),
+    }
     if name in sides:
         return sides[name]
     if name in textures.NAMES:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 URL = "https://raw.githubusercontent.com/spatstat/spatstat.data/v3.1-8/inst/rawdata/finpines/finpines.txt"
 SHA256_METRES = "7d3feb40248a54d2912a652339f8cab3ff50a68994ab83462d5b7dfd839a29cf"  # spatstat's own table
-SHA256_UNIT = "c57af2e9f2a38ed99a3884fbf81ad1b0c607adcf7749bad53a6df66ef313c89a"  # the unit-square table used by samplers' papers
+SHA256_UNIT = (
+    "c57af2e9f2a38ed99a3884fbf81ad1b0c607adcf7749bad53a6df66ef313c89a"  # the unit-square table used by samplers' papers
+)
 
 
 def pines_at_hand() -> str:

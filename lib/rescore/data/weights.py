@@ -63,7 +63,9 @@ def find_weights(source: str, name: str, digest: str | None) -> tuple[Path, str]
 
 def newest(folder: Path) -> Path:
     """The `checkpoint_<n>` (flax) or `checkpoint_<n>.pth` of a folder with the largest n. Raises MissingData if it has none."""
-    found = {int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"checkpoint_(\d+)(\.pth)?", path.name))}
+    found = {
+        int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"checkpoint_(\d+)(\.pth)?", path.name))
+    }
     if not found:
         raise MissingData(f"{folder}: no file checkpoint_<number> in this folder")
     return found[max(found)]

@@ -149,7 +149,9 @@ class Cell:
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
         return mean, stderr
 
-    def add_each(self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
+    def add_each(
+        self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, object]] | None = None
+    ) -> None:
         """`add` each metric of repeats, all of which have the same ones.
 
         Args:

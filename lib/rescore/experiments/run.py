@@ -26,7 +26,14 @@ from rescore.machine.torch_setup import prepare_torch
 from rescore.papers import Paper, load_config, load_paper
 from rescore.progress import BarLines
 from rescore.workflow.paths import (
-    JOB_FILES, MODEL_FILES, figure_folder, job_folder, log_path, missing_data, model_folder, run_folder,
+    JOB_FILES,
+    MODEL_FILES,
+    figure_folder,
+    job_folder,
+    log_path,
+    missing_data,
+    model_folder,
+    run_folder,
     training_commits,
 )  # fmt: skip
 from rescore.workflow.suite import job_command
@@ -52,9 +59,12 @@ def main_run(args: Namespace) -> None:
         else:
             traceback.print_exc()
         command = job_command(paper.name, args.scale, args.job, str(args.results), args.root)
-        print(f"failed: {paper.name} {args.job}\n"
-              f"  log: {log_path(args.results, args.scale, paper.name, args.job)}\n"
-              f"  repeat it alone: {command}", file=sys.stderr)
+        print(
+            f"failed: {paper.name} {args.job}\n"
+            f"  log: {log_path(args.results, args.scale, paper.name, args.job)}\n"
+            f"  repeat it alone: {command}",
+            file=sys.stderr,
+        )
         raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
 
 
@@ -89,8 +99,11 @@ def main_figures(args: Namespace) -> None:
 
 def _function(paper: Paper, module: str, name: str) -> Any:
     """A function of a paper's module by its name. Raises RescoreError, naming those there are."""
-    functions = {key: value for key, value in vars(paper.module(module)).items()
-                 if callable(value) and not key.startswith("_") and getattr(value, "__module__", "").endswith(f".{module}")}
+    functions = {
+        key: value
+        for key, value in vars(paper.module(module)).items()
+        if callable(value) and not key.startswith("_") and getattr(value, "__module__", "").endswith(f".{module}")
+    }
     check_choice(f"function of {paper.folder.name}/{module}.py", name, functions)
     return functions[name]
 
@@ -98,7 +111,9 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
     trainings = config.job_trainings(job)
-    missing = {of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))}
+    missing = {
+        of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))
+    }
     models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
                                  for seed in of.seeds}  # fmt: skip
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
@@ -148,7 +163,11 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
     for step in config.jobs[run.job].steps:
         check_choice(f"section of {paper.name}", step.section, sections)
         digest = step_hash(config, paper.name, run.job, step)
-        folder = run_folder(results, run.scale, digest) if results else run.folder.with_name(f"{run.folder.name}-{step}".replace("/", "-"))
+        folder = (
+            run_folder(results, run.scale, digest)
+            if results
+            else run.folder.with_name(f"{run.folder.name}-{step}".replace("/", "-"))
+        )
         with _alone(folder, f"another process that measures {step} of {paper.name}"):
             book = Book(config, replace(run, folder=folder, config_hash=digest))
             with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
@@ -177,5 +196,3 @@ def _weights(results: Path, scale: str, key: str, seed: int) -> Path:
     if not path.is_file():
         raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
     return path
-
-

@@ -22,12 +22,20 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 from rescore.config import PaperConfig
 from rescore.errors import RescoreError
-from rescore.figures.heat_map import colour_bar as colour_bar, heat_map as heat_map
-from rescore.figures.pictures import image_row as image_row, image_rows as image_rows, image_stack as image_stack
+from rescore.figures.heat_map import colour_bar as colour_bar
+from rescore.figures.heat_map import heat_map as heat_map
+from rescore.figures.pictures import image_row as image_row
+from rescore.figures.pictures import image_rows as image_rows
+from rescore.figures.pictures import image_stack as image_stack
 from rescore.figures.style import BLACK, DPI, FONT_WIDTH, GREY, SMALL, STYLE
-from rescore.figures.style import (
-    BLUE as BLUE, GREEN as GREEN, ORANGE as ORANGE, PINK as PINK, PURPLE as PURPLE, RED as RED, SKY as SKY, YELLOW as YELLOW,
-)  # fmt: skip
+from rescore.figures.style import BLUE as BLUE  # fmt: skip
+from rescore.figures.style import GREEN as GREEN
+from rescore.figures.style import ORANGE as ORANGE
+from rescore.figures.style import PINK as PINK
+from rescore.figures.style import PURPLE as PURPLE
+from rescore.figures.style import RED as RED
+from rescore.figures.style import SKY as SKY
+from rescore.figures.style import YELLOW as YELLOW
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import Record, collect_records, matches, read_skipped
 from rescore.ledger.statistics import half_width
@@ -173,7 +181,9 @@ def curve(
     rows = sorted(rows, key=place)
     if not rows:
         return
-    measured = [(row.value, interval(row)) if isinstance(row, Record) else (row.number, float(row.uncertainty or 0)) for row in rows]
+    measured = [
+        (row.value, interval(row)) if isinstance(row, Record) else (row.number, float(row.uncertainty or 0)) for row in rows
+    ]
     values, errors = np.array(measured, dtype=float).T
     errors = np.where(values > ceiling, 0, errors)
     low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis

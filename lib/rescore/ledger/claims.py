@@ -237,8 +237,17 @@ def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> li
             try:
                 rows += evaluate(name, paper.module("claims").CLAIMS, records)
             except Exception as error:
-                rows.append(dict.fromkeys(COLUMNS) | {"paper": name, "claim": "claims.py", "statement": "", "source": "",
-                             "status": "broken", "evidence": f"it gives no claims: {type(error).__name__}: {error}"})
+                rows.append(
+                    dict.fromkeys(COLUMNS)
+                    | {
+                        "paper": name,
+                        "claim": "claims.py",
+                        "statement": "",
+                        "source": "",
+                        "status": "broken",
+                        "evidence": f"it gives no claims: {type(error).__name__}: {error}",
+                    }
+                )
     return rows
 
 
@@ -280,5 +289,7 @@ def by_chance(rows: Iterable[Mapping[str, object]]) -> str:
     if not p_values:
         return ""
     n, found, kept = len(p_values), sum(p <= LEVEL for p in p_values), decided(p_values)
-    return (f"{found} of {n} claims on numbers with an error are decided; if all their margins were 0, chance would decide at most "
-            f"{LEVEL * n:.1f}. At a false discovery rate of 5 % (Benjamini-Hochberg) {kept} are.")
+    return (
+        f"{found} of {n} claims on numbers with an error are decided; if all their margins were 0, chance would decide at most "
+        f"{LEVEL * n:.1f}. At a false discovery rate of 5 % (Benjamini-Hochberg) {kept} are."
+    )

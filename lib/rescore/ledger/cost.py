@@ -38,8 +38,9 @@ def read_costs(folder: Path) -> pd.DataFrame:
 
 def timings(records: Iterable[Record]) -> pd.DataFrame:
     """What records tell of their jobs' costs: each job's different `seconds` in sum, for one timing may be many records'."""
-    frame = pd.DataFrame([(record.paper, record.config_hash, record.seconds) for record in records],
-                         columns=["paper", "config_hash", "seconds"])
+    frame = pd.DataFrame(
+        [(record.paper, record.config_hash, record.seconds) for record in records], columns=["paper", "config_hash", "seconds"]
+    )
     jobs = frame.groupby(["paper", "config_hash"])["seconds"]
     sums = jobs.agg(records="count", seconds=lambda seconds: seconds.drop_duplicates().sum()).reset_index()
     return sums.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)

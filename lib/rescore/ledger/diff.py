@@ -29,12 +29,12 @@ NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 DEFAULT_FLOOR = 0.05
 RELATIVE_FLOOR = {
     "logz_bias": 0.10,  # the training seed moves the bias of a trained sampler; no paper prints by how much
-    "logz_std": 0.15,   # two standard errors of a standard deviation over 100 runs: 2 / sqrt(198) = 0.142
+    "logz_std": 0.15,  # two standard errors of a standard deviation over 100 runs: 2 / sqrt(198) = 0.142
     "logz_rmse": 0.10,  # the root of bias^2 + std^2, dominated by the bias
-    "fid": 0.05,        # spread between trainings that follow one recipe
-    "is": 0.02,         # as FID, on a scale that is stretched less
-    "bpd": 0.01,        # dequantisation noise and trace estimates average out over a test set
-    "nll": 0.02,        # as bpd, over smaller test sets
+    "fid": 0.05,  # spread between trainings that follow one recipe
+    "is": 0.02,  # as FID, on a scale that is stretched less
+    "bpd": 0.01,  # dequantisation noise and trace estimates average out over a test set
+    "nll": 0.02,  # as bpd, over smaller test sets
 }
 
 
@@ -112,8 +112,13 @@ def diff(
         record = measured.get(entry.key)
         shown, name = (None, "") if record else stand_in(entry, papers[entry.paper], measured)
         if shown:
-            row |= {"measured": shown.value, "stderr": shown.stderr, "status": "indicative", "protocol": shown.protocol,
-                    "note": name}
+            row |= {
+                "measured": shown.value,
+                "stderr": shown.stderr,
+                "status": "indicative",
+                "protocol": shown.protocol,
+                "note": name,
+            }
         elif record is None:
             row |= {"status": "not-run", "protocol": "", "note": _reason(entry, papers[entry.paper], skipped)}
         else:
@@ -126,9 +131,7 @@ def diff(
     return _typed(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def judge(
-    entry: Published, record: Record, stated: Mapping[str, object], assumed: Mapping[str, object]
-) -> dict[str, object]:
+def judge(entry: Published, record: Record, stated: Mapping[str, object], assumed: Mapping[str, object]) -> dict[str, object]:
     """The columns that compare a record with the published number, which was made as `stated` and as we have `assumed`.
 
     Both errors count once the measured one is within what the printed number allows. One that exceeds it would make any
@@ -198,8 +201,10 @@ def _check_candidates(paper: "Paper") -> None:
             try:
                 str(value).format(**dict.fromkeys((*KEY, "name"), ""))
             except (KeyError, IndexError, ValueError):
-                raise RescoreError(f"paper {paper.name}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
-                                   f"braces; allowed: name, {', '.join(KEY)}") from None
+                raise RescoreError(
+                    f"paper {paper.name}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
+                    f"braces; allowed: name, {', '.join(KEY)}"
+                ) from None
 
 
 def stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:

@@ -64,8 +64,10 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     """
     require_run(fresh_dir)
     report = Report()
-    fresh, reference = ({record.key: record for record in records if paper in (None, record.paper)}
-                        for records in (read_records(fresh_dir / "records.csv"), read_reference(reference_dir)))
+    fresh, reference = (
+        {record.key: record for record in records if paper in (None, record.paper)}
+        for records in (read_records(fresh_dir / "records.csv"), read_reference(reference_dir))
+    )
     renamed = _renamed(fresh, reference)
     for key, record in reference.items():
         if key in fresh or key in renamed:
@@ -84,8 +86,13 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     strict = {key for key in strict if not is_timed(fresh[key].metric)}
     timed_claims = _timed_claims(fresh_dir) | _timed_claims(reference_dir)
     _compare_statuses(report, "verdict", _verdicts(fresh_dir, paper), _verdicts(reference_dir, paper), strict.__contains__)
-    _compare_statuses(report, "claim", _claims(fresh_dir, paper), _claims(reference_dir, paper),
-                      lambda key: key[0] not in loose_papers and key not in timed_claims)
+    _compare_statuses(
+        report,
+        "claim",
+        _claims(fresh_dir, paper),
+        _claims(reference_dir, paper),
+        lambda key: key[0] not in loose_papers and key not in timed_claims,
+    )
     report.moved.sort(key=lambda line: (line["verdict"], line["what"], line["row"]))
     return report
 
@@ -106,8 +113,10 @@ def gate_reference(reference_dir: Path, papers: Mapping[str, Paper]) -> Report:
     covered = {key[0] for statuses in committed.values() for key in statuses}.intersection(papers)
     papers = {name: paper for name, paper in papers.items() if name in covered}
     frame = diff(records, load_published(papers), papers, skipped_rows(reference_dir) or ())
-    derived = {"verdict": dict(zip(keys(frame), frame["status"], strict=True)),
-               "claim": {(line["paper"], line["claim"]): str(line["status"]) for line in evaluate_all(papers, records)}}
+    derived = {
+        "verdict": dict(zip(keys(frame), frame["status"], strict=True)),
+        "claim": {(line["paper"], line["claim"]): str(line["status"]) for line in evaluate_all(papers, records)},
+    }
     report = Report()
     for what, statuses in derived.items():
         before = {key: status for key, status in committed[what].items() if key[0] in covered}
@@ -124,8 +133,11 @@ def _renamed(fresh: Mapping[tuple, Record], reference: Mapping[tuple, Record]) -
     """
     new, found = fresh.keys() - reference.keys(), {}
     for key in [key for key in reference if key not in fresh]:  # in the order of the records: each run pairs them alike
-        near = {other: abs(other[-1] - key[-1]) for other in new
-                if other[:-1] == key[:-1] and None not in (other[-1], key[-1]) and not same_class(fresh[other], reference[key])}
+        near = {
+            other: abs(other[-1] - key[-1])
+            for other in new
+            if other[:-1] == key[:-1] and None not in (other[-1], key[-1]) and not same_class(fresh[other], reference[key])
+        }
         least = min(near, key=near.__getitem__, default=None)
         if least is not None and near[least] <= EVALUATIONS_RELATIVE * key[-1]:
             found[key] = least
@@ -201,8 +213,11 @@ def _verdicts(folder: Path, paper: str | None) -> dict[tuple, str]:
 
 
 def _claims(folder: Path, paper: str | None) -> dict[tuple, str]:
-    return {(line["paper"], line["claim"]): str(line["status"]) for line in read_claims(folder / "claims.csv")
-            if paper in (None, line["paper"])}
+    return {
+        (line["paper"], line["claim"]): str(line["status"])
+        for line in read_claims(folder / "claims.csv")
+        if paper in (None, line["paper"])
+    }
 
 
 def _timed_claims(folder: Path) -> set[tuple]:

@@ -72,8 +72,10 @@ class Record:
                 raise RescoreError(f"record {describe(key_of(self))}: column {column}: {error}") from None
         known = self.stderr is not None and self.over != "exact"
         if known != (self.df is not None) or (self.over == "exact" and self.stderr != 0):
-            raise RescoreError(f"record {describe(key_of(self))}: column df: {self.df} with stderr {self.stderr} over {self.over}; "
-                               "an exact number has stderr 0 and no df, another error has its df")
+            raise RescoreError(
+                f"record {describe(key_of(self))}: column df: {self.df} with stderr {self.stderr} over {self.over}; "
+                "an exact number has stderr 0 and no df, another error has its df"
+            )
 
     @property
     def key(self) -> tuple[str | int | None, ...]:
@@ -211,8 +213,10 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
         for fields_ in reader:
             if len(fields_) != len(header):
                 column = header[min(len(fields_), len(header) - 1)]
-                raise RescoreError(f"{path}, line {reader.line_num}, column {column}: "
-                                   f"the row has {len(fields_)} fields, the header {len(header)}")
+                raise RescoreError(
+                    f"{path}, line {reader.line_num}, column {column}: "
+                    f"the row has {len(fields_)} fields, the header {len(header)}"
+                )
             rows.append((reader.line_num, dict(zip(header, fields_, strict=True))))
     except csv.Error as error:
         raise RescoreError(f"{path}, line {reader.line_num}: {error}") from None
@@ -271,8 +275,9 @@ def collect_records(paths: Iterable[Path | str], scale: str | None = None) -> li
                 raise RescoreError(f"{path}, line {line}, column scale: {record.scale!r} in results of scale {scale!r}")
             if record.key in seen:
                 other, other_line = seen[record.key]
-                raise RescoreError(f"{path}, line {line}: duplicate key {describe(record.key)}, "
-                                   f"already in {other}, line {other_line}")
+                raise RescoreError(
+                    f"{path}, line {line}: duplicate key {describe(record.key)}, already in {other}, line {other_line}"
+                )
             seen[record.key] = (path, line)
             records.append(record)
     return sorted_records(records)

@@ -146,14 +146,17 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
         found = {version["commit"] for version in versions}
         if None in found:
             reason = git_refusal()
-            raise RescoreError(f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
-                               "git refused, as the job's log says" + (f"; now it says: {reason}" if reason else ""))
+            raise RescoreError(
+                f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
+                "git refused, as the job's log says" + (f"; now it says: {reason}" if reason else "")
+            )
         if len(found) > 1:
             listed = ", ".join(sorted(found))
             raise RescoreError(f"{source}: records of {name} of {len(found)} commits ({listed}); run all its jobs at one")
         if not allow_dirty and any(version["dirty"] for version in versions):
-            raise RescoreError(f"{source}: {name} was measured with uncommitted changes; "
-                               "commit and run again, or give --allow-dirty")
+            raise RescoreError(
+                f"{source}: {name} was measured with uncommitted changes; commit and run again, or give --allow-dirty"
+            )
         commits |= found
     return ", ".join(sorted(commits))
 

@@ -78,8 +78,17 @@ def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, tabl
     own = [record for record in records if (record.paper, record.table) == (paper, table) and record.key not in judged]
     if not own:
         return ""
-    rows = [[record.dataset, record.method, record.variant, record.metric, "" if record.nfe is None else str(record.nfe),
-             _measured(record.value, record.stderr)] for record in own]
+    rows = [
+        [
+            record.dataset,
+            record.method,
+            record.variant,
+            record.metric,
+            "" if record.nfe is None else str(record.nfe),
+            _measured(record.value, record.stderr),
+        ]
+        for record in own
+    ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "variant", "metric", "nfe", "measured"])
     return f"### {paper}, beside Table {table}\n\nNumbers of our own, which the paper does not print.\n\n{markdown(frame)}\n"
 
@@ -149,12 +158,20 @@ def compare(
         row = record or paper
         if methods and row.method not in methods:
             continue
-        lines.append({
-            "method": row.method, "variant": row.variant, "paper": row.paper, "table": row.table, "nfe": row.nfe,
-            "value": record.value if record else None, "stderr": record.stderr if record else None,
-            "published": paper.value if paper else "", "protocol": record.protocol if record else "(not run)",
-            "merit": (record is None, merit(record.value if record else paper.number)),
-        })
+        lines.append(
+            {
+                "method": row.method,
+                "variant": row.variant,
+                "paper": row.paper,
+                "table": row.table,
+                "nfe": row.nfe,
+                "value": record.value if record else None,
+                "stderr": record.stderr if record else None,
+                "published": paper.value if paper else "",
+                "protocol": record.protocol if record else "(not run)",
+                "merit": (record is None, merit(record.value if record else paper.number)),
+            }
+        )
     frame = pd.DataFrame(sorted(lines, key=lambda line: line["merit"])).drop(columns="merit")
     return frame.astype({"nfe": "Int64", "value": float, "stderr": float})
 

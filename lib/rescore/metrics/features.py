@@ -55,8 +55,9 @@ class Features:
             if x is None:
                 continue
             if x.ndim != 2 or len(x) != len(self.values) or x.dtype not in (torch.float32, torch.float64):
-                raise RescoreError(f"features of {self.source}: {name} {x.dtype} {tuple(x.shape)}; "
-                                   "allowed: (n, d), float32 or float64")
+                raise RescoreError(
+                    f"features of {self.source}: {name} {x.dtype} {tuple(x.shape)}; allowed: (n, d), float32 or float64"
+                )
             if not all(torch.isfinite(rows).all() for rows in x.split(BLOCK)):  # of all of x at once it takes twice its memory
                 raise RescoreError(f"features of {self.source}: {name} are not finite")
 
@@ -126,8 +127,9 @@ def find_inception(weights: Path | str | None = None) -> Path:
     path = Path(weights).expanduser() if weights else chosen_inception()
     if path:
         if not path.is_file():
-            raise MissingData(f"Inception weights {path}: no such file; "
-                              f"set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}")
+            raise MissingData(
+                f"Inception weights {path}: no such file; set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}"
+            )
         return check(path, INCEPTION_SHA256)
     try:
         return download(INCEPTION_URL, INCEPTION_SHA256, INCEPTION_FILE)
@@ -227,11 +229,7 @@ def accuracy(extractor: Extractor, data: ImageSet) -> float:
 
 @torch.no_grad()
 def extract(
-    extractor: Extractor,
-    images: Tensor | Iterable[Tensor],
-    source: str,
-    batch: int = 500,
-    device: torch.device | str = "cpu",
+    extractor: Extractor, images: Tensor | Iterable[Tensor], source: str, batch: int = 500, device: torch.device | str = "cpu"
 ) -> Features:
     """The extractor's features and logits, on the CPU.
 

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rescore.data.pixels import QUANTISED, Rounding
 from rescore.domain import check_count
@@ -67,8 +66,9 @@ def moments(features: Features, device: torch.device | str = "cpu") -> Moments:
     """
     n, d = features.values.shape
     if n <= d:
-        raise RescoreError(f"FID of {features.source}: {n} samples are too few for the covariance of {d} features; "
-                           f"allowed: more than {d}")
+        raise RescoreError(
+            f"FID of {features.source}: {n} samples are too few for the covariance of {d} features; allowed: more than {d}"
+        )
     count, mean, scatter = 0, *(torch.zeros(shape, dtype=torch.float64, device=device) for shape in ((d,), (d, d)))
     for rows in features.values.split(ROWS):
         block = rows.to(device).double()
@@ -96,7 +96,9 @@ def frechet_distance(a: Moments | Features, b: Moments | Features, device: torch
     if torch.device(device).type == "cpu":
         from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric  # slow to import
 
-        found = fid_statistics_to_metric(*({"mu": x.mean, "sigma": x.covariance} for x in (a, b)), verbose=False)[KEY_METRIC_FID]
+        found = fid_statistics_to_metric(*({"mu": x.mean, "sigma": x.covariance} for x in (a, b)), verbose=False)[
+            KEY_METRIC_FID
+        ]
     else:
         found = symmetric_frechet_distance(a, b, device)
     return max(found, float(np.square(a.mean - b.mean).sum()))
@@ -144,8 +146,9 @@ def kernel_distance(generated: Features, real: Features, settings: ImageSettings
     _check_alike(generated, real)
     for x in (generated, real):
         if not 2 <= settings.subset_size <= len(x):
-            raise RescoreError(f"KID of {x.source}: {len(x)} samples and subsets of {settings.subset_size}; "
-                               f"allowed: subsets of 2 to {len(x)}")
+            raise RescoreError(
+                f"KID of {x.source}: {len(x)} samples and subsets of {settings.subset_size}; allowed: subsets of 2 to {len(x)}"
+            )
     random = np.random.RandomState(settings.seed)
 
     def subset(x: Features) -> np.ndarray:
@@ -169,8 +172,10 @@ def precision_recall(generated: Features, real: Features, settings: ImageSetting
         raise RescoreError(f"precision, recall: {generated.values.dtype} and {real.values.dtype}; allowed: one dtype of both")
     for x in (generated, real):
         if not 1 <= settings.neighbours < len(x):
-            raise RescoreError(f"precision and recall of {x.source}: {len(x)} samples, {settings.neighbours} neighbours; "
-                               f"allowed: 1 to {len(x) - 1} neighbours")
+            raise RescoreError(
+                f"precision and recall of {x.source}: {len(x)} samples, {settings.neighbours} neighbours; "
+                f"allowed: 1 to {len(x) - 1} neighbours"
+            )
     rows = max(1, BLOCK // max(len(generated), len(real)))
     return calculate_precision_recall_part(generated.values, real.values, settings.neighbours, rows)
 
@@ -230,8 +235,10 @@ def halves(features: Features, seed: int = 0) -> tuple[Features, Features]:
 def _check_alike(a: Features | Moments, b: Features | Moments) -> None:
     dims = [x.values.shape[1] if isinstance(x, Features) else len(x.mean) for x in (a, b)]
     if a.extractor != b.extractor or dims[0] != dims[1]:
-        raise RescoreError(f"{a.source} has {dims[0]} features of {a.extractor}, {b.source} {dims[1]} of {b.extractor}; "
-                           "allowed: the same extractor on both sides")
+        raise RescoreError(
+            f"{a.source} has {dims[0]} features of {a.extractor}, {b.source} {dims[1]} of {b.extractor}; "
+            "allowed: the same extractor on both sides"
+        )
 
 
 def _check_metrics(metrics: Iterable[str]) -> None:

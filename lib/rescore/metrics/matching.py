@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
 from rescore.domain import check_finite
+from rescore.errors import RescoreError
 
 ROUNDING = 16  # distances that differ by so many roundings of the longest feature are the same
 

@@ -74,7 +74,9 @@ def likelihood_batch(model: LoadedModel, shape: tuple[int, int, int]) -> int:
 @full_precision()
 def graph_bytes(model: LoadedModel, shape: tuple[int, int, int]) -> float:
     """Bytes for an image that the graph of a score keeps for its divergence."""
-    u = torch.zeros(2, *model.process.state_shape(shape), device=model.device).requires_grad_()  # of one torch makes a case apart
+    u = torch.zeros(
+        2, *model.process.state_shape(shape), device=model.device
+    ).requires_grad_()  # of one torch makes a case apart
     with SavedBytes(model.network) as saved, torch.enable_grad():
         model.network.score()(u, model.process.T)
     return max(saved.peak / 2, u[0].numel() * u.element_size())

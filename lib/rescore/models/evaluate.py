@@ -165,11 +165,15 @@ class TrainedModels:
         self._called = {role(name): name for name in self.config.jobs[self.run.job].models}
         self.names = tuple(self._called)
         if not self.names:
-            raise RescoreError(f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`")
+            raise RescoreError(
+                f"{self.run.paper} {self.run.job}: no trained models; allowed: one or more of its config's `models`"
+            )
         (self.data, *others) = {self.spec(name).data for name in self.names}
         if others:
             names = ", ".join(others)
-            raise RescoreError(f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job")
+            raise RescoreError(
+                f"{self.run.paper} {self.run.job}: models of {self.data} and {names}; allowed: one data set a job"
+            )
         self.load = cache(self._load)
         part = getattr(book.job, "part", None)
         self._parts = Parts(*part_of(part)) if part else Parts()
@@ -319,7 +323,9 @@ class TrainedModels:
             place = "training", self._called[name], spec.process.name, name, None
             with self._cell(*place, protocol, spec.steps, over="trainings") as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
-                    values = [about[key] for about in abouts if about[key] and math.isfinite(about[key])]  # no GPU: no memory of it
+                    values = [
+                        about[key] for about in abouts if about[key] and math.isfinite(about[key])
+                    ]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 
@@ -333,11 +339,15 @@ class TrainedModels:
     ) -> Cell:  # fmt: skip
         over = "runs" if self.spec(model).weights else over or self.over
         if isinstance(self.book, Listing):
-            self.book.listed.append(Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model], again))
+            self.book.listed.append(
+                Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model], again)
+            )
         return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
 
 
-def floor(book: Book, judge: Judge, table: str, data: str, samples: int, metrics: Iterable[str] = METRICS, prefix: str = "") -> None:
+def floor(
+    book: Book, judge: Judge, table: str, data: str, samples: int, metrics: Iterable[str] = METRICS, prefix: str = ""
+) -> None:
     """The two floors of image metrics as records; `prefix` stands before their variants."""
     for one in judge.of_real(metrics, samples):
         with book.cell(table, data, "real images", f"{prefix}{one.variant}", None, one.protocol, n=one.n) as cell:

@@ -14,7 +14,13 @@ from rescore.data.images import ImageSet
 from rescore.data.pixels import Rounding, to_uint8
 from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import (
-    ClassifierSettings, Extractor, Features, InceptionFeatures, extract, reference_features, train_classifier,
+    ClassifierSettings,
+    Extractor,
+    Features,
+    InceptionFeatures,
+    extract,
+    reference_features,
+    train_classifier,
 )  # fmt: skip
 from rescore.metrics.images import ImageSettings, evaluate, image_protocol
 from rescore.random import Streams, make_generator

@@ -21,7 +21,15 @@ from rescore.metrics.features import INCEPTION_FILE, chosen_inception, find_ince
 DATA_KEYS = ("data", "dataset", "datasets")
 """Settings whose values name data sets of `rescore.data`."""
 
-DOWNLOADS_MB = {"cifar10": 162, "mnist": 12, "fashion_mnist": 31, "inception": 91, "tabular": 817, "pines": 1, "BasicMotions": 1}
+DOWNLOADS_MB = {
+    "cifar10": 162,
+    "mnist": 12,
+    "fashion_mnist": 31,
+    "inception": 91,
+    "tabular": 817,
+    "pines": 1,
+    "BasicMotions": 1,
+}
 """About how much is downloaded, as the pages of the data sets, the release of torch-fidelity and Zenodo (817.1 MB of tabular sets)
 state it; what is not named here has to be put under RESCORE_DATA."""
 
@@ -110,7 +118,9 @@ def _of(name: str) -> list[Need]:
         return [Need(f"{data}/{one}", images_at_hand(data, one) == "present",
                      (lambda one=one: load_images(data, one)) if fetched else None, LAYOUT.get(data, "")) for one in splits]  # fmt: skip
     if name in TABULAR:
-        return [Need(f"tabular/{name}", tabular_at_hand(name) == "present", lambda: load_tabular(name), " and ".join(TABULAR[name]))]
+        return [
+            Need(f"tabular/{name}", tabular_at_hand(name) == "present", lambda: load_tabular(name), " and ".join(TABULAR[name]))
+        ]
     match name:
         case "inception":
             there = (chosen_inception() or cache_folder() / INCEPTION_FILE).is_file()

@@ -16,7 +16,16 @@ from rescore.networks.refinenet import ncsn, ncsnv2
 from rescore.networks.scoreunet import ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep
 from rescore.random import seeded
 
-__all__ = ["NETWORKS", "NoisePrediction", "VelocityPrediction", "autocast", "compile_bare", "make_network", "place", "state_channels"]
+__all__ = [
+    "NETWORKS",
+    "NoisePrediction",
+    "VelocityPrediction",
+    "autocast",
+    "compile_bare",
+    "make_network",
+    "place",
+    "state_channels",
+]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -30,9 +39,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def make_network(
-    name: str, settings: dict, channels: int, side: Side, seed: int, out_channels: int | None = None
-) -> nn.Module:
+def make_network(name: str, settings: dict, channels: int, side: Side, seed: int, out_channels: int | None = None) -> nn.Module:
     """A network with weights that depend on the seed only (and on torch's version), on the CPU; leaves torch's seed as it was.
 
     Args:

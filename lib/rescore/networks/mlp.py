@@ -69,7 +69,9 @@ class MLP(nn.Module):
         self.blocks = nn.ModuleList(ResidualLayer(config.width, config.dropout) for _ in range(config.blocks))
         self.norm, self.last = nn.LayerNorm(config.width), linear(config.width, math.prod(self.out_shape), scale=0.0)
         mix = (self.out_shape[0], self.shape[0])
-        self.skip = nn.Sequential(linear(config.width, math.prod(mix), scale=0.0), nn.Unflatten(1, mix)) if config.skip else None
+        self.skip = (
+            nn.Sequential(linear(config.width, math.prod(mix), scale=0.0), nn.Unflatten(1, mix)) if config.skip else None
+        )
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """(batch, *out_shape) from x (batch, *shape) and noise levels (batch,)."""

@@ -72,7 +72,12 @@ class NoisePrediction(nn.Module):
     ):
         super().__init__()
         name, kind = type(self).__name__, type(process).__name__
-        levels = ("time", "steps") + isinstance(process, Isotropic) * ("sigma",) + isinstance(process, VE) * ("labels",) + isinstance(process, VP) * ("chain",)
+        levels = (
+            ("time", "steps")
+            + isinstance(process, Isotropic) * ("sigma",)
+            + isinstance(process, VE) * ("labels",)
+            + isinstance(process, VP) * ("chain",)
+        )
         check_choice(name, f"level for {kind}", level, levels)
         outputs = ("noise", "score", "v") if isinstance(process, VariancePreserving) else ("noise", "score")
         check_choice(name, f"output for {kind}", output, outputs)

@@ -120,8 +120,10 @@ class ScoreUNet(nn.Module):
         height, width = size_of(side)
         for length in (height, width):
             if length % 2**halvings:
-                raise RescoreError(f"network U-Net: {halvings} halvings of images of side {length}; allowed are sides "
-                                   f"divisible by {2**halvings}, or fewer multipliers")
+                raise RescoreError(
+                    f"network U-Net: {halvings} halvings of images of side {length}; allowed are sides "
+                    f"divisible by {2**halvings}, or fewer multipliers"
+                )
         self.config, self.shape = config, (channels, height, width)
         self.time = LevelMLP(config.embedding, config.width, config.fourier_scale, 4 * config.width)
         if config.sigmas is not None:

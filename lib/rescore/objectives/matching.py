@@ -151,9 +151,7 @@ class HSM(_Matching):
         u, noise = process.perturb(x0, t, generator, "L")
         return self._velocity_losses(network, process, t, weight, u, noise)
 
-    def _velocity_losses(
-        self, network: Network, process: CLD, t: Tensor, weight: Tensor, u: Tensor, noise: Tensor
-    ) -> Tensor:
+    def _velocity_losses(self, network: Network, process: CLD, t: Tensor, weight: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         residual = velocity_part(network(u, t.to(u)), u) - noise[:, 1]
         return self._losses(process, t, weight, velocities_only(residual), "L")
 

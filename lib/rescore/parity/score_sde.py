@@ -92,14 +92,7 @@ def _moved(steps: list[OneStep | None], x: Tensor, z: Tensor, score: Tensor, noi
 
 
 def _steps(
-    sheet: Sheet,
-    name: str,
-    x: Tensor,
-    z: Tensor,
-    score: Tensor,
-    steps: list[OneStep | None],
-    function: int,
-    tolerance: float,
+    sheet: Sheet, name: str, x: Tensor, z: Tensor, score: Tensor, steps: list[OneStep | None], function: int, tolerance: float
 ) -> None:
     for output, noise in (("x", True), ("mean", False)):
         rows, moved = _moved(steps, x, z, score, noise)

@@ -225,7 +225,11 @@ def card_text(cards: Cards, card: Card) -> str:
         if entries:
             lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
     if card.candidates:
-        lines += ["", "candidate protocols:", *(f"  {one.name}: {candidate_text(one)} ({one.source})" for one in card.candidates)]
+        lines += [
+            "",
+            "candidate protocols:",
+            *(f"  {one.name}: {candidate_text(one)} ({one.source})" for one in card.candidates),
+        ]
     if others := cards.elsewhere(card):
         lines += ["", "also measured as:"]
         lines += [f"  {describe(other.key)} = {with_error(other.value, other.stderr)}" for other in others[:MEASURED_ELSEWHERE]]

@@ -95,7 +95,9 @@ def _heading(table: str) -> str:
 
 def _why_not(cards: Sequence[Card]) -> list[tuple[str, int]]:
     """Why numbers of a table have not been run, with how many each reason is of."""
-    return Counter(str(card.verdict["note"]) for card in cards if card.status == "not-run" and card.verdict["note"]).most_common()
+    return Counter(
+        str(card.verdict["note"]) for card in cards if card.status == "not-run" and card.verdict["note"]
+    ).most_common()
 
 
 def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _grid(
     beside = _only_nfe(named) if "nfe" in row_heads and "method" in row_heads else {}
     row_heads, column_heads = tuple(row_heads), tuple(column_heads)
     listed = not column_heads
-    shown_rows = tuple(h for h in row_heads if len(values[h]) > 1 or h in ("method", "nfe") and values[h] != [""])
+    shown_rows = tuple(h for h in row_heads if len(values[h]) > 1 or (h in ("method", "nfe") and values[h] != [""]))
     shown_columns = tuple(h for h in column_heads if len(values[h]) > 1 and values[h] != [""])
     if not shown_columns and not listed:
         shown_columns = ("metric",)

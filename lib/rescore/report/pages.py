@@ -25,7 +25,17 @@ from rescore.ledger.records import describe, run_command, write_records
 from rescore.ledger.tables import MARKS
 from rescore.papers import Paper
 from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, with_error
-from rescore.report.content import SCALES_IN_WORDS, claim_counts, claim_row, cost, judged, matrix, overview, paper_page, verdict_counts
+from rescore.report.content import (
+    SCALES_IN_WORDS,
+    claim_counts,
+    claim_row,
+    cost,
+    judged,
+    matrix,
+    overview,
+    paper_page,
+    verdict_counts,
+)
 from rescore.report.moved import Change, moved
 from rescore.report.source import Results, commit_of
 

@@ -28,7 +28,12 @@ from rescore.samplers.method import Method
 from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
 from rescore.samplers.predictor_corrector import (
-    PredictorCorrector, ancestral, predictor_corrector, probability_flow, reverse_diffusion, score_sde_sampler,
+    PredictorCorrector,
+    ancestral,
+    predictor_corrector,
+    probability_flow,
+    reverse_diffusion,
+    score_sde_sampler,
 )  # fmt: skip
 from rescore.samplers.sscs import SSCS, sscs
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import grids
-from rescore.processes.base import LinearSDE, require
+from rescore.processes.base import LinearSDE
 from rescore.processes.operators import Operator
 from rescore.random import Noise, normal
 from rescore.scores import Score

@@ -9,12 +9,7 @@ from rescore.samplers.base import Denoise, Multistep, Times, require_steps
 from rescore.samplers.method import method
 from rescore.samplers.weights import transfer_weights, warm_started
 
-ADAMS_BASHFORTH = {
-    1: (1.0,),
-    2: (3 / 2, -1 / 2),
-    3: (23 / 12, -16 / 12, 5 / 12),
-    4: (55 / 24, -59 / 24, 37 / 24, -9 / 24),
-}
+ADAMS_BASHFORTH = {1: (1.0,), 2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55 / 24, -59 / 24, 37 / 24, -9 / 24)}
 
 
 @method(order=2)

@@ -160,7 +160,9 @@ def minimise(
         steps = step + 1
         last = steps == settings.steps
         saves = last or (steps % checkpoint_every == 0 and saved.due())
-        if saves or steps % look_every == 0 or steps == start + SETTLING:  # then what was queued is done, and its time is counted
+        if (
+            saves or steps % look_every == 0 or steps == start + SETTLING
+        ):  # then what was queued is done, and its time is counted
             watch.look(steps)
         if step >= start + SETTLING:
             state.cost["seconds"] = state.cost.get("seconds", 0.0) + time.perf_counter() - began
@@ -214,8 +216,10 @@ class _Watch:
                 loss = self.state.history[step].item()
                 warn(f"{self.label}: the loss is {loss:g} or its gradient is not finite at step {step}: no update")
             if self.skipped == SKIPPED_IN_A_ROW:
-                raise RescoreError(f"{self.label}: diverged: no finite loss or gradient in {self.skipped} steps up to step {step}; "
-                                   f"checkpoints up to it are in {self.folder}")
+                raise RescoreError(
+                    f"{self.label}: diverged: no finite loss or gradient in {self.skipped} steps up to step {step}; "
+                    f"checkpoints up to it are in {self.folder}"
+                )
         self.seen = steps
 
 

@@ -137,7 +137,11 @@ def train_network(
         )
         backward = _backward(network, losses, settings, here)
         last, writes = settings.adam.steps, here.rank == 0
-        kept = {n: folder / "snapshots" / f"step-{n:08d}.safetensors" for n in range(snapshots, last, snapshots)} if snapshots else {}
+        kept = (
+            {n: folder / "snapshots" / f"step-{n:08d}.safetensors" for n in range(snapshots, last, snapshots)}
+            if snapshots
+            else {}
+        )
 
         def keep(steps: int) -> None:
             if steps % LOOK_EVERY == 0 or steps in (1, last):  # a peak only grows: no need to ask at every step

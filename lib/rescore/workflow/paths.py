@@ -27,7 +27,9 @@ def model_folder(results: Path | str, scale: str, key: str) -> Path:
 
 def snapshots(weights: Path) -> dict[int, Path]:
     """The weights that were kept on the way to these, by their steps."""
-    return {int(path.stem.removeprefix("step-")): path for path in sorted((weights.parent / SNAPSHOTS).glob("step-*.safetensors"))}
+    return {
+        int(path.stem.removeprefix("step-")): path for path in sorted((weights.parent / SNAPSHOTS).glob("step-*.safetensors"))
+    }
 
 
 def missing_data(folder: Path) -> str | None:

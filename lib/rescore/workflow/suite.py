@@ -151,8 +151,12 @@ class PaperRules:
     def reported(self, report: Callable) -> list[str]:
         """The figures marked for the report with Snakemake's `report`, each with the caption that `rescore figures` leaves."""
         return [
-            report(path, caption=str(Path(path).with_suffix(".rst").absolute()), category=self.paper.meta.title,
-                   labels={"figure": Path(path).stem.replace("_", " ")})
+            report(
+                path,
+                caption=str(Path(path).with_suffix(".rst").absolute()),
+                category=self.paper.meta.title,
+                labels={"figure": Path(path).stem.replace("_", " ")},
+            )
             for path in self.figures
         ]
 
@@ -368,4 +372,4 @@ def failures(logs: Path | str, since: float) -> Iterable[str]:
         lines = path.read_text(errors="replace").splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith(("failed: ", "rescore: error: "))]
         if starts:
-            yield "\n".join(lines[starts[-1]:])
+            yield "\n".join(lines[starts[-1] :])

@@ -1,7 +1,6 @@
 """What a run may be told."""
 
 from pydantic import PositiveInt
-
 from rescore.config import JobConfig, PaperConfig, SectionSettings
 
 

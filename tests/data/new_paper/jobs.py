@@ -1,14 +1,13 @@
 """Euler's method on the probability flow with a share of the score, on a mixture whose flow is known."""
 
 import torch
-from torch import Tensor
-
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.problems import ExactProblem, distances, flow
 from rescore.processes import VP, LinearSDE, grids
 from rescore.samplers.base import OneStep
 from rescore.samplers.method import method
+from torch import Tensor
 
 SHARE = Axes("share={share:g}")
 

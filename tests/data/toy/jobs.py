@@ -4,7 +4,6 @@ import os
 import sys
 
 import numpy as np
-
 from rescore.cost.evaluations import note
 from rescore.experiments.book import Book
 from rescore.progress import progress

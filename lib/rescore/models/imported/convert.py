@@ -176,7 +176,7 @@ def _seen(foreign: Foreign) -> tuple[Tensor, Tensor, list[int], bool, int, bool,
                 (group["Conv_0.weight"], "Conv_2.weight" in group) for group in ordered if "Conv_1.weight" in group
             )
         )
-        return bare[0], bare[-1], blocks, ddpm, halvings, fir, fir or bool(alone) and not ddpm, "W" in ordered[0]
+        return bare[0], bare[-1], blocks, ddpm, halvings, fir, fir or (bool(alone) and not ddpm), "W" in ordered[0]
     if foreign.spelling == "flax":
         count = sum(name.startswith("ResnetBlockBigGANpp_") and name.endswith("/Conv_0/kernel") for name in tensors)
         named = [f"ResnetBlockBigGANpp_{i}" for i in range(count)]

@@ -20,13 +20,7 @@ from rescore.networks.layers import Attention, ConvDown, ConvUp, ResidualBlock
 from rescore.networks.scoreunet import ScoreUNet
 
 SPELLINGS = ("torch", "flax", "edm")
-BLOCK = (
-    ("norm1", "GroupNorm_0"),
-    ("conv1", "Conv_0"),
-    ("time", "Dense_0"),
-    ("norm2", "GroupNorm_1"),
-    ("conv2", "Conv_1"),
-)
+BLOCK = (("norm1", "GroupNorm_0"), ("conv1", "Conv_0"), ("time", "Dense_0"), ("norm2", "GroupNorm_1"), ("conv2", "Conv_1"))
 """Layers of a residual block, ours and those of `torch`."""
 
 

@@ -38,11 +38,6 @@ PUBLISHED: dict[str, dict[str, Published]] = {
         "subvp/cifar10_ddpmpp_deep_continuous": Published("ddpmpp_deep"),
     },
     "cld": {"cifar10": Published("ncsnpp", _CLD, channels=6)},
-    "gddim": {
-        "cld_cifar10": Published("ncsnpp", _CLD, channels=6, out_channels=6),
-        "blur_cifar10": Published("ncsnpp", _CLD),
-    },
-    "edm": {
-        "baseline-cifar10-32x32-uncond-vp": Published("ddpmpp"),
-    },
+    "gddim": {"cld_cifar10": Published("ncsnpp", _CLD, channels=6, out_channels=6), "blur_cifar10": Published("ncsnpp", _CLD)},
+    "edm": {"baseline-cifar10-32x32-uncond-vp": Published("ddpmpp")},
 }
