@@ -354,6 +354,20 @@ def test_runs_of_different_trainings_spread_as_both_do():
         of_retrained_runs(estimates[:2], 0.0)
 
 
+def test_medians_of_runs_do_not_see_single_outliers():
+    """B, S and A of normal estimates, and the same to a few percent with one run in fifty a thousand away."""
+    clean = np.random.default_rng(1).normal(0.7, 2.0, size=(3, 20_000))
+    spoiled = clean.copy()
+    spoiled[:, ::50] += 1000
+    for estimates, margin in ((clean, 0.03), (spoiled, 0.1)):
+        found = bias_std_rmse(estimates, 0.5, robust=True)
+        for metric, expected in (("logz_bias", 0.2), ("logz_std", 2.0), ("logz_rmse", 4.04**0.5)):
+            assert abs(found[metric][0] - expected) < margin, metric
+    assert bias_std_rmse(spoiled, 0.5)["logz_std"][0] > 100
+    one = bias_std_rmse([[1.0, 2.0, 4.0, 8.0, 100.0]], 0.0, robust=True)  # |x - 4| = 3, 2, 0, 4, 96
+    assert (one["logz_bias"][0], one["logz_std"][0]) == pytest.approx((4.0, 3 * 1.482602218505602))
+
+
 def test_the_spread_of_trainings_by_hand():
     alike = np.repeat(np.array([[1.0], [2.0], [6.0]]), 4, axis=1)
     assert of_retrained_runs(alike, 0.0)["logz_std"][0] == pytest.approx(7**0.5), "no spread within: that of the trainings"

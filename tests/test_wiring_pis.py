@@ -53,10 +53,12 @@ def expected_weights(method: str, seed: int, runs: int) -> torch.Tensor:
     return weights_of([make_generator("mg", method, "run", seed, r) for r in range(runs)])
 
 
-def rows_of(study) -> dict[tuple[str, str], dict[str, object]]:
-    """The measurements by method and variant, then by metric."""
+def rows_of(study, medians: bool = False) -> dict[tuple[str, str], dict[str, object]]:
+    """The measurements by method and variant, then by metric; each row has one of medians beside it."""
     rows: dict[tuple[str, str], dict[str, object]] = {}
     for one in study.book.measurements:
+        if one.variant.endswith("@median") and not medians:
+            continue
         rows.setdefault((one.method, one.variant), {})[one.metric] = one
     return rows
 
@@ -217,9 +219,15 @@ def test_three_trainings_also_give_the_spread_of_retrained_runs(study, monkeypat
     log_z = torch.tensor([[1.0, 2.0], [3.0, 5.0], [0.0, 4.0]])
     runs = study_module.Runs(study, "x", 5, lambda seed, generators: {"log_z": log_z[seed - 4].numpy()}, trained=True)
     study.row("X", "a", None, {}, runs, "log_z")
-    rows = rows_of(study)
-    assert list(rows) == [("X", "a"), ("X", "a@retrained-runs")]
+    rows = rows_of(study, medians=True)
+    assert list(rows) == [("X", "a"), ("X", "a@median"), ("X", "a@retrained-runs")]
     assert_row(rows["X", "a"], log_z)
+    median, truth = rows["X", "a@median"], study.target.log_z
+    # with two runs a training the median is the mean, 1.5, 4, 2, and the absolute deviations are 0.5, 1, 2
+    assert median["logz_bias"].value == pytest.approx(2.5 - truth)
+    assert median["logz_std"].value == pytest.approx(1.482602218505602 * (5.25 / 3) ** 0.5)
+    assert (median["logz_std"].df, median["logz_std"].n_seeds, median["logz_std"].n_samples) == (2, 3, 30)
+    assert median["logz_std"].protocol["statistic"] == "median"
     row = rows["X", "a@retrained-runs"]
     # the means 1.5, 4, 2 have variance 1.75; within a training it is 0.5, 2, 8, of which half counts
     assert row["logz_std"].value == pytest.approx((1.75 + 3.5 / 2) ** 0.5)

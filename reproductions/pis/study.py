@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.ledger.records import Over, under_candidate
 from rescore.machine.locks import folder_lock
-from rescore.montecarlo.logz import logz_statistics, of_retrained_runs
+from rescore.montecarlo.logz import bias_std_rmse, logz_statistics, of_retrained_runs
 from rescore.random import make_generator
 from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
@@ -23,6 +23,7 @@ from reproductions.pis.config import Dataset
 
 TABLE = "5.1"
 RETRAINED = "retrained-runs"  # the candidate by which each run is a training of its own
+MEDIAN = "median"  # the candidate that takes medians over runs, so that single outliers do not set S
 SHOWN = 2000  # points kept for a figure
 
 Arrays = dict[str, np.ndarray]
@@ -90,13 +91,19 @@ class Study:
                 for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
                     cell.estimate(metric, value, stderr, repeats, seeds=trainings)
                 cell.arrays |= self.arrays(runs.name, arrays())
-        if trainings < 3 or self.target.log_z is None or self.book.run.candidate:
+        if self.target.log_z is None or self.book.run.candidate:
             return
-        variant, protocol = under_candidate(variant, RETRAINED), protocol | {"spread": "trainings"}
-        with self.book.cell(TABLE, self.dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
-            if cell.todo:
-                for metric, (value, stderr) in of_retrained_runs(runs.results[estimate], self.target.log_z).items():
-                    cell.estimate(metric, value, stderr, repeats, seeds=trainings)
+        log_z = runs.results[estimate]
+        others = {MEDIAN: ({"statistic": MEDIAN}, partial(bias_std_rmse, robust=True))}
+        if trainings >= 3:
+            others[RETRAINED] = ({"spread": "trainings"}, of_retrained_runs)
+        for name, (change, statistics) in others.items():
+            with self.book.cell(
+                TABLE, self.dataset, method, under_candidate(variant, name), nfe, protocol | change, n=n, over=over
+            ) as cell:
+                if cell.todo:
+                    for metric, (value, stderr) in statistics(log_z, self.target.log_z).items():
+                        cell.estimate(metric, value, stderr, repeats, seeds=trainings)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from torch import Tensor
 from rescore.errors import RescoreError
 
 N_BOOTSTRAP = 1000
+NORMAL_MAD = 1.482602218505602  # 1 / Phi^-1(3/4): the median absolute deviation of N(0, 1) times this is 1
 
 
 def log_mean_exp(log_w: Tensor, dim: int = -1) -> Tensor:
@@ -35,7 +36,7 @@ def estimates(log_w: Tensor) -> dict[str, np.ndarray]:
     return {"elbo": elbo(log_w).numpy(), "importance": log_mean_exp(log_w).numpy(), "ess": ess(log_w).numpy()}
 
 
-def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
+def bias_std_rmse(estimates: ArrayLike, truth: float, robust: bool = False) -> dict[str, tuple[float, float]]:
     """B, S and A of the paper's tables, each with a standard error.
 
     Over several trainings, each with its runs as evaluation repeats: B is the mean of (estimate - truth); S the root of the mean
@@ -47,6 +48,8 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     Args:
         estimates: log Z estimates, (trainings, runs), at least two runs.
         truth: log Z.
+        robust: medians in place of means: b the median error, s the normal-consistent median absolute deviation
+            1.4826 median |error - b|. A few runs far out, which decide a mean's S, then weigh nothing.
 
     Returns:
         {"logz_bias": (B, stderr), "logz_std": (S, stderr), "logz_rmse": (A, stderr)}.
@@ -57,9 +60,9 @@ def bias_std_rmse(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, 
     trainings, runs = errors.shape
     if trainings == 1:
         index = np.random.default_rng(0).integers(runs, size=(N_BOOTSTRAP, runs))
-        drawn = _of_each(errors[0, index])
-        return {metric: (float(one[0]), float(drawn[metric].std(ddof=1))) for metric, one in _of_each(errors).items()}
-    each = _of_each(errors)
+        drawn = _of_each(errors[0, index], robust)
+        return {metric: (float(one[0]), float(drawn[metric].std(ddof=1))) for metric, one in _of_each(errors, robust).items()}
+    each = _of_each(errors, robust)
     (bias, bias_error), (variance, variance_error), (rmse, rmse_error) = (
         (float(x.mean()), float(x.std(ddof=1)) / math.sqrt(trainings))
         for x in (each["logz_bias"], each["logz_std"] ** 2, each["logz_rmse"])
@@ -111,7 +114,11 @@ def logz_statistics(
     return found
 
 
-def _of_each(errors: np.ndarray) -> dict[str, np.ndarray]:
+def _of_each(errors: np.ndarray, robust: bool = False) -> dict[str, np.ndarray]:
     """B, S and A of each row of (rows, runs)."""
-    bias, std = errors.mean(1), errors.std(1, ddof=1)
+    if robust:
+        bias = np.median(errors, 1)
+        std = NORMAL_MAD * np.median(np.abs(errors - bias[:, None]), 1)
+    else:
+        bias, std = errors.mean(1), errors.std(1, ddof=1)
     return {"logz_bias": bias, "logz_std": std, "logz_rmse": np.hypot(bias, std)}
