@@ -357,7 +357,7 @@ def test_finished_cells_load_no_models(tmp_path, monkeypatch):
     network = SimpleNamespace(score=lambda: standard)
     model = SimpleNamespace(process=make_process(SPEC.process, (1, 8, 8)), score=standard, network=network)
     monkeypatch.setattr(images, "load_model", lambda *_: model)
-    models = {name: tmp_path for name in config.job_models("all")}
+    models = dict.fromkeys(config.job_models("all"), tmp_path)
     first = book_of(PAPER, config, "all", tmp_path, models)
     panoramas.lengths(first, "brick")
     monkeypatch.setattr(images, "load_model", None)

@@ -43,7 +43,7 @@ SECOND = record(nfe=None, value=-0.95)
 
 
 def test_the_same_numbers_pass(tmp_path):
-    harmless = dict(seconds=99.0, version="0.1.0+gfffffff.dirty.torch2.11.0")
+    harmless = {"seconds": 99.0, "version": "0.1.0+gfffffff.dirty.torch2.11.0"}
     assert moved(tmp_path, record(**harmless), dataclasses.replace(SECOND, **harmless)) == []
     assert moved(tmp_path, record(value=-1.0 - 0.9e-6), SECOND) == []
 

@@ -1,5 +1,6 @@
 """The HMC kernel and the library's chains."""
 
+import itertools
 import math
 
 import pytest
@@ -46,7 +47,7 @@ def test_leapfrog_conserves_energy_to_second_order(density):
         end = leapfrog(density, start, momentum, 0.6, 1 / n_steps, n_steps)
         change = end.tempered_log_prob(0.6) + standard_normal_log_prob(momentum) - start.tempered_log_prob(0.6) - kinetic
         errors.append(change.abs().median().item())
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:])]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(1.9 < order < 2.1 for order in orders), orders
 
 

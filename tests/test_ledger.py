@@ -32,45 +32,45 @@ PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
 def record(**changes) -> Record:
     """A record of a paper `toy`, with some columns changed; one with stderr 0 is exact, another error has the normal law's df."""
     stderr = changes.get("stderr", 0.01)
-    columns = dict(df=None if not stderr else 10**9, over="exact" if stderr == 0 else "trainings")
-    columns |= dict(
-        paper="toy",
-        table="1",
-        dataset="mg",
-        method="PIS",
-        variant="NN",
-        metric="logz_bias",
-        nfe=100,
-        value=-1.0,
-        stderr=0.01,
-        n_seeds=3,
-        n_samples=1000,
-        protocol="runs=100; steps=100",
-        scale="laptop",
-        device="cpu A",
-        seconds=1.5,
-        version="0.1.0+gabc1234.torch2.11.0",
-        config_hash="0123456789ab",
-    )
+    columns = {"df": None if not stderr else 10**9, "over": "exact" if stderr == 0 else "trainings"}
+    columns |= {
+        "paper": "toy",
+        "table": "1",
+        "dataset": "mg",
+        "method": "PIS",
+        "variant": "NN",
+        "metric": "logz_bias",
+        "nfe": 100,
+        "value": -1.0,
+        "stderr": 0.01,
+        "n_seeds": 3,
+        "n_samples": 1000,
+        "protocol": "runs=100; steps=100",
+        "scale": "laptop",
+        "device": "cpu A",
+        "seconds": 1.5,
+        "version": "0.1.0+gabc1234.torch2.11.0",
+        "config_hash": "0123456789ab",
+    }
     return Record(**(columns | changes))
 
 
 def printed(**changes) -> Published:
     """The published row that `record()` answers, with some columns changed."""
-    columns = dict(
-        paper="toy",
-        table="1",
-        dataset="mg",
-        method="PIS",
-        variant="NN",
-        metric="logz_bias",
-        nfe=100,
-        value="-1.0",
-        uncertainty="",
-        direction="target",
-        source="Table 1",
-        note="",
-    )
+    columns = {
+        "paper": "toy",
+        "table": "1",
+        "dataset": "mg",
+        "method": "PIS",
+        "variant": "NN",
+        "metric": "logz_bias",
+        "nfe": 100,
+        "value": "-1.0",
+        "uncertainty": "",
+        "direction": "target",
+        "source": "Table 1",
+        "note": "",
+    }
     return Published(**(columns | changes))
 
 

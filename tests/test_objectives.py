@@ -261,7 +261,7 @@ def test_hsm_has_the_gradient_of_dsm_with_less_variance():
 def test_importance_sampled_time_has_the_mean_of_uniform_time(name):
     """E[weight f(t)] by Gauss-Legendre in each cell's share of p, against the integral of f; f = cos 3t + 1 and 1."""
     process, times = WITH_DISCRETE[name], ImportanceTimes(1e-3)
-    knots, shares = times.cells(process)
+    _knots, shares = times.cells(process)
     x, w = gauss_legendre(8)
     ends = torch.cat((torch.zeros(1, dtype=torch.float64), shares.cumsum(0)))
     t, weight = times.quantile(process, ends[:-1, None] + shares[:, None] * (x + 1) / 2)

@@ -270,7 +270,7 @@ def without_computing(monkeypatch) -> None:
     def repeat_runs(repeat: Callable, runs: int, *_: object) -> dict[str, np.ndarray]:
         estimates = np.random.default_rng(0).normal(size=runs)
         shape = {"acceptance": (10,), "samples": (200, 2), "count": (), "ess": ()}
-        return {name: estimates for name in ("elbo", "importance", "log_z")} | {
+        return dict.fromkeys(("elbo", "importance", "log_z"), estimates) | {
             name: np.full((runs, *rest), 0.5) for name, rest in shape.items()
         }
 

@@ -35,7 +35,7 @@ def imports() -> dict[str, set[str]]:
 
 
 def room(module: str) -> str:
-    return (module.split(".") + ["rescore"])[1]
+    return ([*module.split("."), "rescore"])[1]
 
 
 def between_rooms() -> dict[str, set[str]]:

@@ -174,7 +174,7 @@ def test_within_budget():
 def test_euler_maruyama_against_torchsde(name):
     """The reverse SDE solved by torchsde's Euler scheme with the same Brownian increments, step by step."""
     torchsde = pytest.importorskip("torchsde")
-    process, times, score, u = problem(name)
+    process, _times, score, u = problem(name)
 
     class Reverse(torch.nn.Module):
         noise_type, sde_type = "general", "ito"

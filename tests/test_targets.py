@@ -1,5 +1,6 @@
 """Target densities against automatic differentiation, quadrature, dense linear algebra and published values."""
 
+import itertools
 import math
 
 import numpy as np
@@ -137,7 +138,7 @@ def radial_moment(target: Rings, power: int) -> float:
     breaks = sorted([r + side * target.std for r in peaks for side in (-9, -3, 0, 3, 9)])
     return sum(
         integrate.quad(lambda r: r**power * density(r), a, b, epsabs=1e-14, epsrel=1e-13)[0]
-        for a, b in zip(breaks, breaks[1:], strict=False)
+        for a, b in itertools.pairwise(breaks)
     )
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -188,10 +188,8 @@ def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str
 
     with tempfile.TemporaryDirectory() as folder:
         whole = train(Path(folder, "whole"))
-        try:
+        with suppress(_Stopped):
             train(Path(folder, "stopped"), stop=5)
-        except _Stopped:
-            pass
         again = train(Path(folder, "stopped"))
         pairs = list(zip(whole.parameters(), again.parameters(), strict=True))
         start = make_model(small, process, shape).parameters()

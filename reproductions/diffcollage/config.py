@@ -99,7 +99,7 @@ class Job(ModelJob):
             series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
     """
 
-    subjects_of = {section: Images for section in ("panoramas", "lengths", "loop", "grid", "cubemap", "connect")} | {
+    subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {
         "exact": Texture, "inpaint": Texture, "motion": Literal["BasicMotions"], "humanml": Literal["HumanML3D"],
     }  # fmt: skip
 

@@ -114,7 +114,8 @@ def lemma_1(book: Book) -> None:
 
 def loss_moments(book: Book) -> None:
     """Mean and spread of sigma^2 times the losses of single samples at the true score of noised N(0, I), and the spread of
-    their derivatives by the score's scale: what one sample tells a training."""
+    their derivatives by the score's scale: what one sample tells a training.
+    """
     config, draws = book.config, book.config.theory.draws
     protocol = {"dimension": DIMENSION, "lambda": "sigma^2", "probe": "gaussian", "score": "exact"}
     for sigma in config.theory.sigmas:

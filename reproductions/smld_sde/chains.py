@@ -43,7 +43,8 @@ def chain(kind: str, levels: int, sigma_max: float = SIGMA_MAX) -> Isotropic:
 
 def predictor(name: str, kind: str) -> Method:
     """One of the figure's, its last step without noise. DDPM draws with the forward variance (note eq. 39), SMLD with the
-    posterior's (eq. 51)."""
+    posterior's (eq. 51).
+    """
     if name == "ancestral":
         return ancestral.where(variance="forward" if kind == "VP" else "posterior", denoise="mean")
     return {"reverse diffusion": reverse_diffusion.where(denoise="mean"), "probability flow": probability_flow}[name]

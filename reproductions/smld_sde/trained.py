@@ -67,7 +67,8 @@ def table_samplings(
     book: Book, models: TrainedModels, flows: Mapping[str, str], samplers: Mapping[str, str]
 ) -> Iterator[Sampling]:
     """Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE, and a chain's sampler on a network
-    trained for the chain. Table 2: the ODE solver."""
+    trained for the chain. Table 2: the ODE solver.
+    """
     settings = book.config.trained
     for model, name in samplers.items():
         process, kind = models.process(model), kind_of(models, model)

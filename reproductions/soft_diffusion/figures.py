@@ -52,7 +52,7 @@ def schedules(found: draw.PaperResults, out: Path) -> None:
     names = {found.config.data: draw.BLUE, "faces": draw.GREEN, "mse": draw.ORANGE}
     nodes, candidates = found.config.schedule.nodes, found.config.schedule.candidates
     note = f"Shortest paths of {nodes} nodes through {candidates} levels. Faces: 100 images of 25x25 pixels."
-    with found.sheet(out, 2, 2, (3.6, 2.8), note, grid="both") as (figure, axes):
+    with found.sheet(out, 2, 2, (3.6, 2.8), note, grid="both") as (_figure, axes):
         t = found.arrays.get("schedule/t")
         if t is None:
             return
@@ -73,7 +73,7 @@ def quality(found: draw.PaperResults, out: Path) -> None:
               ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance)]  # fmt: skip
     note = (f"Left: mean over {len(found.config.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, where "
             "posterior mean and law of samples are known.")  # fmt: skip
-    with found.sheet(out, 3, 3, (3.5, 3.6), note) as (figure, axes):
+    with found.sheet(out, 3, 3, (3.5, 3.6), note) as (_figure, axes):
         for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
             for variant, style in styles.items():
                 draw.curve(ax, draw.select(records, variant=variant), *style)
@@ -98,7 +98,7 @@ def ablations(found: draw.PaperResults, out: Path) -> None:
     note = (
         f"Not chosen: the first samples of the first network. ±: half a 95 % interval over {len(found.config.seeds)} networks."
     )
-    with found.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6), note) as (figure, axes):
+    with found.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6), note) as (_figure, axes):
         if rows:
             draw.image_rows(axes[0], rows | {"real": found.arrays["real"][:PER_ROW]})
             axes[0].set_title("Samples, and FID")
@@ -112,7 +112,7 @@ def neighbours(found: draw.PaperResults, out: Path) -> None:
              "samples": found.one(table="fig3", variant=MOMENTUM, metric="nearest", nfe=steps) if steps else None}  # fmt: skip
     text = "; ".join(f"{label} {record.value:.3f}" for label, record in cells.items() if record)
     note = f"Momentum Sampler, {steps} steps. Median RMS distance a pixel, of [-1, 1], to the nearest training image: {text}."
-    with found.sheet(out, 1, 1, (6.0, 1.5), note if steps else "") as (figure, axes):
+    with found.sheet(out, 1, 1, (6.0, 1.5), note if steps else "") as (_figure, axes):
         if steps:
             pair = {"sample": "samples", "nearest": "neighbours"}
             images = {label: found.arrays[f"{kind}/{MOMENTUM}/{steps}"][:PER_ROW] for label, kind in pair.items()}

@@ -37,7 +37,7 @@ class Mutant:
 
 def mutants(root: Path, path: str) -> list[Mutant]:
     source = (root / path).read_text()
-    module, nodes = _nodes(source)
+    _module, nodes = _nodes(source)
     return [Mutant(path, first, last, index) for index, (_, _, first, last) in enumerate(nodes)]
 
 

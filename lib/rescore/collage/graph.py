@@ -146,7 +146,7 @@ def _unravel(position: int, size: tuple[int, ...]) -> tuple[int, ...]:
 
 def _windows(size: Sequence[int], corners: Sequence[tuple[int, int]], patch: tuple[int, int], wrap: bool = False) -> Tensor:
     """Flat positions of patches (h, w) at corners (row, column) of an image of this size, (n, h, w)."""
-    height, width = size
+    _height, width = size
     corners = torch.tensor(corners, dtype=torch.long).reshape(-1, 2)
     rows = corners[:, 0, None] + torch.arange(patch[0])
     columns = corners[:, 1, None] + torch.arange(patch[1])

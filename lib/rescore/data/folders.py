@@ -117,7 +117,7 @@ def read_npz(path: Path, split: str) -> tuple["np.ndarray", "np.ndarray | None"]
             raise RescoreError(f"{path}: no key {' or '.join(names)}; it has {', '.join(stored) or 'none'}")
         images = stored[name]
         key = "labels" if split == "all" else f"{split}_labels"
-        labels = stored[key] if key in stored else None
+        labels = stored.get(key, None)
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):

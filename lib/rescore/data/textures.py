@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # configs import this module
 
 TEXTURES = ("brick", "grass", "gravel")
 SIZES = ("8x8", "8x4", "4x4")
-NAMES = tuple(f"{texture}-{size}" for texture in TEXTURES for size in SIZES) + ("textures-8x8",)
+NAMES = (*(f"{texture}-{size}" for texture in TEXTURES for size in SIZES), "textures-8x8")
 """Data sets of patches: `brick-8x4` has height 8 and width 4; `textures-8x8` is all three, labelled in their order."""
 
 SPLITS = ("train", "test")

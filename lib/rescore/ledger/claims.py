@@ -14,6 +14,7 @@ Without a record that it needs a claim is `not-run`; it is `broken` where it can
 records instead of one.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -150,7 +151,7 @@ def apart(left: Selector, right: Selector, by_more_than: float) -> Predicate:
 
 def monotone(rows: Sequence[Selector], increasing: bool, by: Transform = float) -> Predicate:
     """Each value is above (or below) the one before it."""
-    pairs = list(zip(rows, rows[1:], strict=False))
+    pairs = list(itertools.pairwise(rows))
     return all_of(*(smaller(*(pair if increasing else pair[::-1]), by=by) for pair in pairs))
 
 

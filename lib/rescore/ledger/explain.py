@@ -23,7 +23,8 @@ def explain(
     skipped: Iterable[Mapping[str, str]] = (),
 ) -> tuple[list[dict[str, object]], Counter[str]]:
     """Of each published row with candidates a line of `COLUMNS` for the main protocol and one for each candidate; and how many rows
-    are of which of `GROUPS`."""
+    are of which of `GROUPS`.
+    """
     records = list(records)
     measured = {record.key: record for record in records}
     frame = diff(records, published, papers, skipped)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -161,7 +162,7 @@ def _scale(value: object) -> str:
     return str(value)
 
 
-_PARSERS: dict[str, Callable[[Any], Any]] = {column: _text for column in COLUMNS} | {
+_PARSERS: dict[str, Callable[[Any], Any]] = dict.fromkeys(COLUMNS, _text) | {
     "variant": _text_or_empty,
     "nfe": parse_nfe,
     "value": _number,
@@ -241,7 +242,7 @@ def sorted_records(records: Iterable[Record]) -> list[Record]:
 def write_records(path: Path | str, records: Iterable[Record]) -> None:
     """Write the records sorted by key; raises RescoreError on a duplicate key."""
     records = sorted_records(records)
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in itertools.pairwise(records):
         if before.key == after.key:
             raise RescoreError(f"{path}: two records for {describe(after.key)}: {before.value!r} and {after.value!r}")
     atomic_write(path, format_rows(COLUMNS, ({column: getattr(record, column) for column in COLUMNS} for record in records)))

@@ -1,5 +1,6 @@
 """What a scale needs from outside: data sets, Inception's weights and published networks. Looked for without reading them, and
-fetched, where they can be downloaded."""
+fetched, where they can be downloaded.
+"""
 
 from __future__ import annotations
 
