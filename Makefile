@@ -6,6 +6,7 @@
 #   make paper      the papers' own budgets
 #   make benchmark  speed measurements
 #   make gpu-proof  what this machine's GPU makes of the library's work, without data (at most 10 minutes)
+#   make lint       formatters, linter, types, spelling: fails on what they would change
 #   make docs       the docs site, site/html/index.html; fails on a dead link or a name that is gone
 #   make mutation   how many of N small bugs the tests catch (N=200 SEED=1; about an hour)
 #   make clean      remove results that are not committed, and caches; keeps .venv
@@ -18,7 +19,7 @@ READY := $(VENV)/ready
 # Images for containers often set it; without them kept, every process compiles all its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: tables test smoke paper benchmark gpu-proof docs mutation clean
+.PHONY: tables test lint smoke paper benchmark gpu-proof docs mutation clean
 .DELETE_ON_ERROR:
 
 tables: $(READY)
@@ -42,13 +43,20 @@ benchmark: $(READY)
 gpu-proof: $(READY)
 	$(BIN)/rescore proof
 
+lint: $(VENV)/lint-ready
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/snakefmt --check Snakefile
+	$(BIN)/codespell
+	$(BIN)/mypy
+
 docs: $(VENV)/docs-ready
 	$(BIN)/python docs/build.py
 	@echo "site: site/html/index.html"
 
-# As $(READY), for what only the site needs: a second build asks no network.
-$(VENV)/docs-ready: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+# As $(READY), for what only the site or only the linters need: a second call asks no network.
+$(VENV)/%-ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
 N ?= 200

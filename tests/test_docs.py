@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 import runpy
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from conftest import ROOT
@@ -263,3 +265,14 @@ def test_the_readme_shows_a_picture_and_says_first_what_is_judged():
     assert re.match(r"Of \d+ printed numbers, \d+ are judged: \d+ reproduced and \d+ off", results)
     assert re.search(r"!\[[^\]]+\]\(docs/report/\w+-desktop\.png\)", text)
     assert not re.search(r"(\| 0 +){3}", text), "no table of zeros"
+
+
+def test_the_citation_follows_its_schema():
+    """The schema of the Citation File Format 1.2.0 (CC BY 4.0), as its authors publish it."""
+    schema = json.loads((ROOT / "tests/data/cff-1.2.0.schema.json").read_text())
+    citation = yaml.load((ROOT / "CITATION.cff").read_text(), yaml.BaseLoader)  # years are numbers there, dates text
+    for reference in citation["references"]:
+        reference["year"] = int(reference["year"])
+    jsonschema.validate(citation, schema)
+    with pytest.raises(jsonschema.ValidationError, match="'authors' is a required property"):
+        jsonschema.validate({key: value for key, value in citation.items() if key != "authors"}, schema)
