@@ -84,7 +84,7 @@ def interrupted(folder: Path) -> Path:
 def test_fit_is_a_plain_adam_loop_bit_for_bit(uninterrupted):
     network, generator = model(), make_generator("train")
     loss = loss_of(network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.05, weight_decay=0.01)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05, weight_decay=0.01, fused=True)
     history = []
     for step in range(14):
         optimizer.param_groups[0]["lr"] = 0.05 * 0.7 ** (step // 4)
