@@ -38,7 +38,9 @@ paper: $(READY)
 	@echo "report: results/paper/report/index.html"
 
 benchmark: $(READY)
-	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only
+	@mkdir -p .benchmarks
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark]'
+	$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only --benchmark-json=.benchmarks/latest.json
 
 gpu-proof: $(READY)
 	$(BIN)/rescore proof

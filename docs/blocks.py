@@ -192,6 +192,22 @@ def pis_table() -> str:
     return paper_table(diff_module.read_diff(REFERENCE / SCALE / "diff.csv"), "pis", "5.1").partition("\n\n")[2].strip()
 
 
+def peers() -> str:
+    """What `make benchmark` measured beside other code, on the machine whose record is committed."""
+    found = json.loads((REFERENCE / "peers.json").read_text())
+    rows = [
+        {
+            "work": row["work"],
+            "beside": row["peer"],
+            "ours, ms": f"{1e3 * row['ours_seconds']:.3g}",
+            "theirs, ms": f"{1e3 * row['peer_seconds']:.3g}",
+            "theirs / ours": f"{row['peer_seconds'] / row['ours_seconds']:.2f}",
+        }
+        for row in found["rows"]
+    ]
+    return f"{found['device']}, one thread, version `{found['version']}`.\n\n{table(rows)}"
+
+
 def proofs() -> str:
     """What `rescore proof` measured on machines whose record is committed."""
     shown_as = {
@@ -333,6 +349,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "floors": floors,
     "pis-table": pis_table,
     "proofs": proofs,
+    "peers": peers,
     "example-output": example_output,
 }
 SITE: Mapping[str, Callable[[], str]] = {

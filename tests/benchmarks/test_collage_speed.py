@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peers import keep
 from rescore.collage import FactorGraph, chain, composed_score
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -46,6 +47,7 @@ def test_composing_costs_at_most_a_tenth(benchmark, n):
         composed(u, 0.5)
         benchmark.pedantic(composed, (u, 0.5), rounds=7)
         bare = min(_seconds(lambda: (network(pieces), network(parts))) for _ in range(7))
+    keep(benchmark, f"the score of a collage of {n} pieces", "two calls of its network", bare)
     assert benchmark.stats.stats.min < 1.1 * bare
 
 
