@@ -8,11 +8,11 @@ from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
 from rescore.specs import Grown, TrainingConfig
 
-DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic", "vae_mnist", "vae_digits"]
+DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic", "vae_mnist", "vae_digits", "alanine_dipeptide"]
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
     "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",
-    "truth"
+    "truth", "md"
 ]  # fmt: skip
 
 
@@ -104,10 +104,44 @@ class LongSMC(Settings):
     step_size: PositiveFloat = 0.2
 
 
+class Dynamics(Settings):
+    """Langevin dynamics by OpenMM: independent trajectories from one configuration, the first `settle` of each left out.
+
+    Args:
+        picoseconds, settle: of each trajectory.
+        step: femtoseconds.
+        friction: 1/ps.
+        every: steps from a frame to the next.
+    """
+
+    trajectories: int = Field(5, ge=3)
+    picoseconds: PositiveFloat = 2000.0
+    settle: PositiveFloat = 10.0
+    step: PositiveFloat = 1.0
+    friction: PositiveFloat = 1.0
+    every: PositiveInt = 100
+
+
+class Molecule(Settings):
+    """Alanine dipeptide (Table 5.2).
+
+    Args:
+        temperature: K.
+        cut_at, cut_most: the reduced energy is linear up to the first, then a logarithm, and constant from the second on.
+        samples: of each seed, whose torsions are compared.
+    """
+
+    temperature: PositiveFloat = 1000.0
+    cut_at: PositiveFloat = 500.0
+    cut_most: PositiveFloat = 10_000.0
+    samples: PositiveInt = 10_000
+    md: Dynamics = Dynamics()
+
+
 class Dataset(Grown):
     """What depends on the target."""
 
-    younger = ("vae",)
+    younger = ("vae", "molecule")
 
     pis: Training
     annealing: Annealing
@@ -116,6 +150,7 @@ class Dataset(Grown):
     sigma: dict[Policy, PositiveFloat] = Field({}, description="of a policy, if not the config's `sigma`")
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
     vae: VAEPosteriors | None = None
+    molecule: Molecule | None = None
 
 
 class ChainConfig(SectionSettings):
@@ -161,8 +196,10 @@ class Config(PaperConfig):
         return self
 
     @model_validator(mode="after")
-    def _a_vae_is_where_its_name_says(self) -> "Config":
+    def _settings_are_where_their_names_say(self) -> "Config":
         for name, settings in self.datasets.items():
+            if (settings.molecule is not None) != (name == "alanine_dipeptide"):
+                raise ValueError(f"datasets.{name}.molecule: allowed: settings of alanine_dipeptide, and no others")
             data = name.removeprefix("vae_") if name.startswith("vae_") else None
             if (settings.vae.data if settings.vae else None) != data:
                 allowed = f"data: {data}" if data else "no vae"
