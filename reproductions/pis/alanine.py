@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from reproductions.pis.config import Molecule
 from reproductions.pis.openmm_md import EXPORTED, simulate
-from reproductions.pis.policies import simulate as simulate_paths
 from reproductions.pis.policies import trained_policy
 from reproductions.pis.study import Study
 from reproductions.pis.variational import flow_protocol, trained_flow
@@ -52,6 +51,7 @@ def ideal_positions() -> np.ndarray:
     return ZMatrix(ROWS).to_positions(*internal).numpy()
 
 
+@cache
 def make_molecule(settings: Molecule) -> Boltzmann:
     """The density of Table 5.2: exp(-E / kT) in internal coordinates, with 72 standard normal numbers beside them."""
     content = json.loads(EXPORTED.read_text())
@@ -99,7 +99,11 @@ class MoleculeStudy(Study):
     @property
     def md_protocol(self) -> dict[str, object]:
         of = self.molecule.md
-        return {"temperature": self.molecule.temperature, "force_field": "amber96", "md_picoseconds": of.trajectories * of.picoseconds}
+        return {
+            "temperature": self.molecule.temperature,
+            "force_field": "amber96",
+            "md_picoseconds": of.trajectories * of.picoseconds,
+        }
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -146,8 +150,9 @@ def path_integral(study: MoleculeStudy, method: str) -> None:
 
     def sample(seed: int) -> tuple[Tensor, dict[str, float]]:
         policy, _ = trained_policy(study, method, seed, sde, settings)
-        paths = simulate_paths(study, sde, policy, [study.generator(method, "samples", seed)], study.molecule.samples)
-        return paths.x[0], {"kl_all_atom": -paths.log_w.mean().item()}
+        generator, noise = study.generator(method, "samples", seed), study.points(study.molecule.samples)
+        paths = sde.simulate(policy, study.target, lambda: noise.normal_(generator=generator))
+        return paths.x, {"kl_all_atom": -paths.log_w.mean().item()}
 
     study.enter("PIS", "NN", sde.steps, sde.protocol | settings.protocol, method, sample, "trainings")
 
@@ -175,9 +180,8 @@ def annealed(study: MoleculeStudy, method: str) -> None:
         drawn = torch.multinomial(done.log_weights[0].exp(), n, replacement=True, generator=generator)
         return done.x[0, drawn], {"acceptance": done.acceptance[0, -1].item()}
 
-    steps = of.temperatures * schedule.steps_per_temperature
     protocol = schedule.protocol | {"particles": of.particles or study.molecule.samples}
-    study.enter("SMC", "", steps, protocol, method, sample, "runs")
+    study.enter("SMC", "", None, protocol, method, sample, "runs")
 
 
 def dynamics(study: MoleculeStudy, method: str) -> None:

@@ -8,7 +8,9 @@ from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
 from rescore.specs import Grown, TrainingConfig
 
-DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic", "vae_mnist", "vae_digits", "alanine_dipeptide"]
+DatasetName = Literal[
+    "mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic", "vae_mnist", "vae_digits", "alanine_dipeptide"
+]
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
     "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 EXPORTED = Path(__file__).with_name("alanine_dipeptide.json")
 FORCE_FIELD = "amber96.xml"
-ATOMS = {
-    "ACE": "HH31 CH3 HH32 HH33 C O",
-    "ALA": "N H CA HA CB HB1 HB2 HB3 C O",
-    "NME": "N H CH3 HH31 HH32 HH33",
-}
+ATOMS = {"ACE": "HH31 CH3 HH32 HH33 C O", "ALA": "N H CA HA CB HB1 HB2 HB3 C O", "NME": "N H CH3 HH31 HH32 HH33"}
 BONDS = "0-1 1-2 1-3 1-4 4-5 4-6 6-7 6-8 8-9 8-10 10-11 10-12 10-13 8-14 14-15 14-16 16-17 16-18 18-19 18-20 18-21"
 
 

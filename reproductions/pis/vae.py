@@ -80,7 +80,9 @@ class Posteriors:
     def decoder(self) -> nn.Module:
         """Of the config's file, or trained here, once for all jobs; frozen."""
         of, pixels = self.vae, self.chosen.shape[1]
-        decoder = seeded(lambda: make_decoder(of.network, of.latent, pixels, of.hidden), derive_seed(self.dataset, "decoder") % 2**31)
+        decoder = seeded(
+            lambda: make_decoder(of.network, of.latent, pixels, of.hidden), derive_seed(self.dataset, "decoder") % 2**31
+        )
         if of.decoder:
             load_decoder(find_decoder(of.decoder.file, of.decoder.sha256), decoder)
         else:
@@ -106,7 +108,9 @@ class Posteriors:
 
     def target(self, image: int) -> LatentPosterior:
         observation = self.chosen[image].to(self.book.run.device)
-        return LatentPosterior(self.decoder, self.vae.latent, observation, bernoulli_log_likelihood, name=f"{self.dataset}-{image}")
+        return LatentPosterior(
+            self.decoder, self.vae.latent, observation, bernoulli_log_likelihood, name=f"{self.dataset}-{image}"
+        )
 
     @cached_property
     def truths(self) -> np.ndarray:

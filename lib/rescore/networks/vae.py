@@ -46,7 +46,9 @@ def make_decoder(name: str, latent: int, pixels: int, hidden: int) -> nn.Module:
 
 def bernoulli_log_likelihood(logits: Tensor, x: Tensor) -> Tensor:
     """log p(x | z) of binary pixels x (..., pixels) given their logits, (...), summed in float64."""
-    return -binary_cross_entropy_with_logits(logits, x.to(logits).expand_as(logits), reduction="none").sum(-1, dtype=torch.float64)
+    return -binary_cross_entropy_with_logits(logits, x.to(logits).expand_as(logits), reduction="none").sum(
+        -1, dtype=torch.float64
+    )
 
 
 class VAE(nn.Module):

@@ -60,9 +60,16 @@ def from_laplace(target: Target, start: Tensor | None = None) -> FromGaussian:
         return value
 
     search.step(loss)
-    found = mode.detach()
-    hessian = -torch.autograd.functional.hessian(target.log_prob, found)
-    if not (found.isfinite().all() and hessian.isfinite().all()):
-        raise RescoreError(f"target {target.name}: its mode, or the Hessian there, is not finite")
+    mode, (precision, axes) = mode.detach(), _curvature(target, mode.detach())
+    mode = mode + axes @ (axes.T @ target.score(mode) / precision)  # a step of Newton: L-BFGS ends at half of float64's digits
+    precision, axes = _curvature(target, mode)
+    return FromGaussian(target, mode, axes * precision.rsqrt())
+
+
+def _curvature(target: Target, mode: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, at least `LEAST_PRECISION`, and eigenvectors of minus the Hessian."""
+    hessian = -torch.autograd.functional.hessian(target.log_prob, mode)
+    if not hessian.isfinite().all():
+        raise RescoreError(f"target {target.name}: the Hessian at its mode is not finite")
     precision, axes = torch.linalg.eigh((hessian + hessian.T) / 2)
-    return FromGaussian(target, found, axes * precision.clamp_min(LEAST_PRECISION).rsqrt())
+    return precision.clamp_min(LEAST_PRECISION), axes

@@ -149,6 +149,7 @@ class Boltzmann(AutogradTarget):
         self.stiff[self.soft] = False
         self.origin = torch.cat(coordinates.to_internal(reference.double()), -1)
         self.scale = self._scales()
+        self.log_scale = self.scale[self.stiff].log().sum().item()
 
     def _scales(self) -> Tensor:
         """Standard deviations of the harmonic approximation at the reference, soft torsions held."""
@@ -180,11 +181,13 @@ class Boltzmann(AutogradTarget):
         q = self.internal(x)
         bonds, angles, torsions = q.split(self.sizes, -1)
         energy = cut_energy(self.reduced_energy(self.coordinates.to_positions(bonds, angles, torsions)), *self.cut)
-        volume = self.coordinates.log_volume(bonds, angles) + self.scale[self.stiff].log().sum()
+        volume = self.coordinates.log_volume(bonds, angles) + self.log_scale
         normal = torch.cat((x[..., self.soft.to(x.device)], x[..., self.n_internal :]), -1)
         volume = volume - 0.5 * normal.square().sum(-1) + 0.5 * len(self.soft) * math.log(2 * math.pi)
         offset = (q - self.origin.to(q))[..., self.n_internal - self.sizes[2] :]
-        beyond = torch.where(self.stiff[-self.sizes[2] :].to(x.device), (offset.abs() - math.pi).relu(), torch.zeros_like(offset))
+        beyond = torch.where(
+            self.stiff[-self.sizes[2] :].to(x.device), (offset.abs() - math.pi).relu(), torch.zeros_like(offset)
+        )
         bent = ((angles - math.pi / 2).abs() - math.pi / 2).relu()
         walls = 0.5 * (beyond.square().sum(-1) + bent.square().sum(-1)) / WALL**2
         return volume - energy - walls
