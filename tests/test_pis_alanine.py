@@ -25,7 +25,9 @@ GOLDEN = Path(__file__).parent / "data" / "alanine_openmm.safetensors"
 CONTENT = json.loads(openmm_md.EXPORTED.read_text())
 ZMAT = ZMatrix(alanine.ROWS)
 
-needs_openmm = pytest.mark.skipif(importlib.util.find_spec("openmm") is None, reason="OpenMM (extra `molecules`) is not installed")
+needs_openmm = pytest.mark.skipif(
+    importlib.util.find_spec("openmm") is None, reason="OpenMM (extra `molecules`) is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +261,13 @@ SETTINGS = {
         "alanine_dipeptide": {
             "molecule": {"samples": 40, "md": {"trajectories": 3, "picoseconds": 1, "every": 100}},
             "pis": {"steps": 2, "batch": 5, "checkpoint_every": 2},
-            "annealing": {"temperatures": 2, "hmc_steps": 1, "leapfrogs": 2, "step_sizes": [0.1, 0.1, 0.1, 0.1], "particles": 20},
+            "annealing": {
+                "temperatures": 2,
+                "hmc_steps": 1,
+                "leapfrogs": 2,
+                "step_sizes": [0.1, 0.1, 0.1, 0.1],
+                "particles": 20,
+            },
             "aft": FLOW,
             "vi_nf": FLOW,
         }

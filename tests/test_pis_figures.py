@@ -136,7 +136,9 @@ def test_posteriors_show_bias_and_spread_beside_the_printed_values(drawn, tmp_pa
 
 def test_torsions_are_smoothed_histograms_of_each_method(drawn, tmp_path):
     angles = np.zeros((4, 5), np.float32) + 0.01
-    write_job(tmp_path, "alanine", arrays={"alanine_dipeptide/md/torsions": angles, "alanine_dipeptide/nn/torsions": angles + 1})
+    write_job(
+        tmp_path, "alanine", arrays={"alanine_dipeptide/md/torsions": angles, "alanine_dipeptide/nn/torsions": angles + 1}
+    )
     figure = drawn("torsions")
     assert titles(figure) == ["$\\phi$", "$\\psi$", "$\\eta_1$", "$\\eta_2$", "$\\eta_3$"]
     for ax in figure.axes:

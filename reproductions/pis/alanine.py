@@ -10,6 +10,7 @@ import torch
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.flows import transport as flows
+from rescore.ledger.records import Over
 from rescore.montecarlo import smc
 from rescore.random import derive_seed
 from rescore.targets.molecule import Boltzmann, ForceField, ZMatrix, torsion_angle
@@ -134,9 +135,9 @@ class MoleculeStudy(Study):
         return torsions_of(self.target.positions(samples.double()))
 
     def enter(self, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], name: str,
-              sample: Callable[[int], tuple[Tensor, dict[str, float]]], over: str) -> None:  # fmt: skip
-        """A row: samples (n, dim) and other numbers of each seed."""
-        n = self.molecule.samples
+              sample: Callable[[int], tuple[Tensor, dict[str, float]]], over: Over, n: int | None = None) -> None:  # fmt: skip
+        """A row: samples (n, dim), the config's number if n is not given, and other numbers of each seed."""
+        n = n or self.molecule.samples
         with self.book.cell(TABLE, self.dataset, method, variant, nfe, self.protocol | dict(protocol), n=n, over=over) as cell:
             if cell.todo:
                 found = [sample(seed) for seed in self.config.seeds]
@@ -172,16 +173,16 @@ def variational_flow(study: MoleculeStudy, method: str) -> None:
 def annealed(study: MoleculeStudy, method: str) -> None:
     """SMC, its particles drawn by their weights at the end."""
     of = study.settings.annealing
+    n = of.particles or study.molecule.samples
     schedule = smc.Annealing(of.temperatures, of.hmc_steps, of.leapfrogs, of.step_sizes, of.resample_below)
 
     def sample(seed: int) -> tuple[Tensor, dict[str, float]]:
-        generator, n = study.generator(method, "samples", seed), study.molecule.samples
-        done = smc.anneal(study.target, schedule, of.particles or n, [generator])
+        generator = study.generator(method, "samples", seed)
+        done = smc.anneal(study.target, schedule, n, [generator])
         drawn = torch.multinomial(done.log_weights[0].exp(), n, replacement=True, generator=generator)
         return done.x[0, drawn], {"acceptance": done.acceptance[0, -1].item()}
 
-    protocol = schedule.protocol | {"particles": of.particles or study.molecule.samples}
-    study.enter("SMC", "", None, protocol, method, sample, "runs")
+    study.enter("SMC", "", None, schedule.protocol | {"particles": n}, method, sample, "runs", n)
 
 
 def dynamics(study: MoleculeStudy, method: str) -> None:
