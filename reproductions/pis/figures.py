@@ -202,6 +202,7 @@ def posteriors(found: draw.PaperResults, out: Path) -> None:
                                 markersize=6, linestyle="none", elinewidth=1.6, **MARKERS["indicative"])  # fmt: skip
             values = [value for line in ax.lines for value in line.get_xdata()]
             ax.set(xlabel=label, xscale="log", xlim=(min(values) / 2.5, max(values) * 2.5))
+            draw.plain_log_axis(ax.xaxis, digits=(1, 3))
             ax.grid(axis="x")
             ax.set_yticks(range(len(names)), names if ax is axes[0] else [""] * len(names))
             ax.set_ylim(len(names) - 0.4, -0.6)
