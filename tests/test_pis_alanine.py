@@ -328,6 +328,12 @@ def test_without_openmm_the_rows_are_skipped_with_the_reason(tmp_path, monkeypat
     assert result.measurements == []
 
 
+@pytest.mark.parametrize(("spec", "expected"), [(None, "absent"), ("a spec", "present")])
+def test_a_job_runs_again_once_openmm_is_there(monkeypatch, spec, expected):
+    monkeypatch.setattr(config, "find_spec", lambda name: spec if name == "openmm" else None)
+    assert configured(PAPER, SETTINGS).data_fingerprint("x") == expected
+
+
 def test_settings_and_methods_that_do_not_fit_are_clear_errors(tmp_path):
     with pytest.raises(RescoreError, match="unknown method of alanine_dipeptide 'gt'; allowed: "):
         job = {"x": {"measure": {"alanine_dipeptide": ["gt"]}}}

@@ -210,6 +210,33 @@ def posteriors(folder: Path, **changes: object):
     return vae.Posteriors(book_of(PAPER, configured(PAPER, settings(["nn"], **changes)), "x", folder), "vae_digits")
 
 
+def test_the_section_s_truth_of_a_linear_decoder_is_its_closed_form(tmp_path, monkeypatch):
+    """Training, choice of images, mode and SMC, all of it: each particle's weight is Z, so the runs do not differ."""
+
+    def log_likelihood(mean, x):
+        return (-0.5 * ((x - mean) / NOISE).square() - math.log(NOISE * math.sqrt(2 * math.pi))).sum(-1, dtype=torch.float64)
+
+    monkeypatch.setattr(vae, "make_decoder", lambda name, latent, pixels, hidden: nn.Linear(latent, pixels))
+    monkeypatch.setattr(vae, "bernoulli_log_likelihood", log_likelihood)
+    of = posteriors(tmp_path)
+    weight, bias = of.decoder.weight.double(), of.decoder.bias.double()
+    covariance = weight @ weight.T + NOISE**2 * torch.eye(64, dtype=torch.float64)
+    expected = torch.distributions.MultivariateNormal(bias, covariance).log_prob(of.chosen.double()).numpy()
+    assert expected.std() > 0.1, "each image has its own"
+    np.testing.assert_allclose(of.truths, np.stack([expected, expected], 1), rtol=0, atol=1e-4)
+
+
+def test_a_job_runs_again_once_its_images_are_there(monkeypatch):
+    images = {"mnist": "absent", "digits": "present"}
+    monkeypatch.setattr(PAPER.module("config"), "images_at_hand", lambda data, split: images[data])
+    mnist = POSTERIORS | {"vae": VAE_SETTINGS | {"data": "mnist"}}
+    job = {"x": {"measure": {"vae_mnist": ["nn"]}}, "y": {"measure": {"vae_digits": ["nn"]}}}
+    of = configured(PAPER, settings(["nn"]) | {"datasets": {"vae_mnist": mnist, "vae_digits": POSTERIORS}, "jobs": job})
+    assert (of.data_fingerprint("x"), of.data_fingerprint("y")) == ("absent", "present")
+    images["mnist"] = "present"
+    assert of.data_fingerprint("x") == "present"
+
+
 def test_pixels_are_drawn_with_their_grey_level_as_probability(tmp_path):
     of = posteriors(tmp_path)
     images = vae.load_images("digits", "train").images.flatten(1)

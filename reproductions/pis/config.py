@@ -1,5 +1,6 @@
 """What a PIS run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
 
+from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -209,7 +210,9 @@ class Config(PaperConfig):
         return self
 
     def data_fingerprint(self, job: str) -> str:
-        """Whether the pines, or a VAE's images, are at hand, for the job that needs them."""
+        """Whether the pines, a VAE's images or OpenMM are at hand, for the job that needs them."""
         names = self.jobs[job].measure
-        vaes = [self.datasets[name].vae.data for name in names if self.datasets[name].vae]
-        return " ".join([pines_at_hand()] * ("lgcp" in names) + [images_at_hand(data, "train") for data in vaes])
+        found = [pines_at_hand()] * ("lgcp" in names)
+        found += [images_at_hand(of.data, "train") for name in names if (of := self.datasets[name].vae)]
+        found += ["present" if find_spec("openmm") else "absent" for name in names if self.datasets[name].molecule]
+        return " ".join(found)

@@ -1,5 +1,6 @@
 """Table 5.3: log p(x) of a VAE's decoder, the normaliser of its posterior given an image, by the methods of Table 5.1."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -192,13 +193,13 @@ def measure(measure_one: Measure, book: Book, dataset: str, method: str) -> None
 
     Raises MissingData where the images, or the config's decoder, are not at hand.
     """
-    of = Posteriors(book, dataset)
+    of, began = Posteriors(book, dataset), time.perf_counter()
     truths, rows = of.truths.mean(1), {}
     for image in range(of.vae.images):
         measure_one(ImageStudy(of, image, rows), method)
     for row in rows.values():
         protocol = of.protocol | dict(row.protocol)
-        with book.cell(TABLE, dataset, row.method, row.variant, row.nfe, protocol, n=row.n, over=row.over) as cell:
+        with book.cell(TABLE, dataset, row.method, row.variant, row.nfe, protocol, n=row.n, over=row.over, began=began) as cell:
             if cell.todo:
                 log_z = np.stack(row.log_z)
                 for metric, (value, stderr) in averaged_over_targets(log_z, truths).items():

@@ -1,4 +1,4 @@
-"""Densities with known truth."""
+"""Densities up to their normaliser: those with known truth, posteriors of a decoder, molecules."""
 
 from rescore.targets.base import AutogradTarget, Target
 from rescore.targets.funnel import Funnel
