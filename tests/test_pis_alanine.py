@@ -88,6 +88,17 @@ def test_the_reference_is_an_energy_minimum_that_openmm_finds_again():
 
 
 @needs_openmm
+def test_the_file_of_parameters_can_be_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(openmm_md, "EXPORTED", tmp_path / "again.json")
+    openmm_md.export(alanine.ideal_positions())
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again.keys() == CONTENT.keys() and again["names"] == CONTENT["names"]
+    assert again["about"].startswith("Alanine dipeptide (ACE-ALA-NME) under AMBER ff96") and "MIT licence" in again["about"]
+    for name in ("atoms", "bonds", "angles", "torsions", "exceptions"):
+        np.testing.assert_allclose(np.array(again[name]), np.array(CONTENT[name]), rtol=1e-12, err_msg=name)
+
+
+@needs_openmm
 def test_dynamics_keep_the_temperature_of_a_molecule():
     run = openmm_md.simulate(np.array(CONTENT["positions"]), 1000.0, 5.0, 1.0, 2.0, 100, 0.5, 3)
     assert run.positions.shape == (20, 22, 3) and run.energies.shape == (20,)
@@ -300,7 +311,7 @@ def test_rows_are_those_of_the_table(tiny):
     assert rows == {
         ("MD", "each-from-others", None, "runs"): torsions | {"mean_energy"},
         ("PIS", "NN", 3, "trainings"): torsions | {"kl_all_atom"},
-        ("SMC", "", None, "runs"): torsions | {"acceptance"},
+        ("SMC", "", None, "runs"): torsions | {"acceptance", "mean_energy"},
         ("VI-NF", "", None, "trainings"): torsions | {"kl_all_atom"},
     }
     assert tiny.skipped == [] and all(np.isfinite(array).all() for array in tiny.arrays.values())

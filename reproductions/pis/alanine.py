@@ -171,7 +171,7 @@ def variational_flow(study: MoleculeStudy, method: str) -> None:
 
 
 def annealed(study: MoleculeStudy, method: str) -> None:
-    """SMC, its particles drawn by their weights at the end."""
+    """SMC, its particles drawn by their weights at the end; their mean energy, in kT, stands beside that of the dynamics."""
     of = study.settings.annealing
     n = of.particles or study.molecule.samples
     schedule = smc.Annealing(of.temperatures, of.hmc_steps, of.leapfrogs, of.step_sizes, of.resample_below)
@@ -180,7 +180,8 @@ def annealed(study: MoleculeStudy, method: str) -> None:
         generator = study.generator(method, "samples", seed)
         done = smc.anneal(study.target, schedule, n, [generator])
         drawn = torch.multinomial(done.log_weights[0].exp(), n, replacement=True, generator=generator)
-        return done.x[0, drawn], {"acceptance": done.acceptance[0, -1].item()}
+        energy = study.target.reduced_energy(study.target.positions(done.x[0, drawn].double())).mean().item()
+        return done.x[0, drawn], {"acceptance": done.acceptance[0, -1].item(), "mean_energy": energy}
 
     study.enter("SMC", "", None, schedule.protocol | {"particles": n}, method, sample, "runs", n)
 
