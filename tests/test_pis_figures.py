@@ -15,9 +15,11 @@ from rescore.ledger.statistics import half_width
 from rescore.papers import load_paper
 
 PAPER = load_paper("pis", ROOT)
-PRINTED = [row for row in read_published(PAPER.folder / "published.csv", "pis") if row.metric == "logz_rmse"]
+PUBLISHED = read_published(PAPER.folder / "published.csv", "pis")
+PRINTED = [row for row in PUBLISHED if (row.table, row.metric) == ("5.1", "logz_rmse")]
 TABLE_ORDER = ["PIS_RW-GT", "PIS-NN", "PIS-Grad", "PIS_RW-NN", "PIS_RW-Grad", "AFT", "SMC", "NUTS", "HMC", "VI-NF"]
-ALL = sorted(PAPER.meta.figures)
+OTHER_TABLES = {"posteriors": "vae", "torsions": "alanine"}  # their figures, and the jobs of scale smoke that fill them
+ALL = sorted(set(PAPER.meta.figures) - set(OTHER_TABLES))
 
 
 def printed(dataset: str, method: str, variant: str = ""):
@@ -100,6 +102,52 @@ def test_a_figure_says_which_jobs_it_needs(drawn, tmp_path, name):
     said = notes(figure) + " ".join(map(texts, figure.axes))
     assert "not run: job low-dimensional" in said
     assert ("not run: job lgcp" in said) == (not name.startswith("samples"))
+
+
+@pytest.mark.parametrize(("name", "job"), OTHER_TABLES.items())
+def test_a_figure_of_another_table_says_which_job_it_needs(drawn, tmp_path, name, job):
+    write_job(tmp_path, "another", arrays={})
+    figure = drawn(name)
+    assert f"not run: job {job}" in notes(figure) + " ".join(map(texts, figure.axes))
+
+
+def test_posteriors_show_bias_and_spread_beside_the_printed_values(drawn, tmp_path):
+    common = {"table": "5.3", "nfe": 10, "stderr": 0.1}
+    records = [
+        record("vae_digits", "PIS", "RW-NN", "logz_bias", -0.7, **common),
+        record("vae_digits", "PIS", "RW-NN", "logz_std", 0.2, **common),
+        record("vae_digits", "SMC", "3-temperatures", "logz_bias", 0.4, **common),
+    ]
+    images = np.random.default_rng(0).integers(0, 2, (3, 64)).astype(np.uint8)
+    write_job(tmp_path, "vae", records, {"vae_digits/truth/images": images})
+    figure = drawn("posteriors")
+    rows = [plain(label.get_text()) for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["VI-NF", "AFT", "SMC", "PIS_RW-NN", "PIS_RW-Grad"]
+    for ax, metric, measured in ((figure.axes[0], "logz_bias", {"PIS_RW-NN": 0.7, "SMC": 0.4}),
+                                 (figure.axes[1], "logz_std", {"PIS_RW-NN": 0.2})):  # fmt: skip
+        of = {marker: {rows[round(line.get_ydata()[0])]: line.get_xdata()[0] for line in ax.lines if line.get_marker() == marker}
+              for marker in "Do"}  # fmt: skip
+        assert of["o"] == measured
+        printed = [abs(row.number) for row in PUBLISHED if (row.table, row.metric) == ("5.3", metric)]
+        assert of["D"] == dict(zip(rows, printed, strict=True))
+    (picture,) = figure.axes[2].images
+    assert picture.get_array().shape == (20, 20)  # two rows of two framed images of 8x8, the last place empty
+
+
+def test_torsions_are_smoothed_histograms_of_each_method(drawn, tmp_path):
+    angles = np.zeros((4, 5), np.float32) + 0.01
+    write_job(
+        tmp_path, "alanine", arrays={"alanine_dipeptide/md/torsions": angles, "alanine_dipeptide/nn/torsions": angles + 1}
+    )
+    figure = drawn("torsions")
+    assert titles(figure) == ["$\\phi$", "$\\psi$", "$\\eta_1$", "$\\eta_2$", "$\\eta_3$"]
+    for ax in figure.axes:
+        dynamics, model = ax.lines
+        assert [line.get_label() for line in ax.lines] == ["molecular dynamics", "PIS-NN"]
+        assert dynamics.get_ydata().max() == pytest.approx(0.4) and dynamics.get_ydata().sum() == pytest.approx(1)
+        assert abs(dynamics.get_xdata()[dynamics.get_ydata().argmax()]) < 4
+        assert abs(model.get_xdata()[model.get_ydata().argmax()] - np.degrees(1.01)) < 4
+    assert "Missing: SMC and VI-NF" in notes(figure)
 
 
 def test_samples_are_drawn_in_panels_of_one_size_and_gaps_are_named(drawn, tmp_path):

@@ -1,16 +1,21 @@
 """What a PIS run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
 
+from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
+from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
-from rescore.specs import TrainingConfig
+from rescore.specs import Grown, TrainingConfig
 
-DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
+DatasetName = Literal[
+    "mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic", "vae_mnist", "vae_digits", "alanine_dipeptide"
+]
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
-    "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"
+    "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",
+    "truth", "md"
 ]  # fmt: skip
 
 
@@ -52,8 +57,94 @@ class Flow(SectionSettings, TrainingConfig):
     lr: PositiveFloat = 1e-3
 
 
-class Dataset(Settings):
+class DecoderFile(Settings):
+    """Weights of a decoder that somebody else has trained, as plain tensors (safetensors), named as in `rescore.networks.vae`.
+
+    Args:
+        file: a path, from the folder that RESCORE_DATA names if it is not absolute.
+        sha256: of the file.
+    """
+
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class VAETraining(TrainingConfig):
+    """Of a VAE, on its negative ELBO; every pixel is drawn once, 1 with the probability that is its grey level."""
+
+    batch: PositiveInt = 128
+    lr: PositiveFloat = 1e-3
+
+
+class VAEPosteriors(Settings):
+    """Posteriors of a frozen decoder given images (Table 5.3), each a target of its own with trainings of its own."""
+
+    data: Literal["mnist", "digits"]
+    images: int = Field(100, ge=3, description="of the test split, chosen at random")
+    runs: int = Field(10, ge=2, description="of each method on each image, after one training")
+    latent: PositiveInt = 30
+    network: Literal["mlp", "conv"] = "mlp"
+    hidden: PositiveInt = Field(100, description="units of an mlp's hidden layer, and of the encoder's")
+    training: VAETraining
+    decoder: DecoderFile | None = Field(None, description="weights in the place of the training")
+    truth: "LongSMC"
+
+    @model_validator(mode="after")
+    def _convolutions_have_one_size(self) -> "VAEPosteriors":
+        if self.network == "conv" and self.data != "mnist":
+            raise ValueError(f"network: conv makes images of 28x28; allowed with {self.data}: mlp")
+        return self
+
+
+class LongSMC(Settings):
+    """What is taken for the truth: SMC from the Gaussian at the posterior's mode."""
+
+    runs: int = Field(10, ge=2)
+    particles: PositiveInt = 500
+    temperatures: PositiveInt = 1000
+    hmc_steps: PositiveInt = 1
+    leapfrogs: PositiveInt = 10
+    step_size: PositiveFloat = 0.2
+
+
+class Dynamics(Settings):
+    """Langevin dynamics by OpenMM: independent trajectories from one configuration, the first `settle` of each left out.
+
+    Args:
+        picoseconds, settle: of each trajectory.
+        step: femtoseconds.
+        friction: 1/ps.
+        every: steps from a frame to the next.
+    """
+
+    trajectories: int = Field(5, ge=3)
+    picoseconds: PositiveFloat = 2000.0
+    settle: PositiveFloat = 10.0
+    step: PositiveFloat = 1.0
+    friction: PositiveFloat = 1.0
+    every: PositiveInt = 100
+
+
+class Molecule(Settings):
+    """Alanine dipeptide (Table 5.2).
+
+    Args:
+        temperature: K.
+        cut_at, cut_most: the reduced energy is linear up to the first, then a logarithm, and constant from the second on.
+        samples: of each seed, whose torsions are compared.
+    """
+
+    temperature: PositiveFloat = 1000.0
+    cut_at: PositiveFloat = 500.0
+    cut_most: PositiveFloat = 10_000.0
+    samples: PositiveInt = 10_000
+    md: Dynamics = Dynamics()
+
+
+class Dataset(Grown):
     """What depends on the target."""
+
+    younger = ("vae", "molecule")
 
     pis: Training
     annealing: Annealing
@@ -61,6 +152,8 @@ class Dataset(Settings):
     vi_nf: Flow
     sigma: dict[Policy, PositiveFloat] = Field({}, description="of a policy, if not the config's `sigma`")
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
+    vae: VAEPosteriors | None = None
+    molecule: Molecule | None = None
 
 
 class ChainConfig(SectionSettings):
@@ -105,6 +198,21 @@ class Config(PaperConfig):
             raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
         return self
 
+    @model_validator(mode="after")
+    def _settings_are_where_their_names_say(self) -> "Config":
+        for name, settings in self.datasets.items():
+            if (settings.molecule is not None) != (name == "alanine_dipeptide"):
+                raise ValueError(f"datasets.{name}.molecule: allowed: settings of alanine_dipeptide, and no others")
+            data = name.removeprefix("vae_") if name.startswith("vae_") else None
+            if (settings.vae.data if settings.vae else None) != data:
+                allowed = f"data: {data}" if data else "no vae"
+                raise ValueError(f"datasets.{name}.vae: {settings.vae and settings.vae.data}; allowed: {allowed}")
+        return self
+
     def data_fingerprint(self, job: str) -> str:
-        """Whether the pines are at hand, for the job that needs them."""
-        return pines_at_hand() if "lgcp" in self.jobs[job].measure else ""
+        """Whether the pines, a VAE's images or OpenMM are at hand, for the job that needs them."""
+        names = self.jobs[job].measure
+        found = [pines_at_hand()] * ("lgcp" in names)
+        found += [images_at_hand(of.data, "train") for name in names if (of := self.datasets[name].vae)]
+        found += ["present" if find_spec("openmm") else "absent" for name in names if self.datasets[name].molecule]
+        return " ".join(found)

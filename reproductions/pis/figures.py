@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from rescore import figures as draw
+from rescore.figures.pictures import image_rows
 from rescore.ledger.diff import diff
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
 from rescore.targets.named import known_log_z, make_target
 from scipy.special import softmax
 
+from reproductions.pis import alanine, vae
 from reproductions.pis.annealed import ANNEALED
 from reproductions.pis.policies import NAMES, WEIGHTED
 from reproductions.pis.study import TABLE
@@ -38,6 +40,8 @@ STYLES = {
 ROWS = {name: f"PIS-{name}" for name in NAMES.values()} | {
     WEIGHTED(policy=name): rf"PIS$_{{\mathrm{{RW}}}}$-{name}" for name in NAMES.values()
 }  # the table's spelling, by variant; of the other rows it is the method
+GREEK = {"phi": r"$\phi$", "psi": r"$\psi$", **{f"eta{k}": rf"$\eta_{k}$" for k in (1, 2, 3)}}
+SHOWN_IMAGES = 16
 SMALLEST_WEIGHT = 1e-3
 APART = 0.15  # of a row's height, from its middle to each of its two markers
 # filled, crossed, hollow, square: readable without colour
@@ -119,12 +123,12 @@ def _name(row: Published) -> str:
     return ROWS.get(row.variant, row.method)
 
 
-def _measured(found: draw.PaperResults, row: Published) -> Record | None:
-    """The record of a printed row, made with this scale's number of temperatures, and of steps."""
-    variant = row.variant
-    if row.method in ("SMC", "AFT") and row.dataset in found.config.datasets:
-        variant = ANNEALED(temperatures=found.config.datasets[row.dataset].annealing.temperatures)
-    return found.one(table=TABLE, dataset=row.dataset, method=row.method, variant=variant, metric=row.metric)
+def _measured(found: draw.PaperResults, row: Published, dataset: str | None = None) -> Record | None:
+    """The record of a printed row, made with this scale's number of temperatures, and of steps; of another data set if that is named."""
+    variant, dataset = row.variant, dataset or row.dataset
+    if row.method in ("SMC", "AFT") and dataset in found.config.datasets:
+        variant = ANNEALED(temperatures=found.config.datasets[dataset].annealing.temperatures)
+    return found.one(table=row.table, dataset=dataset, method=row.method, variant=variant, metric=row.metric)
 
 
 def _missing_rows(found: draw.PaperResults, rows: Iterable[Published], measured: Mapping[tuple, Record]) -> str:
@@ -179,6 +183,64 @@ def training(found: draw.PaperResults, out: Path) -> None:
 
     note = "A line a seed; long histories are averaged over blocks of steps. Where log Z is not known, the cost itself."
     _by_target(found, out, ("nn", "grad", "vi_nf"), "loss", panel, note, legend=True)
+
+
+def posteriors(found: draw.PaperResults, out: Path) -> None:
+    """B and S of Table 5.3, a panel each, and the images."""
+    printed = [row for row in found.published if row.table == vae.TABLE]
+    dataset = next((name for name in found.config.datasets if name.startswith("vae_")), "vae_mnist")
+    names = list(dict.fromkeys(map(_name, printed)))
+    images = found.arrays.get(f"{dataset}/truth/images")
+    note = f"{draw.INTERVALS} Printed (diamonds): 100 images and the decoder of the paper, which is not published."
+    with found.sheet(out, 3, 3, (3.3, 3.0), note) as (figure, axes):
+        for ax, metric, label in zip(axes, ("logz_bias", "logz_std"), ("|B| (nats)", "S (nats)"), strict=False):
+            for row in (row for row in printed if row.metric == metric):
+                y, record = names.index(_name(row)), _measured(found, row, dataset)
+                ax.plot(abs(row.number), y - APART, "D", color=draw.RED, markersize=5, markerfacecolor="white", label="printed")
+                if record:
+                    ax.errorbar(abs(record.value), y + APART, xerr=draw.interval(record), color=draw.BLUE, label="measured",
+                                markersize=6, linestyle="none", elinewidth=1.6, **MARKERS["indicative"])  # fmt: skip
+            values = [value for line in ax.lines for value in line.get_xdata()]
+            ax.set(xlabel=label, xscale="log", xlim=(min(values) / 2.5, max(values) * 2.5))
+            draw.plain_log_axis(ax.xaxis, digits=(1, 3))
+            ax.grid(axis="x")
+            ax.set_yticks(range(len(names)), names if ax is axes[0] else [""] * len(names))
+            ax.set_ylim(len(names) - 0.4, -0.6)
+        if not found.select(table=vae.TABLE, dataset=dataset):
+            draw.write_in_corner(axes[0], found.why_missing(dataset))
+        axes[2].set_title("test images")
+        if images is None:
+            draw.placeholder(axes[2], found.why_missing(dataset, ["truth"]))
+        else:
+            side = round(images.shape[1] ** 0.5)
+            shown = 2.0 * images[:SHOWN_IMAGES] - 1
+            rows = np.array_split(shown.reshape(-1, 1, side, side), max(1, round(len(shown) ** 0.5)))
+            width = max(map(len, rows))
+            padded = [np.concatenate([row, np.ones((width - len(row), 1, side, side))]) for row in rows]
+            image_rows(axes[2], [("", row) for row in padded])
+        draw.shared_legend(figure, axes[:2])
+
+
+def torsions(found: draw.PaperResults, out: Path) -> None:
+    """Densities of the torsions of Table 5.2, a panel each, a line a method."""
+    dataset = "alanine_dipeptide"
+    labels = {"md": ("molecular dynamics", draw.BLACK)} | {name: STYLES[name] for name in ("nn", "smc", "vi_nf")}
+    arrays = found.named_arrays({method: f"{dataset}/{method}/torsions" for method in labels})
+    absent = [labels[method][0] for method in labels if method not in arrays]
+    gaps = f"Missing: {draw.join_names(absent)} ({found.why_missing(dataset)})." if absent else ""
+    note = "Samples of the first seed, unweighted; histograms of 50 bins, smoothed as for Table 5.2 and normalised."
+    with found.sheet(out, len(alanine.TORSIONS), 3, (3.3, 2.5), note, gaps, sharex=True) as (figure, axes):
+        middles = np.linspace(-180, 180, alanine.BINS, endpoint=False) + 180 / alanine.BINS
+        for k, (name, ax) in enumerate(zip(alanine.TORSIONS, axes, strict=True)):
+            for method, angles in arrays.items():
+                density = alanine.histogram(angles[:, k])
+                ax.plot(middles, density / density.sum(), color=labels[method][1], linewidth=1.4, label=labels[method][0])
+            if not arrays:
+                draw.placeholder(ax, found.why_missing(dataset))
+            ax.set_title(GREEK[name])
+            ax.set(xlim=(-180, 180), xticks=(-180, -90, 0, 90, 180), xlabel="degrees", ylim=(0, None), yticks=())
+        if arrays:
+            draw.shared_legend(figure, axes)
 
 
 Panel = Callable[[Axes, str, Mapping[str, np.ndarray]], None]

@@ -1,10 +1,12 @@
-"""The methods of Table 5.1: each is a section, each target a subject."""
+"""The methods of Tables 5.1 to 5.3: each is a section, each target a subject."""
 
 from collections.abc import Callable
 from functools import partial
 
+from rescore.config import check_choice
 from rescore.experiments.book import Book
 
+from reproductions.pis import alanine, vae
 from reproductions.pis.annealed import annealed, one_jump, one_jump_sizes
 from reproductions.pis.chains import exact_draws, library_chains
 from reproductions.pis.policies import noise_scale, path_integral
@@ -27,8 +29,22 @@ METHODS: dict[str, Callable[[Study, str], None]] = {
 }
 
 
+OF_POSTERIORS = ("nn", "grad", "smc", "aft", "vi_nf", "truth")
+
+
 def measure(method: str, book: Book, dataset: str) -> None:
-    METHODS[method](Study(book, dataset), method)
+    """Raises RescoreError for a method that the data set does not have."""
+    settings = book.config.datasets[dataset]
+    posterior, molecule = settings.vae is not None, settings.molecule is not None
+    check_choice(f"method of {dataset}", method, OF_POSTERIORS if posterior else alanine.SECTIONS if molecule else METHODS)
+    if molecule:
+        alanine.measure(book, dataset, method)
+    elif method == "truth":
+        vae.truth(book, dataset)
+    elif posterior:
+        vae.measure(METHODS[method], book, dataset, method)
+    else:
+        METHODS[method](Study(book, dataset), method)
 
 
-SECTIONS = {method: partial(measure, method) for method in METHODS}
+SECTIONS = {method: partial(measure, method) for method in (*METHODS, "truth", "md")}

@@ -29,19 +29,22 @@ def flow_protocol(settings: Flow) -> dict[str, object]:
     return protocol
 
 
+def trained_flow(study: Study, method: str, seed: int) -> tuple[nn.Module, np.ndarray]:
+    """The flow of VI-NF and the history of its loss."""
+    settings, target = study.settings.vi_nf, study.target
+    flow = make_flow(settings, target.dim, study.dataset, method, "init", seed).to(study.book.run.device)
+    noise = study.points(settings.batch)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
+
+    return flow, study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
+
+
 def variational_flow(study: Study, method: str) -> None:
     """VI-NF: a flow trained by reverse KL; the printed row is read as its ELBO."""
-    settings, target, n = study.settings.vi_nf, study.target, study.config.particles
-
-    @cache
-    def trained(seed: int) -> tuple[nn.Module, np.ndarray]:
-        flow = make_flow(settings, target.dim, study.dataset, method, "init", seed).to(study.book.run.device)
-        noise = study.points(settings.batch)
-
-        def loss(generator: torch.Generator) -> Tensor:
-            return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
-
-        return flow, study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
+    target, n = study.target, study.config.particles
+    trained = cache(lambda seed: trained_flow(study, method, seed))
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
         flow, _ = trained(seed)
@@ -56,6 +59,6 @@ def variational_flow(study: Study, method: str) -> None:
         return {"samples": shown(samples), "loss": np.stack([history for _, history in found])}
 
     runs = Runs(study, method, n, one, trained=True)
-    protocol = flow_protocol(settings)
+    protocol = flow_protocol(study.settings.vi_nf)
     study.row("VI-NF", "", None, protocol | {"estimator": "elbo"}, runs, "elbo", arrays=arrays)
     study.row("VI-NF", "RW", None, protocol | {"estimator": "importance"}, runs, "importance", weights=True)

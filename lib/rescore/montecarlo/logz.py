@@ -97,6 +97,34 @@ def of_retrained_runs(estimates: ArrayLike, truth: float) -> dict[str, tuple[flo
     return {name: (float(value), float(error)) for name, value, error in zip(names, statistics(errors), jackknife, strict=True)}
 
 
+def averaged_over_targets(estimates: ArrayLike, truths: ArrayLike) -> dict[str, tuple[float, float]]:
+    """B and S of each target, averaged over several, and A = sqrt(B^2 + S^2) of these averages, as thesis Table 5.3 prints them.
+
+    Errors are a jackknife's over targets, so they hold the errors of the truths and of what was trained for each target too.
+
+    Args:
+        estimates: of log Z, (targets, runs), at least three targets and two runs.
+        truths: log Z of each target, (targets,).
+
+    Returns:
+        {"logz_bias": (B, stderr), "logz_std": (S, stderr), "logz_rmse": (A, stderr)}.
+    """
+    errors = np.asarray(estimates, dtype=np.float64)
+    if errors.ndim != 2 or errors.shape[0] < 3 or errors.shape[1] < 2:
+        raise RescoreError(f"log Z estimates of shape {errors.shape}: at least 3 targets of at least 2 runs are needed")
+    each = np.stack([(of := _of_each(errors - np.asarray(truths)[:, None]))["logz_bias"], of["logz_std"]])
+
+    def statistics(of: np.ndarray) -> np.ndarray:
+        bias, std = of.mean(1)
+        return np.array([bias, std, math.hypot(bias, std)])
+
+    targets = each.shape[1]
+    without = np.stack([statistics(np.delete(each, k, 1)) for k in range(targets)])
+    jackknife = np.sqrt((targets - 1) ** 2 / targets * without.var(0, ddof=1))
+    names = ("logz_bias", "logz_std", "logz_rmse")
+    return {name: (float(value), float(error)) for name, value, error in zip(names, statistics(each), jackknife, strict=True)}
+
+
 def logz_statistics(
     log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None
 ) -> dict[str, tuple[float, float]]:

@@ -41,6 +41,20 @@ class Target(ABC):
         raise RescoreError(f"target {self.name}: no exact sampler is known")
 
 
+class AutogradTarget(Target):
+    """A target whose score is the automatic derivative of its `log_prob`, which keeps the graph to x."""
+
+    def score(self, x: Tensor) -> Tensor:
+        return self.log_prob_and_score(x)[1]
+
+    def log_prob_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(False), torch.enable_grad():
+            free = x.detach().clone().requires_grad_()  # a clone: what inference mode has made can have no graph
+            log_prob = self.log_prob(free)
+            (score,) = torch.autograd.grad(log_prob.sum(), free)
+        return log_prob.detach(), score
+
+
 def standard_normal_log_prob(x: Tensor) -> Tensor:
     """log N(x; 0, I), (..., d) -> (...), summed in float64."""
     return -0.5 * x.square().sum(-1, dtype=torch.float64) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
