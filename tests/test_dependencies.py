@@ -21,7 +21,7 @@ NOT_IMPORTED = {  # by the code, but
     "zensical",  # the builder of the docs site
     "mkdocstrings-python",  # its plugin
 }
-NOT_PINNED = {"h5py", "lmdb", "openmm"}  # of the extras that the set-up does not install
+NOT_PINNED = {"h5py", "lmdb"}  # of the extras that the set-up does not install
 EXTRAS = {"h5py": "tabular", "lmdb": "lsun", "openmm": "molecules"}  # modules that only one set of data needs
 
 
