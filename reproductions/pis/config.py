@@ -10,14 +10,16 @@ from rescore.specs import TrainingConfig
 DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic"]
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
-    "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact"
+    "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",
+    "coverage", "convergence", "separation", "discretisation",
 ]  # fmt: skip
+Theory = Literal["theorem_3", "theorem_4", "monte_carlo"]
 
 
 class Training(SectionSettings, TrainingConfig):
     """Of a policy, on the path cost divided by the dimension."""
 
-    sections = ("nn", "grad", "noise_scale")
+    sections = ("nn", "grad", "noise_scale", "coverage", "convergence", "separation", "discretisation")
     younger: ClassVar[tuple[str, ...]] = ("warmup", "clip", "channels")
 
     batch: PositiveInt = 300
@@ -30,7 +32,7 @@ class Training(SectionSettings, TrainingConfig):
 class Annealing(SectionSettings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
 
-    sections = ("smc", "aft")
+    sections = ("smc", "aft", "separation")
 
     temperatures: PositiveInt = 10
     hmc_steps: PositiveInt = 10
@@ -52,13 +54,19 @@ class Flow(SectionSettings, TrainingConfig):
     lr: PositiveFloat = 1e-3
 
 
+class VariationalFlow(Flow):
+    """VI-NF."""
+
+    sections = ("vi_nf", "coverage", "separation")
+
+
 class Dataset(Settings):
     """What depends on the target."""
 
     pis: Training
     annealing: Annealing
     aft: Flow
-    vi_nf: Flow
+    vi_nf: VariationalFlow
     sigma: dict[Policy, PositiveFloat] = Field({}, description="of a policy, if not the config's `sigma`")
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
 
@@ -79,10 +87,45 @@ class NoiseScale(SectionSettings):
     steps: PositiveInt = 400
 
 
-class Job(JobConfig):
-    """One process: for each data set, the methods to measure."""
+class Theorem3(SectionSettings):
+    """Numbers of steps; errors eps of the control, on `fine` steps."""
 
-    measure: dict[DatasetName, tuple[Method, ...]] = Field(min_length=1)
+    steps: tuple[PositiveInt, ...] = (5, 10, 20, 40, 80, 160)
+    errors: tuple[PositiveFloat, ...] = (1e-3, 1e-2, 1e-1, 1.0)
+    fine: PositiveInt = 2000
+
+
+class Theorem4(SectionSettings):
+    """Numbers of steps; errors eps / T of the control."""
+
+    steps: tuple[PositiveInt, ...] = (100, 1000, 10000)
+    errors: tuple[float, ...] = (0.0, 0.01, 0.1, 0.3, 0.9)
+
+
+class MonteCarlo(SectionSettings):
+    """Dimensions, trajectories of an estimate, and estimates."""
+
+    dims: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
+    trajectories: PositiveInt = 1000
+    repeats: int = Field(20, ge=2)
+
+
+class Short(SectionSettings):
+    """Trainings shorter than the table's, for sweeps: N of each, or distances between the modes with one N."""
+
+    sections = ("separation", "discretisation")
+
+    separations: tuple[PositiveFloat, ...] = (1.0, 2.5, 4.0)
+    separation_steps: PositiveInt = 50
+    steps: tuple[PositiveInt, ...] = (25, 50, 100)
+    train_steps: PositiveInt = 60
+    batch: PositiveInt = 128
+
+
+class Job(JobConfig):
+    """One process: for each data set, the methods to measure; or sections of the theory, which have none."""
+
+    measure: dict[DatasetName, tuple[Method, ...]] | tuple[Theory, ...] = Field(min_length=1)
 
 
 class Config(PaperConfig):
@@ -96,6 +139,10 @@ class Config(PaperConfig):
     sigma: PositiveFloat = 0.2**0.5
     noise_scale: NoiseScale = NoiseScale()
     chains: ChainConfig = ChainConfig()
+    theorem_3: Theorem3 = Theorem3()
+    theorem_4: Theorem4 = Theorem4()
+    monte_carlo: MonteCarlo = MonteCarlo()
+    short: Short = Short()
     datasets: dict[DatasetName, Dataset]
     jobs: dict[str, Job]
 

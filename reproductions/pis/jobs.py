@@ -1,4 +1,4 @@
-"""The methods of Table 5.1: each is a section, each target a subject."""
+"""The methods of Table 5.1 and what the text says of them: each is a section, each target a subject. The theory has no subject."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,8 @@ from reproductions.pis.annealed import annealed, one_jump, one_jump_sizes
 from reproductions.pis.chains import exact_draws, library_chains
 from reproductions.pis.policies import noise_scale, path_integral
 from reproductions.pis.study import Study
+from reproductions.pis.sweeps import convergence, coverage, discretisation, separation
+from reproductions.pis.theory import monte_carlo, theorem_3, theorem_4
 from reproductions.pis.variational import variational_flow
 
 METHODS: dict[str, Callable[[Study, str], None]] = {
@@ -24,6 +26,10 @@ METHODS: dict[str, Callable[[Study, str], None]] = {
     "nuts": library_chains,
     "hmc": library_chains,
     "exact": exact_draws,
+    "coverage": coverage,
+    "convergence": convergence,
+    "separation": separation,
+    "discretisation": discretisation,
 }
 
 
@@ -31,4 +37,5 @@ def measure(method: str, book: Book, dataset: str) -> None:
     METHODS[method](Study(book, dataset), method)
 
 
-SECTIONS = {method: partial(measure, method) for method in METHODS}
+THEORY = {"theorem_3": theorem_3, "theorem_4": theorem_4, "monte_carlo": monte_carlo}
+SECTIONS = {method: partial(measure, method) for method in METHODS} | THEORY

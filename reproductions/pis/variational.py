@@ -1,6 +1,6 @@
 """Flows, which AFT uses too, and VI-NF, which is one flow trained by reverse KL."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -29,19 +29,22 @@ def flow_protocol(settings: Flow) -> dict[str, object]:
     return protocol
 
 
+def trained_flow(study: Study, method: str, seed: int) -> tuple[nn.Module, np.ndarray]:
+    """The flow and the history of its reverse KL."""
+    settings, target = study.settings.vi_nf, study.target
+    flow = make_flow(settings, target.dim, study.dataset, method, "init", seed).to(study.book.run.device)
+    noise = study.points(settings.batch)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
+
+    return flow, study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
+
+
 def variational_flow(study: Study, method: str) -> None:
     """VI-NF: a flow trained by reverse KL; the printed row is read as its ELBO."""
     settings, target, n = study.settings.vi_nf, study.target, study.config.particles
-
-    @cache
-    def trained(seed: int) -> tuple[nn.Module, np.ndarray]:
-        flow = make_flow(settings, target.dim, study.dataset, method, "init", seed).to(study.book.run.device)
-        noise = study.points(settings.batch)
-
-        def loss(generator: torch.Generator) -> Tensor:
-            return flows.reverse_kl_loss(flow, target, noise.normal_(generator=generator))
-
-        return flow, study.train(method, seed, flow, loss, Adam.of(settings), settings.model_dump())
+    trained = cache(partial(trained_flow, study, method))
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
         flow, _ = trained(seed)
