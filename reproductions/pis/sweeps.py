@@ -69,7 +69,12 @@ def separation(study: Study, method: str) -> None:
     short = study.config.short
     for apart in short.separations:
         here = study.shortened(short.separation_steps, short, "section 5.4.2", nine_modes(apart))
-        for name, measure in (("importance", one_jump), ("smc", annealed), ("vi_nf", variational_flow), ("grad", path_integral)):
+        for name, measure in (
+            ("importance", one_jump),
+            ("smc", annealed),
+            ("vi_nf", variational_flow),
+            ("grad", path_integral),
+        ):
             measure(here, name)
 
 

@@ -70,7 +70,9 @@ def monte_carlo(book: Book) -> None:
             return ((estimated_control(sde, target, 0.0, x, noise) - truth).norm() / truth.norm()).item()
 
         protocol = {"trajectories": settings.trajectories, "horizon": config.horizon, "sigma2": round(config.sigma**2, 12)}
-        with book.cell("eq 5.8", "gaussian", "uncontrolled", DIMENSION(dim=dim), None, protocol, n=settings.trajectories) as cell:
+        with book.cell(
+            "eq 5.8", "gaussian", "uncontrolled", DIMENSION(dim=dim), None, protocol, n=settings.trajectories
+        ) as cell:
             if cell.todo:
                 cell.add("control_error", [relative(seed) for seed in range(settings.repeats)])
                 cell.exact("log_weight_moment", dim * moment)

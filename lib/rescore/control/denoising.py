@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from rescore.control.sde import Controlled, normal_log_prob
+from rescore.control.sde import Controlled, StepControl, normal_log_prob
 from rescore.domain import check_count, check_number
 
 COSINE_SHIFT = 0.008  # of the cos^2 schedule, as in the authors' code (and Nichol, Dhariwal 2021)
@@ -94,7 +94,7 @@ class DIS(_Denoising):
         q(x_k | x_{k+1}) = N((1 - beta_k h / 2) x_{k+1}, scale^2 beta_k h I),   w = muhat(x_N) prod q / (N(x_0; 0, scale^2 I) prod p)
 
     u = scale sqrt(beta) grad log p_t at the optimum, p_t the noised target. The paper has the continuous-time weight with div f in
-    the place of q / p; with q / p E[w] = Z for any N.
+    the place of q / p; with q / p E[w] = Z for any N. Without control the chain grows by exp(int beta / 2): `with_prior_score`.
     """
 
     beta_min: float = 0.1
@@ -107,7 +107,12 @@ class DIS(_Denoising):
 
     @property
     def protocol(self) -> dict[str, object]:
-        return {"steps": self.steps, "scale": self.scale, "horizon": self.horizon, "beta": f"{self.beta_max:g}..{self.beta_min:g}"}
+        return {
+            "steps": self.steps,
+            "scale": self.scale,
+            "horizon": self.horizon,
+            "beta": f"{self.beta_max:g}..{self.beta_min:g}",
+        }
 
     def _beta_h(self, k: int) -> float:
         """beta h, at the middle of the step."""
@@ -122,6 +127,10 @@ class DIS(_Denoising):
         spread = self.scale * math.sqrt(beta_h)
         return torch.add((1 + 0.5 * beta_h) * x, u, alpha=spread * self.gain(k)).add(xi, alpha=spread)
 
+    def with_prior_score(self, policy: nn.Module) -> "PriorScore":
+        """The policy beside the control of the stationary process, -sqrt(beta) x / scale: then a zero policy stays at N(0, scale^2 I)."""
+        return PriorScore(policy, self)
+
     def running(self, k: int, x: Tensor, y: Tensor, u: Tensor, xi: Tensor) -> Tensor:
         """log p(y | x, u) - log q(x | y); both have the same variance."""
         beta_h = self._beta_h(k)
@@ -130,3 +139,16 @@ class DIS(_Denoising):
 
     def reference_log_prob(self, start: Tensor, end: Tensor) -> Tensor:
         return normal_log_prob(start, self.scale**2)
+
+
+class PriorScore(nn.Module):
+    """u = policy + scale sqrt(beta) grad log N(x; 0, scale^2 I): one end of what the authors' code interpolates between."""
+
+    def __init__(self, policy: nn.Module, process: DIS):
+        super().__init__()
+        self.policy, self.process = policy, process
+
+    def on_grid(self, times: Tensor) -> StepControl:
+        control, its = self.policy.on_grid(times), self.process
+        pulls = [math.sqrt(its._beta_h(k) * its.steps) / its.scale for k in range(its.steps)]
+        return lambda k, x: torch.sub(control(k, x), x, alpha=pulls[k])
