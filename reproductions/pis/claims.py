@@ -71,8 +71,8 @@ def apart(distance: str, method: str, variant: str) -> Selector:
     return row(table="section 5.4.2", dataset=f"mg{distance}", method=method, variant=variant, metric="logz_rmse")
 
 
-def with_steps(steps: int) -> Selector:
-    return row(table="steps", dataset="mg", variant="RW-Grad", metric="logz_rmse", nfe=steps)
+def with_steps(steps: int, variant: str = "RW-Grad") -> Selector:
+    return row(table="steps", dataset="mg", variant=variant, metric="logz_rmse", nfe=steps)
 
 
 OTHERS = (("importance", "prior"), ("SMC", "10-temperatures"), ("VI-NF", "RW"))
@@ -305,5 +305,11 @@ CLAIMS = [
         "The training is not sensitive to the number of steps: A of RW-Grad on MG with 25 and with 100 steps differ by less than 0.1.",
         "section 5.3.3 (the bound is ours)",
         agrees(with_steps(25), with_steps(100), within=0.1),
+    ),
+    Claim(
+        "unweighted-not-sensitive-to-the-number-of-steps",
+        "Nor is the unweighted estimate: A of Grad on MG with 25 and with 100 steps differ by less than 0.1.",
+        "section 5.3.3 (the bound is ours; stated here after the numbers had been seen)",
+        agrees(with_steps(25, "Grad"), with_steps(100, "Grad"), within=0.1),
     ),
 ]
