@@ -64,7 +64,7 @@ class Config(PaperConfig):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     runs: PositiveInt = Field(12, description="estimates in all; of each training runs / seeds")
     particles: PositiveInt = Field(500, description="of an estimate")
-    steps: PositiveInt = Field(32, description="N of the controlled processes")
+    steps: PositiveInt = Field(20, description="N of the controlled processes")
     training: Training
     annealing: Annealing = Annealing()
     flow: Flow
