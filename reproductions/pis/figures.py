@@ -136,7 +136,7 @@ def _missing_rows(found: draw.PaperResults, rows: Iterable[Published], measured:
     for dataset, of in printed.items():
         absent = [_name(row) for row in of if row.key not in measured]
         if len(absent) == len(of):
-            gaps.append(f"{dataset} ({found.why_missing(dataset)})")
+            gaps.append(f"{dataset} ({found.why_missing(dataset, {*STYLES, 'importance'})})")
         elif absent:
             gaps.append(f"{draw.join_names(absent)} on {dataset}")
     return f"Not measured: {'; '.join(gaps)}." if gaps else ""
@@ -230,8 +230,12 @@ def text(found: draw.PaperResults, out: Path) -> None:
         axes[5].set(
             xlabel="ring, from the inner one", ylabel="share of arcs covered", xticks=(1, 2, 3), title="Rings (fig. 5.2)"
         )
-        for ax in axes:
+        sections = ((None, "theorem_3"), (None, "theorem_4"), (None, "monte_carlo"), ("mg", "separation"), ("mg", "discretisation"),
+                    ("rings", "coverage"))  # fmt: skip
+        for ax, (subject, section) in zip(axes, sections, strict=True):
             draw.legend(ax, fontsize=7)
+            if not ax.containers:
+                draw.placeholder(ax, found.why_missing(subject, [section]))
 
 
 def _theorems(found: draw.PaperResults, axes: list[Axes]) -> None:
@@ -246,7 +250,8 @@ def _theorems(found: draw.PaperResults, axes: list[Axes]) -> None:
     for steps, color in zip(config.theorem_4.steps, (draw.SKY, draw.BLUE, draw.BLACK), strict=False):
         rows = found.select(table="theorem 4", nfe=steps)
         draw.curve(axes[1], rows, f"N = {steps}", color, x=lambda row: float(row.variant.split("=")[1]))
-    axes[1].plot((0, 1), (1, 0), "--", color=draw.GREY, linewidth=0.8)
+    if axes[1].containers:
+        axes[1].plot((0, 1), (1, 0), "--", color=draw.GREY, linewidth=0.8)
     axes[1].set(title="Theorem 4", xlabel="eps", ylabel="ESS")
     rows = found.select(table="eq 5.8", metric="control_error")
     draw.curve(axes[2], rows, color=draw.BLUE, x=lambda row: float(row.variant.split("=")[1]))
