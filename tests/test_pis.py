@@ -223,7 +223,8 @@ def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
 
 
 ALLOWED_METHODS = (
-    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc' or 'exact'"
+    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc', 'exact', "
+    "'coverage', 'convergence', 'separation', 'discretisation', 'theorem_3', 'theorem_4' or 'monte_carlo'"
 )
 
 

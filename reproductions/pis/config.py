@@ -11,9 +11,8 @@ DatasetName = Literal["mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_syntheti
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
     "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",
-    "coverage", "convergence", "separation", "discretisation",
+    "coverage", "convergence", "separation", "discretisation", "theorem_3", "theorem_4", "monte_carlo",
 ]  # fmt: skip
-Theory = Literal["theorem_3", "theorem_4", "monte_carlo"]
 
 
 class Training(SectionSettings, TrainingConfig):
@@ -123,9 +122,9 @@ class Short(SectionSettings):
 
 
 class Job(JobConfig):
-    """One process: for each data set, the methods to measure; or sections of the theory, which have none."""
+    """One process: for each data set, the methods to measure."""
 
-    measure: dict[DatasetName, tuple[Method, ...]] | tuple[Theory, ...] = Field(min_length=1)
+    measure: dict[DatasetName, tuple[Method, ...]] = Field(min_length=1)
 
 
 class Config(PaperConfig):

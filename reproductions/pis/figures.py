@@ -230,7 +230,7 @@ def text(found: draw.PaperResults, out: Path) -> None:
         axes[5].set(
             xlabel="ring, from the inner one", ylabel="share of arcs covered", xticks=(1, 2, 3), title="Rings (fig. 5.2)"
         )
-        sections = ((None, "theorem_3"), (None, "theorem_4"), (None, "monte_carlo"), ("mg", "separation"), ("mg", "discretisation"),
+        sections = (("mg", "theorem_3"), ("mg", "theorem_4"), ("mg", "monte_carlo"), ("mg", "separation"), ("mg", "discretisation"),
                     ("rings", "coverage"))  # fmt: skip
         for ax, (subject, section) in zip(axes, sections, strict=True):
             draw.legend(ax, fontsize=7)

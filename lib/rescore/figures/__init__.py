@@ -111,13 +111,13 @@ class PaperResults:
                 arrays |= stored
         return arrays
 
-    def jobs_of(self, subject: str | None, sections: Iterable[str] | None = None) -> list[str]:
+    def jobs_of(self, subject: str, sections: Iterable[str] | None = None) -> list[str]:
         """The jobs that run one of these sections, or any, for a subject."""
         wanted = None if sections is None else set(sections)
         run = {name: {step.section for step in job.steps if step.subject == subject} for name, job in self.config.jobs.items()}
         return [name for name, of in run.items() if (of if wanted is None else of & wanted)]
 
-    def why_missing(self, subject: str | None, sections: Iterable[str] | None = None) -> str:
+    def why_missing(self, subject: str, sections: Iterable[str] | None = None) -> str:
         """Why these sections left nothing for a subject: the reason that a job gave, else the jobs that would fill the gap."""
         for row in self.skipped:
             if row.get("dataset", subject) == subject:
