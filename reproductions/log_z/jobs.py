@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from rescore.control import DDS, DIS, Controlled, ControlledSDE, PISGrad
+from rescore.errors import Diverged, RescoreError
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
@@ -143,7 +144,12 @@ def _fit(book: Book, target: Target, method: str, variant: str, seed: int, model
         book.run.folder / f"{method}-{variant}-seed{seed}",
         f"{target.name} {method} {variant} seed {seed}: training",
     )
-    fit(model, loss, Adam.of(its), make_generator(TABLE, target.name, method, variant, "train", seed), folder, label=label)
+    try:
+        fit(model, loss, Adam.of(its), make_generator(TABLE, target.name, method, variant, "train", seed), folder, label=label)
+    except RescoreError as error:
+        if "diverged" not in str(error):
+            raise
+        raise Diverged(f"the training of seed {seed}: no finite loss or gradient in many steps on end") from error
     return model.requires_grad_(False)
 
 
