@@ -6,7 +6,7 @@ import pytest
 from measuring import as_records, measured
 from pinned import check_pinned
 from rescore.config import validated
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
 from rescore.targets import Rescaled
@@ -71,3 +71,22 @@ def test_runs_that_cannot_be_shared_out_are_one_clear_error():
     content = load_config(PAPER, "smoke").model_dump() | {"runs": 5}
     with pytest.raises(RescoreError, match="runs: 5 is not a multiple of the 2 seeds"):
         validated(PAPER.module("config").Config, content, "c.yaml")
+
+
+@pytest.mark.parametrize(("said", "raised"), [("x: diverged: no finite loss", Diverged), ("x: damaged", RescoreError)])
+def test_only_a_training_that_diverges_is_skipped(monkeypatch, tmp_path, said, raised):
+    jobs = PAPER.module("jobs")
+
+    def fit(*arguments, **options):
+        raise RescoreError(said)
+
+    class Book:
+        config = load_config(PAPER, "smoke")
+
+        class run:
+            folder = tmp_path
+
+    monkeypatch.setattr(jobs, "fit", fit)
+    with pytest.raises(RescoreError) as error:
+        jobs._fit(Book, jobs.target_of(Book, "mg"), "PIS", "KL", 3, None, Book.config.training, None)
+    assert type(error.value) is raised and (raised is RescoreError or "seed 3" in str(error.value))
