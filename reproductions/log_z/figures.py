@@ -14,7 +14,7 @@ TICKS = (0.001, 0.01, 0.1, 1, 10, 100)
 
 
 def log_z(found: draw.PaperResults, out: Path) -> None:
-    """A of log Z, a row a sampler, a column a target; beside it the ESS of the weights."""
+    """A of log Z, a row a sampler, a column a target, and the ESS of the weights."""
     targets = list(found.config.datasets)
     panels = {"logz_rmse": ("A of log Z (nats)", (0.01, 10.0)), "ess": ("ESS of the weights", (0.002, 1.0))}
     errors = [row.stderr / row.value for row in found.select(table=TABLE, metric="logz_rmse") if row.value and row.stderr]
