@@ -8,7 +8,21 @@ import pytest
 import torch
 from rescore.errors import RescoreError
 from rescore.random import make_generator
-from rescore.targets import Funnel, GaussianMixture, LogGaussianCox, Rings, Target, gaussian, lgcp, nine_modes
+from rescore.targets import (
+    Funnel,
+    GaussianMixture,
+    LogGaussianCox,
+    ManyWell,
+    Rescaled,
+    Rings,
+    StudentMixture,
+    Target,
+    forty_modes,
+    gaussian,
+    lgcp,
+    nine_modes,
+    three_modes,
+)
 from rescore.targets.named import known_log_z, make_target
 from scipy import integrate, stats
 from torch.distributions import MultivariateNormal, Normal
@@ -29,8 +43,13 @@ TARGETS = {
     "funnel": Funnel(),
     "funnel1": Funnel(1.0),
     "lgcp_synthetic": lgcp.synthetic(6),
+    "mg_released": three_modes(),
+    "gmm40": forty_modes(),
+    "student2": StudentMixture(2),
+    "manywell4": ManyWell(4),
+    "rescaled": Rescaled(skewed_mixture(), 3.0),
 }
-SAMPLED = [name for name in TARGETS if name != "lgcp_synthetic"]
+SAMPLED = [name for name in TARGETS if name not in ("lgcp_synthetic", "manywell4")]
 each_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
 
@@ -39,6 +58,8 @@ def points(target: Target, *shape: int) -> torch.Tensor:
     generator = make_generator("points", target.name)
     if target.name == "lgcp_synthetic":
         return target.prior_mean + torch.randn(*shape, target.dim, dtype=F64, generator=generator)
+    if target.name == "manywell4":
+        return 1.5 * torch.randn(*shape, target.dim, dtype=F64, generator=generator)
     return target.sample(shape, generator)
 
 
@@ -320,7 +341,16 @@ def test_odd_or_oblong_grid_is_one_clear_error(shape):
 
 
 @pytest.mark.parametrize(
-    ("name", "dim", "log_z"), [("mg", 2, 0), ("funnel", 10, 0), ("funnel1", 10, 0), ("lgcp_synthetic", 16, None)]
+    ("name", "dim", "log_z"),
+    [
+        ("mg", 2, 0),
+        ("funnel", 10, 0),
+        ("funnel1", 10, 0),
+        ("lgcp_synthetic", 16, None),
+        ("mg_released", 2, 0),
+        ("gmm40", 2, 0),
+        ("student2", 2, 0),
+    ],
 )
 def test_targets_have_names(name, dim, log_z):
     target = make_target(name, side=4)
@@ -332,5 +362,63 @@ def test_log_z_of_the_pines_is_known_on_its_own_grid_without_them():
 
 
 def test_an_unknown_target_names_those_there_are():
-    with pytest.raises(RescoreError, match="unknown target 'moons'; allowed: mg, rings, funnel, funnel1, lgcp, lgcp_synthetic"):
+    with pytest.raises(
+        RescoreError, match="unknown target 'moons'; allowed: mg, mg_released, gmm40, student2, manywell32, rings,"
+    ):
         make_target("moons")
+
+
+# the benchmark's targets
+
+
+def test_many_wells_integrate_to_z():
+    def well(x: float) -> float:
+        return math.exp(ManyWell(2).log_prob(torch.tensor([x, 0.0], dtype=F64)).item())
+
+    z = sum(integrate.quad(well, a, b, epsabs=1e-12, epsrel=1e-12)[0] for a, b in ((-5, -1.7), (-1.7, 0), (0, 1.7), (1.7, 5)))
+    assert ManyWell(2).log_z == pytest.approx(math.log(z) + 0.5 * math.log(2 * math.pi), abs=1e-10)
+    target = make_target("manywell32")
+    assert (target.dim, target.log_z) == (32, pytest.approx(16 * ManyWell(2).log_z, rel=1e-14))
+    at = torch.arange(8, dtype=F64) / 4 - 1
+    pairs = sum(ManyWell(2).log_prob(at[i : i + 2]).item() for i in (0, 2, 4, 6))
+    assert ManyWell(8).log_prob(at).item() == pytest.approx(pairs, abs=1e-12)
+
+
+@pytest.mark.parametrize("dim", [0, 3])
+def test_an_odd_many_well_is_one_clear_error(dim):
+    with pytest.raises(RescoreError, match=f"many-well: dim {dim}"):
+        ManyWell(dim)
+
+
+def test_student_mixture_is_one_of_products_of_t():
+    target = StudentMixture(3, modes=4)
+    x = 4 * torch.randn(6, 3, dtype=F64, generator=make_generator("student"))
+    each = stats.t(2).logpdf((x[:, None] - target.means).numpy()).sum(-1)
+    np.testing.assert_allclose(target.log_prob(x).numpy(), np.logaddexp.reduce(each, 1) - math.log(4), atol=1e-12)
+    assert target.means.abs().max() <= 10 and target.means.abs().max() > 5
+
+
+def test_student_samples_follow_the_law():
+    target = StudentMixture(1, modes=2)
+    x = target.sample((5000,), make_generator("t"))[:, 0].numpy()
+    first, second = target.means[:, 0].tolist()
+    assert stats.kstest(x, lambda at: 0.5 * (stats.t.cdf(at - first, 2) + stats.t.cdf(at - second, 2))).pvalue > 1e-3
+
+
+def test_a_rescaled_target_has_the_same_z():
+    inner = gaussian(torch.tensor([1.0, -2.0]), 0.6, log_z=0.7)
+    same = gaussian(torch.tensor([0.5, -1.0]), 0.3, log_z=0.7)
+    x = torch.randn(9, 2, dtype=F64, generator=make_generator("rescaled"))
+    for ours, theirs in zip(Rescaled(inner, 2.0).log_prob_and_score(x), same.log_prob_and_score(x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    draws = [t.sample((4,), make_generator("same")) for t in (Rescaled(inner, 2.0), inner)]
+    torch.testing.assert_close(2 * draws[0], draws[1])
+
+
+def test_forty_modes_are_those_of_the_authors_seed():
+    target = forty_modes()
+    assert target.means.shape == (40, 2) and target.means.abs().max() <= 40
+    torch.manual_seed(0)
+    torch.testing.assert_close(target.means, (80 * (torch.rand(40, 2) - 0.5)).double())
+    assert target.std == pytest.approx(1.3133, abs=1e-4)
+    assert three_modes().means.norm(dim=1).tolist() == pytest.approx([1, 1, 1]) and three_modes().std == 0.15

@@ -15,14 +15,14 @@ DatasetName = Literal[
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
     "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",
-    "truth", "md"
+    "truth", "md", "coverage", "convergence", "separation", "discretisation", "theorem_3", "theorem_4", "monte_carlo",
 ]  # fmt: skip
 
 
 class Training(SectionSettings, TrainingConfig):
     """Of a policy, on the path cost divided by the dimension."""
 
-    sections = ("nn", "grad", "noise_scale")
+    sections = ("nn", "grad", "noise_scale", "coverage", "convergence", "separation", "discretisation")
     younger: ClassVar[tuple[str, ...]] = ("warmup", "clip", "channels")
 
     batch: PositiveInt = 300
@@ -35,7 +35,7 @@ class Training(SectionSettings, TrainingConfig):
 class Annealing(SectionSettings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
 
-    sections = ("smc", "aft")
+    sections = ("smc", "aft", "separation")
 
     temperatures: PositiveInt = 10
     hmc_steps: PositiveInt = 10
@@ -55,6 +55,12 @@ class Flow(SectionSettings, TrainingConfig):
     bound: PositiveFloat = 10.0
     batch: PositiveInt = 300
     lr: PositiveFloat = 1e-3
+
+
+class VariationalFlow(Flow):
+    """VI-NF."""
+
+    sections = ("vi_nf", "coverage", "separation")
 
 
 class DecoderFile(Settings):
@@ -149,7 +155,7 @@ class Dataset(Grown):
     pis: Training
     annealing: Annealing
     aft: Flow
-    vi_nf: Flow
+    vi_nf: VariationalFlow
     sigma: dict[Policy, PositiveFloat] = Field({}, description="of a policy, if not the config's `sigma`")
     side: PositiveInt = Field(40, description="cells along a side of the Cox process's grid")
     vae: VAEPosteriors | None = None
@@ -172,6 +178,41 @@ class NoiseScale(SectionSettings):
     steps: PositiveInt = 400
 
 
+class Theorem3(SectionSettings):
+    """Numbers of steps; errors eps of the control, on `fine` steps."""
+
+    steps: tuple[PositiveInt, ...] = (5, 10, 20, 40, 80, 160)
+    errors: tuple[PositiveFloat, ...] = (1e-3, 1e-2, 1e-1, 1.0)
+    fine: PositiveInt = 2000
+
+
+class Theorem4(SectionSettings):
+    """Numbers of steps; errors eps / T of the control."""
+
+    steps: tuple[PositiveInt, ...] = (100, 1000, 10000)
+    errors: tuple[float, ...] = (0.0, 0.01, 0.1, 0.3, 0.9)
+
+
+class MonteCarlo(SectionSettings):
+    """Dimensions, trajectories of an estimate, and estimates."""
+
+    dims: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
+    trajectories: PositiveInt = 1000
+    repeats: int = Field(20, ge=2)
+
+
+class Short(SectionSettings):
+    """Trainings shorter than the table's, for sweeps: N of each, or distances between the modes with one N."""
+
+    sections = ("separation", "discretisation")
+
+    separations: tuple[PositiveFloat, ...] = (1.0, 2.5, 4.0)
+    separation_steps: PositiveInt = 50
+    steps: tuple[PositiveInt, ...] = (25, 50, 100)
+    train_steps: PositiveInt = 60
+    batch: PositiveInt = 128
+
+
 class Job(JobConfig):
     """One process: for each data set, the methods to measure."""
 
@@ -189,6 +230,10 @@ class Config(PaperConfig):
     sigma: PositiveFloat = 0.2**0.5
     noise_scale: NoiseScale = NoiseScale()
     chains: ChainConfig = ChainConfig()
+    theorem_3: Theorem3 = Theorem3()
+    theorem_4: Theorem4 = Theorem4()
+    monte_carlo: MonteCarlo = MonteCarlo()
+    short: Short = Short()
     datasets: dict[DatasetName, Dataset]
     jobs: dict[str, Job]
 

@@ -140,7 +140,7 @@ def _missing_rows(found: draw.PaperResults, rows: Iterable[Published], measured:
     for dataset, of in printed.items():
         absent = [_name(row) for row in of if row.key not in measured]
         if len(absent) == len(of):
-            gaps.append(f"{dataset} ({found.why_missing(dataset)})")
+            gaps.append(f"{dataset} ({found.why_missing(dataset, {*STYLES, 'importance'})})")
         elif absent:
             gaps.append(f"{draw.join_names(absent)} on {dataset}")
     return f"Not measured: {'; '.join(gaps)}." if gaps else ""
@@ -275,3 +275,60 @@ def _by_target(
 def _planned(found: draw.PaperResults, dataset: str, methods: Iterable[str]) -> list[str]:
     """Those of the methods that a job of this scale measures, in the order given."""
     return [method for method in methods if found.jobs_of(dataset, [method])]
+
+
+def text(found: draw.PaperResults, out: Path) -> None:
+    """What the text and the theorems say, a panel a statement."""
+    notes = (f"{draw.INTERVALS} Theorems: exact, no samples. W2: Euler's steps under u*; dashed: the root of the step size. "
+             "ESS: a control off by |u - u*|^2 = eps / T; dashed: the bound 1 - eps. Eq. 5.8: u* from uncontrolled trajectories. "
+             "Distance: nine modes pulled apart; steps: the same training with other N.",)  # fmt: skip
+    with found.sheet(out, 6, 3, (3.1, 2.7), *notes, grid="both") as (_, axes):
+        _theorems(found, axes[:3])
+        _swept(found, axes[3:5])
+        rings = found.select(table="fig 5.2")
+        for method, color in (("PIS-NN", draw.BLUE), ("VI-NF", draw.ORANGE), ("PIS-Grad", draw.RED), ("exact", draw.BLACK)):
+            of = [row for row in rings if row.method == method]
+            draw.curve(axes[5], of, method, color, x=lambda row: float(row.metric.split("_")[1]))
+        axes[5].set(
+            xlabel="ring, from the inner one", ylabel="share of arcs covered", xticks=(1, 2, 3), title="Rings (fig. 5.2)"
+        )
+        sections = (("mg", "theorem_3"), ("mg", "theorem_4"), ("mg", "monte_carlo"), ("mg", "separation"), ("mg", "discretisation"),
+                    ("rings", "coverage"))  # fmt: skip
+        for ax, (subject, section) in zip(axes, sections, strict=True):
+            draw.legend(ax, fontsize=7)
+            if not ax.containers:
+                draw.placeholder(ax, found.why_missing(subject, [section]))
+
+
+def _theorems(found: draw.PaperResults, axes: list[Axes]) -> None:
+    config = found.config
+    for dataset, color in (("gaussian", draw.BLUE), ("mg", draw.RED)):
+        rows = found.select(table="theorem 3", dataset=dataset, variant="error=0", metric="w2")
+        draw.curve(axes[0], rows, dataset, color)
+        if rows:
+            ns = np.array(config.theorem_3.steps, dtype=float)
+            axes[0].plot(ns, rows[0].value * np.sqrt(ns[0] / ns), "--", color=draw.GREY, linewidth=0.8)
+    axes[0].set(title="Theorem 3", ylabel="W2 to the target", xscale="log", yscale="log", xlabel="steps N")
+    for steps, color in zip(config.theorem_4.steps, (draw.SKY, draw.BLUE, draw.BLACK), strict=False):
+        rows = found.select(table="theorem 4", nfe=steps)
+        draw.curve(axes[1], rows, f"N = {steps}", color, x=lambda row: float(row.variant.split("=")[1]))
+    if axes[1].containers:
+        axes[1].plot((0, 1), (1, 0), "--", color=draw.GREY, linewidth=0.8)
+    axes[1].set(title="Theorem 4", xlabel="eps", ylabel="ESS")
+    rows = found.select(table="eq 5.8", metric="control_error")
+    draw.curve(axes[2], rows, color=draw.BLUE, x=lambda row: float(row.variant.split("=")[1]))
+    axes[2].set(title="Eq. 5.8, uncontrolled", xlabel="dimension", ylabel="relative error of u*", xscale="log")
+
+
+def _swept(found: draw.PaperResults, axes: list[Axes]) -> None:
+    styles = {("PIS", "RW-Grad"): "grad", ("SMC", None): "smc", ("VI-NF", "RW"): "vi_nf", ("importance", "prior"): "nuts"}
+    for (method, variant), style in styles.items():
+        columns = {"table": "section 5.4.2", "method": method, "metric": "logz_rmse"} | (
+            {"variant": variant} if variant else {}
+        )
+        label = "importance" if method == "importance" else STYLES[style][0]
+        draw.curve(axes[0], found.select(**columns), label, STYLES[style][1], x=lambda row: float(row.dataset[2:]))
+    axes[0].set(title="Modes apart (section 5.4.2)", xlabel="distance between modes", ylabel="A (nats)", yscale="log")
+    for variant, color in (("RW-Grad", draw.RED), ("Grad", draw.ORANGE)):
+        draw.curve(axes[1], found.select(table="steps", variant=variant, metric="logz_rmse"), f"PIS {variant}", color)
+    axes[1].set(title="Steps (section 5.3.3), MG", xlabel="steps N", ylabel="A (nats)", yscale="log")

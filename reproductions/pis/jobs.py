@@ -1,4 +1,4 @@
-"""The methods of Tables 5.1 to 5.3: each is a section, each target a subject."""
+"""The methods of Tables 5.1 to 5.3, and what the text says of them: each is a section, each target a subject."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,8 @@ from reproductions.pis.annealed import annealed, one_jump, one_jump_sizes
 from reproductions.pis.chains import exact_draws, library_chains
 from reproductions.pis.policies import noise_scale, path_integral
 from reproductions.pis.study import Study
+from reproductions.pis.sweeps import convergence, coverage, discretisation, separation
+from reproductions.pis.theory import monte_carlo, theorem_3, theorem_4
 from reproductions.pis.variational import variational_flow
 
 METHODS: dict[str, Callable[[Study, str], None]] = {
@@ -26,6 +28,10 @@ METHODS: dict[str, Callable[[Study, str], None]] = {
     "nuts": library_chains,
     "hmc": library_chains,
     "exact": exact_draws,
+    "coverage": coverage,
+    "convergence": convergence,
+    "separation": separation,
+    "discretisation": discretisation,
 }
 
 
@@ -47,4 +53,11 @@ def measure(method: str, book: Book, dataset: str) -> None:
         METHODS[method](Study(book, dataset), method)
 
 
+def theory(name: str, book: Book, dataset: str) -> None:
+    """Theorems on Gaussians and on `mg`, which counts as their subject."""
+    THEORY[name](book)
+
+
+THEORY = {"theorem_3": theorem_3, "theorem_4": theorem_4, "monte_carlo": monte_carlo}
 SECTIONS = {method: partial(measure, method) for method in (*METHODS, "truth", "md")}
+SECTIONS |= {name: partial(theory, name) for name in THEORY}

@@ -1,6 +1,7 @@
 """One target of Table 5.1: what every method gets, and how its repeated estimates of log Z become rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,11 +16,12 @@ from rescore.ledger.records import Over, under_candidate
 from rescore.machine.locks import folder_lock
 from rescore.montecarlo.logz import bias_std_rmse, logz_statistics, of_retrained_runs
 from rescore.random import make_generator
+from rescore.targets.base import Target
 from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
 from torch import Tensor, nn
 
-from reproductions.pis.config import Dataset
+from reproductions.pis.config import Dataset, Short
 
 TABLE = "5.1"
 RETRAINED = "retrained-runs"  # the candidate by which each run is a training of its own
@@ -38,9 +40,20 @@ class Study:
     """A target with its settings, named random streams and trainings."""
 
     def __init__(self, book: Book, dataset: str):
-        self.book, self.config, self.dataset = book, book.config, dataset
+        self.book, self.config, self.dataset, self.table = book, book.config, dataset, TABLE
         self.settings: Dataset = self.config.datasets[dataset]
         self.target = make_target(dataset, self.settings.side)
+
+    def shortened(self, steps: int, short: Short, table: str, target: Target | None = None) -> "Study":
+        """The same with N = `steps`, a shorter training, rows in another table, and another target if one is given."""
+        other = copy(self)
+        other.config = self.config.model_copy(update={"steps": steps})
+        training = self.settings.pis.model_copy(update={"steps": short.train_steps, "batch": short.batch})
+        other.settings = self.settings.model_copy(update={"pis": training})
+        other.table = table
+        if target is not None:
+            other.target, other.dataset = target, target.name
+        return other
 
     def sde(self, policy: str) -> ControlledSDE:
         return ControlledSDE(self.config.steps, self.config.horizon, self.settings.sigma.get(policy, self.config.sigma))
@@ -85,15 +98,14 @@ class Study:
         repeats = trainings if trainings > 1 else runs.total
         protocol = {"runs": runs.total, "particles": runs.n} | protocol
         n = runs.n * runs.total // repeats
-        with self.book.cell(TABLE, self.dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
+        with self.book.cell(self.table, self.dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
             if cell.todo:
                 log_z, sizes = runs.results[estimate], runs.results["ess"] if weights else None
                 for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
                     cell.estimate(metric, value, stderr, repeats, seeds=trainings)
                 cell.arrays |= self.arrays(runs.name, arrays())
-        if self.target.log_z is None or self.book.run.candidate:
+        if self.target.log_z is None or self.book.run.candidate or self.table != TABLE:
             return
-        log_z = runs.results[estimate]
         others = {MEDIAN: ({"statistic": MEDIAN}, partial(bias_std_rmse, robust=True))}
         if trainings >= 3:
             others[RETRAINED] = ({"spread": "trainings"}, of_retrained_runs)
@@ -102,7 +114,7 @@ class Study:
                 TABLE, self.dataset, method, under_candidate(variant, name), nfe, protocol | change, n=n, over=over
             ) as cell:
                 if cell.todo:
-                    for metric, (value, stderr) in statistics(log_z, self.target.log_z).items():
+                    for metric, (value, stderr) in statistics(runs.results[estimate], self.target.log_z).items():
                         cell.estimate(metric, value, stderr, repeats, seeds=trainings)
 
 
@@ -142,7 +154,8 @@ class Runs:
         study = self.study
         # Enough rows in a batch to keep a core busy, few enough to stay in its cache.
         together = max(1, min(10_000 // self.n, 1_000_000 // (self.n * study.target.dim)))
-        path = study.book.run.folder / f"{study.dataset}-{self.name}-seed{seed}.npz"
+        stem = f"{study.dataset}-{self.name}" if study.table == TABLE else f"{study.dataset}-{self.name}-{study.config.steps}"
+        path = study.book.run.folder / f"{stem}-seed{seed}.npz"
         label = f"{study.dataset} {self.name} seed {seed}: runs"
 
         def batch(which: range) -> Arrays:

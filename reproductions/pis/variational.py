@@ -1,6 +1,6 @@
 """Flows, which AFT uses too, and VI-NF, which is one flow trained by reverse KL."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ def flow_protocol(settings: Flow) -> dict[str, object]:
 
 
 def trained_flow(study: Study, method: str, seed: int) -> tuple[nn.Module, np.ndarray]:
-    """The flow of VI-NF and the history of its loss."""
+    """The flow of VI-NF and the history of its reverse KL."""
     settings, target = study.settings.vi_nf, study.target
     flow = make_flow(settings, target.dim, study.dataset, method, "init", seed).to(study.book.run.device)
     noise = study.points(settings.batch)

@@ -59,3 +59,10 @@ def nearest(x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
 def median_distance(x: Tensor, points: Tensor) -> float:
     """The median over x (n, ...) of the RMS distance, a coordinate, to the nearest of the points (m, d)."""
     return (nearest(x, points)[0].median() / points.shape[1] ** 0.5).item()
+
+
+def ring_arcs(x: Tensor, radius: float, within: float, arcs: int) -> Tensor:
+    """How many of x (n, 2) lie within a distance of a circle about the origin, by arcs of equal angle: (arcs,), from angle -pi on."""
+    on = (x.norm(dim=1) - radius).abs() <= within
+    arc = ((torch.atan2(x[on, 1], x[on, 0]) / (2 * math.pi) + 0.5) * arcs).long().clamp_max(arcs - 1)
+    return torch.bincount(arc, minlength=arcs)

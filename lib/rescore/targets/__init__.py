@@ -5,8 +5,11 @@ from rescore.targets.funnel import Funnel
 from rescore.targets.laplace import FromGaussian, from_laplace
 from rescore.targets.latent import LatentPosterior
 from rescore.targets.lgcp import LogGaussianCox
-from rescore.targets.mixture import GaussianMixture, gaussian, nine_modes
+from rescore.targets.many_well import ManyWell
+from rescore.targets.mixture import GaussianMixture, forty_modes, gaussian, nine_modes, three_modes
+from rescore.targets.rescaled import Rescaled
 from rescore.targets.rings import Rings
+from rescore.targets.student import StudentMixture
 
 __all__ = [
     "AutogradTarget",
@@ -15,9 +18,14 @@ __all__ = [
     "GaussianMixture",
     "LatentPosterior",
     "LogGaussianCox",
+    "ManyWell",
+    "Rescaled",
     "Rings",
+    "StudentMixture",
     "Target",
+    "forty_modes",
     "from_laplace",
     "gaussian",
     "nine_modes",
+    "three_modes",
 ]

@@ -56,11 +56,23 @@ def gaussian(mean: Tensor, std: float, log_z: float = 0.0) -> GaussianMixture:
     return GaussianMixture(torch.as_tensor(mean)[None], std, log_z=log_z, name="gaussian")
 
 
-def nine_modes() -> GaussianMixture:
-    """`mg`: nine equal modes at {-5, 0, 5}^2 with covariance 0.3 I, log Z = 0.
+def nine_modes(apart: float = 5.0) -> GaussianMixture:
+    """`mg`: nine equal modes at {-5, 0, 5}^2 with covariance 0.3 I, log Z = 0; `mg<apart>`: the same at another distance.
 
     The paper says only "mixture of Gaussian in 2-dimension"; this grid is the one whose plain importance-sampling
     numbers agree with the printed HMC and NUTS rows.
     """
-    axis = torch.tensor([-5.0, 0.0, 5.0])
-    return GaussianMixture(torch.cartesian_prod(axis, axis), math.sqrt(0.3), name="mg")
+    axis = torch.tensor([-apart, 0.0, apart])
+    return GaussianMixture(torch.cartesian_prod(axis, axis), math.sqrt(0.3), name="mg" if apart == 5 else f"mg{apart:g}")
+
+
+def three_modes() -> GaussianMixture:
+    """`mg_released`: what the released code of PIS runs where its config says "nine": three modes on the unit circle, width 0.15."""
+    angles = torch.tensor([0.0, 2 / 3, 4 / 3], dtype=torch.float64) * math.pi
+    return GaussianMixture(torch.stack((angles.cos(), angles.sin()), 1), 0.15, name="mg_released")
+
+
+def forty_modes() -> GaussianMixture:
+    """`gmm40`: 40 equal modes on [-40, 40]^2 of width softplus(1), log Z = 0, the means from torch's seed 0 (arXiv:2208.01893)."""
+    means = 80 * (torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) - 0.5)
+    return GaussianMixture(means, math.log1p(math.e), name="gmm40")

@@ -7,8 +7,12 @@ from rescore.errors import RescoreError
 from rescore.targets import lgcp
 from rescore.targets.base import Target
 from rescore.targets.funnel import Funnel
-from rescore.targets.mixture import nine_modes
+from rescore.targets.many_well import ManyWell
+from rescore.targets.mixture import forty_modes, nine_modes, three_modes
 from rescore.targets.rings import Rings
+from rescore.targets.student import StudentMixture
+
+NAMES = ("mg", "mg_released", "gmm40", "student2", "manywell32", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic")
 
 
 def make_target(name: str, side: int = 40) -> Target:
@@ -24,6 +28,14 @@ def make_target(name: str, side: int = 40) -> Target:
     match name:
         case "mg":
             return nine_modes()
+        case "mg_released":
+            return three_modes()
+        case "gmm40":
+            return forty_modes()
+        case "student2":
+            return StudentMixture(2)
+        case "manywell32":
+            return ManyWell(32)
         case "rings":
             return Rings()
         case "funnel":
@@ -34,7 +46,7 @@ def make_target(name: str, side: int = 40) -> Target:
             return lgcp.pines(torch.tensor(load_pines().to_numpy()), side)
         case "lgcp_synthetic":
             return lgcp.synthetic(side)
-    raise RescoreError(f"unknown target {name!r}; allowed: mg, rings, funnel, funnel1, lgcp, lgcp_synthetic")
+    raise RescoreError(f"unknown target {name!r}; allowed: {', '.join(NAMES)}")
 
 
 def known_log_z(name: str, side: int = 40) -> float | None:

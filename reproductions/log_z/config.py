@@ -1,0 +1,78 @@
+"""What a run of the benchmark may be told."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
+from rescore.specs import TrainingConfig
+
+TargetName = Literal["mg_released", "mg", "gmm40", "student2", "funnel1", "funnel", "manywell32"]
+Method = Literal["importance", "smc", "vi_nf", "pis", "dds", "dis"]
+Family = Literal["affine_autoregressive", "spline_autoregressive"]
+
+
+class Training(SectionSettings, TrainingConfig):
+    """Of a policy, on a loss divided by the dimension."""
+
+    sections = ("pis", "dds", "dis")
+
+    batch: PositiveInt = 64
+    lr: PositiveFloat = 5e-3
+
+
+class Annealing(SectionSettings):
+    """SMC: a geometric path from N(0, I), HMC moves at each temperature."""
+
+    sections = ("smc",)
+
+    temperatures: PositiveInt = 10
+    hmc_steps: PositiveInt = 5
+    leapfrogs: PositiveInt = 5
+    resample_below: float = Field(0.3, ge=0, le=1)
+
+
+class Flow(SectionSettings, TrainingConfig):
+    """VI-NF: a flow trained by reverse KL."""
+
+    sections = ("vi_nf",)
+
+    layers: PositiveInt = 3
+    hidden: PositiveInt = 64
+    bins: PositiveInt = 10
+    bound: PositiveFloat = 10.0
+    batch: PositiveInt = 64
+    lr: PositiveFloat = 1e-3
+
+
+class Dataset(Settings):
+    """A target: the unit in which all samplers see it, the leapfrog's step size in it, and the family of flow."""
+
+    scale: PositiveFloat = 1.0
+    step_sizes: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (0.3, 0.3, 0.2, 0.2)
+    flow: Family = "affine_autoregressive"
+
+
+class Job(JobConfig):
+    """One process: the samplers to run on each target."""
+
+    measure: dict[TargetName, tuple[Method, ...]] = Field(min_length=1)
+
+
+class Config(PaperConfig):
+    """One scale of the benchmark."""
+
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    runs: PositiveInt = Field(12, description="estimates in all; of each training runs / seeds")
+    particles: PositiveInt = Field(500, description="of an estimate")
+    steps: PositiveInt = Field(20, description="N of the controlled processes")
+    training: Training
+    annealing: Annealing = Annealing()
+    flow: Flow
+    datasets: dict[TargetName, Dataset]
+    jobs: dict[str, Job]
+
+    @model_validator(mode="after")
+    def _runs_are_shared_out(self) -> "Config":
+        if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
+            raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
+        return self

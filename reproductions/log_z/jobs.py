@@ -1,0 +1,163 @@
+"""Each sampler on each target: repeated estimates of log Z, their weights' ESS, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from rescore.control import DDS, DIS, Controlled, ControlledSDE, PISGrad
+from rescore.errors import Diverged, RescoreError
+from rescore.experiments.book import Book
+from rescore.experiments.repeat import repeat_runs
+from rescore.flows import transport as flows
+from rescore.montecarlo import importance, smc
+from rescore.montecarlo.logz import estimates, logz_statistics
+from rescore.random import derive_seed, fill_normal, make_generator
+from rescore.targets import Rescaled, Target
+from rescore.targets.named import make_target
+from rescore.training import Adam, fit
+from torch import Tensor, nn
+
+TABLE = "log_z"
+OBJECTIVES = {"KL": Controlled.cost, "log-variance": Controlled.log_variance}
+Arrays = dict[str, np.ndarray]
+One = Callable[[int, list[torch.Generator]], Arrays]
+"""one(seed, a generator for each run): by name, each (runs,)."""
+
+
+def target_of(book: Book, dataset: str) -> Target:
+    """In the unit of the config: every sampler starts from N(0, I)."""
+    return Rescaled(make_target(dataset), book.config.datasets[dataset].scale)
+
+
+def row(book: Book, target: Target, method: str, variant: str, one: One, evaluations: tuple[int, int],
+        protocol: Mapping[str, object], trained: bool) -> None:  # fmt: skip
+    """One cell: B, S and A of log Z over the runs, the ESS of weights, evaluations of the target.
+
+    Args:
+        evaluations: of one training (0 for none), and of one particle of an estimate.
+        trained: each seed is a training; else runs of one seed.
+    """
+    config = book.config
+    seeds = config.seeds if trained else (0,)
+    training, each = evaluations
+    about = {"particles": config.particles, "runs": config.runs, "scale": target.scale} | protocol
+    cell = book.cell(TABLE, target.name, method, variant, each, about, n=config.particles * config.runs // len(seeds),
+                     over="trainings" if trained else "runs")  # fmt: skip
+    with cell:
+        if not cell.todo:
+            return
+        found = [_runs(book, target, method, variant, one, seed, config.runs // len(seeds)) for seed in seeds]
+        of = {name: np.stack([arrays[name] for arrays in found]) for name in found[0]}
+        repeats = len(seeds) if trained else config.runs
+        for metric, (value, stderr) in logz_statistics(of["log_z"], target.log_z, of.get("ess")).items():
+            cell.estimate(metric, value, stderr, repeats, seeds=len(seeds))
+        if "elbo" in of:
+            gaps = (target.log_z - of["elbo"]).mean(1) if trained else target.log_z - of["elbo"][0]
+            cell.add("elbo_gap", gaps.tolist())
+        cell.exact("training_evaluations", training)
+        cell.exact("evaluations", config.particles * each)
+
+
+def _runs(book: Book, target: Target, method: str, variant: str, one: One, seed: int, runs: int) -> Arrays:
+    def batch(which: range) -> Arrays:
+        return one(seed, [make_generator(TABLE, target.name, method, variant, "run", seed, r) for r in which])
+
+    path = book.run.folder / f"{method}-{variant}-seed{seed}.npz"
+    return repeat_runs(batch, runs, runs, path, f"{target.name} {method} {variant} seed {seed}: runs")
+
+
+def _weighted(log_w: Tensor) -> Arrays:
+    found = estimates(log_w)
+    return {"log_z": found["importance"], "elbo": found["elbo"], "ess": found["ess"]}
+
+
+def importance_sampling(book: Book, dataset: str) -> None:
+    """Weights of draws from N(0, I)."""
+    target = target_of(book, dataset)
+    row(book, target, "importance", "", lambda seed, streams: _weighted(importance.prior_log_weights(target, book.config.particles, streams)),
+        (0, 1), {}, trained=False)  # fmt: skip
+
+
+def annealed(book: Book, dataset: str) -> None:
+    """Sequential Monte Carlo."""
+    config, target, its = book.config, target_of(book, dataset), book.config.annealing
+    sizes = config.datasets[dataset].step_sizes
+    schedule = smc.Annealing(its.temperatures, its.hmc_steps, its.leapfrogs, sizes, its.resample_below)
+
+    def one(seed: int, streams: list[torch.Generator]) -> Arrays:
+        return {"log_z": smc.anneal(target, schedule, config.particles, streams).log_z.numpy()}
+
+    each = 1 + its.temperatures * its.hmc_steps * its.leapfrogs
+    row(book, target, "SMC", "", one, (0, each), schedule.protocol, trained=False)
+
+
+def variational_flow(book: Book, dataset: str) -> None:
+    """VI-NF: the importance weights of a flow trained by reverse KL."""
+    config, target, its = book.config, target_of(book, dataset), book.config.flow
+    family = config.datasets[dataset].flow
+
+    def trained(seed: int) -> nn.Module:
+        at = derive_seed(TABLE, dataset, "VI-NF", "init", seed) % 2**31
+        flow = flows.make_flow(family, target.dim, at, its.layers, (its.hidden, its.hidden), its.bins, its.bound)
+        return _fit(book, target, "VI-NF", "", seed, flow, its,
+                    lambda draws: flows.reverse_kl_loss(flow, target, torch.randn(its.batch, target.dim, generator=draws)))  # fmt: skip
+
+    def one(seed: int, streams: list[torch.Generator]) -> Arrays:
+        flow = trained(seed)
+        with torch.inference_mode():
+            z = fill_normal(torch.empty(len(streams), config.particles, target.dim), streams)
+            return _weighted(flows.flow_log_weights(flow, target, z))
+
+    protocol = its.protocol | {"flow": family, "flow_layers": its.layers, "flow_hidden": its.hidden}
+    row(book, target, "VI-NF", "", one, (its.steps * its.batch, 1), protocol, trained=True)
+
+
+def controlled(book: Book, dataset: str, method: str) -> None:
+    """PIS, DDS or DIS with the gradient-guided policy, trained by either loss: the weighted estimate."""
+    config, target, its = book.config, target_of(book, dataset), book.config.training
+    processes = {"PIS": partial(ControlledSDE, horizon=5.0, sigma=0.2**0.5), "DDS": DDS, "DIS": DIS}
+    process = processes[method](config.steps)
+    shape = (config.steps + process.random_start, its.batch, target.dim)
+
+    for variant, loss in OBJECTIVES.items():
+
+        def trained(seed: int, variant: str = variant, loss=loss) -> nn.Module:
+            policy = PISGrad(target, make_generator(TABLE, dataset, method, variant, "init", seed))
+            policy = process.with_prior_score(policy) if isinstance(process, DIS) else policy
+            return _fit(book, target, method, variant, seed, policy, its,
+                        lambda draws: loss(process, policy, target, torch.randn(shape, generator=draws)) / target.dim)  # fmt: skip
+
+        def one(seed: int, streams: list[torch.Generator], trained=trained) -> Arrays:
+            policy, noise = trained(seed), torch.empty(len(streams), config.particles, target.dim)
+            return _weighted(process.simulate(policy, target, lambda: fill_normal(noise, streams)).log_w)
+
+        evaluations = its.steps * its.batch * (config.steps + 1), config.steps + 1
+        protocol = process.protocol | its.protocol | {"policy": "PIS-Grad", "loss": variant}
+        row(book, target, method, variant, one, evaluations, protocol, trained=True)
+
+
+def _fit(book: Book, target: Target, method: str, variant: str, seed: int, model: nn.Module, its, loss) -> nn.Module:
+    folder, label = (
+        book.run.folder / f"{method}-{variant}-seed{seed}",
+        f"{target.name} {method} {variant} seed {seed}: training",
+    )
+    try:
+        fit(model, loss, Adam.of(its), make_generator(TABLE, target.name, method, variant, "train", seed), folder, label=label)
+    except RescoreError as error:
+        if "diverged" not in str(error):
+            raise
+        raise Diverged(f"the training of seed {seed}: no finite loss or gradient in many steps on end") from error
+    return model.requires_grad_(False)
+
+
+SECTIONS = {
+    "importance": importance_sampling,
+    "smc": annealed,
+    "vi_nf": variational_flow,
+    "pis": partial(controlled, method="PIS"),
+    "dds": partial(controlled, method="DDS"),
+    "dis": partial(controlled, method="DIS"),
+}
