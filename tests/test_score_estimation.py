@@ -12,14 +12,15 @@ from rescore.networks.ensemble import Ensemble
 from rescore.objectives import DiscreteTimes
 from rescore.papers import load_config, load_paper
 from rescore.problems.score_norms import signal_to_noise
-from rescore.processes import VE, grids
+from rescore.processes import VE, VP, grids
 from rescore.samplers import annealed_langevin
+from rescore.scores import GaussianMixture
 from rescore.specs import ModelSpec, Objective
 from torch import nn
 
 PAPER = load_paper("smld_sde")
 CONFIG = load_config(PAPER, "smoke")
-estimation, ncsn = PAPER.module("estimation"), PAPER.module("ncsn")
+estimation, ncsn, encoding = (PAPER.module(name) for name in ("estimation", "ncsn", "encoding"))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -181,3 +182,33 @@ def test_both_dynamics_take_as_many_evaluations_of_the_least_and_of_all_noises(m
     assert kept["NCSN"]["start"].std().item() == pytest.approx(1 / math.sqrt(3), rel=0.05)
     moved = (kept["Langevin"]["last"] - kept["Langevin"]["start"]).square().mean().item()
     assert moved == pytest.approx(20 * 8e-5, rel=0.05), "sqrt(a) z in each of 20 steps, for a score of 0"
+
+
+# --- encoding -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_code_of_a_gaussian_is_its_standardised_value():
+    """On N(0, s) data the flow keeps x over its standard deviation, there and back; the trace has no part in it."""
+    process, s, t0 = VP(), 0.09, 1e-5
+    score = GaussianMixture(process, torch.zeros(1, 2, dtype=torch.float64), s**0.5)
+    x = torch.randn(7, 2, generator=generator(), dtype=torch.float64)
+    spread = {t: (s * process.mean(t).values ** 2 + process.Sigma(t).values).sqrt().item() for t in (t0, 1.0)}
+    z = encoding.encode(score, process, x, 1e-8, t0)
+    assert torch.allclose(z, x * spread[1.0] / spread[t0], rtol=1e-6)
+    assert torch.allclose(encoding.decode(score, process, z, 1e-8, t0), x, rtol=1e-6)
+
+
+def test_correlation_is_over_the_coordinates_of_each_image():
+    a = torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 5.0]])
+    b = torch.stack((2 * a[0] + 9, -a[1]))
+    assert encoding.correlation(a, a) == pytest.approx(1) and encoding.correlation(a, b) == pytest.approx(0)
+
+
+def test_halfway_is_on_the_great_circle():
+    a, b = torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[0.0, 4.0]]])
+    assert encoding.halfway(a, b).flatten().tolist() == pytest.approx([3 / math.sqrt(2)] * 2)
+    assert torch.allclose(encoding.halfway(a, a), a)
+
+
+def test_each_network_is_compared_with_the_next():
+    assert list(encoding.following([1, 2, 3])) == [(1, 2), (2, 3), (3, 1)]

@@ -40,6 +40,7 @@ SMALLER = {
     "smld_sde": {
         "trained": {"levels": 100, "steps": 500, "tolerance": 0.1}, "losses": {"levels": 100},
         "ncsn": {"steps_per_level": 100, "samples": 70, "ratios": 20},
+        "encoding": {"images": 4, "tolerance": 1e-3},
     },
 }  # fmt: skip
 # Claims on models that smoke does not train.
@@ -48,7 +49,7 @@ NOT_TRAINED = {
     "cld": {"trained-mass-optimal", "trained-small-gamma-better", "trained-hsm-beats-dsm"},
     "smld_sde": {"trained-subvp-best-likelihood", "trained-ve-best-samples", "bound-is-a-bound"},
 }
-SECTIONS = {"trained", "losses", "ncsn"}  # on trained networks, where a paper has several
+SECTIONS = {"trained", "losses", "ncsn", "encoding"}  # on trained networks, where a paper has several
 SHOWN = {"gddim": 58, "cld": 19, "smld_sde": 46}  # printed rows with a stand-in on the trained networks
 
 

@@ -21,6 +21,7 @@ Section = Literal[
     "manifold",
     "bands",
     "kernel",
+    "encoding",
 ]
 
 
@@ -156,6 +157,13 @@ class Kernel(Estimation):
     widths: tuple[PositiveFloat, ...] = (0.1, 0.03, 0.3)
 
 
+class Encoding(SectionSettings):
+    """Section 2.4: so many held-out images encoded by the probability flow."""
+
+    images: int = Field(40, ge=2)
+    tolerance: PositiveFloat = 1e-5
+
+
 class Job(ModelJob):
     """One process: the sections that it measures; `trained` is fig. 17 and the tables on its `models`."""
 
@@ -177,6 +185,7 @@ class Config(ModelConfig):
     manifold: Manifold = Manifold()
     bands: Bands = Bands()
     kernel: Kernel = Kernel()
+    encoding: Encoding = Encoding()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")

@@ -188,6 +188,22 @@ def losses(found: draw.PaperResults, out: Path) -> None:
             ax.set(ylabel=label)
 
 
+def encoding(found: draw.PaperResults, out: Path) -> None:
+    """Section 2.4: codes of two networks, and images halfway."""
+    note = "First: coordinates of the codes of three held-out digits by networks of two training seeds. Halfway: the flow back from the middle of two codes."
+    with found.sheet(out, 2, 2, (3.6, 3.2), note) as (_, (codes, pictures)):
+        if (z := found.arrays.get("encoding/z")) is not None:
+            for image, color in zip(range(z.shape[1]), (draw.BLUE, draw.ORANGE, draw.GREEN), strict=False):
+                codes.plot(z[0, image], z[1, image], ".", color=color, markersize=4)
+            codes.axline((0, 0), slope=1, color=draw.GREY, linewidth=0.8)
+            codes.set(aspect="equal")
+            if record := found.one(table="encoding", metric="networks_correlation"):
+                draw.write_in_corner(codes, f"correlation: {draw.with_interval(record, 3)}")
+        codes.set(title="Two networks, one code", xlabel="training seed 0", ylabel="training seed 1")
+        names = {"one": "x", "halfway": "halfway", "pixel mean": "mean", "other": "other"}
+        draw.image_rows(pictures, found.named_arrays({label: f"encoding/{name}" for label, name in names.items()}))
+
+
 def _bars(ax: Axes, rows: Mapping[str, list[Record]]) -> None:
     """A number with its interval under each name."""
     for i, of in enumerate(rows.values()):

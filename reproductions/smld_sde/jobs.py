@@ -1,5 +1,6 @@
 """What a job of the paper may measure."""
 
+from reproductions.smld_sde.encoding import encoding
 from reproductions.smld_sde.estimation import bands, kernel, manifold
 from reproductions.smld_sde.grid import exact_grid, largest_sigma, sampled_grid, steps
 from reproductions.smld_sde.langevin import example, toy
@@ -9,5 +10,19 @@ from reproductions.smld_sde.trained import trained
 
 SECTIONS = {
     one.__name__: one
-    for one in (example, toy, exact_grid, sampled_grid, steps, largest_sigma, trained, losses, ncsn, manifold, bands, kernel)
+    for one in (
+        example,
+        toy,
+        exact_grid,
+        sampled_grid,
+        steps,
+        largest_sigma,
+        trained,
+        losses,
+        ncsn,
+        manifold,
+        bands,
+        kernel,
+        encoding,
+    )
 }
