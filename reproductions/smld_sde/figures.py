@@ -180,7 +180,7 @@ def ncsn(found: draw.PaperResults, out: Path) -> None:
 
 def losses(found: draw.PaperResults, out: Path) -> None:
     """L and L_simple: bits per dimension and FID."""
-    metrics = {"bpd_bound": "bound, bits per dimension", "bpd": "probability flow, bits per dimension", "fid": "FID"}
+    metrics = {"bpd_bound": "bound (bits per dimension)", "bpd": "flow (bits per dimension)", "fid": "FID"}
     with found.sheet(out, 3, 3, (2.6, 2.6), f"Networks trained alike on the digits. {draw.INTERVALS}") as (_, axes):
         for ax, (metric, label) in zip(axes, metrics.items(), strict=True):
             rows = found.select(table="score-sde-2", dataset="digits", metric=metric)
