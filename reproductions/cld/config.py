@@ -119,7 +119,7 @@ class Paths(SectionSettings):
     """Figs. 18 and 19: states on the way from noise to digits, at the times of the captions."""
 
     times: tuple[PositiveFloat, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 1e-2, 1e-3, 1e-5)
-    samples: PositiveInt = Field(50, description="for each seed")
+    samples: PositiveInt = Field(200, description="for each seed")
     steps: PositiveInt = Field(150, description="of SSCS with quadratic striding")
     tolerance: PositiveFloat = 1e-5
 
