@@ -97,3 +97,26 @@ def test_networks_of_a_chain_take_its_samplers_in_table_3(monkeypatch, tmp_path)
     assert [arguments[1:] for arguments, _ in found.likelihoods] == [("DDPM++ cont.", "VP", "vp-last")]
     chain = [one for one in found.samplings if one.table in ("fig17", "score-sde-1")]
     assert {one.model for one in chain} == {"ve-discrete"} and len(chain) == 13
+
+
+def test_losses_are_ancestral_sampling_and_bounds(monkeypatch, tmp_path):
+    """Both networks go down DDPM's own chain, at its ratios of noise to signal."""
+    losses, found = PAPER.module("losses"), RecordedModels({"vp": VP(), "vp-likelihood": VP()})
+    monkeypatch.setattr(losses, "TrainedModels", lambda book: found)
+    losses.losses(book_of(PAPER, CONFIG, "losses", tmp_path))
+    assert [(one.model, one.method, one.variant) for one in found.samplings] == [
+        ("vp", "MLP", "L_simple"),
+        ("vp-likelihood", "MLP", "L"),
+    ]
+    own = chains.predictor("ancestral", "VP")(chains.chain("VP", 21), grids.uniform(chains.chain("VP", 21), 21))
+    for one in found.samplings:
+        assert one.table == "score-sde-2" and one.sampler.nfe == 21 and one.protocol["levels"] == 21
+        u = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        ends = [sampler(lambda u, t: -u, u, torch.Generator().manual_seed(1)) for sampler in (one.sampler, own)]
+        assert torch.equal(*ends), "DDPM's ancestral step"
+    assert found.likelihoods == [
+        (("score-sde-2", "MLP", name, model), {"bound": True}) for model, name in (("vp", "L_simple"), ("vp-likelihood", "L"))
+    ]
+    specs = [CONFIG.models[name] for name in ("vp", "vp-likelihood")]
+    assert [spec.objective.weighting for spec in specs] == ["simple", "likelihood"]
+    assert specs[0].model_copy(update={"objective": specs[1].objective}) == specs[1], "trained alike but for the loss"

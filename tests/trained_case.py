@@ -27,5 +27,5 @@ def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Pat
 def records_of(paper: Paper, config: PaperConfig, jobs: dict[str, JobConfig], folder: Path) -> list[Record]:
     """What the jobs measure, as records; `jobs` are settings by name, as in the config or fewer."""
     config = config.model_copy(update={"jobs": jobs})
-    results = [measured(paper, config, name, folder, trained_models(config, name, folder)) for name in jobs]
+    results = [measured(paper, config, name, folder, trained_models(config, name, folder / name)) for name in jobs]
     return [record for result in results for record in as_records(paper, result)]

@@ -131,6 +131,8 @@ class Objective(Grown):
         reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and `clip: 1`
             the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP (`reduce_mean`) and
             gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
+        levels: train at so many times, evenly from 0 to T and each as likely, in the place of uniform ones: NCSN's geometric
+            sigmas of `dsm` or `lcss` on VE. None: all times from t0 on.
     """
 
     name: Literal["dsm", "lcss", "hsm", "velocity_dsm"] = "dsm"
@@ -140,8 +142,9 @@ class Objective(Grown):
     t0: PositiveFloat = 1e-5
     gamma: PositiveFloat = 1.0
     reduction: Literal["sum", "mean"] = "sum"
+    levels: int | None = Field(None, ge=2)
 
-    younger: ClassVar[tuple[str, ...]] = ("gamma", "reduction")
+    younger: ClassVar[tuple[str, ...]] = ("gamma", "reduction", "levels")
 
     @model_validator(mode="after")
     def _gamma_is_of_lcss(self) -> "Objective":
@@ -153,6 +156,12 @@ class Objective(Grown):
     def _velocities_have_the_sum(self) -> "Objective":
         if self.reduction == "mean" and self.of_velocities:
             raise ValueError(f"reduction: mean is for dsm and lcss; allowed with {self.name}: sum")
+        return self
+
+    @model_validator(mode="after")
+    def _levels_have_their_own_times(self) -> "Objective":
+        if self.levels and (self.importance or self.of_velocities):
+            raise ValueError("levels: allowed are dsm and lcss without importance")
         return self
 
     @property
@@ -247,6 +256,12 @@ class ModelSpec(Resources, NetworkTraining):
             )
         return self
 
+    @model_validator(mode="after")
+    def _levels_are_of_ve(self) -> "ModelSpec":
+        if self.objective.levels and self.process.name != "VE":
+            raise ValueError(f"objective.levels: the process {self.process.name} may have no noise at time 0; allowed: VE")
+        return self
+
     @field_validator("process")
     @classmethod
     def _known_process(cls, process: Part) -> Part:
@@ -270,7 +285,8 @@ class ModelSpec(Resources, NetworkTraining):
             digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
             return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
         of = self.objective
-        return super().protocol | {"network": self.network.name, "objective": of.name, "weighting": of.weighting}
+        levels = {"train_levels": of.levels} if of.levels else {}
+        return super().protocol | {"network": self.network.name, "objective": of.name, "weighting": of.weighting} | levels
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from rescore.ledger.claims import Claim, Predicate, Selector, above, all_of, below, monotone, row, smaller
 
+from reproductions.cld.learned_claims import LEARNED
+
 TIMES = ("0.001", "0.003", "0.01", "0.03", "0.05", "0.1", "0.2", "0.3", "0.5", "0.7", "1")
 WEIGHT_TIMES = ("1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "0.5", "1")
 UNDER, NEAR, OVER = ("0.125", "0.25", "0.5"), ("0.8", "1.25"), ("2", "4", "8")
@@ -138,6 +140,7 @@ TRAINED = [
 
 CLAIMS = [
     *TRAINED,
+    *LEARNED,
     Claim(
         "xi-smaller-early",
         "The score of CLD's velocities is nearer to a Normal's than VPSDE's score for t up to 0.3: xi is smaller.",

@@ -1,12 +1,14 @@
 """What a CLD run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from rescore.config import SectionSettings
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
 
-Section = Literal["scores", "damping", "weights", "splitting", "mixture", "frechet", "digits", "trained"]
+Section = Literal[
+    "scores", "damping", "weights", "splitting", "mixture", "frechet", "digits", "trained", "learned", "gradients", "paths"
+]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
 
@@ -84,6 +86,44 @@ class Trained(Budgets):
     ablation_nfe: PositiveInt = 150
 
 
+class Learned(EnsembleTraining, SectionSettings):
+    """Figs. 2 (bottom), 7, 9, 10 and 12: residual MLPs trained on the mixture, CLD's and VPSDE's, with and without mixed score.
+
+    Args:
+        width, blocks: of a network.
+        times: of the Jacobians, each of `samples` points.
+        nfe: evaluations of the samplers, whose `samples` stand beside the data.
+    """
+
+    sections: ClassVar[tuple[str, ...]] = ("learned", "gradients")
+
+    width: int = Field(64, ge=4, multiple_of=2)
+    blocks: PositiveInt = 2
+    steps: PositiveInt = 1500
+    lr: PositiveFloat = 1e-3
+    batch: PositiveInt = 256
+    members: int = Field(3, ge=2)
+    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    samples: PositiveInt = 1000
+    nfe: PositiveInt = 200
+
+
+class Gradients(SectionSettings):
+    """Fig. 7: the covariance of the gradients of HSM and DSM at these times, over `samples` draws."""
+
+    times: tuple[PositiveFloat, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
+    samples: int = Field(1000, ge=2)
+
+
+class Paths(SectionSettings):
+    """Figs. 18 and 19: states on the way from noise to digits, at the times of the captions."""
+
+    times: tuple[PositiveFloat, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 1e-2, 1e-3, 1e-5)
+    samples: PositiveInt = Field(200, description="for each seed")
+    steps: PositiveInt = Field(150, description="of SSCS with quadratic striding")
+    tolerance: PositiveFloat = 1e-5
+
+
 class Job(ModelJob):
     """One process: the sections that it measures; `trained` is the tables on its `models`."""
 
@@ -102,4 +142,7 @@ class Config(ModelConfig):
     frechet: Frechet = Frechet()
     digits: Digits = Digits()
     trained: Trained = Trained()
+    learned: Learned = Learned()
+    gradients: Gradients = Gradients()
+    paths: Paths = Paths()
     jobs: dict[str, Job]

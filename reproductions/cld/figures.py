@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.processes import VP
@@ -102,6 +103,66 @@ def fig11(found: draw.PaperResults, out: Path) -> None:
             ax.set_title(f"{label}, n = {n}")
             if points is not None:
                 draw.draw_samples(ax, density, points, color)
+
+
+def learned(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 2 (bottom), 7, 9, 10, 12: Jacobians of trained networks, gradients' covariances, samples."""
+    by_t = AT.by("t", found.config.learned.times)
+    note = f"""Mixture of nine Gaussians, M = gamma = 1; dotted: what a perfect network has. Gradients: main setting, weight 1 / ell^2 of
+        HSM for both. Grey: draws of the data. {draw.INTERVALS}"""
+    with found.sheet(out, 7, 4, (2.8, 2.8), note) as (_, axes):
+        traces = axes[2]
+        for ax, (metric, title) in zip(axes[:2], {"jacobian": "plain", "jacobian_mixed": "mixed score"}.items(), strict=True):
+            for method in ("CLD", "VPSDE"):
+                color = FIG_2[method][1]
+                draw.curve(ax, found.select(table="fig9", method=method, metric=metric), method, color, x=by_t)
+                draw.curve(ax, found.select(table="fig2", method=method, metric=metric), None, color, "", ":", x=by_t)
+            ax.set(title=f"$J_F(t)$, {title}", xlabel="t", xscale="log", yscale="log")
+            ax.grid(axis="both")
+            ax.set_ylim(1e-5, None)
+            draw.legend(ax)
+        for method, color in {"HSM": draw.GREEN, "DSM": draw.ORANGE}.items():
+            rows = found.select(table="fig7", method=method, metric="gradient_trace")
+            draw.curve(traces, rows, method, color, x=AT.by("t", found.config.gradients.times))
+        traces.set(title="tr Cov of the gradient", xlabel="t", xscale="log", yscale="log")
+        draw.legend(traces)
+        data = found.arrays.get("mixture/data")
+        names = [(method, score) for method in ("CLD", "VPSDE") for score in ("plain", "mixed")]
+        for ax, (method, score) in zip(axes[3:], names, strict=True):
+            ax.set(title=f"{method}, {score}", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+            if (x := found.arrays.get(f"learned/{method}/{score}")) is not None:
+                if data is not None:
+                    ax.plot(*data[:1000].T, ".", color="#C4C4C4", markersize=3, markeredgewidth=0)
+                ax.plot(*x.T, ".", color=FIG_2[method][1], markersize=2, markeredgewidth=0)
+
+
+def paths(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 18 and 19: two samples' data and velocities at the captions' times, and variance and kurtosis of the velocities."""
+    times, ways = found.config.paths.times, {"fig18": ("ODE", draw.BLUE, "o"), "fig19": ("SSCS-QS", draw.RED, "^")}
+    note = f"""Exact score of the digits, eps_num = 1e-6. Velocities are shown over 3 standard deviations of their own. Dashed: M and
+        gamma M; the kurtosis of a Normal. {draw.INTERVALS}"""
+    with found.sheet(out, 4, 2, (4.6, 2.6), note) as (_, axes):
+        for ax, (table, (title, _, _)) in zip(axes, ways.items(), strict=False):
+            ax.set_title(f"{title} (fig. {table[3:]})")
+            states = [found.arrays[name] for t in times if (name := f"paths/{table}/{t:g}") in found.arrays]
+            if states:
+                x, v = (np.stack([one[:2, i] for one in states], 1) for i in (0, 1))  # (sample, time, ...)
+                v = v / (3 * np.stack([one[:, 1].std() for one in states])[:, None, None, None])
+                rows = [(name, values[i]) for i in range(2) for name, values in (("x", x), ("v", v))]
+                draw.image_rows(ax, rows, [f"{t:g}" for t in times])
+        for ax, (metric, lines) in zip(axes[2:], {"v_variance": (0.25, 0.01), "v_kurtosis": (0.0,)}.items(), strict=True):
+            for table, (label, color, marker) in ways.items():
+                rows = found.select(table=table, dataset="digits_exact", metric=metric)
+                draw.curve(ax, rows, label, color, marker, x=AT.by("t", times))
+            for value in lines:
+                ax.axhline(value, color=draw.GREY, linewidth=0.8, linestyle="--")
+            ax.set(
+                xscale="log",
+                xlabel="t",
+                title=f"{'variance' if metric == 'v_variance' else 'excess kurtosis'} of the velocities",
+            )
+            draw.legend(ax)
+        axes[2].set_yscale("log")
 
 
 def samplers(found: draw.PaperResults, out: Path) -> None:

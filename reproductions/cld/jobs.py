@@ -1,7 +1,12 @@
 """What a job of the paper may measure."""
 
 from reproductions.cld.exact import damping, frechet, splitting, weights
+from reproductions.cld.learned import gradients, learned
+from reproductions.cld.paths import paths
 from reproductions.cld.sampled import digits, mixture, scores
 from reproductions.cld.trained import trained
 
-SECTIONS = {one.__name__: one for one in (scores, damping, weights, splitting, mixture, frechet, digits, trained)}
+SECTIONS = {
+    one.__name__: one
+    for one in (scores, damping, weights, splitting, mixture, frechet, digits, trained, learned, gradients, paths)
+}

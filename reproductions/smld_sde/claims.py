@@ -2,6 +2,8 @@
 
 from rescore.ledger.claims import Claim, Selector, above, agrees, all_of, below, monotone, row, smaller
 
+from reproductions.smld_sde.estimation_claims import ESTIMATION, MODELS
+
 PREDICTORS = ("ancestral", "reverse diffusion", "probability flow")
 
 
@@ -39,6 +41,7 @@ def table(number: int, kind: str, metric: str, **columns: int) -> Selector:
 
 
 TRAINED = [
+    *MODELS,
     *(
         Claim(
             f"trained-corrector-beats-more-steps-{kind}",
@@ -103,6 +106,7 @@ TRAINED = [
 
 CLAIMS = [
     *TRAINED,
+    *ESTIMATION,
     Claim(
         "langevin-reaches-the-modes",
         "After 100 Langevin steps the particles around each mode have its mean and standard deviation, within 0.05.",

@@ -2,13 +2,27 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, Settings
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
 
 BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
 
-Section = Literal["example", "toy", "exact_grid", "sampled_grid", "steps", "largest_sigma", "trained"]
+Section = Literal[
+    "example",
+    "toy",
+    "exact_grid",
+    "sampled_grid",
+    "steps",
+    "largest_sigma",
+    "trained",
+    "losses",
+    "ncsn",
+    "manifold",
+    "bands",
+    "kernel",
+    "encoding",
+]
 
 
 class Annealing(Settings):
@@ -84,6 +98,72 @@ class Trained(SectionSettings):
     table3: dict[str, str] | None = None
 
 
+class Losses(SectionSettings):
+    """DDPM's two losses (note eqs. 30 and 31).
+
+    Args:
+        levels: of DDPM's chain that samples, 1000 in the paper.
+    """
+
+    levels: int = Field(1000, gt=BETA_MAX)
+
+
+class Ncsn(SectionSettings):
+    """Annealed Langevin (algorithm 1) and plain Langevin on a trained NCSN, whose levels are those of its training.
+
+    Args:
+        step_size: epsilon of algorithm 1, for pixels in [0, 1]; four times that for those in [-1, 1].
+        samples: of each training.
+        ratios: training images with noise, at each level, of the signal-to-noise ratio.
+    """
+
+    steps_per_level: PositiveInt = 100
+    step_size: PositiveFloat = 2e-5
+    samples: PositiveInt = 180
+    ratios: PositiveInt = 500
+
+
+class Estimation(EnsembleTraining, SectionSettings):
+    """NCSN's score network of its toy, 2-128-128-2 with softplus, trained with less steps."""
+
+    width: PositiveInt = 128
+    steps: PositiveInt = 3000
+    lr: PositiveFloat = 1e-3
+    members: int = Field(4, ge=2)
+
+
+class Manifold(Estimation):
+    """Fig. 8: sliced score matching of points on a circle, with these standard deviations of noise."""
+
+    noises: tuple[NonNegativeFloat, ...] = (0.0, 0.01, 0.1)
+
+
+class Bands(Estimation):
+    """Figs. 9 and 10: errors of the score of NCSN's mixture on a grid, with these standard deviations of noise."""
+
+    noises: tuple[NonNegativeFloat, ...] = (0.0, 3.0, 10.0)
+    grid: int = Field(100, ge=2, description="points on a side of the square")
+
+
+class Kernel(Estimation):
+    """Eqs. 5 and 6: explicit score matching of a kernel density of the Langevin example.
+
+    Args:
+        points: M of the kernel density that networks learn, and of others whose exact score is compared.
+        widths: h of the kernel, likewise; the first is what networks learn.
+    """
+
+    points: tuple[PositiveInt, ...] = (1000, 100, 5000)
+    widths: tuple[PositiveFloat, ...] = (0.1, 0.03, 0.3)
+
+
+class Encoding(SectionSettings):
+    """Section 2.4: so many held-out images encoded by the probability flow."""
+
+    images: int = Field(40, ge=2)
+    tolerance: PositiveFloat = 1e-5
+
+
 class Job(ModelJob):
     """One process: the sections that it measures; `trained` is fig. 17 and the tables on its `models`."""
 
@@ -100,6 +180,12 @@ class Config(ModelConfig):
     steps: Steps = Steps()
     largest_sigma: LargestSigma = LargestSigma()
     trained: Trained = Trained()
+    losses: Losses = Losses()
+    ncsn: Ncsn = Ncsn()
+    manifold: Manifold = Manifold()
+    bands: Bands = Bands()
+    kernel: Kernel = Kernel()
+    encoding: Encoding = Encoding()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")

@@ -1,10 +1,11 @@
 """The figures of smld_sde: each function draws one, named in paper.yaml."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Circle
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.ledger.published import Published
@@ -12,6 +13,7 @@ from rescore.ledger.records import Record
 from scipy.stats import norm
 
 from reproductions.smld_sde.chains import CELL, CORRECTOR, KINDS, PREDICTORS, budgets
+from reproductions.smld_sde.estimation import BANDS, NOISE
 from reproductions.smld_sde.langevin import EXAMPLE, TOY
 
 STYLES = {
@@ -121,6 +123,95 @@ def steps(found: draw.PaperResults, out: Path) -> None:
                 ax.plot(n, top * n[0] / n, linestyle="--", color=draw.GREY, linewidth=0.8, label="slope $-1$")
         axes[0].set_ylabel("sw2 to the data")
         draw.shared_legend(figure, axes)
+
+
+def estimation(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 8 to 10 and eq. 6: losses on a manifold, errors by density, and what a kernel density teaches."""
+    noises, maps = found.config.manifold.noises, found.config.bands.noises
+    note = f"""First: one network of each noise. {draw.INTERVALS} Maps: |s - grad log p| over the RMS of the score on the square, white
+        rings 3 standard deviations around the modes without noise. Last: one of the networks trained by J_ESM and by J_DSM."""
+    with found.sheet(out, 3 + len(maps), 3, (3.4, 3.0), note) as (figure, (loss, bands, *planes, kernel)):
+        for noise, color in zip(noises, (draw.BLACK, draw.BLUE, draw.ORANGE), strict=False):
+            if (values := found.arrays.get(f"manifold/{noise:g}")) is not None:
+                loss.plot(*draw.block_means(values), color=color, label=f"noise {noise:g}", linewidth=1.0)
+        loss.set(title="Loss on a circle (fig. 8)", xlabel="steps", ylabel="sliced score matching", yscale="symlog")
+        draw.legend(loss)
+        for noise, color in zip(maps, (draw.BLACK, draw.BLUE, draw.ORANGE), strict=False):
+            rows = found.select(table="fig9", variant=NOISE(noise=noise), metric=[f"score_error_{name}" for name in BANDS])
+            places = {f"score_error_{name}": i for i, name in enumerate(BANDS)}
+            draw.curve(bands, rows, f"noise {noise:g}", color, x=lambda row, places=places: places[row.metric])
+        bands.set(title="Error of the score (figs. 9, 10)", ylabel="relative squared error", yscale="log")
+        draw.only_ticks(bands.xaxis, range(len(BANDS)), [f"{name} density" for name in BANDS])
+        draw.legend(bands)
+        for ax, noise in zip(planes, maps, strict=True):
+            ax.set(title=f"Noise {noise:g}", xlabel="$x_1$", ylabel="$x_2$")
+            if (values := found.arrays.get(f"bands/{noise:g}")) is not None:
+                reach = TOY["reach"]
+                image = ax.imshow(values, origin="lower", extent=(-reach, reach) * 2, cmap="cividis", vmin=0, vmax=1)
+                for mean in TOY["means"]:
+                    ax.add_patch(Circle((mean, mean), 3, fill=False, color="white", linewidth=0.8))
+                if ax is planes[-1]:
+                    figure.colorbar(image, ax=ax, extend="max", label="error")
+        lines = {"p": ("p(x)", draw.GREY, "-"), "q": ("kernel density", draw.BLACK, ":"), "KDE-ESM": ("$J_{ESM}$", draw.BLUE, "-"),
+                 "DSM": ("$J_{DSM}$", draw.ORANGE, "--")}  # fmt: skip
+        for name, (label, color, line) in lines.items():
+            if (values := found.arrays.get(f"kernel/{name}")) is not None and "kernel/x" in found.arrays:
+                kernel.plot(found.arrays["kernel/x"], values, color=color, linestyle=line, label=label, linewidth=1.1)
+        kernel.set(title="Score of the example (eq. 6)", xlabel="x", xlim=(-3.2, 4), ylim=(-15, 15), ylabel="score")
+        draw.legend(kernel)
+
+
+def ncsn(found: draw.PaperResults, out: Path) -> None:
+    """Fig. 13b's stand-in: annealed and plain Langevin on a trained NCSN."""
+    rows = found.select(table="fig13b", dataset="digits")
+    with found.sheet(out, 2, 2, (3.6, 2.6), f"{draw.INTERVALS} {draw.FLOOR_NOTE}") as (_, (pictures, fid)):
+        names = {"annealed": "ncsn/NCSN", "least noise": "ncsn/Langevin", "real": "ncsn/real"}
+        draw.image_rows(pictures, found.named_arrays(names))
+        _bars(
+            fid,
+            {
+                name: draw.select(rows, method=of, metric="fid")
+                for name, of in {"annealed": "NCSN", "least noise": "Langevin"}.items()
+            },
+        )
+        draw.real_images(fid, draw.select(rows, metric="fid"))
+        fid.set(ylabel="FID", title="Langevin dynamics")
+
+
+def losses(found: draw.PaperResults, out: Path) -> None:
+    """L and L_simple: bits per dimension and FID."""
+    metrics = {"bpd_bound": "bound (bits per dimension)", "bpd": "flow (bits per dimension)", "fid": "FID"}
+    with found.sheet(out, 3, 3, (2.6, 2.6), f"Networks trained alike on the digits. {draw.INTERVALS}") as (_, axes):
+        for ax, (metric, label) in zip(axes, metrics.items(), strict=True):
+            rows = found.select(table="score-sde-2", dataset="digits", metric=metric)
+            _bars(ax, {name: draw.select(rows, variant=name) for name in ("L", "L_simple")})
+            ax.set(ylabel=label)
+
+
+def encoding(found: draw.PaperResults, out: Path) -> None:
+    """Section 2.4: codes of two networks, and images halfway."""
+    note = "First: coordinates of the codes of three held-out digits by networks of two training seeds. Halfway: the flow back from the middle of two codes."
+    with found.sheet(out, 2, 2, (3.6, 3.2), note) as (_, (codes, pictures)):
+        if (z := found.arrays.get("encoding/z")) is not None:
+            for image, color in zip(range(z.shape[1]), (draw.BLUE, draw.ORANGE, draw.GREEN), strict=False):
+                codes.plot(z[0, image], z[1, image], ".", color=color, markersize=4)
+            codes.axline((0, 0), slope=1, color=draw.GREY, linewidth=0.8)
+            codes.set(aspect="equal")
+            if record := found.one(table="encoding", metric="networks_correlation"):
+                draw.write_in_corner(codes, f"correlation: {draw.with_interval(record, 3)}")
+        codes.set(title="Two networks, one code", xlabel="training seed 0", ylabel="training seed 1")
+        names = {"one": "x", "halfway": "halfway", "pixel mean": "mean", "other": "other"}
+        draw.image_rows(pictures, found.named_arrays({label: f"encoding/{name}" for label, name in names.items()}))
+
+
+def _bars(ax: Axes, rows: Mapping[str, list[Record]]) -> None:
+    """A number with its interval under each name."""
+    for i, of in enumerate(rows.values()):
+        draw.curve(ax, of, None, (draw.BLUE, draw.ORANGE)[i % 2], x=lambda row, i=i: i)
+    if ax.lines:
+        draw.only_ticks(ax.xaxis, range(len(rows)), list(rows))
+        ax.set_xlim(-0.5, len(rows) - 0.5)
+        ax.grid(axis="y")
 
 
 def _cells(ax: Axes, rows: Iterable[Record] | Iterable[Published], kind: str, levels: int) -> None:

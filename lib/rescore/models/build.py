@@ -15,7 +15,7 @@ from rescore.data.images import load_images
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
-from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
+from rescore.objectives import DSM, HSM, LCSS, DiscreteTimes, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import LinearSDE
 from rescore.random import derive_seed
 from rescore.scores import Score
@@ -36,7 +36,10 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
 
 
 def make_objective(objective: Objective) -> DSM | LCSS | HSM:
-    times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
+    if objective.levels:
+        times = DiscreteTimes.evenly(objective.levels)
+    else:
+        times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
     whole = {"predicts": objective.factor, "per_dimension": objective.reduction == "mean"}
     if objective.name == "dsm":
         return DSM(objective.weighting, times, **whole)

@@ -90,9 +90,14 @@ def mlp(channels: int = 1, side: int | tuple[int, int] = 8, out_channels: int | 
     return MLP(configured(MLPConfig(), settings, "mlp"), (channels, *size), (out_channels or channels, *size))
 
 
-def scalar_mlp(inputs: int, width: int, seed: int) -> nn.Module:
-    """(n, inputs) -> (n, 1), two hidden layers with swish; torch's own initial weights, which depend on the seed only."""
+def plain_mlp(inputs: int, width: int, outputs: int, seed: int, activation: type[nn.Module] = nn.SiLU) -> nn.Module:
+    """(n, inputs) -> (n, outputs), two hidden layers; torch's own initial weights, which depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        hidden = [nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
-        return nn.Sequential(*hidden, nn.Linear(width, 1))
+        hidden = [nn.Linear(inputs, width), activation(), nn.Linear(width, width), activation()]
+        return nn.Sequential(*hidden, nn.Linear(width, outputs))
+
+
+def scalar_mlp(inputs: int, width: int, seed: int) -> nn.Module:
+    """(n, inputs) -> (n, 1), two hidden layers with swish."""
+    return plain_mlp(inputs, width, 1, seed)

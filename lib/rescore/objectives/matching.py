@@ -183,5 +183,4 @@ def ncsn(process: VE, levels: int) -> DSM:
     require(process, VE, "ncsn")
     if levels < 2:
         raise RescoreError(f"ncsn with {levels} levels: needs at least 2")
-    times = tuple(i / (levels - 1) for i in range(levels))
-    return DSM(weighting="sigma^2", times=DiscreteTimes(times), predicts="score")
+    return DSM(weighting="sigma^2", times=DiscreteTimes.evenly(levels), predicts="score")

@@ -3,13 +3,14 @@ samples of a score of the wrong length look like.
 """
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from rescore.processes import CLD, VE, LinearSDE
 from rescore.samplers import AnnealedLangevin
-from rescore.scores import GaussianMixture, Score
+from rescore.scores import Score
 
 
 def noisy(process: LinearSDE, u: Tensor) -> Tensor:
@@ -32,11 +33,11 @@ def jacobian_norms(process: LinearSDE, score: Score, u: Tensor, t: float) -> tup
     spread = process.Sigma(t).values
     ell, shift = (process.ell(t), 1 / spread[1, 1]) if isinstance(process, CLD) else (1 / spread.sqrt(), 1.0)
     alpha = -noisy(process, score(u, t)) / ell
-    return _jacobian_norm(alpha, u), _jacobian_norm(alpha - noisy(process, u) * shift / ell, u)
+    return jacobian_norm(alpha, u), jacobian_norm(alpha - noisy(process, u) * shift / ell, u)
 
 
-def _jacobian_norm(y: Tensor, u: Tensor) -> float:
-    """E |d y / d u|^2, each row of y a function of the same row of u."""
+def jacobian_norm(y: Tensor, u: Tensor) -> float:
+    """E |d y / d u|^2 (Frobenius), each row of y a function of the same row of u, which asks for gradients."""
     rows = [torch.autograd.grad(column.sum(), u, retain_graph=True)[0] for column in y.flatten(1).unbind(1)]
     return sum(row.square().flatten(1).sum(1).mean().item() for row in rows)
 
@@ -55,13 +56,21 @@ def target_variance(process: CLD, t: Tensor, data_variance: float) -> Tensor:
     return process.ell(t) ** 2 - 1 / marginal**2
 
 
-def signal_to_noise(sampler: AnnealedLangevin, data: GaussianMixture, n: int, generator: torch.Generator) -> Tensor:
+class Noised(Protocol):
+    """Data with noise: draws of u_t, (n, *state), and the score there, exact or learned."""
+
+    def sample(self, n: int, t: float, generator: torch.Generator) -> Tensor: ...
+
+    def __call__(self, u: Tensor, t: float) -> Tensor: ...
+
+
+def signal_to_noise(sampler: AnnealedLangevin, data: Noised, n: int, generator: torch.Generator) -> Tensor:
     """|a s| and |2 sqrt(a) z| at n draws of each level's own density (note section 1.5): (2, levels, n)."""
     norms = []
     for t, size in zip(sampler.times, sampler.sizes, strict=True):
         x = data.sample(n, t, generator)
         z = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-        norms.append(torch.stack([(size * data(x, t)).norm(dim=1), (2 * math.sqrt(size) * z).norm(dim=1)]))
+        norms.append(torch.stack([values.flatten(1).norm(dim=1) for values in (size * data(x, t), 2 * math.sqrt(size) * z)]))
     return torch.stack(norms, 1)
 
 
