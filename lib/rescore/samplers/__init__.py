@@ -10,6 +10,9 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `runge_kutta` (clock "t"), `adaptive_flow` | all | 2, 3, 4; adaptive |
 | `ddim` (eta) | isotropic, blurring | 1 |
 | `exponential_integrator`, `tab_deis`, `ipndm` | all | 1 |
+| `pndm` | all | 4 in the first three, then 1 |
+| `analytic_ddim` | isotropic | 1 |
+| `adaptive_sde` | all | adaptive |
 | `rhoab_deis`, `rhork_deis` | isotropic | 1; 2, 3, 4 |
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `gddim_corrected` | all | 2 |
@@ -17,6 +20,8 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
 """
 
+from rescore.samplers.adaptive import AdaptiveSDE, adaptive_sde, within_evaluations
+from rescore.samplers.analytic import analytic_ddim, noise_powers
 from rescore.samplers.base import Sampler, Solution, within_budget
 from rescore.samplers.ddim import ddim
 from rescore.samplers.deis import exponential_integrator, rhoab_deis, rhork_deis, tab_deis
@@ -27,6 +32,7 @@ from rescore.samplers.langevin import AnnealedLangevin, annealed_langevin, lange
 from rescore.samplers.method import Method
 from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
+from rescore.samplers.pndm import PNDM, pndm
 from rescore.samplers.predictor_corrector import (
     PredictorCorrector,
     ancestral,
@@ -35,11 +41,14 @@ from rescore.samplers.predictor_corrector import (
     reverse_diffusion,
     score_sde_sampler,
 )  # fmt: skip
+from rescore.samplers.rho_likelihood import RhoLikelihood, rho_log_prob
 from rescore.samplers.sscs import SSCS, sscs
 
 __all__ = [
+    "PNDM",
     "SSCS",
     "AdaptiveFlow",
+    "AdaptiveSDE",
     "AnnealedLangevin",
     "FlowMomentumSampler",
     "GDDIMCorrected",
@@ -47,10 +56,13 @@ __all__ = [
     "MomentumSampler",
     "NaiveSampler",
     "PredictorCorrector",
+    "RhoLikelihood",
     "RungeKutta",
     "Sampler",
     "Solution",
     "adaptive_flow",
+    "adaptive_sde",
+    "analytic_ddim",
     "ancestral",
     "annealed_langevin",
     "ddim",
@@ -61,10 +73,13 @@ __all__ = [
     "gddim_stochastic",
     "ipndm",
     "langevin",
+    "noise_powers",
+    "pndm",
     "predictor_corrector",
     "probability_flow",
     "reverse_diffusion",
     "rhoab_deis",
+    "rho_log_prob",
     "rhork_deis",
     "runge_kutta",
     "score_sde_sampler",
@@ -72,4 +87,5 @@ __all__ = [
     "tab_deis",
     "uniform_times",
     "within_budget",
+    "within_evaluations",
 ]
