@@ -13,6 +13,7 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `pndm` | all | 4 in the first three, then 1 |
 | `analytic_ddim` | isotropic | 1 |
 | `adaptive_sde` | all | adaptive |
+| `HeldToEvaluations` of an adaptive method | all | at most so many in all |
 | `rhoab_deis`, `rhork_deis` | isotropic | 1; 2, 3, 4 |
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `gddim_corrected` | all | 2 |
@@ -20,7 +21,7 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
 """
 
-from rescore.samplers.adaptive import AdaptiveSDE, adaptive_sde, within_evaluations
+from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations, adaptive_sde
 from rescore.samplers.analytic import analytic_ddim, noise_powers
 from rescore.samplers.base import Sampler, Solution, within_budget
 from rescore.samplers.ddim import ddim
@@ -52,6 +53,7 @@ __all__ = [
     "AnnealedLangevin",
     "FlowMomentumSampler",
     "GDDIMCorrected",
+    "HeldToEvaluations",
     "Method",
     "MomentumSampler",
     "NaiveSampler",
@@ -87,5 +89,4 @@ __all__ = [
     "tab_deis",
     "uniform_times",
     "within_budget",
-    "within_evaluations",
 ]

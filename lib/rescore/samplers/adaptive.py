@@ -1,14 +1,12 @@
 """The reverse SDE with steps of adaptive size, and adaptive methods held to a number of evaluations."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from rescore.errors import Diverged
 from rescore.processes.base import LinearSDE
-from rescore.random import make_generator
-from rescore.samplers.base import Denoise, Draw, Sampler, Times
+from rescore.random import Noise
+from rescore.samplers.base import Denoise, Draw, Sampler, Solution, Times
 from rescore.samplers.method import Method, method
 from rescore.scores import Score
 
@@ -67,24 +65,33 @@ class AdaptiveSDE(Sampler):
 adaptive_sde = method(evaluations_per_step=None)(AdaptiveSDE)
 
 
-def within_evaluations(
-    method: Method, process: LinearSDE, times: Times, score: Score, nfe: int, shape: Sequence[int], n: int = 64,
-    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
-) -> Sampler:  # fmt: skip
-    """An adaptive method at the tightest of `TOLERANCES` (as rtol, and as atol where the method has no other) that takes at most
-    `nfe` evaluations with this score: what "RK45 with 20 evaluations" can mean.
+class HeldToEvaluations(Sampler):
+    """An adaptive method at the tightest tolerance that takes at most so many evaluations: what "RK45 with 20" can mean.
 
-    Tried on n draws of the prior for data of this shape, from loose to tight until one takes more; a method that takes more
-    already at the loosest is given with that. The trials' own evaluations are no part of the sampler's. Another batch may take
-    some more: the sampler's `solve` counts.
+    It is run on the states it gets at the `TOLERANCES` from loose to tight, until one takes more; the one before is the solution. The
+    others' evaluations are no part of `solve`'s count. A method that takes more already at the loosest gives that, counted as it is.
+    Each trial of a stochastic method draws noise of its own.
+
+    Args:
+        method: `adaptive_flow` or `adaptive_sde`, with options; the tolerance is `rtol`, and `atol` of the former.
+        most: evaluations.
     """
-    state = (n, *process.state_shape(tuple(shape)))
-    start = process.prior_sample(state, make_generator("within", *state, device=device), dtype, device=device)
-    found = None
-    for tolerance in TOLERANCES:
-        options = {"rtol": tolerance} | ({} if method.make is AdaptiveSDE else {"atol": tolerance})
-        sampler = method(process, times, **options)
-        if found and sampler.solve(score, start, make_generator("within", "noise", device=device)).nfe > nfe:
-            break
-        found = sampler
-    return found
+
+    nfe = evaluations_per_step = None
+
+    def __init__(self, process: LinearSDE, times: Times, method: Method, most: int):
+        self.samplers = [method(process, times, rtol=one, **({} if method.make is AdaptiveSDE else {"atol": one})) for one in TOLERANCES]
+        self.stochastic, self.most = self.samplers[0].stochastic, most
+        super().__init__(process, times, self.samplers[0].denoise)
+
+    def solve(self, score: Score, u: Tensor, generator: Noise | None = None) -> Solution:
+        found = self.samplers[0].solve(score, u, generator)
+        for sampler in self.samplers[1:]:
+            tighter = sampler.solve(score, u, generator)
+            if tighter.nfe > self.most:
+                break
+            found = tighter
+        return found
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        raise NotImplementedError("HeldToEvaluations chooses among whole solutions: `solve`")
