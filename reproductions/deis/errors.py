@@ -145,7 +145,13 @@ def train_on_line(book: Book, process: LinearSDE) -> Tracked:
     tracked = Tracked(ensemble, settings.steps, every=settings.steps)
     draws = make_generator("deis", "fitting")
     return train_ensemble(
-        tracked, losses, lambda: torch.zeros(settings.members), Adam.of(settings), draws, book.run.folder / "fitting", "fig. 6.2"
+        tracked,
+        losses,
+        lambda: torch.zeros(settings.members),
+        Adam.of(settings),
+        draws,
+        book.run.folder / "fitting",
+        "fig. 6.2",
     )
 
 
@@ -154,7 +160,7 @@ def fit_errors(process: LinearSDE, member: MLP, std: float, low: float, high: fl
     """Relative and scaled error between `low` and `high` standard deviations of p_t on both sides, over FIT_TIMES."""
     network, exact, found = NoisePrediction(member, process), to_noise(process, narrow(process, std)), []
     for t in FIT_TIMES:
-        spread = (process.mean(t).values**2 * std**2 + process.Sigma(t).values).sqrt().item()
+        spread = (process.mean(t).values ** 2 * std**2 + process.Sigma(t).values).sqrt().item()
         z = torch.linspace(low, high, 101)
         x = (torch.cat((-z, z)) * spread)[:, None]
         eps, truth = network(x, t).double(), exact(x.double(), t)

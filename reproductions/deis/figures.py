@@ -147,7 +147,9 @@ HELD = {"RK45": ("RK45", draw.BLACK, "x"), "adaptive SDE": ("adaptive SDE", draw
 def rivals(found: PaperResults, out: Path) -> None:
     """Figs. 6.5 and 6.7 on the trained network."""
     rows = found.select(table=["fig6.5", "fig6.7"], dataset=found.trained_data or "", metric="fid")
-    note = f"{draw.INTERVALS} On the right times are quadratic unless named. RK45 and the adaptive SDE at the most they may take."
+    note = (
+        f"{draw.INTERVALS} On the right times are quadratic unless named. RK45 and the adaptive SDE at the most they may take."
+    )
     with found.sheet(out, 2, 2, (4.6, 3.6), note, sharey=True) as (_, axes):
         for ax, styles, title in zip(axes, (NETWORK_LADDER, OTHER_STYLES), ("fig. 6.5", "fig. 6.7's samplers"), strict=True):
             draw.curves(ax, rows, ("table", "method", "variant"), styles)
@@ -166,20 +168,30 @@ def fitting(found: PaperResults, out: Path) -> None:
         return draw.not_measured(out)
     titles = {"density": "log10 of the density", "error": "log10 of the error of the noise prediction"}
     extent = (MAP_X[0].item(), MAP_X[-1].item(), MAP_T[0].item(), MAP_T[-1].item())
-    with found.sheet(out, 2, 2, (4.0, 3.2), "Data N(0, 0.01²) unless the config says otherwise; one of the networks.") as (figure, axes):
+    with found.sheet(out, 2, 2, (4.0, 3.2), "Data N(0, 0.01²) unless the config says otherwise; one of the networks.") as (
+        figure,
+        axes,
+    ):
         for ax, (name, title) in zip(axes, titles.items(), strict=True):
             low = -6 if name == "density" else None
-            image = ax.imshow(found.arrays[f"fitting/{name}"], extent=extent, origin="lower", aspect="auto", cmap="cividis", vmin=low)
+            image = ax.imshow(
+                found.arrays[f"fitting/{name}"], extent=extent, origin="lower", aspect="auto", cmap="cividis", vmin=low
+            )
             ax.set(title=title, xlabel="x", ylabel="t")
             figure.colorbar(image, ax=ax)
 
 
 def extrapolation(found: PaperResults, out: Path) -> None:
     """Fig. 6.4b: error of the extrapolated noise prediction along exact solutions."""
-    config, datasets = found.config, {"mixture1d": "mixture on the line", "digits_exact": "8x8 digits, exact", "digits": "trained network"}
+    config, datasets = (
+        found.config,
+        {"mixture1d": "mixture on the line", "digits_exact": "8x8 digits, exact", "digits": "trained network"},
+    )
     colors = (draw.GREEN, draw.ORANGE, draw.RED, draw.BLUE)
     panels = [(grid, name) for grid in config.extrapolation.grids for name in datasets]
-    with found.sheet(out, len(panels), 3, (3.4, 2.6), "Mean over solutions and seeds. Grid points are left out, where the error is 0.") as (_, axes):
+    with found.sheet(
+        out, len(panels), 3, (3.4, 2.6), "Mean over solutions and seeds. Grid points are left out, where the error is 0."
+    ) as (_, axes):
         for ax, (grid, name) in zip(axes, panels, strict=True):
             process = VP()
             taus = fine(NAMED_GRIDS[grid](process, config.extrapolation.steps, t0=config.t0), config.extrapolation.between)[1:]
@@ -198,8 +210,12 @@ def best_grids(found: PaperResults, out: Path) -> None:
     """Table 6.2 with its one grid and with the best of each cell, and what the choice gains."""
     rows = found.select(table="6.2-grids")
     main = found.config.table.grid
-    with found.sheet(out, 3, 3, (3.8, 3.2), f"{draw.INTERVALS} Held out: the grid is chosen by the FIDs of the other seeds.") as (figure, axes):
-        for ax, metric, title in zip(axes[:2], (f"fid_{main}", "fid"), (f"{main} times", "the best times of each cell"), strict=True):
+    with found.sheet(
+        out, 3, 3, (3.8, 3.2), f"{draw.INTERVALS} Held out: the grid is chosen by the FIDs of the other seeds."
+    ) as (figure, axes):
+        for ax, metric, title in zip(
+            axes[:2], (f"fid_{main}", "fid"), (f"{main} times", "the best times of each cell"), strict=True
+        ):
             _columns(ax, draw.select(rows, metric=metric), title, "FID")
         names = [name for name in TABLE_METHODS if draw.select(rows, metric="gain", **place(name))]
         for k, (metric, color) in enumerate({"gain": draw.BLUE, "gain_held_out": draw.ORANGE}.items()):
@@ -229,7 +245,11 @@ def likelihood(found: PaperResults, out: Path) -> None:
 
 def second_order(found: PaperResults, out: Path) -> None:
     """Section 6.5: second-order Runge-Kutta methods in rho."""
-    styles = {"rho2Heun": ("Heun", draw.RED), "rho2Midpoint": ("midpoint", draw.BLUE, "s"), "rho2Ralston": ("Ralston", draw.GREEN, "^")}
+    styles = {
+        "rho2Heun": ("Heun", draw.RED),
+        "rho2Midpoint": ("midpoint", draw.BLUE, "s"),
+        "rho2Ralston": ("Ralston", draw.GREEN, "^"),
+    }
     panels = {("mixture1d", "solver_median"): "mixture on the line", ("digits_exact", "solver_median"): "8x8 digits, exact",
               ("digits", "fid"): "trained network"}  # fmt: skip
     with found.sheet(out, 3, 3, (3.4, 2.9), draw.INTERVALS) as (_, axes):

@@ -143,7 +143,9 @@ def extrapolation(book: Book, dataset: str) -> None:
 
     def paths(times: list[float]) -> list[tuple[Score, list[Tensor]]]:
         states = [data.start, *data.flow(times[1:])]
-        return [(score, [u.unflatten(0, (len(book.config.seeds), -1))[i] for u in states]) for i in range(len(book.config.seeds))]
+        return [
+            (score, [u.unflatten(0, (len(book.config.seeds), -1))[i] for u in states]) for i in range(len(book.config.seeds))
+        ]
 
     measure_extrapolation(book, process, data.cell, paths)
 

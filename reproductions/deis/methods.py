@@ -101,7 +101,10 @@ def rival_cells(rivals: Rivals, process: LinearSDE, t0: float, images: Tensor) -
         protocol |= {"variances": f"from {len(images)} images"} if prepare else {}
         yield Sampling(table, name, grid, "vp", sampler, protocol, prepare=prepare)
     for nfe, (name, method) in product(rivals.nfes, ADAPTIVE.items()):
-        sampler, how = HeldToEvaluations(process, [process.T, t0], method, nfe), {"grid": "adaptive", "tolerance": "tightest within"}
+        sampler, how = (
+            HeldToEvaluations(process, [process.T, t0], method, nfe),
+            {"grid": "adaptive", "tolerance": "tightest within"},
+        )
         yield Sampling("fig6.5", name, AT_MOST(nfe=nfe), "vp", sampler, how)
 
 

@@ -54,7 +54,12 @@ def best_grids(book: Book) -> None:
         method = TABLE_METHODS[column]
         steps = math.ceil(row / method.evaluations_per_step)
         nfe = steps * method.evaluations_per_step
-        protocol = {"score": "trained", "t0": book.config.t0, "grids": "/".join(settings.grids), "samples": book.config.evaluation.samples}
+        protocol = {
+            "score": "trained",
+            "t0": book.config.t0,
+            "grids": "/".join(settings.grids),
+            "samples": book.config.evaluation.samples,
+        }
         protocol |= models.spec("vp").protocol
         how = place(column)
         with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, over="trainings") as cell:
@@ -62,7 +67,9 @@ def best_grids(book: Book) -> None:
                 continue
             fids = {}
             for grid in settings.grids:
-                one = Sampling("6.2", **place(column), model="vp", sampler=method(process, GRIDS[grid](process, steps, t0=book.config.t0)))
+                one = Sampling(
+                    "6.2", **place(column), model="vp", sampler=method(process, GRIDS[grid](process, steps, t0=book.config.t0))
+                )
                 try:
                     fids[grid] = [models.judge(models.draw(one, *pair).x, ("fid",))["fid"] for pair in models.repeats]
                 except Diverged:

@@ -117,6 +117,7 @@ TRAINED = [
     ),
 ]
 
+
 def path_change(factor: str, metric: str) -> Selector:
     """Change of eps along the flow of networks trained on the digits."""
     return row(table="fig7.1", dataset="digits", variant=f"K={factor}", metric=metric)

@@ -132,7 +132,9 @@ def score_recovery(book: Book, processes: dict[str, LinearSDE], points: Tensor) 
             with book.cell("prop8", dataset, "one score", name, 1, protocol, n=config.samples) as cell:
                 if cell.todo:
                     score = EmpiricalData(process, data.double())
-                    cell.add("score_error", [recovery_error(process, score, config.samples, name, seed) for seed in config.seeds])
+                    cell.add(
+                        "score_error", [recovery_error(process, score, config.samples, name, seed) for seed in config.seeds]
+                    )
 
 
 def recovery_error(process: LinearSDE, score: EmpiricalData, n: int, name: str, seed: int) -> float:

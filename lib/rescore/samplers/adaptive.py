@@ -80,7 +80,9 @@ class HeldToEvaluations(Sampler):
     nfe = evaluations_per_step = None
 
     def __init__(self, process: LinearSDE, times: Times, method: Method, most: int):
-        self.samplers = [method(process, times, rtol=one, **({} if method.make is AdaptiveSDE else {"atol": one})) for one in TOLERANCES]
+        self.samplers = [
+            method(process, times, rtol=one, **({} if method.make is AdaptiveSDE else {"atol": one})) for one in TOLERANCES
+        ]
         self.stochastic, self.most = self.samplers[0].stochastic, most
         super().__init__(process, times, self.samplers[0].denoise)
 
