@@ -223,6 +223,7 @@ def best_grids(found: PaperResults, out: Path) -> None:
                      if (found_of := draw.select(rows, metric=metric, **place(name)))]  # fmt: skip
             axes[2].barh([i + 0.4 * k for i in range(len(means))], means, 0.4, color=color, label=metric.replace("_", " "))
         axes[2].set_yticks(range(len(names)), names)
+        axes[2].set_xscale("symlog", linthresh=0.1)
         axes[2].set(title="FID gained by the choice, mean over rows", xlabel="FID")
         draw.legend(axes[2], fontsize=6.5)
         draw.shared_legend(figure, axes[:1], columns=10)
