@@ -66,7 +66,7 @@ class Held(SectionSettings):
 
     sections = ("held", "held_trained")
 
-    nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100)
+    nfes: tuple[PositiveInt, ...] = (10, 20, 50)
 
 
 class Job(ModelJob):

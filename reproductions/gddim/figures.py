@@ -78,7 +78,8 @@ def recovery(found: PaperResults, out: Path) -> None:
 
 def noise(found: PaperResults, out: Path) -> None:
     """Fig. 7.1: pixels and eps under L_t and R_t along the exact flow of CLD."""
-    if "noise/times" not in found.arrays:
+    times = found.arrays.get("noise/times", found.arrays.get("noise/digits/times"))  # one grid
+    if times is None:
         return draw.not_measured(out)
     titles = {"u": "the solution", "L": "$\\epsilon$ under $L_t$", "R": "$\\epsilon$ under $R_t$"}
     data = {"one_point": "one point", "digits_exact": "digits", "digits": "trained network"}
@@ -90,7 +91,7 @@ def noise(found: PaperResults, out: Path) -> None:
             values = found.arrays[f"noise/{dataset}/{key}"]  # (times, channels, pixels)
             for channel, pixels in zip(("v",) if key == "L" else ("x", "v"), values.swapaxes(0, 1), strict=True):
                 color = draw.BLUE if channel == "x" else draw.ORANGE
-                lines = ax.plot(found.arrays["noise/times"], pixels, color=color, linewidth=1)
+                lines = ax.plot(times, pixels, color=color, linewidth=1)
                 lines[0].set_label(channel)
             ax.set(title=f"{data[dataset]}: {titles[key]}", ylim=None if key == "u" else (-4, 4))
             ax.grid()
