@@ -16,7 +16,6 @@ from rescore.samplers import (
     GDDIMCorrected,
     PredictorCorrector,
     RungeKutta,
-    analytic_ddim,
     ancestral,
     ddim,
     euler_maruyama,
@@ -31,6 +30,7 @@ from rescore.samplers import (
     tab_deis,
     within_budget,
 )
+from rescore.samplers.analytic import analytic_ddim
 from rescore.scores import GaussianMixture
 
 # name: (method, options, evaluations at 6 steps, processes)

@@ -14,12 +14,12 @@ from rescore.samplers import (
     exponential_integrator,
     gddim,
     ipndm,
-    pndm,
     probability_flow,
     rhoab_deis,
     rhork_deis,
     tab_deis,
 )
+from rescore.samplers.pndm import pndm
 from rescore.scores import GaussianMixture
 
 MEANS = torch.tensor([[-0.5], [0.7]], dtype=torch.float64)

@@ -7,17 +7,10 @@ import torch
 from diffusion_cases import PROCESSES, generator, relative
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import VE, VP, grids
-from rescore.samplers import (
-    AdaptiveSDE,
-    HeldToEvaluations,
-    adaptive_flow,
-    adaptive_sde,
-    analytic_ddim,
-    ddim,
-    noise_powers,
-    pndm,
-    within_budget,
-)
+from rescore.samplers import AdaptiveSDE, HeldToEvaluations, adaptive_flow, ddim, noise_powers, within_budget
+from rescore.samplers.adaptive import adaptive_sde
+from rescore.samplers.analytic import analytic_ddim
+from rescore.samplers.pndm import pndm
 from rescore.scores import GaussianMixture, to_noise
 from test_samplers_exact import chain_covariances, marginal, mixture
 

@@ -15,19 +15,19 @@ from rescore.samplers import (
     Method,
     Sampler,
     adaptive_flow,
-    adaptive_sde,
-    analytic_ddim,
     ancestral,
     euler_maruyama,
     exponential_integrator,
     ipndm,
     noise_powers,
-    pndm,
     rhoab_deis,
     rhork_deis,
     tab_deis,
     within_budget,
 )  # fmt: skip
+from rescore.samplers.adaptive import adaptive_sde
+from rescore.samplers.analytic import analytic_ddim
+from rescore.samplers.pndm import pndm
 from rescore.scores import Score
 from torch import Tensor
 

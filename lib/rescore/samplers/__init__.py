@@ -10,19 +10,18 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `runge_kutta` (clock "t"), `adaptive_flow` | all | 2, 3, 4; adaptive |
 | `ddim` (eta) | isotropic, blurring | 1 |
 | `exponential_integrator`, `tab_deis`, `ipndm` | all | 1 |
-| `pndm` | all | 4 in the first three, then 1 |
-| `analytic_ddim` | isotropic | 1 |
-| `adaptive_sde` | all | adaptive |
-| `HeldToEvaluations` of an adaptive method | all | at most so many in all |
 | `rhoab_deis`, `rhork_deis` | isotropic | 1; 2, 3, 4 |
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `gddim_corrected` | all | 2 |
 | `sscs` | CLD | 1 |
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
+
+Rivals that DEIS is compared with, no rows of the sampler matrix, are taken from their modules: `pndm.pndm`, `analytic.analytic_ddim`
+(its variances need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
 """
 
-from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations, adaptive_sde
-from rescore.samplers.analytic import analytic_ddim, noise_powers
+from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations
+from rescore.samplers.analytic import noise_powers
 from rescore.samplers.base import Sampler, Solution, within_budget
 from rescore.samplers.ddim import ddim
 from rescore.samplers.deis import exponential_integrator, rhoab_deis, rhork_deis, tab_deis
@@ -33,7 +32,7 @@ from rescore.samplers.langevin import AnnealedLangevin, annealed_langevin, lange
 from rescore.samplers.method import Method
 from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
-from rescore.samplers.pndm import PNDM, pndm
+from rescore.samplers.pndm import PNDM
 from rescore.samplers.predictor_corrector import (
     PredictorCorrector,
     ancestral,
@@ -63,8 +62,6 @@ __all__ = [
     "Sampler",
     "Solution",
     "adaptive_flow",
-    "adaptive_sde",
-    "analytic_ddim",
     "ancestral",
     "annealed_langevin",
     "ddim",
@@ -76,7 +73,6 @@ __all__ = [
     "ipndm",
     "langevin",
     "noise_powers",
-    "pndm",
     "predictor_corrector",
     "probability_flow",
     "reverse_diffusion",
