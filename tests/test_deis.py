@@ -92,7 +92,7 @@ SMALL = {"datasets": {"mixture1d": {"samples": 5}, "digits_exact": {"samples": 2
     ("measure", "message"),
     [
         ({"mixture1d": ["tabel"]}, "measure.mixture1d: tabel; allowed: ingredients, orders, change"),
-        ({"mixture1d": ["table"]}, "measure.mixture1d: table; allowed: ingredients, orders, change"),
+        ({"mixture1d": ["table"]}, "measure.mixture1d: table; allowed: ingredients, orders, change, extrapolation, likelihood"),
         ({"mixture1d_narrow": ["change"]}, "measure: mixture1d_narrow has no settings; allowed: mixture1d, digits_exact"),
         (["table"], "jobs.a: measure: table; allowed: trained"),
     ],
@@ -108,8 +108,11 @@ def test_configs():
         jobs = load_config(PAPER, scale).jobs.values()
         steps = list(dict.fromkeys(str(step) for job in jobs for step in job.steps))  # jobs may share out one section's cells
         exact = ["digits_exact table", "digits_exact ingredients", "digits_exact change", "mixture1d ingredients",
-                 "mixture1d orders", "mixture1d change", "mixture1d_narrow ingredients"]  # fmt: skip
-        assert steps == ["trained", *(exact if scale in ("smoke", "laptop") else [])]
+                 "mixture1d orders", "mixture1d change", "mixture1d_narrow ingredients", "digits_exact extrapolation",
+                 "digits_exact tableaus", "mixture1d extrapolation", "mixture1d tableaus", "mixture1d likelihood"]  # fmt: skip
+        networks = ["rivals", "best_grids", "extrapolation_trained", "likelihood_trained", "tableaus_trained", "fitting"]
+        wanted = ["trained", *(exact + networks if scale in ("smoke", "laptop") else [])]
+        assert sorted(steps) == sorted(wanted)
 
 
 def test_figures_show_what_was_measured(records, tmp_path):

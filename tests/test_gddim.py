@@ -18,6 +18,7 @@ from rescore.problems.flow import by_gddim, of_one_point
 from rescore.processes import CLD
 from rescore.processes.grids import quadratic
 from rescore.samplers import euler_maruyama, gddim, gddim_stochastic
+from trained_case import trained_models
 
 PAPER = load_paper("gddim")
 jobs, tables = PAPER.module("jobs"), PAPER.module("tables")
@@ -165,3 +166,24 @@ def test_figures_show_what_was_measured(smoke, tmp_path):
     assert set(drawn) == {"gDDIM", "gDDIM, q=1", "EM", "Ancestral", "Prob.Flow Heun", "Prob.Flow RK45"}
     for method, points in drawn.items():
         assert points == [(row.nfe, min(row.value, figures.CEILING)) for row in draw.select(rows, method=method)]
+
+
+def test_paths_and_rivals(tmp_path):
+    """The sections of networks and of figs. 7.1 and 7.2 at smoke scale: what is exact holds, and their figures are drawn."""
+    config = load_config(PAPER, "smoke")
+    result = measured(PAPER, config, "more", tmp_path, trained_models(config, "more", tmp_path))
+    rows = {line["claim"]: line["status"] for line in evaluate("gddim", PAPER.module("claims").CLAIMS, records_of(result))}
+    assert "broken" not in rows.values()
+    assert rows["one-score-gives-all"] == rows["one-score-gives-all-on-vp"] == "holds"
+    rates = {m.variant: m.value for m in result.measurements if (m.dataset, m.metric) == ("ten_digits", "noise_rate")}
+    assert 3 * rates["fully mixed"] < rates["mixing"] > 3 * rates["one mode"]
+    assert {m.table for m in result.measurements} == {"fig7.1", "fig7.2", "prop8", "7.4.2", "7.3"} and not result.skipped
+    shares = [m.value for m in result.measurements if (m.dataset, m.metric) == ("ten_digits", "share")]
+    assert len(shares) == 3 and sum(shares) == pytest.approx(1.0) and min(shares) > 0
+    off = {m.dataset: m.value for m in result.measurements if m.table == "prop8" and m.variant == "CLD"}
+    assert off["one_point"] < 1e-8 and off["digits_exact"] > 0.1
+    figures, found = PAPER.module("figures"), PaperResults(tmp_path / "smoke", PAPER, config)
+    vars(found).update(records=records_of(result), arrays=result.arrays)
+    for name in ("phases", "correctors", "held"):
+        getattr(figures, name)(found, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -8,8 +8,10 @@ from diffusion_cases import PROCESSES, data_shape, generator, relative
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (
+    PNDM,
     SSCS,
     AdaptiveFlow,
+    AdaptiveSDE,
     AnnealedLangevin,
     GDDIMCorrected,
     PredictorCorrector,
@@ -28,6 +30,7 @@ from rescore.samplers import (
     tab_deis,
     within_budget,
 )
+from rescore.samplers.analytic import analytic_ddim
 from rescore.scores import GaussianMixture
 
 # name: (method, options, evaluations at 6 steps, processes)
@@ -52,6 +55,9 @@ METHODS = {
     "rho-kutta3": (rhork_deis, {"tableau": "kutta3"}, 18, SCALAR),
     "rho-rk4": (rhork_deis, {"tableau": "rk4"}, 24, SCALAR),
     "ipndm": (ipndm, {}, 6, ALL),
+    "pndm": (PNDM, {}, 15, ALL),
+    "analytic-ddim": (analytic_ddim, {"powers": 0.5, "half_range": 1.0}, 6, SCALAR),
+    "adaptive-sde": (AdaptiveSDE, {"rtol": 0.5, "atol": 0.5}, None, ALL),
     "gddim": (gddim, {"order": 3}, 6, ALL),
     "gddim-pc": (GDDIMCorrected, {"order": 2}, 12, ALL),
     "gddim-stochastic": (gddim_stochastic, {"lam": 0.7}, 6, ALL),
@@ -141,7 +147,7 @@ def test_a_score_that_is_not_finite(method, name):
         (lambda p, t: tab_deis(p, t, 4), "allowed are 0 to 3"),
         (lambda p, t: gddim(p, t, 0), "allowed are 1, 2, 3"),
         (lambda p, t: GDDIMCorrected(p, t, 0), "allowed are 1, 2, 3"),
-        (lambda p, t: RungeKutta(p, t, "rk5"), "allowed are heun2, kutta3, rk4"),
+        (lambda p, t: RungeKutta(p, t, "rk5"), "allowed are heun2, midpoint2, ralston2, kutta3, rk4"),
         (lambda p, t: ancestral(p, t, "beta"), "'posterior' and 'forward'"),
         (lambda p, t: gddim(p, t, denoise="mean"), "allowed for Multistep are none, euler, tweedie"),
         (lambda p, t: euler_maruyama(p, t, denoise="last"), "allowed for OneStep are none, mean, euler, tweedie"),

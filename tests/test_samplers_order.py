@@ -19,6 +19,7 @@ from rescore.samplers import (
     rhork_deis,
     tab_deis,
 )
+from rescore.samplers.pndm import pndm
 from rescore.scores import GaussianMixture
 
 MEANS = torch.tensor([[-0.5], [0.7]], dtype=torch.float64)
@@ -58,12 +59,15 @@ def slope(problems, name, method, n, **options):
         (rhoab_deis, {"order": 1}, 2),
         (rhoab_deis, {"order": 2}, 3),
         (rhork_deis, {"tableau": "heun2"}, 2),
+        (rhork_deis, {"tableau": "midpoint2"}, 2),
+        (rhork_deis, {"tableau": "ralston2"}, 2),
         (rhork_deis, {"tableau": "kutta3"}, 3),
         (rhork_deis, {"tableau": "rk4"}, 4),
         (RungeKutta, {"tableau": "heun2"}, 2),
         (RungeKutta, {"tableau": "kutta3"}, 3),
         (RungeKutta, {"tableau": "rk4"}, 4),
         (ipndm, {}, 2),
+        (pndm, {}, 2),
         (gddim, {"order": 2}, 2),
         (gddim, {"order": 3}, 3),
         (GDDIMCorrected, {"order": 2}, 2),
@@ -79,6 +83,7 @@ def test_orders_on_vp(problems, method, options, stated):
     ("method", "options", "stated"),
     [
         (ipndm, {}, 2),
+        (pndm, {}, 2),
         (RungeKutta, {"tableau": "heun2"}, 2),
         (RungeKutta, {"tableau": "kutta3"}, 3),
         (RungeKutta, {"tableau": "rk4"}, 4),

@@ -105,3 +105,45 @@ def test_an_adaptive_cell_stands_at_the_evaluations_it_took(book):
     case.measure([one], "", case.distances)
     taken = one.sampler.solve(case.problem.score, case.start).nfe
     assert {row.nfe for row in book.measurements} == {taken} and taken > 7
+
+
+def test_phases_go_from_fully_mixed_to_one_mode():
+    """Of four far points under VP: nearly equal weights at T, one of nearly 1 at the end; mixing lies between."""
+    paths = PAPER.module("paths")
+    points = paths.dirac_mixtures()["four_points"]
+    problem = paths.ExactProblem.of_points("four_points", VP(), points, ("test",), (0, 1), 6)
+    rates, which, times = paths.phases_of(problem, 60)
+    assert rates.shape == which.shape == (59, 12) and len(times) == 60
+    assert (which[0] == 0).all() and (which[-1] == 2).all() and (which.diff(dim=0) >= 0).double().mean() > 0.98
+    assert (which == 1).any(0).all() and rates[which == 1].mean() > 5 * rates[0].mean()
+
+
+def test_one_score_gives_another():
+    """Prop. 8 as it is written, on one digit; on all digits it is no identity."""
+    paths, process = PAPER.module("paths"), CLD()
+    points = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(2, 1, 2, 3)
+    for data, bound in ((points[:1], 1e-8), (points, None)):
+        error = paths.recovery_error(process, paths.EmpiricalData(process, data), 5, "CLD", 0)
+        assert error < bound if bound else error > 1e-3
+
+
+def test_change_along_a_path_is_that_of_the_channels_that_enter():
+    paths, process = PAPER.module("paths"), CLD()
+    times = torch.tensor([0.8, 0.5, 0.2], dtype=torch.float64)
+    eps = torch.randn(4, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for factor in "RL":
+        scores = torch.stack([-process.K(t, factor).T.inv()(eps) for t in times.tolist()])
+        noise = paths.noise_along(process, factor, times, scores)
+        assert torch.allclose(noise, eps[:, paths.CHANNELS[factor]].expand(3, -1, -1, -1), atol=1e-9)
+        assert paths.spread(noise) < 1e-9
+    assert paths.spread(torch.tensor([0.0, 2.0]).reshape(2, 1, 1)) == pytest.approx(1.0)
+
+
+def test_correctors_and_predictors_take_the_same_evaluations():
+    config = load_config(PAPER, "laptop")
+    cells = list(tables.corrected(config.corrected, CLD()))
+    assert {one.sampler.nfe for one in cells} == set(config.corrected.nfes)
+    assert {type(one.sampler).__name__ for one in cells if one.method == "predictor-corrector"} == {"GDDIMCorrected"}
+    held = list(tables.held(config.held, "DDPM", VP()))
+    assert [one.variant for one in held] == [f"DDPM, at most {nfe}" for nfe in config.held.nfes]
+    assert [(one.sampler.most, one.sampler.times) for one in held] == [(nfe, [1.0, VP().eps]) for nfe in config.held.nfes]

@@ -16,11 +16,13 @@ def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Pat
     paths = {}
     for name, spec in config.job_models(job).items():
         place = folder / spec.key
+        paths[name] = place / "weights.safetensors"
+        if paths[name].is_file():  # another job's too
+            continue
         place.mkdir(parents=True)
         save_weights(place / "weights.safetensors", train_model(spec, place / "training", "cpu", name).network)
         about = {"device": "cpu", "images_per_second": None, "peak_memory_mb": 1.0, "peak_gpu_memory_mb": 0.0}
         (place / "about.json").write_text(json.dumps(about))
-        paths[name] = place / "weights.safetensors"
     return paths
 
 

@@ -3,13 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from matplotlib.axes import Axes
 from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.figures import PaperResults
+from rescore.processes import VP
+from rescore.processes.grids import NAMED as NAMED_GRIDS
 
+from reproductions.deis.errors import DEGREES, MAP_T, MAP_X, fine
 from reproductions.deis.jobs import CHANGE_SPLIT, CHANGE_TIMES, ORDER, STEPS, TIME
-from reproductions.deis.methods import ORDERED, TABLE_METHODS, place
+from reproductions.deis.methods import AT_MOST, ORDERED, TABLE_METHODS, place
 
 TITLES = {
     "mixture1d": "Mixture on the line, std 0.1",
@@ -122,3 +126,136 @@ def change(found: PaperResults, out: Path) -> None:
             ax.set_xlabel("t")
         axes[0].set_ylabel("relative change over 0.05 of time")
         draw.legend(axes[0], loc="upper right")
+
+
+NETWORK_LADDER = {
+    ("fig6.5", "Euler", "uniform"): ("Euler", draw.GREY), ("fig6.5", "EI-score", "uniform"): ("EI, score", draw.ORANGE),
+    ("fig6.5", "EI-eps", "uniform"): ("EI, noise (DDIM)", draw.GREEN), ("fig6.5", "tAB3", "uniform"): ("tAB3", draw.BLUE),
+    ("fig6.5", "tAB3", "quadratic"): ("tAB3, quadratic times", draw.BLUE, "o", "--"),
+    ("fig6.5", "EM", "uniform"): ("EM", draw.RED, "s"),
+}  # fmt: skip
+OTHER_STYLES = {
+    ("fig6.5", "EI-eps", "quadratic"): ("DDIM", draw.GREEN), ("fig6.5", "tAB3", "quadratic"): ("tAB3", draw.BLUE, "o", "--"),
+    ("fig6.7", "DDPM", "quadratic"): ("DDPM", draw.GREY, "s"), ("fig6.7", "A-DDIM", "quadratic"): ("A-DDIM", draw.ORANGE, "D"),
+    ("fig6.7", "PNDM", "uniform"): ("PNDM, uniform times", draw.RED, "v"),
+    ("fig6.7", "iPNDM", "uniform"): ("iPNDM, uniform times", draw.PURPLE, "^"),
+    ("fig6.7", "iPNDM", "quadratic"): ("iPNDM", draw.PURPLE, "^", "--"),
+}  # fmt: skip
+HELD = {"RK45": ("RK45", draw.BLACK, "x"), "adaptive SDE": ("adaptive SDE", draw.PINK, "D")}
+
+
+def rivals(found: PaperResults, out: Path) -> None:
+    """Figs. 6.5 and 6.7 on the trained network."""
+    rows = found.select(table=["fig6.5", "fig6.7"], dataset=found.trained_data or "", metric="fid")
+    note = (
+        f"{draw.INTERVALS} On the right times are quadratic unless named. RK45 and the adaptive SDE at the most they may take."
+    )
+    with found.sheet(out, 2, 2, (4.6, 3.6), note, sharey=True) as (_, axes):
+        for ax, styles, title in zip(axes, (NETWORK_LADDER, OTHER_STYLES), ("fig. 6.5", "fig. 6.7's samplers"), strict=True):
+            draw.curves(ax, rows, ("table", "method", "variant"), styles)
+            if styles is NETWORK_LADDER:
+                budgets = AT_MOST.by("nfe", found.config.rivals.nfes)
+                draw.curves(ax, draw.select(rows, variant=list(budgets)), ("method",), HELD, x=budgets)
+            draw.against_evaluations(ax, found.config.rivals.nfes, log=False)
+            draw.log_values(ax, title, "FID, features of a small classifier" if ax is axes[0] else "", grid="y")
+            draw.real_images(ax, found.select(table="fig6.5", metric="fid"))
+            draw.legend(ax, fontsize=6.5)
+
+
+def fitting(found: PaperResults, out: Path) -> None:
+    """Fig. 6.2."""
+    if "fitting/error" not in found.arrays:
+        return draw.not_measured(out)
+    titles = {"density": "log10 of the density", "error": "log10 of the error of the noise prediction"}
+    extent = (MAP_X[0].item(), MAP_X[-1].item(), MAP_T[0].item(), MAP_T[-1].item())
+    with found.sheet(out, 2, 2, (4.0, 3.2), "Data N(0, 0.01²) unless the config says otherwise; one of the networks.") as (
+        figure,
+        axes,
+    ):
+        for ax, (name, title) in zip(axes, titles.items(), strict=True):
+            low = -6 if name == "density" else None
+            image = ax.imshow(
+                found.arrays[f"fitting/{name}"], extent=extent, origin="lower", aspect="auto", cmap="cividis", vmin=low
+            )
+            ax.set(title=title, xlabel="x", ylabel="t")
+            figure.colorbar(image, ax=ax)
+
+
+def extrapolation(found: PaperResults, out: Path) -> None:
+    """Fig. 6.4b: error of the extrapolated noise prediction along exact solutions."""
+    config, datasets = (
+        found.config,
+        {"mixture1d": "mixture on the line", "digits_exact": "8x8 digits, exact", "digits": "trained network"},
+    )
+    colors = (draw.GREEN, draw.ORANGE, draw.RED, draw.BLUE)
+    panels = [(grid, name) for grid in config.extrapolation.grids for name in datasets]
+    with found.sheet(
+        out, len(panels), 3, (3.4, 2.6), "Mean over solutions and seeds. Grid points are left out, where the error is 0."
+    ) as (_, axes):
+        for ax, (grid, name) in zip(axes, panels, strict=True):
+            process = VP()
+            taus = fine(NAMED_GRIDS[grid](process, config.extrapolation.steps, t0=config.t0), config.extrapolation.between)[1:]
+            inside = torch.arange(len(taus)) % config.extrapolation.between != config.extrapolation.between - 1
+            for degree, color in zip(DEGREES, colors, strict=True):
+                curve = found.arrays.get(f"extrapolation/{name}/{grid}/{degree}")
+                if curve is not None:
+                    ax.plot(taus[inside], curve[inside.numpy()], color=color, linewidth=1, label=f"r = {degree}")
+            draw.log_values(ax, f"{datasets[name]}, {grid}", "error of eps" if name == "mixture1d" else "", grid="y")
+            ax.set_xlabel("t")
+            ax.invert_xaxis()
+        draw.legend(axes[0], fontsize=6.5)
+
+
+def best_grids(found: PaperResults, out: Path) -> None:
+    """Table 6.2 with its one grid and with the best of each cell, and what the choice gains."""
+    rows = found.select(table="6.2-grids")
+    main = found.config.table.grid
+    with found.sheet(
+        out, 3, 3, (3.8, 3.2), f"{draw.INTERVALS} Held out: the grid is chosen by the FIDs of the other seeds."
+    ) as (figure, axes):
+        for ax, metric, title in zip(
+            axes[:2], (f"fid_{main}", "fid"), (f"{main} times", "the best times of each cell"), strict=True
+        ):
+            _columns(ax, draw.select(rows, metric=metric), title, "FID")
+        names = [name for name in TABLE_METHODS if draw.select(rows, metric="gain", **place(name))]
+        for k, (metric, color) in enumerate({"gain": draw.BLUE, "gain_held_out": draw.ORANGE}.items()):
+            means = [sum(one.value for one in found_of) / len(found_of) for name in names
+                     if (found_of := draw.select(rows, metric=metric, **place(name)))]  # fmt: skip
+            axes[2].barh([i + 0.4 * k for i in range(len(means))], means, 0.4, color=color, label=metric.replace("_", " "))
+        axes[2].set_yticks(range(len(names)), names)
+        axes[2].set_xscale("symlog", linthresh=0.1)
+        axes[2].set(title="FID gained by the choice, mean over rows", xlabel="FID")
+        draw.legend(axes[2], fontsize=6.5)
+        draw.shared_legend(figure, axes[:1], columns=10)
+
+
+def likelihood(found: PaperResults, out: Path) -> None:
+    """Likelihoods by DEIS against evaluations."""
+    styles = {name: (name, COLORS.get(name, draw.GREEN), mark) for name, mark in
+              {"rhoAB0": "o", "rhoAB1": "o", "rhoAB2": "s", "rhoAB3": "^", "rho2Heun": "s", "rho3Kutta": "D", "rho4RK": "v"}.items()}  # fmt: skip
+    panels = {("mixture1d", "nats_error"): "mixture on the line: nats from the exact density",
+              ("digits", "bpd_gap"): "trained network: bits per dimension from dopri5's"}  # fmt: skip
+    with found.sheet(out, 2, 2, (4.4, 3.4), draw.INTERVALS) as (_, axes):
+        for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
+            draw.curves(ax, found.select(table="likelihood", dataset=dataset, metric=metric), ("method",), styles)
+            draw.against_evaluations(ax, found.config.likelihood.nfes)
+            taken = found.one(table="likelihood", dataset=dataset, method="dopri5", metric="evaluations")
+            draw.log_values(ax, f"{title}\n(dopri5 takes {taken.value:.0f})" if taken else title, grid="y")
+            draw.legend(ax, fontsize=6.5)
+
+
+def second_order(found: PaperResults, out: Path) -> None:
+    """Section 6.5: second-order Runge-Kutta methods in rho."""
+    styles = {
+        "rho2Heun": ("Heun", draw.RED),
+        "rho2Midpoint": ("midpoint", draw.BLUE, "s"),
+        "rho2Ralston": ("Ralston", draw.GREEN, "^"),
+    }
+    panels = {("mixture1d", "solver_median"): "mixture on the line", ("digits_exact", "solver_median"): "8x8 digits, exact",
+              ("digits", "fid"): "trained network"}  # fmt: skip
+    with found.sheet(out, 3, 3, (3.4, 2.9), draw.INTERVALS) as (_, axes):
+        for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
+            draw.curves(ax, found.select(table="section6.5", dataset=dataset, metric=metric), ("method",), styles)
+            draw.against_evaluations(ax, found.config.tableaus.nfes)
+            draw.log_values(ax, title, "FID" if metric == "fid" else "median distance to the solution", grid="y")
+        draw.legend(axes[0], fontsize=6.5)

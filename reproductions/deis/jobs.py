@@ -9,15 +9,20 @@ import torch
 from rescore.data.digits import load_digits
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
+from rescore.likelihood import exact_divergence, flow_log_prob
 from rescore.models.evaluate import TrainedModels
 from rescore.problems import ExactProblem
 from rescore.problems.distances import relative_changes, solver_median, solver_rmse, sw2
 from rescore.problems.flow import by_quantiles, by_rho_rk4
 from rescore.problems.runs import ExactRuns, Metrics
 from rescore.processes import VP
+from rescore.random import make_generator
+from rescore.scores import Score
 from torch import Tensor
 
-from reproductions.deis.methods import GRIDS, ORDERED, ingredient_cells, table_cells
+from reproductions.deis.errors import extrapolation_trained, fitting, measure_extrapolation
+from reproductions.deis.methods import GRIDS, ORDERED, ingredient_cells, table_cells, tableau_cells
+from reproductions.deis.networks import best_grids, by_method, likelihood_trained, rivals, tableaus_trained
 
 MIXTURE_MEANS = torch.tensor([[-1.0], [0.3], [1.2]], dtype=torch.float64)
 MIXTURE_STDS = {"mixture1d": 0.1, "mixture1d_narrow": 0.01}
@@ -131,4 +136,51 @@ def trained(book: Book) -> None:
     models.training()
 
 
-SECTIONS = {"table": table, "ingredients": ingredients, "orders": orders, "change": change, "trained": trained}
+def extrapolation(book: Book, dataset: str) -> None:
+    """Fig. 6.4b with an exact score: a polynomial through past noise predictions, along the exact flow."""
+    data = Data.of(book, dataset)
+    process, score = data.problem.process, data.problem.score
+
+    def paths(times: list[float]) -> list[tuple[Score, list[Tensor]]]:
+        states = [data.start, *data.flow(times[1:])]
+        return [
+            (score, [u.unflatten(0, (len(book.config.seeds), -1))[i] for u in states]) for i in range(len(book.config.seeds))
+        ]
+
+    measure_extrapolation(book, process, data.cell, paths)
+
+
+def tableaus(book: Book, dataset: str) -> None:
+    """Section 6.5: second-order Runge-Kutta methods in rho."""
+    data = Data.of(book, dataset)
+    cells = tableau_cells(book.config.tableaus, data.problem.process, book.config.t0)
+    data.measure(cells, f"second order, {dataset}", data.errors)
+
+
+def likelihood(book: Book, dataset: str) -> None:
+    """Section 6.1: log p of exact draws at t0 by DEIS and by dopri5, against the exact density."""
+    data, config = Data.of(book, dataset), book.config
+    settings, process, score, t0 = config.likelihood, data.problem.process, data.problem.score, config.t0
+    draws = [score.sample(data.problem.n, t0, make_generator("deis", "likelihood", dataset, seed)) for seed in config.seeds]
+    u = torch.cat(draws)
+    exact = score.log_prob(u, t0)
+
+    def errors(log_prob: Tensor) -> list[float]:
+        return (log_prob - exact).abs().unflatten(0, (len(draws), -1)).mean(1).tolist()
+
+    with data.cell("likelihood", "dopri5", tolerance=settings.tolerance) as cell:
+        if cell.todo:
+            found = flow_log_prob(score, process, u, None, "exact", t0, settings.tolerance, settings.tolerance)
+            cell.add("nats_error", errors(found.log_prob))
+            cell.exact("evaluations", found.nfe)
+    for name, nfe, solve in by_method(settings, process, t0, score, u, exact_divergence):
+        with data.cell("likelihood", name, nfe=nfe, grid=settings.grid) as cell:
+            if cell.todo:
+                cell.add("nats_error", errors(solve().log_prob))
+
+
+SECTIONS = {
+    one.__name__: one
+    for one in (table, ingredients, orders, change, trained, extrapolation, tableaus, likelihood, rivals, best_grids,
+                extrapolation_trained, likelihood_trained, tableaus_trained, fitting)
+}  # fmt: skip

@@ -2,14 +2,36 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 
+from rescore.experiments.axes import Axes
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import NAMED as GRIDS
-from rescore.samplers import Method, euler_maruyama, exponential_integrator, ipndm, rhoab_deis, rhork_deis, tab_deis
+from rescore.random import make_generator
+from rescore.samplers import (
+    HeldToEvaluations,
+    Method,
+    Sampler,
+    adaptive_flow,
+    ancestral,
+    euler_maruyama,
+    exponential_integrator,
+    ipndm,
+    noise_powers,
+    rhoab_deis,
+    rhork_deis,
+    tab_deis,
+    within_budget,
+)  # fmt: skip
+from rescore.samplers.adaptive import adaptive_sde
+from rescore.samplers.analytic import analytic_ddim
+from rescore.samplers.pndm import pndm
+from rescore.scores import Score
+from torch import Tensor
 
-from reproductions.deis.config import Ingredients, Table
+from reproductions.deis.config import Ingredients, Rivals, Table, Tableaus
 
 # The columns of Table 6.2, in its order.
 TABLE_METHODS: dict[str, Method] = {
@@ -26,6 +48,19 @@ INGREDIENTS: dict[str, Method] = {
     "EI-score": exponential_integrator.where(degree=0, factor="I"),
     "EI-eps": TABLE_METHODS["DDIM"],
     **{name: TABLE_METHODS[name] for name in ("tAB1", "tAB2", "tAB3", "rhoAB3")},
+}
+# Fig. 6.5 on a network: ingredients and rivals, the stochastic ones without the last step's noise; fig. 6.7's other rivals.
+LADDER: dict[str, Method] = {
+    **{name: INGREDIENTS[name] for name in ("Euler", "EI-score", "EI-eps", "tAB3")}, "EM": euler_maruyama.where(denoise="mean"),
+}  # fmt: skip
+OTHERS: dict[str, Method] = {
+    "DDPM": ancestral.where(denoise="mean"), "A-DDIM": analytic_ddim.where(half_range=1.0, denoise="mean"), "PNDM": pndm,
+    "iPNDM": ipndm,
+}  # fmt: skip
+ADAPTIVE: dict[str, Method] = {"RK45": adaptive_flow, "adaptive SDE": adaptive_sde.where(denoise="tweedie")}
+AT_MOST = Axes("at most {nfe}")
+SECOND_ORDER: dict[str, Method] = {
+    f"rho2{name}": rhork_deis.where(tableau=f"{name.lower()}2") for name in ("Heun", "Midpoint", "Ralston")
 }
 # Whose order of convergence is measured.
 ORDERED: dict[str, Method] = {**{name: INGREDIENTS[name] for name in ("Euler", "EI-score")}, **TABLE_METHODS, "iPNDM": ipndm}
@@ -50,3 +85,37 @@ def ingredient_cells(ingredients: Ingredients, process: LinearSDE, t0: float) ->
     for grid, nfe, (name, method) in product(ingredients.grids, ingredients.nfes, INGREDIENTS.items()):
         sampler = method(process, GRIDS[grid](process, nfe, t0=t0))
         yield Sampling("fig6.5", name, grid, "vp", sampler, {"grid": grid})
+
+
+def rival_cells(rivals: Rivals, process: LinearSDE, t0: float, images: Tensor) -> Iterator[Sampling]:
+    """Figs. 6.5 and 6.7 on a network. Fixed steps on every grid; adaptive methods at the tightest tolerance within a budget.
+
+    Args:
+        images: of the training data, (n, C, H, W) in [-1, 1]: A-DDIM's variances are estimated with them.
+    """
+    cells = [("fig6.5", name, method) for name, method in LADDER.items()]
+    cells += [("fig6.7", name, method) for name, method in OTHERS.items()]
+    for grid, nfe, (table, name, method) in product(rivals.grids, rivals.nfes, cells):
+        sampler, protocol = within_budget(method, process, partial(GRIDS[grid], t0=t0), nfe), {"grid": grid}
+        prepare = partial(analytic, method, sampler, images) if name == "A-DDIM" else None
+        protocol |= {"variances": f"from {len(images)} images"} if prepare else {}
+        yield Sampling(table, name, grid, "vp", sampler, protocol, prepare=prepare)
+    for nfe, (name, method) in product(rivals.nfes, ADAPTIVE.items()):
+        sampler, how = (
+            HeldToEvaluations(process, [process.T, t0], method, nfe),
+            {"grid": "adaptive", "tolerance": "tightest within"},
+        )
+        yield Sampling("fig6.5", name, AT_MOST(nfe=nfe), "vp", sampler, how)
+
+
+def analytic(method: Method, sampler: Sampler, images: Tensor, score: Score) -> Sampler:
+    """A-DDIM with the powers of a score's noise prediction."""
+    powers = noise_powers(sampler.process, score, images, sampler.times[:-1], make_generator("deis", "A-DDIM"))
+    return method(sampler.process, sampler.grid, powers)
+
+
+def tableau_cells(tableaus: Tableaus, process: LinearSDE, t0: float) -> Iterator[Sampling]:
+    """Second-order Runge-Kutta methods in rho, on quadratic times."""
+    for nfe, (name, method) in product(tableaus.nfes, SECOND_ORDER.items()):
+        sampler = method(process, GRIDS["quadratic"](process, nfe // 2, t0=t0))
+        yield Sampling("section6.5", name, "", "vp", sampler, {"grid": "quadratic"})

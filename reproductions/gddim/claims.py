@@ -117,8 +117,99 @@ TRAINED = [
     ),
 ]
 
+
+def path_change(factor: str, metric: str) -> Selector:
+    """Change of eps along the flow of networks trained on the digits."""
+    return row(table="fig7.1", dataset="digits", variant=f"K={factor}", metric=metric)
+
+
+def rate(dataset: str, phase: str) -> Selector:
+    return row(table="fig7.2", dataset=dataset, variant=phase, metric="noise_rate")
+
+
+def corrected(dataset: str, method: str, order: int, nfe: int, metric: str) -> Selector:
+    return row(table="7.4.2", dataset=dataset, method=method, variant=f"q={order}", nfe=nfe, metric=metric)
+
+
+def predictors_win(dataset: str, metric: str) -> Predicate:
+    """With 11 and 21 evaluations, for q = 2 and 3."""
+    pairs = [(order, nfe) for order in (2, 3) for nfe in (11, 21)]
+    return all_of(*(
+        smaller(*(corrected(dataset, method, order, nfe, metric) for method in ("predictor", "predictor-corrector")))
+        for order, nfe in pairs
+    ))  # fmt: skip
+
+
+def one_score(dataset: str, process: str) -> Selector:
+    return row(table="prop8", dataset=dataset, variant=process)
+
+
+ALONG = [
+    Claim(
+        "trained-noise-flatter",
+        "With a trained score model the output changes less along the flow under R, both channels, than under L.",
+        "fig. 7.1",
+        smaller(path_change("R", "noise_change"), path_change("L", "noise_change")),
+    ),
+    Claim(
+        "trained-velocity-noise-flatter",
+        "With a trained score model the v channel of the output changes less along the flow under R than under L.",
+        "fig. 7.1",
+        smaller(path_change("R", "noise_change_v"), path_change("L", "noise_change_v")),
+    ),
+    *(
+        Claim(
+            f"noise-smooth-at-the-{end}",
+            f"On a Dirac mixture eps is smooth at the {end}: it changes slower {where} than in the mixing phase.",
+            "fig. 7.2",
+            all_of(*(smaller(rate(dataset, phase), rate(dataset, "mixing")) for dataset in ("four_points", "ten_digits"))),
+        )
+        for end, phase, where in (("beginning", "fully mixed", "while fully mixed"), ("end", "one mode", "where one mode dominates"))
+    ),
+    Claim(
+        "predictors-alone-win",
+        "When the total is small more evaluations in the predictor are better, on exact scores: nearer to the exact flow with 11 and 21.",
+        "section 7.4.2",
+        all_of(*(predictors_win(dataset, "solver_rmse") for dataset in DATASETS)),
+    ),
+    Claim(
+        "trained-predictors-alone-win",
+        "When the total is small more evaluations in the predictor are better, on the trained network: smaller FID with 11 and 21.",
+        "section 7.4.2",
+        predictors_win("digits", "fid"),
+    ),
+    *(
+        Claim(
+            f"trained-beats-rk45-at-{nfe}",
+            f"On the trained networks gDDIM has a smaller FID than RK45 held to {nfe} evaluations, on all three processes.",
+            "Table 7.3 (the tolerance of RK45 is not stated: the tightest within the evaluations)",
+            all_of(*(
+                smaller(
+                    fid("7.3", "gDDIM", name, nfe),
+                    row(table="7.3", dataset="digits", method="Prob.Flow RK45", variant=f"{name}, at most {nfe}", metric="fid"),
+                )
+                for name in PROCESSES
+            )),
+        )
+        for nfe in (10, 20, 50)
+    ),
+    Claim(
+        "one-score-gives-all-on-vp",
+        "Of a Dirac distribution one evaluation of the score on VP recovers it at any other point and time.",
+        "Proposition 6",
+        below(one_score("one_point", "DDPM"), ROUNDING),
+    ),
+    Claim(
+        "one-score-gives-all",
+        "Of N(u_0, Sigma_0) one evaluation of the score recovers it at any other point and time, on BDM and CLD too.",
+        "Proposition 8",
+        all_of(*(below(one_score("one_point", name), ROUNDING) for name in PROCESSES)),
+    ),
+]  # fmt: skip
+
 CLAIMS = [
     *TRAINED,
+    *ALONG,
     Claim(
         "one-step-recovery",
         "With one data point a single gDDIM step with K = R from T to t0 is exact, on VP (where it is DDIM), BDM and CLD.",

@@ -6,7 +6,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.specs import ModelConfig, ModelJob
 
-Section = Literal["recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid"]
+Section = Literal[
+    "recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid", "noise_trained", "phases",
+    "score_recovery", "corrected", "corrected_trained", "held", "held_trained",
+]  # fmt: skip
 
 
 class Recovery(SectionSettings):
@@ -49,12 +52,30 @@ class Grid(SectionSettings):
         return self
 
 
+class Corrected(SectionSettings):
+    """Predictors with a corrector beside predictors alone, on CLD."""
+
+    sections = ("corrected", "corrected_trained")
+
+    nfes: tuple[PositiveInt, ...] = (11, 21, 31, 51)  # odd: two a step, and one to denoise
+    orders: tuple[PositiveInt, ...] = (2, 3)
+
+
+class Held(SectionSettings):
+    """RK45 of Table 7.3 at the tightest tolerance that takes so many evaluations."""
+
+    sections = ("held", "held_trained")
+
+    nfes: tuple[PositiveInt, ...] = (10, 20, 50)
+
+
 class Job(ModelJob):
     """Which parts of the paper a process measures.
 
     On exact scores `recovery`, one step on a single data point (Prop. 7), `noise`, eps along the flow (fig. 7.1), and Tables
     7.1 to 7.3: `factors`, `lambdas` and `grid`; `trained` are these tables on the job's `models`, `trained_cld` the first two
-    alone and `trained_grid` the third.
+    alone and `trained_grid` the third. `noise_trained` is fig. 7.1 on a network of CLD, `phases` fig. 7.2, `score_recovery`
+    Props. 6 and 8; `corrected` and `held` are correctors and RK45 beside the predictors, with `_trained` on the job's models.
     """
 
     measure: tuple[Section, ...] = ()
@@ -72,4 +93,6 @@ class Config(ModelConfig):
     factors: Factors = Factors()
     lambdas: Lambdas = Lambdas()
     grid: Grid = Grid()
+    corrected: Corrected = Corrected()
+    held: Held = Held()
     jobs: dict[str, Job]

@@ -11,7 +11,8 @@ from rescore.experiments.axes import samples_name
 from rescore.figures import PaperResults
 
 from reproductions.gddim.jobs import PROCESSES, recovery_image
-from reproductions.gddim.tables import LAM, TOLERANCE, predictor
+from reproductions.gddim.paths import PHASES
+from reproductions.gddim.tables import AT_MOST, LAM, TOLERANCE, predictor
 
 # Data sets of Tables 7.1 and 7.2: title, and the distance of Table 7.2 with its label.
 OFF = {
@@ -77,25 +78,77 @@ def recovery(found: PaperResults, out: Path) -> None:
 
 def noise(found: PaperResults, out: Path) -> None:
     """Fig. 7.1: pixels and eps under L_t and R_t along the exact flow of CLD."""
-    if "noise/times" not in found.arrays:
+    times = found.arrays.get("noise/times", found.arrays.get("noise/digits/times"))  # one grid
+    if times is None:
         return draw.not_measured(out)
     titles = {"u": "the solution", "L": "$\\epsilon$ under $L_t$", "R": "$\\epsilon$ under $R_t$"}
-    data = {"one_point": "one point", "digits_exact": "digits"}
+    data = {"one_point": "one point", "digits_exact": "digits", "digits": "trained network"}
+    data = {name: title for name, title in data.items() if f"noise/{name}/u" in found.arrays}
     note = ("One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel "
             "of eps does not enter the sampler.")  # fmt: skip
-    with found.sheet(out, 6, 3, (3.2, 2.4), note, sharex=True) as (_, axes):
+    with found.sheet(out, 3 * len(data), 3, (3.2, 2.4), note, sharex=True) as (_, axes):
         for ax, (dataset, key) in zip(axes, product(data, titles), strict=True):
             values = found.arrays[f"noise/{dataset}/{key}"]  # (times, channels, pixels)
             for channel, pixels in zip(("v",) if key == "L" else ("x", "v"), values.swapaxes(0, 1), strict=True):
                 color = draw.BLUE if channel == "x" else draw.ORANGE
-                lines = ax.plot(found.arrays["noise/times"], pixels, color=color, linewidth=1)
+                lines = ax.plot(times, pixels, color=color, linewidth=1)
                 lines[0].set_label(channel)
             ax.set(title=f"{data[dataset]}: {titles[key]}", ylim=None if key == "u" else (-4, 4))
             ax.grid()
-        for ax in axes[3:]:
+        for ax in axes[-3:]:
             ax.set_xlabel("t")
         draw.legend(axes[0], ncols=2)
         axes[0].invert_xaxis()
+
+
+def phases(found: PaperResults, out: Path) -> None:
+    """Fig. 7.2: how fast eps changes along solutions, coloured by phase."""
+    datasets = {"four_points": "four points in the plane", "ten_digits": "ten digits"}
+    if "phases/four_points/rates" not in found.arrays:
+        return draw.not_measured(out)
+    colors = dict(zip(PHASES, (draw.GREEN, draw.BLUE, draw.RED), strict=True))
+    with found.sheet(out, 2, 2, (4.4, 3.2), "Three solutions each; sampling runs from left to right.") as (_, axes):
+        for ax, (name, title) in zip(axes, datasets.items(), strict=True):
+            rates, which, times = (found.arrays[f"phases/{name}/{key}"] for key in ("rates", "which", "times"))
+            for k, (phase, color) in enumerate(colors.items()):
+                for one in range(rates.shape[1]):
+                    inside = which[:, one] == k
+                    ax.plot(times[:-1][inside], rates[inside, one], ".", ms=2, color=color, label=phase if one == 0 else None)
+            draw.log_values(ax, title, "rate of change of eps over sqrt(t)" if name == "four_points" else "", grid="y")
+            ax.set_xlabel("t")
+            ax.set_ylim(1e-6, None)
+            ax.invert_xaxis()
+        draw.legend(axes[0], fontsize=6.5)
+
+
+def correctors(found: PaperResults, out: Path) -> None:
+    """Section 7.4.2: predictors alone and with a corrector."""
+    styles = {(method, f"q={q}"): (f"{method}, q = {q}", color, "os"[q - 2], line)
+              for method, color, line in (("predictor", draw.BLUE, "-"), ("predictor-corrector", draw.ORANGE, "--"))
+              for q in found.config.corrected.orders}  # fmt: skip
+    panels = {("mixture2d_grid", "solver_rmse"): "nine Gaussians, exact", ("digits_exact", "solver_rmse"): "digits, exact",
+              ("digits", "fid"): "trained network"}  # fmt: skip
+    with found.sheet(out, 3, 3, (3.4, 2.9), AT_CEILING) as (_, axes):
+        for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
+            rows = found.select(table="7.4.2", dataset=dataset, metric=metric)
+            draw.curves(ax, rows, ("method", "variant"), styles, ceiling=math.inf if metric == "fid" else CEILING)
+            draw.against_evaluations(ax, found.config.corrected.nfes, log=False)
+            draw.log_values(ax, title, "FID" if metric == "fid" else "RMS distance to the exact flow")
+        draw.legend(axes[0], fontsize=6.5)
+
+
+def held(found: PaperResults, out: Path) -> None:
+    """RK45 held to the evaluations of Table 7.3, beside gDDIM."""
+    with found.sheet(out, 3, 3, (3.4, 2.9), f"{draw.INTERVALS} RK45 stands at the most it may take.", sharey=True) as (_, axes):
+        for ax, name in zip(axes, PROCESSES, strict=True):
+            budgets = AT_MOST.by("nfe", found.config.held.nfes, process=name)
+            rows = found.select(table="7.3", dataset=found.trained_data or "digits", metric="fid")
+            draw.curves(ax, draw.select(rows, variant=name, nfe=list(budgets.values())), ("method",), GRID)
+            style = {"Prob.Flow RK45": ("RK45", draw.BLACK, "x")}
+            draw.curves(ax, draw.select(rows, variant=list(budgets)), ("method",), style, x=budgets)
+            draw.against_evaluations(ax, found.config.held.nfes)
+            draw.log_values(ax, TITLES[name], "FID" if name == "DDPM" else "")
+        draw.legend(axes[0], fontsize=6.5)
 
 
 def cld(found: PaperResults, out: Path) -> None:

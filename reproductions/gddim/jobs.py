@@ -22,7 +22,7 @@ from rescore.samplers import gddim
 from rescore.samplers.base import Denoise
 from torch import Tensor
 
-from reproductions.gddim import tables
+from reproductions.gddim import paths, tables
 from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORDERS
 
 # Blur of at most 10 pixels on 32x32, as in the released code, is 2.5 pixels on 8x8: the same fraction of the image.
@@ -173,4 +173,43 @@ def measure_grid(book: Book, models: TrainedModels) -> None:
     models.training()
 
 
-SECTIONS = {one.__name__: one for one in (recovery, noise, factors, lambdas, grid, trained, trained_cld, trained_grid)}
+def score_recovery(book: Book) -> None:
+    """Props. 6 and 8."""
+    paths.score_recovery(book, dict(PROCESSES), load_digits())
+
+
+def corrected(book: Book) -> None:
+    """Section 7.4.2: predictors with a corrector beside predictors alone, on exact scores of CLD."""
+    for dataset in CLD_DATA:
+        case = Case.of(book, dataset, "CLD")
+        metrics = {**case.distances, **case.to_flow("solver_rmse", "euler")}
+        case.measure(tables.corrected(book.config.corrected, case.problem.process), f"correctors, {dataset}", metrics)
+
+
+def corrected_trained(book: Book) -> None:
+    """The same on a trained network of CLD: FID."""
+    models = TrainedModels(book)
+    models.measure(tables.corrected(book.config.corrected, models.process("cld")), "correctors, trained", ("fid",))
+
+
+def held(book: Book) -> None:
+    """RK45 of Table 7.3 with the printed evaluations, on the digits."""
+    for name, process in PROCESSES.items():
+        case = Case.of(book, "digits_exact", name)
+        case.measure(tables.held(book.config.held, name, process), f"RK45, {name}", case.distances)
+
+
+def held_trained(book: Book) -> None:
+    """RK45 of Table 7.3 with the printed evaluations, on trained networks."""
+    models = TrainedModels(book)
+    for name, model in MODELS.items():
+        if model in models.names:
+            cells = tables.held(book.config.held, name, models.process(model))
+            models.measure(cells, f"RK45, {name}, trained", ("fid",))
+
+
+SECTIONS = {
+    one.__name__: one
+    for one in (recovery, noise, factors, lambdas, grid, trained, trained_cld, trained_grid, paths.noise_trained, paths.phases,
+                score_recovery, corrected, corrected_trained, held, held_trained)
+}  # fmt: skip

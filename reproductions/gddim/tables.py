@@ -8,11 +8,13 @@ from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import quadratic, rho_power
 from rescore.samplers import (
+    HeldToEvaluations,
     Method,
     adaptive_flow,
     ancestral,
     euler_maruyama,
     gddim,
+    gddim_corrected,
     gddim_stochastic,
     runge_kutta,
     within_budget,
@@ -20,12 +22,13 @@ from rescore.samplers import (
 from rescore.samplers.base import OneStep
 from rescore.samplers.method import method
 
-from reproductions.gddim.config import Factors, Grid, Lambdas, Recovery
+from reproductions.gddim.config import Corrected, Factors, Grid, Held, Lambdas, Recovery
 
 MODELS = {"DDPM": "vp", "BDM": "bdm", "CLD": "cld"}
 PREDICTOR_ORDERS, MAIN_ORDER = (1, 2, 3), 3  # the printed rows of Table 7.1 are taken to have 3 steps
 GRID_ORDERS = {"DDPM": 4, "BDM": 3, "CLD": 3}  # Table 7.3 does not say how many steps; README.md says why these
 FACTOR, FACTOR_AND_ORDER, LAM = Axes("K={factor}"), Axes("K={factor}, q={order}"), Axes("lam={lam:g}")
+QTH, AT_MOST = Axes("q={order}"), Axes("{process}, at most {nfe}")
 WITH_FACTOR, TOLERANCE = Axes("{process}, K={factor}"), Axes("{process}, tolerance {tolerance:g}")
 
 
@@ -101,3 +104,18 @@ def adaptive(settings: Grid, name: str, process: LinearSDE) -> Iterator[Sampling
         sampler = adaptive_flow(process, [process.T, process.eps], rtol=tolerance, atol=tolerance)
         protocol = {"grid": "adaptive", "rtol": tolerance, "atol": tolerance}
         yield Sampling("7.3", "Prob.Flow RK45", TOLERANCE(process=name, tolerance=tolerance), MODELS[name], sampler, protocol)
+
+
+def corrected(settings: Corrected, process: LinearSDE) -> Iterator[Sampling]:
+    """Section 7.4.2 on CLD: the q-step predictor with a corrector, and alone with as many evaluations."""
+    for order, nfe in product(settings.orders, settings.nfes):
+        for name, make in (("predictor-corrector", gddim_corrected), ("predictor", gddim)):
+            yield _sampling("7.4.2", name, QTH(order=order), "cld", make.where(order=order), process, nfe, denoise="euler")
+
+
+def held(settings: Held, name: str, process: LinearSDE) -> Iterator[Sampling]:
+    """RK45 of Table 7.3 at the tightest tolerance that takes at most the printed evaluations."""
+    for nfe in settings.nfes:
+        sampler = HeldToEvaluations(process, [process.T, process.eps], adaptive_flow, nfe)
+        how = {"grid": "adaptive", "tolerance": "tightest within"}
+        yield Sampling("7.3", "Prob.Flow RK45", AT_MOST(process=name, nfe=nfe), MODELS[name], sampler, how)

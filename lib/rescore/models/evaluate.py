@@ -53,6 +53,8 @@ class Sampling:
         model: its name in the config.
         protocol: what the numbers depend on besides model and judge.
         adapt: from the model's score to the one that the sampler asks for, where that has another clock or scale.
+        prepare: from that score to the sampler that runs, where this depends on the score (a tolerance, a variance); `sampler`
+            stands for it elsewhere. What it evaluates is no part of the sampler's evaluations.
         also: other (table, variant) in which the paper prints the same numbers.
     """
 
@@ -63,6 +65,7 @@ class Sampling:
     sampler: Sampler
     protocol: Mapping[str, object] = field(default_factory=dict)
     adapt: Callable[[Score], Score] | None = None
+    prepare: Callable[[Score], Sampler] | None = None
     also: tuple[tuple[str, str], ...] = ()
 
     def array(self, data: str) -> str:
@@ -264,7 +267,8 @@ class TrainedModels:
         score = (self.load(one.model, training) if step is None else self._load(one.model, training, step)).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
-        return draw(one.sampler, score, self.train.shape, self.config.evaluation.samples, generator)
+        sampler = one.prepare(score) if one.prepare else one.sampler
+        return draw(sampler, score, self.train.shape, self.config.evaluation.samples, generator)
 
     def floor(self, table: str, metrics: Iterable[str] = METRICS) -> None:
         """Real images in the place of samples, held out and trained on: as many as of a network, or as there are held out."""

@@ -61,7 +61,8 @@ class ExactRuns:
         return x[0, 0].squeeze().numpy()
 
     def solve(self, one: Sampling) -> Solution:
-        return one.sampler.solve(self.problem.score, self.start, self.noise(one))
+        score = self.problem.score
+        return (one.prepare(score) if one.prepare else one.sampler).solve(score, self.start, self.noise(one))
 
     def run(
         self, one: Sampling, metrics: Metrics, array: str | None = None, solve: Callable[[], Solution] | None = None,

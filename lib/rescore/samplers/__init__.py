@@ -15,8 +15,13 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `gddim_corrected` | all | 2 |
 | `sscs` | CLD | 1 |
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
+
+Rivals that DEIS is compared with, no rows of the sampler matrix, are taken from their modules: `pndm.pndm`, `analytic.analytic_ddim`
+(its variances need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
 """
 
+from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations
+from rescore.samplers.analytic import noise_powers
 from rescore.samplers.base import Sampler, Solution, within_budget
 from rescore.samplers.ddim import ddim
 from rescore.samplers.deis import exponential_integrator, rhoab_deis, rhork_deis, tab_deis
@@ -27,6 +32,7 @@ from rescore.samplers.langevin import AnnealedLangevin, annealed_langevin, lange
 from rescore.samplers.method import Method
 from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
+from rescore.samplers.pndm import PNDM
 from rescore.samplers.predictor_corrector import (
     PredictorCorrector,
     ancestral,
@@ -35,18 +41,23 @@ from rescore.samplers.predictor_corrector import (
     reverse_diffusion,
     score_sde_sampler,
 )  # fmt: skip
+from rescore.samplers.rho_likelihood import RhoLikelihood, rho_log_prob
 from rescore.samplers.sscs import SSCS, sscs
 
 __all__ = [
+    "PNDM",
     "SSCS",
     "AdaptiveFlow",
+    "AdaptiveSDE",
     "AnnealedLangevin",
     "FlowMomentumSampler",
     "GDDIMCorrected",
+    "HeldToEvaluations",
     "Method",
     "MomentumSampler",
     "NaiveSampler",
     "PredictorCorrector",
+    "RhoLikelihood",
     "RungeKutta",
     "Sampler",
     "Solution",
@@ -61,10 +72,12 @@ __all__ = [
     "gddim_stochastic",
     "ipndm",
     "langevin",
+    "noise_powers",
     "predictor_corrector",
     "probability_flow",
     "reverse_diffusion",
     "rhoab_deis",
+    "rho_log_prob",
     "rhork_deis",
     "runge_kutta",
     "score_sde_sampler",

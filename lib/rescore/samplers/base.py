@@ -202,9 +202,15 @@ def within_budget(
     """
     few, more = (method(process, grid(process, n), **options).nfe for n in (8, 9))
     steps = (nfe - few) // (more - few) + 8
-    if steps < 1:
-        raise RescoreError(f"{nfe} evaluations are not enough: one step of this sampler takes {few - 7 * (more - few)}")
-    return method(process, grid(process, steps), **options)
+    found = method(process, grid(process, max(steps, 1)), **options)
+    if steps < 1 and found.nfe > nfe:
+        raise RescoreError(f"{nfe} evaluations are not enough: one step of this sampler takes {found.nfe}")
+    while found.nfe + more - few <= nfe:  # first steps that cost more than the others leave room
+        longer = method(process, grid(process, found.steps + 1), **options)
+        if longer.nfe > nfe:
+            break
+        found = longer
+    return found
 
 
 def require_finite(u: Tensor, sampler: str, when: str) -> None:

@@ -17,6 +17,8 @@ from rescore.scores import Score
 # Butcher tableaus (c, a, b) of explicit methods; the name ends in the order.
 TABLEAUS = {
     "heun2": ((0, 1), ((), (1,)), (1 / 2, 1 / 2)),
+    "midpoint2": ((0, 1 / 2), ((), (1 / 2,)), (0, 1)),
+    "ralston2": ((0, 2 / 3), ((), (2 / 3,)), (1 / 4, 3 / 4)),
     "kutta3": ((0, 1 / 2, 1), ((), (1 / 2,), (-1, 2)), (1 / 6, 4 / 6, 1 / 6)),
     "rk4": ((0, 1 / 2, 1 / 2, 1), ((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
@@ -26,7 +28,7 @@ class RungeKutta(Sampler):
     """A classical Runge-Kutta method on the probability flow, in t or in the transformed variables of DEIS.
 
     Args:
-        tableau: "heun2", "kutta3" or "rk4"; 2, 3 and 4 evaluations per step.
+        tableau: "heun2", "midpoint2", "ralston2", "kutta3" or "rk4"; 2, 2, 2, 3 and 4 evaluations per step.
         clock: "t" integrates du/dt; "rho" integrates dy/drho = eps for y = u / m_t (thesis eq. 6.17: rhoRK-DEIS),
         isotropic only.
     """
@@ -35,7 +37,7 @@ class RungeKutta(Sampler):
         self,
         process: LinearSDE,
         times: Times,
-        tableau: Literal["heun2", "kutta3", "rk4"] = "heun2",
+        tableau: Literal["heun2", "midpoint2", "ralston2", "kutta3", "rk4"] = "heun2",
         clock: Literal["t", "rho"] = "t",
         denoise: Denoise = "none",
     ):

@@ -1,0 +1,175 @@
+"""The samplers that DEIS is compared with: PNDM, Analytic-DDIM, the adaptive SDE solver, and methods held to evaluations."""
+
+import math
+
+import pytest
+import torch
+from diffusion_cases import PROCESSES, generator, relative
+from rescore.errors import Diverged, RescoreError
+from rescore.processes import VE, VP, grids
+from rescore.samplers import AdaptiveSDE, HeldToEvaluations, adaptive_flow, ddim, noise_powers, within_budget
+from rescore.samplers.adaptive import adaptive_sde
+from rescore.samplers.analytic import analytic_ddim
+from rescore.samplers.pndm import pndm
+from rescore.scores import GaussianMixture, to_noise
+from test_samplers_exact import chain_covariances, marginal, mixture
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 9])
+def test_pndm_is_the_authors_algorithm(steps):
+    """Written out again with alpha_bar as in the paper's eqs. 11 to 14, on a grid of unequal steps."""
+    process, score, times = VP(), mixture("vp"), grids.quadratic(VP(), steps, 0.02)
+    alpha = lambda t: math.exp(process.log_alpha(t).item())  # noqa: E731
+    eps = lambda x, t: -math.sqrt(1 - alpha(t)) * score(x, t)  # noqa: E731
+
+    def phi(x, e, s, t):
+        clean = (x - math.sqrt(1 - alpha(s)) * e) / math.sqrt(alpha(s))
+        return math.sqrt(alpha(t)) * clean + math.sqrt(1 - alpha(t)) * e
+
+    u = x = torch.randn(30, 3, generator=generator(), dtype=torch.float64)
+    past = []
+    for s, t in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        past.append(eps(x, s))
+        if len(past) < 4:
+            middle = (s + t) / 2
+            e2 = eps(phi(x, past[-1], s, middle), middle)
+            e3 = eps(phi(x, e2, s, middle), middle)
+            e = (past[-1] + 2 * e2 + 2 * e3 + eps(phi(x, e3, s, t), t)) / 6
+        else:
+            e = (55 * past[-1] - 59 * past[-2] + 37 * past[-3] - 9 * past[-4]) / 24
+        x = phi(x, e, s, t)
+    found, nfe = pndm(process, times).solve(score, u)
+    assert relative(found, x) < 1e-11
+    assert nfe == pndm(process, times).nfe == (4 * steps if steps < 3 else steps + 9)
+
+
+@pytest.mark.parametrize("name", ["vp", "ve", "cld"])
+def test_pndm_recovers_one_point(name):
+    """eps under R is constant along the flow of one point, so that any mixture of it is exact (Prop. 4)."""
+    process = PROCESSES[name]
+    point = torch.tensor([[0.4, -1.3, 0.2]], dtype=torch.float64)
+    eps = torch.randn(5, *process.state_shape((3,)), generator=generator(), dtype=torch.float64)
+    start, end = (process.mean(t)(process.embed(point)) + process.R(t)(eps) for t in (0.9, 0.1))
+    found = pndm(process, torch.linspace(0.9, 0.1, 6, dtype=torch.float64))(GaussianMixture(process, point, 0.0), start)
+    assert relative(found, end) < 1e-8
+
+
+@pytest.mark.parametrize("name", ["vp", "ve"])
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_analytic_ddim_has_exact_marginals_on_gaussian_data(name, steps):
+    """From p_T, whatever the number of steps: DDIM alone, or another power, has not."""
+    process, variance = PROCESSES[name], 0.3
+    times = grids.quadratic(process, steps, 0.01)
+    laws = [marginal(process, t, variance).values.item() for t in times.tolist()]
+    powers = [(process.Sigma(t).values / law).item() for t, law in zip(times[:-1].tolist(), laws, strict=False)]
+    start = marginal(process, process.T, variance)
+    found = chain_covariances(analytic_ddim(process, times, powers), variance, start)
+    assert [one.values.item() for one in found] == pytest.approx(laws[1:], rel=1e-10)
+    for sampler in (ddim(process, times), analytic_ddim(process, times, [0.9 * power for power in powers])):
+        chain = ddim(process, times) if sampler.C[0] is None else sampler
+        assert chain_covariances(chain, variance, start)[-1].values.item() != pytest.approx(laws[-1], rel=1e-3)
+
+
+def test_analytic_ddim_of_full_power_or_no_range_is_ddim():
+    process, score, u = VP(), mixture("vp"), torch.randn(9, 3, generator=generator(), dtype=torch.float64)
+    times = grids.quadratic(process, 5)
+    expected = ddim(process, times)(score, u)
+    for options in ({"powers": 1.0}, {"powers": 1.7}, {"powers": 0.2, "half_range": 0.0}):
+        assert relative(analytic_ddim(process, times, **options)(score, u, generator(1)), expected) < 1e-12
+    s, t = 0.5, 0.1
+    m, sigma = (lambda t: process.mean(t).values.item()), (lambda t: process.R(t).values.item())
+    bounded = analytic_ddim(process, [s, t], 0.0, half_range=1e-3)
+    assert bounded.C[0].values.item() == pytest.approx(1e-3 * abs(m(t) - sigma(t) / sigma(s) * m(s)), rel=1e-10)
+    with pytest.raises(RescoreError, match="3 powers; allowed are one, or one for each of the 5 steps"):
+        analytic_ddim(process, times, [0.1, 0.2, 0.3])
+
+
+def test_noise_powers_of_a_gaussian():
+    """Sigma / (m^2 v + Sigma), from 20,000 draws of 3 coordinates; of one point the power of the noise itself."""
+    process, times = VP(), [0.9, 0.4, 0.05]
+    x = torch.randn(20000, 3, generator=generator(), dtype=torch.float64) * 0.5
+    score = GaussianMixture(process, torch.zeros(1, 3, dtype=torch.float64), 0.5)
+    found = noise_powers(process, score, x, times, generator(1))
+    expected = [(process.Sigma(t).values / marginal(process, t, 0.25).values).item() for t in times]
+    assert found == pytest.approx(expected, rel=0.03)
+    point = torch.full((50, 3), 0.7, dtype=torch.float64)
+    z = torch.randn(50, 3, generator=generator(2), dtype=torch.float64)
+    found = noise_powers(process, GaussianMixture(process, point[:1], 0.0), point, [0.4], generator(2))
+    assert found == pytest.approx([z.square().mean().item()], rel=1e-10)
+
+
+def test_the_first_steps_of_the_adaptive_sde():
+    """A step of 0.01 by hand, accepted at a loose tolerance; the next is as long as its error lets it be."""
+    process, score, u = VP(), mixture("vp"), torch.randn(6, 3, generator=generator(), dtype=torch.float64)
+    drawn = []
+
+    def draw(like):
+        drawn.append(torch.randn(like.shape, generator=generator(len(drawn)), dtype=like.dtype))
+        return drawn[-1]
+
+    def euler(at, t, h, z):
+        beta = -process.dlog_alpha(t).item()
+        return u - h * (-beta / 2 * at - beta * score(at, t)) + math.sqrt(h * beta) * z
+
+    end = AdaptiveSDE(process, [1.0, 0.99], rtol=10.0).run(score, u, draw)
+    first = euler(u, 1.0, 1.0 - 0.99, drawn[0])
+    second = euler(first, 0.99, 1.0 - 0.99, drawn[0])
+    assert len(drawn) == 1 and relative(end, (first + second) / 2) < 1e-12
+    error = ((first - end) / (0.005 * torch.maximum(first.abs(), u.abs())).clamp_min(1e-3)).square().mean().sqrt().item()
+    times = []
+    AdaptiveSDE(process, [1.0, 0.2], rtol=0.005, atol=1e-3).run(
+        lambda v, t: times.append(t) or score(v, t), u, lambda v: drawn[0]
+    )
+    assert error > 1 and times[:3] == pytest.approx([1.0, 0.99, 1.0]), "rejected: from the same time again"
+    assert times[3] == pytest.approx(1 - 0.9 * 0.01 * error**-0.9, abs=1e-9) and times[-1] == pytest.approx(0.2)
+
+
+def test_the_adaptive_sde_has_the_variance_of_gaussian_data():
+    """8 % on 1500 states of 4 coordinates are above four standard errors; a looser tolerance takes fewer evaluations."""
+    process, score = VP(), GaussianMixture(VP(), torch.zeros(1, 4, dtype=torch.float64), 0.5)
+    u = process.prior_sample((1500, 4), generator(), torch.float64)
+    tight, loose = (adaptive_sde(process, [1.0, 0.01], rtol=rtol).solve(score, u, generator(1)) for rtol in (0.02, 0.5))
+    assert tight.u.var().item() == pytest.approx(marginal(process, 0.01, 0.25).values.item(), rel=0.08)
+    assert 10 <= loose.nfe < tight.nfe / 3 and tight.nfe % 2 == loose.nfe % 2 == 0
+
+
+def test_an_adaptive_sde_that_gives_up():
+    noisy = lambda v, t: torch.randn(v.shape, generator=generator(int(t * 1e9)), dtype=v.dtype) * 1e6  # noqa: E731
+    with pytest.raises(Diverged, match="AdaptiveSDE: stopped at t = 1 with rtol = 1e-06"):
+        AdaptiveSDE(VP(), [1.0, 0.1], rtol=1e-6, atol=1e-9)(noisy, torch.ones(2, 3, dtype=torch.float64), generator())
+
+
+@pytest.mark.parametrize(("method", "budgets"), [(adaptive_flow, (14, 20, 50)), (adaptive_sde, (20, 50))])
+def test_methods_held_to_evaluations(method, budgets):
+    """Never more than allowed; the solution is the method's own at one of the tolerances, and the next one takes more."""
+    process, means = VP(), mixture("vp").means
+    score, u = GaussianMixture(process, means, 0.3), torch.randn(64, 3, generator=generator(), dtype=torch.float64)
+    for most in budgets:
+        held = HeldToEvaluations(process, [1.0, 0.01], method, most)
+        found = held.solve(score, u, generator(1))
+        assert most / 3 <= found.nfe <= most
+        if method is adaptive_flow:
+            runs = [sampler.solve(score, u, generator(1)) for sampler in held.samplers[:24]]
+            last = next(i for i, run in enumerate(runs) if run.nfe > most) - 1
+            assert torch.equal(found.u, runs[last].u)
+    loosest = HeldToEvaluations(process, [1.0, 0.01], method, 1).solve(score, u, generator(1))
+    assert torch.equal(loosest.u, held.samplers[0].solve(score, u, generator(1)).u) and loosest.nfe > 1
+
+
+def test_a_budget_of_pndm_is_used_up():
+    """Ten evaluations are two pseudo Runge-Kutta steps, not one; behind the warm start a step is one evaluation."""
+    found = [within_budget(pndm, VP(), grids.quadratic, nfe) for nfe in (4, 10, 12, 13, 20)]
+    assert [(one.steps, one.nfe) for one in found] == [(1, 4), (2, 8), (3, 12), (4, 13), (11, 20)]
+
+
+def test_pndm_on_ve_takes_the_same_transfer():
+    """F = 0: phi is u + (sigma_t - sigma_s) eps."""
+    process, score = VE(), mixture("ve")
+    u = torch.randn(4, 3, generator=generator(), dtype=torch.float64)
+    eps, (s, t) = to_noise(process, score), (0.6, 0.5)
+    sigma = lambda t: process.R(t).values.item()  # noqa: E731
+    e1 = eps(u, s)
+    e2 = eps(u + (sigma(0.55) - sigma(s)) * e1, 0.55)
+    e3 = eps(u + (sigma(0.55) - sigma(s)) * e2, 0.55)
+    e4 = eps(u + (sigma(t) - sigma(s)) * e3, t)
+    assert relative(pndm(process, [s, t])(score, u), u + (sigma(t) - sigma(s)) * (e1 + 2 * e2 + 2 * e3 + e4) / 6) < 1e-10
