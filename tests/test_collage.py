@@ -363,7 +363,10 @@ ONE = torch.zeros(1, 1, 1, 1)
     (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 3]])), "factor 1: its patch reaches outside"),
     (lambda: FactorGraph((3,), torch.tensor([[0, 1]])), r"no factor holds position \(2,\)"),
     (lambda: FactorGraph((2,), torch.tensor([[0, 1, 1]])), "factor 0: a piece larger than the content"),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)), "condition of factor 3: there is no"),
+    (
+        lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)),
+        "condition of factor 3: there is no",
+    ),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, {0: ONE, 2: ONE}), "factor 1 has no condition"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, None, {0: ONE, 1: ONE, 2: ONE}), "a score of their own"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, [lumpy, lumpy]), "2 scores of variables; allowed: 1"),

@@ -1,4 +1,4 @@
-"""Checks of numbers: those that a user gives, each naming its owner, the parameter, the value and what is allowed; and results."""
+"""Checks of results, and of numbers that a user gives: each names its owner, the parameter, the value and what is allowed."""
 
 import math
 from numbers import Integral, Real

@@ -100,8 +100,9 @@ def model_rows(plans: Iterable[ModelPlan]) -> list[dict[str, object]]:
     slow, fast = SPEED
     return [
         {"key": plan.key, "names": " ".join(plan.names), "data": plan.spec.data, "network": plan.spec.network.name,
-         "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "", "trainings": len(plan.seeds), "steps": plan.spec.steps,
-         "batch": plan.spec.batch, "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
+         "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "",
+         "trainings": len(plan.seeds), "steps": plan.spec.steps, "batch": plan.spec.batch,
+         "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
          "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu and plan.gflop else "",
          "state": ", ".join(filter(None, ("trained" if plan.trained else "published weights" if plan.spec.weights else "",
                                           "on request" * plan.on_request)))}
@@ -156,8 +157,8 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
         f"For example {dear.names[0]}: {BACKWARD} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
         f"{dear.work:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
-        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top;"
-        " models on request are not counted.",
+        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on "
+        "top; models on request are not counted.",
         *(
             f"At the {speed:.0f} TFLOP/s that rescore proof measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
             for device, speed in speeds.items()

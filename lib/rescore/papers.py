@@ -68,8 +68,8 @@ class Candidate(Settings):
     Args:
         name: of the config's `candidates` too, where its records come of jobs of their own.
         source: where it was found: the authors' code, a baseline's, an assumption.
-        use: key columns of its record; the others are the row's. `{name}` stands for the candidate's name, `{variant}` and the like
-            for what the row has there.
+        use: key columns of its record; the others are the row's. `{name}` stands for the candidate's name, `{variant}` and the
+            like for what the row has there.
         protocol: what its record must say, over what `protocols` declare for the row.
     """
 

@@ -127,9 +127,9 @@ def routes(plans: Sequence[SamplingPlan], models: Iterable[ModelPlan]) -> list[s
         return []
     work, training = sum(plan.gflop for plan in plans), trained_here(models)
     return [
-        f"Published networks: {sum(plan.printed for plan in plans)} printed numbers in {sum(len(plan.jobs) for plan in plans)} jobs, "
-        f"{hours(work)} GPU-hours of sampling (evaluations x images x GFLOP; {ADAPTIVE} evaluations assumed of an adaptive solver; "
-        "likelihoods on top), no training.",
+        f"Published networks: {sum(plan.printed for plan in plans)} printed numbers in "
+        f"{sum(len(plan.jobs) for plan in plans)} jobs, {hours(work)} GPU-hours of sampling (evaluations x images x GFLOP; "
+        f"{ADAPTIVE} evaluations assumed of an adaptive solver; likelihoods on top), no training.",
         f"Trained here, on request: {hours(training) or 0} GPU-hours of training come before the same sampling.",
     ]
 
@@ -148,8 +148,8 @@ def plan_block(suites: Iterable[Suite]) -> str:
     lines = ["| scale | trained models | GPU-hours | printed numbers of published networks | GPU-hours of sampling them "
              "| of training them instead |", "| --- | --- | --- | --- | --- | --- |",
              *("| " + " | ".join(str(cell or "") for cell in row) + " |" for row in rows)]  # fmt: skip
-    return (f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of one "
-            f"H100 (assumed).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
+    return (f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of "
+            f"one H100 (assumed).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
 
 
 def all_needs(suite: Suite) -> list[Need]:

@@ -23,7 +23,7 @@ from rescore.errors import RescoreError
 PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
 
 TRAINED_HERE = "-trained-here"
-"""`<name>-trained-here` is the model `<name>`, trained by us where that has published weights, in its place in a job of its own."""
+"""`<name>-trained-here` is the model `<name>` trained by us where that has published weights, in a job of its own."""
 
 TRAINING_VERSION = 2
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
@@ -69,7 +69,7 @@ class TrainingConfig(Grown):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What the ledger says about the training; of settings that younger fields have, those that differ from the defaults."""
+        """What the ledger says about the training; of younger fields' settings, those that differ from the defaults."""
         fields = type(self).model_fields
         changed = {
             name for name in self.younger if getattr(self, name) != fields[name].default
@@ -128,9 +128,9 @@ class Objective(Grown):
         importance: times of training with density proportional to the likelihood weight.
         t0: the smallest time of training.
         gamma: of `lcss` only: the weight of its first term (LCSS eq. 21).
-        reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and `clip: 1`
-            the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP (`reduce_mean`) and
-            gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
+        reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and
+            `clip: 1` the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP
+            (`reduce_mean`) and gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
     """
 
     name: Literal["dsm", "lcss", "hsm", "velocity_dsm"] = "dsm"
@@ -223,7 +223,8 @@ class ModelSpec(Resources, NetworkTraining):
         parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
         weights: published ones in the place of a training; `steps` is then what their authors trained.
-        snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the last.
+        snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the
+            last.
     """
 
     data: str

@@ -40,7 +40,7 @@ class Orders(SectionSettings):
 
 
 class Job(ModelJob):
-    """By exact-score problem the sections that it is measured by; or, with `models: [vp]`, `trained`: Table 6.2 on that network."""
+    """By exact-score problem the sections that measure it; or, with `models: [vp]`, `trained`: Table 6.2 on that network."""
 
     subjects_of = {"table": Literal["digits_exact"], **dict.fromkeys(("ingredients", "orders", "change"), DatasetName),
                    "trained": Literal[None]}  # fmt: skip

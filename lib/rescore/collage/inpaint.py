@@ -166,10 +166,10 @@ def outpaint(
 
 
 def from_the_middle(*lattice: int) -> list[list[int]]:
-    """The order of the pieces of a chain, or of a lattice (rows, columns) numbered row by row: the middle one, then in one
-    batch all that lie one step from it, then two steps along rows and columns, and so on.
+    """The order of the pieces of a chain, or of a lattice (rows, columns) numbered row by row, from the middle outwards.
 
-    Pieces that overlap the next by half share with others of their batch only what is there already.
+    The middle one, then in one batch all that lie one step from it, then two steps along rows and columns, and so on. Pieces
+    that overlap the next by half share with others of their batch only what is there already.
     """
     steps = sum(np.abs(np.arange(n) - (n - 1) // 2).reshape([-1 if k == axis else 1 for k in range(len(lattice))])
                 for axis, n in enumerate(lattice)).ravel()  # fmt: skip

@@ -41,8 +41,10 @@ def tiled(maker: Maker, method: str, size: Sequence[int], side: int, n: int, gen
 
 
 def on_a_cube(maker: Maker, method: str, side: int, overlap: int, n: int, generator: torch.Generator) -> Made:
-    """n cubemaps (`rescore.collage.cubemap`): by DiffCollage three rings, each composed on a cycle, minus the six faces; by
-    outpainting square by square from the front; by any other method the faces by themselves.
+    """n cubemaps (`rescore.collage.cubemap`).
+
+    By DiffCollage three rings, each composed on a cycle, minus the six faces; by outpainting square by square from the front;
+    by any other method the faces by themselves.
     """
     graph = cubemap(side)
     if method in AUTOREGRESSIVE:

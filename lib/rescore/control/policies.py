@@ -33,6 +33,7 @@ def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
 
 
 def zeroed(layer: nn.Linear, bias: float = 0.0) -> nn.Linear:
+    """The layer with zero weights and this bias, in place: it starts as a constant."""
     nn.init.zeros_(layer.weight)
     nn.init.constant_(layer.bias, bias)
     return layer

@@ -32,6 +32,7 @@ SET_DIGEST = {  # of a whole split, whatever its order
 
 
 def at_hand(split: str, limit: int | None) -> bool:
+    """Whether the archive, its batches or enough strips of images are there; nothing is read or downloaded."""
     folder = data_folder()
     if _archive() is not None or (folder is not None and _batches(folder)):
         return True

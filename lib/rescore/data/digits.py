@@ -19,7 +19,7 @@ def load_digits() -> Tensor:
 
 
 def digits_and_labels() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) float64, whole numbers from 0 to 16, and labels (1797,), as `sklearn.datasets.load_digits` gives them.
+    """Images (1797, 8, 8) float64, whole numbers 0 to 16, and labels (1797,), as `sklearn.datasets.load_digits` gives them.
 
     Read from its file, for importing scikit-learn takes as long as a short training.
     """

@@ -26,7 +26,7 @@ def data_folder() -> Path | None:
     value = os.environ.get("RESCORE_DATA")
     if not value:
         return None
-    folder = Path(os.path.expanduser(value))
+    folder = Path(os.path.expanduser(value))  # noqa: PTH111 - a `~` without a home stays; Path.expanduser raises
     if not folder.is_dir():
         raise RescoreError(f"RESCORE_DATA={value}: no such folder; set it to the folder that holds the data sets, or unset it")
     return folder

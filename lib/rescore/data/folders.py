@@ -50,6 +50,7 @@ def _celeba_names(partition: Path, split: str) -> list[str]:
 
 
 def celeba_at_hand() -> bool:
+    """Whether RESCORE_DATA holds the partition and the folder of aligned images; no image is read."""
     folder = data_folder()
     return folder is not None and (folder / CELEBA_PARTITION).exists() and (folder / CELEBA_IMAGES).is_dir()
 

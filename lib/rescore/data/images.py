@@ -110,7 +110,7 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     import torch
 
     _check(name, split, limit, path)
-    path = None if path is None else Path(os.path.expanduser(path))
+    path = None if path is None else Path(os.path.expanduser(path))  # noqa: PTH111 - a `~` without a home stays
     try:
         images, labels = _read(name, split, limit, path)
     except MissingData as error:
@@ -158,7 +158,7 @@ def images_at_hand(name: str, split: str = "train", limit: int | None = None, pa
         case "celeba64":
             there = folders.celeba_at_hand()
         case "folder" | "npz":
-            there = os.path.exists(os.path.expanduser(path))
+            there = Path(os.path.expanduser(path)).exists()  # noqa: PTH111 - a `~` without a home stays
         case _:
             there = IDX[name].at_hand(split)
     return "present" if there else "absent"

@@ -2,12 +2,13 @@
 
 | set | d | what |
 | --- | --- | --- |
-| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | of DiffFlow's Table 3.1, under RESCORE_DATA (`LAYOUT`) or from the official archive |
+| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | DiffFlow's Table 3.1; of the archive |
 | `wine` | 13 | scikit-learn's, with uniform noise of its recording steps, as POWER |
 | `breast_cancer` | 24 | scikit-learn's, less the features that repeat their smallest value, as HEPMASS and MINIBOONE |
 | `patches` | 63 | 8x8 patches of scikit-image's photographs, made as those of BSDS300 |
 
-The official archive (Zenodo record 1161203) has 817 MB. It is downloaded once, by the first job that asks for one of its sets.
+The first five lie under RESCORE_DATA as `LAYOUT` says, or come from the official archive (Zenodo record 1161203), which has 817
+MB. It is downloaded once, by the first job that asks for one of its sets.
 """
 
 import tarfile
@@ -110,7 +111,7 @@ def load_tabular(name: str) -> Tabular:
 
 
 def _own(name: str) -> list[Path]:
-    """The set's files under RESCORE_DATA; none if one is missing. A csv of GAS goes before a pickle that may not be readable."""
+    """The set's files under RESCORE_DATA; none if one is missing. A csv of GAS goes before a pickle, maybe unreadable."""
     folder = data_folder()
     layouts = [("gas/ethylene_CO.csv",), LAYOUT[name]] if name == "gas" else [LAYOUT[name]]
     for paths in ([folder / part for part in layout] for layout in layouts if folder):

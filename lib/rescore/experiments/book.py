@@ -34,8 +34,8 @@ class Run:
         folder: training state and finished cells live here; it outlives a killed or failed job, and only this section uses it.
         device: `cpu` or `cuda`.
         models: the weights of the trained models that the job uses, by the config's names.
-        candidate: the candidate protocol under which it measures: part of each record's variant. Its arrays are not kept, for figures
-            are of the main protocol.
+        candidate: the candidate protocol under which it measures: part of each record's variant. Its arrays are not kept, for
+            figures are of the main protocol.
     """
 
     paper: str
@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured number; see `rescore.ledger.records.Record` for the columns. `protocol` is a mapping, or text as in a record."""
+    """One measured number, with columns of `rescore.ledger.records.Record`. `protocol` is a mapping, or a record's text."""
 
     table: str
     dataset: str

@@ -1,7 +1,6 @@
 """Run one job or draw a paper's figures: `rescore run` and `rescore figures`."""
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -90,7 +89,7 @@ def main_figures(args: Namespace) -> None:
             drawn = temporary.with_name(f"{temporary.name}.png")  # matplotlib reads the format off the name
             try:
                 function(found, drawn)
-                os.replace(drawn, temporary)
+                drawn.replace(temporary)
             finally:
                 drawn.unlink(missing_ok=True)
         atomic_write(path.with_suffix(".rst"), paper.meta.figures[name] + "\n")
@@ -175,7 +174,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
         found = book.result
         skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
         joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
-                        joined.function_evaluations + found.function_evaluations, {**joined.arrays, **found.arrays})  # fmt: skip
+                        joined.function_evaluations + found.function_evaluations, joined.arrays | found.arrays)  # fmt: skip
     return joined
 
 

@@ -187,8 +187,8 @@ def curve(
     values, errors = np.array(measured, dtype=float).T
     errors = np.where(values > ceiling, 0, errors)
     low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis
-    ax.errorbar([place(row) for row in rows], np.minimum(values, ceiling), (low, errors), label=label, color=color, marker=marker,
-                linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
+    ax.errorbar([place(row) for row in rows], np.minimum(values, ceiling), (low, errors), label=label, color=color,
+                marker=marker, linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
@@ -207,7 +207,7 @@ def log_values(ax: Axes, title: str = "", label: str = "", grid: str = "both") -
 
 
 def against_evaluations(ax: Axes, ticks: Iterable[int] = (), label: str = "score evaluations", log: bool = True) -> None:
-    """The axis of evaluations that the figures share: logarithmic, plain numbers at `ticks` (where the lines have points if none)."""
+    """The axis of evaluations that the figures share: logarithmic, numbers at `ticks`, else where the lines have points."""
     ax.set(xlabel=label, xscale="log" if log else "linear")
     curves = [line for line in ax.lines if line.get_transform() == ax.transData]  # lines across the panel are none
     ticks = sorted(ticks) or sorted({float(at) for line in curves for at in line.get_xdata()})
@@ -230,8 +230,9 @@ def legend(ax: Axes, **options: Any) -> None:
         ax.legend(**options)
 
 
-def shared_legend(figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
-                  ) -> None:  # fmt: skip
+def shared_legend(
+    figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
+) -> None:
     """One legend of the figure for what several panels show, each label once."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     if handles:

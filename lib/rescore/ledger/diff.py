@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rescore.papers import Paper
 
 STATUSES = ("reproduced", "off", "imprecise", "indicative", "not-run")
-COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol", "source",
-           "note", "explained_by")  # fmt: skip
+COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol",
+           "source", "note", "explained_by")  # fmt: skip
 YOUNGER = ("explained_by",)  # columns that older files lack
 NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 
@@ -39,7 +39,7 @@ RELATIVE_FLOOR = {
 
 
 def tolerance(published: Published) -> float:
-    """`max(half a unit of the last printed digit, 2 * printed uncertainty, floor * |published|)`: what the printed number allows.
+    """What a printed number allows: `max(half a unit of its last digit, 2 * printed uncertainty, floor * |published|)`.
 
     The same rule for every number. A bound was not rounded to what is printed, so its half unit does not count.
     """
@@ -93,9 +93,10 @@ def diff(
 ) -> pd.DataFrame:
     """One row for each published number, in their order, with a status.
 
-    `reproduced`, `off` or, where the measured error is too large to tell, `imprecise` where the record's protocol has every value
-    that `paper.yaml` declares for the published row, `indicative` where it has not (tolerance and delta are shown, not judged) or where the record is a stand-in measured on
-    something else (no delta: the units differ), `not-run` where there is no record.
+    `reproduced`, `off` or, where the measured error is too large to tell, `imprecise` where the record's protocol has every
+    value that `paper.yaml` declares for the published row, `indicative` where it has not (tolerance and delta are shown, not
+    judged) or where the record is a stand-in measured on something else (no delta: the units differ), `not-run` where there is
+    no record.
 
     Args:
         papers: for the protocols and the reasons of rows that are not run.

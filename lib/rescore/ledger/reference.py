@@ -1,7 +1,8 @@
 """The committed reference of a scale, results/reference/<scale>/.
 
-It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, and `skipped.csv`, which says what could not be measured and why; references
-made before that was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
+It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, and `skipped.csv`, which says what could not be measured and why;
+references made before that was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it
+last: where diff.csv is, the reference is whole.
 """
 
 import re

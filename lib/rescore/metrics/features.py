@@ -199,7 +199,7 @@ def classifier_name(data: ImageSet, settings: ClassifierSettings) -> str:
 def train_classifier(
     data: ImageSet, settings: ClassifierSettings, folder: Path, device: torch.device | str = "cpu"
 ) -> SmallClassifier:
-    """The classifier trained on `data` on a device, on which it is left; from `folder` if it was trained there before (`<name>.safetensors`), frozen.
+    """The classifier trained on `data`, frozen, on `device`; from `folder` if it was trained before (`<name>.safetensors`).
 
     Raises RescoreError if `data` has no labels or the file is damaged.
     """

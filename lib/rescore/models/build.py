@@ -36,6 +36,7 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
 
 
 def make_objective(objective: Objective) -> DSM | LCSS | HSM:
+    """The loss that a spec names, with its weighting, times, prediction and reduction."""
     times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
     whole = {"predicts": objective.factor, "per_dimension": objective.reduction == "mean"}
     if objective.name == "dsm":

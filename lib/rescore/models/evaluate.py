@@ -143,9 +143,9 @@ class TrainedModels:
     """The trained models of a section's job, one for each training seed, and the judge of what they draw.
 
     Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
-    seeds on, covers both. Published weights are one network: its seeds are independent runs, and nothing here has trained it. All
-    samplers of one seed start from the same noise. A cell that diverges with one of the networks is left out, with the reason;
-    the others go on.
+    seeds on, covers both. Published weights are one network: its seeds are independent runs, and nothing here has trained it.
+    All samplers of one seed start from the same noise. A cell that diverges with one of the networks is left out, with the
+    reason; the others go on.
 
     Args:
         book: of the section; all models of its job are of one data set.

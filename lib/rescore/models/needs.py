@@ -1,5 +1,6 @@
-"""What a scale needs from outside: data sets, Inception's weights and published networks. Looked for without reading them, and
-fetched, where they can be downloaded.
+"""What a scale needs from outside: data sets, Inception's weights and published networks.
+
+They are looked for without being read, and fetched where they can be downloaded.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ DOWNLOADS_MB = {
     "pines": 1,
     "BasicMotions": 1,
 }
-"""About how much is downloaded, as the pages of the data sets, the release of torch-fidelity and Zenodo (817.1 MB of tabular sets)
-state it; what is not named here has to be put under RESCORE_DATA."""
+"""About how much is downloaded; what is not named here has to be put under RESCORE_DATA.
+
+Stated by the pages of the data sets, the release of torch-fidelity and Zenodo (817.1 MB of tabular sets).
+"""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def _of(name: str) -> list[Need]:
         splits = [split] if split else [one for one in ("train", "test") if one in SPLITS[data]] or list(SPLITS[data][:1])
         fetched = data in DOWNLOADS_MB
         return [Need(f"{data}/{one}", images_at_hand(data, one) == "present",
-                     (lambda one=one: load_images(data, one)) if fetched else None, LAYOUT.get(data, "")) for one in splits]  # fmt: skip
+                     (lambda one=one: load_images(data, one)) if fetched else None, LAYOUT.get(data, ""))
+                for one in splits]  # fmt: skip
     if name in TABULAR:
         return [
             Need(f"tabular/{name}", tabular_at_hand(name) == "present", lambda: load_tabular(name), " and ".join(TABULAR[name]))

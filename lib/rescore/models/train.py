@@ -26,16 +26,16 @@ from rescore.workflow.suite import Suite, load_suite
 
 
 def main_train(args: Namespace) -> None:
-    """`rescore train`: train one model that a paper's config names, or finish its training, with all its seeds one after another,
-    each on as many GPUs as its `gpu` says.
+    """`rescore train`: train one model that a paper's config names, or finish its training.
 
-    Published weights (`ModelSpec.weights`) are imported in the place of a training.
+    Its seeds are trained one after another, each on as many GPUs as its `gpu` says. Published weights (`ModelSpec.weights`) are
+    imported in the place of a training.
 
     Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
     need it are skipped.
 
-    The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot be
-    had, this is said before the training.
+    The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot
+    be had, this is said before the training.
 
     Raises RescoreError for a name that no config at this scale has.
     """
@@ -92,7 +92,8 @@ def _look_for_judges(suite: Suite, key: str) -> None:
 def _leave_missing(key: str, folder: Path, reason: str) -> None:
     atomic_write(folder / MISSING, json.dumps({"key": key, "missing": reason}, indent=1) + "\n")
     print(f"model {key} is not trained: {reason}\n"
-          f"  Once the data lie there the same command trains it; to try a download again, remove {folder}", file=sys.stderr)  # fmt: skip
+          f"  Once the data lie there the same command trains it; to try a download again, remove {folder}",
+          file=sys.stderr)  # fmt: skip
 
 
 def _import(trainings: Trainings, folder: Path) -> None:

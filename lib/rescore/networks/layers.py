@@ -27,14 +27,17 @@ def default_init(layer: Layer, scale: float = 1.0) -> Layer:
 
 
 def linear(n_in: int, n_out: int, scale: float = 1.0) -> nn.Linear:
+    """A linear layer with `default_init`."""
     return default_init(nn.Linear(n_in, n_out), scale)
 
 
 def conv3x3(n_in: int, n_out: int, scale: float = 1.0) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the side, with `default_init`."""
     return default_init(nn.Conv2d(n_in, n_out, 3, padding=1), scale)
 
 
 def conv1x1(n_in: int, n_out: int, scale: float = 1.0) -> nn.Conv2d:
+    """A linear map of the channels of each pixel, with `default_init`."""
     return default_init(nn.Conv2d(n_in, n_out, 1), scale)
 
 

@@ -54,6 +54,8 @@ class InstanceNormPlus(nn.Module):
 
 
 class NoNorm(nn.Module):
+    """The identity, called as the norms are: with the input and the index of its noise level."""
+
     def forward(self, x: Tensor, index: Tensor) -> Tensor:
         return x
 
@@ -64,6 +66,7 @@ def decoder_norm(channels: int, levels: int) -> nn.Module:
 
 
 def conv(n_in: int, n_out: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the side, with torch's initialisation."""
     return nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=bias)
 
 

@@ -226,7 +226,7 @@ def ddpmpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = N
 
 
 def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's config for CIFAR-10 trains it for 1,300,001 steps of 128.
+    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's CIFAR-10 config has 1,300,001 steps of 128.
 
     The discrete form has `embedding="positional", sigmas=(0.01, 50.0)`, those of the VE process, and level "labels",
     round(999 (1 - t)): it falls as t rises.

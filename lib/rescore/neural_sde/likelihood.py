@@ -36,7 +36,7 @@ def ode_log_prob(
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> ODELikelihood:
-    """log p(x) of the ODE model dx/dt = v = f - g^2 s / 2 with x_T ~ N(0, I), for data x (n, *data) taken at t0:
+    """log p(x) of the ODE model dx/dt = v = f - g^2 s / 2 with x_T ~ N(0, I), for data x (n, *data) taken at t0.
 
         log p(x) = log N(x_T; 0, I) + integral from t0 to T of tr dv/dx dt,
 

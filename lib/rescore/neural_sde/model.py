@@ -84,7 +84,7 @@ class NeuralSDE(nn.Module):
     def sample(
         self, x: Tensor, times: Tensor, generator: Noise | None = None, lam: float = 1.0, last: str = "tweedie"
     ) -> Tensor:
-        """States at t_0 from states x at t_N, by the marginal-equivalent SDE of eq. 3.16 on the training grid:
+        """States at t_0 from states x at t_N, by the marginal-equivalent SDE of eq. 3.16 on the training grid.
 
             x_i = x_{i+1} - [f - (1 + lam^2)/2 g^2 s] dt_i + lam g sqrt(dt_i) z, all fields at (x_{i+1}, t_{i+1}).
 

@@ -36,7 +36,8 @@ Objective = Callable[[Network, LinearSDE, Tensor, Noise], Tensor]
 
 @dataclass(frozen=True)
 class _Matching:
-    """
+    """What all losses have.
+
     Args:
         weighting: see the table of the module.
         times: at which times; their weights are part of the losses.
@@ -109,7 +110,7 @@ class DSM(_Denoising):
 
 @dataclass(frozen=True)
 class LCSS(_Denoising):
-    """Local curvature smoothing with Stein's identity (LCSS eqs. 19 to 21), one draw of x' per data point:
+    """Local curvature smoothing with Stein's identity (LCSS eqs. 19 to 21), one draw of x' per data point.
 
         lambda(t) [gamma s_theta(x', t)^T Sigma_t^-1 (x' - m_t x0) + 1/2 abs(s_theta(x', t))^2],   x' = m_t x0 + K_t eps.
 

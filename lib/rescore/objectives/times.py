@@ -24,6 +24,8 @@ T0 = 1e-5  # where Score-SDE, CLD and gDDIM cut their training times
 
 
 class Times(Protocol):
+    """At which times a loss is taken: draws n of them, (n,) float64, with their importance weights, (n,)."""
+
     def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]: ...
 
 

@@ -30,6 +30,7 @@ HALVES = (
 
 
 def coefficients(sheet: Sheet) -> None:
+    """Psi, the integral of beta, Sigma, L and the loss's weight of CLD at the sheet's times."""
     t = sheet["t"]
     late = t >= 1e-2
     for name, process in SETS.items():
@@ -51,6 +52,7 @@ def coefficients(sheet: Sheet) -> None:
 
 
 def losses(sheet: Sheet) -> None:
+    """Perturbed data and losses of HSM and DSM with the noise, times and network of the sheet."""
     x0, t, noise = sheet["x0"].double(), sheet["t"], cld_states(sheet["noise"]).double()
     start = sheet["v0_noise"].double()
     network = read_sheet(sheet.folder, "cld_network")
@@ -72,6 +74,7 @@ def losses(sheet: Sheet) -> None:
 
 
 def samplers(sheet: Sheet) -> None:
+    """The score of a mixture, and where Euler-Maruyama, SSCS and the ODE end from one start with one noise."""
     process = SETS["raw"]
     exact, noise = (
         GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"]),
@@ -114,6 +117,7 @@ def samplers(sheet: Sheet) -> None:
 
 
 def cld_states_of_noise(noise: Tensor) -> Tensor:
+    """Noise of each step, (steps, n, 2 d) with x first, as (steps, n, 2, d)."""
     return noise.unflatten(2, (2, -1))
 
 
@@ -123,6 +127,7 @@ def played(sampler: object, score: object, u: Tensor, noise: Tensor) -> Tensor:
 
 
 def likelihood(sheet: Sheet) -> None:
+    """The likelihood of (x, v) by the probability flow with an exact trace, and its latents."""
     process = SETS["raw"]
     exact = GaussianMixture(process, sheet["means"][:, None], sheet["stds"], sheet["weights"])
     u = sheet["u"][:, :, None]

@@ -27,6 +27,7 @@ COSINE = ("their cosine alpha is not divided by its value at 0", 2e-4)
 
 
 def deis(sheet: Sheet) -> None:
+    """Time grids, weights of the multistep rules, and where the samplers end from one start."""
     process = VP()
     for n in (5, 10):
         for name, grid in GRIDS.items():

@@ -15,10 +15,12 @@ EXACT = 1e-12
 
 
 def score(x: Tensor) -> Tensor:
+    """A score without meaning, (n, d) to (n, d), whose Jacobian is not symmetric; the sheet has the same."""
     return -x + 0.5 * torch.sin(2 * x) + 0.1 * x.sum(1, keepdim=True) * torch.cos(x)
 
 
 def losses(sheet: Sheet) -> None:
+    """Losses of `score` by sliced and denoising score matching, with the noise of the sheet."""
     x, z = sheet["x"], sheet["z"]
     sheet.compare("sliced score matching", ssm(score, x, sheet["v_unit"]), "ssm", EXACT)
     sheet.compare("sliced score matching, variance reduced", ssm_vr(score, x, sheet["v"]), "ssm_vr", EXACT)
@@ -29,6 +31,7 @@ def losses(sheet: Sheet) -> None:
 
 
 def langevin(sheet: Sheet) -> None:
+    """Annealed Langevin dynamics with the score of a mixture and the noise of the sheet."""
     process = VE(0.01, 5.0)
     exact = GaussianMixture(VE(0.01, 5.0), sheet["means"], sheet["stds"], sheet["weights"])
     times = [process.time_of_rho(sigma).item() for sigma in sheet["sigmas"].tolist()]

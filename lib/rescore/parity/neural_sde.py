@@ -21,6 +21,7 @@ GRID = 1e-7  # theirs are float32
 
 
 def diffflow(sheet: Sheet) -> None:
+    """Losses and gradients of DiffFlow by back-propagation and by the stochastic adjoint, and samples."""
     times, x0, noise = sheet["times"], sheet["x_0"], sheet["noise"]
     for kind in ("constant", "varying"):
         g = sheet[f"g_{kind}"]

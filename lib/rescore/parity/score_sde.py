@@ -33,6 +33,7 @@ CANCELS = ("their std of VP at t = 1e-5 is off by 0.6 % in float32, where 1 - ex
 
 
 def mixture(sheet: Sheet, process: LinearSDE) -> GaussianMixture:
+    """The exact score of the mixture that the sheet names, on a process."""
     return GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"])
 
 
@@ -44,6 +45,7 @@ def chain(kind: str, n: int) -> tuple[LinearSDE, list[float]]:
 
 
 def single_steps(sheet: Sheet) -> None:
+    """One step of each predictor and corrector, with score and noise of the sheet."""
     for kind, process in PROCESSES.items():
         n = 20 if kind == "ve" else 40
         x, z, t, score, places = (sheet[f"{kind}/{name}"] for name in ("x", "z", "t", "score", "timestep"))
@@ -100,6 +102,7 @@ def _steps(
 
 
 def pc_samplers(sheet: Sheet) -> None:
+    """Chains of predictor and corrector from one start, with the score of a mixture and the noise of the sheet."""
     for kind, n in (("vp", 30), ("ve", 12)):
         process, times = chain(kind, n)
         their_times, exact = sheet[f"{kind}/times"].tolist(), mixture(sheet, PROCESSES[kind])
@@ -160,6 +163,7 @@ def _sampled(
 
 
 def ode_sampler(sheet: Sheet) -> None:
+    """Where the adaptive probability flow ends, at two tolerances."""
     for kind, process in PROCESSES.items():
         start = sheet["start"] * (50 if kind == "ve" else 1)
         for text, tolerance, allowed in (("1e-05", 1e-5, 1e-4), ("1e-07", 1e-7, 1e-6)):
@@ -170,6 +174,7 @@ def ode_sampler(sheet: Sheet) -> None:
 
 
 def likelihood(sheet: Sheet) -> None:
+    """Bits per dimension and latents with the probes of the sheet, at two tolerances."""
     for kind, process in PROCESSES.items():
         x, levels = sheet["x"].double(), 256 if kind == "ve" else 128
         for trace in ("rademacher", "gaussian"):
@@ -184,6 +189,7 @@ def likelihood(sheet: Sheet) -> None:
 
 
 def losses(sheet: Sheet) -> None:
+    """Losses of denoising score matching by both weightings, with times and noise of the sheet."""
     x, z, t = (sheet[name].double() for name in ("x0", "z", "t"))
     d, times = x[0].numel(), t[:, None, None, None]
     for kind, process in PROCESSES.items():

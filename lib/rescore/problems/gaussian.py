@@ -145,7 +145,7 @@ class GaussianLaw:
 
 @lru_cache(64)
 def _units(p: int, d: int, draws: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Batches (1 + p + p draws, p, d) with a unit of each component in all groups: rows 1 to p of the state, then p of each draw."""
+    """Batches (1 + p + p draws, p, d), a unit of each component in all groups: rows 1 to p of the state, p of each draw."""
     batches = torch.zeros(1 + draws, 1 + p + p * draws, p, d, dtype=torch.float64)
     for i, batch in enumerate(batches):
         batch[1 + p * i : 1 + p + p * i] = torch.eye(p, dtype=torch.float64)[:, :, None]

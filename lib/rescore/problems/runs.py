@@ -108,8 +108,10 @@ class ExactRuns:
         self.fill(table, "exact draws", lambda: self.problem.draws(*names), rest)
 
     def to_data(self, projections: int, *names: object, radius: float | None = None) -> Metrics:
-        """Distances to `ExactProblem.reference(*names)`: `sw2`; of a mixture `off_mode`, the fraction further than `radius`
-        from every mode; of points `off_data`, the RMS distance to the nearest.
+        """Distances to `ExactProblem.reference(*names)`.
+
+        `sw2`; of a mixture `off_mode`, the fraction further than `radius` from every mode; of points `off_data`, the RMS
+        distance to the nearest.
         """
         modes, reference = self.problem.modes, cache(lambda: self.problem.reference(*names))
         found = {"sw2": lambda x: distances.sw2(x, reference(), projections)}

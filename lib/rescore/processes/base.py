@@ -26,7 +26,7 @@ def as_time(t: Time) -> Tensor:
 
 
 class LinearSDE(ABC):
-    """A linear SDE on t in [0, T], started at u_0 ~ N(m_0 e(x), Sigma_0) for a data point x, so that
+    """A linear SDE on t in [0, T], started at u_0 ~ N(m_0 e(x), Sigma_0) for a data point x.
 
         p(u_t | x) = N(m_t e(x), Sigma_t),    m_t = Psi(t, 0) m_0,    Sigma_t = Psi(t, s) Sigma_s Psi(t, s)^T + Q(t, s).
 
@@ -68,7 +68,10 @@ class LinearSDE(ABC):
         """The covariance of u_t given u_s, for s <= t."""
 
     def Psi(self, t: Time, s: Time) -> Operator:
-        """The transition matrix from s to t, in either direction: dPsi(t, s)/dt = F_t Psi(t, s), Psi(s, s) = I."""
+        """The transition matrix from s to t, in either direction.
+
+        It solves dPsi(t, s)/dt = F_t Psi(t, s) with Psi(s, s) = I.
+        """
         return self.mean(t) @ self.mean(s).inv()
 
     def G(self, t: Time) -> Operator:

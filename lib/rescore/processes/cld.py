@@ -106,7 +106,10 @@ class CLD(LinearSDE):
         return self.L(t) @ block(theta.cos(), -theta.sin(), theta.sin(), theta.cos())
 
     def Psi_hat(self, t: Time, s: Time, lam: float) -> Block:
-        """Psi_hat(t, s) = L_t W(t) L_s^-1, dW/dB = [[0, a], [-a, lam^2 Gamma / L22^2]] W, W(s) = I, a = L22 / (M L11)."""
+        """The transition matrix of gDDIM's lambda-SDE.
+
+        L_t W(t) L_s^-1, dW/dB = [[0, a], [-a, lam^2 Gamma / L22^2]] W, W(s) = I, a = L22 / (M L11).
+        """
         t, s = torch.broadcast_tensors(as_time(t), as_time(s))
         start, end = self._z(s).reshape(-1), self._z(t).reshape(-1)
 

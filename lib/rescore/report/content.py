@@ -248,11 +248,13 @@ def duration(seconds: float) -> str:
 
 
 def verdict_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows have each status of a verdict, in the order of `STATUSES`, zeros too."""
     counts = Counter(row["status"] for row in rows)
     return {status: counts[status] for status in diff_module.STATUSES}
 
 
 def claim_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows have each status of a claim, in the order of `STATUSES`, zeros too."""
     counts = Counter(row["status"] for row in rows)
     return {status: counts[status] for status in claims_module.STATUSES}
 

@@ -78,8 +78,8 @@ class Sampler(ABC):
         Args:
             score: (u, t) -> grad log p_t(u), t a float.
             u: states at T, (batch, *state).
-            generator: the source of noise, on the device of u; deterministic samplers need none. With `rescore.random.Streams` a
-                sample's noise depends on its seed and index alone, not on the batch.
+            generator: the source of noise, on the device of u; deterministic samplers need none. With `rescore.random.Streams`
+                a sample's noise depends on its seed and index alone, not on the batch.
 
         Raises RescoreError for an empty batch, Diverged for a score or states that are not finite.
         """

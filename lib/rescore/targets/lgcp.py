@@ -99,7 +99,7 @@ def _butterfly(parts: tuple[Tensor, Tensor, Tensor, Tensor], dim: int) -> Tensor
 
 
 def _quadrant_order(n: int) -> Tensor:
-    """Cell indices of the four quadrants, (4, (n/2)^2), each read from the grid's corner inwards, so that mirrored cells align."""
+    """Cell indices of the quadrants, (4, (n/2)^2), each read from the grid's corner inwards, so that mirrored cells align."""
     cells = torch.arange(n * n).reshape(n, n)
     h = n // 2
     mirrored = (cells, cells.flip(1), cells.flip(0), cells.flip(0, 1))

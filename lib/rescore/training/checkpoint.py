@@ -129,7 +129,7 @@ def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> Non
 
 
 def _restride(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the optimiser's moments out as its parameters: a file holds rows, a fused step walks all through memory side by side."""
+    """Lay the optimiser's moments out as its parameters: a file holds rows, a fused step walks all side by side in memory."""
     for parameter, slots in optimizer.state.items():
         for name, value in slots.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():

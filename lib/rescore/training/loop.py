@@ -132,7 +132,8 @@ def minimise(
 ) -> None:
     """The loop of `fit`, for any `State`.
 
-    On a GPU the host queues steps and does not wait for them: whether one was good is decided there, and looked at now and then.
+    On a GPU the host queues steps and does not wait for them: whether one was good is decided there, and looked at now and
+    then.
 
     Args:
         backward: backward(step) adds the gradient of the step's loss to the parameters' and returns the loss. What it does may
