@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -151,12 +151,12 @@ class PaperConfig(Settings):
                 raise ValueError(f"jobs.{name}.candidate: {job.candidate} is unknown; allowed: {allowed}")
         return self
 
-    def under(self, job: str) -> "PaperConfig":
+    def under(self, job: str) -> Self:
         """The config as a job has it: with the settings of its candidate."""
         name = self.jobs[job].candidate
         return self if name is None else self._with_candidate(name)
 
-    def _with_candidate(self, name: str) -> "PaperConfig":
+    def _with_candidate(self, name: str) -> Self:
         main = self.model_dump(exclude={"jobs", "candidates"})
         try:
             changed = type(self).model_validate(_merged(main, self.candidates[name]) | {"jobs": {}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rescore.config import config_hash
 from rescore.data.images import image_shape
@@ -90,8 +91,9 @@ def known_plans(suite: Suite, networks: Mapping[str, tuple[int, float]], trained
     for key, of in suite.models.items():
         if key not in trained:
             names = tuple(name for name, its in suite.model_names.items() if its == key)
-            cost, asked = networks.get(network_id(of.spec), (None, None)), key not in suite.wanted_models
-            plans.append(ModelPlan(key, names, of.spec, of.seeds, *cost, False, asked))
+            parameters, gflop = networks.get(network_id(of.spec), (None, None))
+            asked = key not in suite.wanted_models
+            plans.append(ModelPlan(key, names, of.spec, of.seeds, parameters, gflop, False, asked))
     return sorted(plans, key=lambda plan: -plan.work)
 
 
@@ -115,13 +117,13 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
     rows = []
     for paper, rules in suite.papers.items():
         for name in rules.jobs:
-            job, trainings = rules.config.jobs[name], rules.config.job_trainings(name)
+            job, trainings = rules.known.jobs[name], rules.known.job_trainings(name)
             evaluation, seeds = (
                 getattr(rules.config, "evaluation", None),
                 max((len(of.seeds) for of in trainings.values()), default=0),
             )
             judged = (
-                evaluation if trainings and "evaluation" in rules.config.model_fields_set else None
+                evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
             )  # else the paper has its own
             rows.append({"paper": paper, "job": name, "gpu": job.gpu, "threads": job.threads, "mem_mb": job.mem_mb,
                          "minutes": job.runtime, "models": " ".join(trainings), "part": getattr(job, "part", None) or "",
@@ -131,7 +133,7 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
     return rows
 
 
-def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]] = ()) -> list[str]:
+def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, Any]] = ()) -> list[str]:
     """How the hours come about, in lines.
 
     Args:

@@ -127,8 +127,7 @@ def use_root(root: Path) -> None:
     if sys.path[0] != now:
         sys.path[:] = [now, *(place for place in sys.path if place != now)]
     before = next(
-        (str(Path(module.__file__).resolve().parents[2]) for module in loaded.values() if getattr(module, "__file__", None)),
-        now,
+        (str(Path(file).resolve().parents[2]) for module in loaded.values() if (file := getattr(module, "__file__", None))), now
     )
     if before != now:
         _modules[before] = loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,7 +20,7 @@ from rescore.models.build import make_model, make_process
 from rescore.models.listing import listable, listed
 from rescore.models.needs import Need, needs
 from rescore.models.parts import ADAPTIVE
-from rescore.specs import TRAINED_HERE, ModelSpec
+from rescore.specs import TRAINED_HERE, ModelConfig, ModelSpec
 from rescore.training.weights import parameter_count
 from rescore.workflow.paths import missing_data, model_folder
 from rescore.workflow.suite import Suite
@@ -85,19 +86,21 @@ class SamplingPlan:
 
 def sampling_plans(suite: Suite, plans: Iterable[ModelPlan]) -> list[SamplingPlan]:
     """Of all jobs of a run of everything that use published networks; takes seconds a job, for samplers' coefficients."""
-    by_name, found = {name: plan for plan in plans for name in plan.names}, []
+    by_name = {name: plan for plan in plans for name in plan.names}
+    found: list[SamplingPlan] = []
     for paper, rules in suite.papers.items():
-        jobs = [job for job in rules.wanted if listable(rules.config, job)]
+        jobs = [job for job in rules.wanted if listable(rules.known, job)]
         path = rules.paper.folder / "published.csv"
         printed = {row.key for row in read_published(path, paper)} if jobs else set()
-        for one in listed(rules.paper, rules.config, suite.scale, jobs) if jobs else ():
+        for one in listed(rules.paper, rules.known, suite.scale, jobs) if jobs else ():
             models = tuple(dict.fromkeys(cell.model for cell in one.cells))
-            evaluation, seeds = rules.config.evaluation, len(rules.config.training_seeds)
+            config = cast(ModelConfig, rules.known)  # as that of every paper with models
+            evaluation, seeds = config.evaluation, len(config.training_seeds)
             images = evaluation.samples * (seeds if seeds > 1 else evaluation.runs)
             here = [by_name.get(f"{paper}/{name}{TRAINED_HERE}") for name in models]
             found.append(SamplingPlan(
                 paper, one.jobs, models, len(one.cells), len(printed & one.keys(paper)),
-                sum(images * one.evaluations(name) * by_name[f"{paper}/{name}"].gflop for name in models),
+                sum(images * one.evaluations(name) * (by_name[f"{paper}/{name}"].gflop or 0.0) for name in models),
                 sum(plan.work for plan in here if plan)))  # fmt: skip
     return found
 

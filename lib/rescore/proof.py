@@ -41,6 +41,7 @@ from rescore.samplers import ddim
 from rescore.specs import ModelSpec
 from rescore.training import Adam, Training, averaged_copy, load_checkpoint, save_checkpoint, train_network
 from rescore.training.checkpoint import State
+from rescore.training.network import Forward
 
 
 @dataclass(frozen=True)
@@ -171,13 +172,13 @@ def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str
     process, images, small = VP(), _images(2 * size.batch, shape, device), replace(size, settings=SMALL).spec()
     objective, steps = make_objective(spec.objective), 6
 
-    def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def losses(network: Forward, rows: Tensor, generator: torch.Generator) -> Tensor:
         return objective(network, process, images[rows.to(device)], generator)
 
     def train(folder: Path, stop: int | None = None) -> nn.Module:
         calls = 0
 
-        def some(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        def some(network: Forward, rows: Tensor, generator: torch.Generator) -> Tensor:
             nonlocal calls
             calls += 1
             if calls == stop:

@@ -4,8 +4,9 @@ Two papers whose configs spell the same `ModelSpec` share one trained model: it 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -176,6 +177,10 @@ class Network(Part):
     mixed: bool = True
 
 
+Source = Literal["score_sde", "cld", "gddim", "edm"]
+"""Whose code has saved weights (`rescore.models.imported`)."""
+
+
 class Weights(Settings):
     """Weights that the authors of a paper published.
 
@@ -186,7 +191,7 @@ class Weights(Settings):
             records call it `unpinned`.
     """
 
-    source: Literal["score_sde", "cld", "gddim", "edm"]
+    source: Source
     name: str = Field(pattern=r"^[^/].*")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
@@ -376,6 +381,9 @@ class ModelConfig(PaperConfig):
         training_seeds: each model is trained once with each; what a table says of a model is the mean over them.
         evaluation: of the trained models.
     """
+
+    if TYPE_CHECKING:
+        jobs: Mapping[str, ModelJob] = {}  # each paper narrows them further
 
     models: dict[str, ModelSpec] = {}
     training_seeds: tuple[int, ...] = Field((0,), min_length=1)

@@ -25,8 +25,9 @@ def digits_and_labels() -> tuple[np.ndarray, np.ndarray]:
     """
     import numpy as np
 
-    path = Path(find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz"
-    if not path.is_file():
+    installed = find_spec("sklearn")
+    path = Path(installed.origin).parent / "datasets" / "data" / "digits.csv.gz" if installed and installed.origin else None
+    if path is None or not path.is_file():
         from sklearn.datasets import load_digits as load
 
         return load().images, load().target

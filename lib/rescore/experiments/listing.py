@@ -35,7 +35,7 @@ class Listing(Book):
 
     def __init__(self, config: Any, run: Run):
         super().__init__(config, run)
-        self.journal = Finished()
+        self.journal = Finished()  # type: ignore[assignment]  # a journal, as far as cells ask it
         self.listed: list[Listed] = []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -138,7 +138,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
                for one in result.measurements]  # fmt: skip
     paths = {key: job_folder(results, scale, paper.name, job) / name for key, name in JOB_FILES.items()}
     with atomic_path(paths["arrays"]) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **result.arrays)
+        np.savez_compressed(stream, **cast("dict[str, Any]", result.arrays))
     atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
     write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
     write_records(paths["records"], records)
@@ -174,7 +174,8 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
         found = book.result
         skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
         joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
-                        joined.function_evaluations + found.function_evaluations, joined.arrays | found.arrays)  # fmt: skip
+                        joined.function_evaluations + found.function_evaluations,
+                        {**joined.arrays, **found.arrays})  # fmt: skip
     return joined
 
 

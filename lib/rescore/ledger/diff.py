@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
@@ -55,8 +55,9 @@ def measured_error(record: Record) -> float:
     """
     if record.over == "exact":
         return 0.0
-    known = record.over != "samplings" and record.stderr
-    return half_width(record.stderr, record.df) if known else math.inf
+    if record.over == "samplings" or not record.stderr or record.df is None:
+        return math.inf
+    return half_width(record.stderr, record.df)
 
 
 def within(bound: str, delta: float, allowed: float) -> bool:
@@ -142,7 +143,7 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
     found: dict[str, object] = {"error": error if math.isfinite(error) else None, "tolerance": allowed, "delta": delta}
     if not stated and not assumed:
         return found | {"status": "indicative", "note": "no protocol is declared for this row"}
-    if differing := differences(stated | assumed, parse_protocol(record.protocol)):
+    if differing := differences({**stated, **assumed}, parse_protocol(record.protocol)):
         return found | {"status": "indicative", "note": f"differs: {', '.join(differing)}"}
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     note = f"assumes {assumptions}" if assumptions else ""
@@ -158,7 +159,7 @@ def _would_decide(record: Record, allowed: float) -> str:
     """How many repeats would bring the error of a record within `allowed`."""
     if record.over == "samplings":
         return "one training, of which only samplings were repeated: several trainings would decide"
-    if not record.stderr:
+    if not record.stderr or record.df is None:
         return f"the error is not known: more than {(record.df or 0) + 1} {record.over} would decide"
     needed = repeats_needed(record.stderr, record.df, allowed)
     count = f"about {needed}" if needed else f"more than {MOST}"
@@ -180,7 +181,7 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
         record = measured.get(tuple(key.values()))
         guessed = {name: value for name, value in assumed.items() if name not in one.protocol}
         verdict = judge(entry, record, stated | one.protocol, guessed) if record else {"status": "not-run"}
-        status, error = str(verdict["status"]), verdict.get("error")
+        status, error = str(verdict["status"]), cast("float | None", verdict.get("error"))
         found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error))
     return found
 

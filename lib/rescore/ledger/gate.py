@@ -114,7 +114,7 @@ def gate_reference(reference_dir: Path, papers: Mapping[str, Paper]) -> Report:
     covered = {key[0] for statuses in committed.values() for key in statuses}.intersection(papers)
     papers = {name: paper for name, paper in papers.items() if name in covered}
     frame = diff(records, load_published(papers), papers, skipped_rows(reference_dir) or ())
-    derived = {
+    derived: dict[str, Mapping[tuple, str]] = {
         "verdict": dict(zip(keys(frame), frame["status"], strict=True)),
         "claim": {(line["paper"], line["claim"]): str(line["status"]) for line in evaluate_all(papers, records)},
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rescore.config import PaperConfig
@@ -19,6 +20,7 @@ from rescore.data.tabular import LAYOUT as TABULAR
 from rescore.data.tabular import load_tabular, tabular_at_hand
 from rescore.data.weights import PAGES, weights_at_hand
 from rescore.metrics.features import INCEPTION_FILE, chosen_inception, find_inception
+from rescore.specs import ModelConfig
 
 DATA_KEYS = ("data", "dataset", "datasets")
 """Settings whose values name data sets of `rescore.data`."""
@@ -85,7 +87,7 @@ def names(config: PaperConfig, jobs: Iterable[str] | None = None) -> Iterator[st
             yield f"{training.spec.data}/{training.spec.split}"
             if "test" in SPLITS.get(training.spec.data, ()):
                 yield f"{training.spec.data}/test"
-        if trainings and "evaluation" in config.model_fields_set:
+        if trainings and isinstance(config, ModelConfig) and "evaluation" in config.model_fields_set:
             yield from _named(config.evaluation.model_dump(mode="json"))
 
 
@@ -117,10 +119,11 @@ def _of(name: str) -> list[Need]:
     """What a name stands for; nothing for one that is no data set, such as a planar density."""
     data, _, split = name.partition("/")
     if data in SPLITS and data not in OWN:
-        splits = [split] if split else [one for one in ("train", "test") if one in SPLITS[data]] or list(SPLITS[data][:1])
+        both: list[str] = [one for one in ("train", "test") if one in SPLITS[data]]
+        splits = [split] if split else both or [*SPLITS[data][:1]]
         fetched = data in DOWNLOADS_MB
         return [Need(f"{data}/{one}", images_at_hand(data, one) == "present",
-                     (lambda one=one: load_images(data, one)) if fetched else None, LAYOUT.get(data, ""))
+                     partial(load_images, data, one) if fetched else None, LAYOUT.get(data, ""))
                 for one in splits]  # fmt: skip
     if name in TABULAR:
         return [

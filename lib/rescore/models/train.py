@@ -76,14 +76,14 @@ def main_train(args: Namespace) -> None:
 def _look_for_judges(suite: Suite, key: str) -> None:
     """Fetch what the jobs that use a model will need besides its images, and warn of what cannot be had."""
     for name, rules in suite.papers.items():
-        users = [job for job in rules.jobs if key in {of.key for of in rules.config.job_trainings(job).values()}]
+        users = [job for job in rules.jobs if key in {of.key for of in rules.known.job_trainings(job).values()}]
         if not users:
             continue
         from rescore.models.needs import needs
 
-        for need in needs(rules.config, users):
+        for need in needs(rules.known, users):
             try:
-                if need.name == "inception":
+                if need.name == "inception" and need.get is not None:
                     need.get()
             except MissingData as error:
                 warn(f"{name} {', '.join(users)} will not judge samples of this model: {error}. Training goes on")
@@ -106,6 +106,7 @@ def _import(trainings: Trainings, folder: Path) -> None:
     shape = load_images(spec.data, spec.split).shape
     model = make_model(spec, make_process(spec.process, shape), shape)
     about = {"key": spec.key, "device": "", "version": "", "spec": spec.model_dump(mode="json")}
+    assert spec.weights is not None, "what is imported has published weights"
     about |= {"weights": published_network(spec.weights, model.network, spec.steps)}
     for seed in trainings.seeds:
         place = folder / str(seed)

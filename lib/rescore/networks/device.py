@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -12,8 +13,10 @@ from rescore.networks.parametrise import NoisePrediction
 
 __all__ = ["autocast", "compile_bare", "place"]
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def place(network: nn.Module, device: torch.device | str) -> nn.Module:
+
+def place(network: Net, device: torch.device | str) -> Net:
     """The network on the device, in place; on a GPU channels-last and compiled at its first call.
 
     Parameters and their names stay as they are, so that checkpoints do not depend on the device.

@@ -104,6 +104,7 @@ class NeuralSDE(nn.Module):
             t, g, dt = steps.t[i + 1], steps.g[i + 1], steps.dt[i]
             x = x - (self.drift(x, t) - 0.5 * (1 + lam**2) * g.square() * self.score(x, t)) * dt
             if lam and (i or last == "noise"):
+                assert generator is not None
                 x = x + lam * g * dt.sqrt() * normal(x.shape, generator, x.dtype, x.device)
         require_finite(x[None], steps, "backward")
         return x

@@ -9,9 +9,11 @@ from rescore.objectives.pointwise import dsm, ssm, ssm_vr
 from rescore.parity.table import Compare, Played, Sheet
 from rescore.processes import VE
 from rescore.samplers import AnnealedLangevin
+from rescore.samplers.base import Denoise
 from rescore.scores import GaussianMixture
 
 EXACT = 1e-12
+ENDS: tuple[tuple[str, Denoise], ...] = (("plain", "none"), ("denoised", "tweedie"))
 
 
 def score(x: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def langevin(sheet: Sheet) -> None:
     exact = GaussianMixture(VE(0.01, 5.0), sheet["means"], sheet["stds"], sheet["weights"])
     times = [process.time_of_rho(sigma).item() for sigma in sheet["sigmas"].tolist()]
     times = [min(max(time, 0.0), 1.0) for time in times]
-    for name, denoise in (("plain", "none"), ("denoised", "tweedie")):
+    for name, denoise in ENDS:
         sampler = AnnealedLangevin(process, times, 2 * 2e-5, 3, denoise)  # their step_lr is half of our size
         u = sampler.run(exact, sheet["start"], Played(*sheet["noise"].flatten(0, 1)).draw)
         sheet.compare(f"annealed Langevin, {name}", sampler.last(exact, u), name, EXACT)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,8 @@ class Said(nn.Module):
 def unet(foreign: Foreign, **settings: object) -> ScoreUNet:
     """The U-Net that a file's tensors ask for, with other `settings` that weights do not show."""
     fit = fitting(foreign, SIDE)
-    network = make_network(fit.name, fit.settings | settings, fit.channels, SIDE, 0, fit.out_channels)
+    assert fit is not None, f"no U-Net has the tensors of {foreign.path}"
+    network = cast(ScoreUNet, make_network(fit.name, {**fit.settings, **settings}, fit.channels, SIDE, 0, fit.out_channels))
     network.load_state_dict(convert(foreign, network))
     return network.eval().requires_grad_(False)
 
@@ -176,7 +178,7 @@ def edm(sheet: Sheet) -> None:
 
 def refinenet(sheet: Sheet, name: str) -> None:
     """NCSN or NCSNv2 of width 4, at the sigma of its label."""
-    network = make_network(name, {"width": 4}, 3, SIDE, 0).eval().requires_grad_(False)
+    network = cast(RefineNet, make_network(name, {"width": 4}, 3, SIDE, 0)).eval().requires_grad_(False)
     network.load_state_dict(refinenet_weights(sheet.weights, network))
     found = network(sheet["x"], sheet["sigma"].float())
     sheet.compare("network at the sigma of its label", found, "raw", FLOAT32)

@@ -52,7 +52,7 @@ GAINS = (("layers.0", "body.1"), ("layers.1.1", "body.3"), ("layers.2.1", "body.
 
 def policy_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors by our names."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for room, ours, parts, features in (
         ("f_func", "state_network", PARTS, "time.0"),
         ("lgv_coef", "time_network", GAINS, "body.0"),
@@ -67,13 +67,13 @@ def policy_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def paths(sheet: Sheet, target: Target, gradient: bool) -> None:
     """The control of a policy on the grid, and ends and log weights of its paths with the noise of the sheet."""
-    policy = (PISGrad if gradient else PISNN)(target, torch.Generator())
+    policy: PISGrad | PISNN = (PISGrad if gradient else PISNN)(target, torch.Generator())
     policy.load_state_dict(policy_weights(sheet.weights))
     x, t = sheet["x"], sheet["t"]
     with torch.no_grad():
         control = policy.on_grid(t)
         sheet.compare("control", torch.stack([control(k, x) for k in range(len(t))]), "control", FLOAT32)
-        if gradient:
+        if isinstance(policy, PISGrad):
             sheet.compare("gain of the score", policy.time_network(t), "time_gain", FLOAT32, 1)
         noise = iter(sheet["noise"])
         found = SDE.simulate(policy, target, lambda: next(noise))

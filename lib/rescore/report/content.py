@@ -33,7 +33,7 @@ MOST_CHANGES = 200  # that the overview lists
 
 def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Change], against: str) -> dict[str, Any]:
     """A tile for each paper, and what moved since `against`, in words; empty for nothing to compare with."""
-    tiles = []
+    tiles: list[dict[str, Any]] = []
     for name, paper in papers.items():
         records = results.of(name)
         costs = results.costs[results.costs["paper"] == name] if len(results.costs) else results.costs

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rescore.errors import RescoreError
 from rescore.files import atomic_path, atomic_write, sha256
 from rescore.progress import warn
+from rescore.training.ema import Average
 
 KEPT = 2  # checkpoints on disk: if the newest is damaged, the one before it serves
 
@@ -32,7 +33,7 @@ class State:
     optimizer: torch.optim.Optimizer
     history: Tensor
     generator: torch.Generator | None = None
-    ema: nn.Module | None = None
+    ema: Average | None = None
     cost: dict[str, float] = field(default_factory=dict)
 
 
