@@ -260,7 +260,7 @@ def read_diff(path: Path | str) -> pd.DataFrame:
             raise RescoreError(f"{path}, line {line}, column status: unknown {row['status']!r}; allowed: {', '.join(STATUSES)}")
         for column in ("nfe", *NUMBERS):
             try:
-                row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]
+                row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]  # text no more
             except ValueError:
                 raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
         rows.append(dict.fromkeys(YOUNGER, "") | row)
