@@ -3,8 +3,8 @@
 They mean nothing but "unchanged", as those of the smoke scale. When they have to change, `RESCORE_PIN=1 pytest` writes them
 anew; the diff of `tests/data/pinned/` then shows what moved.
 
-The first row of a file names the machine class and torch that made it. Elsewhere rounding differs, and what is chaotic, such as a
-sample between two modes or an adaptive solver's next step, with it: there most numbers must agree, not all.
+The first row of a file names the machine class and torch that made it. Elsewhere rounding differs, and what is chaotic, such as
+a sample between two modes or an adaptive solver's next step, with it: there most numbers must agree, not all.
 """
 
 import csv
@@ -35,8 +35,8 @@ def check_pinned(name: str, measured: Iterable[Any], result: Result | None = Non
     """Measurements or records, against tests/data/pinned/<name>.csv: the same rows, in any order.
 
     Texts and counts are equal, numbers to `RELATIVE`; numbers that a clock decides are not looked at. Of a `result` also its
-    function evaluations, its skipped rows, and its arrays by mean and standard deviation. On another machine class the evaluations
-    of adaptive solvers may differ, and `ELSEWHERE_SHARE` of the numbers agree to `ELSEWHERE_RELATIVE`.
+    function evaluations, its skipped rows, and its arrays by mean and standard deviation. On another machine class the
+    evaluations of adaptive solvers may differ, and `ELSEWHERE_SHARE` of the numbers agree to `ELSEWHERE_RELATIVE`.
     """
     found, path = [_row(one) for one in measured], FOLDER / f"{name}.csv"
     if result is not None:

@@ -31,7 +31,7 @@ def book(folder: Path | None = None, **protocol: object) -> Book:
     return Book(Config(), run_in(folder) if folder else None, protocol)
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_number_is_the_mean_with_its_standard_error():
@@ -97,7 +97,7 @@ def test_axes_spell_a_choice_and_find_it_again():
     assert lam.by("lam", (0.0, 0.5), kind="EM") == {"EM, lam=0": 0.0, "EM, lam=0.5": 0.5}
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------------------
+# --- failures -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_cell_that_diverges_is_skipped_whole_and_bad_input_is_not():
@@ -124,7 +124,7 @@ def test_what_cannot_be_measured_is_skipped_with_its_reason():
         raise RescoreError("bad input")
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------------------------
+# --- what is kept -------------------------------------------------------------------------------------------------------------
 
 
 def three(found: Book, fail: str = "", measured: list | None = None) -> Book:
@@ -142,8 +142,8 @@ def three(found: Book, fail: str = "", measured: list | None = None) -> Book:
 
 
 def without_times(found: Book) -> list[tuple]:
-    return [(one.table, one.dataset, one.method, one.variant, one.metric, one.nfe, one.value, one.stderr, one.df, one.over, one.n_seeds,
-             one.n_samples) for one in found.measurements]  # fmt: skip
+    return [(one.table, one.dataset, one.method, one.variant, one.metric, one.nfe, one.value, one.stderr, one.df, one.over,
+             one.n_seeds, one.n_samples) for one in found.measurements]  # fmt: skip
 
 
 def test_finished_cells_are_taken_up_again_to_the_bit(tmp_path):
@@ -222,7 +222,7 @@ def test_a_skipped_cell_stays_skipped(tmp_path):
         assert [row["reason"] for row in found.skipped] == ["diverged: too large"]
 
 
-# --- jobs -------------------------------------------------------------------------------------------------------------------------
+# --- jobs ---------------------------------------------------------------------------------------------------------------------
 
 PAPER = {
     "paper.yaml": "title: Counting\ncitation: Nobody.\n",

@@ -54,7 +54,8 @@ def test_smaller_adds_errors_in_quadrature():
     line = judge(smaller(A, B), *records)
     assert line["status"] == "holds" and line["margin"] == pytest.approx(1.01)
     assert line["evidence"] == (
-        "mg/A/NN/logz_bias/100 = 1 ± 0.3 over 1000000001 trainings; mg/B/NN/logz_bias/100 = 2.01 ± 0.4 over 1000000001 trainings"
+        "mg/A/NN/logz_bias/100 = 1 ± 0.3 over 1000000001 trainings; "
+        "mg/B/NN/logz_bias/100 = 2.01 ± 0.4 over 1000000001 trainings"
     )
     assert judge(smaller(B, A), *records)["status"] == "fails"
 

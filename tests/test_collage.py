@@ -1,6 +1,7 @@
 """Factor graphs and composed scores against Gaussians, whose scores are known (thesis eqs. 4.5 to 4.7)."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from rescore.collage.cubemap import FACES, RINGS, cubemap, directions, equirecta
 from rescore.collage.graph import FactorGraph
 from rescore.errors import RescoreError
 from rescore.processes import VE, VP, grids
-from rescore.samplers import ddim, euler_maruyama, gddim, rhoab_deis
+from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama, gddim, rhoab_deis
 from torch import Tensor
 
 GRAPHS = {
@@ -363,7 +364,10 @@ ONE = torch.zeros(1, 1, 1, 1)
     (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 3]])), "factor 1: its patch reaches outside"),
     (lambda: FactorGraph((3,), torch.tensor([[0, 1]])), r"no factor holds position \(2,\)"),
     (lambda: FactorGraph((2,), torch.tensor([[0, 1, 1]])), "factor 0: a piece larger than the content"),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)), "condition of factor 3: there is no"),
+    (
+        lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)),
+        "condition of factor 3: there is no",
+    ),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, {0: ONE, 2: ONE}), "factor 1 has no condition"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, None, {0: ONE, 1: ONE, 2: ONE}), "a score of their own"),
     (lambda: composed_score(chain(1, 8, 4, 2), lumpy, [lumpy, lumpy]), "2 scores of variables; allowed: 1"),
@@ -387,6 +391,14 @@ def maker():
 
     sampler = ddim(process, [1.0, 0.5, 1e-3], denoise="tweedie")
     return Maker(sampler, 1, score, score, score, differentiable_part=score, quarter=score)
+
+
+def test_a_maker_counts_the_passes_of_a_fixed_grid(maker):
+    adaptive = replace(maker, sampler=AdaptiveFlow(maker.sampler.process, [1.0, 1e-3]))
+    contents = torch.Generator().manual_seed(0)
+    assert maker.outpaint("replacement", (1, 4), side_by_side(1, 4, 4), 1, contents).passes == maker.sampler.nfe == 3
+    with pytest.raises(RescoreError, match="AdaptiveFlow has no number of evaluations"):
+        adaptive.outpaint("replacement", (1, 4), side_by_side(1, 4, 4), 1, contents)
 
 
 @pytest.mark.parametrize("method", METHODS)

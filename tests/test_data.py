@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import re
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -331,3 +333,16 @@ def test_a_damaged_cache_is_one_clear_error(tmp_path, small_table):
     path.parent.mkdir()
     path.write_text(METRES[:-4])
     assert failure().startswith(f"{path}: wrong checksum (sha256 {digest(METRES[:-4])}, expected {digest(METRES)})")
+
+
+def test_a_folder_in_an_archive_is_no_file(tmp_path):
+    path = tmp_path / "some.tar"
+    with tarfile.open(path, "w") as archive:
+        folder, member = tarfile.TarInfo("there"), tarfile.TarInfo("there/a.bin")
+        folder.type, member.size = tarfile.DIRTYPE, 3
+        archive.addfile(folder)
+        archive.addfile(member, io.BytesIO(b"abc"))
+    with tarfile.open(path) as archive:
+        assert fetch.read_member(archive, "there/a.bin") == b"abc"
+        with pytest.raises(RescoreError, match="some.tar': there is not a file"):
+            fetch.read_member(archive, "there")

@@ -28,7 +28,7 @@ LARGE = ("gpu", "paper")
 def test_the_config_is_valid_and_its_networks_can_be_made(scale):
     config = load_config(PAPER, scale)
     for name, spec in config.models.items():
-        side = int(spec.data.rstrip("-halfquarter")[-2:])
+        side = int(spec.data.removesuffix("-half").removesuffix("-quarter")[-2:])
         shape = (3, side // 2 if "quarter" in name else side, side // 2 if name != name.partition("_")[0] else side)
         assert spec.data in SPLITS
         with torch.device("meta"):

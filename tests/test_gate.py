@@ -28,12 +28,15 @@ def save_reference(folder: Path, *records: Record) -> Path:
     """The same as a committed reference, with one file of records a paper."""
     save(folder, *records)
     (folder / "records.csv").unlink()
-    for name in {record.paper for record in records}:
-        write_records(folder / "records" / f"{name}.csv", [record for record in records if record.paper == name])
+    for name in {one.paper for one in records}:
+        write_records(folder / "records" / f"{name}.csv", [one for one in records if one.paper == name])
     return folder
 
 
-def moved(tmp_path, *fresh: Record, reference=(record(), record(nfe=None, value=-0.95))) -> list[tuple[str, str, str]]:
+KEPT = (record(), record(nfe=None, value=-0.95))
+
+
+def moved(tmp_path, *fresh: Record, reference=KEPT) -> list[tuple[str, str, str]]:
     report = gate(save(tmp_path / "laptop", *fresh), save_reference(tmp_path / "reference" / "laptop", *reference))
     assert report.failed == any(line["verdict"] == "fail" for line in report.moved)
     return [(line["verdict"], line["what"], line["row"].rpartition("/")[2]) for line in report.moved]

@@ -30,7 +30,7 @@ PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
 
 
 def record(**changes) -> Record:
-    """A record of a paper `toy`, with some columns changed; one with stderr 0 is exact, another error has the normal law's df."""
+    """A record of a paper `toy`, some columns changed; one with stderr 0 is exact, another error has the normal law's df."""
     stderr = changes.get("stderr", 0.01)
     columns = {"df": None if not stderr else 10**9, "over": "exact" if stderr == 0 else "trainings"}
     columns |= {
@@ -338,7 +338,8 @@ def test_both_errors_count_where_both_are_small():
 
 
 def test_an_imprecise_number_says_what_would_decide_it():
-    # a spread of 0.08 needs n with t(n - 1) 0.08 / sqrt(n) <= 0.1: 2.649 * 0.08 / sqrt(6) = 0.0865, 2.869 * 0.08 / sqrt(5) = 0.103
+    # a spread of 0.08 needs n with t(n - 1) 0.08 / sqrt(n) <= 0.1:
+    # 2.649 * 0.08 / sqrt(6) = 0.0865, 2.869 * 0.08 / sqrt(5) = 0.103
     row = verdict(record(stderr=0.08 / 3**0.5, df=2), printed(value="-1.00"))
     assert row["note"] == "about 6 trainings would decide, 3 were made"
     one = verdict(record(stderr=None, n_seeds=1), printed(value="-1.00"))
@@ -492,7 +493,8 @@ def test_readme_block_sits_between_its_markers(tmp_path):
     (line,) = [line for line in block.splitlines() if line.startswith("| [toy]")]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == ["[toy](reproductions/toy/README.md)", "2", "1", "", "", "", "1"]
     assert " ".join(block.split()).startswith(
-        "Of 2 printed numbers, 1 are judged: 1 reproduced and 0 off (1 of `toy` at scale `laptop`). The other 1 are not judged: 0 are "
+        "Of 2 printed numbers, 1 are judged: 1 reproduced and 0 off (1 of `toy` at scale `laptop`). "
+        "The other 1 are not judged: 0 are "
     )
     readme = "# A\n<!-- results:start -->\nold\n<!-- results:end -->\nrest\n"
     new = with_block(readme, block, tmp_path)

@@ -1,6 +1,7 @@
 """The benchmark of log Z: every sampler on every target, at smoke scale."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from measuring import as_records, measured
@@ -83,8 +84,7 @@ def test_only_a_training_that_diverges_is_skipped(monkeypatch, tmp_path, said, r
     class Book:
         config = load_config(PAPER, "smoke")
 
-        class run:
-            folder = tmp_path
+        run = SimpleNamespace(folder=tmp_path)
 
     monkeypatch.setattr(jobs, "fit", fit)
     with pytest.raises(RescoreError) as error:

@@ -162,8 +162,8 @@ PUBLISHED = VP_SPEC | {"weights": {"source": "score_sde", "name": "vp.pth"}}
 
 
 def of_jobs(**jobs):
-    config = configured(DEIS, {"models": {"vp": PUBLISHED, "vp-trained-here": VP_SPEC}, "datasets": {}, "table": {"rows": [5, 6]},
-                               "evaluation": {"runs": 3}, "jobs": jobs})  # fmt: skip
+    config = configured(DEIS, {"models": {"vp": PUBLISHED, "vp-trained-here": VP_SPEC}, "datasets": {},
+                               "table": {"rows": [5, 6]}, "evaluation": {"runs": 3}, "jobs": jobs})  # fmt: skip
     found = {}
     for job in jobs:
         book = Listing(config, Run("deis", "smoke", job, Path(), "", "cpu", 1))
@@ -181,7 +181,8 @@ def test_parts_hold_each_cell_once_and_a_training_here_has_variants_of_its_own()
     sums = [sum(cell.nfe for cell in found[f"p{k}"]) for k in (1, 2, 3)]
     assert max(sums) - min(sums) <= 8, "alike in evaluations, to one cell"
     assert {(cell.method, cell.variant) for cell in found["here"]} == {
-        (cell.method, f"{cell.variant}, trained here" if cell.variant else "trained here") for cell in found["all"]}  # fmt: skip
+        (cell.method, f"{cell.variant}, trained here" if cell.variant else "trained here")
+        for cell in found["all"]}  # fmt: skip
     assert {cell.model for cell in found["here"]} == {"vp-trained-here"}
 
 

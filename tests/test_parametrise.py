@@ -50,7 +50,7 @@ def test_exact_networks_give_exact_scores_and_noises(process, level, output):
 
 
 def test_v_is_the_noise_turned_by_the_angle_of_the_process():
-    """For u = m x + R eps: a network that gives m eps - R x gives back eps; and x is m u - R v (Salimans and Ho 2022, app. D)."""
+    """For u = m x + R eps: a network that gives m eps - R x gives eps; and x is m u - R v (Salimans and Ho 2022, app. D)."""
     process, x, noise = VP(), images(3, 1, 4, 4, dtype=torch.float64), images(3, 1, 4, 4, dtype=torch.float64) * 2 - 1
     m, r = process.mean(TIMES), process.R(TIMES)
     u, v = m(x) + r(noise), m(noise) - r(x)

@@ -234,7 +234,7 @@ def test_needs_name_published_files_and_their_page(nothing_at_hand):
 
 
 def test_diffflows_gpu_config_is_an_hour_at_most():
-    """Drift and score are evaluated forward, again in the replay, and differentiated at twice the operations of a pass: 8 passes."""
+    """Drift and score are evaluated forward, again in the replay, and differentiated at twice a pass's operations: 8 passes."""
     config = load_config(load_paper("diffflow"), "gpu")
     images, training = config.images, config.images.training
     with torch.device("meta"):

@@ -23,6 +23,11 @@ pytestmark = pytest.mark.skipif(
 WIDTHS = {"desktop": 1280, "phone": 390}
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 @pytest.fixture
 def reference(committed_report) -> Path:
     return committed_report
@@ -119,7 +124,7 @@ def check_screens(page, path: Path) -> None:
 
 
 def test_every_page_opens_without_an_error_and_fits(page, reference, hostile):
-    """Those that are printed in the next test, a cost page among them, and hostile ones that others open, are looked at there."""
+    """Those printed in the next test, a cost page among them, and hostile ones that others open are looked at there."""
     pages = [reference / "index.html", *set((reference / "laptop").glob("*.html")) - {reference / "laptop" / "cost.html"}]
     pages += [hostile / name for name in ("index.html", "claims.html", "matrix.html", "paper-toy.html")]
     pages = [path for path in pages if str(path.relative_to(path.parents[1])) not in PRINTED]
@@ -157,7 +162,7 @@ def test_numbers_are_there_soon_sort_search_filter_and_download(page, reference,
     info = page.locator(".dt-info").first
     total = int(re.search(r"of ([\d,]+)", info.inner_text())[1].replace(",", ""))
     frame = read_diff(ROOT / "results/reference/laptop/diff.csv")
-    records = sum(len(list(csv.DictReader(open(path)))) for path in (ROOT / "results/reference/laptop/records").glob("*.csv"))
+    records = sum(len(rows_of(path)) for path in (ROOT / "results/reference/laptop/records").glob("*.csv"))
     assert total >= max(records, len(frame))
 
     def first(column: int) -> str:
@@ -280,7 +285,7 @@ def test_compare_shows_the_best_methods_before_a_choice(page, reference):
     assert boxes.count() > 50 and page.locator("#series-list input:checked").count() == 12
     assert f"12 of {boxes.count()} shown" in page.locator("#series legend").inner_text()
     paths = (ROOT / "results/reference/laptop/records").glob("*.csv")
-    records = [row for path in paths for row in csv.DictReader(open(path))]
+    records = [row for path in paths for row in rows_of(path)]
     fid = [row for row in records if (row["dataset"], row["metric"]) == ("digits", "fid") and row["nfe"]]
     best = min(fid, key=lambda row: float(row["value"]))
     assert f"{best['method']} {best['variant']} ({best['paper']})" in page.locator("#series-list label").all_inner_texts()[:12]
@@ -295,7 +300,7 @@ def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
     cells = page.locator("#heat tbody td")
     assert cells.count() % 6 == 0 and cells.count() > 60
     link = page.locator('#heat td a[data-card="sampler_matrix/matrix/digits_exact/DDIM/VP/sw2/10"]')
-    records = csv.DictReader(open(ROOT / "results/reference/laptop/records/sampler_matrix.csv"))
+    records = rows_of(ROOT / "results/reference/laptop/records/sampler_matrix.csv")
     value = next(
         float(r["value"]) for r in records if (r["method"], r["variant"], r["metric"], r["nfe"]) == ("DDIM", "VP", "sw2", "10")
     )
@@ -339,8 +344,8 @@ def test_keyboard_reaches_the_content_first(page, reference):
 def test_words_stand_beside_colours_with_contrast(page, reference):
     """Text on the tints of verdicts has a contrast of at least 4.5 (WCAG AA)."""
     visit(page, reference / "paper" / "paper-pis.html")
-    pairs = page.evaluate("""() => [...document.querySelectorAll('.badge, td.cell a')].filter(n => n.checkVisibility()).map(n => [getComputedStyle(n).color,
-        getComputedStyle(n).backgroundColor, n.innerText])""")
+    pairs = page.evaluate("""() => [...document.querySelectorAll('.badge, td.cell a')].filter(n => n.checkVisibility())
+        .map(n => [getComputedStyle(n).color, getComputedStyle(n).backgroundColor, n.innerText])""")
 
     def luminance(colour: str) -> float:
         parts = [float(x) / 255 for x in re.findall(r"[\d.]+", colour)[:3]]

@@ -84,6 +84,7 @@ def test_what_snakemake_reads_needs_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; from rescore.workflow.suite import load_suite; load_suite({'scale': 'laptop'}); print('torch' in sys.modules)"
+    load = "from rescore.workflow.suite import load_suite; load_suite({'scale': 'laptop'})"
+    code = f"import sys; {load}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

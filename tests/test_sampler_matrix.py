@@ -1,4 +1,4 @@
-"""The matrix: every public sampler with every process that the samplers' own table says it applies to, and what its job writes."""
+"""The matrix: every public sampler with every process that the samplers' own table gives it, and what its job writes."""
 
 import re
 

@@ -159,6 +159,7 @@ def test_a_score_that_is_not_finite(method, name):
         (lambda p, t: euler_maruyama(p, t)(None, torch.zeros(1, 1)), "needs a torch.Generator"),
         (lambda p, t: within_budget(rhork_deis, p, grids.quadratic, 3, tableau="rk4"), "one step of this sampler takes 4"),
         (lambda p, t: within_budget(gddim, p, grids.quadratic, 1, denoise="euler"), "one step of this sampler takes 2"),
+        (lambda p, t: within_budget(AdaptiveFlow, p, grids.quadratic, 20), "20 evaluations: an adaptive sampler"),
         (lambda p, t: within_budget(tab_deis, p, grids.quadratic, 3, order=3), "needs at least 4 steps"),
     ],
 )

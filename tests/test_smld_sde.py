@@ -40,7 +40,7 @@ def result_law(sampler: Sampler, data: GaussianLaw) -> GaussianLaw:
 
 
 def test_ve_chain_is_smld():
-    """sigma_0 = 0, then geometric levels from 0.01 to 50 for pixels in [0, 1]; a step adds sigma_i^2 - sigma_{i-1}^2 (note eq. 44)."""
+    """sigma_0 = 0, then geometric levels 0.01 to 50 for pixels in [0, 1]; a step adds sigma_i^2 - sigma_{i-1}^2 (eq. 44)."""
     process = chains.chain("VE", 1000)
     times = grids.uniform(process, 1000)
     sigma = process.Sigma(times).values.sqrt().flip(0)

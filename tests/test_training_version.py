@@ -1,7 +1,7 @@
 """Weights are found by their spec: where the code trains others, the version of the training must be raised.
 
-Tiny trainings of every kind of spec, some numbers of each kept in tests/data/pinned/training.json with the version that made them.
-`RESCORE_PIN=1 pytest` writes them anew, and refuses while the numbers move and the version does not.
+Tiny trainings of every kind of spec, some numbers of each kept in tests/data/pinned/training.json with the version that made
+them. `RESCORE_PIN=1 pytest` writes them anew, and refuses while the numbers move and the version does not.
 """
 
 import json

@@ -98,8 +98,8 @@ def test_trained_tables_need_models(tmp_path):
 
 def test_numbers_of_cifar10_that_two_tables_print_are_recorded_in_both(monkeypatch, tmp_path):
     config = load_config(PAPER, "paper")
-    for data, expected in (("cifar10", {("EM-QS", 2000): (("3", "EM-QS"), ("1", "SDE")), ("SSCS-QS", 150): (("3", "SSCS-QS"),)}),
-                           ("digits", {})):  # fmt: skip
+    for data, expected in (("cifar10", {("EM-QS", 2000): (("3", "EM-QS"), ("1", "SDE")),
+                                        ("SSCS-QS", 150): (("3", "SSCS-QS"),)}), ("digits", {})):  # fmt: skip
         models = RecordedModels({"cld": CLD(), "vp": VP()}, data)
         monkeypatch.setattr(trained, "TrainedModels", lambda book, models=models: models)
         trained.trained(book_of(PAPER, config, "cld-1", tmp_path))

@@ -241,7 +241,7 @@ def test_timed_steps_train(method):
     for make in (timing.checkerboard_step, timing.image_step):
         trained = []
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(timing, "training_step", lambda network, losses: trained.append((network, losses())))
+            patched.setattr(timing, "training_step", lambda network, losses, kept=trained: kept.append((network, losses())))
             make(method, config, "cpu")
         ((network, losses),) = trained
         assert losses.shape == ((8,) if make is timing.checkerboard_step else (2,)) and losses.isfinite().all()

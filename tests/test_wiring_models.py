@@ -257,7 +257,8 @@ def test_the_floors_are_those_of_the_judge(models):
     found = after(models, lambda: models.floor("9"))
     names = [(one.table, one.method, one.variant, one.metric, one.value, one.nfe) for one in found]
     assert names == [("9", "real images", variant, metric, value, None)
-                     for variant, value in (("held out", 0.25), ("training images", 0.125)) for metric in ("fid", "is")]  # fmt: skip
+                     for variant, value in (("held out", 0.25), ("training images", 0.125))
+                     for metric in ("fid", "is")]  # fmt: skip
     for one in found:
         assert (one.stderr, one.over, one.n_seeds, one.n_samples) == (None, "runs", 1, 11)
         assert one.protocol == {"judged": one.metric, "n_samples": 11}
@@ -392,7 +393,7 @@ def test_a_spec_reaches_the_network():
     )
     model = make_model(spec, CLD(), (1, 2, 2))
     assert (model.factor, model.output, model.level) == ("L", "score", "steps")
-    weights = [list(make_model(SPEC.model_copy(update={"seed": seed}), VP(), (1, 2, 2)).parameters())[0] for seed in (1, 1, 2)]
+    weights = [next(make_model(SPEC.model_copy(update={"seed": seed}), VP(), (1, 2, 2)).parameters()) for seed in (1, 1, 2)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 

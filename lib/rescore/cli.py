@@ -175,10 +175,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _run(args: argparse.Namespace) -> int | None:
+def _run(args: argparse.Namespace) -> None:
     from rescore.experiments.run import main_run
 
-    return main_run(args)
+    main_run(args)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -223,8 +223,8 @@ def _plan(args: argparse.Namespace) -> None:
     suite = _suite(args)
     plans = model_plans(suite)
     samplings = sampling_plans(suite, plans)
-    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)), ("published networks", sampling_rows(samplings)),
-                        ("needs", need_rows(all_needs(suite)))):  # fmt: skip
+    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)),
+                        ("published networks", sampling_rows(samplings)), ("needs", need_rows(all_needs(suite)))):  # fmt: skip
         print(f"{title}: {len(rows)}")
         if rows:
             _print(list(rows[0]), rows)
@@ -246,10 +246,10 @@ def _fetch(args: argparse.Namespace) -> int:
     return int(bool(missing))
 
 
-def _figures(args: argparse.Namespace) -> int | None:
+def _figures(args: argparse.Namespace) -> None:
     from rescore.experiments.run import main_figures
 
-    return main_figures(args)
+    main_figures(args)
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -342,7 +342,7 @@ def _claims(args: argparse.Namespace) -> None:
     if args.out:
         write_claims(args.out, rows)
     _print(["paper", "claim", "status", "margin", "z", "p", "evidence"], rows)
-    _print_counts((row["status"] for row in rows), STATUSES)
+    _print_counts((str(row["status"]) for row in rows), STATUSES)
     print(by_chance(rows))
     require_sound(rows)
 

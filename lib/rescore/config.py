@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -75,8 +75,8 @@ class JobConfig(Resources):
 
     Args:
         measure: sections of the paper's `jobs.py`; or by subject, such as a data set, those to run for it.
-        on_request: it is no part of a run of everything: it runs when it, or a file of it, is asked for by name, and is collected
-            from then on.
+        on_request: it is no part of a run of everything: it runs when it, or a file of it, is asked for by name, and is
+            collected from then on.
         candidate: the job measures under this candidate protocol, one of the config's `candidates`, and its records say so.
 
     Attributes:
@@ -117,14 +117,16 @@ class SectionSettings(Settings):
 
 
 class PaperConfig(Settings):
-    """One paper at one scale. A paper's `config.Config` narrows `jobs` to its own job model and adds settings: those of
-    sections are `SectionSettings`, all others are shared by all sections.
+    """One paper at one scale.
+
+    A paper's `config.Config` narrows `jobs` to its own job model and adds settings: those of sections are `SectionSettings`,
+    all others are shared by all sections.
 
     Args:
         protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
         jobs: the jobs by name; a name is a part of a path.
-        candidates: candidate protocols by name, each the settings that differ from the main ones, spelled as here. Only jobs that
-            name one depend on it; `paper.yaml` says which printed numbers it may explain, and where it comes from.
+        candidates: candidate protocols by name, each the settings that differ from the main ones, spelled as here. Only jobs
+            that name one depend on it; `paper.yaml` says which printed numbers it may explain, and where it comes from.
     """
 
     by_subject: ClassVar[tuple[str, ...]] = ("datasets",)
@@ -149,12 +151,12 @@ class PaperConfig(Settings):
                 raise ValueError(f"jobs.{name}.candidate: {job.candidate} is unknown; allowed: {allowed}")
         return self
 
-    def under(self, job: str) -> "PaperConfig":
+    def under(self, job: str) -> Self:
         """The config as a job has it: with the settings of its candidate."""
         name = self.jobs[job].candidate
         return self if name is None else self._with_candidate(name)
 
-    def _with_candidate(self, name: str) -> "PaperConfig":
+    def _with_candidate(self, name: str) -> Self:
         main = self.model_dump(exclude={"jobs", "candidates"})
         try:
             changed = type(self).model_validate(_merged(main, self.candidates[name]) | {"jobs": {}})

@@ -1,8 +1,8 @@
-"""Checks of numbers: those that a user gives, each naming its owner, the parameter, the value and what is allowed; and results."""
+"""Checks of results, and of numbers that a user gives: each names its owner, the parameter, the value and what is allowed."""
 
 import math
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rescore.errors import Diverged, RescoreError
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 def check_number(owner: object, name: str, value: object, low: float, high: float = math.inf, brackets: str = "[]") -> None:
     """RescoreError unless `value` is a finite real number between `low` and `high`; "(" and ")" leave the ends out."""
     if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
-        above = value > low if brackets[0] == "(" else value >= low
-        below = value < high if brackets[1] == ")" else value <= high
+        number: Any = value  # a Real compares with floats, and its type does not say so
+        above = number > low if brackets[0] == "(" else number >= low
+        below = number < high if brackets[1] == ")" else number <= high
         if above and below:
             return
     allowed = f"{brackets[0]}{low:g}, {high:g}{')' if math.isinf(high) else brackets[1]}"
@@ -23,7 +24,8 @@ def check_number(owner: object, name: str, value: object, low: float, high: floa
 
 def check_count(owner: object, name: str, value: object, least: int = 1, most: int | None = None) -> None:
     """RescoreError unless `value` is an integer from `least` to `most`."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if whole is not None and whole >= least and (most is None or whole <= most):
         return
     allowed = f"from {least} on" if most is None else f"from {least} to {most}"
     raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are integers {allowed}")

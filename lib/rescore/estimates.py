@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rescore.config import config_hash
 from rescore.data.images import image_shape
@@ -90,8 +91,9 @@ def known_plans(suite: Suite, networks: Mapping[str, tuple[int, float]], trained
     for key, of in suite.models.items():
         if key not in trained:
             names = tuple(name for name, its in suite.model_names.items() if its == key)
-            cost, asked = networks.get(network_id(of.spec), (None, None)), key not in suite.wanted_models
-            plans.append(ModelPlan(key, names, of.spec, of.seeds, *cost, False, asked))
+            parameters, gflop = networks.get(network_id(of.spec), (None, None))
+            asked = key not in suite.wanted_models
+            plans.append(ModelPlan(key, names, of.spec, of.seeds, parameters, gflop, False, asked))
     return sorted(plans, key=lambda plan: -plan.work)
 
 
@@ -100,8 +102,9 @@ def model_rows(plans: Iterable[ModelPlan]) -> list[dict[str, object]]:
     slow, fast = SPEED
     return [
         {"key": plan.key, "names": " ".join(plan.names), "data": plan.spec.data, "network": plan.spec.network.name,
-         "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "", "trainings": len(plan.seeds), "steps": plan.spec.steps,
-         "batch": plan.spec.batch, "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
+         "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "",
+         "trainings": len(plan.seeds), "steps": plan.spec.steps, "batch": plan.spec.batch,
+         "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
          "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu and plan.gflop else "",
          "state": ", ".join(filter(None, ("trained" if plan.trained else "published weights" if plan.spec.weights else "",
                                           "on request" * plan.on_request)))}
@@ -114,13 +117,13 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
     rows = []
     for paper, rules in suite.papers.items():
         for name in rules.jobs:
-            job, trainings = rules.config.jobs[name], rules.config.job_trainings(name)
+            job, trainings = rules.known.jobs[name], rules.known.job_trainings(name)
             evaluation, seeds = (
                 getattr(rules.config, "evaluation", None),
                 max((len(of.seeds) for of in trainings.values()), default=0),
             )
             judged = (
-                evaluation if trainings and "evaluation" in rules.config.model_fields_set else None
+                evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
             )  # else the paper has its own
             rows.append({"paper": paper, "job": name, "gpu": job.gpu, "threads": job.threads, "mem_mb": job.mem_mb,
                          "minutes": job.runtime, "models": " ".join(trainings), "part": getattr(job, "part", None) or "",
@@ -130,7 +133,7 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
     return rows
 
 
-def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]] = ()) -> list[str]:
+def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, Any]] = ()) -> list[str]:
     """How the hours come about, in lines.
 
     Args:
@@ -156,8 +159,8 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, object]
         f"For example {dear.names[0]}: {BACKWARD} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
         f"{dear.work:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
-        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on top;"
-        " models on request are not counted.",
+        f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on "
+        "top; models on request are not counted.",
         *(
             f"At the {speed:.0f} TFLOP/s that rescore proof measured on {device}: {work / (speed * 1e3) / 3600:.1f} GPU-hours."
             for device, speed in speeds.items()

@@ -21,7 +21,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o644)  # mkstemp makes private files
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)  # the rename itself must survive a crash

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.machine.precision import full_precision
-from rescore.objectives import DSM, HSM, ImportanceTimes, Network, VelocityDSM, score_of
+from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, Network, VelocityDSM, score_of
 from rescore.objectives.times import T0
 from rescore.ode import dormand_prince
 from rescore.processes import CLD
@@ -59,13 +59,13 @@ def flow_log_prob(
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> FlowLikelihood:
-    """log p(x) of the probability flow du/dt = f = F u - G G^T s / 2 (Score-SDE eq. 39), for data x (n, *data) taken at t0:
+    """log p(x) of the probability flow du/dt = f = F u - G G^T s / 2 (Score-SDE eq. 39), for data x (n, *data) taken at t0.
 
         log p_t0(u) = log prior(u_T) + integral from t0 to T of div f dt,
 
     by an adaptive Dormand-Prince method. The divergence is exact, by one backward pass per coordinate, or Hutchinson's estimate
-    eps^T J eps with one probe per sample, fixed along the path: then `log_prob` is unbiased. With the prior's score for s, f would
-    be linear; that part's divergence is exact in both cases. The probes see only what is left, little at late times.
+    eps^T J eps with one probe per sample, fixed along the path: then `log_prob` is unbiased. With the prior's score for s, f
+    would be linear; that part's divergence is exact in both cases. The probes see only what is left, little at late times.
 
     On CLD velocities v ~ N(0, gamma M) are drawn and this is log p(x, v) - log q(v): on average the bound of CLD, appendix B.5,
     with the entropy of v. It is at most log p(x), and equal to it for each v where x and v are independent under the model.
@@ -73,8 +73,8 @@ def flow_log_prob(
     Args:
         score: differentiable in u unless it is constant.
         generator: of velocities and probes, on the device of x; not needed for an exact trace without velocities. With
-            `rescore.random.Streams` those of an image do not depend on its batch, and its density only by the solver's tolerance,
-            for the error is controlled over the batch.
+            `rescore.random.Streams` those of an image do not depend on its batch, and its density only by the solver's
+            tolerance, for the error is controlled over the batch.
 
     Raises RescoreError for an unknown trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
@@ -85,9 +85,12 @@ def flow_log_prob(
     u, log_q = _with_velocities(process, x, generator)
     state, nfe = tuple(u.shape[1:]), 0
     precision = process.prior_covariance.inv()
-    divergence = exact_divergence if trace == "exact" else hutchinson_divergence(probe(u, trace, generator))
+    divergence: Callable[[Tensor, Tensor], Tensor] = exact_divergence
+    if trace != "exact":
+        assert generator is not None
+        divergence = hutchinson_divergence(probe(u, trace, generator))
 
-    def rate(t: Tensor, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def rate(t: Tensor, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         nonlocal nfe
         nfe += 1
         time = t.item()
@@ -105,8 +108,10 @@ def flow_log_prob(
 
 
 @full_precision()
-def elbo(network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, generator: Noise, t0: float = T0) -> Tensor:
-    """An unbiased estimate, (n,) nats, of a lower bound of log p(x) under the reverse SDE (Song et al. 2021, theorem 3):
+def elbo(
+    network: Network, process: LinearSDE, objective: DSM | LCSS | HSM, x: Tensor, generator: Noise, t0: float = T0
+) -> Tensor:
+    """An unbiased estimate, (n,) nats, of a lower bound of log p(x) under the reverse SDE (Song et al. 2021, theorem 3).
 
         log p(x) >= E log p(x | u_t0) - KL(p(u_T | x) || prior) - 1/2 integral from t0 to T of E |G^T (s_theta - s)|^2 dt
 
@@ -119,17 +124,20 @@ def elbo(network: Network, process: LinearSDE, objective: DSM | HSM, x: Tensor, 
         network: as in training with `objective`.
         objective: only what its network predicts matters.
 
-    Raises RescoreError for `VelocityDSM`, whose score is conditioned on v_0, and for `LCSS`, whose loss lacks a term of the bound:
-    its network is DSM's.
+    Raises RescoreError for `VelocityDSM`, whose score is conditioned on v_0, and for `LCSS`, whose loss lacks a term of the
+    bound: its network is DSM's.
     """
     if not isinstance(objective, (DSM, HSM)):
         raise RescoreError(f"elbo: objective {type(objective).__name__}: allowed are DSM and HSM")
     if isinstance(objective, VelocityDSM):
         raise RescoreError("elbo: a VelocityDSM network gives the score given v_0: allowed are DSM and HSM")
-    likelihood = {"weighting": "likelihood", "times": ImportanceTimes(t0)}
+    times = ImportanceTimes(t0)
+    weighed: DSM | HSM
     if isinstance(objective, DSM):
-        likelihood["per_dimension"] = False
-    path = replace(objective, **likelihood)(network, process, x, generator) * (process.T - t0)
+        weighed = replace(objective, weighting="likelihood", times=times, per_dimension=False)
+    else:
+        weighed = replace(objective, weighting="likelihood", times=times)
+    path = weighed(network, process, x, generator) * (process.T - t0)
     end = process.mean(process.T)(process.embed(x))
     return _decoder(network, process, objective, x, generator, t0) - _kl_to_prior(process, end) - path
 
@@ -162,6 +170,7 @@ def _with_velocities(process: LinearSDE, x: Tensor, generator: Noise | None) -> 
     if not isinstance(process, CLD):
         return u, u.new_zeros(len(u))
     variance = Diagonal(torch.tensor(process.gamma * process.M, dtype=torch.float64))
+    assert generator is not None
     v = variance.cholesky()(normal(x.shape, generator, x.dtype, x.device))
     return torch.stack((x, v), 1), gaussian_log_prob(v, variance)
 

@@ -1,7 +1,7 @@
 """Adaptive solution of an ODE between two times that it is never asked to leave."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ def dormand_prince(
     if not len(first):
         raise RescoreError(f"{what}: a batch of 0 states; allowed are 1 or more")
     low, high = min(start, end), max(start, end)
-    latest, slope = start, first
+    latest: float | Tensor = start
+    slope: State = state
 
     def within(t: Tensor, values: State) -> State:
         nonlocal latest, slope
@@ -59,7 +60,7 @@ def dormand_prince(
         if not _is_finite(slope):
             reason = "the rate of change is not finite"
         raise Diverged(f"{what}: the adaptive solver stopped at t = {float(latest):g} {tolerance}: {reason}") from None
-    last = path[-1] if isinstance(path, Tensor) else tuple(values[-1] for values in path)
+    last: Any = path[-1] if isinstance(path, Tensor) else tuple(values[-1] for values in path)
     if not _is_finite(last):
         raise Diverged(f"{what}: the state at t = {end:g} is not finite {tolerance}")
     return last

@@ -68,8 +68,8 @@ class Candidate(Settings):
     Args:
         name: of the config's `candidates` too, where its records come of jobs of their own.
         source: where it was found: the authors' code, a baseline's, an assumption.
-        use: key columns of its record; the others are the row's. `{name}` stands for the candidate's name, `{variant}` and the like
-            for what the row has there.
+        use: key columns of its record; the others are the row's. `{name}` stands for the candidate's name, `{variant}` and the
+            like for what the row has there.
         protocol: what its record must say, over what `protocols` declare for the row.
     """
 
@@ -127,8 +127,7 @@ def use_root(root: Path) -> None:
     if sys.path[0] != now:
         sys.path[:] = [now, *(place for place in sys.path if place != now)]
     before = next(
-        (str(Path(module.__file__).resolve().parents[2]) for module in loaded.values() if getattr(module, "__file__", None)),
-        now,
+        (str(Path(file).resolve().parents[2]) for module in loaded.values() if (file := getattr(module, "__file__", None))), now
     )
     if before != now:
         _modules[before] = loaded

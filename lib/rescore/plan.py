@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,7 +20,7 @@ from rescore.models.build import make_model, make_process
 from rescore.models.listing import listable, listed
 from rescore.models.needs import Need, needs
 from rescore.models.parts import ADAPTIVE
-from rescore.specs import TRAINED_HERE, ModelSpec
+from rescore.specs import TRAINED_HERE, ModelConfig, ModelSpec
 from rescore.training.weights import parameter_count
 from rescore.workflow.paths import missing_data, model_folder
 from rescore.workflow.suite import Suite
@@ -85,19 +86,21 @@ class SamplingPlan:
 
 def sampling_plans(suite: Suite, plans: Iterable[ModelPlan]) -> list[SamplingPlan]:
     """Of all jobs of a run of everything that use published networks; takes seconds a job, for samplers' coefficients."""
-    by_name, found = {name: plan for plan in plans for name in plan.names}, []
+    by_name = {name: plan for plan in plans for name in plan.names}
+    found: list[SamplingPlan] = []
     for paper, rules in suite.papers.items():
-        jobs = [job for job in rules.wanted if listable(rules.config, job)]
+        jobs = [job for job in rules.wanted if listable(rules.known, job)]
         path = rules.paper.folder / "published.csv"
         printed = {row.key for row in read_published(path, paper)} if jobs else set()
-        for one in listed(rules.paper, rules.config, suite.scale, jobs) if jobs else ():
+        for one in listed(rules.paper, rules.known, suite.scale, jobs) if jobs else ():
             models = tuple(dict.fromkeys(cell.model for cell in one.cells))
-            evaluation, seeds = rules.config.evaluation, len(rules.config.training_seeds)
+            config = cast(ModelConfig, rules.known)  # as that of every paper with models
+            evaluation, seeds = config.evaluation, len(config.training_seeds)
             images = evaluation.samples * (seeds if seeds > 1 else evaluation.runs)
             here = [by_name.get(f"{paper}/{name}{TRAINED_HERE}") for name in models]
             found.append(SamplingPlan(
                 paper, one.jobs, models, len(one.cells), len(printed & one.keys(paper)),
-                sum(images * one.evaluations(name) * by_name[f"{paper}/{name}"].gflop for name in models),
+                sum(images * one.evaluations(name) * (by_name[f"{paper}/{name}"].gflop or 0.0) for name in models),
                 sum(plan.work for plan in here if plan)))  # fmt: skip
     return found
 
@@ -127,9 +130,9 @@ def routes(plans: Sequence[SamplingPlan], models: Iterable[ModelPlan]) -> list[s
         return []
     work, training = sum(plan.gflop for plan in plans), trained_here(models)
     return [
-        f"Published networks: {sum(plan.printed for plan in plans)} printed numbers in {sum(len(plan.jobs) for plan in plans)} jobs, "
-        f"{hours(work)} GPU-hours of sampling (evaluations x images x GFLOP; {ADAPTIVE} evaluations assumed of an adaptive solver; "
-        "likelihoods on top), no training.",
+        f"Published networks: {sum(plan.printed for plan in plans)} printed numbers in "
+        f"{sum(len(plan.jobs) for plan in plans)} jobs, {hours(work)} GPU-hours of sampling (evaluations x images x GFLOP; "
+        f"{ADAPTIVE} evaluations assumed of an adaptive solver; likelihoods on top), no training.",
         f"Trained here, on request: {hours(training) or 0} GPU-hours of training come before the same sampling.",
     ]
 
@@ -148,8 +151,8 @@ def plan_block(suites: Iterable[Suite]) -> str:
     lines = ["| scale | trained models | GPU-hours | printed numbers of published networks | GPU-hours of sampling them "
              "| of training them instead |", "| --- | --- | --- | --- | --- | --- |",
              *("| " + " | ".join(str(cell or "") for cell in row) + " |" for row in rows)]  # fmt: skip
-    return (f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of one "
-            f"H100 (assumed).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
+    return (f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of "
+            f"one H100 (assumed).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
 
 
 def all_needs(suite: Suite) -> list[Need]:

@@ -41,7 +41,7 @@ class ByteBar(tqdm):
         return True  # tqdm's is that of `total`
 
     def reset(self, total: float | None = None) -> None:
-        """As tqdm's, but the time goes on, nothing is shown, and without a total, to which nothing is added, the count stays."""
+        """As tqdm's, but the time goes on, nothing is shown, and without a total (nothing is added to it) the count stays."""
         if self.total:
             self.n = 0
 

@@ -1,8 +1,8 @@
 """What a machine makes of the library's work, without any data: `rescore proof`, `make gpu-proof`.
 
-DDPM++ for CIFAR-10 on random images: training steps in four ways, the memory of a likelihood, FID's roots, sampling, and a small
-network's training that is stopped and goes on. What is measured is written part by part, and a part that fails stops no other. A
-tiny form of the same runs on a CPU.
+DDPM++ for CIFAR-10 on random images: training steps in four ways, the memory of a likelihood, FID's roots, sampling, and a
+small network's training that is stopped and goes on. What is measured is written part by part, and a part that fails stops no
+other. A tiny form of the same runs on a CPU.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from rescore.samplers import ddim
 from rescore.specs import ModelSpec
 from rescore.training import Adam, Training, averaged_copy, load_checkpoint, save_checkpoint, train_network
 from rescore.training.checkpoint import State
+from rescore.training.network import Forward
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ WAYS = (Way("float32"), Way("TF32", tf32=True), Way("bf16", tf32=True, bf16=True
 def prove(size: Size, device: str, results: Path) -> Path:
     """Measure everything; the JSON in the folder of results, named by the machine, that holds it after each part.
 
-    Numbers are seconds, images or steps a second, and MiB; with them stand the machine and the code they are of, and under `failed`
-    the parts that ended in an error. Those that compile the large network, a minute or two each, come last.
+    Numbers are seconds, images or steps a second, and MiB; with them stand the machine and the code they are of, and under
+    `failed` the parts that ended in an error. Those that compile the large network, a minute or two each, come last.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RescoreError(
@@ -106,8 +107,9 @@ def prove(size: Size, device: str, results: Path) -> Path:
     spec, shape = size.spec(), image_shape(size.data)
     parameters, gflop = network_cost(spec)
     found: dict[str, Any] = {
-        "device": device_name(device), "kind": device, "torch": torch.__version__, "cuda": torch.version.cuda if device == "cuda" else None,
-        "version": version(), "size": asdict(size), "parameters": parameters, "gflop_an_image": gflop, "training": [], "failed": {}}  # fmt: skip
+        "device": device_name(device), "kind": device, "torch": torch.__version__,
+        "cuda": torch.version.cuda if device == "cuda" else None, "version": version(), "size": asdict(size),
+        "parameters": parameters, "gflop_an_image": gflop, "training": [], "failed": {}}  # fmt: skip
     parts: list[tuple[str, Callable[[], Any]]] = [
         (way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS
     ]
@@ -166,17 +168,17 @@ def training_way(
 
 
 def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
-    """The library's own training of a small network, stopped in the middle and gone on with; and what a checkpoint of the large one takes."""
+    """The library's own training of a small network, stopped midway and resumed; and what a large checkpoint takes."""
     process, images, small = VP(), _images(2 * size.batch, shape, device), replace(size, settings=SMALL).spec()
     objective, steps = make_objective(spec.objective), 6
 
-    def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def losses(network: Forward, rows: Tensor, generator: torch.Generator) -> Tensor:
         return objective(network, process, images[rows.to(device)], generator)
 
     def train(folder: Path, stop: int | None = None) -> nn.Module:
         calls = 0
 
-        def some(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        def some(network: Forward, rows: Tensor, generator: torch.Generator) -> Tensor:
             nonlocal calls
             calls += 1
             if calls == stop:

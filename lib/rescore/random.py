@@ -42,9 +42,10 @@ LEAST_BLOCK, BLOCK_NUMBERS = 16, 4096
 class Streams:
     """The noise of a batch of samples, each of which has its own, named by its seed and its index alone.
 
-    Rows of a batch are samples first, first + 1, ..., first + n - 1 of the first seed, then those of the next. However samples are
-    put into batches, and whatever other seeds there are, a sample sees the same numbers. They are drawn for blocks of samples, whose
-    size depends on the shape of a state only, by a generator each: a batch draws its blocks whole and takes its rows.
+    Rows of a batch are samples first, first + 1, ..., first + n - 1 of the first seed, then those of the next. However samples
+    are put into batches, and whatever other seeds there are, a sample sees the same numbers. They are drawn for blocks of
+    samples, whose size depends on the shape of a state only, by a generator each: a batch draws its blocks whole and takes its
+    rows.
 
     Args:
         seeds: as `derive_seed` gives them.
@@ -132,8 +133,8 @@ def integers(
 def host_uniform(n: int, noise: Noise) -> Tensor:
     """n numbers uniform in [0, 1), (n,) float64 on the CPU, without waiting for a GPU.
 
-    What a generator on a GPU draws lies there, and to read it the host waits for all that is queued before it. Where the generator
-    stands is known here: seed and position name a generator on the CPU, and the position moves on.
+    What a generator on a GPU draws lies there, and to read it the host waits for all that is queued before it. Where the
+    generator stands is known here: seed and position name a generator on the CPU, and the position moves on.
     """
     if isinstance(noise, Streams):
         return noise.uniform((n,), torch.float64).cpu()

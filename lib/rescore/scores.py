@@ -169,7 +169,7 @@ class EmpiricalData:
         return precision(mean(expected) - u)
 
     def with_gradients(self) -> Score:
-        """The same score of an isotropic process, through which gradients pass: one softmax over all points, (batch, n) of memory."""
+        """The same score of an isotropic process, which passes gradients: a softmax over all points, memory (batch, n)."""
 
         def score(u: Tensor, t: float) -> Tensor:
             note(len(u))

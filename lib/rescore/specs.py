@@ -4,8 +4,9 @@ Two papers whose configs spell the same `ModelSpec` share one trained model: it 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -23,7 +24,7 @@ from rescore.errors import RescoreError
 PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
 
 TRAINED_HERE = "-trained-here"
-"""`<name>-trained-here` is the model `<name>`, trained by us where that has published weights, in its place in a job of its own."""
+"""`<name>-trained-here` is the model `<name>` trained by us where that has published weights, in a job of its own."""
 
 TRAINING_VERSION = 3
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
@@ -69,7 +70,7 @@ class TrainingConfig(Grown):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What the ledger says about the training; of settings that younger fields have, those that differ from the defaults."""
+        """What the ledger says about the training; of younger fields' settings, those that differ from the defaults."""
         fields = type(self).model_fields
         changed = {
             name for name in self.younger if getattr(self, name) != fields[name].default
@@ -128,9 +129,9 @@ class Objective(Grown):
         importance: times of training with density proportional to the likelihood weight.
         t0: the smallest time of training.
         gamma: of `lcss` only: the weight of its first term (LCSS eq. 21).
-        reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and `clip: 1`
-            the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP (`reduce_mean`) and
-            gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
+        reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and
+            `clip: 1` the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP
+            (`reduce_mean`) and gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
         levels: train at so many times, evenly from 0 to T and each as likely, in the place of uniform ones: NCSN's geometric
             sigmas of `dsm` or `lcss` on VE. None: all times from t0 on.
     """
@@ -142,7 +143,7 @@ class Objective(Grown):
     t0: PositiveFloat = 1e-5
     gamma: PositiveFloat = 1.0
     reduction: Literal["sum", "mean"] = "sum"
-    levels: int | None = Field(None, ge=2)
+    levels: int | None = Field(default=None, ge=2)
 
     younger: ClassVar[tuple[str, ...]] = ("gamma", "reduction", "levels")
 
@@ -185,6 +186,10 @@ class Network(Part):
     mixed: bool = True
 
 
+Source = Literal["score_sde", "cld", "gddim", "edm"]
+"""Whose code has saved weights (`rescore.models.imported`)."""
+
+
 class Weights(Settings):
     """Weights that the authors of a paper published.
 
@@ -195,7 +200,7 @@ class Weights(Settings):
             records call it `unpinned`.
     """
 
-    source: Literal["score_sde", "cld", "gddim", "edm"]
+    source: Source
     name: str = Field(pattern=r"^[^/].*")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
@@ -232,7 +237,8 @@ class ModelSpec(Resources, NetworkTraining):
         parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
         weights: published ones in the place of a training; `steps` is then what their authors trained.
-        snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the last.
+        snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the
+            last.
     """
 
     data: str
@@ -391,6 +397,9 @@ class ModelConfig(PaperConfig):
         training_seeds: each model is trained once with each; what a table says of a model is the mean over them.
         evaluation: of the trained models.
     """
+
+    if TYPE_CHECKING:
+        jobs: Mapping[str, ModelJob] = {}  # each paper narrows them further
 
     models: dict[str, ModelSpec] = {}
     training_seeds: tuple[int, ...] = Field((0,), min_length=1)

@@ -1,5 +1,6 @@
 """The sections without samples: Langevin dynamics from one point, the weights ell_t, and samplers on Gaussian data."""
 
+from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -99,7 +100,12 @@ def splitting(book: Book) -> None:
                 if dataset == "gaussian":
                     before, last = settings.nfe[-2:]
                     book.exact(*place, None, protocol | {"steps": f"{before} to {last}"},
-                               order=lambda e=error: np.log(e(before) / e(last)) / np.log(last / before))  # fmt: skip
+                               order=partial(_order, error, before, last))  # fmt: skip
+
+
+def _order(error: Callable[[int], float], before: int, last: int) -> float:
+    """Between two numbers of steps."""
+    return np.log(error(before) / error(last)) / np.log(last / before)
 
 
 def frechet(book: Book) -> None:

@@ -1,6 +1,7 @@
 """Figs. 18 and 19: how data and velocities come out of noise, on the exact score of the digits."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from rescore.experiments.book import Book
 from rescore.problems import ExactProblem
@@ -44,7 +45,7 @@ def path(problem: ExactProblem, times: tuple[float, ...], striding: Tensor,
     """(t, u_t) at these times, from T down; between two of them a sampler takes the steps of the striding that lie there."""
     u, noise = problem.start(), problem.streams("cld", "paths")
     yield times[0], u
-    for start, end in zip(times, times[1:], strict=False):
+    for start, end in pairwise(times):
         inner = [t for t in striding.tolist() if end < t < start]
         u = make(problem.process, [start, *inner, end])(problem.score, u, noise)
         yield end, u

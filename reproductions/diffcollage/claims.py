@@ -55,7 +55,8 @@ CLAIMS = [
     *(
         Claim(
             f"fid-plus-best-{texture}-exact",
-            f"With exact scores of all pieces in the place of networks, DiffCollage has a smaller FID+ than {names}, on {texture}.",
+            f"With exact scores of all pieces in the place of networks, DiffCollage has a smaller FID+ than {names}, "
+            f"on {texture}.",
             "Tables 4.1 and 4.2, whose networks are large; exact scores of the training patches are our limit of that",
             best("fid_plus", (texture,), rivals, EXACT),
         )
@@ -87,7 +88,7 @@ CLAIMS = [
                 for t in ("grass", "gravel")
                 for method in (*AUTOREGRESSIVE, "DiffCollage")
             )
-        ),  # fmt: skip
+        ),
     ),
     Claim(
         "boundaries-of-the-baseline",
@@ -141,7 +142,7 @@ CLAIMS = [
                 above(row(table="text", method="DiffCollage", metric=f"speedup_over_{rival.lower()}_at_6"), bound)
                 for rival, bound in (("Replacement", 2.99), ("Reconstruction", 5.99))
             )
-        ),  # fmt: skip
+        ),
     ),
     Claim(
         "gradients-cost",
@@ -222,7 +223,7 @@ CLAIMS = [
                     for other in OTHERS
                     for pair in [(motion("DiffCollage", metric), motion(other, metric))]
                 )
-            ),  # fmt: skip
+            ),
         )
         for name, metric, low, statement in (
             ("precision", "r_precision_top1", False, "Long series of DiffCollage show their activity more often than others."),

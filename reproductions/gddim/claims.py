@@ -88,7 +88,8 @@ TRAINED = [
     *(
         Claim(
             f"trained-gddim-best-{nfe}",
-            f"On the trained networks gDDIM has the smallest FID of the printed samplers with {nfe} evaluations (Heun for RK45).",
+            f"On the trained networks gDDIM has the smallest FID of the printed samplers with {nfe} evaluations "
+            "(Heun for RK45).",
             "Table 7.3",
             trained_best(nfe),
         )

@@ -48,7 +48,7 @@ def identity(book: Book) -> None:
     """The largest difference of the gradients of LCSS and DSM from the same draws, relative to the largest entry."""
     for dtype in (torch.float64, torch.float32):
         name, seeds = str(dtype).removeprefix("torch."), book.config.seeds
-        found = cache(lambda dtype=dtype: [gradient_differences(book.config, dtype, seed) for seed in seeds])
+        found = cache(lambda dtype=dtype, seeds=seeds: [gradient_differences(book.config, dtype, seed) for seed in seeds])
         for model in ("MLP, eq. 18", "MLP (VE), eq. 19", "MLP (subVP), eq. 19"):
             with book.cell("identity", "noise", "LCSS against DSM", f"{model}, {name}", None, {"dtype": name}, n=BATCH) as cell:
                 if cell.todo:
@@ -113,8 +113,9 @@ def lemma_1(book: Book) -> None:
 
 
 def loss_moments(book: Book) -> None:
-    """Mean and spread of sigma^2 times the losses of single samples at the true score of noised N(0, I), and the spread of
-    their derivatives by the score's scale: what one sample tells a training.
+    """Mean and spread of sigma^2 times the losses of single samples at the true score of noised N(0, I).
+
+    Also the spread of their derivatives by the score's scale: what one sample tells a training.
     """
     config, draws = book.config, book.config.theory.draws
     protocol = {"dimension": DIMENSION, "lambda": "sigma^2", "probe": "gaussian", "score": "exact"}

@@ -30,7 +30,7 @@ def one_jump(study: Study, method: str) -> None:
 
 
 def one_jump_sizes(study: Study, method: str) -> None:
-    """The same estimate with other numbers of particles: which number do the printed HMC and NUTS rows agree with?"""
+    """The same estimate with other numbers of particles, to see which the printed HMC and NUTS rows agree with."""
     for n in PRIOR_SIZES:
         runs = Runs(study, f"{method}-{n}", n, partial(_jumps, study, n), total=PRIOR_RUNS)
         study.row("importance", PRIOR(particles=n), 1, ONE_JUMP, runs, "importance")

@@ -51,8 +51,9 @@ def path_integral(study: Study, method: str) -> None:
 
 
 def noise_scale(study: Study, method: str) -> None:
-    """What each policy's path costs at some noise scales (README.md): of the Cox process the least on its Laplace
-    approximation, of other targets that of a short training with the first seed.
+    """What each policy's path costs at some noise scales (README.md).
+
+    Of the Cox process the least on its Laplace approximation, of other targets that of a short training with the first seed.
     """
     config, cox = study.config, isinstance(study.target, LogGaussianCox)
     settings = study.settings.pis.model_copy(update={"steps": config.noise_scale.steps})

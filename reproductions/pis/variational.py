@@ -1,6 +1,6 @@
 """Flows, which AFT uses too, and VI-NF, which is one flow trained by reverse KL."""
 
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch

@@ -63,7 +63,7 @@ METHODS = STOCHASTIC | DETERMINISTIC
 
 
 def grid(process: LinearSDE, n: int) -> Tensor:
-    """One rule for a process, whatever the sampler: VE's noise levels are geometric in t already; the others take quadratic times."""
+    """One rule for a process, whatever the sampler: VE's noise levels are geometric in t; others take quadratic times."""
     return grids.uniform(process, n) if isinstance(process, VE) else grids.quadratic(process, n)
 
 

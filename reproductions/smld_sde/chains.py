@@ -42,8 +42,9 @@ def chain(kind: str, levels: int, sigma_max: float = SIGMA_MAX) -> Isotropic:
 
 
 def predictor(name: str, kind: str) -> Method:
-    """One of the figure's, its last step without noise. DDPM draws with the forward variance (note eq. 39), SMLD with the
-    posterior's (eq. 51).
+    """One of the figure's, its last step without noise.
+
+    DDPM draws with the forward variance (note eq. 39), SMLD with the posterior's (eq. 51).
     """
     if name == "ancestral":
         return ancestral.where(variance="forward" if kind == "VP" else "posterior", denoise="mean")

@@ -76,7 +76,8 @@ def toy(found: draw.PaperResults, out: Path) -> None:
 def grid(found: draw.PaperResults, out: Path) -> None:
     """Fig. 17: printed FIDs above, distances with the exact score below, VE left and VP right."""
     note = f"""Above: bars of the printed uncertainty. Below: data are the Gaussian with the mean and covariance of the 8x8
-        digits in [-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different units."""
+        digits in [-1, 1]; the law of the result is exact, so there is no sampling error. {LEGEND} The rows have different
+        units."""
     with found.sheet(out, 4, 2, (3.6, 2.6), note, sharex=True, sharey="row") as (figure, axes):
         for above, below, (kind, chain) in zip(axes[:2], axes[2:], KINDS.items(), strict=True):
             above.set_title(f"{kind} ({chain}), printed")

@@ -66,7 +66,9 @@ def on_chain(
 def table_samplings(
     book: Book, models: TrainedModels, flows: Mapping[str, str], samplers: Mapping[str, str]
 ) -> Iterator[Sampling]:
-    """Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE, and a chain's sampler on a network
+    """Tables 3 and 2.
+
+    Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE, and a chain's sampler on a network
     trained for the chain. Table 2: the ODE solver.
     """
     settings = book.config.trained

@@ -71,8 +71,8 @@ def quality(found: draw.PaperResults, out: Path) -> None:
     distance, main = "Frechet distance of pixels", ("blur after noise", *SAMPLERS[MOMENTUM][1:])
     panels = [("Networks: samplers", trained, SAMPLERS, "FID"), ("Exact: samplers", exact, SAMPLERS, distance),
               ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance)]  # fmt: skip
-    note = (f"Left: mean over {len(found.config.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, where "
-            "posterior mean and law of samples are known.")  # fmt: skip
+    note = (f"Left: mean over {len(found.config.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, "
+            "where posterior mean and law of samples are known.")  # fmt: skip
     with found.sheet(out, 3, 3, (3.5, 3.6), note) as (_figure, axes):
         for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
             for variant, style in styles.items():

@@ -122,8 +122,9 @@ class Studio:
         """What the ledger says about a network."""
         config, settings = self.config, self.settings.training
         return {
-            **settings.protocol, "network": settings.network, "loss": variant.loss, "level": variant.level, "weighting": "1/sigma^2",
-            "sigma_max": variant.sigma_max or config.sigma_max, "until": variant.until or config.until, **more,
+            **settings.protocol, "network": settings.network, "loss": variant.loss, "level": variant.level,
+            "weighting": "1/sigma^2", "sigma_max": variant.sigma_max or config.sigma_max,
+            "until": variant.until or config.until, **more,
         }  # fmt: skip
 
 

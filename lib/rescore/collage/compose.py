@@ -14,12 +14,14 @@ from rescore.scores import Score
 
 ConditionalScore = Callable[[Tensor, float, Tensor], Tensor]
 """(u, t, y) -> score of u (n, C, *patch) under conditions y (n, *condition)."""
+PieceScore = Callable[..., Tensor]
+"""A `Score` or a `ConditionalScore`."""
 
 
 def composed_score(
     graph: FactorGraph,
-    factor: Score | ConditionalScore,
-    variables: Score | Sequence[Score] | None = None,
+    factor: PieceScore,
+    variables: PieceScore | Sequence[PieceScore] | None = None,
     conditions: Mapping[int, Tensor] | None = None,
     chunk: int | None = None,
 ) -> Score:
@@ -52,7 +54,7 @@ def composed_score(
     if conditions is not None:
         check_conditions(conditions, len(graph.factors))
     ones = torch.ones(len(graph.factors), dtype=torch.float64)
-    parts = [(factor, graph.factors, ones, conditions)]
+    parts: list[Part] = [(factor, graph.factors, ones, conditions)]
     parts += [(s, p, w, None) for s, p, w in zip(variables, graph.variables, graph.weights, strict=True)]
 
     def score(u: Tensor, t: float) -> Tensor:
@@ -64,7 +66,7 @@ def composed_score(
 def averaged_score(
     size: Sequence[int],
     patches: Tensor,
-    factor: Score | ConditionalScore,
+    factor: PieceScore,
     conditions: Mapping[int, Tensor] | None = None,
     chunk: int | None = None,
 ) -> Score:

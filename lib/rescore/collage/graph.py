@@ -120,7 +120,8 @@ class FactorGraph:
         """Each position has total weight 1: as many factors as variables hold it, but for one."""
         counts = self._members[: len(self.factors)].sum(0)
         if not counts.all():
-            raise RescoreError(f"no factor holds position {_unravel(np.argmin(counts), self.size)} of the content {self.size}")
+            missed = _unravel(int(np.argmin(counts)), self.size)
+            raise RescoreError(f"no factor holds position {missed} of the content {self.size}")
         weights = torch.cat([torch.ones(len(self.factors), dtype=torch.float64), *self.weights]).numpy()
         total = self._members.T @ weights
         if len(wrong := np.flatnonzero(np.abs(total - 1) > 1e-9)):
@@ -147,9 +148,9 @@ def _unravel(position: int, size: tuple[int, ...]) -> tuple[int, ...]:
 def _windows(size: Sequence[int], corners: Sequence[tuple[int, int]], patch: tuple[int, int], wrap: bool = False) -> Tensor:
     """Flat positions of patches (h, w) at corners (row, column) of an image of this size, (n, h, w)."""
     _height, width = size
-    corners = torch.tensor(corners, dtype=torch.long).reshape(-1, 2)
-    rows = corners[:, 0, None] + torch.arange(patch[0])
-    columns = corners[:, 1, None] + torch.arange(patch[1])
+    at = torch.tensor(corners, dtype=torch.long).reshape(-1, 2)
+    rows = at[:, 0, None] + torch.arange(patch[0])
+    columns = at[:, 1, None] + torch.arange(patch[1])
     if wrap:
         columns = columns % width
     return rows[:, :, None] * width + columns[:, None, :]

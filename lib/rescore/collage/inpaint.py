@@ -18,7 +18,7 @@ from torch import Tensor
 from rescore.collage.compose import check_conditions, stacked
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic
-from rescore.processes.base import require
+from rescore.processes.base import LinearSDE, require
 from rescore.random import Noise
 from rescore.samplers import Sampler
 from rescore.scores import Score
@@ -26,12 +26,12 @@ from rescore.scores import Score
 Known = Literal["replacement", "reconstruction"]
 
 
-def clipped_score(process: Isotropic, score: Score, bound: float = 1.0) -> Score:
+def clipped_score(process: LinearSDE, score: Score, bound: float = 1.0) -> Score:
     """x0(u, t) clipped to [-bound, bound]: the static thresholding of the released sampler, for data in that range.
 
     A composed density need not be normalisable where its models disagree: without the clip a path can leave for infinity.
     """
-    require(process, Isotropic, "clipped_score")
+    process = require(process, Isotropic, "clipped_score")
 
     def clipped(u: Tensor, t: float) -> Tensor:
         m, variance = _coefficients(process, t)
@@ -166,13 +166,13 @@ def outpaint(
 
 
 def from_the_middle(*lattice: int) -> list[list[int]]:
-    """The order of the pieces of a chain, or of a lattice (rows, columns) numbered row by row: the middle one, then in one
-    batch all that lie one step from it, then two steps along rows and columns, and so on.
+    """The order of the pieces of a chain, or of a lattice (rows, columns) numbered row by row, from the middle outwards.
 
-    Pieces that overlap the next by half share with others of their batch only what is there already.
+    The middle one, then in one batch all that lie one step from it, then two steps along rows and columns, and so on. Pieces
+    that overlap the next by half share with others of their batch only what is there already.
     """
-    steps = sum(np.abs(np.arange(n) - (n - 1) // 2).reshape([-1 if k == axis else 1 for k in range(len(lattice))])
-                for axis, n in enumerate(lattice)).ravel()  # fmt: skip
+    steps = np.asarray(sum(np.abs(np.arange(n) - (n - 1) // 2).reshape([-1 if k == axis else 1 for k in range(len(lattice))])
+                           for axis, n in enumerate(lattice))).ravel()  # fmt: skip
     return [np.flatnonzero(steps == k).tolist() for k in range(steps.max() + 1)]
 
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rescore.collage.compose import ConditionalScore, averaged_score, composed_score
+from rescore.collage.compose import PieceScore, averaged_score, composed_score
 from rescore.collage.graph import FactorGraph, side_by_side
 from rescore.collage.inpaint import Known, clipped_score, outpaint
 from rescore.config import check_choice
+from rescore.errors import RescoreError
 from rescore.random import Streams
 from rescore.samplers import Sampler
 from rescore.scores import Score
@@ -48,9 +49,9 @@ class Maker:
 
     sampler: Sampler
     channels: int
-    piece: Score | ConditionalScore
-    part: Score | ConditionalScore
-    differentiable: Score | ConditionalScore
+    piece: PieceScore
+    part: PieceScore
+    differentiable: PieceScore
     bound: float = 1.0
     batch: int | None = None
     differentiable_part: Score | None = None
@@ -60,7 +61,7 @@ class Maker:
                y: Tensor | None = None) -> Made:  # fmt: skip
         """n contents of a score of all of them at once; y: their conditions (n, *condition), its third argument."""
         return _joined(
-            self._sample(_under(score, _rows(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
+            self._sample(_under(score, _own(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
             for rows in self._batches(n)
         )
 
@@ -83,7 +84,7 @@ class Maker:
             noise = Streams.like(generator, len(rows), rows.start)
             x, runs = outpaint(size, patches, self.sampler, factor, shape, noise, kind, order, known, own, self.bound)
             back = runs - (given is None) if kind == "reconstruction" else 0
-            parts.append(Made(self._bounded(x), self.sampler.nfe * (runs + back)))
+            parts.append(Made(self._bounded(x), self._nfe * (runs + back)))
         return _joined(parts)
 
     def chained(self, method: str, graph: FactorGraph, n: int, generator: torch.Generator,
@@ -105,7 +106,7 @@ class Maker:
         parts = []
         for rows in self._batches(n):
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
-            score = self._chain(method, graph, own, _rows(shared, rows, generator))
+            score = self._chain(method, graph, own, _own(shared, rows, generator))
             parts.append(self._sample(score, (len(rows), self.channels, *graph.size), generator, rows))
         return _joined(parts)
 
@@ -118,7 +119,8 @@ class Maker:
             part = self.part if shared is None else _under(self.part, shared.repeat_interleave(count, 0))
             return composed_score(graph, self.piece, part, y)
         width, last = graph.factors.shape[-1], len(graph.factors) - 1
-        tiles, stride = side_by_side(*graph.size, width), (graph.size[-1] - width) / max(1, last)
+        height, length = graph.size
+        tiles, stride = side_by_side(height, length, width), (graph.size[-1] - width) / max(1, last)
         own = None if y is None else {i: y[min(round(i * width / stride), last)] for i in range(len(tiles))}
         return averaged_score(graph.size, tiles, self.piece, own)
 
@@ -127,7 +129,14 @@ class Maker:
         process, noise = self.sampler.process, Streams.like(generator, len(rows), rows.start)
         start = process.prior_sample(tuple(shape), noise, device=generator.device)
         x = self.sampler(clipped_score(process, score, self.bound), start, noise)
-        return Made(self._bounded(x), self.sampler.nfe)
+        return Made(self._bounded(x), self._nfe)
+
+    @property
+    def _nfe(self) -> int:
+        nfe = self.sampler.nfe
+        if nfe is None:
+            raise RescoreError(f"collage: {type(self.sampler).__name__} has no number of evaluations; allowed: a fixed grid")
+        return nfe
 
     def _bounded(self, x: Tensor) -> Tensor:
         return x.clamp(-self.bound, self.bound).cpu()
@@ -142,10 +151,13 @@ def _joined(parts: Iterable[Made]) -> Made:
     return Made(torch.cat(xs), max(passes))
 
 
-def _rows(y: Tensor | None, rows: range, generator: torch.Generator) -> Tensor | None:
+def _own(y: Tensor | None, rows: range, generator: torch.Generator) -> Tensor | None:
+    """`_rows` of conditions, where there are some."""
+    return None if y is None else _rows(y, rows, generator)
+
+
+def _rows(y: Tensor, rows: range, generator: torch.Generator) -> Tensor:
     """The conditions of some contents, where they are made; a single one is that of all."""
-    if y is None:
-        return None
     return (y if len(y) == 1 else y[rows.start : rows.stop]).to(generator.device)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ def looped(maker: Maker, graph: FactorGraph, n: int, generator: torch.Generator)
     return maker.sample(composed_score(graph, maker.piece, maker.part), graph.size, n, generator)
 
 
-def tiled(maker: Maker, method: str, size: Sequence[int], side: int, n: int, generator: torch.Generator) -> Made:
+def tiled(maker: Maker, method: str, size: tuple[int, int], side: int, n: int, generator: torch.Generator) -> Made:
     """n images of whole squares in both directions by a method of `METHODS`.
 
     DiffCollage is on the two tilings of the paper, whose overlaps are quarters; outpainting goes from the middle in
@@ -41,8 +40,10 @@ def tiled(maker: Maker, method: str, size: Sequence[int], side: int, n: int, gen
 
 
 def on_a_cube(maker: Maker, method: str, side: int, overlap: int, n: int, generator: torch.Generator) -> Made:
-    """n cubemaps (`rescore.collage.cubemap`): by DiffCollage three rings, each composed on a cycle, minus the six faces; by
-    outpainting square by square from the front; by any other method the faces by themselves.
+    """n cubemaps (`rescore.collage.cubemap`).
+
+    By DiffCollage three rings, each composed on a cycle, minus the six faces; by outpainting square by square from the front;
+    by any other method the faces by themselves.
     """
     graph = cubemap(side)
     if method in AUTOREGRESSIVE:
@@ -67,7 +68,8 @@ def connected(maker: Maker, method: str, graph: FactorGraph, x: Tensor, generato
     if method == "DiffCollage":
         made = maker.sample_given(replaced_score, composed_score(graph, maker.piece, maker.part), x, mask, generator)
     else:
-        squares = side_by_side(*graph.size, side) if method == "Baseline" else graph.factors
+        height, length = graph.size
+        squares = side_by_side(height, length, side) if method == "Baseline" else graph.factors
         inner = list(range(1, len(squares) - 1))
         order = [inner] if method == "Baseline" else [[j] for j in inner]
         kind = AUTOREGRESSIVE.get(method, "replacement")
@@ -88,7 +90,9 @@ def inpainted(maker: Maker, how: str, kind: str, graph: FactorGraph, x: Tensor, 
         made = maker.outpaint(AUTOREGRESSIVE[kind], graph.size, graph.factors, len(x), generator, None, given)
     else:
         if how == "Split":
-            score = averaged_score(graph.size, side_by_side(*graph.size, graph.factors.shape[-1]), maker.differentiable)
+            height, length = graph.size
+            squares = side_by_side(height, length, graph.factors.shape[-1])
+            score = averaged_score(graph.size, squares, maker.differentiable)
         else:
             score = composed_score(graph, maker.differentiable, maker.differentiable_part)
         with torch.no_grad():

@@ -6,6 +6,7 @@ The noising process is Ornstein-Uhlenbeck, dy = -beta y / 2 dt + scale sqrt(beta
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +144,8 @@ class DIS(_Denoising):
 
 class PriorScore(nn.Module):
     """u = policy + scale sqrt(beta) grad log N(x; 0, scale^2 I): one end of what the authors' code interpolates between."""
+
+    policy: Any  # PISNN or PISGrad: a module with `on_grid`
 
     def __init__(self, policy: nn.Module, process: DIS):
         super().__init__()

@@ -13,6 +13,8 @@ CLIP = 1e4
 class FourierFeatures(nn.Module):
     """t -> [sin(c t + p), cos(c t + p)], c = linspace(0.1, 100, C) fixed, phase p ~ N(0, 1) learned; (N,) -> (N, 2C)."""
 
+    frequency: Tensor
+
     def __init__(self, channels: int, generator: torch.Generator):
         super().__init__()
         self.register_buffer("frequency", torch.linspace(0.1, 100, channels))
@@ -33,6 +35,7 @@ def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
 
 
 def zeroed(layer: nn.Linear, bias: float = 0.0) -> nn.Linear:
+    """The layer with zero weights and this bias, in place: it starts as a constant."""
     nn.init.zeros_(layer.weight)
     nn.init.constant_(layer.bias, bias)
     return layer

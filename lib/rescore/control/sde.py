@@ -121,8 +121,9 @@ class Controlled(ABC):
 
     @torch.no_grad()
     def simulate(self, policy: Policy, target: Target, draw: Callable[[], Tensor]) -> Paths:
-        """Paths with their weights; the noise is that of the step itself, so E[w] = Z for any policy and any N (thesis eq. 5.20
-        without time-step error).
+        """Paths with their weights.
+
+        The noise is that of the step itself, so E[w] = Z for any policy and any N (thesis eq. 5.20 without time-step error).
 
         Args:
             draw: returns fresh standard normals of shape (..., n, d); called once per step (and for a random start before them), may

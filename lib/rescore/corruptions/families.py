@@ -147,7 +147,7 @@ class Masking(Family):
         check_number(self, "lowest", self.lowest, 0)
 
     @property
-    def highest(self) -> float:
+    def highest(self) -> float:  # type: ignore[override]  # it follows from the size; a field elsewhere, and never set
         return float(self.size[0] * self.size[1])
 
     def operator(self, level: Tensor) -> Diagonal:

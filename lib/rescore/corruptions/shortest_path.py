@@ -85,7 +85,7 @@ def find_path(distances: np.ndarray, nodes: int) -> NodePath:
     while low < high:  # the smallest epsilon with a path
         middle = (low + high) // 2
         low, high = (low, middle) if shortest_path(distances, values[middle]) else (middle + 1, high)
-    best = shortest_path(distances, values[low])
+    best = _known_path(distances, values[low])
     if len(best.nodes) < nodes:
         raise RescoreError(
             f"shortest path of {nodes} nodes through {len(distances)} candidates: the longest has "
@@ -94,11 +94,18 @@ def find_path(distances: np.ndarray, nodes: int) -> NodePath:
     high = len(values) - 1
     while low <= high:
         middle = (low + high) // 2
-        path = shortest_path(distances, values[middle])
+        path = _known_path(distances, values[middle])
         if nodes <= len(path.nodes) <= len(best.nodes):
             best = path
         low, high = (middle + 1, high) if len(path.nodes) > nodes else (low, middle - 1)
     return best
+
+
+def _known_path(distances: np.ndarray, epsilon: float) -> NodePath:
+    """`shortest_path` where there is one."""
+    path = shortest_path(distances, epsilon)
+    assert path is not None, "the ends are connected"
+    return path
 
 
 def wasserstein_schedule(
@@ -121,7 +128,7 @@ def wasserstein_schedule(
     x = images.double()
     distances = pairwise_wasserstein([family(level)(x) + noise for level in levels], "Wasserstein distances")
     path = find_path(distances, nodes)
-    return Interpolated.spread(levels[list(path.nodes)], start), path, distances
+    return Interpolated.spread(levels[list(path.nodes)].tolist(), start), path, distances
 
 
 def kept_schedule(

@@ -19,7 +19,8 @@ class CountEvaluations:
     """
 
     def __enter__(self) -> "CountEvaluations":
-        self._before, self._after = _noted, None
+        self._before = _noted
+        self._after: int | None = None
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rescore.data.damage import check_labels, reading
-from rescore.data.fetch import cache_folder, check, data_folder, download
+from rescore.data.fetch import cache_folder, check, data_folder, download, read_member
 from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
 
@@ -32,11 +32,13 @@ SET_DIGEST = {  # of a whole split, whatever its order
 
 
 def at_hand(split: str, limit: int | None) -> bool:
+    """Whether the archive, its batches or enough strips of images are there; nothing is read or downloaded."""
     folder = data_folder()
     if _archive() is not None or (folder is not None and _batches(folder)):
         return True
-    strips = folder is not None and _strips(folder / "cifar10")
-    return strips and all(path.exists() for path in _needed(folder / "cifar10", split, limit))
+    if folder is None or not _strips(folder / "cifar10"):
+        return False
+    return all(path.exists() for path in _needed(folder / "cifar10", split, limit))
 
 
 def read(split: str, limit: int | None) -> tuple["np.ndarray", "np.ndarray"]:
@@ -69,7 +71,7 @@ def _read_archive(path: Path, split: str) -> tuple["np.ndarray", "np.ndarray"]:
     import numpy as np
 
     with tarfile.open(path) as archive:
-        files = [archive.extractfile(f"cifar-10-batches-bin/{name}").read() for name in MEMBERS[split]]
+        files = [read_member(archive, f"cifar-10-batches-bin/{name}") for name in MEMBERS[split]]
     rows = np.concatenate([np.frombuffer(content, np.uint8) for content in files]).reshape(-1, 1 + 3 * 32 * 32)
     return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
 

@@ -19,14 +19,15 @@ def load_digits() -> Tensor:
 
 
 def digits_and_labels() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) float64, whole numbers from 0 to 16, and labels (1797,), as `sklearn.datasets.load_digits` gives them.
+    """Images (1797, 8, 8) float64, whole numbers 0 to 16, and labels (1797,), as `sklearn.datasets.load_digits` gives them.
 
     Read from its file, for importing scikit-learn takes as long as a short training.
     """
     import numpy as np
 
-    path = Path(find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz"
-    if not path.is_file():
+    installed = find_spec("sklearn")
+    path = Path(installed.origin).parent / "datasets" / "data" / "digits.csv.gz" if installed and installed.origin else None
+    if path is None or not path.is_file():
         from sklearn.datasets import load_digits as load
 
         return load().images, load().target

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,7 +27,7 @@ def data_folder() -> Path | None:
     value = os.environ.get("RESCORE_DATA")
     if not value:
         return None
-    folder = Path(os.path.expanduser(value))
+    folder = Path(os.path.expanduser(value))  # noqa: PTH111 - a `~` without a home stays; Path.expanduser raises
     if not folder.is_dir():
         raise RescoreError(f"RESCORE_DATA={value}: no such folder; set it to the folder that holds the data sets, or unset it")
     return folder
@@ -154,3 +155,11 @@ def reason(error: BaseException) -> str:
     """Why a transfer failed, in one line; of requests' long errors of a connection, the system's own words."""
     inner = getattr(error.args[0], "reason", None) if error.args else None
     return " ".join(str(inner or error).split()) or type(error).__name__
+
+
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """The content of a file in an archive. Raises KeyError for a name that is not there, RescoreError for no file."""
+    stream = archive.extractfile(name)
+    if stream is None:
+        raise RescoreError(f"{archive.name!r}: {name} is not a file")
+    return stream.read()

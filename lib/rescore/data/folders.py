@@ -29,7 +29,7 @@ def read_celeba64(split: str, limit: int | None) -> "np.ndarray":
     have to lie under RESCORE_DATA.
     """
     folder = data_folder()
-    if not celeba_at_hand():
+    if folder is None or not celeba_at_hand():
         raise MissingData(f"not under RESCORE_DATA ({folder or 'unset'}), and it cannot be downloaded without a browser")
     names = _celeba_names(folder / CELEBA_PARTITION, split)
     return read_files([folder / CELEBA_IMAGES / name for name in names[:limit]], celeba64, folder / CELEBA_PARTITION)
@@ -50,6 +50,7 @@ def _celeba_names(partition: Path, split: str) -> list[str]:
 
 
 def celeba_at_hand() -> bool:
+    """Whether RESCORE_DATA holds the partition and the folder of aligned images; no image is read."""
     folder = data_folder()
     return folder is not None and (folder / CELEBA_PARTITION).exists() and (folder / CELEBA_IMAGES).is_dir()
 
@@ -83,7 +84,7 @@ def read_files(files: Sequence[Path], prepare: Callable[["Image"], "Image"], sou
 
     if not files:
         raise RescoreError(f"{source}: no image file (allowed: {', '.join(SUFFIXES)})")
-    images = None
+    images = np.empty(0, np.uint8)
     for i, file in enumerate(files):
         picture = open_picture(file)
         try:
@@ -91,7 +92,7 @@ def read_files(files: Sequence[Path], prepare: Callable[["Image"], "Image"], sou
         except ValueError as error:
             raise RescoreError(f"{file}: {error}") from None
         pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        if images is None:
+        if i == 0:
             images = np.empty((len(files), *pixels.shape), np.uint8)
         if pixels.shape != images.shape[1:]:
             raise RescoreError(f"{file}: {_size(pixels.shape)}; the first image has {_size(images.shape[1:])}, and all must")

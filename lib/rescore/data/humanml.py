@@ -70,7 +70,8 @@ def load_humanml(split: str, limit: int | None = None) -> list[Motion]:
     folder = _folder()
     listed = folder / f"{split}.txt"
     names = read_text(listed, "a list of motions").split()[:limit]
-    motions, left_out = [], {NOT_FINITE: [], NO_TEXT: []}
+    motions: list[Motion] = []
+    left_out: dict[str, list[str]] = {NOT_FINITE: [], NO_TEXT: []}
     for name in names:
         found = _read(folder, name)
         if isinstance(found, str):
@@ -154,12 +155,12 @@ def parse_captions(text: str, source: str) -> list[tuple[Caption, float, float]]
         fields = line.strip().split("#")
         try:
             caption, tokens, start, end = fields
-            seconds = [0.0 if math.isnan(value) else value for value in map(float, (start, end))]
-            if not 0 <= min(seconds) <= max(seconds) < math.inf:
+            first, last = (0.0 if math.isnan(value) else value for value in map(float, (start, end)))
+            if not 0 <= min(first, last) <= max(first, last) < math.inf:
                 raise ValueError("seconds")
         except ValueError:
             raise RescoreError(f"{source}, line {number}: allowed: caption#tokens#from#to, not {line.strip()!r}") from None
-        found.append((Caption(caption, tuple(tokens.split())), *seconds))
+        found.append((Caption(caption, tuple(tokens.split())), first, last))
     return found
 
 

@@ -70,7 +70,8 @@ class ImageSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        return tuple(self.images.shape[1:])
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
 
     @property
     def source(self) -> str:
@@ -110,7 +111,7 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     import torch
 
     _check(name, split, limit, path)
-    path = None if path is None else Path(os.path.expanduser(path))
+    path = None if path is None else Path(os.path.expanduser(path))  # noqa: PTH111 - a `~` without a home stays
     try:
         images, labels = _read(name, split, limit, path)
     except MissingData as error:
@@ -118,12 +119,11 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
         raise MissingData(f"{name}/{split}: {error}{hint}") from None
     if limit is not None and limit > len(images):
         raise RescoreError(f"{name}/{split}: limit {limit}, but it has {len(images)} images")
-    images = torch.from_numpy(images[:limit].copy())  # a copy of its own: what is read may be read-only
-    labels = None if labels is None else torch.from_numpy(labels[:limit].astype("int64"))
-    if name in OWN:
-        print_of_it = fingerprint(images.numpy(), None if labels is None else labels.numpy())
-        name = f"{path.stem}-{print_of_it[:8]}"
-    return ImageSet(name, split, images, labels)
+    images = images[:limit].copy()  # a copy of its own: what is read may be read-only
+    labels = None if labels is None else labels[:limit].astype("int64")
+    if path is not None:  # one of OWN
+        name = f"{path.stem}-{fingerprint(images, labels)[:8]}"
+    return ImageSet(name, split, torch.from_numpy(images), None if labels is None else torch.from_numpy(labels))
 
 
 def image_shape(name: str) -> tuple[int, int, int]:
@@ -157,8 +157,8 @@ def images_at_hand(name: str, split: str = "train", limit: int | None = None, pa
             there = cifar.at_hand(split, limit)
         case "celeba64":
             there = folders.celeba_at_hand()
-        case "folder" | "npz":
-            there = os.path.exists(os.path.expanduser(path))
+        case "folder" | "npz" if path is not None:
+            there = Path(os.path.expanduser(path)).exists()  # noqa: PTH111 - a `~` without a home stays
         case _:
             there = IDX[name].at_hand(split)
     return "present" if there else "absent"
@@ -208,9 +208,9 @@ def _read(name: str, split: str, limit: int | None, path: Path | None) -> tuple[
             return cifar.read(split, limit)
         case "celeba64":
             return folders.read_celeba64(split, limit), None
-        case "folder":
+        case "folder" if path is not None:
             return folders.read_folder(path, split, limit), None
-        case "npz":
+        case "npz" if path is not None:
             return folders.read_npz(path, split)
         case _ if name in textures.NAMES:
             return textures.read(name, split)

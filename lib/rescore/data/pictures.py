@@ -36,7 +36,7 @@ def open_picture(file: Path | io.BytesIO, source: str | Path | None = None) -> "
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with reading(source or file, "a picture"):
+    with reading(source or (file if isinstance(file, Path) else "a picture in memory"), "a picture"):
         try:
             picture = Image.open(file)
         except UnidentifiedImageError:  # its message names the file once more, or an address in memory

@@ -129,7 +129,7 @@ class Checkerboard(PlanarSet):
     def density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
         """Of the data with noise of variance sigma^2 at x (n, 2), (n,) float64; sigma = 0 is the data's own."""
         sides = (_noised_side(x[:, 0].double(), a, sigma) * _noised_side(x[:, 1].double(), b, sigma) for a, b in self.corners)
-        return sum(sides) / len(self.corners)
+        return sum(sides, torch.zeros(len(x), dtype=torch.float64, device=x.device)) / len(self.corners)
 
     def noised_score(self, x: Tensor, sigma: float) -> Tensor:
         """d log density / dx, (n, 2) float64."""

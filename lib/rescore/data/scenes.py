@@ -43,6 +43,7 @@ def find_scene(scene: str) -> Path | None:
 
 
 def at_hand(name: str) -> bool:
+    """Whether the photograph that a data set of `NAMES` is cut from is there."""
     return find_scene(_parse(name)[0]) is not None
 
 

@@ -2,15 +2,17 @@
 
 | set | d | what |
 | --- | --- | --- |
-| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | of DiffFlow's Table 3.1, under RESCORE_DATA (`LAYOUT`) or from the official archive |
+| `power`, `gas`, `hepmass`, `miniboone`, `bsds300` | 6, 8, 21, 43, 63 | DiffFlow's Table 3.1; of the archive |
 | `wine` | 13 | scikit-learn's, with uniform noise of its recording steps, as POWER |
 | `breast_cancer` | 24 | scikit-learn's, less the features that repeat their smallest value, as HEPMASS and MINIBOONE |
 | `patches` | 63 | 8x8 patches of scikit-image's photographs, made as those of BSDS300 |
 
-The official archive (Zenodo record 1161203) has 817 MB. It is downloaded once, by the first job that asks for one of its sets.
+The first five lie under RESCORE_DATA as `LAYOUT` says, or come from the official archive (Zenodo record 1161203), which has 817
+MB. It is downloaded once, by the first job that asks for one of its sets.
 """
 
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from torch import Tensor
 
 from rescore.config import check_choice
 from rescore.data.damage import check_numbers, disguise, reading
-from rescore.data.fetch import cache_folder, data_folder, download, writable_cache
+from rescore.data.fetch import cache_folder, data_folder, download, read_member, writable_cache
 from rescore.data.standardise import Standardiser
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
@@ -102,7 +104,10 @@ def load_tabular(name: str) -> Tabular:
     if name in EMBEDDED:
         return {"wine": _wine, "breast_cancer": _breast_cancer, "patches": _patches}[name]()
     paths = _own(name) or _official(name)
-    parts = {"power": _power, "gas": _gas, "hepmass": _hepmass, "miniboone": _miniboone, "bsds300": _bsds300}[name](*paths)
+    prepare: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
+        "power": _power, "gas": _gas, "hepmass": _hepmass, "miniboone": _miniboone, "bsds300": _bsds300,
+    }  # fmt: skip
+    parts = prepare[name](*paths)
     found = parts[0].shape[1], tuple(map(len, parts))
     if found != SIZES[name]:
         raise RescoreError(f"{name}: {paths[0].parent} gives dimension and rows {found}; published are {SIZES[name]}")
@@ -110,7 +115,7 @@ def load_tabular(name: str) -> Tabular:
 
 
 def _own(name: str) -> list[Path]:
-    """The set's files under RESCORE_DATA; none if one is missing. A csv of GAS goes before a pickle that may not be readable."""
+    """The set's files under RESCORE_DATA; none if one is missing. A csv of GAS goes before a pickle, maybe unreadable."""
     folder = data_folder()
     layouts = [("gas/ethylene_CO.csv",), LAYOUT[name]] if name == "gas" else [LAYOUT[name]]
     for paths in ([folder / part for part in layout] for layout in layouts if folder):
@@ -137,7 +142,7 @@ def _official(name: str) -> list[Path]:
         with tarfile.open(archive) as stream:
             for path, part in zip(paths, LAYOUT[name], strict=True):
                 with atomic_path(path) as temporary:
-                    temporary.write_bytes(stream.extractfile(f"data/{part}").read())
+                    temporary.write_bytes(read_member(stream, f"data/{part}"))
     return paths
 
 
@@ -153,8 +158,8 @@ def _tabular(name: str, parts: tuple[np.ndarray, ...]) -> Tabular:
 
 def split(data: np.ndarray, with_test: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The last tenth is the test set, the last tenth of the rest is for validation; `with_test` False: none is cut."""
-    test = int(0.1 * len(data)) if with_test else 0
-    data, test = data[: len(data) - test], data[len(data) - test :]
+    cut = len(data) - (int(0.1 * len(data)) if with_test else 0)
+    data, test = data[:cut], data[cut:]
     validation = int(0.1 * len(data))
     return data[: len(data) - validation], data[len(data) - validation :], test
 
@@ -225,7 +230,7 @@ def _gas(path: Path) -> tuple[np.ndarray, ...]:
             raise RescoreError(f"{path}: a pickle of a {type(table).__name__}; allowed: a DataFrame of pandas")
     table = table.drop(columns=[name for name in ("Unnamed: 0", "Meth", "Eth", "Time") if name in table])
     data = drop_correlated(_numbers(table, 2, path))
-    return split(*standardise("gas", (data,), data))
+    return split(standardise("gas", (data,), data)[0])
 
 
 def _hepmass(train_path: Path, test_path: Path) -> tuple[np.ndarray, ...]:
@@ -278,7 +283,8 @@ def _breast_cancer() -> Tabular:
 
 
 def _patches() -> Tabular:
-    from skimage import color, data, img_as_ubyte
+    from skimage import color, data
+    from skimage.util import img_as_ubyte
 
     generator = np.random.RandomState(SEED)
     parts = []

@@ -9,8 +9,8 @@ from typing import Any
 class Axes:
     """The `variant` of a table's records as a function of what varies.
 
-    `LAM = Axes("lam={lam:g}")`; `LAM(lam=0.5)` is the text `lam=0.5`, and `LAM.by("lam", (0.0, 0.5))` finds a record's value again:
-    `{"lam=0": 0.0, "lam=0.5": 0.5}`.
+    `LAM = Axes("lam={lam:g}")`; `LAM(lam=0.5)` is the text `lam=0.5`, and `LAM.by("lam", (0.0, 0.5))` finds a record's value
+    again: `{"lam=0": 0.0, "lam=0.5": 0.5}`.
 
     Args:
         template: a format string over the names of the axes.
@@ -27,6 +27,6 @@ class Axes:
 
 
 def samples_name(data: str, table: str, method: str, variant: str = "", nfe: int | None = None) -> str:
-    """The array of a cell's first samples, for figures: `<data>/<table>/<method>, <variant>/<nfe>`, without nfe if that is adaptive."""
+    """The array of a cell's first samples, for figures: `<data>/<table>/<method>, <variant>/<nfe>`; no nfe if adaptive."""
     name = ", ".join(filter(None, (method, variant)))
     return "/".join((data, table, name, *(() if nfe is None else (str(nfe),))))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,8 +34,8 @@ class Run:
         folder: training state and finished cells live here; it outlives a killed or failed job, and only this section uses it.
         device: `cpu` or `cuda`.
         models: the weights of the trained models that the job uses, by the config's names.
-        candidate: the candidate protocol under which it measures: part of each record's variant. Its arrays are not kept, for figures
-            are of the main protocol.
+        candidate: the candidate protocol under which it measures: part of each record's variant. Its arrays are not kept, for
+            figures are of the main protocol.
     """
 
     paper: str
@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured number; see `rescore.ledger.records.Record` for the columns. `protocol` is a mapping, or text as in a record."""
+    """One measured number, with columns of `rescore.ledger.records.Record`. `protocol` is a mapping, or a record's text."""
 
     table: str
     dataset: str
@@ -99,7 +99,7 @@ class Cell:
     def __init__(self, book: Book, key: Mapping[str, str], nfe: int | None, protocol: Mapping[str, object], n: int, over: Over,
                  name: str, began: float | None):  # fmt: skip
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
-        self._key = dict(key)
+        self._key: dict[str, Any] = dict(key)
         self._name, self._began = name, began
         self._found = Found()
         self.arrays = self._found.arrays
@@ -143,14 +143,14 @@ class Cell:
         over, count = over or self.over, len(values)
         if over == "exact":
             (value,) = values
-            self.exact(metric, value, n=n, **protocol)
+            self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)
             return float(value), 0.0
         mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
         return mean, stderr
 
     def add_each(
-        self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, object]] | None = None
+        self, repeats: Sequence[Mapping[str, float]], protocols: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
         """`add` each metric of repeats, all of which have the same ones.
 
@@ -176,7 +176,7 @@ class Cell:
         seeds = seeds or (1 if over == "samplings" else repeats)
         self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
-    def median(self, metric: str, values: Sequence[float], *, n: int | None = None, **protocol: object) -> None:
+    def median(self, metric: str, values: Sequence[float], *, n: int | None = None, **protocol: Any) -> None:
         """The median of repeats: for Normal ones its standard error is sqrt(pi / 2) times that of the mean."""
         count = len(values)
         stderr = float(np.sqrt(np.pi / 2) * np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
@@ -196,7 +196,7 @@ class Cell:
     def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: float | None,
              count: int, protocol: Mapping[str, object]) -> None:  # fmt: skip
         size = round((self.n if n is None else n) * count)
-        full = self.book.protocol | self.protocol | protocol
+        full = {**self.book.protocol, **self.protocol, **protocol}
         self._found.measurements.append(
             Measurement(**self._key, metric=metric, nfe=self.nfe, value=value, stderr=stderr, df=df, over=over, n_seeds=seeds,
                         n_samples=size, protocol=full, seconds=0.0)
@@ -218,7 +218,8 @@ class Book:
     def __init__(self, config: Any, run: Run | None = None, protocol: Mapping[str, object] | None = None):
         self.config, self.run, self.protocol = config, run, dict(protocol or {})
         module = sys.modules.get(type(config).__module__)  # absent once a paper of that name of another repository is loaded
-        code = Path(module.__file__).parent if module else None  # the paper's folder, wherever its repository lies
+        file = module.__file__ if module else None
+        code = Path(file).parent if file else None  # the paper's folder, wherever its repository lies
         self.journal = Journal(run.folder if run else None, code, run.device if run else "")
         self.measurements: list[Measurement] = []
         self.skipped: list[Mapping[str, object]] = []
@@ -229,6 +230,7 @@ class Book:
 
     @property
     def job(self) -> Any:
+        assert self.run is not None, "a job's settings are those of a run"
         return self.config.jobs[self.run.job]
 
     def cell(self, table: str, dataset: str, method: str, variant: object = "", nfe: int | None = None,
@@ -352,8 +354,9 @@ class Journal:
         if found.arrays:
             name = f"{cell}.npz"
             with atomic_path(self.folder / name) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, **found.arrays)
-        measurements = [asdict(replace(one, protocol=format_protocol(one.protocol))) for one in found.measurements]
+                np.savez(stream, **cast("dict[str, Any]", found.arrays))
+        texts = [one.protocol if isinstance(one.protocol, str) else format_protocol(one.protocol) for one in found.measurements]
+        measurements = [asdict(replace(one, protocol=text)) for one, text in zip(found.measurements, texts, strict=True)]
         entry = {"code": self._code, "cell": cell, "measurements": measurements, "skipped": found.skipped, "arrays": name,
                  "evaluations": found.evaluations}  # fmt: skip
         path = self.folder / "cells.jsonl"

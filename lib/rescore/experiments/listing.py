@@ -25,7 +25,7 @@ class Listed:
 
 
 class Listing(Book):
-    """A book in which nothing is to be measured: what a section on trained models would measure is listed, before there are any.
+    """A book in which nothing is to be measured: it lists what a section on trained models would measure, before there are any.
 
     Attributes:
         listed: the cells, in the order of the section.
@@ -35,7 +35,7 @@ class Listing(Book):
 
     def __init__(self, config: Any, run: Run):
         super().__init__(config, run)
-        self.journal = Finished()
+        self.journal = Finished()  # type: ignore[assignment]  # a journal, as far as cells ask it
         self.listed: list[Listed] = []
 
 

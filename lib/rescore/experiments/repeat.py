@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def repeat_runs(repeat: Repeat, runs: int, together: int, path: Path, label: str
         bar.update(len(next(iter(batch.values()))))
         n_done = min(len(rows) for rows in done.values())
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, **done)
+            np.savez(stream, **cast("dict[str, Any]", done))
     bar.close()
     return {name: rows[:runs] for name, rows in done.items()}
 

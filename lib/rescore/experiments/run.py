@@ -1,7 +1,6 @@
 """Run one job or draw a paper's figures: `rescore run` and `rescore figures`."""
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -90,7 +89,7 @@ def main_figures(args: Namespace) -> None:
             drawn = temporary.with_name(f"{temporary.name}.png")  # matplotlib reads the format off the name
             try:
                 function(found, drawn)
-                os.replace(drawn, temporary)
+                drawn.replace(temporary)
             finally:
                 drawn.unlink(missing_ok=True)
         atomic_write(path.with_suffix(".rst"), paper.meta.figures[name] + "\n")
@@ -139,7 +138,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
                for one in result.measurements]  # fmt: skip
     paths = {key: job_folder(results, scale, paper.name, job) / name for key, name in JOB_FILES.items()}
     with atomic_path(paths["arrays"]) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **result.arrays)
+        np.savez_compressed(stream, **cast("dict[str, Any]", result.arrays))
     atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
     write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
     write_records(paths["records"], records)
@@ -175,7 +174,8 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
         found = book.result
         skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
         joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
-                        joined.function_evaluations + found.function_evaluations, {**joined.arrays, **found.arrays})  # fmt: skip
+                        joined.function_evaluations + found.function_evaluations,
+                        {**joined.arrays, **found.arrays})  # fmt: skip
     return joined
 
 

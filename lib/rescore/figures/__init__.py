@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import matplotlib
 import numpy as np
@@ -105,7 +105,7 @@ class PaperResults:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of all jobs by name."""
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for path in self._files("arrays"):
             with np.load(path) as stored:
                 arrays |= stored
@@ -131,7 +131,7 @@ class PaperResults:
 
     @contextmanager
     def sheet(
-        self, out: Path, n: int, columns: int, size: tuple[float, float], *notes: str, **subplots: object
+        self, out: Path, n: int, columns: int, size: tuple[float, float], *notes: str, **subplots: Any
     ) -> Iterator[tuple[Figure, list[Axes]]]:
         """`rescore.figures.sheet` with the scale and these notes below it."""
         with sheet(out, n, columns, size, **subplots) as (figure, axes):
@@ -175,20 +175,23 @@ def curve(
         ceiling: what exceeds it, having diverged, is drawn on it.
         style: of `Axes.errorbar`, in the place of the common one.
     """
-    if isinstance(x, Mapping):
-        rows, x = [row for row in rows if row.variant in x], (lambda row, values=x: values[row.variant])
-    place = x or (lambda row: row.nfe)
-    rows = sorted(rows, key=place)
-    if not rows:
+    of_variant = x if isinstance(x, Mapping) else None
+
+    def place(row: Record | Published) -> Any:
+        return of_variant[row.variant] if of_variant is not None else x(row) if callable(x) else row.nfe
+
+    chosen: Iterable[Record | Published] = (row for row in rows if of_variant is None or row.variant in of_variant)
+    shown = sorted(chosen, key=place)
+    if not shown:
         return
     measured = [
-        (row.value, interval(row)) if isinstance(row, Record) else (row.number, float(row.uncertainty or 0)) for row in rows
+        (row.value, interval(row)) if isinstance(row, Record) else (row.number, float(row.uncertainty or 0)) for row in shown
     ]
     values, errors = np.array(measured, dtype=float).T
     errors = np.where(values > ceiling, 0, errors)
     low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis
-    ax.errorbar([place(row) for row in rows], np.minimum(values, ceiling), (low, errors), label=label, color=color, marker=marker,
-                linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
+    ax.errorbar([place(row) for row in shown], np.minimum(values, ceiling), (low, errors), label=label, color=color,
+                marker=marker, linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
@@ -199,7 +202,7 @@ def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any
         curve(ax, select(rows, **dict(zip(by, values, strict=True))), *style, **options)
 
 
-def log_values(ax: Axes, title: str = "", label: str = "", grid: str = "both") -> None:
+def log_values(ax: Axes, title: str = "", label: str = "", grid: Literal["both", "x", "y"] = "both") -> None:
     """The values of a panel on a log scale, with a grid and its names."""
     ax.set(title=title, ylabel=label, yscale="log")
     ax.yaxis.set_major_formatter("{x:g}")
@@ -207,12 +210,12 @@ def log_values(ax: Axes, title: str = "", label: str = "", grid: str = "both") -
 
 
 def against_evaluations(ax: Axes, ticks: Iterable[int] = (), label: str = "score evaluations", log: bool = True) -> None:
-    """The axis of evaluations that the figures share: logarithmic, plain numbers at `ticks` (where the lines have points if none)."""
+    """The axis of evaluations that the figures share: logarithmic, numbers at `ticks`, else where the lines have points."""
     ax.set(xlabel=label, xscale="log" if log else "linear")
     curves = [line for line in ax.lines if line.get_transform() == ax.transData]  # lines across the panel are none
-    ticks = sorted(ticks) or sorted({float(at) for line in curves for at in line.get_xdata()})
-    if ticks:
-        ax.set_xticks(ticks)
+    places: Sequence[float] = sorted(ticks) or sorted({float(at) for line in curves for at in np.asarray(line.get_xdata())})
+    if places:
+        ax.set_xticks(places)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_locator(NullLocator())
 
@@ -230,12 +233,13 @@ def legend(ax: Axes, **options: Any) -> None:
         ax.legend(**options)
 
 
-def shared_legend(figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
-                  ) -> None:  # fmt: skip
+def shared_legend(
+    figure: Figure, axes: Iterable[Axes], place: str = "outside upper left", columns: int | None = None, **options: Any
+) -> None:
     """One legend of the figure for what several panels show, each label once."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     if handles:
-        figure.legend(handles.values(), handles, loc=place, ncols=columns or len(handles), **options)
+        figure.legend([*handles.values()], [*handles], loc=cast(Any, place), ncols=columns or len(handles), **options)
 
 
 FLOORS = {"held out": "--", "training images": ":"}  # how a variant of `real images` ends, and its line
@@ -254,7 +258,7 @@ def real_images(ax: Axes, records: Iterable[Record], across: bool = False) -> No
 @contextmanager
 def sheet(
     out: Path, n: int, columns: int, size: tuple[float, float], grid: Literal["both", "x", "y"] | None = None,
-    **subplots: object,
+    **subplots: Any,
 ) -> Iterator[tuple[Figure, list[Axes]]]:  # fmt: skip
     """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block.
 
@@ -301,7 +305,9 @@ def add_notes(figure: Figure, *notes: str) -> None:
 
 def placeholder(ax: Axes, text: str) -> None:
     """Say in a panel without data why it is empty; one that shows nothing else loses its ticks."""
-    width = ax.get_figure().get_figwidth() / ax.get_gridspec().ncols
+    figure, places = ax.get_figure(root=True), ax.get_gridspec()
+    assert figure is not None and places is not None, "a panel of a sheet"
+    width = figure.get_figwidth() / places.ncols
     wrapped = "\n".join(textwrap.wrap(text, int(0.7 * width / FONT_WIDTH), break_on_hyphens=False))
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     ax.text(0.5, 0.5, wrapped, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=8, bbox=box)
@@ -312,7 +318,7 @@ def placeholder(ax: Axes, text: str) -> None:
 def write_in_corner(ax: Axes, text: str, right: bool = False) -> None:
     """Small words in an upper corner of a panel, the left one or the right one."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    side = {"x": 0.97, "ha": "right"} if right else {"x": 0.03, "ha": "left"}
+    side: dict[str, Any] = {"x": 0.97, "ha": "right"} if right else {"x": 0.03, "ha": "left"}
     ax.text(y=0.97, s=text, va="top", transform=ax.transAxes, fontsize=SMALL, bbox=box, **side)
 
 

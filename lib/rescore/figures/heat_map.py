@@ -26,7 +26,8 @@ def heat_map(ax: Axes, values: np.ndarray, columns: Sequence[str], limits: tuple
 def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], label: str, ticks: Iterable[float]) -> None:
     """One bar for the panels of a heat map, with those of the ticks that its colours reach, as plain numbers."""
     bar = figure.colorbar(image, ax=axes, label=label, extend="both", fraction=0.02, pad=0.005)
-    shown = [tick for tick in ticks if image.norm.vmin <= tick <= image.norm.vmax]
+    low, high = image.get_clim()
+    shown = [tick for tick in ticks if low is not None and high is not None and low <= tick <= high]
     bar.set_ticks(shown, labels=[f"{tick:g}" for tick in shown])
     bar.minorticks_off()
 

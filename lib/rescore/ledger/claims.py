@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
@@ -170,7 +170,7 @@ def _comparison(margin: float, *records: Record) -> Comparison:
 
 def _errors(records: Sequence[Record]) -> list[Error]:
     repeated = [record for record in records if record.over in ("trainings", "runs")]
-    known = {record: Error(record.stderr, record.df) for record in repeated if record.stderr}
+    known = {record: Error(record.stderr, record.df) for record in repeated if record.stderr and record.df}
     largest = max(known.values(), key=lambda error: error.stderr, default=UNKNOWN)
     alike = {record: largest for record in repeated if record.stderr == 0}
     certain = {record: Error(0.0) for record in records if record.over == "exact"}
@@ -210,7 +210,9 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
     claims = list(claims)
     names = Counter(claim.name for claim in claims)
     for claim in {claim.name: claim for claim in claims}.values():
-        head = {"paper": paper, "claim": claim.name, "statement": claim.statement, "source": claim.source}
+        head: dict[str, object] = {
+            "paper": paper, "claim": claim.name, "statement": claim.statement, "source": claim.source,
+        }  # fmt: skip
         head |= dict.fromkeys(NUMBERS)
         try:
             if names[claim.name] > 1:
@@ -271,17 +273,17 @@ def read_claims(path: Path | str) -> list[dict[str, object]]:
         if text["status"] not in STATUSES:
             allowed = ", ".join(STATUSES)
             raise RescoreError(f"{path}, line {line}, column status: unknown {text['status']!r}; allowed: {allowed}")
-        numbers = {}
+        numbers: dict[str, object] = {}
         for column in NUMBERS:
             try:
                 numbers[column] = float(text[column]) if text[column] else None
             except ValueError:
                 raise RescoreError(f"{path}, line {line}, column {column}: {text[column]!r} is not a number") from None
-        rows.append(text | numbers)
+        rows.append({**text, **numbers})
     return rows
 
 
-def by_chance(rows: Iterable[Mapping[str, object]]) -> str:
+def by_chance(rows: Iterable[Mapping[str, Any]]) -> str:
     """How many claims chance may have decided, in words; "" where no claim rests on numbers with an error.
 
     A claim at its margin of 0 is decided, one way or the other, with probability LEVEL at most.

@@ -47,8 +47,9 @@ def timings(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def read_proofs(results: Path) -> list[dict[str, object]]:
-    """A row for each way of training in the `proof-*.json` of `rescore proof`, which a results folder and its `reference` hold for
-    each machine; one measured here goes before the committed one.
+    """A row for each way of training in the `proof-*.json` of `rescore proof`.
+
+    A results folder and its `reference` hold one for each machine; one measured here goes before the committed one.
 
     Raises RescoreError for a file that is not such.
     """
@@ -63,7 +64,8 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
                                "share_of_kernels": way["share_of_kernels"], "gpu_memory_mb": way["gpu_memory_mb"],
                                "sampling_steps_per_second": sampling.get("steps_per_second"),
                                "share_of_the_sampler": sampling.get("share_of_the_sampler"),
-                               "likelihood_mb_an_image": likelihood.get("graph_mb_an_image")} for way in found["training"]]  # fmt: skip
+                               "likelihood_mb_an_image": likelihood.get("graph_mb_an_image")}
+                     for way in found["training"]]  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
     return rows

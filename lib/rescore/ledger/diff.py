@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rescore.papers import Paper
 
 STATUSES = ("reproduced", "off", "imprecise", "indicative", "not-run")
-COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol", "source",
-           "note", "explained_by")  # fmt: skip
+COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol",
+           "source", "note", "explained_by")  # fmt: skip
 YOUNGER = ("explained_by",)  # columns that older files lack
 NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 
@@ -39,7 +39,7 @@ RELATIVE_FLOOR = {
 
 
 def tolerance(published: Published) -> float:
-    """`max(half a unit of the last printed digit, 2 * printed uncertainty, floor * |published|)`: what the printed number allows.
+    """What a printed number allows: `max(half a unit of its last digit, 2 * printed uncertainty, floor * |published|)`.
 
     The same rule for every number. A bound was not rounded to what is printed, so its half unit does not count.
     """
@@ -55,8 +55,9 @@ def measured_error(record: Record) -> float:
     """
     if record.over == "exact":
         return 0.0
-    known = record.over != "samplings" and record.stderr
-    return half_width(record.stderr, record.df) if known else math.inf
+    if record.over == "samplings" or not record.stderr or record.df is None:
+        return math.inf
+    return half_width(record.stderr, record.df)
 
 
 def within(bound: str, delta: float, allowed: float) -> bool:
@@ -93,9 +94,10 @@ def diff(
 ) -> pd.DataFrame:
     """One row for each published number, in their order, with a status.
 
-    `reproduced`, `off` or, where the measured error is too large to tell, `imprecise` where the record's protocol has every value
-    that `paper.yaml` declares for the published row, `indicative` where it has not (tolerance and delta are shown, not judged) or where the record is a stand-in measured on
-    something else (no delta: the units differ), `not-run` where there is no record.
+    `reproduced`, `off` or, where the measured error is too large to tell, `imprecise` where the record's protocol has every
+    value that `paper.yaml` declares for the published row, `indicative` where it has not (tolerance and delta are shown, not
+    judged) or where the record is a stand-in measured on something else (no delta: the units differ), `not-run` where there is
+    no record.
 
     Args:
         papers: for the protocols and the reasons of rows that are not run.
@@ -141,7 +143,7 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
     found: dict[str, object] = {"error": error if math.isfinite(error) else None, "tolerance": allowed, "delta": delta}
     if not stated and not assumed:
         return found | {"status": "indicative", "note": "no protocol is declared for this row"}
-    if differing := differences(stated | assumed, parse_protocol(record.protocol)):
+    if differing := differences({**stated, **assumed}, parse_protocol(record.protocol)):
         return found | {"status": "indicative", "note": f"differs: {', '.join(differing)}"}
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     note = f"assumes {assumptions}" if assumptions else ""
@@ -157,7 +159,7 @@ def _would_decide(record: Record, allowed: float) -> str:
     """How many repeats would bring the error of a record within `allowed`."""
     if record.over == "samplings":
         return "one training, of which only samplings were repeated: several trainings would decide"
-    if not record.stderr:
+    if not record.stderr or record.df is None:
         return f"the error is not known: more than {(record.df or 0) + 1} {record.over} would decide"
     needed = repeats_needed(record.stderr, record.df, allowed)
     count = f"about {needed}" if needed else f"more than {MOST}"
@@ -179,7 +181,7 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
         record = measured.get(tuple(key.values()))
         guessed = {name: value for name, value in assumed.items() if name not in one.protocol}
         verdict = judge(entry, record, stated | one.protocol, guessed) if record else {"status": "not-run"}
-        status, error = str(verdict["status"]), verdict.get("error")
+        status, error = str(verdict["status"]), cast("float | None", verdict.get("error"))
         found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error))
     return found
 
@@ -258,7 +260,7 @@ def read_diff(path: Path | str) -> pd.DataFrame:
             raise RescoreError(f"{path}, line {line}, column status: unknown {row['status']!r}; allowed: {', '.join(STATUSES)}")
         for column in ("nfe", *NUMBERS):
             try:
-                row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]
+                row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]  # text no more
             except ValueError:
                 raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
         rows.append(dict.fromkeys(YOUNGER, "") | row)

@@ -22,9 +22,7 @@ def explain(
     papers: Mapping[str, "Paper"],
     skipped: Iterable[Mapping[str, str]] = (),
 ) -> tuple[list[dict[str, object]], Counter[str]]:
-    """Of each published row with candidates a line of `COLUMNS` for the main protocol and one for each candidate; and how many rows
-    are of which of `GROUPS`.
-    """
+    """Published rows with candidates: a line of `COLUMNS` for each protocol, the main one first; and the sizes of `GROUPS`."""
     records = list(records)
     measured = {record.key: record for record in records}
     frame = diff(records, published, papers, skipped)

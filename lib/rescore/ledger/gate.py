@@ -47,12 +47,13 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
     """Compare records, verdicts and claims of a run with its reference.
 
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
-    otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` (1e-9 near zero) and, where no error is known (none, or one of 0 over
-    repeats that agree by chance), by `max(0.25 |value|, 0.01)`; the evaluations of adaptive solvers by 20 %. Another protocol, count
-    of seeds or samples, or kind of error fails, so does a row that is gone. A new row or a changed config hash is a warning. A changed status of a verdict or
-    a claim fails on the same machine class and version and is a warning otherwise; a claim that breaks always fails. Times
-    and memory (`is_timed`) may move, and what is said of them. A skip fails, with its reason, where the reference has numbers
-    that it takes away; any other that is new, gone or has another reason is a warning.
+    otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` (1e-9 near zero) and, where no error is known (none,
+    or one of 0 over repeats that agree by chance), by `max(0.25 |value|, 0.01)`; the evaluations of adaptive solvers by 20 %.
+    Another protocol, count of seeds or samples, or kind of error fails, so does a row that is gone. A new row or a changed
+    config hash is a warning. A changed status of a verdict or a claim fails on the same machine class and version and is a
+    warning otherwise; a claim that breaks always fails. Times and memory (`is_timed`) may move, and what is said of them. A
+    skip fails, with its reason, where the reference has numbers that it takes away; any other that is new, gone or has another
+    reason is a warning.
 
     Args:
         fresh_dir: results/<scale>.
@@ -113,7 +114,7 @@ def gate_reference(reference_dir: Path, papers: Mapping[str, Paper]) -> Report:
     covered = {key[0] for statuses in committed.values() for key in statuses}.intersection(papers)
     papers = {name: paper for name, paper in papers.items() if name in covered}
     frame = diff(records, load_published(papers), papers, skipped_rows(reference_dir) or ())
-    derived = {
+    derived: dict[str, Mapping[tuple, str]] = {
         "verdict": dict(zip(keys(frame), frame["status"], strict=True)),
         "claim": {(line["paper"], line["claim"]): str(line["status"]) for line in evaluate_all(papers, records)},
     }

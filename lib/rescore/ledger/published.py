@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from rescore.errors import RescoreError
 from rescore.ledger.records import KEY, describe, key_of, parse_nfe, parse_stderr, read_rows
@@ -51,17 +51,26 @@ class Published:
     @property
     def bound(self) -> str:
         """One of `>`, `>=`, `<`, `<=`, or empty for a plain number."""
-        return _PRINTED.fullmatch(self.value)[1] or ""
+        return self._parts[0]
 
     @property
     def number(self) -> float:
         """The printed number, without the sign of a bound."""
-        return float(_PRINTED.fullmatch(self.value)[2])
+        return float(self._parts[1])
 
     @property
     def half_unit(self) -> float:
         """Half a unit of the last printed digit: 50 for `-1.3e3`, 0.0005 for `5e-3`, 0.5 for `436`."""
-        return float(Decimal(5).scaleb(Decimal(_PRINTED.fullmatch(self.value)[2]).as_tuple().exponent - 1))
+        exponent = cast(int, Decimal(self._parts[1]).as_tuple().exponent)  # only infinities and NaN have a letter there
+        return float(Decimal(5).scaleb(exponent - 1))
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        """The bound's sign, or nothing, and the number, as printed."""
+        found = _PRINTED.fullmatch(self.value)
+        if found is None:
+            raise RescoreError(f"{describe(self.key)}: {self.value!r} is not a number as printed")
+        return found[1] or "", found[2]
 
 
 def read_published(path: Path | str, paper: str) -> list[Published]:
@@ -75,7 +84,8 @@ def read_published(path: Path | str, paper: str) -> list[Published]:
     lines: dict[tuple[str | int | None, ...], int] = {}
     rows = []
     for line, row in read_rows(path, COLUMNS):
-        entry = Published(**(row | {"nfe": _checked(path, line, row, paper)}))
+        columns: dict[str, Any] = {**row, "nfe": _checked(path, line, row, paper)}
+        entry = Published(**columns)
         if entry.key in lines:
             raise RescoreError(f"{path}, line {line}: duplicate key {describe(entry.key)}, already in line {lines[entry.key]}")
         lines[entry.key] = line
@@ -104,9 +114,10 @@ def _checked(path: Path, line: int, row: Mapping[str, str], paper: str) -> int |
         raise fail("value", f"{row['value']!r} is not a number as printed, such as 0.0591, -1.3e3 or >100")
     if row["direction"] not in DIRECTIONS:
         raise fail("direction", f"unknown {row['direction']!r}; allowed: {', '.join(DIRECTIONS)}")
-    for column, parse in (("uncertainty", parse_stderr), ("nfe", parse_nfe)):
-        try:
-            parsed = parse(row[column])
-        except ValueError as error:
-            raise fail(column, str(error)) from None
-    return parsed
+    column = "uncertainty"
+    try:
+        parse_stderr(row[column])
+        column = "nfe"
+        return parse_nfe(row[column])
+    except ValueError as error:
+        raise fail(column, str(error)) from None

@@ -269,7 +269,7 @@ def collect_records(paths: Iterable[Path | str], scale: str | None = None) -> li
         for line, row in read_rows(path, COLUMNS):
             parsed = _parse_row(path, line, row)
             try:
-                record = Record(**parsed)  # type: ignore[arg-type]
+                record = Record(**parsed)  # type: ignore[arg-type]  # each column has been parsed to its type
             except RescoreError as error:
                 raise RescoreError(f"{path}, line {line}: {error}") from None
             if scale is not None and record.scale != scale:

@@ -1,7 +1,8 @@
 """The committed reference of a scale, results/reference/<scale>/.
 
-It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, and `skipped.csv`, which says what could not be measured and why; references
-made before that was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
+It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, and `skipped.csv`, which says what could not be measured and why;
+references made before that was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it
+last: where diff.csv is, the reference is whole.
 """
 
 import re
@@ -140,11 +141,12 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None) -> str:
     if not records:
         raise RescoreError(f"{source}: no records{f' of {paper}' if paper else ''} to accept")
-    commits = set()
+    commits: set[str] = set()
     for name, own in records.items():
         versions = [parse_version(record.version) for record in own]
-        found = {version["commit"] for version in versions}
-        if None in found:
+        named = [version["commit"] for version in versions]
+        found = {commit for commit in named if commit is not None}
+        if None in named:
             reason = git_refusal()
             raise RescoreError(
                 f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
@@ -163,5 +165,5 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
 
 def _shortened(record: Record) -> Record:
     """The numbers to as many digits as the gate can tell apart, and some: a reference is committed and should be small."""
-    value, stderr = (None if x is None else float(f"{x:.{DIGITS}g}") for x in (record.value, record.stderr))
-    return replace(record, value=value, stderr=stderr, seconds=round(record.seconds, 2))
+    stderr = None if record.stderr is None else float(f"{record.stderr:.{DIGITS}g}")
+    return replace(record, value=float(f"{record.value:.{DIGITS}g}"), stderr=stderr, seconds=round(record.seconds, 2))

@@ -3,7 +3,7 @@
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,19 +143,20 @@ def compare(
     Raises:
         RescoreError: a metric, dataset or method that nothing has; the message names those there are.
     """
-    measured, printed = ({row.key: row for row in rows} for rows in (records, published))
-    rows = [*measured.values(), *printed.values()]
+    measured, printed = {row.key: row for row in records}, {row.key: row for row in published}
+    rows: list[Record | Published] = [*measured.values(), *printed.values()]
     check_choice("metric", metric, sorted({row.metric for row in rows}))
     check_choice(f"dataset for metric {metric}", dataset, sorted({row.dataset for row in rows if row.metric == metric}))
     there = sorted({row.method for row in rows if (row.metric, row.dataset) == (metric, dataset)})
     for method in methods or ():
         check_choice(f"method for metric {metric} on {dataset}", method, there)
     direction = next((row.direction for row in printed.values() if row.metric == metric), "lower")
-    merit = {"target": abs, "higher": lambda value: -value, "lower": float}[direction]
-    lines = []
+    merits: dict[str, Callable[[float], float]] = {"target": abs, "higher": lambda value: -value, "lower": float}
+    merit = merits[direction]
+    lines: list[dict[str, Any]] = []
     for key in {row.key: None for row in rows if (row.metric, row.dataset) == (metric, dataset)}:
         record, paper = measured.get(key), printed.get(key)
-        row = record or paper
+        row = measured[key] if key in measured else printed[key]
         if methods and row.method not in methods:
             continue
         lines.append(
@@ -169,7 +170,7 @@ def compare(
                 "stderr": record.stderr if record else None,
                 "published": paper.value if paper else "",
                 "protocol": record.protocol if record else "(not run)",
-                "merit": (record is None, merit(record.value if record else paper.number)),
+                "merit": (record is None, merit(record.value if record else printed[key].number)),
             }
         )
     frame = pd.DataFrame(sorted(lines, key=lambda line: line["merit"])).drop(columns="merit")

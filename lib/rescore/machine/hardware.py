@@ -133,7 +133,7 @@ def claim_gpus(count: int) -> Iterator[list[str]]:
 def _lock_gpus(gpus: Mapping[str, str], count: int, locks: ExitStack) -> list[str]:
     folder = Path(tempfile.gettempdir())
     while True:
-        held = []
+        held: list[str] = []
         for gpu, uuid in gpus.items():
             if len(held) < count and (lock := try_lock(folder / f"rescore-{os.getuid()}-{uuid}.lock")):
                 locks.enter_context(lock)

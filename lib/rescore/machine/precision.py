@@ -28,8 +28,8 @@ def float32(like: torch.Tensor) -> AbstractContextManager:
 def full_precision() -> Iterator[None]:
     """float32 with all its bits, for likelihoods and adaptive solvers: neither bf16, whoever asks for it inside, nor TF32.
 
-    cuDNN's convolutions are in TF32 (10 bits) unless one says otherwise. A solver with a tolerance of 1e-5 would take rounding for
-    error, and smaller steps for it.
+    cuDNN's convolutions are in TF32 (10 bits) unless one says otherwise. A solver with a tolerance of 1e-5 would take rounding
+    for error, and smaller steps for it.
     """
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     token = _full.set(True)

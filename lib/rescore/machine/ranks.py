@@ -20,7 +20,7 @@ class Rank:
 
 
 def own_rank() -> Rank | None:
-    """This process among those that `start_ranks` started; None in any other process.
+    """The rank of this process among those that `start_ranks` started; None in any other process.
 
     RANK, LOCAL_RANK and WORLD_SIZE alone mean nothing: schedulers and other launchers leave them in the environment.
     """

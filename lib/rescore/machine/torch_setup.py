@@ -13,8 +13,8 @@ DETERMINISTIC = "RESCORE_DETERMINISTIC"
 def prepare_torch(settings: Resources) -> str:
     """Set threads, determinism and a default seed; return the device: `cuda` if the job asks for a GPU, else `cpu`.
 
-    On the CPU algorithms are deterministic. On a GPU the fastest are taken, cuDNN's found by trying them, unless RESCORE_DETERMINISTIC
-    asks otherwise; a process of our torchrun computes on the GPU of its local rank from here on.
+    On the CPU algorithms are deterministic. On a GPU the fastest are taken, cuDNN's found by trying them, unless
+    RESCORE_DETERMINISTIC asks otherwise; a process of our torchrun computes on the GPU of its local rank from here on.
 
     Raises:
         RescoreError: the job asks for a GPU and torch sees none.

@@ -199,22 +199,22 @@ def classifier_name(data: ImageSet, settings: ClassifierSettings) -> str:
 def train_classifier(
     data: ImageSet, settings: ClassifierSettings, folder: Path, device: torch.device | str = "cpu"
 ) -> SmallClassifier:
-    """The classifier trained on `data` on a device, on which it is left; from `folder` if it was trained there before (`<name>.safetensors`), frozen.
+    """The classifier trained on `data`, frozen, on `device`; from `folder` if it was trained before (`<name>.safetensors`).
 
     Raises RescoreError if `data` has no labels or the file is damaged.
     """
     if data.labels is None:
         raise RescoreError(f"{data.source}: no labels to train a classifier on")
-    name = classifier_name(data, settings)
-    classes, seed = int(data.labels.max()) + 1, derive_seed("classifier", settings.seed)
+    name, labels = classifier_name(data, settings), data.labels
+    classes, seed = int(labels.max()) + 1, derive_seed("classifier", settings.seed)
     model = seeded(lambda: SmallClassifier(name, data.shape, classes, settings), seed).to(device)
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(data), (settings.batch,), generator=generator)
         images = random_flip(data.images[rows], generator) if settings.flip else data.images[rows]
-        return F.cross_entropy(model(images.to(device))[1], data.labels[rows].to(device))
+        return F.cross_entropy(model(images.to(device))[1], labels[rows].to(device))
 
-    def train() -> nn.Module:
+    def train() -> SmallClassifier:
         generator = torch.Generator().manual_seed(derive_seed("classifier batches", settings.seed))
         fit(model, loss, Adam(settings.steps, settings.lr), generator, folder / name, label=name)
         return model
@@ -224,7 +224,10 @@ def train_classifier(
 
 def accuracy(extractor: Extractor, data: ImageSet) -> float:
     """Share of images whose label alone has the largest logit: whether a classifier knows what it is to judge."""
-    return top1(extract(extractor, data.images, data.source).logits, data.labels).double().mean().item()
+    logits = extract(extractor, data.images, data.source).logits
+    if logits is None or data.labels is None:
+        raise RescoreError(f"{extractor.name} on {data.source}: no logits or no labels to compare")
+    return top1(logits, data.labels).double().mean().item()
 
 
 @torch.no_grad()
@@ -279,6 +282,8 @@ def reference_features(
     identity = {"extractor": extractor.name, "source": data.source, "fingerprint": data.fingerprint}
     if not path.exists():
         made = extract(extractor, data.images, data.source, batch, device)
+        if made.logits is None:
+            raise RescoreError(f"{extractor.name}: features without logits are not kept")
         with atomic_path(path) as temporary:
             save_file({"values": made.values, "logits": made.logits}, temporary, metadata=identity)
     try:

@@ -72,7 +72,7 @@ class TextEncoder(Encoder):
         super().__init__(300, 512)
         self.pos_emb = nn.Linear(len(TAGS), 300)
 
-    def forward(self, words: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, words: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]  # words have tags
         return super().forward(words + self.pos_emb(tags), lengths)
 
 
@@ -152,7 +152,8 @@ def load_evaluator(device: str = "cpu") -> Evaluator:
         raise MissingData(
             f"the evaluator of HumanML3D: no {', '.join(missing)}; unpack the authors' t2m.zip and glove.zip there"
         )
-    networks = {"text_encoder": TextEncoder(), "movement_encoder": MovementEncoder(), "motion_encoder": Encoder(512, 1024)}
+    text, movement, motion = TextEncoder(), MovementEncoder(), Encoder(512, 1024)
+    networks: dict[str, nn.Module] = {"text_encoder": text, "movement_encoder": movement, "motion_encoder": motion}
     what = "the evaluator's file"
     with reading(paths["weights"], what):
         stored = torch.load(paths["weights"], map_location="cpu", weights_only=True)
@@ -166,13 +167,14 @@ def load_evaluator(device: str = "cpu") -> Evaluator:
         index = _Plain(stream).load()
         if not all(0 <= index[word] < len(vectors) for word in {*index, "unk"}):
             raise ValueError(f"rows outside the {len(vectors)} of {paths['vectors']}")
-    scales = []
+    scales: list[Tensor] = []
     for key in ("mean", "deviation"):
         with reading(paths[key], what):
             scales.append(torch.from_numpy(np.load(paths[key])).float().reshape(FEATURES))
             if not scales[-1].isfinite().all():
                 raise ValueError("a value is not finite")
-    return Evaluator(*networks.values(), vectors, index, *scales, device)
+    mean, deviation = scales
+    return Evaluator(text, movement, motion, vectors, index, mean, deviation, device)
 
 
 def match_scores(text: Tensor, motions: Tensor, real: Features, pairs: int, generator: torch.Generator) -> dict[str, float]:

@@ -47,8 +47,10 @@ def image_bits(
     Raises Diverged, and RescoreError for images that are not such.
     """
     t0 = model.spec.objective.t0 if t0 is None else t0
-    parts, score = [], model.network.score()
-    most = batch or likelihood_batch(model, tuple(images.shape[1:]))
+    score = model.network.score()
+    parts: list[ImageBits] = []
+    channels, height, width = images.shape[1:]
+    most = batch or likelihood_batch(model, (channels, height, width))
     size = math.ceil(len(images) / math.ceil(len(images) / most))  # equal parts: a network is compiled for one size
     for first in range(0, len(images), size):
         rows = images[first : first + size].to(model.device)
@@ -62,8 +64,9 @@ def image_bits(
                 draws = [elbo(model.network, model.process, objective, x, its, t0) for _ in range(bound_draws)]
             bound = bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit)
         parts.append(ImageBits(bits_per_dim(flow.log_prob, x[0].numel(), per_unit), bound, flow.nfe))
-    bounds = torch.cat([part.bound for part in parts]) if bound_draws else None
-    return ImageBits(torch.cat([part.flow for part in parts]), bounds, max(part.nfe for part in parts))
+    bounds = [part.bound for part in parts if part.bound is not None]
+    bound = torch.cat(bounds) if bound_draws else None
+    return ImageBits(torch.cat([part.flow for part in parts]), bound, max(part.nfe for part in parts))
 
 
 def likelihood_batch(model: LoadedModel, shape: tuple[int, int, int]) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rescore import processes
 from rescore.config import typed_settings
@@ -16,7 +16,9 @@ from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.objectives import DSM, HSM, LCSS, DiscreteTimes, ImportanceTimes, UniformTimes, VelocityDSM
-from rescore.processes import LinearSDE
+from rescore.objectives.network import Network
+from rescore.processes import CLD, LinearSDE
+from rescore.processes.base import require
 from rescore.random import derive_seed
 from rescore.scores import Score
 from rescore.specs import ModelSpec, Objective, Part
@@ -36,11 +38,13 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
 
 
 def make_objective(objective: Objective) -> DSM | LCSS | HSM:
+    """The loss that a spec names, with its weighting, times, prediction and reduction."""
+    times: DiscreteTimes | ImportanceTimes | UniformTimes
     if objective.levels:
         times = DiscreteTimes.evenly(objective.levels)
     else:
         times = (ImportanceTimes if objective.importance else UniformTimes)(objective.t0)
-    whole = {"predicts": objective.factor, "per_dimension": objective.reduction == "mean"}
+    whole: dict[str, Any] = {"predicts": objective.factor, "per_dimension": objective.reduction == "mean"}
     if objective.name == "dsm":
         return DSM(objective.weighting, times, **whole)
     if objective.name == "lcss":
@@ -57,10 +61,11 @@ def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int])
         derive_seed("model", spec.seed) % 2**31, channels if velocities else None,
     )  # fmt: skip
     if velocities:
-        hybrid = process
-        if spec.objective.name == "velocity_dsm":  # its score is that of the process with the first velocity given
-            process = replace(process, gamma=0.0)
-        return VelocityPrediction(bare, process, network.mixed, network.level, hybrid)
+        hybrid = require(process, CLD, "a network of velocities")
+        # the score of `velocity_dsm` is that of the process with the first velocity given
+        given = replace(hybrid, gamma=0.0) if spec.objective.name == "velocity_dsm" else hybrid
+        level = cast(Literal["steps", "time"], network.level)  # `VelocityPrediction` refuses others
+        return VelocityPrediction(bare, given, network.mixed, level, hybrid)
     return NoisePrediction(bare, process, network.level, network.output, spec.objective.factor)
 
 
@@ -71,7 +76,7 @@ def train_model(spec: ModelSpec, folder: Path, device: str, label: str) -> Train
     model, objective = make_model(spec, process, data.shape), make_objective(spec.objective)
     images = data.images.to(own_device(device))
 
-    def losses(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def losses(network: Network, rows: Tensor, generator: torch.Generator) -> Tensor:
         batch = images[rows.to(images.device)]
         x = to_unit(random_flip(batch, generator) if spec.flip else batch)
         return objective(network, process, x, generator)

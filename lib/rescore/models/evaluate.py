@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -86,7 +87,7 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
 
 def judge_samples(
     cell: Cell, judge: Judge, draws: Mapping[int, Callable[[], Drawn]], metrics: Iterable[str] = METRICS,
-    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None, suffix: str = "", **protocol: object,
+    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None, suffix: str = "", **protocol: Any,
 ) -> Drawn | None:  # fmt: skip
     """Fill a cell with image metrics of samples, one set a seed.
 
@@ -101,7 +102,8 @@ def judge_samples(
         the first seed's samples.
     """
     values: dict[str, list[float]] = {}
-    nfes, first = [], None
+    nfes: list[int] = []
+    first: Drawn | None = None
     for seed, make in draws.items():
         try:
             drawn = make()
@@ -117,9 +119,11 @@ def judge_samples(
         cell.arrays[array] = first.x[:SHOWN].numpy()
     if cell.nfe is None and "nfe" not in cell.protocol:
         cell.protocol["evaluations"] = round(np.mean(nfes))
-    for metric, found in values.items():
-        how = judge.protocol(metric, first.x) if metric in metrics else {}
-        cell.add(f"{metric}{suffix}", found, n=len(first.x), **how, **protocol)
+    if first is None:
+        return None
+    for metric, numbers in values.items():
+        how: dict[str, Any] = {**judge.protocol(metric, first.x)} if metric in metrics else {}
+        cell.add(f"{metric}{suffix}", numbers, n=len(first.x), **how, **protocol)
     return first
 
 
@@ -132,23 +136,28 @@ def judge_best(
     Args:
         draws: by seed, the samples of each snapshot, the last weights' at the end.
     """
-    best, last = {}, {}
+    best: dict[int, Drawn] = {}
+    last: dict[int, Drawn] = {}
     for seed, sets in draws.items():
         judged = [(drawn := make(), judge(drawn.x, ("fid",))["fid"]) for make in sets]
         best[seed], last[seed] = min(judged, key=lambda one: one[1])[0], judged[-1][0]
-    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in best.items()}, metrics, array=array,
+    judge_samples(cell, judge, {seed: _again(drawn) for seed, drawn in best.items()}, metrics, array=array,
                   checkpoint=f"best of {len(sets)} by FID")  # fmt: skip
-    judge_samples(cell, judge, {seed: lambda drawn=drawn: drawn for seed, drawn in last.items()}, metrics, suffix="_last",
+    judge_samples(cell, judge, {seed: _again(drawn) for seed, drawn in last.items()}, metrics, suffix="_last",
                   checkpoint="last")  # fmt: skip
+
+
+def _again(drawn: Drawn) -> Callable[[], Drawn]:
+    return lambda: drawn
 
 
 class TrainedModels:
     """The trained models of a section's job, one for each training seed, and the judge of what they draw.
 
     Every number is the mean over training seeds of one network and one set of samples each; its standard error, known from two
-    seeds on, covers both. Published weights are one network: its seeds are independent runs, and nothing here has trained it. All
-    samplers of one seed start from the same noise. A cell that diverges with one of the networks is left out, with the reason;
-    the others go on.
+    seeds on, covers both. Published weights are one network: its seeds are independent runs, and nothing here has trained it.
+    All samplers of one seed start from the same noise. A cell that diverges with one of the networks is left out, with the
+    reason; the others go on.
 
     Args:
         book: of the section; all models of its job are of one data set.
@@ -162,9 +171,13 @@ class TrainedModels:
     """
 
     def __init__(self, book: Book, sampling_seeds: Sequence[int] | None = None):
+        assert book.run is not None, "trained models are those of a run's job"
         self.book, self.config, self.run = book, book.config, book.run
         seeds = self.config.training_seeds
-        self.over, self.repeats = repeats(seeds, sampling_seeds) if sampling_seeds else ("trainings", [(s, s) for s in seeds])
+        self.over: Over = "trainings"
+        self.repeats: list[tuple[int, int]] = [(seed, seed) for seed in seeds]
+        if sampling_seeds:
+            self.over, self.repeats = repeats(seeds, sampling_seeds)
         self._called = {role(name): name for name in self.config.jobs[self.run.job].models}
         self.names = tuple(self._called)
         if not self.names:
@@ -295,7 +308,8 @@ class TrainedModels:
         with self._cell(table, method, variant, name, None, protocol, len(images), metrics=metrics) as cell:
             if not cell.todo:
                 return
-            found, nfes = {"bpd": [], "bpd_bound": []}, []
+            found: dict[str, list[float]] = {"bpd": [], "bpd_bound": []}
+            nfes: list[int] = []
             # the solver's step is one for a batch: all at once, where the memory does not decide
             batch = len(images) if self.run.device == "cpu" else None
             for training, seed in self.repeats_of(name):
@@ -306,9 +320,10 @@ class TrainedModels:
                     raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
                 found["bpd"].append(bits.flow.mean().item())
                 nfes.append(bits.nfe)
-                if bound:
+                if bits.bound is not None:
                     found["bpd_bound"].append(bits.bound.mean().item())
-            how = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher", "evaluations": round(np.mean(nfes))}
+            how: dict[str, Any] = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher",
+                                   "evaluations": round(np.mean(nfes))}  # fmt: skip
             cell.add("bpd", found["bpd"], **how)
             if bound:
                 cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)

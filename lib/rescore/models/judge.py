@@ -29,7 +29,7 @@ from rescore.scores import Score
 
 
 class Drawn(NamedTuple):
-    """Samples x (n, C, H, W) in data coordinates, on the CPU, and the evaluations that each took (of several batches the most)."""
+    """Samples x (n, C, H, W) in data coordinates, on the CPU, and the evaluations of each (of several batches the most)."""
 
     x: Tensor
     nfe: int
@@ -38,7 +38,7 @@ class Drawn(NamedTuple):
 def draw(
     sampler: Sampler, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
 ) -> Drawn:
-    """n samples, `batch` at a time: whatever that is, start and noise of a sample follow from the seed of `generator` and its index."""
+    """n samples, `batch` at a time; start and noise of a sample follow from the seed of `generator` and its index alone."""
     process, parts, nfe = sampler.process, [], 0
     for first in range(0, n, batch):
         size = min(batch, n - first)

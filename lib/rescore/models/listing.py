@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from rescore.config import PaperConfig
 from rescore.experiments.book import Run
 from rescore.experiments.listing import Listed, Listing
 from rescore.models.parts import ADAPTIVE
 from rescore.papers import Paper
-from rescore.specs import role
+from rescore.specs import ModelJob, role
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def listed(paper: Paper, config: PaperConfig, scale: str, jobs: Sequence[str]) -
     sections, found = paper.module("jobs").SECTIONS, []
     whole: dict[tuple[object, object], list[str]] = {}
     for name in jobs:
-        whole.setdefault((config.jobs[name].models, config.jobs[name].measure), []).append(name)
+        job_config = cast(ModelJob, config.jobs[name])
+        whole.setdefault((job_config.models, job_config.measure), []).append(name)
     for names in whole.values():
         job = names[0]
         one = {job: config.jobs[job].model_copy(update={"part": None})}

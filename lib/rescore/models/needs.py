@@ -1,11 +1,13 @@
-"""What a scale needs from outside: data sets, Inception's weights and published networks. Looked for without reading them, and
-fetched, where they can be downloaded.
+"""What a scale needs from outside: data sets, Inception's weights and published networks.
+
+They are looked for without being read, and fetched where they can be downloaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rescore.config import PaperConfig
@@ -18,6 +20,7 @@ from rescore.data.tabular import LAYOUT as TABULAR
 from rescore.data.tabular import load_tabular, tabular_at_hand
 from rescore.data.weights import PAGES, weights_at_hand
 from rescore.metrics.features import INCEPTION_FILE, chosen_inception, find_inception
+from rescore.specs import ModelConfig
 
 DATA_KEYS = ("data", "dataset", "datasets")
 """Settings whose values name data sets of `rescore.data`."""
@@ -31,8 +34,10 @@ DOWNLOADS_MB = {
     "pines": 1,
     "BasicMotions": 1,
 }
-"""About how much is downloaded, as the pages of the data sets, the release of torch-fidelity and Zenodo (817.1 MB of tabular sets)
-state it; what is not named here has to be put under RESCORE_DATA."""
+"""About how much is downloaded; what is not named here has to be put under RESCORE_DATA.
+
+Stated by the pages of the data sets, the release of torch-fidelity and Zenodo (817.1 MB of tabular sets).
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def names(config: PaperConfig, jobs: Iterable[str] | None = None) -> Iterator[st
             yield f"{training.spec.data}/{training.spec.split}"
             if "test" in SPLITS.get(training.spec.data, ()):
                 yield f"{training.spec.data}/test"
-        if trainings and "evaluation" in config.model_fields_set:
+        if trainings and isinstance(config, ModelConfig) and "evaluation" in config.model_fields_set:
             yield from _named(config.evaluation.model_dump(mode="json"))
 
 
@@ -114,10 +119,12 @@ def _of(name: str) -> list[Need]:
     """What a name stands for; nothing for one that is no data set, such as a planar density."""
     data, _, split = name.partition("/")
     if data in SPLITS and data not in OWN:
-        splits = [split] if split else [one for one in ("train", "test") if one in SPLITS[data]] or list(SPLITS[data][:1])
+        both: list[str] = [one for one in ("train", "test") if one in SPLITS[data]]
+        splits = [split] if split else both or [*SPLITS[data][:1]]
         fetched = data in DOWNLOADS_MB
         return [Need(f"{data}/{one}", images_at_hand(data, one) == "present",
-                     (lambda one=one: load_images(data, one)) if fetched else None, LAYOUT.get(data, "")) for one in splits]  # fmt: skip
+                     partial(load_images, data, one) if fetched else None, LAYOUT.get(data, ""))
+                for one in splits]  # fmt: skip
     if name in TABULAR:
         return [
             Need(f"tabular/{name}", tabular_at_hand(name) == "present", lambda: load_tabular(name), " and ".join(TABULAR[name]))

@@ -26,16 +26,16 @@ from rescore.workflow.suite import Suite, load_suite
 
 
 def main_train(args: Namespace) -> None:
-    """`rescore train`: train one model that a paper's config names, or finish its training, with all its seeds one after another,
-    each on as many GPUs as its `gpu` says.
+    """`rescore train`: train one model that a paper's config names, or finish its training.
 
-    Published weights (`ModelSpec.weights`) are imported in the place of a training.
+    Its seeds are trained one after another, each on as many GPUs as its `gpu` says. Published weights (`ModelSpec.weights`) are
+    imported in the place of a training.
 
     Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
     need it are skipped.
 
-    The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot be
-    had, this is said before the training.
+    The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot
+    be had, this is said before the training.
 
     Raises RescoreError for a name that no config at this scale has.
     """
@@ -76,14 +76,14 @@ def main_train(args: Namespace) -> None:
 def _look_for_judges(suite: Suite, key: str) -> None:
     """Fetch what the jobs that use a model will need besides its images, and warn of what cannot be had."""
     for name, rules in suite.papers.items():
-        users = [job for job in rules.jobs if key in {of.key for of in rules.config.job_trainings(job).values()}]
+        users = [job for job in rules.jobs if key in {of.key for of in rules.known.job_trainings(job).values()}]
         if not users:
             continue
         from rescore.models.needs import needs
 
-        for need in needs(rules.config, users):
+        for need in needs(rules.known, users):
             try:
-                if need.name == "inception":
+                if need.name == "inception" and need.get is not None:
                     need.get()
             except MissingData as error:
                 warn(f"{name} {', '.join(users)} will not judge samples of this model: {error}. Training goes on")
@@ -92,7 +92,8 @@ def _look_for_judges(suite: Suite, key: str) -> None:
 def _leave_missing(key: str, folder: Path, reason: str) -> None:
     atomic_write(folder / MISSING, json.dumps({"key": key, "missing": reason}, indent=1) + "\n")
     print(f"model {key} is not trained: {reason}\n"
-          f"  Once the data lie there the same command trains it; to try a download again, remove {folder}", file=sys.stderr)  # fmt: skip
+          f"  Once the data lie there the same command trains it; to try a download again, remove {folder}",
+          file=sys.stderr)  # fmt: skip
 
 
 def _import(trainings: Trainings, folder: Path) -> None:
@@ -105,6 +106,7 @@ def _import(trainings: Trainings, folder: Path) -> None:
     shape = load_images(spec.data, spec.split).shape
     model = make_model(spec, make_process(spec.process, shape), shape)
     about = {"key": spec.key, "device": "", "version": "", "spec": spec.model_dump(mode="json")}
+    assert spec.weights is not None, "what is imported has published weights"
     about |= {"weights": published_network(spec.weights, model.network, spec.steps)}
     for seed in trainings.seeds:
         place = folder / str(seed)

@@ -39,9 +39,10 @@ def estimates(log_w: Tensor) -> dict[str, np.ndarray]:
 def bias_std_rmse(estimates: ArrayLike, truth: float, robust: bool = False) -> dict[str, tuple[float, float]]:
     """B, S and A of the paper's tables, each with a standard error.
 
-    Over several trainings, each with its runs as evaluation repeats: B is the mean of (estimate - truth); S the root of the mean
-    variance of one training's runs (ddof 1); A the mean of sqrt(b^2 + s^2) with b and s of one training, so that it counts how far
-    each training is off, also where their biases cancel. Errors are those of means over trainings, that of S by its square.
+    Over several trainings, each with its runs as evaluation repeats: B is the mean of (estimate - truth); S the root of the
+    mean variance of one training's runs (ddof 1); A the mean of sqrt(b^2 + s^2) with b and s of one training, so that it counts
+    how far each training is off, also where their biases cancel. Errors are those of means over trainings, that of S by its
+    square.
 
     With one row, where nothing was trained, the error is a bootstrap's over the runs (1,000 resamples, fixed seed).
 
@@ -73,10 +74,10 @@ def bias_std_rmse(estimates: ArrayLike, truth: float, robust: bool = False) -> d
 
 
 def of_retrained_runs(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
-    """B, S and A of `bias_std_rmse` as they are where each run is a training of its own: S counts the spread between trainings too.
+    """B, S and A of `bias_std_rmse` where each run is a training of its own: S counts the spread between trainings too.
 
-    S^2 is the unbiased estimate of one run's variance, that of the trainings' means and (1 - 1 / runs) of that within a training;
-    A = sqrt(B^2 + S^2). Errors are a jackknife's over trainings.
+    S^2 is the unbiased estimate of one run's variance, that of the trainings' means and (1 - 1 / runs) of that within a
+    training; A = sqrt(B^2 + S^2). Errors are a jackknife's over trainings.
 
     Args:
         estimates: as there, of at least three trainings.

@@ -54,7 +54,7 @@ def run_chain(
         return -differentiable_log_prob(target, state["x"])
 
     if kernel == "nuts":
-        sampler = NUTS(potential_fn=potential)
+        sampler: HMC = NUTS(potential_fn=potential)
     elif kernel == "hmc":
         sampler = HMC(potential_fn=potential, trajectory_length=trajectory_length)
     else:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
 from rescore.config import typed_settings
 from rescore.errors import RescoreError
 
-Config = TypeVar("Config")
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Config = TypeVar("Config", bound=_Dataclass)
 Side = int | tuple[int, int]
 """Of images: one number if they are square, else (height, width)."""
 
 
 def size_of(side: Side) -> tuple[int, int]:
     """(height, width)."""
-    return (side, side) if isinstance(side, int) else tuple(side)
+    height, width = (side, side) if isinstance(side, int) else side
+    return height, width
 
 
 def configured(config: Config, settings: dict, network: str) -> Config:

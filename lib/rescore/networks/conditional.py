@@ -60,7 +60,7 @@ class ConditionalNoise(nn.Module):
 
 
 class SequenceTransformer(nn.Module):
-    """From sequences (n, inputs, 1, w) and noise levels (n,) to (n, outputs, 1, w): a transformer over the w places, any number.
+    """From sequences (n, inputs, 1, w) and noise levels (n,) to (n, outputs, 1, w): a transformer over the w places, any w.
 
     Zero before training.
     """

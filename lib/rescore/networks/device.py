@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -12,8 +13,10 @@ from rescore.networks.parametrise import NoisePrediction
 
 __all__ = ["autocast", "compile_bare", "place"]
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def place(network: nn.Module, device: torch.device | str) -> nn.Module:
+
+def place(network: Net, device: torch.device | str) -> Net:
     """The network on the device, in place; on a GPU channels-last and compiled at its first call.
 
     Parameters and their names stay as they are, so that checkpoints do not depend on the device.
@@ -28,8 +31,8 @@ def place(network: nn.Module, device: torch.device | str) -> nn.Module:
 def compile_bare(network: nn.Module, backend: str | Callable = "inductor") -> None:
     """Compile a network in place; of a parametrisation the bare network alone.
 
-    That takes tensors only, so that one graph serves all times. A parametrisation looks its coefficients up by the time, a Python
-    number when samples are drawn: compiled with it there would be a graph for each time, until torch gives up.
+    That takes tensors only, so that one graph serves all times. A parametrisation looks its coefficients up by the time, a
+    Python number when samples are drawn: compiled with it there would be a graph for each time, until torch gives up.
     """
     bare = network.network if isinstance(network, NoisePrediction) else network
     bare.compile(backend=backend)

@@ -38,6 +38,8 @@ class Fourier(nn.Module):
     Score-SDE, section 4.3 and appendix C; c is sigma there and t in the CLD paper.
     """
 
+    frequency: Tensor
+
     def __init__(self, n: int, scale: float):
         super().__init__()
         self.dim = 2 * n

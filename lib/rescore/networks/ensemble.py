@@ -24,6 +24,8 @@ class Ensemble(nn.Module):
     Raises RescoreError without members.
     """
 
+    skeleton: nn.Module
+
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
         if not members:

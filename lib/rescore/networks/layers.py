@@ -6,13 +6,26 @@ Every layer of a stage is called as `layer(x, time)`, x of shape (batch, channel
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Layer = nn.Linear | nn.Conv2d
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+Member = TypeVar("Member", bound=nn.Module)
+
+if TYPE_CHECKING:
+
+    class ModulesOf(nn.ModuleList, Generic[Member]):
+        """A `ModuleList` of modules of one class, to whoever reads the types; any `ModuleList` when it runs."""
+
+        def __iter__(self) -> Iterator[Member]: ...
+
+else:
+    ModulesOf = nn.ModuleList
 
 
 def default_init(layer: Layer, scale: float = 1.0) -> Layer:
@@ -27,14 +40,17 @@ def default_init(layer: Layer, scale: float = 1.0) -> Layer:
 
 
 def linear(n_in: int, n_out: int, scale: float = 1.0) -> nn.Linear:
+    """A linear layer with `default_init`."""
     return default_init(nn.Linear(n_in, n_out), scale)
 
 
 def conv3x3(n_in: int, n_out: int, scale: float = 1.0) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the side, with `default_init`."""
     return default_init(nn.Conv2d(n_in, n_out, 3, padding=1), scale)
 
 
 def conv1x1(n_in: int, n_out: int, scale: float = 1.0) -> nn.Conv2d:
+    """A linear map of the channels of each pixel, with `default_init`."""
     return default_init(nn.Conv2d(n_in, n_out, 1), scale)
 
 
@@ -61,6 +77,8 @@ class Resample(nn.Module):
     The filter sees zeros outside the image, so that a constant image stays constant but for its outermost pixels.
     """
 
+    kernel: Tensor
+
     def __init__(self, direction: Literal["up", "down"], fir: bool):
         super().__init__()
         self.up, self.fir = direction == "up", fir
@@ -77,6 +95,8 @@ class Resample(nn.Module):
 
 class ConvDown(nn.Module):
     """Half the side by a 3x3 convolution of stride 2, after the filter [1, 3, 3, 1] if `fir`."""
+
+    kernel: Tensor
 
     def __init__(self, n_in: int, n_out: int, fir: bool = False):
         super().__init__()

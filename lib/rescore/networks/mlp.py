@@ -17,13 +17,16 @@ from rescore.networks.layers import linear
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """Attributes:
+    """Sizes of `MLP`.
+
+    Attributes:
     width: features of the hidden layers, even.
     blocks: residual blocks.
     embedding, fourier_scale: as in `UNetConfig`.
     dropout: its probability.
     skip: add the input, its channels mixed by a matrix that depends on the noise level. Where a state is nearly all noise, the
-        noise is nearly linear in it; blurring diffusion and CLD divide by little there, and the blocks alone are not that precise.
+        noise is nearly linear in it; blurring diffusion and CLD divide by little there, and the blocks alone are not that
+        precise.
     """
 
     width: int = 256

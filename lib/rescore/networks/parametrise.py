@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ LEVELS: dict[str, Callable[[LinearSDE, Tensor], Tensor]] = {
     "time": lambda process, t: t,
     "steps": lambda process, t: (LABELS - 1) * t,  # the index of DDPM's 1000 steps
     "labels": lambda process, t: ((LABELS - 1) * (1 - t / process.T)).round(),  # NCSN++'s, 0 the largest sigma
-    "chain": lambda process, t: (LABELS * ddpm_chain(process).time_of_rho(process.rho(t))).round().clamp(1, LABELS) - 1,
+    "chain": lambda process, t: _chain_index(process, t),
     "sigma": lambda process, t: process.R(t).values,
 }
 
@@ -32,6 +32,12 @@ def ddpm_chain(process: VP) -> DiscreteVP:
     """DDPM's chain of 1000 betas, of which `process` is the limit (Score-SDE, appendix C)."""
     betas = torch.linspace(process.beta_min / LABELS, process.beta_max / LABELS, LABELS, dtype=torch.float64)
     return DiscreteVP(betas)
+
+
+def _chain_index(process: LinearSDE, t: Tensor) -> Tensor:
+    """The index of the step of DDPM's chain whose ratio of noise to signal is nearest."""
+    vp = cast(VP, process)  # `NoisePrediction` allows this level for no other
+    return (LABELS * ddpm_chain(vp).time_of_rho(vp.rho(t))).round().clamp(1, LABELS) - 1
 
 
 def state_channels(process: LinearSDE, channels: int) -> int:

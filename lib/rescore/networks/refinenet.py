@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from rescore.errors import RescoreError
 from rescore.networks.base import Side, check_input, configured, size_of
+from rescore.networks.layers import ModulesOf
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class InstanceNormPlus(nn.Module):
 
 
 class NoNorm(nn.Module):
+    """The identity, called as the norms are: with the input and the index of its noise level."""
+
     def forward(self, x: Tensor, index: Tensor) -> Tensor:
         return x
 
@@ -64,6 +67,7 @@ def decoder_norm(channels: int, levels: int) -> nn.Module:
 
 
 def conv(n_in: int, n_out: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the side, with torch's initialisation."""
     return nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=bias)
 
 
@@ -79,7 +83,7 @@ class Residual(nn.Module):
         self.norm1, self.conv1 = InstanceNormPlus(n_in, levels), conv(n_in, middle, dilation)
         self.norm2, self.conv2 = InstanceNormPlus(middle, levels), conv(middle, n_out, dilation)
         self.halve = halve
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if first:
             self.shortcut = nn.Conv2d(n_in, n_out, 1) if halve else conv(n_in, n_out, dilation)
 
@@ -158,7 +162,7 @@ class RefineNet(nn.Module):
         self.config, self.shape = config, (channels, *size)
         n, m, levels = config.width, 2 * config.width, config.levels
         self.first = nn.Conv2d(channels, n, 3, padding=1)
-        self.stages = nn.ModuleList(
+        self.stages: ModulesOf[nn.ModuleList] = ModulesOf(
             nn.ModuleList(blocks)
             for blocks in (
                 (Residual(n, n, levels), Residual(n, n, levels)),

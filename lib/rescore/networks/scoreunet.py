@@ -14,7 +14,7 @@ from rescore.domain import check_number
 from rescore.errors import RescoreError
 from rescore.networks.base import Side, check_choice, check_input, configured, size_of
 from rescore.networks.embeddings import EMBEDDINGS, LABELS, Embedding, LevelMLP
-from rescore.networks.layers import Attention, ConvDown, ConvUp, Resample, ResidualBlock, conv3x3, group_norm
+from rescore.networks.layers import Attention, ConvDown, ConvUp, ModulesOf, Resample, ResidualBlock, conv3x3, group_norm
 
 GROUPS = 32  # of every norm of DDPM in Score-SDE's code
 NIN = 0.1  # the scale of the 1x1 shortcuts in the blocks of DDPM in Score-SDE's code
@@ -88,16 +88,18 @@ class Stage(nn.Module):
         pyramid: from the input pyramid to the output of `end`, or None.
     """
 
-    def __init__(self, blocks: list[list[nn.Module]], end: list[nn.Module], pyramid: nn.Module | None = None):
+    blocks: ModulesOf[Timed]
+
+    def __init__(self, blocks: Sequence[Sequence[nn.Module]], end: Sequence[nn.Module], pyramid: nn.Module | None = None):
         super().__init__()
-        self.blocks, self.end = nn.ModuleList(Timed(*block) for block in blocks), Timed(*end)
+        self.blocks, self.end = ModulesOf(Timed(*block) for block in blocks), Timed(*end)
         self.pyramid = pyramid
 
 
 class Timed(nn.Sequential):
     """Layers in a row, each called with the time vector."""
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:  # type: ignore[override]  # a Sequential of two arguments
         for layer in self:
             x = layer(x, time)
         return x
@@ -113,6 +115,10 @@ class ScoreUNet(nn.Module):
 
     Raises RescoreError for a side that cannot be halved often enough.
     """
+
+    sigmas: Tensor
+    down: ModulesOf[Stage]
+    up: ModulesOf[Stage]
 
     def __init__(self, config: UNetConfig, channels: int, side: Side, out_channels: int | None = None):
         super().__init__()
@@ -134,7 +140,7 @@ class ScoreUNet(nn.Module):
         widths = [config.width * multiplier for multiplier in config.multipliers]
         heights = [height >> i for i in range(len(widths))]
 
-        kept, pyramid, self.down = [config.width], channels, nn.ModuleList()
+        kept, pyramid, self.down = [config.width], channels, ModulesOf()
         for n, here in zip(widths, heights, strict=True):
             blocks = [[self._block(n_in, n), *self._attention(n, here)] for n_in in [kept[-1]] + [n] * (config.blocks - 1)]
             kept += [n] * config.blocks
@@ -149,7 +155,7 @@ class ScoreUNet(nn.Module):
         n = widths[-1]
         self.middle = Timed(self._block(n, n), Attention(n, config.rescale, self._groups), self._block(n, n))
 
-        self.up = nn.ModuleList()
+        self.up = ModulesOf()
         for m, here in zip(reversed(widths), reversed(heights), strict=True):
             blocks = []
             for _ in range(config.blocks + 1):
@@ -226,7 +232,7 @@ def ddpmpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = N
 
 
 def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's config for CIFAR-10 trains it for 1,300,001 steps of 128.
+    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's CIFAR-10 config has 1,300,001 steps of 128.
 
     The discrete form has `embedding="positional", sigmas=(0.01, 50.0)`, those of the VE process, and level "labels",
     round(999 (1 - t)): it falls as t rises.

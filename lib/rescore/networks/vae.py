@@ -1,5 +1,7 @@
 """Variational autoencoders of binary images (Kingma and Welling 2014): latents z ~ N(0, I), pixels Bernoulli(sigmoid(f(z)))."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -22,7 +24,7 @@ class ConvDecoder(nn.Sequential):
     """
 
     def __init__(self, latent: int):
-        twice = {"stride": 2, "padding": 1, "output_padding": 1}
+        twice: dict[str, Any] = {"stride": 2, "padding": 1, "output_padding": 1}
         super().__init__(
             nn.Linear(latent, 32 * 7 * 7),
             nn.Unflatten(-1, (32, 7, 7)),

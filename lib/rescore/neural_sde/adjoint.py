@@ -86,7 +86,7 @@ def _replay(
     weight = weight.reshape(-1, *(1,) * (states.ndim - 2))
     drift_grads: Grads = [None] * len(drift)
     score_grads: Grads = [None] * len(score)
-    ahead = None  # a_{i + 1} in full: the gradient to x_{i + 1}
+    ahead: Tensor | None = None  # a_{i + 1} in full: the gradient to x_{i + 1}
     adjoint = weight * states[-1]  # that part of the gradient to x_i which does not pass through the fields at x_i or c_{i - 1}
     for stop in range(steps.n + 1, 1, -chunk):
         nodes = slice(max(stop - chunk, 1), stop)
@@ -109,6 +109,7 @@ def _replay(
     with torch.enable_grad():
         x0 = states[0].detach().requires_grad_()
         f0 = model.drift(x0, steps.t[0])
+    assert ahead is not None, "a grid has a step"
     return adjoint + _pull_back(f0, x0, drift, ahead * steps.dt[0], drift_grads), drift_grads, score_grads
 
 
@@ -119,5 +120,6 @@ def _pull_back(value: Tensor, x: Tensor, parameters: list[Tensor], vector: Tenso
     to_x, *to_parameters = torch.autograd.grad(value, [x, *parameters], vector, allow_unused=True)
     for i, grad in enumerate(to_parameters):
         if grad is not None:
-            grads[i] = grad if grads[i] is None else grads[i].add_(grad)
+            before = grads[i]
+            grads[i] = grad if before is None else before.add_(grad)
     return torch.zeros_like(x) if to_x is None else to_x

@@ -1,6 +1,7 @@
 """Likelihoods of DiffFlow: the probability-flow ODE (thesis eq. 3.16 with lambda = 0) and the negative ELBO of the path."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +37,7 @@ def ode_log_prob(
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> ODELikelihood:
-    """log p(x) of the ODE model dx/dt = v = f - g^2 s / 2 with x_T ~ N(0, I), for data x (n, *data) taken at t0:
+    """log p(x) of the ODE model dx/dt = v = f - g^2 s / 2 with x_T ~ N(0, I), for data x (n, *data) taken at t0.
 
         log p(x) = log N(x_T; 0, I) + integral from t0 to T of tr dv/dx dt,
 
@@ -54,12 +55,14 @@ def ode_log_prob(
         raise RescoreError(f"trace {trace!r}: allowed are auto, exact, hutchinson")
     if trace == "auto":
         trace = "exact" if math.prod(x.shape[1:]) <= EXACT_DIMS else "hutchinson"
-    if trace == "hutchinson" and generator is None:
-        raise RescoreError("ode_log_prob draws probes: it needs a torch.Generator")
-    divergence = exact_divergence if trace == "exact" else hutchinson_divergence(probe(x, "rademacher", generator))
+    divergence: Callable[[Tensor, Tensor], Tensor] = exact_divergence
+    if trace == "hutchinson":
+        if generator is None:
+            raise RescoreError("ode_log_prob draws probes: it needs a torch.Generator")
+        divergence = hutchinson_divergence(probe(x, "rademacher", generator))
     nfe = 0
 
-    def rate(t: Tensor, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def rate(t: Tensor, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         nonlocal nfe
         nfe += 1
         g = model.g(t.reshape(1))[0].to(x) if callable(model.g) else model.g

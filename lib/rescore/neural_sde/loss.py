@@ -12,7 +12,7 @@ PathLoss = Callable[[NeuralSDE, Tensor, Tensor, Tensor], Tensor]
 
 
 def path_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-    """The losses of one path per sample, (n,) nats, differentiable:
+    """The losses of one path per sample, (n,) nats, differentiable.
 
         -log N(x_N; 0, I) + sum_i [ 1/2 |dB_i|^2 - 1/2 |dF_i|^2 + d log(g_{i+1} / g_i) ],    i = 0 .. N - 1.
 

@@ -84,7 +84,7 @@ class NeuralSDE(nn.Module):
     def sample(
         self, x: Tensor, times: Tensor, generator: Noise | None = None, lam: float = 1.0, last: str = "tweedie"
     ) -> Tensor:
-        """States at t_0 from states x at t_N, by the marginal-equivalent SDE of eq. 3.16 on the training grid:
+        """States at t_0 from states x at t_N, by the marginal-equivalent SDE of eq. 3.16 on the training grid.
 
             x_i = x_{i+1} - [f - (1 + lam^2)/2 g^2 s] dt_i + lam g sqrt(dt_i) z, all fields at (x_{i+1}, t_{i+1}).
 
@@ -104,6 +104,7 @@ class NeuralSDE(nn.Module):
             t, g, dt = steps.t[i + 1], steps.g[i + 1], steps.dt[i]
             x = x - (self.drift(x, t) - 0.5 * (1 + lam**2) * g.square() * self.score(x, t)) * dt
             if lam and (i or last == "noise"):
+                assert generator is not None
                 x = x + lam * g * dt.sqrt() * normal(x.shape, generator, x.dtype, x.device)
         require_finite(x[None], steps, "backward")
         return x

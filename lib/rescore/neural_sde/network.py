@@ -21,6 +21,8 @@ class FourierMLP(nn.Module):
         layers: hidden layers after the sum; 4 layers act on x in all with 3, as the thesis' "less than 5 layers".
     """
 
+    frequency: Tensor
+
     def __init__(self, dim: int, width: int, layers: int = 3):
         super().__init__()
         self.register_buffer("frequency", torch.linspace(0.1, 100.0, width))

@@ -118,7 +118,8 @@ def train_diffflow(
     """
     loss_of = GRADIENTS[settings.gradient]
     history = torch.zeros(settings.adam.steps, dtype=torch.float64)
-    state = State(model, settings.adam.optimizer(model), history, generator, averaged_copy(model, settings.ema))
+    average = averaged_copy(model, settings.ema)
+    state = State(model, settings.adam.optimizer(model), history, generator, average)
 
     def backward(step: int) -> Tensor:
         rows = torch.randint(len(data), (settings.batch,), generator=generator, device=generator.device)
@@ -130,4 +131,4 @@ def train_diffflow(
 
     minimise(state, backward, settings.adam, folder, checkpoint_every, label)
     cost = state.cost.get("seconds", 0.0) / max(1, state.cost.get("steps", 0))
-    return TrainedDiffFlow(state.ema.module.requires_grad_(False), settings, history, cost)
+    return TrainedDiffFlow(average.module.requires_grad_(False), settings, history, cost)

@@ -36,7 +36,8 @@ Objective = Callable[[Network, LinearSDE, Tensor, Noise], Tensor]
 
 @dataclass(frozen=True)
 class _Matching:
-    """
+    """What all losses have.
+
     Args:
         weighting: see the table of the module.
         times: at which times; their weights are part of the losses.
@@ -84,13 +85,19 @@ class _Denoising(_Matching):
 
     def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
-        factor = "L" if self.predicts == "score" else self.predicts
+        factor: Factor = "L" if self.predicts == "score" else self.predicts
         t, weight = self.times.draw(process, len(x0), generator)
         u, noise = process.perturb(x0, t, generator, factor)
         output = network(u, t.to(u))
         predicted = (-process.K(t, factor).T)(output) if self.predicts == "score" else output
         losses = self._compare(process, t, weight, predicted, noise, factor)
         return losses / noise[0].numel() if self.per_dimension else losses
+
+    def _compare(
+        self, process: LinearSDE, t: Tensor, weight: Tensor, predicted: Tensor, noise: Tensor, factor: Factor
+    ) -> Tensor:
+        """Losses (n,) of the predicted noise (n, *state) under K_t = `factor`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class DSM(_Denoising):
 
 @dataclass(frozen=True)
 class LCSS(_Denoising):
-    """Local curvature smoothing with Stein's identity (LCSS eqs. 19 to 21), one draw of x' per data point:
+    """Local curvature smoothing with Stein's identity (LCSS eqs. 19 to 21), one draw of x' per data point.
 
         lambda(t) [gamma s_theta(x', t)^T Sigma_t^-1 (x' - m_t x0) + 1/2 abs(s_theta(x', t))^2],   x' = m_t x0 + K_t eps.
 
@@ -144,9 +151,9 @@ class HSM(_Matching):
     "likelihood" weighs it by Gamma beta ell_t^2.
     """
 
-    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: Noise) -> Tensor:
+    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
-        require(process, CLD, "HSM")
+        process = require(process, CLD, "HSM")
         t, weight = self.times.draw(process, len(x0), generator)
         u, noise = process.perturb(x0, t, generator, "L")
         return self._velocity_losses(network, process, t, weight, u, noise)
@@ -163,9 +170,9 @@ class VelocityDSM(HSM):
     ell_t and the noise are those of the process with gamma = 0: `score_of` has to be given that process.
     """
 
-    def __call__(self, network: Network, process: CLD, x0: Tensor, generator: Noise) -> Tensor:
+    def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""
-        require(process, CLD, "VelocityDSM")
+        process = require(process, CLD, "VelocityDSM")
         conditional = replace(process, gamma=0.0)
         t, weight = self.times.draw(conditional, len(x0), generator)
         start = normal(x0.shape, generator, x0.dtype, x0.device)

@@ -15,7 +15,7 @@ from torch import Tensor
 from rescore.corruptions.process import Clean, Corruption
 from rescore.errors import RescoreError
 from rescore.objectives.network import Network
-from rescore.objectives.times import Times, UniformTimes
+from rescore.objectives.times import UniformTimes
 from rescore.processes.operators import Diagonal
 from rescore.scores import Score
 
@@ -35,7 +35,7 @@ class SoftScoreMatching:
     """
 
     weighting: SoftWeighting = "1/sigma^2"
-    times: Times = field(default_factory=UniformTimes)
+    times: UniformTimes = field(default_factory=UniformTimes)
 
     def __post_init__(self):
         if self.weighting not in get_args(SoftWeighting):

@@ -23,7 +23,16 @@ CELLS = 256  # of the tabulated density; its shape matters to the variance only
 T0 = 1e-5  # where Score-SDE, CLD and gDDIM cut their training times
 
 
+class Ends(Protocol):
+    """A process, as far as uniform times know it: it ends at T."""
+
+    @property
+    def T(self) -> float: ...
+
+
 class Times(Protocol):
+    """At which times a loss is taken: draws n of them, (n,) float64, with their importance weights, (n,)."""
+
     def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]: ...
 
 
@@ -36,7 +45,7 @@ class UniformTimes:
     def __post_init__(self):
         check_number("uniform times", "t0", self.t0, 0)
 
-    def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]:
+    def draw(self, process: Ends, n: int, generator: Noise) -> tuple[Tensor, Tensor]:
         check_number("uniform times", "t0", self.t0, 0, process.T, "[)")
         t = self.t0 + (process.T - self.t0) * host_uniform(n, generator)
         return t, torch.ones_like(t)

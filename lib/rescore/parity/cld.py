@@ -10,18 +10,22 @@ from torch import Tensor
 from rescore.likelihood import flow_log_prob
 from rescore.networks import VelocityPrediction
 from rescore.objectives import HSM, VelocityDSM
+from rescore.objectives.matching import Weighting
 from rescore.parity.networks import cld_states, of_sheet, unet
 from rescore.parity.table import Compare, Played, Sheet, read_sheet
 from rescore.processes import CLD, grids
-from rescore.samplers import SSCS, AdaptiveFlow, euler_maruyama
+from rescore.samplers import SSCS, AdaptiveFlow, Sampler, euler_maruyama
+from rescore.samplers.base import Denoise
 from rescore.samplers.sscs import analytic_part
-from rescore.scores import GaussianMixture
+from rescore.scores import GaussianMixture, Score
 
 SETS = {
     "cifar": CLD(eps0=0.0, eps_num=1e-9),
     "beta": CLD(eps0=0.0, eps_num=1e-6, beta_min=0.1, beta_max=7.0),
     "raw": CLD(eps0=0.0),
 }
+ENDS: tuple[tuple[str, Denoise], ...] = (("denoised", "euler"), ("plain", "none"))
+WEIGHTINGS: tuple[tuple[str, Weighting], ...] = (("reweightedv2", "simple"), ("likelihood", "likelihood"))
 CANCELS = "their Sigma is a difference of close numbers at small t; ours is written without it"
 HALVES = (
     "the second half of their step takes beta from its start: off where beta varies; with their integral we agree, next row",
@@ -30,6 +34,7 @@ HALVES = (
 
 
 def coefficients(sheet: Sheet) -> None:
+    """Psi, the integral of beta, Sigma, L and the loss's weight of CLD at the sheet's times."""
     t = sheet["t"]
     late = t >= 1e-2
     for name, process in SETS.items():
@@ -51,6 +56,7 @@ def coefficients(sheet: Sheet) -> None:
 
 
 def losses(sheet: Sheet) -> None:
+    """Perturbed data and losses of HSM and DSM with the noise, times and network of the sheet."""
     x0, t, noise = sheet["x0"].double(), sheet["t"], cld_states(sheet["noise"]).double()
     start = sheet["v0_noise"].double()
     network = read_sheet(sheet.folder, "cld_network")
@@ -62,7 +68,7 @@ def losses(sheet: Sheet) -> None:
         if network is None or not network.weights:
             continue
         model = VelocityPrediction(unet(of_sheet(network, "cld")), process, True, "time", SETS["cifar"])
-        for name, weighting in (("reweightedv2", "simple"), ("likelihood", "likelihood")):
+        for name, weighting in WEIGHTINGS:
             make = HSM if objective == "hsm" else VelocityDSM
             found = make(weighting)._velocity_losses(model, process, t, torch.ones_like(t), u.float(), noise.float())
             # their likelihood weight is Gamma beta ell^2, ours half of 2 Gamma beta ell^2
@@ -72,6 +78,7 @@ def losses(sheet: Sheet) -> None:
 
 
 def samplers(sheet: Sheet) -> None:
+    """The score of a mixture, and where Euler-Maruyama, SSCS and the ODE end from one start with one noise."""
     process = SETS["raw"]
     exact, noise = (
         GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"]),
@@ -82,7 +89,8 @@ def samplers(sheet: Sheet) -> None:
     u = cld_states(sheet["u_T"])
     for steps in (10, 20):
         for striding, grid in (("linear", grids.uniform), ("quadratic", grids.quadratic_striding)):
-            for end, n, denoise in (("denoised", steps - 1, "euler"), ("plain", steps, "none")):
+            for end, denoise in ENDS:
+                n = steps - (denoise == "euler")
                 times = grid(process, n)
                 em = euler_maruyama(process, times, denoise=denoise)
                 sheet.compare(
@@ -106,7 +114,7 @@ def samplers(sheet: Sheet) -> None:
     sheet.compare(f"{name}, both halves as their first", played(sscs, exact, u, noise[:18]), name, 1e-9, 0)
     exact = GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"])
     for text, tolerance, allowed in (("1e-05", 1e-5, 1e-3), ("1e-09", 1e-9, 2e-7)):
-        for end, denoise in (("denoised", "euler"), ("plain", "none")):
+        for end, denoise in ENDS:
             flow = AdaptiveFlow(process, [1.0, 1e-3], tolerance, tolerance, denoise)
             sheet.compare(f"adaptive flow at {text}, {end}", flow(exact, u).flatten(1, 2), f"ode/tol{text}/{end}", allowed, 0)
     sheet.compare("linear grid", 1 - grids.uniform(process, 10), "grid/linear/10", 1e-14, 0)
@@ -114,15 +122,17 @@ def samplers(sheet: Sheet) -> None:
 
 
 def cld_states_of_noise(noise: Tensor) -> Tensor:
+    """Noise of each step, (steps, n, 2 d) with x first, as (steps, n, 2, d)."""
     return noise.unflatten(2, (2, -1))
 
 
-def played(sampler: object, score: object, u: Tensor, noise: Tensor) -> Tensor:
+def played(sampler: Sampler, score: Score, u: Tensor, noise: Tensor) -> Tensor:
     """Where the sampler ends with this noise, x channels first."""
     return sampler.last(score, sampler.run(score, u, Played(*noise).draw)).flatten(1, 2)
 
 
 def likelihood(sheet: Sheet) -> None:
+    """The likelihood of (x, v) by the probability flow with an exact trace, and its latents."""
     process = SETS["raw"]
     exact = GaussianMixture(process, sheet["means"][:, None], sheet["stds"], sheet["weights"])
     u = sheet["u"][:, :, None]

@@ -19,6 +19,7 @@ SEAM = ("at the seam of their circle two predictions are averaged, not summed le
 
 
 def diffcollage(sheet: Sheet) -> None:
+    """Noise predictions of chains and cycles, composed and averaged, at the noise levels of the sheet."""
     long, circle = chain(4, 10, 4, 2), cycle(4, 8, 4, 2)
     score = composed_score(long, piece)
     for text in ("0.1", "1", "20"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from rescore.samplers import Method, ddim, ipndm, rhoab_deis, rhork_deis, tab_de
 from rescore.samplers.base import Multistep
 from rescore.scores import GaussianMixture
 
-GRIDS = {
+GRIDS: dict[str, Callable[[VP, int], Tensor]] = {
     "t1": grids.uniform,
     "t2": grids.quadratic,
     "t3": partial(grids.power, kappa=3.0),
@@ -27,6 +29,7 @@ COSINE = ("their cosine alpha is not divided by its value at 0", 2e-4)
 
 
 def deis(sheet: Sheet) -> None:
+    """Time grids, weights of the multistep rules, and where the samplers end from one start."""
     process = VP()
     for n in (5, 10):
         for name, grid in GRIDS.items():
@@ -41,7 +44,7 @@ def deis(sheet: Sheet) -> None:
             sheet.compare(f"tAB{order}, {n} steps, weights", ours, f"coef/tab{order}/{n}", 1e-9, 2, reason=RIEMANN, bound=5e-4)
             sampler = rhoab_deis(process, times, order)
             weights = _coefficients(sampler, order + 1)[:, 1:] / process.mean(times).values[1:, None]
-            exact = {"reason": RIEMANN, "bound": 2e-6} if order else {}
+            exact: dict[str, Any] = {"reason": RIEMANN, "bound": 2e-6} if order else {}
             sheet.compare(f"rhoAB{order}, {n} steps, weights in rho", weights, f"coef/rhoab{order}/{n}", 1e-12, 2, **exact)
     score = GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"])
     for n in (5, 10):

@@ -23,6 +23,7 @@ def states(u: Tensor) -> Tensor:
 
 
 def cld(sheet: Sheet) -> None:
+    """Coefficients of CLD, weights of gDDIM, and where its samplers end from one start."""
     process, t = CLD(), sheet["t"]
     sheet.compare("Psi(t, 0)", process.Psi(t, 0.0).values, "Psi", 1e-14, 0)
     sheet.compare("Psi back in time", process.Psi(t[:-1], t[1:]).values, "Psi_back", 1e-14, 0)
@@ -91,6 +92,7 @@ def _with_weights(sampler: Multistep, theirs: Tensor) -> None:
 
 
 def blurring(sheet: Sheet) -> None:
+    """Coefficients of the blurring process, its DCT, perturbed images, and where its samplers end."""
     process, t = Blurring((32, 32)), sheet["t"]
     rows, columns = sheet["rows"][:, None], sheet["columns"]
     sheet.compare("alpha", 1 - process.Sigma(t).values, "alpha", 1e-14, 0)

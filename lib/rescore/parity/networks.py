@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,12 +41,14 @@ class Said(nn.Module):
 def unet(foreign: Foreign, **settings: object) -> ScoreUNet:
     """The U-Net that a file's tensors ask for, with other `settings` that weights do not show."""
     fit = fitting(foreign, SIDE)
-    network = make_network(fit.name, fit.settings | settings, fit.channels, SIDE, 0, fit.out_channels)
+    assert fit is not None, f"no U-Net has the tensors of {foreign.path}"
+    network = cast(ScoreUNet, make_network(fit.name, {**fit.settings, **settings}, fit.channels, SIDE, 0, fit.out_channels))
     network.load_state_dict(convert(foreign, network))
     return network.eval().requires_grad_(False)
 
 
 def of_sheet(sheet: Sheet, source: str, prefix: str = "param/") -> Foreign:
+    """The weights in a sheet as those of a published file, float32."""
     tensors = {name.removeprefix(prefix): value.float() for name, value in sheet.tensors.items() if name.startswith(prefix)}
     return Foreign(Path(sheet.name), source, {name: value for name, value in tensors.items() if name != "sigmas"}, None)
 
@@ -57,6 +60,7 @@ def scores(make: type, process: LinearSDE, said: Tensor, u: Tensor, t: Tensor, *
 
 
 def vp(sheet: Sheet) -> None:
+    """DDPM++ on VP: what the network says, and the score that is made of it."""
     if sheet.weights:
         network = unet(of_sheet(sheet, "score_sde"))
         sheet.compare("network", network(sheet["x"], 999 * sheet["t"]), "raw", FLOAT32)
@@ -84,6 +88,7 @@ def vp(sheet: Sheet) -> None:
 
 
 def ve(sheet: Sheet, discrete: bool) -> None:
+    """NCSN++ on VE, for continuous noise levels or for the labels of a chain."""
     t = sheet["t"]
     if sheet.weights:
         settings = {"embedding": "positional", "sigmas": SIGMAS} if discrete else {}
@@ -105,6 +110,7 @@ def ve(sheet: Sheet, discrete: bool) -> None:
 
 
 def checkpoint(sheet: Sheet, source: str) -> None:
+    """A tiny checkpoint in the authors' own format, read by the importer."""
     network = unet(read_foreign(source, sheet.folder / f"{source}_checkpoint_tiny.pth"))
     level = sheet["sigma"] if source == "score_sde" else sheet["t"].float()
     sheet.compare(
@@ -132,6 +138,7 @@ def cld_states(u: Tensor) -> Tensor:
 
 
 def cld(sheet: Sheet) -> None:
+    """The U-Net on CLD, and the score of v that is made of it, mixed and plain."""
     u, t = cld_states(sheet["u"]).double(), sheet["t"]
     if sheet.weights:
         sheet.compare("network", unet(of_sheet(sheet, "cld"))(sheet["u"], t.float()), "raw", FOURIER)
@@ -149,6 +156,7 @@ def cld(sheet: Sheet) -> None:
 
 
 def gddim(sheet: Sheet) -> None:
+    """The U-Net that predicts the noise of x and v on CLD, and the score that is made of it."""
     u, t = sheet["u"].permute(0, 4, 3, 1, 2), sheet["t"].double()
     process = CLD()
     if sheet.weights:
@@ -161,6 +169,7 @@ def gddim(sheet: Sheet) -> None:
 
 
 def edm(sheet: Sheet) -> None:
+    """DDPM++ and NCSN++ in EDM's implementation: what the networks say."""
     for kind in ("ddpmpp", "ncsnpp"):
         network, level = unet(of_sheet(sheet, "edm", f"{kind}/param/")), sheet[f"{kind}/noise_labels"]
         found = network(sheet[f"{kind}/x"], level if kind == "ddpmpp" else level.exp())  # the Fourier features take the log
@@ -168,7 +177,8 @@ def edm(sheet: Sheet) -> None:
 
 
 def refinenet(sheet: Sheet, name: str) -> None:
-    network = make_network(name, {"width": 4}, 3, SIDE, 0).eval().requires_grad_(False)
+    """NCSN or NCSNv2 of width 4, at the sigma of its label."""
+    network = cast(RefineNet, make_network(name, {"width": 4}, 3, SIDE, 0)).eval().requires_grad_(False)
     network.load_state_dict(refinenet_weights(sheet.weights, network))
     found = network(sheet["x"], sheet["sigma"].float())
     sheet.compare("network at the sigma of its label", found, "raw", FLOAT32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -20,11 +22,21 @@ FLOAT32 = 1e-6
 GRID = 1e-7  # theirs are float32
 
 
+def _given(g: Tensor, t: Tensor) -> Tensor:
+    return g
+
+
+def _gradient(x: Tensor) -> Tensor:
+    assert x.grad is not None
+    return x.grad
+
+
 def diffflow(sheet: Sheet) -> None:
+    """Losses and gradients of DiffFlow by back-propagation and by the stochastic adjoint, and samples."""
     times, x0, noise = sheet["times"], sheet["x_0"], sheet["noise"]
     for kind in ("constant", "varying"):
         g = sheet[f"g_{kind}"]
-        model = NeuralSDE(*(FourierMLP(2, 32).double() for _ in range(2)), lambda t, g=g: g)
+        model = NeuralSDE(FourierMLP(2, 32).double(), FourierMLP(2, 32).double(), partial(_given, g))
         model.load_state_dict(_ours({name: value.double() for name, value in sheet.weights.items()}))
         constant = 2 * (g[-1] / g[0]).log()
         for name, loss in (("back-propagation", path_loss), ("stochastic adjoint", adjoint_loss)):
@@ -34,10 +46,10 @@ def diffflow(sheet: Sheet) -> None:
             found.mean().backward()
             sheet.compare(f"{kind} g, loss by {name}, less d log(g_N / g_0)", found - constant, f"{kind}/loss", EXACT, 5)
             theirs = f"{kind}/gradient_x_0" if name == "back-propagation" else f"{kind}/adjoint_gradient_x_0"
-            sheet.compare(f"{kind} g, gradient to x_0 by {name}", x.grad, theirs, EXACT, 2)
+            sheet.compare(f"{kind} g, gradient to x_0 by {name}", _gradient(x), theirs, EXACT, 2)
             gradients = _ours({key.removeprefix(f"{kind}/gradient/"): value for key, value in sheet.tensors.items()
                                if key.startswith(f"{kind}/gradient/")})  # fmt: skip
-            ours = torch.cat([model.get_parameter(key).grad.flatten() for key in gradients])
+            ours = torch.cat([_gradient(model.get_parameter(key)).flatten() for key in gradients])
             sheet.compare(f"{kind} g, gradients to {len(gradients)} parameters by {name}", ours,
                           torch.cat([value.flatten() for value in gradients.values()]), EXACT, 2)  # fmt: skip
         if kind == "varying":

@@ -23,6 +23,7 @@ SDE = ControlledSDE()
 
 
 def targets(sheet: Sheet) -> None:
+    """Energies of the targets of the plane and of the funnel, and their gradients."""
     angles = torch.linspace(0, 2 * 3.14, 4, dtype=torch.float64)[:3]
     three = GaussianMixture(torch.stack((angles.cos(), angles.sin()), 1), 0.15)
     for name, target in {"funnel": Funnel(1.0), "nine_modes": nine_modes(), "mg2d": three, "rings": Rings()}.items():
@@ -35,6 +36,7 @@ def targets(sheet: Sheet) -> None:
 
 
 def lgcp(sheet: Sheet) -> None:
+    """Counts, log density and its gradient of the log-Gaussian Cox process on 10 x 10 and 40 x 40 cells."""
     for n in (10, 40):
         counts = bin_counts(sheet["points"], n)
         sheet.compare(f"counts of {n} x {n} cells", counts, f"{n}/counts", 0.0)
@@ -50,7 +52,7 @@ GAINS = (("layers.0", "body.1"), ("layers.1.1", "body.3"), ("layers.2.1", "body.
 
 def policy_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors by our names."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for room, ours, parts, features in (
         ("f_func", "state_network", PARTS, "time.0"),
         ("lgv_coef", "time_network", GAINS, "body.0"),
@@ -64,13 +66,14 @@ def policy_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def paths(sheet: Sheet, target: Target, gradient: bool) -> None:
-    policy = (PISGrad if gradient else PISNN)(target, torch.Generator())
+    """The control of a policy on the grid, and ends and log weights of its paths with the noise of the sheet."""
+    policy: PISGrad | PISNN = (PISGrad if gradient else PISNN)(target, torch.Generator())
     policy.load_state_dict(policy_weights(sheet.weights))
     x, t = sheet["x"], sheet["t"]
     with torch.no_grad():
         control = policy.on_grid(t)
         sheet.compare("control", torch.stack([control(k, x) for k in range(len(t))]), "control", FLOAT32)
-        if gradient:
+        if isinstance(policy, PISGrad):
             sheet.compare("gain of the score", policy.time_network(t), "time_gain", FLOAT32, 1)
         noise = iter(sheet["noise"])
         found = SDE.simulate(policy, target, lambda: next(noise))

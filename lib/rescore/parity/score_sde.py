@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from rescore.likelihood import bits_per_dim, flow_log_prob
 from rescore.objectives import DSM
+from rescore.objectives.matching import Weighting
 from rescore.parity.table import Compare, Played, Sheet
 from rescore.processes import VE, VP, DiscreteVP, SubVP
 from rescore.processes.base import LinearSDE
-from rescore.samplers import AdaptiveFlow, PredictorCorrector, ancestral, euler_maruyama, probability_flow, reverse_diffusion
-from rescore.samplers.base import OneStep
+from rescore.samplers import (
+    AdaptiveFlow,
+    Method,
+    PredictorCorrector,
+    ancestral,
+    euler_maruyama,
+    probability_flow,
+    reverse_diffusion,
+)  # fmt: skip
+from rescore.samplers.base import Denoise, OneStep
 from rescore.samplers.langevin import langevin_step
 from rescore.samplers.predictor_corrector import _norm
 from rescore.scores import GaussianMixture, Score
@@ -19,6 +30,7 @@ from rescore.scores import GaussianMixture, Score
 FLOAT32 = 2e-6  # of losses in float32
 TABLES = 1e-6  # of what uses their float32 tables of betas and sigmas
 SNR = 0.16
+WEIGHTINGS: tuple[tuple[str, Weighting], ...] = (("sigma2", "sigma^2"), ("likelihood", "likelihood"))
 PROCESSES: dict[str, LinearSDE] = {"vp": VP(), "ve": VE(), "subvp": SubVP()}
 ANCESTRAL = {"vp": ancestral.where(variance="forward"), "ve": ancestral}  # DDPM's and SMLD's
 EULER = (
@@ -33,6 +45,7 @@ CANCELS = ("their std of VP at t = 1e-5 is off by 0.6 % in float32, where 1 - ex
 
 
 def mixture(sheet: Sheet, process: LinearSDE) -> GaussianMixture:
+    """The exact score of the mixture that the sheet names, on a process."""
     return GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"])
 
 
@@ -44,6 +57,7 @@ def chain(kind: str, n: int) -> tuple[LinearSDE, list[float]]:
 
 
 def single_steps(sheet: Sheet) -> None:
+    """One step of each predictor and corrector, with score and noise of the sheet."""
     for kind, process in PROCESSES.items():
         n = 20 if kind == "ve" else 40
         x, z, t, score, places = (sheet[f"{kind}/{name}"] for name in ("x", "z", "t", "score", "timestep"))
@@ -74,7 +88,7 @@ def single_steps(sheet: Sheet) -> None:
             sheet.compare(
                 f"{kind}/reverse_diffusion, probability flow", moved, sheet[f"{kind}/reverse_diffusion/flow_mean"][rows], TABLES
             )
-            signal = 1 - discrete.betas[places] if kind == "vp" else torch.ones_like(t)
+            signal = 1 - discrete.betas[places] if isinstance(discrete, DiscreteVP) else torch.ones_like(t)
         size = 2 * signal[:, None, None, None] * (SNR * _norm(z) / _norm(score)) ** 2
         sheet.compare(f"{kind}/langevin", langevin_step(x, score, z, size), f"{kind}/langevin/x", TABLES)
 
@@ -83,12 +97,16 @@ def _euler(process: LinearSDE, start: float, end: float) -> OneStep | None:
     return euler_maruyama(process, [start, end]) if end >= 0 else None
 
 
+def _said(score: Tensor, u: Tensor, t: float) -> Tensor:
+    return score
+
+
 def _moved(steps: list[OneStep | None], x: Tensor, z: Tensor, score: Tensor, noise: bool = True) -> tuple[list[int], Tensor]:
     """Each row by its own step, and which rows have one."""
-    rows = [i for i, step in enumerate(steps) if step]
+    there = [(i, step) for i, step in enumerate(steps) if step]
     z = z if noise else torch.zeros_like(z)
-    moved = [steps[i].step(0, lambda u, t, i=i: score[i : i + 1], x[i : i + 1], Played(z[i : i + 1]).draw) for i in rows]
-    return rows, torch.cat(moved)
+    moved = [step.step(0, partial(_said, score[i : i + 1]), x[i : i + 1], Played(z[i : i + 1]).draw) for i, step in there]
+    return [i for i, _ in there], torch.cat(moved)
 
 
 def _steps(
@@ -100,6 +118,7 @@ def _steps(
 
 
 def pc_samplers(sheet: Sheet) -> None:
+    """Chains of predictor and corrector from one start, with the score of a mixture and the noise of the sheet."""
     for kind, n in (("vp", 30), ("ve", 12)):
         process, times = chain(kind, n)
         their_times, exact = sheet[f"{kind}/times"].tolist(), mixture(sheet, PROCESSES[kind])
@@ -119,7 +138,7 @@ def pc_samplers(sheet: Sheet) -> None:
                         found = _sampled(sheet, kind, process, ours, make, m, end, score, start)
                         sheet.compare(f"{full}/{end}", found, f"{full}/{end}", TABLES)
         flow = probability_flow(process, ours)
-        u = flow.run(score, start, None)
+        u = flow.run(score, start, Played().draw)
         if kind == "ve":
             u = u + 0.5 * process.Sigma(ours[-1])(score(u, ours[-1]))
         sheet.compare(f"{kind}/probability flow of reverse diffusion", u, f"{kind}/flow/none/denoised", TABLES)
@@ -137,11 +156,19 @@ def pc_samplers(sheet: Sheet) -> None:
 
 
 def _sampled(
-    sheet: Sheet, kind: str, process: LinearSDE, times: list[float], make: object, m: int, end: str, score: Score, start: Tensor
+    sheet: Sheet,
+    kind: str,
+    process: LinearSDE,
+    times: list[float],
+    make: Method[OneStep] | None,
+    m: int,
+    end: str,
+    score: Score,
+    start: Tensor,
 ) -> Tensor:
     """All steps of a predictor and m corrector steps; VE's last step, from sigma_min to 0, is Tweedie's estimate there."""
     noise = sheet["noise"]
-    last = "mean" if kind == "vp" and end == "denoised" and make else "tweedie" if kind == "ve" else "none"
+    last: Denoise = "mean" if kind == "vp" and end == "denoised" and make else "tweedie" if kind == "ve" else "none"
     sampler = PredictorCorrector(process, times, make, SNR, m, denoise=last)
     steps = len(times) - 1 + (kind == "ve")
     played = Played(*(part for i in range(steps) for part in (*noise[i, :m], *(noise[i, 2:] if make else ()))))
@@ -160,6 +187,7 @@ def _sampled(
 
 
 def ode_sampler(sheet: Sheet) -> None:
+    """Where the adaptive probability flow ends, at two tolerances."""
     for kind, process in PROCESSES.items():
         start = sheet["start"] * (50 if kind == "ve" else 1)
         for text, tolerance, allowed in (("1e-05", 1e-5, 1e-4), ("1e-07", 1e-7, 1e-6)):
@@ -170,6 +198,7 @@ def ode_sampler(sheet: Sheet) -> None:
 
 
 def likelihood(sheet: Sheet) -> None:
+    """Bits per dimension and latents with the probes of the sheet, at two tolerances."""
     for kind, process in PROCESSES.items():
         x, levels = sheet["x"].double(), 256 if kind == "ve" else 128
         for trace in ("rademacher", "gaussian"):
@@ -184,12 +213,13 @@ def likelihood(sheet: Sheet) -> None:
 
 
 def losses(sheet: Sheet) -> None:
+    """Losses of denoising score matching by both weightings, with times and noise of the sheet."""
     x, z, t = (sheet[name].double() for name in ("x0", "z", "t"))
     d, times = x[0].numel(), t[:, None, None, None]
     for kind, process in PROCESSES.items():
         u = process.mean(t)(x) + process.R(t)(z)
         score = -u / (1 + times) + 0.3 * torch.sin(3 * u)
-        for name, weighting in (("sigma2", "sigma^2"), ("likelihood", "likelihood")):
+        for name, weighting in WEIGHTINGS:
             found = DSM(weighting, predicts="score")._compare(process, t, torch.ones_like(t), -process.L(t)(score), z, "L")
             for form, ours in (("half_sum", found), ("mean", 2 * found / d)):
                 share = ours / sheet[f"{kind}/{name}/{form}"].double()  # losses of small times are far larger: each by itself

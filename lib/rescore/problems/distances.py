@@ -16,8 +16,8 @@ from rescore.metrics import points
 
 def each_seed(metric: Callable[[Tensor, Tensor], float], x: Tensor, others: Tensor | Sequence[Tensor]) -> list[float]:
     """metric(x, others) at each seed."""
-    shared = isinstance(others, Tensor) and others.ndim < x.ndim
-    return [metric(one, others if shared else others[i]) for i, one in enumerate(x)]
+    each = [others] * len(x) if isinstance(others, Tensor) and others.ndim < x.ndim else others
+    return [metric(one, each[i]) for i, one in enumerate(x)]
 
 
 def sw2(x: Tensor, others: Tensor | Sequence[Tensor], projections: int) -> list[float]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -145,7 +146,7 @@ class GaussianLaw:
 
 @lru_cache(64)
 def _units(p: int, d: int, draws: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Batches (1 + p + p draws, p, d) with a unit of each component in all groups: rows 1 to p of the state, then p of each draw."""
+    """Batches (1 + p + p draws, p, d), a unit of each component in all groups: rows 1 to p of the state, p of each draw."""
     batches = torch.zeros(1 + draws, 1 + p + p * draws, p, d, dtype=torch.float64)
     for i, batch in enumerate(batches):
         batch[1 + p * i : 1 + p + p * i] = torch.eye(p, dtype=torch.float64)[:, :, None]
@@ -165,8 +166,8 @@ def prior_law(process: LinearSDE, shape: tuple[int, ...]) -> GaussianLaw:
 def law_at(process: Process, data: GaussianLaw, t: float) -> GaussianLaw:
     """The law of u_t for these data, which stand in the process's own coordinates (`LinearSDE.rotate`)."""
     if isinstance(process, Corruption):
-        mean, sigma = process.C(t), process.sigma(t).item()
-        return data.after(lambda x, draw: mean(x) + sigma * draw(x), draws=1)
+        corrupt, sigma = process.C(t), process.sigma(t).item()
+        return data.after(lambda x, draw: corrupt(x) + sigma * draw(x), draws=1)
     mean, root = process.mean(t), process.L(t)
     return _as_state(data, process).after(lambda u, draw: mean(u) + root(draw(u)), draws=1)
 
@@ -213,7 +214,7 @@ def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw
             law = law.after(partial(_clean_step, sampler, i, score, t), draws=1)
         return law.after(lambda x, draw: score(x, sampler.times[-2]), draws=0)
     corrector = sampler if isinstance(sampler, PredictorCorrector) else None
-    predictor = corrector.predictor if corrector else sampler
+    predictor: Any = corrector.predictor if corrector else sampler
     if predictor and not hasattr(predictor, "step"):
         raise RescoreError(f"Gaussian law: {type(sampler).__name__} is not a one-step sampler")
     for i in range(sampler.steps):
@@ -226,7 +227,7 @@ def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw
     return law if sampler.denoise in ("none", "mean") else law.after(lambda u, draw: sampler.last(score, u), draws=0)
 
 
-def _clean_step(sampler: Sampler, i: int, clean: Clean, t: float, x: Tensor, draw: Draw) -> Tensor:
+def _clean_step(sampler: Any, i: int, clean: Clean, t: float, x: Tensor, draw: Draw) -> Tensor:
     return sampler.step(i, clean(x, t), x, draw)
 
 
@@ -235,9 +236,13 @@ def _corrected(sampler: PredictorCorrector, i: int, score: Score, law: GaussianL
     t, unit = sampler.times[i], GaussianLaw.independent(torch.zeros(law.shape), torch.ones(law.shape)).expected_norm
     for _ in range(sampler.corrector_steps):
         norm = law.after(lambda u, draw: score(u, t), draws=0).expected_norm
-        size = 2 * sampler.signal[i] * (sampler.snr * unit / norm) ** 2
-        law = law.after(lambda u, draw, size=size: langevin_step(u, score(u, t), draw(u), size), draws=1)
+        step = partial(_langevin, score, t, 2 * sampler.signal[i] * (sampler.snr * unit / norm) ** 2)
+        law = law.after(step, draws=1)
     return law
+
+
+def _langevin(score: Score, t: float, size: float, u: Tensor, draw: Draw) -> Tensor:
+    return langevin_step(u, score(u, t), draw(u), size)
 
 
 def _as_state(data: GaussianLaw, process: LinearSDE) -> GaussianLaw:

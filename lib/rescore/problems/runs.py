@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ class ExactRuns:
 
     def run(
         self, one: Sampling, metrics: Metrics, array: str | None = None, solve: Callable[[], Solution] | None = None,
-        protocols: Mapping[str, Mapping[str, object]] | None = None, **protocol: object,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None, **protocol: object,
     ) -> None:  # fmt: skip
         """Run a sampler and fill its cell; an adaptive one stands at the evaluations that it took.
 
@@ -75,7 +76,7 @@ class ExactRuns:
             solve: gives the states in the place of `self.solve(one)`.
             protocols: of metrics that depend on more than the cell does.
         """
-        how = {**self.about(one.sampler), **one.protocol, **protocol}
+        how: dict[str, Any] = {**self.about(one.sampler), **one.protocol, **protocol}
         with self.cell(one.table, one.method, one.variant, one.sampler.nfe, **how) as cell:
             if cell.todo:
                 u, cell.nfe = solve() if solve else self.solve(one)
@@ -86,14 +87,14 @@ class ExactRuns:
 
     def measure(
         self, samplings: Iterable[Sampling], label: str, metrics: Metrics,
-        array: Callable[[Sampling], str | None] = lambda one: None, **protocol: object,
+        array: Callable[[Sampling], str | None] = lambda one: None, **protocol: Any,
     ) -> None:  # fmt: skip
         """`run` of several samplers; `label` stands before the progress bar."""
         for one in progress(list(samplings), desc=label):
             self.run(one, metrics, array(one), **protocol)
 
     def fill(self, table: str, method: str, draw: Callable[[], Tensor], metrics: Metrics, variant: str = "", *,
-             protocols: Mapping[str, Mapping[str, object]] | None = None, **protocol: object) -> None:  # fmt: skip
+             protocols: Mapping[str, Mapping[str, Any]] | None = None, **protocol: Any) -> None:  # fmt: skip
         """A cell of what no sampler made, such as exact draws: data (seeds, n, *data)."""
         with self.cell(table, method, variant, samples=self.problem.n, **protocol) as cell:
             if cell.todo:
@@ -102,21 +103,24 @@ class ExactRuns:
     def floor(self, table: str, metrics: Metrics, *names: object) -> None:
         """`exact draws`: the same metrics of draws of the data, `ExactProblem.draws(*names)`."""
         rest = dict(metrics)
-        if self.problem.points is not None and rest.pop("off_data", None):  # 0 whatever is drawn, in any dtype
+        if self.problem.points is not None and "off_data" in rest:  # 0 whatever is drawn, in any dtype
+            del rest["off_data"]
             protocol = {key: value for key, value in self.protocol.items() if key != "dtype"} | {"samples": self.problem.n}
             with self.book.cell(table, self.problem.dataset, "exact draws", protocol=protocol) as cell:
                 cell.exact("off_data", 0.0)
         self.fill(table, "exact draws", lambda: self.problem.draws(*names), rest)
 
     def to_data(self, projections: int, *names: object, radius: float | None = None) -> Metrics:
-        """Distances to `ExactProblem.reference(*names)`: `sw2`; of a mixture `off_mode`, the fraction further than `radius`
-        from every mode; of points `off_data`, the RMS distance to the nearest.
+        """Distances to `ExactProblem.reference(*names)`.
+
+        `sw2`; of a mixture `off_mode`, the fraction further than `radius` from every mode; of points `off_data`, the RMS
+        distance to the nearest.
         """
         modes, reference = self.problem.modes, cache(lambda: self.problem.reference(*names))
-        found = {"sw2": lambda x: distances.sw2(x, reference(), projections)}
+        found: Metrics = {"sw2": lambda x: distances.sw2(x, reference(), projections)}
         if modes is not None:
-            return found | {"off_mode": lambda x: distances.off_modes(x, modes, radius)}
-        return found | {"off_data": lambda x: distances.off_data(x, reference())}
+            return {**found, "off_mode": lambda x: distances.off_modes(x, modes, cast(float, radius))}
+        return {**found, "off_data": lambda x: distances.off_data(x, reference())}
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ class PointRuns:
                     cell.arrays["/".join(filter(None, (self.dataset, method, variant)))] = x[: self.kept].numpy()
 
 
-def add(cell: Cell, metrics: Metrics, x: Tensor, protocols: Mapping[str, Mapping[str, object]] | None = None) -> None:
+def add(cell: Cell, metrics: Metrics, x: Tensor, protocols: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """The metrics of data (seeds, n, *data), and what more than the cell some depend on."""
     for metric, values in metrics.items():
         cell.add(metric, values(x), **(protocols or {}).get(metric, {}))

@@ -1,5 +1,6 @@
-"""How hard a score is to learn: its distance from a Normal's, how steep and how noisy what is learned; Langevin's ratio; and what
-samples of a score of the wrong length look like.
+"""How hard a score is to learn: its distance from a Normal's, how steep and how noisy what is learned.
+
+Also Langevin's ratio, and what samples of a score of the wrong length look like.
 """
 
 import math
@@ -27,7 +28,8 @@ def distance_to_normal(process: LinearSDE, score: Score, u: Tensor, t: float) ->
 def jacobian_norms(process: LinearSDE, score: Score, u: Tensor, t: float) -> tuple[float, float]:
     """E |d alpha / d u|^2 (Frobenius) of the alpha that makes score = -ell_t alpha exact, and of that for the mixed score.
 
-    u are draws of u_t, (batch, *state). The mixed score is -v / Svv_t - ell_t alpha on CLD, -x - ell_t alpha with ell_t = 1 / sigma_t on an isotropic process.
+    u are draws of u_t, (batch, *state). The mixed score is -v / Svv_t - ell_t alpha on CLD, -x - ell_t alpha with
+    ell_t = 1 / sigma_t on an isotropic process.
     """
     u = u.detach().requires_grad_()
     spread = process.Sigma(t).values
@@ -77,7 +79,8 @@ def signal_to_noise(sampler: AnnealedLangevin, data: Noised, n: int, generator: 
 def scaled_score_ratio(process: VE, gamma: float, s: float) -> float:
     """Var / S of the reverse VE diffusion on N(0, S) under gamma times the score, sigma_min -> 0.
 
-    With y = S + sigma^2 from Y down to S, dv/dy = 2 gamma v / y - 1 and v(Y) = sigma_max^2: 1 / (2 gamma - 1) for large sigma_max.
+    With y = S + sigma^2 from Y down to S, dv/dy = 2 gamma v / y - 1 and v(Y) = sigma_max^2: 1 / (2 gamma - 1) for large
+    sigma_max.
     """
     top = s + process.sigma_max**2
     start, power = process.sigma_max**2 * (s / top) ** (2 * gamma), 2 * gamma - 1

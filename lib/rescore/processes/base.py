@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from rescore.processes.operators import Diagonal, Operator
 from rescore.random import Noise, normal
 
 Time = float | Tensor
+SDE = TypeVar("SDE", bound="LinearSDE")
 Factor = Literal["R", "L", "I"]
 
 
@@ -26,7 +27,7 @@ def as_time(t: Time) -> Tensor:
 
 
 class LinearSDE(ABC):
-    """A linear SDE on t in [0, T], started at u_0 ~ N(m_0 e(x), Sigma_0) for a data point x, so that
+    """A linear SDE on t in [0, T], started at u_0 ~ N(m_0 e(x), Sigma_0) for a data point x.
 
         p(u_t | x) = N(m_t e(x), Sigma_t),    m_t = Psi(t, 0) m_0,    Sigma_t = Psi(t, s) Sigma_s Psi(t, s)^T + Q(t, s).
 
@@ -68,7 +69,10 @@ class LinearSDE(ABC):
         """The covariance of u_t given u_s, for s <= t."""
 
     def Psi(self, t: Time, s: Time) -> Operator:
-        """The transition matrix from s to t, in either direction: dPsi(t, s)/dt = F_t Psi(t, s), Psi(s, s) = I."""
+        """The transition matrix from s to t, in either direction.
+
+        It solves dPsi(t, s)/dt = F_t Psi(t, s) with Psi(s, s) = I.
+        """
         return self.mean(t) @ self.mean(s).inv()
 
     def G(self, t: Time) -> Operator:
@@ -96,7 +100,8 @@ class LinearSDE(ABC):
     def Psi_hat(self, t: Time, s: Time, lam: float) -> Operator:
         """The transition matrix from s to t of F + (1 + lam^2)/2 G G^T Sigma^-1 (thesis Prop. 9)."""
         ratio = self.R(t) @ self.R(s).inv()
-        return ratio @ (ratio @ self.Psi(s, t)).power(lam**2)
+        back = cast(Diagonal, ratio @ self.Psi(s, t))  # a process of blocks has a method of its own
+        return ratio @ back.power(lam**2)
 
     @property
     def prior_covariance(self) -> Operator:
@@ -104,7 +109,7 @@ class LinearSDE(ABC):
         return Diagonal(torch.ones((), dtype=torch.float64))
 
     def prior_sample(
-        self, shape: tuple[int, ...], generator: Noise, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        self, shape: tuple[int, ...], generator: Noise, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> Tensor:
         """Draws of the prior, of state shape (batch, *state_shape(data))."""
         return self.prior_covariance.cholesky()(normal(shape, generator, dtype, device))
@@ -160,11 +165,12 @@ class LinearSDE(ABC):
         return torch.stack(states)
 
 
-def require(process: LinearSDE, kind: type | tuple[type, ...], method: str) -> None:
-    """RescoreError unless the process is one that `method` applies to."""
+def require(process: LinearSDE, kind: type[SDE] | tuple[type[SDE], ...], method: str) -> SDE:
+    """The process, known to be of a class that `method` applies to; RescoreError for another."""
     if not isinstance(process, kind):
         names = ", ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise RescoreError(f"{method} does not apply to {type(process).__name__}: allowed are processes of class {names}")
+    return process
 
 
 def check_times(process: LinearSDE) -> None:

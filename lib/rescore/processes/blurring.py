@@ -69,7 +69,7 @@ class Blurring(LinearSDE):
         check_times(self)
 
     @property
-    def T(self) -> float:
+    def T(self) -> float:  # type: ignore[override]  # it follows from s and rho_max; a field elsewhere, and never set
         return math.atan(self.rho_max) * 2 / math.pi * (1 + 2 * self.s) - self.s
 
     def _phase(self, t: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Blurring(LinearSDE):
         return Diagonal(torch.sin(self._phase(as_time(t))) ** 2)
 
     def Q(self, t: Time, s: Time) -> Diagonal:
-        psi = self.Psi(t, s)
+        psi = self.mean(t) @ self.mean(s).inv()
         return self.Sigma(t) - psi @ psi @ self.Sigma(s)
 
     def rotate(self, x: Tensor) -> Tensor:

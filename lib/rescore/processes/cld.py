@@ -96,6 +96,9 @@ class CLD(LinearSDE):
         """ell_t = 1 / L22: the score of p(u_t | x) along v is -ell_t eps_v. Of HSM, and of DSM for gamma = 0."""
         return 1 / self.L(t).values[..., 1, 1]
 
+    def L(self, t: Time) -> Block:
+        return self.Sigma(t).cholesky()
+
     def R(self, t: Time) -> Block:
         """R_t = L_t U(theta_t), a rotation of the Cholesky factor with d theta / dB = -L22 / (M L11).
 
@@ -106,17 +109,20 @@ class CLD(LinearSDE):
         return self.L(t) @ block(theta.cos(), -theta.sin(), theta.sin(), theta.cos())
 
     def Psi_hat(self, t: Time, s: Time, lam: float) -> Block:
-        """Psi_hat(t, s) = L_t W(t) L_s^-1, dW/dB = [[0, a], [-a, lam^2 Gamma / L22^2]] W, W(s) = I, a = L22 / (M L11)."""
-        t, s = torch.broadcast_tensors(as_time(t), as_time(s))
-        start, end = self._z(s).reshape(-1), self._z(t).reshape(-1)
+        """The transition matrix of gDDIM's lambda-SDE.
+
+        L_t W(t) L_s^-1, dW/dB = [[0, a], [-a, lam^2 Gamma / L22^2]] W, W(s) = I, a = L22 / (M L11).
+        """
+        late, early = torch.broadcast_tensors(as_time(t), as_time(s))
+        start, end = self._z(early).reshape(-1), self._z(late).reshape(-1)
 
         def matrix(z: Tensor) -> Tensor:
             b, db = self._b_of_z(z)
             turn, shrink = self._turning(b)
             return (block(0, turn, -turn, lam**2 * shrink) * db).values
 
-        w = Block(collocation(matrix, start, end).reshape(*t.shape, 2, 2))
-        return self.L(t) @ w @ self.L(s).inv()
+        w = Block(collocation(matrix, start, end).reshape(*late.shape, 2, 2))
+        return self.L(late) @ w @ self.L(early).inv()
 
     @property
     def prior_covariance(self) -> Block:

@@ -12,7 +12,10 @@ of u.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -32,23 +35,39 @@ def _factor(values: Tensor, event_ndim: int, like: Tensor) -> Tensor | float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Operator:
+class Operator(ABC):
+    """A `Diagonal` or a `Block`; operators that meet in a sum or a product are of one kind."""
+
     values: Tensor
     event_ndim: int = 0
 
     matrix_ndim = 0
 
-    def __getitem__(self, index) -> _Operator:
+    def __getitem__(self, index: Any) -> Self:
         """The operator at some of the times."""
         return replace(self, values=self.values[index])
 
-    def __neg__(self):
+    def __iter__(self) -> Iterator[Self]:
+        """The operators at each of the first times."""
+        return (self[i] for i in range(len(self.values)))
+
+    @abstractmethod
+    def __call__(self, u: Tensor) -> Tensor:
+        """The operator's product with u, of the shape of u."""
+
+    @abstractmethod
+    def __add__(self, other: Self) -> Self: ...
+
+    @abstractmethod
+    def __matmul__(self, other: Self) -> Self: ...
+
+    def __neg__(self) -> Self:
         return replace(self, values=-self.values)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Self) -> Self:
         return self + (-other)
 
-    def __mul__(self, scale: Tensor | float):
+    def __mul__(self, scale: Tensor | float) -> Self:
         """`scale` is a number, or one number per time."""
         scale = torch.as_tensor(scale, dtype=torch.float64)
         trailing = self.event_ndim + self.matrix_ndim
@@ -56,11 +75,40 @@ class _Operator:
 
     __rmul__ = __mul__
 
-    def unsqueeze(self, dim: int):
+    @property
+    @abstractmethod
+    def T(self) -> Self:
+        """The transposed operator."""
+
+    @abstractmethod
+    def inv(self) -> Self:
+        """The inverse."""
+
+    @abstractmethod
+    def identity(self) -> Self:
+        """The identity with the same times."""
+
+    @abstractmethod
+    def cholesky(self) -> Self:
+        """Lower triangular L with L L^T = A, for A positive semi-definite."""
+
+    @abstractmethod
+    def corner(self) -> Diagonal:
+        """The operator's part from data coordinates to data coordinates."""
+
+    @abstractmethod
+    def logdet(self, state: tuple[int, ...]) -> Tensor:
+        """log |det A| on states of shape `state`, shape (*times)."""
+
+    @abstractmethod
+    def trace(self, state: tuple[int, ...]) -> Tensor:
+        """tr A on states of shape `state`, shape (*times)."""
+
+    def unsqueeze(self, dim: int) -> Self:
         """Insert a time dimension of size 1 at `dim` >= 0."""
         return replace(self, values=self.values.unsqueeze(dim))
 
-    def combine(self, weights: Tensor):
+    def combine(self, weights: Tensor) -> Self:
         """sum_q weights[n, j, q] A[n, q]: an operator with times (n, j), from times (n, q)."""
         n, q = self.values.shape[:2]
         values = weights @ self.values.reshape(n, q, -1)
@@ -69,16 +117,19 @@ class _Operator:
     def is_finite(self) -> bool:
         return bool(self.values.isfinite().all())
 
-    def _operands(self, other) -> tuple[Tensor, Tensor, int]:
+    def _operands(self, other: Operator) -> tuple[Tensor, Tensor, int]:
         event = max(self.event_ndim, other.event_ndim)
 
-        def lift(op):
+        def lift(op: Operator) -> Tensor:
             return _spread(op.values, op.event_ndim + op.matrix_ndim, op.values.ndim + event - op.event_ndim)
 
         return lift(self), lift(other), event
 
 
-class Diagonal(_Operator):
+Entry = Tensor | float
+
+
+class Diagonal(Operator):
     """Multiplication of coordinates."""
 
     def __call__(self, u: Tensor) -> Tensor:
@@ -126,7 +177,7 @@ class Diagonal(_Operator):
         return values * (_size(state) / _size(self.values.shape[times:]))
 
 
-class Block(_Operator):
+class Block(Operator):
     """The same 2x2 matrix on every pair (x, v); the pair is the first state dimension."""
 
     matrix_ndim = 2
@@ -179,19 +230,17 @@ class Block(_Operator):
         return Diagonal(a + d, self.event_ndim).trace(state[1:])
 
     def _entries(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return tuple(self.values.flatten(-2).unbind(-1))
+        a, b, c, d = self.values.flatten(-2).unbind(-1)
+        return a, b, c, d
 
     def _of(self, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Block:
         return block(a, b, c, d, self.event_ndim)
 
 
-def block(a: Tensor, b: Tensor, c: Tensor, d: Tensor, event_ndim: int = 0) -> Block:
+def block(a: Entry, b: Entry, c: Entry, d: Entry, event_ndim: int = 0) -> Block:
     """The operator [[a, b], [c, d]]; the entries broadcast."""
-    a, b, c, d = torch.broadcast_tensors(*(torch.as_tensor(entry, dtype=torch.float64) for entry in (a, b, c, d)))
-    return Block(torch.stack((torch.stack((a, b), -1), torch.stack((c, d), -1)), -2), event_ndim)
-
-
-Operator = Diagonal | Block
+    p, q, r, s = torch.broadcast_tensors(*(torch.as_tensor(entry, dtype=torch.float64) for entry in (a, b, c, d)))
+    return Block(torch.stack((torch.stack((p, q), -1), torch.stack((r, s), -1)), -2), event_ndim)
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -111,8 +111,8 @@ def make_cards(results: Results, papers: Mapping[str, Paper]) -> Cards:
     cards: dict[Key, Card] = {}
     printed = {entry.key: entry for entry in load_published(papers)}
     for key, verdict in results.verdicts.items():
-        if key[0] in papers:
-            cards[key] = _printed(key, verdict, printed.get(key), results, papers[key[0]])
+        if paper := papers.get(str(key[0])):
+            cards[key] = _printed(key, verdict, printed.get(key), results, paper)
     for key, record in results.records.items():
         if key[0] in papers and key not in cards:
             cards[key] = Card(key, "", None, {}, record, False, other=_pairs(record), **_origin(record, results))
@@ -126,7 +126,9 @@ def _printed(key: Key, verdict: Mapping[str, Any], entry: Published | None, resu
         is_stand_in = bool(words)
     stated, assumed = declared_protocol(paper.meta.protocols, entry) if entry else ({}, {})
     measured = dict(_pairs(record)) if record else {}
-    met, guessed, differs = [], [], []
+    met: list[tuple[str, str]] = []
+    guessed: list[tuple[str, str]] = []
+    differs: list[tuple[str, str, bool, str]] = []
     for name, value in sorted((stated | assumed).items()):
         text = format_value(value)
         if record and name in measured and same_value(value, measured[name]):
@@ -136,8 +138,8 @@ def _printed(key: Key, verdict: Mapping[str, Any], entry: Published | None, resu
     other = [(name, value) for name, value in measured.items() if name not in stated | assumed]
     origin = _origin(record, results) if record else {"command": _paper_command(results.scale, paper.name)}
     candidates = candidate_verdicts(entry, paper, results.records) if entry else ()
-    return Card(key, verdict["status"], entry, verdict, record, is_stand_in, met, guessed, differs, other, candidates=candidates,
-                **origin)  # fmt: skip
+    return Card(key, verdict["status"], entry, verdict, record, is_stand_in, met, guessed, differs, other,
+                candidates=candidates, **origin)  # fmt: skip
 
 
 def _pairs(record: Record) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ MOST_CHANGES = 200  # that the overview lists
 
 def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Change], against: str) -> dict[str, Any]:
     """A tile for each paper, and what moved since `against`, in words; empty for nothing to compare with."""
-    tiles = []
+    tiles: list[dict[str, Any]] = []
     for name, paper in papers.items():
         records = results.of(name)
         costs = results.costs[results.costs["paper"] == name] if len(results.costs) else results.costs
@@ -248,11 +248,13 @@ def duration(seconds: float) -> str:
 
 
 def verdict_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows have each status of a verdict, in the order of `STATUSES`, zeros too."""
     counts = Counter(row["status"] for row in rows)
     return {status: counts[status] for status in diff_module.STATUSES}
 
 
 def claim_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows have each status of a claim, in the order of `STATUSES`, zeros too."""
     counts = Counter(row["status"] for row in rows)
     return {status: counts[status] for status in claims_module.STATUSES}
 

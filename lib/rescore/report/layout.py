@@ -122,7 +122,8 @@ def _blocks(named: Sequence[_Named]) -> list[tuple[int, int]]:
         and all(nfe is not None and 2 * count >= len(block) for (nfe, count), block in zip(usual, blocks, strict=True))
         and len({nfe for nfe, _ in usual}) == len(blocks)
     )
-    return [(index, usual[index][0]) for index, block in enumerate(blocks) for _ in block] if sound else []
+    heads = [nfe for nfe, _ in usual if nfe is not None]  # all of them where it is sound
+    return [(index, heads[index]) for index, block in enumerate(blocks) for _ in block] if sound else []
 
 
 def _crossed(named: Sequence[_Named]) -> bool:
@@ -164,7 +165,7 @@ def _grid(
         extra = 0
         if blocks:
             heads["nfe"] = str(blocks[index][1])
-            extra = n.nfe - blocks[index][1]
+            extra = 0 if n.nfe is None else n.nfe - blocks[index][1]
         elif beside:
             heads["nfe"] = beside.get(n.name, heads["nfe"])
         row = tuple(heads[h] for h in shown_rows)

@@ -38,9 +38,9 @@ ORDER = ("verdict", "claim", "number", "protocol", "new", "gone")
 
 def moved(now: Results, before: Results, papers: Iterable[str]) -> list[Change]:
     """What is not as it was `before`, the largest changes first; times and memory, which no two runs share, are left out."""
-    papers = set(papers)
+    chosen = set(papers)
     ours, theirs = (
-        {key: r for key, r in results.records.items() if key[0] in papers and not is_timed(r.metric)}
+        {key: r for key, r in results.records.items() if key[0] in chosen and not is_timed(r.metric)}
         for results in (now, before)
     )
     found: list[Change] = []
@@ -55,11 +55,11 @@ def moved(now: Results, before: Results, papers: Iterable[str]) -> list[Change]:
         if key not in ours
     ]
     timed = {key for key in now.verdicts if is_timed(str(key[5]))}
-    statuses = ({key: row["status"] for key, row in results.verdicts.items() if key not in timed} for results in (now, before))
-    for key, after, earlier in _changed(*statuses, papers):
+    judged = [{key: row["status"] for key, row in run.verdicts.items() if key not in timed} for run in (now, before)]
+    for key, after, earlier in _changed(judged[0], judged[1], chosen):
         found.append(Change("verdict", str(key[0]), describe(key), key, earlier, after))
-    claims = ({(row["paper"], row["claim"]): row["status"] for row in results.claims} for results in (now, before))
-    for key, after, earlier in _changed(*claims, papers):
+    claims = [{(row["paper"], row["claim"]): row["status"] for row in run.claims} for run in (now, before)]
+    for key, after, earlier in _changed(claims[0], claims[1], chosen):
         found.append(Change("claim", key[0], key[1], None, earlier, after))
     return sorted(found, key=lambda change: (ORDER.index(change.what), -(change.sigmas or 0.0), change.name))
 

@@ -105,7 +105,8 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
     skipped = skipped_rows(folder) or []
     fresh = diff(records, load_published(papers), papers, skipped) if not (folder / "diff.csv").is_file() else None
     claims = read_claims(folder / "claims.csv") if (folder / "claims.csv").is_file() else evaluate_all(papers, records)
-    jobs, made = {}, {}
+    jobs: dict[Key, str] = {}
+    made: dict[str, str] = {}
     for path in sorted(folder.glob(f"*/*/{JOB_FILES['records']}")):
         paper, job = path.parts[-3:-1]
         jobs |= dict.fromkeys(_keys_in(path), job)
@@ -186,7 +187,7 @@ def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
     """The job of each hash that records of the paper's present config carry; a config that cannot be used names none."""
     try:
         config = load_config(paper, scale)
-        found = {}
+        found: dict[str, str] = {}
         for job, settings in config.jobs.items():
             found |= {step_hash(config, paper.name, job, step): job for step in settings.steps}
             found[job_hash(config, paper.name, job)] = job

@@ -62,7 +62,7 @@ class Sampler(ABC):
     @property
     def nfe(self) -> int | None:
         """Score evaluations of one call; None where they depend on the score (`solve` counts them)."""
-        return self.evaluations_per_step * self.steps + self._denoise_nfe
+        return None if self.evaluations_per_step is None else self.evaluations_per_step * self.steps + self._denoise_nfe
 
     @property
     def _denoise_nfe(self) -> int:
@@ -78,8 +78,8 @@ class Sampler(ABC):
         Args:
             score: (u, t) -> grad log p_t(u), t a float.
             u: states at T, (batch, *state).
-            generator: the source of noise, on the device of u; deterministic samplers need none. With `rescore.random.Streams` a
-                sample's noise depends on its seed and index alone, not on the batch.
+            generator: the source of noise, on the device of u; deterministic samplers need none. With `rescore.random.Streams`
+                a sample's noise depends on its seed and index alone, not on the batch.
 
         Raises RescoreError for an empty batch, Diverged for a score or states that are not finite.
         """
@@ -88,15 +88,16 @@ class Sampler(ABC):
             raise RescoreError(f"{name}: a batch of 0 states; allowed are 1 or more")
         if self.stochastic and generator is None:
             raise RescoreError(f"{name} draws noise: it needs a torch.Generator")
-        score = _Checked(score, self.predicts, name, waits=u.device.type == "cpu")
+        checked = _Checked(score, self.predicts, name, waits=u.device.type == "cpu")
 
         def draw(like: Tensor) -> Tensor:
+            assert generator is not None, "a deterministic sampler draws nothing"
             return normal(like.shape, generator, like.dtype, like.device)
 
-        end = self.last(score, self.run(score, u, draw))
-        score.look()
+        end = self.last(checked, self.run(checked, u, draw))
+        checked.look()
         require_finite(end, name, f"after the last step, to t = {self.times[-1]:g},")
-        return Solution(end, score.calls)
+        return Solution(end, checked.calls)
 
     @abstractmethod
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
@@ -126,14 +127,15 @@ class OneStep(Sampler):
         self.stochastic = C is not None
         super().__init__(process, times, denoise)
         self.A, self.B = coefficients(A), coefficients(B)
-        self.C = [None] * self.steps if C is None else coefficients(C)
+        self.C: list[Operator | None] = [None] * self.steps if C is None else [*coefficients(C)]
         if denoise == "mean":
             self.C[-1] = None
 
     def step(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
         """From times[i] to times[i + 1]."""
         mean = self.A[i](u) + self.B[i](score(u, self.times[i]))
-        return mean if self.C[i] is None else mean + self.C[i](draw(u))
+        root = self.C[i]
+        return mean if root is None else mean + root(draw(u))
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         for i in range(self.steps):
@@ -201,13 +203,17 @@ def within_budget(
     Raises RescoreError when no N does.
     """
     few, more = (method(process, grid(process, n), **options).nfe for n in (8, 9))
+    if few is None or more is None:
+        raise RescoreError(f"{nfe} evaluations: an adaptive sampler takes as many as its score needs, and keeps to no budget")
     steps = (nfe - few) // (more - few) + 8
     found = method(process, grid(process, max(steps, 1)), **options)
-    if steps < 1 and found.nfe > nfe:
-        raise RescoreError(f"{nfe} evaluations are not enough: one step of this sampler takes {found.nfe}")
-    while found.nfe + more - few <= nfe:  # first steps that cost more than the others leave room
+    taken = found.nfe or 0
+    if steps < 1 and taken > nfe:
+        raise RescoreError(f"{nfe} evaluations are not enough: one step of this sampler takes {taken}")
+    while taken + more - few <= nfe:  # first steps that cost more than the others leave room
         longer = method(process, grid(process, found.steps + 1), **options)
-        if longer.nfe > nfe:
+        taken = longer.nfe or 0
+        if taken > nfe:
             break
         found = longer
     return found

@@ -40,7 +40,7 @@ def tab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise 
 @method(applies=Isotropic, order=lambda its: its.order + 1)
 def rhoab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise = "none") -> Multistep:
     """rhoAB-DEIS of order 0 to 3: Adams-Bashforth on dy/drho = eps (thesis eq. 6.17), polynomials in rho. Isotropic only."""
-    require(process, Isotropic, "rhoAB-DEIS")
+    process = require(process, Isotropic, "rhoAB-DEIS")
     _check_order("rhoAB-DEIS", order, 0)
     require_steps(times, order + 1, f"rhoAB-DEIS of order {order}")
     grid = grids.check(process, times)

@@ -43,6 +43,7 @@ class AnnealedLangevin(Sampler):
     """
 
     stochastic = True
+    evaluations_per_step: int
 
     def __init__(self, process: LinearSDE, times: Times, size: float, steps_per_level: int, denoise: Denoise = "none"):
         require(process, Isotropic, "annealed Langevin")

@@ -6,17 +6,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rescore.processes.base import LinearSDE
 from rescore.samplers.base import Sampler, Times
 
+Made = TypeVar("Made", bound=Sampler, covariant=True)
 Count = int | None | Callable[[Any], int | None]
 """A number, or a function of the options (as attributes) that gives it."""
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[Made]):
     """`method(process, times, **options)` makes the sampler.
 
     Args:
@@ -27,14 +28,14 @@ class Method:
         options: given to `make`.
     """
 
-    make: Callable[..., Sampler]
+    make: Callable[..., Made]
     applies: type | tuple[type, ...] = LinearSDE
     of_order: Count = None
     per_step: Count = 1
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, process: LinearSDE, times: Times, *arguments: Any, **options: Any) -> Sampler:
-        return self.make(process, times, *arguments, **self.options | options)
+    def __call__(self, process: LinearSDE, times: Times, *arguments: Any, **options: Any) -> Made:
+        return self.make(process, times, *arguments, **{**self.options, **options})
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Method:
     def applies_to(self, process: LinearSDE) -> bool:
         return isinstance(process, self.applies)
 
-    def where(self, **options: Any) -> Method:
+    def where(self, **options: Any) -> Method[Made]:
         """The method with these options."""
         return Method(self.make, self.applies, self.of_order, self.per_step, {**self.options, **options})
 
@@ -60,14 +61,14 @@ class Method:
             return count
         parameters = inspect.signature(self.make).parameters.values()
         defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
-        return count(SimpleNamespace(**defaults | self.options))
+        return count(SimpleNamespace(**{**defaults, **self.options}))
 
 
 def method(*, applies: type | tuple[type, ...] = LinearSDE, order: Count = None, evaluations_per_step: Count = 1
-           ) -> Callable[[Callable[..., Sampler]], Method]:  # fmt: skip
+           ) -> Callable[[Callable[..., Made]], Method[Made]]:  # fmt: skip
     """Decorator that makes a `Method` of a function or class."""
 
-    def decorate(make: Callable[..., Sampler]) -> Method:
+    def decorate(make: Callable[..., Made]) -> Method[Made]:
         made = Method(make, applies, order, evaluations_per_step)
         object.__setattr__(made, "__doc__", make.__doc__)
         object.__setattr__(made, "__wrapped__", make)

@@ -29,7 +29,7 @@ class _CleanSampler(Sampler):
     predicts = "clean prediction"
 
     def __init__(self, process: Corruption, times: Times):
-        super().__init__(process, times)
+        super().__init__(process, times)  # type: ignore[arg-type]  # no LinearSDE, but it ends at T and has a prior, as one
         if self.times[-1] != 0:
             raise RescoreError(f"{type(self).__name__}: the times end at {self.times[-1]:g}; allowed: a grid down to 0")
         self.C = [process.C(t) for t in self.times]

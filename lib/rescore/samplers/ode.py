@@ -49,20 +49,18 @@ class RungeKutta(Sampler):
         self.clock = clock
         ticks = self.grid
         if clock == "rho":
-            require(process, Isotropic, "rhoRK-DEIS")
-            ticks = process.rho(self.grid)
+            isotropic = require(process, Isotropic, "rhoRK-DEIS")
+            ticks = isotropic.rho(self.grid)
         self.h = ticks.diff().tolist()
         stages = ticks[:-1, None] + ticks.diff()[:, None] * torch.tensor(c, dtype=torch.float64)
         if clock == "rho":
             # dy/drho = -sqrt(Sigma) s(m y, t)
-            stages = process.time_of_rho(stages).clamp(self.times[-1], self.times[0])
-            self.linear = None
+            stages = isotropic.time_of_rho(stages).clamp(self.times[-1], self.times[0])
             self.from_score = _by_stage(-process.R(stages))
             self.to_state = _by_stage(process.mean(stages))
             self.ends = coefficients(process.mean(self.grid))
         else:
             self.linear, self.from_score = _by_stage(process.F(stages)), _by_stage(process.GG(stages) * -0.5)
-            self.to_state = None
         self.stages = stages.tolist()
 
     def rate(self, i: int, k: int, y: Tensor, score: Score) -> Tensor:

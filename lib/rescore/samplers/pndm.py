@@ -54,7 +54,7 @@ class PNDM(Sampler):
                 e4 = noise(move(self.to_end, i, e3), self.times[i + 1])
                 e = (e + 2 * e2 + 2 * e3 + e4) / 6
             else:
-                e = sum(weight * past for weight, past in zip(MIX, history, strict=True))
+                e = torch.stack([weight * past for weight, past in zip(MIX, history, strict=True)]).sum(0)
             u = move(self.to_end, i, e)
         return u
 

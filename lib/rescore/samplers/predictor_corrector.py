@@ -128,8 +128,9 @@ predictor_corrector = method(
 
 
 def score_sde_sampler(process: LinearSDE, times: Times, snr: float, corrector_steps: int = 1) -> Sampler:
-    """Score-SDE's for images (Table 3): reverse diffusion with the corrector on VE, Euler-Maruyama on others; the last step
-    without noise.
+    """Score-SDE's for images (Table 3): reverse diffusion with the corrector on VE, Euler-Maruyama on others.
+
+    The last step is without noise.
     """
     if isinstance(process, VE):
         return PredictorCorrector(process, times, snr=snr, corrector_steps=corrector_steps, denoise="mean")

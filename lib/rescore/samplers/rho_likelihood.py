@@ -31,7 +31,9 @@ def rho_log_prob(
     score: Score, process: Isotropic, u: Tensor, times: Times, divergence: Divergence,
     method: Literal["heun2", "midpoint2", "ralston2", "kutta3", "rk4"] | int = "kutta3",
 ) -> RhoLikelihood:  # fmt: skip
-    """log p_t0(u) for states u (n, *data) at t0 = times[-1], by a fixed number of steps of dy/drho = eps, y = u / m_t:
+    """log p_t0(u) for states u (n, *data) at t0 = times[-1], by a fixed number of steps.
+
+    Of dy/drho = eps with y = u / m_t:
 
         log p_t0(u) = log prior(u_T) + d log(m_T / m_t0) + integral of div_y eps drho,     div_y = m_t div_u.
 

@@ -31,8 +31,9 @@ class SSCS(Sampler):
     stochastic = True
 
     def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
-        require(process, CLD, "SSCS")
+        process = require(process, CLD, "SSCS")
         super().__init__(process, times, denoise)
+        self.mass = process.M
         s, t = self.grid[:-1], self.grid[1:]
         middle = (s + t) / 2
         self.halves = [
@@ -46,7 +47,7 @@ class SSCS(Sampler):
         (first, first_root), (second, second_root) = self.halves
         u = first[i](u) + first_root[i](draw(u))
         x, v = u.unbind(1)
-        push = score(u, self.times[i])[:, 1] + v / self.process.M
+        push = score(u, self.times[i])[:, 1] + v / self.mass
         u = torch.stack((x, v + self.kick[i] * push), 1)
         if self.denoise == "mean" and i == self.steps - 1:
             return second[i](u)

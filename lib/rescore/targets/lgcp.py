@@ -92,14 +92,14 @@ class LogGaussianCox(Target):
         return torch.linalg.eigvalsh(prior + torch.diag(self.area * x.exp()))
 
 
-def _butterfly(parts: tuple[Tensor, Tensor, Tensor, Tensor], dim: int) -> Tensor:
+def _butterfly(parts: tuple[Tensor, ...], dim: int) -> Tensor:
     """The symmetric orthogonal 4x4 Hadamard transform of four tensors, stacked along `dim`."""
     a, b, c, d = parts[0] + parts[1], parts[0] - parts[1], parts[2] + parts[3], parts[2] - parts[3]
     return torch.stack((a + c, b + d, a - c, b - d), dim).mul_(0.5)
 
 
 def _quadrant_order(n: int) -> Tensor:
-    """Cell indices of the four quadrants, (4, (n/2)^2), each read from the grid's corner inwards, so that mirrored cells align."""
+    """Cell indices of the quadrants, (4, (n/2)^2), each read from the grid's corner inwards, so that mirrored cells align."""
     cells = torch.arange(n * n).reshape(n, n)
     h = n // 2
     mirrored = (cells, cells.flip(1), cells.flip(0), cells.flip(0, 1))

@@ -19,6 +19,8 @@ class GaussianMixture(Target):
         name: spelling in the ledger.
     """
 
+    log_z: float
+
     def __init__(self, means: Tensor, std: float, weights: Tensor | None = None, log_z: float = 0.0, name: str = "mixture"):
         self.means = torch.as_tensor(means, dtype=torch.float64)
         self.std = float(std)

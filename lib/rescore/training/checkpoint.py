@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rescore.errors import RescoreError
 from rescore.files import atomic_path, atomic_write, sha256
 from rescore.progress import warn
+from rescore.training.ema import Average
 
 KEPT = 2  # checkpoints on disk: if the newest is damaged, the one before it serves
 
@@ -32,7 +33,7 @@ class State:
     optimizer: torch.optim.Optimizer
     history: Tensor
     generator: torch.Generator | None = None
-    ema: nn.Module | None = None
+    ema: Average | None = None
     cost: dict[str, float] = field(default_factory=dict)
 
 
@@ -129,7 +130,7 @@ def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> Non
 
 
 def _restride(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the optimiser's moments out as its parameters: a file holds rows, a fused step walks all through memory side by side."""
+    """Lay the optimiser's moments out as its parameters: a file holds rows, a fused step walks all side by side in memory."""
     for parameter, slots in optimizer.state.items():
         for name, value in slots.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():

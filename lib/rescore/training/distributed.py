@@ -12,7 +12,7 @@ from rescore.machine.ranks import own_rank
 
 @dataclass(frozen=True)
 class World:
-    """This process, `rank` of `size`, and where it computes."""
+    """A process, this one: `rank` of `size`, and where it computes."""
 
     device: torch.device
     rank: int = 0
@@ -28,7 +28,7 @@ class World:
 
 
 def own_device(device: torch.device | str) -> torch.device:
-    """The device of this process: of several GPUs that of its local rank, for "cuda" alone is card 0 until a process chooses."""
+    """The device of this process: of several GPUs that of its local rank; "cuda" alone is card 0 until a process chooses."""
     device, here = torch.device(device), own_rank()
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", here.local if here else 0)

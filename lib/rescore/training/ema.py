@@ -1,17 +1,23 @@
 """Exponential moving averages of a network's parameters."""
 
-from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+Net = TypeVar("Net", bound=nn.Module)
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
-class Average(AveragedModel):
+
+class Average(AveragedModel, Generic[Net]):
     """An averaged copy of a network; its buffers are copied. Made by `averaged_copy`."""
 
-    def __init__(self, network: nn.Module, decay: float, ramp: bool):
-        def update(average: Sequence[Tensor], current: Sequence[Tensor], n: Tensor | int) -> None:
+    module: Net
+    n_averaged: Tensor
+
+    def __init__(self, network: Net, decay: float, ramp: bool):
+        def update(average: Tensors, current: Tensors, n: Tensor | int) -> None:
             weight = min(decay, (1 + int(n)) / (10 + int(n))) if ramp else decay
             torch._foreach_lerp_(average, current, 1 - weight)
 
@@ -27,8 +33,8 @@ class Average(AveragedModel):
         """
         n = self.n_averaged.double()  # in float32 1 - 0.9999 has three digits
         decay = torch.clamp((1 + n) / (10 + n), max=self.decay) if self.ramp else torch.full_like(n, self.decay)
-        average, current = list(self.module.parameters()), [parameter.detach() for parameter in network.parameters()]
-        step = torch._foreach_sub(current, average)
+        average: list[Tensor] = list(self.module.parameters())
+        step = torch._foreach_sub([parameter.detach() for parameter in network.parameters()], average)
         torch._foreach_mul_(step, ((1 - decay) * good).to(step[0]))
         torch._foreach_add_(average, step)
         for mine, its in zip(self.module.buffers(), network.buffers(), strict=True):
@@ -40,7 +46,7 @@ class Average(AveragedModel):
         self.n_averaged = self.n_averaged.to(device)
 
 
-def averaged_copy(network: nn.Module, decay: float, ramp: bool = True) -> Average:
+def averaged_copy(network: Net, decay: float, ramp: bool = True) -> Average[Net]:
     """A copy whose n-th `update_parameters(network)` does average <- d average + (1 - d) network; buffers are copied.
 
     d = min(decay, (1 + n) / (10 + n)) with `ramp`, as Score-SDE, CLD and gDDIM do, and `decay` without, as NCSNv2 does.

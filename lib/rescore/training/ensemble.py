@@ -24,6 +24,10 @@ class Tracked(nn.Module):
         step: steps made.
     """
 
+    losses: Tensor
+    errors: Tensor
+    step: Tensor
+
     def __init__(self, ensemble: Ensemble, steps: int, every: int):
         super().__init__()
         self.ensemble, self.every = ensemble, every

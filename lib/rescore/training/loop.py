@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from rescore.errors import RescoreError
 from rescore.progress import progress, warn
 from rescore.specs import TrainingConfig
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
-from rescore.training.ema import averaged_copy
+from rescore.training.ema import Net, averaged_copy
 
 SKIPPED_IN_A_ROW = 20  # a rare overflow is passed over; so many on end are a divergence
 LOOK_EVERY = 100  # steps after which the host waits for a GPU and reads losses
@@ -101,14 +102,15 @@ def fit(
 
 
 def fit_averaged(
-    model: nn.Module, loss: Loss, settings: Adam, generator: torch.Generator, folder: Path, ema: float,
+    model: Net, loss: Loss, settings: Adam, generator: torch.Generator, folder: Path, ema: float,
     checkpoint_every: int = 1000, label: str = "train",
-) -> nn.Module:  # fmt: skip
+) -> Net:  # fmt: skip
     """`fit` with a moving average of the weights, `averaged_copy(model, ema)`: that average, frozen."""
     history = torch.zeros(settings.steps, dtype=torch.float64)
-    state = State(model, settings.optimizer(model), history, generator, averaged_copy(model, ema))
+    average = averaged_copy(model, ema)
+    state = State(model, settings.optimizer(model), history, generator, average)
     minimise(state, _gradient_of(loss, generator), settings, folder, checkpoint_every, label)
-    return state.ema.module.requires_grad_(False)
+    return average.module.requires_grad_(False)
 
 
 def _gradient_of(loss: Loss, generator: torch.Generator) -> Callable[[int], Tensor]:
@@ -132,7 +134,8 @@ def minimise(
 ) -> None:
     """The loop of `fit`, for any `State`.
 
-    On a GPU the host queues steps and does not wait for them: whether one was good is decided there, and looked at now and then.
+    On a GPU the host queues steps and does not wait for them: whether one was good is decided there, and looked at now and
+    then.
 
     Args:
         backward: backward(step) adds the gradient of the step's loss to the parameters' and returns the loss. What it does may
@@ -185,8 +188,9 @@ def _update(state: State, good: Tensor) -> None:
             if state.ema is not None:
                 state.ema.update_parameters(state.model)
         return
-    state.optimizer.found_inf = (~good).float()  # as torch's gradient scaler tells a fused optimiser to leave all as it is
-    state.optimizer.grad_scale = None
+    fused: Any = state.optimizer  # whose type does not say what torch's gradient scaler sets,
+    fused.found_inf = (~good).float()  # to have a fused optimiser leave all as it is
+    fused.grad_scale = None
     state.optimizer.step()
     if state.ema is not None:
         state.ema.update_if(good, state.model)

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from rescore.random import derive_seed, make_generator
 from rescore.specs import NetworkTraining
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world
-from rescore.training.ema import averaged_copy
+from rescore.training.ema import Net, averaged_copy
 from rescore.training.loop import LOOK_EVERY, Adam, minimise
 from rescore.training.weights import save_weights
 
@@ -64,7 +65,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Generic[Net]):
     """What a training gives.
 
     Attributes:
@@ -75,7 +76,7 @@ class Trained:
         snapshots: files of the average after so many steps, without the last.
     """
 
-    network: nn.Module
+    network: Net
     history: Tensor
     images_per_second: float
     peak_memory_mb: float
@@ -98,7 +99,7 @@ def _shuffled(data: int, seed: int, epoch: int) -> Tensor:
 
 
 def train_network(
-    network: nn.Module,
+    network: Net,
     losses: Losses,
     settings: Training,
     folder: Path,
@@ -106,7 +107,7 @@ def train_network(
     checkpoint_every: int = 1000,
     label: str = "train",
     snapshots: int | None = None,
-) -> Trained:
+) -> Trained[Net]:
     """Minimise the mean of `losses` and average the parameters; interruptions as in `rescore.training.fit`.
 
     On a GPU the network is compiled and runs in bfloat16 with channels last, on the CPU in its own dtype as it is. Started by
@@ -129,12 +130,9 @@ def train_network(
         network.to(here.device).train()
         if here.device.type == "cuda":
             network.to(memory_format=torch.channels_last)
-        state = State(
-            network,
-            settings.adam.optimizer(network),
-            torch.zeros(settings.adam.steps, dtype=torch.float64),
-            ema=averaged_copy(network, settings.ema, settings.ramp),
-        )
+        average = averaged_copy(network, settings.ema, settings.ramp)
+        history = torch.zeros(settings.adam.steps, dtype=torch.float64)
+        state = State(network, settings.adam.optimizer(network), history, ema=average)
         backward = _backward(network, losses, settings, here)
         last, writes = settings.adam.steps, here.rank == 0
         kept = (
@@ -149,12 +147,12 @@ def train_network(
                 cost["memory_mb"] = max(cost.get("memory_mb", 0.0), peak_memory_mb())
                 cost["gpu_memory_mb"] = max(cost.get("gpu_memory_mb", 0.0), peak_gpu_memory_mb(here.device.type))
             if steps in kept and writes:
-                save_weights(kept[steps], state.ema.module)
+                save_weights(kept[steps], average.module)
 
         minimise(state, backward, settings.adam, folder, checkpoint_every, label, writes, keep)
     steps, seconds = state.cost.get("steps", 0), state.cost.get("seconds", 0.0)
     return Trained(
-        network=state.ema.module.eval(),
+        network=average.module.eval(),
         history=state.history,
         images_per_second=steps * settings.batch / seconds if steps else float("nan"),
         peak_memory_mb=state.cost["memory_mb"],
@@ -166,7 +164,7 @@ def train_network(
 def _backward(network: nn.Module, losses: Losses, settings: Training, here: World) -> Callable[[int], Tensor]:
     """backward(step): the gradient of the mean loss of the step's batch, over all processes."""
     on_gpu = here.device.type == "cuda"
-    model = network
+    model: nn.Module = network
     if on_gpu:
         compile_bare(network)
     if here.size > 1:
@@ -185,7 +183,7 @@ def _backward(network: nn.Module, losses: Losses, settings: Training, here: Worl
             torch.manual_seed(derive_seed("dropout", *names))
             generator = make_generator("noise", *names, device=here.device)
             # Only the last part sends the summed gradient to the other processes.
-            with nullcontext() if here.size == 1 or part == mine[-1] else model.no_sync():
+            with model.no_sync() if isinstance(model, DistributedDataParallel) and part != mine[-1] else nullcontext():
                 loss = losses(forward, rows[part], generator).mean() / len(mine)
                 loss.backward()
             total = total + loss.detach()

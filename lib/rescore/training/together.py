@@ -33,5 +33,5 @@ def train_each(
         plan, place = Training.of(config, data, derive_seed(stream, label)), folder / label.replace(" ", "-")
         found = train_network(network, losses(group), plan, place, device, config.checkpoint_every, label).network
         for i, name in enumerate(group):
-            trained[name] = found.member(i).eval() if config.together else found
+            trained[name] = found.member(i).eval() if isinstance(found, Ensemble) else found
     return trained

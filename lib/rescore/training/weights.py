@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from rescore.errors import RescoreError
 from rescore.files import atomic_path
 
+Net = TypeVar("Net", bound=nn.Module)
+
 
 def save_weights(path: Path, network: nn.Module) -> None:
     """Write the network's parameters and buffers to `path` (safetensors), atomically."""
@@ -18,7 +21,7 @@ def save_weights(path: Path, network: nn.Module) -> None:
         save_file({name: value.detach().contiguous() for name, value in network.state_dict().items()}, temporary)
 
 
-def load_weights(path: Path, blank: nn.Module) -> nn.Module:
+def load_weights(path: Path, blank: Net) -> Net:
     """`blank` with the weights of `path`, frozen. Raises RescoreError if the file is missing, damaged or of another network."""
     try:
         blank.load_state_dict(load_file(path))
@@ -27,7 +30,7 @@ def load_weights(path: Path, blank: nn.Module) -> nn.Module:
     return blank.requires_grad_(False)
 
 
-def train_once(path: Path, train: Callable[[], nn.Module], blank: nn.Module) -> nn.Module:
+def train_once(path: Path, train: Callable[[], Net], blank: Net) -> Net:
     """`train()`, saved to `path` (safetensors); where that file is there already, its weights in `blank`, frozen.
 
     For trainings too short for checkpoints of their own. Raises RescoreError if the file is damaged.

@@ -44,11 +44,12 @@ def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
 
 
 def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
+    """Where a job of a paper writes what it prints."""
     return Path(results) / scale / "logs" / f"{paper}-{job}.log"
 
 
 def training_commits(weights: Iterable[Path]) -> str:
-    """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567`, or empty."""
+    """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567` or ""."""
     versions = {json.loads(path.with_name(MODEL_FILES["about"]).read_text())["version"] for path in weights}
     commits = sorted({version.partition(".torch")[0].partition("+")[2] for version in versions} - {""})
     return "".join(f".weights+{commit}" for commit in commits)

@@ -20,7 +20,8 @@ def in_rule(path: Path | str) -> str:
     odd = [number for number, part in enumerate(path.parts, 1) if set(part) & set("{}<>")]
     if not odd:
         return str(path)
-    folder, rest = Path(os.path.abspath(Path(*path.parts[: odd[-1]]))), path.parts[odd[-1] :]
+    folder = Path(os.path.abspath(Path(*path.parts[: odd[-1]])))  # noqa: PTH100 - links of the user's stay as named
+    rest = path.parts[odd[-1] :]
     folder.mkdir(parents=True, exist_ok=True)  # Snakemake makes no folder through a link to nothing
     link = Path(".snakemake", "links", hashlib.sha256(os.fsencode(folder)).hexdigest()[:12])
     link.parent.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,12 @@ class PaperRules:
     config: PaperConfig | None  # None: the paper has no jobs at this scale
 
     @property
+    def known(self) -> PaperConfig:
+        """The config of a paper that has jobs at this scale."""
+        assert self.config is not None, f"{self.name} has no jobs at scale {self.scale}"
+        return self.config
+
+    @property
     def _results(self) -> str:
         return in_rule(self.results)
 
@@ -85,10 +91,10 @@ class PaperRules:
     @property
     def wanted(self) -> list[str]:
         """The jobs of a run of everything."""
-        return [job for job in self.jobs if not self.config.jobs[job].on_request]
+        return [job for job in self.jobs if not self.known.jobs[job].on_request]
 
     def _job(self, wildcards: Any) -> JobConfig:
-        return self.config.jobs[wildcards.job]
+        return self.known.jobs[wildcards.job]
 
     # the rule that runs a job
 
@@ -108,15 +114,15 @@ class PaperRules:
 
     def hash(self, wildcards: Any) -> str:
         """What the job's numbers depend on: a job runs again when it changes."""
-        return job_hash(self.config, self.name, wildcards.job)
+        return job_hash(self.known, self.name, wildcards.job)
 
     def data(self, wildcards: Any) -> str:
         """Which data there are now: a job that was skipped for want of data runs once they appear."""
-        return self.config.data_fingerprint(wildcards.job)
+        return self.known.data_fingerprint(wildcards.job)
 
     def models(self, wildcards: Any) -> list[str]:
         """The folders of the trained models that the job uses."""
-        trainings = self.config.job_trainings(wildcards.job).values()
+        trainings = self.known.job_trainings(wildcards.job).values()
         return [str(model_folder(self._results, self.scale, of.key)) for of in trainings]
 
     def threads(self, wildcards: Any) -> int:
@@ -228,7 +234,7 @@ class Suite:
     def wanted_models(self) -> frozenset[str]:
         """The keys of those that a run of everything uses."""
         return frozenset(of.key for rules in self.papers.values() for job in rules.wanted
-                         for of in rules.config.job_trainings(job).values())  # fmt: skip
+                         for of in rules.known.job_trainings(job).values())  # fmt: skip
 
     @cached_property
     def model_names(self) -> Mapping[str, str]:

@@ -28,11 +28,12 @@ EXPORT = (
     "`network = pickle.load(open(FILE, 'rb'))['ema']; torch.save(network.model.state_dict(), 'edm.pth')`"
 )
 # A learning rate that numpy has computed is a numpy scalar in a checkpoint's optimizer; numpy 1 names its module otherwise.
-NUMPY = [
+_SCALAR = getattr(np, "_core").multiarray.scalar  # noqa: B009 - numpy's types hide it
+NUMPY: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -20,7 +20,7 @@ from rescore.models.imported.published import PUBLISHED
 from rescore.networks import make_network
 from rescore.networks.scoreunet import ScoreUNet
 from rescore.progress import warn
-from rescore.specs import Weights
+from rescore.specs import Source, Weights
 
 
 def import_file(source: str, path: Path, model: str | None = None, side: int = 32) -> tuple[Path, Weights, Fit, int | None]:
@@ -49,7 +49,7 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
         known = PUBLISHED[source][model]
         fit, side = Fit(known.name, known.settings, known.channels, known.out_channels), known.side
     network = make_network(fit.name, fit.settings, fit.channels, side, 0, fit.out_channels)
-    tensors, digest = convert(foreign, network), sha256(foreign.path)
+    tensors, digest = convert(foreign, cast(ScoreUNet, network)), sha256(foreign.path)  # all that are published are U-Nets
     kept = writable_cache() / "weights" / source / f"{digest}.safetensors"
     about = {
         "source": source,
@@ -60,7 +60,7 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
     with atomic_path(kept) as temporary:
         save_file(tensors, temporary, metadata=about)
     name = f"{model}/{foreign.path.name}" if model else foreign.path.name
-    return kept, Weights(source=source, name=name, sha256=digest), fit, foreign.step
+    return kept, Weights(source=cast(Source, source), name=name, sha256=digest), fit, foreign.step
 
 
 def main_import(args: Namespace) -> None:
