@@ -20,9 +20,21 @@ TOY = ROOT / "tests" / "data" / "toy"
 SEPARATOR = "=" * 20 + "\n"
 
 
-SLOWEST = ("test_workflow", "test_trained_tables", "test_training_network", "test_report_browser", "test_wiring_diffcollage",
-           "test_lcss", "test_imported", "test_smld_sde", "test_diffcollage_scales", "test_pis_killed", "test_locks",
-           "test_book", "test_proof")  # fmt: skip
+SLOWEST = (
+    "test_workflow",
+    "test_trained_tables",
+    "test_training_network",
+    "test_report_browser",
+    "test_wiring_diffcollage",
+    "test_lcss",
+    "test_imported",
+    "test_smld_sde",
+    "test_diffcollage_scales",
+    "test_pis_killed",
+    "test_locks",
+    "test_book",
+    "test_proof",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -142,8 +142,23 @@ def three(found: Book, fail: str = "", measured: list | None = None) -> Book:
 
 
 def without_times(found: Book) -> list[tuple]:
-    return [(one.table, one.dataset, one.method, one.variant, one.metric, one.nfe, one.value, one.stderr, one.df, one.over,
-             one.n_seeds, one.n_samples) for one in found.measurements]  # fmt: skip
+    return [
+        (
+            one.table,
+            one.dataset,
+            one.method,
+            one.variant,
+            one.metric,
+            one.nfe,
+            one.value,
+            one.stderr,
+            one.df,
+            one.over,
+            one.n_seeds,
+            one.n_samples,
+        )
+        for one in found.measurements
+    ]
 
 
 def test_finished_cells_are_taken_up_again_to_the_bit(tmp_path):
@@ -156,7 +171,8 @@ def test_finished_cells_are_taken_up_again_to_the_bit(tmp_path):
     assert measured == ["c"] and without_times(again) == without_times(whole)
     assert again.result.function_evaluations == evaluations == 33
     assert {name: values.tolist() for name, values in again.arrays.items()} == {
-        name: values.tolist() for name, values in whole.arrays.items()}  # fmt: skip
+        name: values.tolist() for name, values in whole.arrays.items()
+    }
     measured.clear()
     assert without_times(three(book(tmp_path), measured=measured)) == without_times(whole) and measured == []
 
@@ -227,7 +243,7 @@ def test_a_skipped_cell_stays_skipped(tmp_path):
 PAPER = {
     "paper.yaml": "title: Counting\ncitation: Nobody.\n",
     "published.csv": "paper,table,dataset,method,variant,metric,nfe,value,uncertainty,direction,source,note\n",
-    "config.py": '''
+    "config.py": """
 from rescore.config import JobConfig, PaperConfig, SectionSettings
 
 class First(SectionSettings):
@@ -237,8 +253,8 @@ class Config(PaperConfig):
     seed: int = 0
     first: First = First()
     jobs: dict[str, JobConfig]
-''',
-    "jobs.py": '''
+""",
+    "jobs.py": """
 import os, signal
 from pathlib import Path
 import numpy as np
@@ -260,8 +276,8 @@ def second(book):
     cells(book, "2", 0.0)
 
 SECTIONS = {"first": first, "second": second}
-''',
-}  # fmt: skip
+""",
+}
 
 
 @pytest.fixture

@@ -79,11 +79,13 @@ def test_a_record_of_another_place_may_be_named():
 
 @pytest.mark.parametrize(
     ("candidates", "problem"),
-    [([LONG, LONG], "two named long match toy/1/mg/PIS/NN"),
-     ([{**LONG, "match": {"datset": "mg"}}], "unknown key datset; allowed"),
-     ([{**LONG, "use": {"variant": "{varient}"}}], "'{varient}' has an unknown part in braces; allowed: name, paper"),
-     ([{**LONG, "use": {"steps": 1}}], "unknown key steps; allowed")],
-)  # fmt: skip
+    [
+        ([LONG, LONG], "two named long match toy/1/mg/PIS/NN"),
+        ([{**LONG, "match": {"datset": "mg"}}], "unknown key datset; allowed"),
+        ([{**LONG, "use": {"variant": "{varient}"}}], "'{varient}' has an unknown part in braces; allowed: name, paper"),
+        ([{**LONG, "use": {"steps": 1}}], "unknown key steps; allowed"),
+    ],
+)
 def test_a_bad_candidate_is_one_clear_error(candidates, problem):
     with pytest.raises(RescoreError, match=problem.replace("{", r"\{").replace("}", r"\}")):
         diff([], [printed()], papers(*candidates))
@@ -111,13 +113,17 @@ def test_rows_are_told_apart_by_what_reproduces_them():
     records = [
         record(dataset="main"),
         *(record(dataset=name, value=-2.0) for name in ("long", "none", "open")),
-        *(under("long", "runs=100; steps=200", dataset=name, value=value)
-          for name, value in (("main", -3), ("long", -1), ("none", -3))),
-    ]  # fmt: skip
+        *(
+            under("long", "runs=100; steps=200", dataset=name, value=value)
+            for name, value in (("main", -3), ("long", -1), ("none", -3))
+        ),
+    ]
     lines, groups = explain(records, published, papers({**LONG, "match": {"dataset": ["main", "long", "none", "open"]}}))
     assert groups == dict.fromkeys(GROUPS, 1)
     assert [(line["protocol"], line["measured"], line["status"]) for line in lines[2:4]] == [
-        ("(main)", -2.0, "off"), ("long", -1.0, "reproduced")]  # fmt: skip
+        ("(main)", -2.0, "off"),
+        ("long", -1.0, "reproduced"),
+    ]
     assert lines[2]["row"] == "toy/1/long/PIS/NN/logz_bias/100" and lines[3]["source"] == "ours"
 
 
@@ -187,12 +193,18 @@ def test_a_candidates_models_are_those_of_its_settings():
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [({"candidates": {"long": {"datasets": {"mg": {"first": {"step": 5}}}}}},
-      "candidates.long: datasets.mg.first.step: unknown key; allowed: steps"),
-     ({"candidates": {"long": {"jobs": {}}}}, "candidates.long: jobs is no setting of a candidate"),
-     ({"jobs": {"main": MAIN | {"candidate": "lonk"}}, "candidates": {"long": CHANGES}},
-      "jobs.main.candidate: lonk is unknown; allowed: long")],
-)  # fmt: skip
+    [
+        (
+            {"candidates": {"long": {"datasets": {"mg": {"first": {"step": 5}}}}}},
+            "candidates.long: datasets.mg.first.step: unknown key; allowed: steps",
+        ),
+        ({"candidates": {"long": {"jobs": {}}}}, "candidates.long: jobs is no setting of a candidate"),
+        (
+            {"jobs": {"main": MAIN | {"candidate": "lonk"}}, "candidates": {"long": CHANGES}},
+            "jobs.main.candidate: lonk is unknown; allowed: long",
+        ),
+    ],
+)
 def test_a_bad_candidate_of_a_config_names_file_and_key(content, problem):
     with pytest.raises(RescoreError, match=f"c.yaml.*: {problem}"):
         validated(Config, {"jobs": {"main": MAIN}} | content, "c.yaml")
@@ -231,8 +243,10 @@ def root(tmp_path_factory) -> Path:
     with open(folder / "published.csv", "a") as stream:
         stream.write("half_score,2,mixture,Half-score Euler,share=1,solver_rmse,10,0.3,,lower,Table 2,\n")
     config = folder / "configs" / "smoke.yaml"
-    config.write_text(config.read_text() + "  more: {measure: [euler], candidate: more-samples}\n"
-                      "candidates:\n  more-samples: {samples: 300, euler: {steps: [10]}}\n")  # fmt: skip
+    config.write_text(
+        config.read_text() + "  more: {measure: [euler], candidate: more-samples}\n"
+        "candidates:\n  more-samples: {samples: 300, euler: {steps: [10]}}\n"
+    )
     options = ["--scale", "smoke", "--root", str(root), "--results", str(root / "results")]
     for job in ("all", "more"):
         assert not main(["run", "half_score", "measure", "--job", job, *options])

@@ -119,14 +119,20 @@ def test_a_broken_claim_fails_when_all_else_is_written(collected, capsys):
     assert "claim 'vague'" in failure(capsys, "accept") and not (collected / "results" / "reference").exists()
 
 
-@pytest.mark.parametrize(("text", "claim", "evidence"), [
-    (CLAIMS + "CLAIMS += CLAIMS\n", "mg-harder", "2 claims have this name"),
-    ("import nothing_of_this_name\n", "claims.py",
-     "it gives no claims: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
-    ("CLAIMS = [\n", "claims.py", "it gives no claims: SyntaxError: "),
-    ("", "claims.py", "it gives no claims: AttributeError: module 'reproductions.toy.claims' has no attribute 'CLAIMS'"),
-    ("CLAIMS = [3]\n", "claims.py", "it gives no claims: AttributeError: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "claim", "evidence"),
+    [
+        (CLAIMS + "CLAIMS += CLAIMS\n", "mg-harder", "2 claims have this name"),
+        (
+            "import nothing_of_this_name\n",
+            "claims.py",
+            "it gives no claims: ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        ),
+        ("CLAIMS = [\n", "claims.py", "it gives no claims: SyntaxError: "),
+        ("", "claims.py", "it gives no claims: AttributeError: module 'reproductions.toy.claims' has no attribute 'CLAIMS'"),
+        ("CLAIMS = [3]\n", "claims.py", "it gives no claims: AttributeError: "),
+    ],
+)
 def test_unusable_claims_are_one_broken_row_and_the_rest_is_written(collected, capsys, text, claim, evidence):
     (collected / "reproductions/toy/claims.py").write_text(text)
     other = collected / "reproductions" / "zoo"

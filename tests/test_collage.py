@@ -19,7 +19,7 @@ from rescore.collage import (
     side_by_side,
     tiled,
     tilings,
-)  # fmt: skip
+)
 from rescore.collage.cubemap import FACES, RINGS, cubemap, directions, equirectangular
 from rescore.collage.graph import FactorGraph
 from rescore.errors import RescoreError
@@ -86,14 +86,17 @@ def test_weights_of_every_position_sum_to_one(name):
     assert torch.equal(total, torch.ones_like(total))
 
 
-@pytest.mark.parametrize(("name", "factors", "degrees", "weights"), [
-    ("chain", 5, [[2] * 4], [[-1] * 4]),
-    ("chain, wide overlap", 6, [[2] * 5], [[-1] * 5]),
-    ("cycle", 4, [[2] * 4], [[-1] * 4]),
-    ("grid", 15, [[2] * 12, [2] * 10, [4] * 8], [[-1] * 12, [-1] * 10, [1] * 8]),
-    ("tilings", 8, [[2] * 8], [[-1] * 8]),
-    ("cubemap", 3, [[2] * 6], [[-1] * 6]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "factors", "degrees", "weights"),
+    [
+        ("chain", 5, [[2] * 4], [[-1] * 4]),
+        ("chain, wide overlap", 6, [[2] * 5], [[-1] * 5]),
+        ("cycle", 4, [[2] * 4], [[-1] * 4]),
+        ("grid", 15, [[2] * 12, [2] * 10, [4] * 8], [[-1] * 12, [-1] * 10, [1] * 8]),
+        ("tilings", 8, [[2] * 8], [[-1] * 8]),
+        ("cubemap", 3, [[2] * 6], [[-1] * 6]),
+    ],
+)
 def test_degrees_and_weights(name, factors, degrees, weights):
     graph = GRAPHS[name]
     assert len(graph.factors) == factors
@@ -349,33 +352,42 @@ def test_equirectangular():
 ONE = torch.zeros(1, 1, 1, 1)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: chain(1, 4, 8, 4), "factor 0: a piece larger than the content"),
-    (lambda: chain(1, 23, 8, 4), "do not fill 23; allowed lengths: 4 \\+ n x 4"),
-    (lambda: chain(1, 24, 8, 8), "overlap by 8; allowed: 1 to 7"),
-    (lambda: cycle(1, 8, 6, 2), "factor 0: a piece larger than the content"),
-    (lambda: cycle(1, 13, 6, 2), "a multiple of 4"),
-    (lambda: grid((4, 4), (8, 4), (2, 2)), "grid, rows: factor 0: a piece larger"),
-    (lambda: grid((12, 12), (6, 6), (4, 4)), "at most half"),
-    (lambda: tilings((8, 10), 4), "allowed: an even side"),
-    (lambda: FactorGraph((4,), torch.tensor([[0, 1], [2, 3]])), "factor 1: no chain of overlaps leads from factor 0"),
-    (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]])), r"overlaps do not match at position \(1,\), held by factor 0"),
-    (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]]), (torch.tensor([[2]]),)), "variable 0: 1 factors hold all of it"),
-    (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 3]])), "factor 1: its patch reaches outside"),
-    (lambda: FactorGraph((3,), torch.tensor([[0, 1]])), r"no factor holds position \(2,\)"),
-    (lambda: FactorGraph((2,), torch.tensor([[0, 1, 1]])), "factor 0: a piece larger than the content"),
-    (
-        lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)),
-        "condition of factor 3: there is no",
-    ),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, {0: ONE, 2: ONE}), "factor 1 has no condition"),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, None, {0: ONE, 1: ONE, 2: ONE}), "a score of their own"),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy, [lumpy, lumpy]), "2 scores of variables; allowed: 1"),
-    (lambda: composed_score(chain(1, 8, 4, 2), lumpy)(torch.zeros(2, 1, 1, 9), 0.0), r"allowed: \(batch, channels, 1, 8\)"),
-    (lambda: averaged_score((4,), torch.tensor([[0, 1]]), lumpy), "no patch holds position 2"),
-    (lambda: side_by_side(1, 7, 2), "a multiple of 2"),
-    (lambda: equirectangular(torch.zeros(5, 4, 4), 8), "allowed: \\(..., 6, side, side\\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: chain(1, 4, 8, 4), "factor 0: a piece larger than the content"),
+        (lambda: chain(1, 23, 8, 4), "do not fill 23; allowed lengths: 4 \\+ n x 4"),
+        (lambda: chain(1, 24, 8, 8), "overlap by 8; allowed: 1 to 7"),
+        (lambda: cycle(1, 8, 6, 2), "factor 0: a piece larger than the content"),
+        (lambda: cycle(1, 13, 6, 2), "a multiple of 4"),
+        (lambda: grid((4, 4), (8, 4), (2, 2)), "grid, rows: factor 0: a piece larger"),
+        (lambda: grid((12, 12), (6, 6), (4, 4)), "at most half"),
+        (lambda: tilings((8, 10), 4), "allowed: an even side"),
+        (lambda: FactorGraph((4,), torch.tensor([[0, 1], [2, 3]])), "factor 1: no chain of overlaps leads from factor 0"),
+        (
+            lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]])),
+            r"overlaps do not match at position \(1,\), held by factor 0",
+        ),
+        (
+            lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 2]]), (torch.tensor([[2]]),)),
+            "variable 0: 1 factors hold all of it",
+        ),
+        (lambda: FactorGraph((3,), torch.tensor([[0, 1], [1, 3]])), "factor 1: its patch reaches outside"),
+        (lambda: FactorGraph((3,), torch.tensor([[0, 1]])), r"no factor holds position \(2,\)"),
+        (lambda: FactorGraph((2,), torch.tensor([[0, 1, 1]])), "factor 0: a piece larger than the content"),
+        (
+            lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, dict.fromkeys(range(4), ONE)),
+            "condition of factor 3: there is no",
+        ),
+        (lambda: composed_score(chain(1, 8, 4, 2), lumpy, lumpy, {0: ONE, 2: ONE}), "factor 1 has no condition"),
+        (lambda: composed_score(chain(1, 8, 4, 2), lumpy, None, {0: ONE, 1: ONE, 2: ONE}), "a score of their own"),
+        (lambda: composed_score(chain(1, 8, 4, 2), lumpy, [lumpy, lumpy]), "2 scores of variables; allowed: 1"),
+        (lambda: composed_score(chain(1, 8, 4, 2), lumpy)(torch.zeros(2, 1, 1, 9), 0.0), r"allowed: \(batch, channels, 1, 8\)"),
+        (lambda: averaged_score((4,), torch.tensor([[0, 1]]), lumpy), "no patch holds position 2"),
+        (lambda: side_by_side(1, 7, 2), "a multiple of 2"),
+        (lambda: equirectangular(torch.zeros(5, 4, 4), 8), "allowed: \\(..., 6, side, side\\)"),
+    ],
+)
 def test_bad_input_is_named(make, message):
     with pytest.raises(RescoreError, match=message):
         make()

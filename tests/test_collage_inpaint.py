@@ -12,7 +12,7 @@ from rescore.collage import (
     outpaint,
     reconstructed_score,
     replaced_score,
-)  # fmt: skip
+)
 from rescore.collage.cubemap import FACES, RINGS, directions
 from rescore.errors import RescoreError
 from rescore.processes import CLD, VP, grids

@@ -21,7 +21,7 @@ from rescore.corruptions import (
     pairwise_wasserstein,
     shortest_path,
     wasserstein_schedule,
-)  # fmt: skip
+)
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
 from rescore.processes import VE, Blurring
@@ -72,9 +72,10 @@ def test_blur_is_symmetric_and_contracts(std):
     torch.testing.assert_close(C, torch.kron(K, K), rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize(("family", "largest", "ratio", "centre", "corner"), [
-    (CIFAR, 0.6165, 0.214, 0.454, 0.257), (CELEBA, 0.7310, 0.403, 0.699, 0.256), (DIGITS, 0.609, 0.213, None, 0.278),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "largest", "ratio", "centre", "corner"),
+    [(CIFAR, 0.6165, 0.214, 0.454, 0.257), (CELEBA, 0.7310, 0.403, 0.699, 0.256), (DIGITS, 0.609, 0.213, None, 0.278)],
+)
 def test_largest_blur_of_the_paper_darkens_the_border(family, largest, ratio, centre, corner):
     n = family.size[0]
     eigenvalues = torch.linalg.eigvalsh(family.matrix(n, spd(family.highest))).flip(0)
@@ -233,27 +234,30 @@ def test_gaussian_start_has_the_moments_of_its_images():
     assert total == pytest.approx(expected, rel=0.03)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: DIGITS(5.0), "Blur: level from 5 to 5; allowed: 0.01 to 4.5"),
-    (lambda: Blur((8, 8), 0, 4.5), "Blur: half_size = 0; allowed are integers from 1 on"),
-    (lambda: Blur((8, 8), 3, 4.5, 5.0), r"Blur: highest = 4.5; allowed are numbers in \[5, inf\)"),
-    (lambda: Blur((8, 8), 3, 4.5, 0.0), r"Blur: lowest = 0.0; allowed are numbers in \(0, inf\)"),
-    (lambda: DCTBlur((8, 0), 4.5), "DCTBlur: width = 0; allowed are integers from 1 on"),
-    (lambda: DCTBlur((8, 8), math.nan), r"DCTBlur: highest = nan; allowed are numbers in \[0, inf\)"),
-    (lambda: Masking((8,)), r"Masking: size = \(8,\); allowed is \(height, width\)"),
-    (lambda: GeometricNoise(0.1, 0.01), r"GeometricNoise: sigma_max = 0.01; allowed are numbers in \[0.1, inf\)"),
-    (lambda: GeometricNoise(0.0), r"GeometricNoise: sigma_min = 0.0; allowed are numbers in \(0, inf\)"),
-    (lambda: GeometricNoise(0.01, math.inf), "GeometricNoise: sigma_max = inf"),
-    (lambda: GeometricNoise(until=1.5), r"GeometricNoise: until = 1.5; allowed are numbers in \(0, 1\]"),
-    (lambda: Constant(-0.1), r"Constant: level = -0.1; allowed are numbers in \[0, inf\)"),
-    (lambda: Interpolated((0.0, math.nan), (0.0, 0.5)), r"schedule: times\[1\] = nan"),
-    (lambda: Interpolated((0.0, 1.0), (0.0, math.inf)), r"schedule: levels\[1\] = inf"),
-    (lambda: Interpolated((0.5, 0.5), (0.0, 0.5)), "times increasing"),
-    (lambda: Interpolated((), ()), "schedule of 0 times and 0 levels"),
-    (lambda: Interpolated.spread([0.0, 1.0], 1.0), r"schedule: start = 1.0; allowed are numbers in \[0, 1\)"),
-    (lambda: Interpolated((0.0, 1.0), (1.0, 0.5)), "levels not decreasing"),
-    (lambda: Corruption(DIGITS, GeometricNoise(), GeometricNoise()).prior_sample((1, 1, 8, 8), None), "has no start"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: DIGITS(5.0), "Blur: level from 5 to 5; allowed: 0.01 to 4.5"),
+        (lambda: Blur((8, 8), 0, 4.5), "Blur: half_size = 0; allowed are integers from 1 on"),
+        (lambda: Blur((8, 8), 3, 4.5, 5.0), r"Blur: highest = 4.5; allowed are numbers in \[5, inf\)"),
+        (lambda: Blur((8, 8), 3, 4.5, 0.0), r"Blur: lowest = 0.0; allowed are numbers in \(0, inf\)"),
+        (lambda: DCTBlur((8, 0), 4.5), "DCTBlur: width = 0; allowed are integers from 1 on"),
+        (lambda: DCTBlur((8, 8), math.nan), r"DCTBlur: highest = nan; allowed are numbers in \[0, inf\)"),
+        (lambda: Masking((8,)), r"Masking: size = \(8,\); allowed is \(height, width\)"),
+        (lambda: GeometricNoise(0.1, 0.01), r"GeometricNoise: sigma_max = 0.01; allowed are numbers in \[0.1, inf\)"),
+        (lambda: GeometricNoise(0.0), r"GeometricNoise: sigma_min = 0.0; allowed are numbers in \(0, inf\)"),
+        (lambda: GeometricNoise(0.01, math.inf), "GeometricNoise: sigma_max = inf"),
+        (lambda: GeometricNoise(until=1.5), r"GeometricNoise: until = 1.5; allowed are numbers in \(0, 1\]"),
+        (lambda: Constant(-0.1), r"Constant: level = -0.1; allowed are numbers in \[0, inf\)"),
+        (lambda: Interpolated((0.0, math.nan), (0.0, 0.5)), r"schedule: times\[1\] = nan"),
+        (lambda: Interpolated((0.0, 1.0), (0.0, math.inf)), r"schedule: levels\[1\] = inf"),
+        (lambda: Interpolated((0.5, 0.5), (0.0, 0.5)), "times increasing"),
+        (lambda: Interpolated((), ()), "schedule of 0 times and 0 levels"),
+        (lambda: Interpolated.spread([0.0, 1.0], 1.0), r"schedule: start = 1.0; allowed are numbers in \[0, 1\)"),
+        (lambda: Interpolated((0.0, 1.0), (1.0, 0.5)), "levels not decreasing"),
+        (lambda: Corruption(DIGITS, GeometricNoise(), GeometricNoise()).prior_sample((1, 1, 8, 8), None), "has no start"),
+    ],
+)
 def test_bad_input_is_named(call, message):
     with pytest.raises(RescoreError, match=message):
         call()

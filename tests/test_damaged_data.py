@@ -87,10 +87,13 @@ LOADERS = {
     "idx packed": Loader(lambda _: load_images("mnist", "test"), {f"{name}.gz": gzip.compress(b"") for name in MNIST}),
     "cifar archive": Loader(lambda _: load_images("cifar10", "test"), {f"cifar10/{cifar.ARCHIVE}": b""}),
     "cifar batch": Loader(lambda _: load_images("cifar10", "test"), BATCHES),
-    "cifar strip": Loader(lambda _: load_images("cifar10", "test", limit=5), {
-        "cifar10/test-00.webp": STRIP, "cifar10/labels.npz": npz(test_labels=np.zeros(500))}),
-    "cifar labels": Loader(lambda _: load_images("cifar10", "test", limit=5), {
-        "cifar10/labels.npz": b"", "cifar10/test-00.webp": STRIP}),
+    "cifar strip": Loader(
+        lambda _: load_images("cifar10", "test", limit=5),
+        {"cifar10/test-00.webp": STRIP, "cifar10/labels.npz": npz(test_labels=np.zeros(500))},
+    ),
+    "cifar labels": Loader(
+        lambda _: load_images("cifar10", "test", limit=5), {"cifar10/labels.npz": b"", "cifar10/test-00.webp": STRIP}
+    ),
     "celeba list": Loader(lambda _: load_images("celeba64"), CELEBA),
     "celeba picture": Loader(lambda _: load_images("celeba64"), first(f"{folders.CELEBA_IMAGES}/a.png", CELEBA)),
     "folder": Loader(lambda data: load_images("folder", "all", path=data / "mine"), {"mine/a.png": picture(8, 8)}),
@@ -103,10 +106,12 @@ LOADERS = {
     "miniboone": Loader(lambda _: tabular.load_tabular("miniboone"), {"miniboone/data.npy": b""}),
     "gas csv": Loader(lambda _: tabular.load_tabular("gas"), {"gas/ethylene_CO.csv": csv(9, 4)}),
     "gas pickle": Loader(lambda _: tabular.load_tabular("gas"), {"gas/ethylene_CO.pickle": b""}),
-    "hepmass train": Loader(lambda _: tabular.load_tabular("hepmass"), {
-        "hepmass/1000_train.csv": HEPMASS, "hepmass/1000_test.csv": HEPMASS}),
-    "hepmass test": Loader(lambda _: tabular.load_tabular("hepmass"), {
-        "hepmass/1000_test.csv": HEPMASS, "hepmass/1000_train.csv": HEPMASS}),
+    "hepmass train": Loader(
+        lambda _: tabular.load_tabular("hepmass"), {"hepmass/1000_train.csv": HEPMASS, "hepmass/1000_test.csv": HEPMASS}
+    ),
+    "hepmass test": Loader(
+        lambda _: tabular.load_tabular("hepmass"), {"hepmass/1000_test.csv": HEPMASS, "hepmass/1000_train.csv": HEPMASS}
+    ),
     "bsds300": Loader(lambda _: tabular.load_tabular("bsds300"), {"BSDS300/BSDS300.hdf5": b""}),
     "motion": Loader(lambda _: motion.load_motions("train"), MOTIONS),
     "humanml list": Loader(lambda _: humanml.load_humanml("train"), HUMANML),
@@ -114,7 +119,7 @@ LOADERS = {
     "humanml text": Loader(lambda _: humanml.load_humanml("train"), first("HumanML3D/texts/1.txt", HUMANML)),
     "humanml scale": Loader(lambda _: humanml.load_scales(), first("HumanML3D/Std.npy", HUMANML)),
     "evaluator": Loader(lambda _: text_motion.load_evaluator(), dict.fromkeys(text_motion.FILES.values(), b"")),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -200,7 +205,7 @@ def test_a_file_of_something_else_is_named(data, name):
         ("humanml scale", array(np.zeros(263)), "value 0 of 263 is not finite or not above 0"),
         ("humanml scale", array(np.full(263, np.nan)), "value 0 of 263 is not finite or not above 0"),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_the_right_format_with_wrong_content_is_named(data, name, content, message):
     loader = LOADERS[name]
     path = put(data, loader)

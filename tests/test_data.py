@@ -225,10 +225,14 @@ def of_unknown_length(request: BaseHTTPRequestHandler) -> None:
     request.wfile.write(METRES.encode())
 
 
-@pytest.mark.parametrize(("answer", "bar"), [
-    (METRES.encode(), rf"finpines.txt: 100%\|#+\| {len(METRES)}\.0/{len(METRES)}\.0 \[.*B/s\]"),
-    (of_unknown_length, rf"finpines.txt: {len(METRES)}\.0B \[.*B/s\]"),
-], ids=["known length", "unknown length"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "bar"),
+    [
+        (METRES.encode(), rf"finpines.txt: 100%\|#+\| {len(METRES)}\.0/{len(METRES)}\.0 \[.*B/s\]"),
+        (of_unknown_length, rf"finpines.txt: {len(METRES)}\.0B \[.*B/s\]"),
+    ],
+    ids=["known length", "unknown length"],
+)
 def test_a_long_download_has_a_bar(remote, monkeypatch, capsys, answer, bar):
     monkeypatch.setattr(fetch, "BAR_AFTER_SECONDS", 0)
     monkeypatch.setattr(fetch, "CHUNK_BYTES", len(METRES))
@@ -261,11 +265,15 @@ def busy(request: BaseHTTPRequestHandler) -> None:
     request.send_error(503)
 
 
-@pytest.mark.parametrize(("broken", "why"), [
-    (cut_short, "IncompleteRead(1 bytes read, 98 more expected)"),
-    (silent, "Read timed out. (read timeout=0.1)"),
-    (busy, "503 Server Error: Service Unavailable for url: "),
-], ids=["cut short", "silent", "busy"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (cut_short, "IncompleteRead(1 bytes read, 98 more expected)"),
+        (silent, "Read timed out. (read timeout=0.1)"),
+        (busy, "503 Server Error: Service Unavailable for url: "),
+    ],
+    ids=["cut short", "silent", "busy"],
+)
 def test_a_broken_download_is_tried_again_and_then_missing_data(tmp_path, remote, monkeypatch, waits, broken, why):
     monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", (1, 0.1))
     remote.files["/finpines.txt"] = broken

@@ -107,9 +107,20 @@ def test_configs():
     for scale in PAPER.scales:
         jobs = load_config(PAPER, scale).jobs.values()
         steps = list(dict.fromkeys(str(step) for job in jobs for step in job.steps))  # jobs may share out one section's cells
-        exact = ["digits_exact table", "digits_exact ingredients", "digits_exact change", "mixture1d ingredients",
-                 "mixture1d orders", "mixture1d change", "mixture1d_narrow ingredients", "digits_exact extrapolation",
-                 "digits_exact tableaus", "mixture1d extrapolation", "mixture1d tableaus", "mixture1d likelihood"]  # fmt: skip
+        exact = [
+            "digits_exact table",
+            "digits_exact ingredients",
+            "digits_exact change",
+            "mixture1d ingredients",
+            "mixture1d orders",
+            "mixture1d change",
+            "mixture1d_narrow ingredients",
+            "digits_exact extrapolation",
+            "digits_exact tableaus",
+            "mixture1d extrapolation",
+            "mixture1d tableaus",
+            "mixture1d likelihood",
+        ]
         networks = ["rivals", "best_grids", "extrapolation_trained", "likelihood_trained", "tableaus_trained", "fitting"]
         wanted = ["trained", *(exact + networks if scale in ("smoke", "laptop") else [])]
         assert sorted(steps) == sorted(wanted)

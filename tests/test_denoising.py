@@ -125,8 +125,11 @@ def test_log_variance_is_zero_at_the_optimum():
     assert dds.log_variance(Shift(torch.zeros(5)), target, noise).item() > 0.1
 
 
-@pytest.mark.parametrize("make", [lambda: ControlledSDE(3, 2.0, 0.9), lambda: DDS(3, 1.1, noise=1.5), lambda: DIS(3, 1.1, beta_max=1.0)],
-                         ids=["PIS", "DDS", "DIS"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [lambda: ControlledSDE(3, 2.0, 0.9), lambda: DDS(3, 1.1, noise=1.5), lambda: DIS(3, 1.1, beta_max=1.0)],
+    ids=["PIS", "DDS", "DIS"],
+)
 def test_gradient_of_the_log_variance_is_that_of_the_cost(make):
     """On the policy's own paths the two have one mean (Richter, Berner 2023, proposition 1)."""
     process, target = make(), gaussian(torch.tensor([0.5]), 0.8)

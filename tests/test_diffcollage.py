@@ -122,8 +122,11 @@ def test_motions_are_downloaded_once_and_checked(tmp_path, monkeypatch, server):
     monkeypatch.setattr(motion, "URL", f"{server.url}/BasicMotions.zip")
     content = write_series(tmp_path / "a.ts")
     whole = packed({motion._file(split): content for split in motion.SPLITS})
-    for wrong, why in ((b"<!DOCTYPE html>", "the file is an HTML page"), (whole[:-9], "File is not a zip file"),
-                       (packed({}), "no item named 'BasicMotions_TRAIN.ts'")):  # fmt: skip
+    for wrong, why in (
+        (b"<!DOCTYPE html>", "the file is an HTML page"),
+        (whole[:-9], "File is not a zip file"),
+        (packed({}), "no item named 'BasicMotions_TRAIN.ts'"),
+    ):
         server.files["/BasicMotions.zip"] = wrong
         with pytest.raises(MissingData, match=rf"installed aeon, and {motion.URL} could not be downloaded \(.*{why}"):
             motion.load_motions()
@@ -331,8 +334,11 @@ def test_pieces_are_those_of_each_training_seed(tmp_path, monkeypatch):
         found = images.Images(book_of(PAPER, config, "all", tmp_path, models), "brick")
         each = list(found.each)
         assert (found.over, [seed for seed, _ in each], len({id(x) for _, x in each})) == (over, repeated, n)
-        assert loaded == [(f"brick-{size}", seed, f"brick{part}/{seed}") for seed in seeds
-                          for part, size in (("", "8x8"), ("_half", "8x4"), ("_quarter", "4x4"))]  # fmt: skip
+        assert loaded == [
+            (f"brick-{size}", seed, f"brick{part}/{seed}")
+            for seed in seeds
+            for part, size in (("", "8x8"), ("_half", "8x4"), ("_quarter", "4x4"))
+        ]
 
 
 @pytest.mark.parametrize(("split", "held_out"), [("train", "brick-8x8/test"), ("all", None)])

@@ -187,5 +187,9 @@ def test_humanml_in_tiny(scale, tmp_path, monkeypatch):
     values = {(r.method, r.metric): r.value for r in records}
     # two steps of DDIM: three evaluations a run, three runs of outpainting, two of them with a way back
     assert {m: values[m, "sequential passes"] for m in METHODS} == {
-        "Baseline": 3, "Averaging": 3, "DiffCollage": 3, "Replacement": 9, "Reconstruction": 15,
-    }  # fmt: skip
+        "Baseline": 3,
+        "Averaging": 3,
+        "DiffCollage": 3,
+        "Replacement": 9,
+        "Reconstruction": 15,
+    }

@@ -32,9 +32,15 @@ def test_scores_networks_and_flows_count_their_points():
     network = NoisePrediction(make_network("mlp", {"width": 8, "blocks": 1}, 1, 8, 0), VP())
     exact = EmpiricalData(VP(), torch.ones(3, 1, 8, 8))
     mixture = GaussianMixture(VP(), torch.ones(1, 2), 0.3)
-    calls = (lambda: network(u, 0.5), lambda: network.score()(u, 0.5), lambda: exact(u, 0.5), lambda: exact.log_prob(u, 0.5),
-             lambda: mixture(torch.zeros(5, 2), 0.5), lambda: mixture.log_prob(torch.zeros(5, 2), 0.5),
-             lambda: maf(2, 1, (4,), 0)().log_prob(torch.zeros(5, 2)))  # fmt: skip
+    calls = (
+        lambda: network(u, 0.5),
+        lambda: network.score()(u, 0.5),
+        lambda: exact(u, 0.5),
+        lambda: exact.log_prob(u, 0.5),
+        lambda: mixture(torch.zeros(5, 2), 0.5),
+        lambda: mixture.log_prob(torch.zeros(5, 2), 0.5),
+        lambda: maf(2, 1, (4,), 0)().log_prob(torch.zeros(5, 2)),
+    )
     for call in calls:
         with CountEvaluations() as evaluations:
             call()

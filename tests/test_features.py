@@ -139,14 +139,31 @@ def test_all_metrics_of_digits_are_torch_fidelitys_through_its_own_front_door(tr
     torch_fidelity.register_feature_extractor("rescore-small", Registered)
     fake, real = digits.images[1000:1300].flip(-1), digits.images[:1000]
     theirs = torch_fidelity.calculate_metrics(
-        input1=Images(fake), input2=Images(real), feature_extractor="rescore-small", isc=True, fid=True, kid=True,
-        prc=True, kid_subsets=5, kid_subset_size=200,
-        cuda=False, cache=False, save_cpu_ram=True, verbose=False, batch_size=300)  # fmt: skip
+        input1=Images(fake),
+        input2=Images(real),
+        feature_extractor="rescore-small",
+        isc=True,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subsets=5,
+        kid_subset_size=200,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+        batch_size=300,
+    )
     ours = evaluate(
         extract(model, fake, "fake"), extract(model, real, "real"), settings=ImageSettings(subsets=5, subset_size=200)
     )
-    names = {"fid": "frechet_inception_distance", "is": "inception_score_mean", "kid": "kernel_inception_distance_mean",
-             "precision": "precision", "recall": "recall"}  # fmt: skip
+    names = {
+        "fid": "frechet_inception_distance",
+        "is": "inception_score_mean",
+        "kid": "kernel_inception_distance_mean",
+        "precision": "precision",
+        "recall": "recall",
+    }
     assert ours == pytest.approx({metric: theirs[name] for metric, name in names.items()}, rel=1e-4)
 
 

@@ -62,16 +62,20 @@ def test_the_floors_of_trained_models_are_records_of_single_runs(tmp_path):
     asked = []
     book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
     models.__dict__ |= {
-        "book": book, "_parts": Parts(), "data": "digits", "config": SimpleNamespace(evaluation=SimpleNamespace(samples=70)),
+        "book": book,
+        "_parts": Parts(),
+        "data": "digits",
+        "config": SimpleNamespace(evaluation=SimpleNamespace(samples=70)),
         "held_out": SimpleNamespace(images=torch.zeros(9, 1, 8, 8, dtype=torch.uint8)),
         "judge": SimpleNamespace(of_real=lambda *how: asked.append(how) or scores),
-    }  # fmt: skip
+    }
     models.floor("6.2", ("fid",))
     found = book.measurements
     assert asked == [(("fid",), 70)] and list(book.arrays) == ["digits/real"]
     assert [(one.variant, one.value, one.protocol) for one in found] == [
-        ("held out", 9.5, {"a": 1}), ("training images", 4.0, {"a": 2})
-    ]  # fmt: skip
+        ("held out", 9.5, {"a": 1}),
+        ("training images", 4.0, {"a": 2}),
+    ]
     for one in found:
         assert (one.table, one.dataset, one.method, one.metric, one.nfe) == ("6.2", "digits", "real images", "fid", None)
         assert (one.stderr, one.df, one.over, one.n_seeds, one.n_samples) == (None, None, "runs", 1, 70)

@@ -103,8 +103,11 @@ def test_a_number_without_an_error_may_move_by_a_quarter_elsewhere(tmp_path, err
 def test_an_adaptive_solver_may_take_other_evaluations_elsewhere(tmp_path):
     protocol = "evaluations={}; runs=100; steps=100"
     reference = (record(nfe=110, protocol=protocol.format(100)), SECOND)
-    for nfe, evaluations, expected in ((120, 119, []), (140, 100, [("fail", "record", "110"), ("warn", "record", "140")]),
-                                       (110, 121, [("fail", "protocol", "110")])):  # fmt: skip
+    for nfe, evaluations, expected in (
+        (120, 119, []),
+        (140, 100, [("fail", "record", "110"), ("warn", "record", "140")]),
+        (110, 121, [("fail", "protocol", "110")]),
+    ):
         fresh = record(nfe=nfe, protocol=protocol.format(evaluations), **OTHER)
         found = moved(tmp_path, fresh, SECOND, reference=reference)
         assert [line for line in found if line[1] in ("record", "protocol", "value")] == expected

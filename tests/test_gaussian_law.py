@@ -26,7 +26,7 @@ from rescore.samplers import (
     probability_flow,
     reverse_diffusion,
     uniform_times,
-)  # fmt: skip
+)
 from rescore.scores import GaussianMixture
 from scipy.linalg import sqrtm
 from scipy.special import gammaln
@@ -153,10 +153,15 @@ def test_clean_predictions_are_posterior_means():
 @pytest.mark.parametrize(
     ("make", "process"),
     [
-        (euler_maruyama, VP()), (ddim, VP()), (ancestral, VE(0.01, 5.0)), (euler_maruyama, CLD()), (SSCS, CLD()),
-        (gddim_stochastic, CLD()), (reverse_diffusion, Blurring((1, 2))),
+        (euler_maruyama, VP()),
+        (ddim, VP()),
+        (ancestral, VE(0.01, 5.0)),
+        (euler_maruyama, CLD()),
+        (SSCS, CLD()),
+        (gddim_stochastic, CLD()),
+        (reverse_diffusion, Blurring((1, 2))),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("denoise", ["none", "euler"])
 def test_law_is_that_of_samples(make, process, denoise):
     """Means and covariances of the whole state; a run of the library on 30,000 draws of the prior."""

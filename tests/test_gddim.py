@@ -114,10 +114,29 @@ def test_same_seed_same_records(smoke, tmp_path):
 
 def records_of(result):
     return [
-        Record("gddim", m.table, m.dataset, m.method, m.variant, m.metric, m.nfe, m.value, m.stderr, m.df, m.over, m.n_seeds,
-               m.n_samples, "", "smoke", "cpu", m.seconds, "0", "0")
+        Record(
+            "gddim",
+            m.table,
+            m.dataset,
+            m.method,
+            m.variant,
+            m.metric,
+            m.nfe,
+            m.value,
+            m.stderr,
+            m.df,
+            m.over,
+            m.n_seeds,
+            m.n_samples,
+            "",
+            "smoke",
+            "cpu",
+            m.seconds,
+            "0",
+            "0",
+        )
         for m in result.measurements
-    ]  # fmt: skip
+    ]
 
 
 def test_claims_select_records(smoke):

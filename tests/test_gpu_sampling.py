@@ -26,9 +26,7 @@ from rescore.specs import ModelSpec
 from test_networks import small
 from torch import nn
 
-PROCESSES = {
-    "VP": (VP(), "steps"), "VE": (VE(), "sigma"), "CLD": (CLD(), "time"), "Blurring": (Blurring(size=(8, 8)), "time"),
-}  # fmt: skip
+PROCESSES = {"VP": (VP(), "steps"), "VE": (VE(), "sigma"), "CLD": (CLD(), "time"), "Blurring": (Blurring(size=(8, 8)), "time")}
 TIMES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9)
 
 
@@ -198,8 +196,11 @@ IMAGES = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.
 
 def loaded() -> LoadedModel:
     model = NoisePrediction(Convolution(1), VP(), "time")
-    spec = validated(ModelSpec, {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1,
-                                 "objective": {"t0": 1e-3}}, "spec")  # fmt: skip
+    spec = validated(
+        ModelSpec,
+        {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1, "objective": {"t0": 1e-3}},
+        "spec",
+    )
     return LoadedModel(spec, model.process, model.eval().requires_grad_(False), "cpu")
 
 
@@ -303,8 +304,10 @@ def test_a_sampler_on_a_gpu_looks_at_the_end_and_names_the_first_bad_time(monkey
         base._Checked(lambda u, t: -u, "score", "DDIM")(torch.zeros(2, 3, device="meta"), 0.5)
 
 
-@pytest.mark.parametrize(("bad", "message"), [("states", "DDIM: states at t = 0.5 are not finite"),
-                                              ("score", "DDIM: the score at t = 0.5 is not finite"), (None, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [("states", "DDIM: states at t = 0.5 are not finite"), ("score", "DDIM: the score at t = 0.5 is not finite"), (None, None)],
+)
 def test_what_was_not_finite_is_told(bad, message):
     def score(u, t):
         return u * (float("nan") if bad == "score" and t == 0.5 else 1.0)

@@ -88,8 +88,18 @@ def test_a_rank_chooses_its_gpu_before_images_are_moved(cards, monkeypatch, tmp_
     # what the images are moved to, and the training's own device, as train_model hands them on
     monkeypatch.setattr(torch.Tensor, "to", lambda x, device: cards.append(("images to", torch.device(device))) or x)
     monkeypatch.setattr(build, "train_network", lambda *a, **k: cards.append("train"))
-    spec = validated(ModelSpec, {"data": "digits", "process": {"name": "VP"}, "steps": 1, "gpu": 2, "parts": 2,
-                                 "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}}}, "spec")  # fmt: skip
+    spec = validated(
+        ModelSpec,
+        {
+            "data": "digits",
+            "process": {"name": "VP"},
+            "steps": 1,
+            "gpu": 2,
+            "parts": 2,
+            "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}},
+        },
+        "spec",
+    )
     device = prepare_torch(spec)
     build.train_model(spec, tmp_path, device, "two cards")
     order = [one for one in cards if one == "train" or one[0] in ("set_device", "images to")]
@@ -101,11 +111,14 @@ def test_a_rank_computes_on_the_card_of_its_local_rank(cards):
     assert own_device("cuda:0") == torch.device("cuda:0") and own_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("stray", [
-    {"WORLD_SIZE": "8"},
-    {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8"},
-    {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "theirs"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "stray",
+    [
+        {"WORLD_SIZE": "8"},
+        {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8"},
+        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "theirs"},
+    ],
+)
 def test_others_ranks_in_the_environment_are_not_ours(stray, monkeypatch):
     """A scheduler's WORLD_SIZE made a rank that waits for ever, or that trains and writes nothing."""
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", MARK):
@@ -117,8 +130,9 @@ def test_others_ranks_in_the_environment_are_not_ours(stray, monkeypatch):
         assert (here.rank, here.size) == (0, 1)
 
 
-@pytest.mark.parametrize(("gpu", "asked", "mode", "tried"),
-                         [(1, "", "default", True), (1, "1", "warn", False), (0, "", "warn", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gpu", "asked", "mode", "tried"), [(1, "", "default", True), (1, "1", "warn", False), (0, "", "warn", None)]
+)
 def test_a_gpu_takes_the_fastest_kernels_unless_asked(cards, monkeypatch, gpu, asked, mode, tried):
     monkeypatch.setenv("RESCORE_DETERMINISTIC", asked)
     torch.backends.cudnn.benchmark = not tried

@@ -226,11 +226,15 @@ def test_what_precision_and_recall_need():
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("seed", -1, "from 0 to 4294967295"), ("seed", 2**32, "from 0 to 4294967295"), ("subsets", 0, "from 1 on"),
-        ("splits", 0, "from 1 on"), ("splits", 2.0, "from 1 on"), ("subset_size", 1, "from 2 on"),
+        ("seed", -1, "from 0 to 4294967295"),
+        ("seed", 2**32, "from 0 to 4294967295"),
+        ("subsets", 0, "from 1 on"),
+        ("splits", 0, "from 1 on"),
+        ("splits", 2.0, "from 1 on"),
+        ("subset_size", 1, "from 2 on"),
         ("neighbours", 0, "from 1 on"),
     ],
-)  # fmt: skip
+)
 def test_settings_check_their_domain(name, value, allowed):
     assert failure(ImageSettings, **{name: value}) == f"image metrics: {name} = {value}; allowed are integers {allowed}"
 
@@ -263,9 +267,15 @@ def test_a_protocol_holds_all_that_its_metric_depends_on():
     assert image_protocol("fid", a, b, "truncate") == base | {"reference": "cloud-1/90"}
     assert image_protocol("is", a, b, "truncate") == base | {"splits": 10, "metric_seed": 2020}
     assert image_protocol("kid", a, b, "truncate", SMALL) == base | {
-        "reference": "cloud-1/90", "subsets": "5x40", "metric_seed": 2020}  # fmt: skip
+        "reference": "cloud-1/90",
+        "subsets": "5x40",
+        "metric_seed": 2020,
+    }
     assert image_protocol("recall", a, b, "nearest") == base | {
-        "quantised": "uint8-nearest", "reference": "cloud-1/90", "neighbours": 3}  # fmt: skip
+        "quantised": "uint8-nearest",
+        "reference": "cloud-1/90",
+        "neighbours": 3,
+    }
     assert image_protocol("fid", a, b, None)["quantised"] == "uint8"
 
 

@@ -367,12 +367,22 @@ ROTATED[0x0112] = 6  # the camera was held upright: a viewer turns the picture c
         pytest.param(Image.new("CMYK", (1, 1), (0, 255, 255, 0)), "tiff", {}, [RED], id="CMYK"),
         pytest.param(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "jpg", {"quality": 100}, [RED] * 64, id="CMYK of a camera"),
         pytest.param(square("L"), "png", {"exif": ROTATED}, [170, 0, 255, 85], id="rotated"),
-        pytest.param(square("RGB"), "webp", {"lossless": True, "exif": ROTATED}, [(v,) * 3 for v in (170, 0, 255, 85)],
-                     id="rotated colours"),
-        pytest.param(square("RGB"), "gif", {"save_all": True, "append_images": [Image.new("RGB", (2, 2), RED)]},
-                     [(v,) * 3 for v in GREYS], id="frames"),
+        pytest.param(
+            square("RGB"),
+            "webp",
+            {"lossless": True, "exif": ROTATED},
+            [(v,) * 3 for v in (170, 0, 255, 85)],
+            id="rotated colours",
+        ),
+        pytest.param(
+            square("RGB"),
+            "gif",
+            {"save_all": True, "append_images": [Image.new("RGB", (2, 2), RED)]},
+            [(v,) * 3 for v in GREYS],
+            id="frames",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_picture_of_any_mode_is_8_bits_of_grey_or_of_colour(tmp_path, picture, suffix, options, expected):
     path = tmp_path / f"a.{suffix}"
     if "palette" in options:
@@ -477,8 +487,14 @@ def test_the_fingerprint_sees_pixels_labels_order_and_shape():
     pixels, labels = torch.arange(64, dtype=torch.uint8).reshape(4, 1, 4, 4), torch.arange(4)
     changed = pixels.clone()
     changed[3, 0, 3, 3] += 1
-    sets = [(pixels, labels), (changed, labels), (pixels, labels.flip(0)), (pixels.flip(0), labels), (pixels, None),
-            (pixels.reshape(4, 1, 2, 8), labels)]  # fmt: skip
+    sets = [
+        (pixels, labels),
+        (changed, labels),
+        (pixels, labels.flip(0)),
+        (pixels.flip(0), labels),
+        (pixels, None),
+        (pixels.reshape(4, 1, 2, 8), labels),
+    ]
     assert len({ImageSet("x", "all", *s).fingerprint for s in sets}) == len(sets)
     assert ImageSet("y", "all", pixels.clone(), labels.clone()).fingerprint == ImageSet("x", "all", pixels, labels).fingerprint
 

@@ -66,8 +66,12 @@ def test_flax_msgpack_gives_the_authors_noise(tmp_path, pieces):
     path = write_flax(tmp_path / "checkpoint_15", flax_tree(pieces))
     kept, _, fit, step = import_file("gddim", path, side=16)
     assert step == 750000
-    assert fit == Fit("ncsnpp", {"width": 8, "multipliers": [1, 2, 2], "blocks": 1, "attention": [8], "scale_by_sigma": False,
-                                 "unit_input": False}, 6, 6)  # fmt: skip
+    assert fit == Fit(
+        "ncsnpp",
+        {"width": 8, "multipliers": [1, 2, 2], "blocks": 1, "attention": [8], "scale_by_sigma": False, "unit_input": False},
+        6,
+        6,
+    )
     model = NoisePrediction(network_of(fit, load_file(kept)), CLD(), "steps")
     found = golden("gddim_network")
     u = found["u"].permute(0, 4, 3, 1, 2)  # (batch, x and v, channels, height, width)
@@ -203,8 +207,11 @@ def test_the_prefix_of_dataparallel_makes_no_difference(tmp_path):
 
 def test_a_raw_list_of_averaged_weights_has_no_names(tmp_path):
     ema = checkpoint("score_sde")["ema"]
-    for content, said in ((ema["shadow_params"], "it is of a list"), (ema, "it is of decay, num_updates, shadow_params"),
-                          ({"ema": ema}, "it is of ema")):  # fmt: skip
+    for content, said in (
+        (ema["shadow_params"], "it is of a list"),
+        (ema, "it is of decay, num_updates, shadow_params"),
+        ({"ema": ema}, "it is of ema"),
+    ):
         torch.save(content, tmp_path / "ema.pth")
         raises("score_sde", tmp_path / "ema.pth", f"no part 'model', which has the names of the tensors; {said}")
 

@@ -28,14 +28,18 @@ def result(tmp_path_factory):
     """The smoke job, on less of everything."""
     smoke = load_config(PAPER, "smoke")
     fewer = {"samples": 70, "tolerance": 0.1, "likelihood_images": 2}
-    smoke = smoke.model_copy(update={
-        "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)),
-        "evaluation": smoke.evaluation.model_copy(update=fewer), "sampling": config.Sampling(steps=2),
-        "quality": config.Quality(steps=(2,)), "variants": config.Variants(steps=2, gammas=(0.5, 1.0, 2.0, 10.0)),
-        "checkerboard": config.Checkerboard(members=2, width=4, steps=102, batch=4, cells=10),
-        "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
-        "stability": config.Stability(members=2, width=8, steps=102, batch=4, every=51),
-    })  # fmt: skip
+    smoke = smoke.model_copy(
+        update={
+            "theory": config.Theory(draws=50, steps=10, sigmas=(0.01, 0.1, 1.0, 10.0)),
+            "evaluation": smoke.evaluation.model_copy(update=fewer),
+            "sampling": config.Sampling(steps=2),
+            "quality": config.Quality(steps=(2,)),
+            "variants": config.Variants(steps=2, gammas=(0.5, 1.0, 2.0, 10.0)),
+            "checkerboard": config.Checkerboard(members=2, width=4, steps=102, batch=4, cells=10),
+            "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
+            "stability": config.Stability(members=2, width=8, steps=102, batch=4, every=51),
+        }
+    )
     folder = tmp_path_factory.mktemp("lcss")
     return measured(PAPER, smoke, "all", folder, trained_models(smoke, "all", folder))
 
@@ -100,8 +104,12 @@ def test_every_seed_is_a_training(records):
     assert {r.table for r in trained} == {"3", "iterations", "fig7"}
     assert {(r.over, r.n_seeds, r.df) for r in trained} == {("trainings", 2, 1)}
     assert {(r.metric, r.n_samples) for r in trained} == {
-        ("fid", 140), ("is", 140), ("bpd", 4), ("variance_ratio", 140), ("roughness_ratio", 140)
-    }  # fmt: skip
+        ("fid", 140),
+        ("is", 140),
+        ("bpd", 4),
+        ("variance_ratio", 140),
+        ("roughness_ratio", 140),
+    }
     twins = {r.metric: (r.over, r.n_seeds, r.n_samples) for r in records if r.table == "twins"}
     assert twins == {"weight_distance": ("trainings", 2, 2), "sample_rmse": ("trainings", 2, 140)}
     real = {(r.variant, r.metric, r.over, r.n_samples) for r in records if r.method == "real images"}
@@ -159,8 +167,15 @@ def test_the_limit_of_many_steps_is_the_ode_of_the_variance(gamma):
 
 # specs, configs, gate
 
-SPEC = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 5000, "lr": 1e-3, "warmup": 500,
-        "ema": 0.999}  # fmt: skip
+SPEC = {
+    "data": "digits",
+    "process": {"name": "VP"},
+    "network": {"name": "mlp"},
+    "steps": 5000,
+    "lr": 1e-3,
+    "warmup": 500,
+    "ema": 0.999,
+}
 
 
 def test_specs_without_gamma_keep_their_key():

@@ -322,9 +322,15 @@ def test_an_error_is_an_interval_by_students_t():
 
 @pytest.mark.parametrize(
     ("value", "stderr", "status"),
-    [(-1.0, 0.0499, "reproduced"), (-1.0, 0.0501, "imprecise"), (-1.19, 0.0501, "imprecise"), (-1.21, 0.0501, "off"),
-     (-1.11, 0.0499, "off"), (-1.09, 0.0499, "reproduced")],
-)  # fmt: skip
+    [
+        (-1.0, 0.0499, "reproduced"),
+        (-1.0, 0.0501, "imprecise"),
+        (-1.19, 0.0501, "imprecise"),
+        (-1.21, 0.0501, "off"),
+        (-1.11, 0.0499, "off"),
+        (-1.09, 0.0499, "reproduced"),
+    ],
+)
 def test_noise_is_not_rewarded(value, stderr, status):
     """The printed -1.00 allows 0.1: an error of ours above that decides only against the number."""
     row = verdict(record(value=value, stderr=stderr), printed(value="-1.00"))

@@ -80,21 +80,24 @@ def test_a_lock_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize(("variable", "seen"), [
-    (None, list(CARDS.values())),
-    ("1,0", ["1", "0"]),
-    (" 1 , GPU-bbbb", ["1", "GPU-bbbb"]),
-    ("", []),
-    ("-1", []),
-    ("NoDevFiles", []),
-    ("0,-1,1", ["0"]),
-    ("0,,1", ["0"]),
-    ("2,3,0", ["2"]),  # there is no 3
-    ("0,1,0", []),  # CUDA refuses
-    ("0,GPU-aaaa1", []),  # the same card
-    ("GPU-aaaa", []),  # of two cards
-    ("MIG-5", ["MIG-5"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variable", "seen"),
+    [
+        (None, list(CARDS.values())),
+        ("1,0", ["1", "0"]),
+        (" 1 , GPU-bbbb", ["1", "GPU-bbbb"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("0,-1,1", ["0"]),
+        ("0,,1", ["0"]),
+        ("2,3,0", ["2"]),  # there is no 3
+        ("0,1,0", []),  # CUDA refuses
+        ("0,GPU-aaaa1", []),  # the same card
+        ("GPU-aaaa", []),  # of two cards
+        ("MIG-5", ["MIG-5"]),
+    ],
+)
 def test_gpus_are_those_that_cuda_shows(cards: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, seen: list) -> None:
     if variable is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
@@ -197,8 +200,13 @@ def test_training_with_stray_variables_leaves_weights(tmp_path: Path) -> None:
     key = min(load_suite({"scale": "smoke", "papers": "deis"}, ROOT).models)
     done = subprocess.run(
         [sys.executable, "-m", "rescore", "train", key, "--scale", "smoke", "--root", str(ROOT), "--results", "out"],
-        cwd=tmp_path, env=os.environ | STRAY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=os.environ | STRAY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stdout
     (folder,) = (tmp_path / "out" / "smoke" / "models" / key).iterdir()
     assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "about.json", "history.npz"}

@@ -74,7 +74,7 @@ def test_a_label_has_the_largest_logit_alone():
         (lambda x: Rings().off_support(x), "off_support: a point is not finite"),
         (lambda x: nearest(x, torch.zeros(3, 2)), "nearest: a point is not finite"),
     ],
-)  # fmt: skip
+)
 def test_no_metric_of_neighbours_counts_a_point_that_is_not_finite(metric, message, bad):
     """NaN > radius is false: it would be on every mode."""
     x = torch.zeros(32, 2)
@@ -176,8 +176,10 @@ def test_a_motion_that_cannot_be_used_is_left_out_with_a_warning(folder, capsys)
 
 def test_a_split_without_a_motion_is_an_error(folder):
     (folder / "texts" / "000.txt").unlink()
-    expected = (f"{folder / 'test.txt'}: none of its 1 motions, such as 000, is in {folder / 'new_joint_vecs'} with a text and "
-                "40 to 199 frames")  # fmt: skip
+    expected = (
+        f"{folder / 'test.txt'}: none of its 1 motions, such as 000, is in {folder / 'new_joint_vecs'} with a text and "
+        "40 to 199 frames"
+    )
     with pytest.raises(RescoreError) as error:
         data.load_humanml("test")
     assert str(error.value) == expected
@@ -203,10 +205,17 @@ def test_another_encoding_is_named(folder):
     assert str(error.value) == f"{path}: not captions ({why}); replace it"
 
 
-@pytest.mark.parametrize(("start", "end", "seconds"), [
-    ("nan", "nan", (0, 0)), ("NaN", "NAN", (0, 0)), ("-nan", " nan ", (0, 0)), ("nan", "2.5", (0, 2.5)), ("1", "2.5", (1, 2.5)),
-    ("3", "nan", (3, 0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("start", "end", "seconds"),
+    [
+        ("nan", "nan", (0, 0)),
+        ("NaN", "NAN", (0, 0)),
+        ("-nan", " nan ", (0, 0)),
+        ("nan", "2.5", (0, 2.5)),
+        ("1", "2.5", (1, 2.5)),
+        ("3", "nan", (3, 0)),
+    ],
+)
 def test_times_of_captions(start, end, seconds):
     ((caption, *found),) = data.parse_captions(f"a#a/DET#{start}#{end}\n", "x")
     assert tuple(found) == seconds and caption.text == "a"

@@ -20,7 +20,7 @@ from rescore.neural_sde import (
     ode_log_prob,
     path_loss,
     prior_log_prob,
-)  # fmt: skip
+)
 from rescore.random import make_generator, seeded
 from rescore.training.loop import Adam
 from torch import Tensor, nn

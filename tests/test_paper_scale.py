@@ -33,19 +33,28 @@ OTHERS = {  # rows of the tables that no published network of the paper made, or
     "deis": {},
     "gddim": {"7.3": "Prob.Flow RK45"},
     "cld": {"1": "LSGM-100M|ODE-RK45 fid", "3": "VESDE-deep", "9": "VPSDE-deep|VESDE-deep"},
-    "smld_sde": {"score-sde-2": "RealNVP|iResNet|Glow|MintNet|Residual Flow|FFJORD|Flow|DDPM L",
-                 "score-sde-3": "BigGAN|StyleGAN2|NCSN unconditional|NCSNv2|DDPM VP"},
-}  # fmt: skip
-TABLES = {"deis": ("6.2",), "gddim": ("7.1", "7.2", "7.3"), "cld": ("1", "3", "9"),
-          "smld_sde": ("fig17", "score-sde-1", "score-sde-2", "score-sde-3")}  # fmt: skip
+    "smld_sde": {
+        "score-sde-2": "RealNVP|iResNet|Glow|MintNet|Residual Flow|FFJORD|Flow|DDPM L",
+        "score-sde-3": "BigGAN|StyleGAN2|NCSN unconditional|NCSNv2|DDPM VP",
+    },
+}
+TABLES = {
+    "deis": ("6.2",),
+    "gddim": ("7.1", "7.2", "7.3"),
+    "cld": ("1", "3", "9"),
+    "smld_sde": ("fig17", "score-sde-1", "score-sde-2", "score-sde-3"),
+}
 
 
 def by_quick_processes(monkeypatch, paper):
     """gDDIM's samplers on VP, whose coefficients are fast: they have the evaluations of those on other processes."""
     if paper.name == "gddim":
         tables = paper.module("tables")
-        monkeypatch.setattr(tables, "within_budget", lambda make, process, *rest, **options:
-                            samplers.within_budget(make, VP(), *rest, **options))  # fmt: skip
+        monkeypatch.setattr(
+            tables,
+            "within_budget",
+            lambda make, process, *rest, **options: samplers.within_budget(make, VP(), *rest, **options),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +88,7 @@ def test_printed_rows_have_a_record_of_their_key(wanted, name):
 def test_declared_weights_are_those_of_the_configs_but_for_the_digest(wanted, name):
     """So that the digest, in both places, is all that a verdict waits for."""
     paper, config = load_paper(name), load_config(load_paper(name), "paper")
-    model_of = {key: cell.model for one in wanted[name] for cell in one.cells
-                for key in JobCells((), (cell,)).keys(name)}  # fmt: skip
+    model_of = {key: cell.model for one in wanted[name] for cell in one.cells for key in JobCells((), (cell,)).keys(name)}
     checked = 0
     for row in read_published(paper.folder / "published.csv", name):
         if row.key not in model_of:
@@ -106,9 +114,21 @@ def test_a_digest_in_both_places_makes_a_row_judged():
 
     def verdict(digits: str, declared: str) -> str:
         protocol = stated | assumed | {"weights": f"score_sde {digits} 400000"}
-        record = Record(*row.key, value=float(row.value), stderr=0.01, df=2, over="runs", n_seeds=3, n_samples=150000,
-                        protocol=format_protocol(protocol), scale="paper", device="x", seconds=1.0, version="0",
-                        config_hash="0" * 12)  # fmt: skip
+        record = Record(
+            *row.key,
+            value=float(row.value),
+            stderr=0.01,
+            df=2,
+            over="runs",
+            n_seeds=3,
+            n_samples=150000,
+            protocol=format_protocol(protocol),
+            scale="paper",
+            device="x",
+            seconds=1.0,
+            version="0",
+            config_hash="0" * 12,
+        )
         text = paper.meta.model_dump_json().replace("score_sde ????????", f"score_sde {declared}")
         meta = type(paper.meta).model_validate_json(text)
         (found,) = diff([record], [row], {"deis": dataclasses.replace(paper, meta=meta)}).to_dict("records")
@@ -153,7 +173,9 @@ def test_jobs_on_request_are_collected_once_they_have_run(tmp_path, monkeypatch)
     place.mkdir(parents=True)
     (place / "records.csv").write_text("")
     assert [path for path in rules.job_files if path not in before] == [
-        "results/paper/deis/trained-here/records.csv", "results/paper/deis/trained-here/skipped.csv"]  # fmt: skip
+        "results/paper/deis/trained-here/records.csv",
+        "results/paper/deis/trained-here/skipped.csv",
+    ]
 
 
 DEIS = load_paper("deis")
@@ -162,8 +184,16 @@ PUBLISHED = VP_SPEC | {"weights": {"source": "score_sde", "name": "vp.pth"}}
 
 
 def of_jobs(**jobs):
-    config = configured(DEIS, {"models": {"vp": PUBLISHED, "vp-trained-here": VP_SPEC}, "datasets": {},
-                               "table": {"rows": [5, 6]}, "evaluation": {"runs": 3}, "jobs": jobs})  # fmt: skip
+    config = configured(
+        DEIS,
+        {
+            "models": {"vp": PUBLISHED, "vp-trained-here": VP_SPEC},
+            "datasets": {},
+            "table": {"rows": [5, 6]},
+            "evaluation": {"runs": 3},
+            "jobs": jobs,
+        },
+    )
     found = {}
     for job in jobs:
         book = Listing(config, Run("deis", "smoke", job, Path(), "", "cpu", 1))
@@ -173,40 +203,55 @@ def of_jobs(**jobs):
 
 
 def test_parts_hold_each_cell_once_and_a_training_here_has_variants_of_its_own():
-    found = of_jobs(all={"models": ["vp"], "measure": ["trained"]},
-                    here={"models": ["vp-trained-here"], "measure": ["trained"], "floors": False},
-                    **{f"p{k}": {"models": ["vp"], "measure": ["trained"], "part": f"{k}/3"} for k in (1, 2, 3)})  # fmt: skip
+    found = of_jobs(
+        all={"models": ["vp"], "measure": ["trained"]},
+        here={"models": ["vp-trained-here"], "measure": ["trained"], "floors": False},
+        **{f"p{k}": {"models": ["vp"], "measure": ["trained"], "part": f"{k}/3"} for k in (1, 2, 3)},
+    )
     parts = [cell for k in (1, 2, 3) for cell in found[f"p{k}"]]
     assert len(parts) == len(found["all"]) == 20 and set(parts) == set(found["all"])
     sums = [sum(cell.nfe for cell in found[f"p{k}"]) for k in (1, 2, 3)]
     assert max(sums) - min(sums) <= 8, "alike in evaluations, to one cell"
     assert {(cell.method, cell.variant) for cell in found["here"]} == {
-        (cell.method, f"{cell.variant}, trained here" if cell.variant else "trained here")
-        for cell in found["all"]}  # fmt: skip
+        (cell.method, f"{cell.variant}, trained here" if cell.variant else "trained here") for cell in found["all"]
+    }
     assert {cell.model for cell in found["here"]} == {"vp-trained-here"}
 
 
 def test_single_cells_go_round_the_parts():
     parts = [Parts(k, 3) for k in (1, 2, 3)]
-    assert [[part.next() for _ in range(4)] for part in parts] == [[False, False, True, False], [False, True, False, False],
-                                                                   [True, False, False, True]]  # fmt: skip
+    assert [[part.next() for _ in range(4)] for part in parts] == [
+        [False, False, True, False],
+        [False, True, False, False],
+        [True, False, False, True],
+    ]
     assert Parts().next() and Parts().mine([3, 1], float) == [3, 1]
 
 
 def test_published_weights_are_sampled_several_times():
     models = {}
     for job, spec in (("a", PUBLISHED), ("b", VP_SPEC)):
-        config = configured(DEIS, {"models": {"vp": spec}, "datasets": {}, "evaluation": {"runs": 3},
-                                   "jobs": {job: {"models": ["vp"], "measure": ["trained"]}}})  # fmt: skip
+        config = configured(
+            DEIS,
+            {
+                "models": {"vp": spec},
+                "datasets": {},
+                "evaluation": {"runs": 3},
+                "jobs": {job: {"models": ["vp"], "measure": ["trained"]}},
+            },
+        )
         models[job] = TrainedModels(Listing(config, Run("deis", "smoke", job, Path(), "", "cpu", 1)))
     assert models["a"].repeats_of("vp") == [(0, 0), (0, 1), (0, 2)] and models["b"].repeats_of("vp") == [(0, 0)]
 
 
-@pytest.mark.parametrize(("job", "said"), [
-    ({"part": "3/2"}, "part: 3/2: allowed: k/n with 1 <= k <= n"),
-    ({"part": "half"}, "part: half: allowed: k/n"),
-    ({"models": ["vp", "vp-trained-here"]}, "vp and vp-trained-here are of one place"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({"part": "3/2"}, "part: 3/2: allowed: k/n with 1 <= k <= n"),
+        ({"part": "half"}, "part: half: allowed: k/n"),
+        ({"models": ["vp", "vp-trained-here"]}, "vp and vp-trained-here are of one place"),
+    ],
+)
 def test_wrong_jobs(job, said):
     with pytest.raises(RescoreError, match=said):
         of_jobs(a={"models": ["vp"], "measure": ["trained"]} | job)

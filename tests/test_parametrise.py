@@ -154,10 +154,15 @@ def test_mixed_score_under_plain_denoising_has_the_hybrid_variance(t, precision)
 
 @pytest.mark.parametrize(("objective", "gamma"), [("hsm", 0.04), ("velocity_dsm", 0.0)])
 def test_a_model_of_velocities_has_the_mixed_score_of_its_process(objective, gamma):
-    spec = ModelSpec.model_validate({
-        "data": "digits", "process": {"name": "CLD", "settings": {"eps0": 0.0, "eps_num": 1e-9}}, "steps": 1,
-        "objective": {"name": objective}, "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}},
-    })  # fmt: skip
+    spec = ModelSpec.model_validate(
+        {
+            "data": "digits",
+            "process": {"name": "CLD", "settings": {"eps0": 0.0, "eps_num": 1e-9}},
+            "steps": 1,
+            "objective": {"name": objective},
+            "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}},
+        }
+    )
     model = make_model(spec, make_process(spec.process, (1, 4, 4)), (1, 4, 4))
     assert (model.process.gamma, model.hybrid.gamma) == (gamma, 0.04)
     u = images(3, 2, 1, 4, 4)

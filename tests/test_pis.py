@@ -127,15 +127,26 @@ LOGZ = {"logz_bias", "logz_std", "logz_rmse"}
 def test_rows_of_a_target_with_a_truth(tiny):
     chain = {"mean_log_prob", "mode_coverage"}
     rows = {
-        ("PIS", "GT", 5): LOGZ, ("PIS", "RW-GT", 5): LOGZ | {"ess"},
-        ("PIS", "NN", 5): LOGZ, ("PIS", "RW-NN", 5): LOGZ | {"ess"},
-        ("PIS", "Grad", 5): LOGZ, ("PIS", "RW-Grad", 5): LOGZ | {"ess"},
-        ("HMC", "", 5): LOGZ, ("NUTS", "", 5): LOGZ, ("importance", "prior", 1): LOGZ | {"ess"},
-        ("importance", "prior-300", 1): LOGZ, ("importance", "prior-1000", 1): LOGZ, ("importance", "prior-2000", 1): LOGZ,
-        ("SMC", "2-temperatures", 8): LOGZ, ("AFT", "2-temperatures", 8): LOGZ,
-        ("VI-NF", "", None): LOGZ, ("VI-NF", "RW", None): LOGZ | {"ess"},
-        ("NUTS", "library", None): chain, ("HMC", "library", None): chain, ("exact", "library", None): chain,
-    }  # fmt: skip
+        ("PIS", "GT", 5): LOGZ,
+        ("PIS", "RW-GT", 5): LOGZ | {"ess"},
+        ("PIS", "NN", 5): LOGZ,
+        ("PIS", "RW-NN", 5): LOGZ | {"ess"},
+        ("PIS", "Grad", 5): LOGZ,
+        ("PIS", "RW-Grad", 5): LOGZ | {"ess"},
+        ("HMC", "", 5): LOGZ,
+        ("NUTS", "", 5): LOGZ,
+        ("importance", "prior", 1): LOGZ | {"ess"},
+        ("importance", "prior-300", 1): LOGZ,
+        ("importance", "prior-1000", 1): LOGZ,
+        ("importance", "prior-2000", 1): LOGZ,
+        ("SMC", "2-temperatures", 8): LOGZ,
+        ("AFT", "2-temperatures", 8): LOGZ,
+        ("VI-NF", "", None): LOGZ,
+        ("VI-NF", "RW", None): LOGZ | {"ess"},
+        ("NUTS", "library", None): chain,
+        ("HMC", "library", None): chain,
+        ("exact", "library", None): chain,
+    }
     medians = {(method, f"{variant}@median", nfe): LOGZ for (method, variant, nfe), found in rows.items() if found != chain}
     assert metrics(tiny[1], "mg") == rows | medians
 
@@ -179,7 +190,8 @@ def test_more_runs_reuse_the_training(tmp_path):
     long = measure(tmp_path / "runs" / "long", "x", jobs=job, runs=8)
     new = files(tmp_path / "runs").keys() - trained.keys()
     assert {path for path in new if "cells" not in path.parts and path.name != "lock"} == {
-        tmp_path / "runs" / "long-mg nn" / f"mg-nn-seed{seed}.npz" for seed in (0, 1)}  # fmt: skip
+        tmp_path / "runs" / "long-mg nn" / f"mg-nn-seed{seed}.npz" for seed in (0, 1)
+    }
     assert np.array_equal(short.arrays["mg/nn/loss"], long.arrays["mg/nn/loss"])
     for seed in (0, 1):
         few, many = (
@@ -249,7 +261,7 @@ ALLOWED_METHODS = (
         ({"sigma": 0.0}, "sigma: input should be greater than 0, not 0.0"),
         ({"jobs": {"a": {"measure": {}}}}, "jobs.a.measure: dictionary should have at least 1 item after validation, not 0"),
     ],
-)  # fmt: skip
+)
 def test_bad_settings_name_the_key_and_what_is_allowed(change, message):
     with pytest.raises(RescoreError) as error:
         validated(config.Config, TINY | change, "c.yaml")
@@ -312,8 +324,12 @@ def test_every_printed_row_is_judged_at_the_paper_s_own_setting(tmp_path):
     measured = {record.key: record for record in records}
     assert len(measured) == len(records), "no two jobs measure the same"
     candidates = {row.key: candidate_verdicts(row, PAPER, measured) for row in rows}
-    unjudged = [(describe(key), one.name, one.status) for key, found in candidates.items() for one in found
-                if one.status not in ("reproduced", "off", "imprecise")]  # fmt: skip
+    unjudged = [
+        (describe(key), one.name, one.status)
+        for key, found in candidates.items()
+        for one in found
+        if one.status not in ("reproduced", "off", "imprecise")
+    ]
     assert not unjudged
     assert all(len(found) >= 2 for found in candidates.values())
     settings = load_config(PAPER, "paper")

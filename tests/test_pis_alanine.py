@@ -124,9 +124,12 @@ def test_a_force_field_by_hand():
     x = torch.tensor([[0.12, 0, 0], [0, 0, 0], [0, 0.3, 0], [0, 0.3, 0.4]], dtype=torch.float64)
     expected = 0.5 * 100 * 0.02**2 + 0.5 * 40 * (math.pi / 2 - 1.5) ** 2 + 7 * (1 + math.cos(3 * -math.pi / 2 - 0.5))
     for r, qq, sigma, epsilon in (
-        (math.hypot(0.12, 0.3), 0.03, 0.275, math.sqrt(0.45)), (math.sqrt(0.12**2 + 0.3**2 + 0.4**2), 0.04, 0.325, math.sqrt(0.05)),
-        (0.3, -0.06, 0.225, 0.6), (0.5, -0.08, 0.275, 0.2), (0.4, 0.02, 0.2, 0.3),
-    ):  # fmt: skip
+        (math.hypot(0.12, 0.3), 0.03, 0.275, math.sqrt(0.45)),
+        (math.sqrt(0.12**2 + 0.3**2 + 0.4**2), 0.04, 0.325, math.sqrt(0.05)),
+        (0.3, -0.06, 0.225, 0.6),
+        (0.5, -0.08, 0.275, 0.2),
+        (0.4, 0.02, 0.2, 0.3),
+    ):
         expected += 4 * epsilon * ((sigma / r) ** 12 - (sigma / r) ** 6) + 138.93545764438198 * qq / r
     found = [ForceField(content).energy(x).item(), ForceField(content).energy(x * torch.tensor([1, 1, -1.0])).item()]
     mirrored = expected - 7 * math.cos(3 * -math.pi / 2 - 0.5) + 7 * math.cos(3 * math.pi / 2 - 0.5)
@@ -289,8 +292,16 @@ SETTINGS = {
 }
 
 
-def frames(start: np.ndarray, temperature: float, friction: float, step: float, picoseconds: float, every: int, settle: float,
-           seed: int) -> openmm_md.Trajectory:  # fmt: skip
+def frames(
+    start: np.ndarray,
+    temperature: float,
+    friction: float,
+    step: float,
+    picoseconds: float,
+    every: int,
+    settle: float,
+    seed: int,
+) -> openmm_md.Trajectory:
     """In the place of OpenMM: draws about the minimum."""
     of = alanine.make_molecule(config.Molecule())
     positions = of.positions(draws(of, round(1000 * picoseconds / step) // every, seed))

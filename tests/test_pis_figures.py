@@ -126,10 +126,14 @@ def test_posteriors_show_bias_and_spread_beside_the_printed_values(drawn, tmp_pa
     figure = drawn("posteriors")
     rows = [plain(label.get_text()) for label in figure.axes[0].get_yticklabels()]
     assert rows == ["VI-NF", "AFT", "SMC", "PIS_RW-NN", "PIS_RW-Grad"]
-    for ax, metric, measured in ((figure.axes[0], "logz_bias", {"PIS_RW-NN": 0.7, "SMC": 0.4}),
-                                 (figure.axes[1], "logz_std", {"PIS_RW-NN": 0.2})):  # fmt: skip
-        of = {marker: {rows[round(line.get_ydata()[0])]: line.get_xdata()[0] for line in ax.lines if line.get_marker() == marker}
-              for marker in "Do"}  # fmt: skip
+    for ax, metric, measured in (
+        (figure.axes[0], "logz_bias", {"PIS_RW-NN": 0.7, "SMC": 0.4}),
+        (figure.axes[1], "logz_std", {"PIS_RW-NN": 0.2}),
+    ):
+        of = {
+            marker: {rows[round(line.get_ydata()[0])]: line.get_xdata()[0] for line in ax.lines if line.get_marker() == marker}
+            for marker in "Do"
+        }
         assert of["o"] == measured
         printed = [abs(row.number) for row in PUBLISHED if (row.table, row.metric) == ("5.3", metric)]
         assert of["D"] == dict(zip(rows, printed, strict=True))

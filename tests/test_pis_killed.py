@@ -64,9 +64,14 @@ class Launcher:
         self.root, self.log = root, root / "log"
         with open(self.log, "w") as log:  # the process has its own handle
             self._process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER], env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=root, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-            )  # fmt: skip
+                [sys.executable, "-c", LAUNCHER],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                cwd=root,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
 
     def run(self, results: str, kill_when: Callable[[], bool] | None = None, kill_at: int = 0) -> None:
         """One process, killed with -9 once `kill_when` holds or before its renaming number `kill_at`."""

@@ -142,8 +142,15 @@ def test_averages_over_targets_are_those_of_the_table():
 # the sections
 
 FLOW = {"family": "diagonal_affine", "steps": 3, "batch": 20}
-VAE_SETTINGS = {"data": "digits", "images": 3, "runs": 2, "latent": 3, "hidden": 8, "training": {"steps": 4, "batch": 20},
-                "truth": {"runs": 2, "particles": 20, "temperatures": 3, "leapfrogs": 2}}  # fmt: skip
+VAE_SETTINGS = {
+    "data": "digits",
+    "images": 3,
+    "runs": 2,
+    "latent": 3,
+    "hidden": 8,
+    "training": {"steps": 4, "batch": 20},
+    "truth": {"runs": 2, "particles": 20, "temperatures": 3, "leapfrogs": 2},
+}
 POSTERIORS = {
     "vae": VAE_SETTINGS,
     "pis": {"steps": 2, "batch": 10, "checkpoint_every": 2},
@@ -177,11 +184,15 @@ def test_rows_are_those_of_the_table(tiny):
         rows.setdefault((row.method, row.variant, row.nfe, row.over), set()).add(row.metric)
     assert rows == {
         ("SMC", "long-from-laplace", 6, "runs"): {"logz", "logz_std", "truth_error"},
-        ("PIS", "NN", 4, "trainings"): logz, ("PIS", "RW-NN", 4, "trainings"): logz | {"ess"},
-        ("PIS", "Grad", 4, "trainings"): logz, ("PIS", "RW-Grad", 4, "trainings"): logz | {"ess"},
-        ("SMC", "2-temperatures", 8, "runs"): logz, ("AFT", "2-temperatures", 8, "trainings"): logz,
-        ("VI-NF", "", None, "trainings"): logz, ("VI-NF", "RW", None, "trainings"): logz | {"ess"},
-    }  # fmt: skip
+        ("PIS", "NN", 4, "trainings"): logz,
+        ("PIS", "RW-NN", 4, "trainings"): logz | {"ess"},
+        ("PIS", "Grad", 4, "trainings"): logz,
+        ("PIS", "RW-Grad", 4, "trainings"): logz | {"ess"},
+        ("SMC", "2-temperatures", 8, "runs"): logz,
+        ("AFT", "2-temperatures", 8, "trainings"): logz,
+        ("VI-NF", "", None, "trainings"): logz,
+        ("VI-NF", "RW", None, "trainings"): logz | {"ess"},
+    }
     assert all(row.n_seeds == 3 for row in result.measurements) and result.skipped == []
     assert {row.n_samples for row in result.measurements if row.method == "PIS"} == {3 * 2 * 30}
 

@@ -24,8 +24,18 @@ from rescore.workflow.suite import load_suite
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-SPEC = validated(ModelSpec, {"data": "digits", "process": {"name": "CLD"}, "steps": 100, "batch": 36, "gpu": 1,
-                             "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}}}, "spec")  # fmt: skip
+SPEC = validated(
+    ModelSpec,
+    {
+        "data": "digits",
+        "process": {"name": "CLD"},
+        "steps": 100,
+        "batch": 36,
+        "gpu": 1,
+        "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}},
+    },
+    "spec",
+)
 
 
 def test_parameters_and_operations_are_those_of_the_network():
@@ -37,8 +47,13 @@ def test_parameters_and_operations_are_those_of_the_network():
 
 
 def test_ddpmpp_has_the_parameters_of_the_paper():
-    spec = SPEC.model_copy(update={"data": "cifar10", "process": SPEC.process.model_copy(update={"name": "VP"}),
-                                   "network": SPEC.network.model_copy(update={"name": "ddpmpp", "settings": {}})})  # fmt: skip
+    spec = SPEC.model_copy(
+        update={
+            "data": "cifar10",
+            "process": SPEC.process.model_copy(update={"name": "VP"}),
+            "network": SPEC.network.model_copy(update={"name": "ddpmpp", "settings": {}}),
+        }
+    )
     parameters, gflop = network_cost(spec)
     assert round(parameters / 1e6, 1) == 61.8 and 20 < gflop < 23
 
@@ -113,8 +128,11 @@ def nothing_at_hand(monkeypatch, tmp_path):
 
 
 def test_needs_are_data_and_judges_of_the_jobs_that_are_asked_for(nothing_at_hand):
-    content = {"models": {"a": SPEC.model_dump(mode="json", exclude={"snapshots"}) | {"data": "cifar10"}},
-               "evaluation": {"features": "inception"}, "jobs": {"j": {"models": ["a"]}, "none": {}}}  # fmt: skip
+    content = {
+        "models": {"a": SPEC.model_dump(mode="json", exclude={"snapshots"}) | {"data": "cifar10"}},
+        "evaluation": {"features": "inception"},
+        "jobs": {"j": {"models": ["a"]}, "none": {}},
+    }
     config = validated(Jobs, content, "gpu.yaml")
     found = {need.name: need for need in needs(config)}
     assert list(found) == ["cifar10/train", "cifar10/test", "inception"]
@@ -127,11 +145,14 @@ class Jobs(ModelConfig):
     jobs: dict[str, ModelJob] = {}
 
 
-@pytest.mark.parametrize(("scale", "paper", "expected"), [
-    ("paper", "pis", {"pines"}),
-    ("paper", "soft_diffusion", {"celeba64/train", "celeba64/test", "inception"}),
-    ("laptop", "diffcollage", {"BasicMotions"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scale", "paper", "expected"),
+    [
+        ("paper", "pis", {"pines"}),
+        ("paper", "soft_diffusion", {"celeba64/train", "celeba64/test", "inception"}),
+        ("laptop", "diffcollage", {"BasicMotions"}),
+    ],
+)
 def test_needs_of_papers(nothing_at_hand, scale, paper, expected):
     found = {need.name: need for need in plan.all_needs(load_suite({"scale": scale, "papers": paper}))}
     assert expected <= set(found)
@@ -144,11 +165,19 @@ def test_fetching_goes_on_where_one_is_missing_or_damaged(capsys):
     def fails(error):
         raise error
 
-    found = [Need("a", False, lambda: got.append("a")), Need("b", False, lambda: fails(MissingData("no connection"))),
-             Need("c", True, lambda: fails(RescoreError("c: wrong checksum"))), Need("d", False, None, "d/*.png"),
-             Need("e", True, None), Need("f", True, lambda: got.append("f"))]  # fmt: skip
-    assert plan.fetch(found) == {"b": "no connection", "c": "damaged: c: wrong checksum",
-                                 "d": "it is not downloaded; put d/*.png under RESCORE_DATA"}  # fmt: skip
+    found = [
+        Need("a", False, lambda: got.append("a")),
+        Need("b", False, lambda: fails(MissingData("no connection"))),
+        Need("c", True, lambda: fails(RescoreError("c: wrong checksum"))),
+        Need("d", False, None, "d/*.png"),
+        Need("e", True, None),
+        Need("f", True, lambda: got.append("f")),
+    ]
+    assert plan.fetch(found) == {
+        "b": "no connection",
+        "c": "damaged: c: wrong checksum",
+        "d": "it is not downloaded; put d/*.png under RESCORE_DATA",
+    }
     assert got == ["a", "f"] and "b: absent" in capsys.readouterr().out
 
 

@@ -185,11 +185,14 @@ def test_the_official_archive_is_checked_and_unpacked(tmp_path, monkeypatch):
     assert torch.allclose(tabular.load_tabular("gas").train, found.train), "what the error advises helps"
 
 
-@pytest.mark.parametrize(("name", "shapes"), [
-    ("wine", ((145, 13), (16, 13), (17, 13))),
-    ("breast_cancer", ((462, 24), (51, 24), (56, 24))),
-    ("patches", ((18000, 63), (500, 63), (1000, 63))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("wine", ((145, 13), (16, 13), (17, 13))),
+        ("breast_cancer", ((462, 24), (51, 24), (56, 24))),
+        ("patches", ((18000, 63), (500, 63), (1000, 63))),
+    ],
+)
 def test_embedded_sets(name, shapes):
     first, again = tabular.load_tabular(name), tabular.load_tabular(name)
     assert tuple(tuple(part.shape) for part in (first.train, first.validation, first.test)) == shapes

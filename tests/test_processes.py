@@ -344,18 +344,26 @@ DOMAINS = {  # parameter: values outside, what is allowed
     SubVP: {"beta_min": ((0, -0.1, math.nan), POSITIVE), "beta_max": ((0.05, math.inf, True), r"\[0.1, inf\)")},
     CosineVP: {"s": ((-0.1, math.nan), NOT_NEGATIVE), "T": ((1.0, 2.0), r"\(0, 1\)")},
     CLD: {
-        "M": ((0, -1, math.inf), POSITIVE), "beta_min": ((0, -4.0), POSITIVE), "beta_max": ((3.9, math.nan), r"\[4, inf\)"),
-        "gamma": ((-0.04, math.nan), NOT_NEGATIVE), "eps0": ((-1e-6,), NOT_NEGATIVE), "eps_num": ((-1e-9,), NOT_NEGATIVE),
+        "M": ((0, -1, math.inf), POSITIVE),
+        "beta_min": ((0, -4.0), POSITIVE),
+        "beta_max": ((3.9, math.nan), r"\[4, inf\)"),
+        "gamma": ((-0.04, math.nan), NOT_NEGATIVE),
+        "eps0": ((-1e-6,), NOT_NEGATIVE),
+        "eps_num": ((-1e-9,), NOT_NEGATIVE),
     },
     Blurring: {
-        "sigma_max": ((-1.0, math.inf), NOT_NEGATIVE), "d_min": ((-0.1, 1.1, math.nan), r"\[0, 1\]"),
-        "s": ((-0.1,), NOT_NEGATIVE), "rho_max": ((0, -80.0, math.inf), POSITIVE),
+        "sigma_max": ((-1.0, math.inf), NOT_NEGATIVE),
+        "d_min": ((-0.1, 1.1, math.nan), r"\[0, 1\]"),
+        "s": ((-0.1,), NOT_NEGATIVE),
+        "rho_max": ((0, -80.0, math.inf), POSITIVE),
     },
-}  # fmt: skip
+}
 OUTSIDE = [
     (kind, name, value, allowed)
-    for kind, parameters in DOMAINS.items() for name, (values, allowed) in parameters.items() for value in values
-]  # fmt: skip
+    for kind, parameters in DOMAINS.items()
+    for name, (values, allowed) in parameters.items()
+    for value in values
+]
 
 
 @pytest.mark.parametrize(("kind", "name", "value", "allowed"), OUTSIDE)
@@ -370,8 +378,13 @@ def test_every_process_checks_its_domain(kind, name, value, allowed):
 )
 def test_every_process_checks_its_times(kind):
     T = kind().T
-    for name, value, allowed in (("eps", -1e-9, FIRST), ("eps", T, r"\[0, "), ("eps", math.nan, r"\[0, "), ("T", 0, POSITIVE),
-                                 ("T", math.inf, POSITIVE)):  # fmt: skip
+    for name, value, allowed in (
+        ("eps", -1e-9, FIRST),
+        ("eps", T, r"\[0, "),
+        ("eps", math.nan, r"\[0, "),
+        ("T", 0, POSITIVE),
+        ("T", math.inf, POSITIVE),
+    ):
         if name == "eps" or kind is not Blurring:  # whose T follows from rho_max
             with pytest.raises(RescoreError, match=f"{name} = {value}; allowed are numbers in {allowed[:3]}"):
                 kind(**{name: value})
@@ -402,11 +415,15 @@ GRIDS = (grids.uniform, grids.quadratic, grids.quadratic_striding, grids.rho_pow
 @pytest.mark.parametrize(
     ("n", "t0", "message"),
     [
-        (0, None, "time grid: steps = 0; allowed are integers from 1 on"), (-3, None, "steps = -3"), (2.5, None, "steps = 2.5"),
-        (5, -0.1, r"time grid of VP: t0 = -0.1; allowed are numbers in \[0, 1\)"), (5, 1.0, r"t0 = 1.0; .* \[0, 1\)"),
-        (5, 3.0, r"t0 = 3.0; .* \[0, 1\)"), (5, math.nan, "t0 = nan"),
+        (0, None, "time grid: steps = 0; allowed are integers from 1 on"),
+        (-3, None, "steps = -3"),
+        (2.5, None, "steps = 2.5"),
+        (5, -0.1, r"time grid of VP: t0 = -0.1; allowed are numbers in \[0, 1\)"),
+        (5, 1.0, r"t0 = 1.0; .* \[0, 1\)"),
+        (5, 3.0, r"t0 = 3.0; .* \[0, 1\)"),
+        (5, math.nan, "t0 = nan"),
     ],
-)  # fmt: skip
+)
 def test_every_grid_checks_its_domain(grid, n, t0, message):
     with pytest.raises(RescoreError, match=message):
         grid(VP(), n, t0=t0)

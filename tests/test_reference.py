@@ -143,8 +143,10 @@ def test_one_paper_begins_a_reference(tmp_path, reference):
     assert contents(reference) == contents(whole)
 
 
-SKIPS = [{"paper": "other", "dataset": "lgcp", "reason": "no pines: /home/me/data/finpines.txt: see https://a.org/b/c"},
-         {"paper": "toy", "method": "NUTS", "reason": "diverged: t = 0.5"}]  # fmt: skip
+SKIPS = [
+    {"paper": "other", "dataset": "lgcp", "reason": "no pines: /home/me/data/finpines.txt: see https://a.org/b/c"},
+    {"paper": "toy", "method": "NUTS", "reason": "diverged: t = 0.5"},
+]
 
 
 def test_a_reference_keeps_what_was_skipped_without_a_machine_s_folders(tmp_path, reference):
@@ -167,8 +169,11 @@ def test_a_reference_keeps_what_was_skipped_without_a_machine_s_folders(tmp_path
 
 def test_the_gate_tells_new_skips(tmp_path, reference):
     def moves() -> list[tuple]:
-        return [tuple(line[name] for name in ("verdict", "what", "row", "reference", "fresh"))
-                for line in gate(run, reference).moved if line["what"] == "skip"]  # fmt: skip
+        return [
+            tuple(line[name] for name in ("verdict", "what", "row", "reference", "fresh"))
+            for line in gate(run, reference).moved
+            if line["what"] == "skip"
+        ]
 
     run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
     write_skipped(run / "skipped.csv", SKIPS)
@@ -176,9 +181,11 @@ def test_the_gate_tells_new_skips(tmp_path, reference):
     assert moves() == []
     none = {"paper": "toy", "dataset": "sets", "reason": "none here"}
     write_skipped(run / "skipped.csv", [SKIPS[0] | {"reason": "another"}, none])
-    assert moves() == [("warn", "skip", "other/lgcp", "no pines: .../finpines.txt: see https://a.org/b/c", "another"),
-                       ("warn", "skip", "toy/NUTS", "diverged: t = 0.5", "none"),
-                       ("warn", "skip", "toy/sets", "none", "none here")]  # fmt: skip
+    assert moves() == [
+        ("warn", "skip", "other/lgcp", "no pines: .../finpines.txt: see https://a.org/b/c", "another"),
+        ("warn", "skip", "toy/NUTS", "diverged: t = 0.5", "none"),
+        ("warn", "skip", "toy/sets", "none", "none here"),
+    ]
     (reference / "skipped.csv").unlink()  # as older references are
     assert moves() == []
     save(run, record(paper="other", value=-2.0), record(value=-1.0))  # the second number of toy is gone

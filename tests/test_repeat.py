@@ -73,9 +73,10 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [cut, flip, lambda path: path.write_bytes(b""), lambda path: path.write_text("not an archive")],
+    "damage",
+    [cut, flip, lambda path: path.write_bytes(b""), lambda path: path.write_text("not an archive")],
     ids=["cut short", "changed", "empty", "text"],
-)  # fmt: skip
+)
 def test_a_damaged_file_is_made_again_with_a_warning(tmp_path, whole, capsys, damage):
     path = tmp_path / "runs.npz"
     with pytest.raises(Killed):

@@ -28,7 +28,9 @@ def test_it_is_the_density(process, bound):
     assert nfe == 400 and (found - exact).abs().max() < bound
 
 
-@pytest.mark.parametrize(("method", "order"), [("heun2", 2), ("midpoint2", 2), ("ralston2", 2), ("kutta3", 3), ("rk4", 4), (0, 1), (1, 2), (2, 3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "order"), [("heun2", 2), ("midpoint2", 2), ("ralston2", 2), ("kutta3", 3), ("rk4", 4), (0, 1), (1, 2), (2, 3)]
+)
 def test_orders(method, order):
     """log2 of the ratio of errors at n and 2 n steps from the value of 300 steps of order 4."""
     process = VP()

@@ -280,8 +280,11 @@ def test_an_adaptive_solver_that_gives_up_says_where():
     """dx/dt -> infinity at t = 1/2: no step is small enough."""
     process, _, _, u = problem("vp")
     sampler = AdaptiveFlow(process, [1.0, 0.02], 1e-3, 1e-4)
-    with pytest.raises(Diverged, match=r"VP\(.*\): the adaptive solver stopped at t = 0.5\d* with rtol = 0.001, atol = 0.0001: "
-                       "its step became too small"):  # fmt: skip
+    with pytest.raises(
+        Diverged,
+        match=r"VP\(.*\): the adaptive solver stopped at t = 0.5\d* with rtol = 0.001, atol = 0.0001: "
+        "its step became too small",
+    ):
         sampler(lambda u, t: u.sign() / (t - 0.5) ** 2 if t > 0.5 else torch.full_like(u, 1e300), u)
     with pytest.raises(AssertionError, match="of the score itself"):
         sampler(lambda u, t: (_ for _ in ()).throw(AssertionError("of the score itself")), u)

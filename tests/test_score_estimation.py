@@ -86,9 +86,15 @@ def test_networks_learn_the_score_of_a_gaussian(tmp_path):
     settings = CONFIG.bands.model_copy(update={"width": 16, "steps": 400, "batch": 128, "lr": 1e-2})
     probe = 2 * torch.randn(500, 2, generator=generator(), dtype=torch.float64)
     error = partial(estimation.relative_errors, x=probe, target=-probe / 4, weights=torch.ones(500))
-    tracked = estimation.fitted(book_of(PAPER, CONFIG, "all", tmp_path), "gaussian", settings, 2,
-                                lambda n, draws: 2 * torch.randn(n, 2, generator=draws), estimation.sliced,
-                                lambda ensemble: error(ensemble)[0])  # fmt: skip
+    tracked = estimation.fitted(
+        book_of(PAPER, CONFIG, "all", tmp_path),
+        "gaussian",
+        settings,
+        2,
+        lambda n, draws: 2 * torch.randn(n, 2, generator=draws),
+        estimation.sliced,
+        lambda ensemble: error(ensemble)[0],
+    )
     assert (tracked.errors[0] > 0.5).all() and (tracked.errors[-1] < 0.1).all()
     assert tracked.errors[-1][0] != tracked.errors[-1][1]
 
@@ -171,8 +177,12 @@ def test_both_dynamics_take_as_many_evaluations_of_the_least_and_of_all_noises(m
         drawn = draws[1]()
         kept[current[0]] = {"start": starts[0], "nfe": (cell.nfe, drawn.nfe), "last": drawn.x}
 
-    for name, value in {"TrainedModels": Models, "judge_samples": judge_samples, "floor": lambda *_: None,
-                        "ratio": lambda *_: 1.0}.items():  # fmt: skip
+    for name, value in {
+        "TrainedModels": Models,
+        "judge_samples": judge_samples,
+        "floor": lambda *_: None,
+        "ratio": lambda *_: 1.0,
+    }.items():
         monkeypatch.setattr(ncsn, name, value)
     ncsn.ncsn(book_of(PAPER, CONFIG, "ncsn", tmp_path))
     assert {name: len(times) for name, times in asked.items()} == {"NCSN": 20, "Langevin": 20}

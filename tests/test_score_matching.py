@@ -10,7 +10,7 @@ from diffusion_cases import ISOTROPIC, PROCESSES, data_shape, generator
 from rescore.errors import RescoreError
 from rescore.likelihood import elbo
 from rescore.objectives import DSM, LCSS, DiscreteTimes, ImportanceTimes, TraceMatching, UniformTimes
-from rescore.objectives.pointwise import dsm, explicit, fd_ssm, gradient_of, lcs, lcss, probes, ssm, ssm_vr  # fmt: skip
+from rescore.objectives.pointwise import dsm, explicit, fd_ssm, gradient_of, lcs, lcss, probes, ssm, ssm_vr
 from rescore.processes import SubVP
 from torch import nn
 

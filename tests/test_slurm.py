@@ -80,8 +80,21 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 
 def snakemake(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    options = ["--profile", "profiles/slurm", "--cores", "1000", "--slurm-status-command", "squeue", "--latency-wait", "5",
-               "--slurm-init-seconds-before-status-checks", "2", "--config", "scale=smoke", "papers=toy"]  # fmt: skip
+    options = [
+        "--profile",
+        "profiles/slurm",
+        "--cores",
+        "1000",
+        "--slurm-status-command",
+        "squeue",
+        "--latency-wait",
+        "5",
+        "--slurm-init-seconds-before-status-checks",
+        "2",
+        "--config",
+        "scale=smoke",
+        "papers=toy",
+    ]
     environment = os.environ | {"TOY_COUNT": str(root), "PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "snakemake", *arguments, *options]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

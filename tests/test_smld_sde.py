@@ -220,8 +220,14 @@ def test_every_published_row_ends_with_a_status(smoke):
     published = read_published(PAPER.folder / "published.csv", "smld_sde")
     frame = diff(smoke[0], published, {"smld_sde": PAPER})
     statuses = frame.groupby("table")["status"].unique().map(list).to_dict()
-    assert statuses == {"fig7": ["indicative"], "fig17": ["indicative"], "score-sde-1": ["indicative"], "fig13b": ["not-run"],
-                        "score-sde-2": ["not-run"], "score-sde-3": ["not-run"]}  # fmt: skip
+    assert statuses == {
+        "fig7": ["indicative"],
+        "fig17": ["indicative"],
+        "score-sde-1": ["indicative"],
+        "fig13b": ["not-run"],
+        "score-sde-2": ["not-run"],
+        "score-sde-3": ["not-run"],
+    }
     assert not frame["note"].str.contains("no record").any()
     assert frame[frame["table"] == "fig17"]["note"].str.contains("stand-in: dataset=digits_gaussian").all()
 
@@ -244,7 +250,11 @@ def test_a_section_depends_on_its_own_settings():
     base = load_config(PAPER, "laptop")
     content = base.model_dump(mode="json") | {"grid": {"levels": 500}}
     other = configured(PAPER, content)
-    changed = {step.section for job in ("langevin", "grid") for step in base.jobs[job].steps
-               if base.step_dependencies(job, step) != other.step_dependencies(job, step)}  # fmt: skip
+    changed = {
+        step.section
+        for job in ("langevin", "grid")
+        for step in base.jobs[job].steps
+        if base.step_dependencies(job, step) != other.step_dependencies(job, step)
+    }
     assert changed == {"exact_grid", "sampled_grid", "largest_sigma"}
     assert base.step_dependencies("trained", Step("trained")) == other.step_dependencies("trained", Step("trained"))

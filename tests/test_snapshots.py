@@ -33,8 +33,13 @@ def test_younger_fields_leave_old_keys_as_they_are():
     assert spec().key == "10a82f890125"
     assert spec(objective={"name": "lcss", "gamma": 2.0}).key == "96a3ac67b367"
     assert spec(snapshots=4).key != spec().key != spec(objective={"reduction": "mean"}).key
-    assert Evaluation().model_dump(mode="json") == {"samples": 359, "features": "classifier", "classifier_steps": 1000,
-                                                    "likelihood_images": 100, "tolerance": 1e-5}  # fmt: skip
+    assert Evaluation().model_dump(mode="json") == {
+        "samples": 359,
+        "features": "classifier",
+        "classifier_steps": 1000,
+        "likelihood_images": 100,
+        "tolerance": 1e-5,
+    }
     assert Evaluation(checkpoint="best").model_dump()["checkpoint"] == "best"
     again = ModelSpec.model_validate(spec(snapshots=4, objective={"reduction": "mean"}).model_dump(mode="json"))
     assert (again.snapshots, again.objective.reduction) == (4, "mean")
@@ -97,9 +102,18 @@ def test_a_node_leaves_the_snapshots_beside_the_weights(monkeypatch, tmp_path):
     kept = tmp_path / "state" / "step-00000004.safetensors"
     kept.parent.mkdir()
     kept.write_bytes(b"weights after 4")
-    monkeypatch.setattr(build, "train_model", lambda *_: SimpleNamespace(
-        network=nn.Linear(1, 1), history=torch.zeros(1), images_per_second=1.0, peak_memory_mb=1.0, peak_gpu_memory_mb=0.0,
-        snapshots={4: kept}))  # fmt: skip
+    monkeypatch.setattr(
+        build,
+        "train_model",
+        lambda *_: SimpleNamespace(
+            network=nn.Linear(1, 1),
+            history=torch.zeros(1),
+            images_per_second=1.0,
+            peak_memory_mb=1.0,
+            peak_gpu_memory_mb=0.0,
+            snapshots={4: kept},
+        ),
+    )
     monkeypatch.setattr(train, "prepare_torch", lambda spec: "cpu")
     train._train(Trainings(spec(snapshots=4), (0,)), tmp_path / "node", {0: tmp_path})
     found = snapshots(tmp_path / "node" / "0" / "weights.safetensors")
@@ -135,7 +149,11 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
     models.measure([Sampling("1", "DDIM", "", "model", sampler)], "best")
     found = {one.metric: one for one in models.book.measurements}
     assert {metric: one.value for metric, one in found.items()} == {
-        "fid": (0.5 + 0.25) / 2, "is": (1.5 + 0.75) / 2, "fid_last": 1.0, "is_last": 1.0}  # fmt: skip
+        "fid": (0.5 + 0.25) / 2,
+        "is": (1.5 + 0.75) / 2,
+        "fid_last": 1.0,
+        "is_last": 1.0,
+    }
     assert found["fid"].protocol["checkpoint"] == "best of 3 by FID" and found["is_last"].protocol["checkpoint"] == "last"
 
 

@@ -66,11 +66,14 @@ def variance_after(kind, steps, start, literal=False):
     return end.square().sum().item()
 
 
-@pytest.mark.parametrize(("kind", "expected"), [
-    (NaiveSampler, (0.4041, 0.4746, 0.4897, 0.4968)),
-    (MomentumSampler, (0.8474, 0.9664, 0.9871, 0.9955)),
-    (FlowMomentumSampler, (0.8266, 0.9627, 0.9865, 0.9962)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (NaiveSampler, (0.4041, 0.4746, 0.4897, 0.4968)),
+        (MomentumSampler, (0.8474, 0.9664, 0.9871, 0.9955)),
+        (FlowMomentumSampler, (0.8266, 0.9627, 0.9865, 0.9962)),
+    ],
+)
 def test_naive_halves_the_variance_of_gaussian_data_and_momentum_keeps_it(kind, expected):
     top = (1e-3) ** 2 * S + 0.1**2
     literal = kind is FlowMomentumSampler
@@ -127,8 +130,11 @@ def test_one_image_gives_the_variances_of_theory():
         return mean, (gain**2).mean().item() * sigma[0] ** 2 + (noise**2).mean().item()
 
     ratio, removed = sigma[1] ** 2 / sigma[0] ** 2, sigma[0] ** 2 - sigma[1] ** 2
-    expected = {NaiveSampler: sigma[1] ** 2, MomentumSampler: sigma[1] ** 2 * ratio + removed,
-                FlowMomentumSampler: (1 - removed / (2 * sigma[0] ** 2)) ** 2 * sigma[0] ** 2}  # fmt: skip
+    expected = {
+        NaiveSampler: sigma[1] ** 2,
+        MomentumSampler: sigma[1] ** 2 * ratio + removed,
+        FlowMomentumSampler: (1 - removed / (2 * sigma[0] ** 2)) ** 2 * sigma[0] ** 2,
+    }
     for kind, variance in expected.items():
         mean, found = moments(kind)
         torch.testing.assert_close(mean, process.C(0.5)(image), rtol=0, atol=1e-14)
@@ -253,12 +259,18 @@ def test_conditional_regression_gives_the_marginal_score():
         torch.testing.assert_close(found, slope, rtol=1e-7, atol=1e-5)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: MomentumSampler(BLUR, [1.0, 0.5, 0.1]), "times end at 0.1; allowed: a grid down to 0"),
-    (lambda: SoftScoreMatching("sigma"), "allowed are 1/sigma"),
-    (lambda: uniform_times(0), "steps = 0; allowed are integers from 1 on"),
-    (lambda: FlowMomentumSampler(BLUR, [1.0, 0.0])(lambda x, t: x / 0, torch.zeros(1, 1, 8, 8)), "clean prediction at t = 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: MomentumSampler(BLUR, [1.0, 0.5, 0.1]), "times end at 0.1; allowed: a grid down to 0"),
+        (lambda: SoftScoreMatching("sigma"), "allowed are 1/sigma"),
+        (lambda: uniform_times(0), "steps = 0; allowed are integers from 1 on"),
+        (
+            lambda: FlowMomentumSampler(BLUR, [1.0, 0.0])(lambda x, t: x / 0, torch.zeros(1, 1, 8, 8)),
+            "clean prediction at t = 1",
+        ),
+    ],
+)
 def test_bad_input_is_named(call, message):
     with pytest.raises(RescoreError, match=message):
         call()

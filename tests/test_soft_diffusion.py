@@ -39,13 +39,16 @@ def test_every_scale_has_a_valid_config():
         assert set(load_config(PAPER, scale).networks.nfes) <= set(VARIANTS)
 
 
-@pytest.mark.parametrize(("job", "training", "message"), [
-    ({"train": ["clean"], "measure": ["networks"]}, {}, "jobs.a.train: clean has no nfes; allowed: main"),
-    ({"train": ["blur"], "measure": ["networks"]}, {}, "jobs.a.train.0"),
-    ({"train": ["main"]}, {}, "jobs.a: train belongs to the section networks, and that needs it"),
-    ({"measure": ["networks"]}, {}, "jobs.a: train belongs to the section networks, and that needs it"),
-    ({"train": ["main"], "measure": ["networks"]}, {"clip": 1.0}, "set clip: null"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("job", "training", "message"),
+    [
+        ({"train": ["clean"], "measure": ["networks"]}, {}, "jobs.a.train: clean has no nfes; allowed: main"),
+        ({"train": ["blur"], "measure": ["networks"]}, {}, "jobs.a.train.0"),
+        ({"train": ["main"]}, {}, "jobs.a: train belongs to the section networks, and that needs it"),
+        ({"measure": ["networks"]}, {}, "jobs.a: train belongs to the section networks, and that needs it"),
+        ({"train": ["main"], "measure": ["networks"]}, {"clip": 1.0}, "set clip: null"),
+    ],
+)
 def test_a_bad_config_is_named(job, training, message):
     networks = {"training": {"steps": 1, "clip": None}, "nfes": {"main": [5]}}
     good = {"networks": networks, "jobs": {"a": {"train": ["main"], "measure": ["networks"]}}}
@@ -118,10 +121,12 @@ def test_joint_loss_is_the_sum_over_networks(smoke, tmp_path):
 
 def test_networks_trained_one_by_one_have_their_own_folders_and_clip(smoke, tmp_path):
     settings = smoke.networks.training.model_copy(update={"together": False, "clip": 1.0, "steps": 3})
-    alone = smoke.model_copy(update={
-        "networks": smoke.networks.model_copy(update={"training": settings}),
-        "jobs": {"all": smoke.jobs["all"].model_copy(update={"train": ("main",)})},
-    })  # fmt: skip
+    alone = smoke.model_copy(
+        update={
+            "networks": smoke.networks.model_copy(update={"training": settings}),
+            "jobs": {"all": smoke.jobs["all"].model_copy(update={"train": ("main",)})},
+        }
+    )
     book = book_of(PAPER, alone, "all", tmp_path)
     trained = networks.Studio(book).trained["main"]
     assert sorted(path.name for path in book.run.folder.iterdir()) == ["main-0", "main-1"]
@@ -160,8 +165,11 @@ def test_claims_select_the_records_of_the_laptop_config():
     exact = [("Soft Diffusion", f"blur; {name}") for name in SAMPLERS]
     exact += [("Soft Diffusion", VARIANTS["mse"].label), ("VE SDE", "reverse diffusion")]
     for method, variant in exact:
-        keys |= {("exact", "digits_gaussian", method, variant, metric, nfe)
-                 for metric in ("frechet", "variance_ratio") for nfe in laptop.gaussian.nfes}  # fmt: skip
+        keys |= {
+            ("exact", "digits_gaussian", method, variant, metric, nfe)
+            for metric in ("frechet", "variance_ratio")
+            for nfe in laptop.gaussian.nfes
+        }
     for schedule in ("Wasserstein schedule", "MSE-matched blur schedule"):
         keys.add(("fig6", "digits", "Soft Diffusion", f"blur; {schedule}", "largest_hop", None))
     rest = (1.0, 0.1, 2, "trainings", 3, 1, "", "laptop", "cpu", 0.0, "v", "h")

@@ -20,7 +20,7 @@ from rescore.samplers import (
     reverse_diffusion,
     sscs,
     uniform_times,
-)  # fmt: skip
+)
 
 F64 = torch.float64
 SHAPES = [(), (1,), (2,), (64,), (1, 8, 8), (3, 40, 40)]
@@ -89,11 +89,16 @@ def test_a_generator_serves_as_well():
 
 STEPS = 5
 SAMPLERS = {
-    "em": (VP(), euler_maruyama), "ve": (VE(), reverse_diffusion), "ancestral": (VP(), ancestral),
-    "eta": (VP(), ddim.where(eta=0.7)), "blurring": (Blurring((4, 4)), ancestral), "cld": (CLD(), euler_maruyama),
-    "sscs": (CLD(), sscs), "gddim": (CLD(), gddim_stochastic.where(lam=0.5)),
+    "em": (VP(), euler_maruyama),
+    "ve": (VE(), reverse_diffusion),
+    "ancestral": (VP(), ancestral),
+    "eta": (VP(), ddim.where(eta=0.7)),
+    "blurring": (Blurring((4, 4)), ancestral),
+    "cld": (CLD(), euler_maruyama),
+    "sscs": (CLD(), sscs),
+    "gddim": (CLD(), gddim_stochastic.where(lam=0.5)),
     "langevin": (VE(), annealed_langevin.where(size=1e-4, steps_per_level=2)),
-}  # fmt: skip
+}
 
 
 def blur() -> Corruption:

@@ -34,15 +34,18 @@ SMALLER = {
     "cld": {
         "trained": {
             "cld": {"EM-QS": (50, 150, 500, 1000), "EM-US": (50,), "SSCS-QS": (50, 150, 500), "SSCS-US": (50,)},
-            "vp_em": (1000,), "vp_ddim": (150,), "ablation_nfe": 150,
-        },
+            "vp_em": (1000,),
+            "vp_ddim": (150,),
+            "ablation_nfe": 150,
+        }
     },
     "smld_sde": {
-        "trained": {"levels": 100, "steps": 500, "tolerance": 0.1}, "losses": {"levels": 100},
+        "trained": {"levels": 100, "steps": 500, "tolerance": 0.1},
+        "losses": {"levels": 100},
         "ncsn": {"steps_per_level": 100, "samples": 70, "ratios": 20},
         "encoding": {"images": 4, "tolerance": 1e-3},
     },
-}  # fmt: skip
+}
 # Claims on models that smoke does not train.
 NOT_TRAINED = {
     "gddim": set(),
@@ -117,13 +120,21 @@ def test_the_gpu_scale_runs_on_a_cpu_with_a_tiny_budget(tmp_path, monkeypatch):
     if images_at_hand("cifar10", "train", 8) == "absent":
         pytest.skip("cifar10/train is not under RESCORE_DATA")
     monkeypatch.setattr(build, "load_images", partial(load_images, limit=8))
-    config = {name: load_config(load_paper(paper), "gpu").models[name] for name, paper in
-              {"vp": "deis", "ve": "smld_sde", "cld": "cld"}.items()}  # fmt: skip
+    config = {
+        name: load_config(load_paper(paper), "gpu").models[name]
+        for name, paper in {"vp": "deis", "ve": "smld_sde", "cld": "cld"}.items()
+    }
     for name, spec in config.items():
         settings = spec.network.settings | {"width": 8, "blocks": 1, "attention": ()}
-        tiny = spec.model_copy(update={
-            "network": spec.network.model_copy(update={"settings": settings}), "steps": 2, "batch": 2, "warmup": 1, "gpu": 0,
-        })  # fmt: skip
+        tiny = spec.model_copy(
+            update={
+                "network": spec.network.model_copy(update={"settings": settings}),
+                "steps": 2,
+                "batch": 2,
+                "warmup": 1,
+                "gpu": 0,
+            }
+        )
         trained = train_model(tiny, tmp_path / name, "cpu", name)
         save_weights(tmp_path / f"{name}.safetensors", trained.network)
         model = load_model(tiny, tmp_path / f"{name}.safetensors", (3, 32, 32), "cpu")

@@ -72,8 +72,12 @@ def test_all_samplers_of_a_seed_start_alike_and_the_floor_is_of_fresh_draws(tmp_
 def test_a_section_depends_on_its_own_settings():
     base = load_config(PAPER, "laptop")
     other = configured(PAPER, base.model_dump(mode="json") | {"digits": {"samples": 7}})
-    changed = {step.section for job in base.jobs for step in base.jobs[job].steps
-               if step_hash(base, "cld", job, step) != step_hash(other, "cld", job, step)}  # fmt: skip
+    changed = {
+        step.section
+        for job in base.jobs
+        for step in base.jobs[job].steps
+        if step_hash(base, "cld", job, step) != step_hash(other, "cld", job, step)
+    }
     assert changed == {"digits"}
 
 
@@ -98,8 +102,10 @@ def test_trained_tables_need_models(tmp_path):
 
 def test_numbers_of_cifar10_that_two_tables_print_are_recorded_in_both(monkeypatch, tmp_path):
     config = load_config(PAPER, "paper")
-    for data, expected in (("cifar10", {("EM-QS", 2000): (("3", "EM-QS"), ("1", "SDE")),
-                                        ("SSCS-QS", 150): (("3", "SSCS-QS"),)}), ("digits", {})):  # fmt: skip
+    for data, expected in (
+        ("cifar10", {("EM-QS", 2000): (("3", "EM-QS"), ("1", "SDE")), ("SSCS-QS", 150): (("3", "SSCS-QS"),)}),
+        ("digits", {}),
+    ):
         models = RecordedModels({"cld": CLD(), "vp": VP()}, data)
         monkeypatch.setattr(trained, "TrainedModels", lambda book, models=models: models)
         trained.trained(book_of(PAPER, config, "cld-1", tmp_path))

@@ -23,12 +23,10 @@ TINY = {
         "likelihoods": 10,
         "train_points": 200,
         "projections": 4,
-        "diffflow": {
-            "steps": 4, "batch": 16, "lr": 3e-3, "width": 8, "progressive": {2: 0.5, 3: 0.5}, "sampling_steps": 3,
-        },
+        "diffflow": {"steps": 4, "batch": 16, "lr": 3e-3, "width": 8, "progressive": {2: 0.5, 3: 0.5}, "sampling_steps": 3},
         "ddpm": {"steps": 4, "batch": 16, "lr": 2e-3, "width": 8, "blocks": 1, "sampling_steps": 4},
     },
-}  # fmt: skip
+}
 
 
 def smoke(**plane):
@@ -180,8 +178,11 @@ def test_tabular_nll_is_in_the_units_of_the_data(monkeypatch, tmp_path):
     TABULAR.measure(book, "wine")
     std = parts[0].std(0, correction=0)
     assert [(one.method, one.variant, one.n_samples) for one in book.measurements] == [
-        ("DiffFlow", "ODE", 20), ("RealNVP", "", 20), ("MAF", "", 20), ("NSF", "", 20)
-    ]  # fmt: skip
+        ("DiffFlow", "ODE", 20),
+        ("RealNVP", "", 20),
+        ("MAF", "", 20),
+        ("NSF", "", 20),
+    ]
     for one in book.measurements:
         assert one.value == pytest.approx(7.0 + std.log().sum().item(), rel=1e-6)
     assert len(validated_on) == 8 and all(loss == 7.0 and stops == [2, 4] for loss, stops in validated_on)

@@ -75,8 +75,17 @@ def test_evaluations_are_what_the_cells_say():
 
 @pytest.fixture
 def book(tmp_path):
-    config = configured(PAPER, {"seeds": [3, 4], "samples": 3, "samples_2d": 5, "projections": 8, "reference_steps": 8,
-                                "jobs": {"a": {"measure": ["grid"]}}})  # fmt: skip
+    config = configured(
+        PAPER,
+        {
+            "seeds": [3, 4],
+            "samples": 3,
+            "samples_2d": 5,
+            "projections": 8,
+            "reference_steps": 8,
+            "jobs": {"a": {"measure": ["grid"]}},
+        },
+    )
     return book_of(PAPER, config, "a", tmp_path)
 
 

@@ -61,8 +61,10 @@ def pair_of(monkeypatch, tmp_path):
 
     def make(training_seeds=(0, 1), **settings):
         content = load_config(PAPER, "smoke").model_dump(mode="json", exclude={"jobs"})
-        content |= {"training_seeds": training_seeds, "jobs": {"all": {"models": ["ve_dsm", "ve_lcss"], "variant": "MLP (VE)",
-                                                                       "measure": ["quality", "variants"]}}}  # fmt: skip
+        content |= {
+            "training_seeds": training_seeds,
+            "jobs": {"all": {"models": ["ve_dsm", "ve_lcss"], "variant": "MLP (VE)", "measure": ["quality", "variants"]}},
+        }
         weights = {f"ve_{kind}/{seed}": tmp_path / f"{kind}-{seed}" for kind in ("dsm", "lcss") for seed in training_seeds}
         pair = quality.Pair(book_of(PAPER, configured(PAPER, content | settings), "all", tmp_path, weights))
         pair.judge = StubJudge()
@@ -73,10 +75,13 @@ def pair_of(monkeypatch, tmp_path):
     return make
 
 
-@pytest.mark.parametrize(("training_seeds", "expected"), [
-    ((0, 4, 9), {"over": "trainings", "n_seeds": 3, "df": 2, "networks": [0, 4, 9], "draws": [0, 4, 9]}),
-    ((4,), {"over": "samplings", "n_seeds": 1, "df": 2, "networks": [4, 4, 4], "draws": [0, 1, 2]}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("training_seeds", "expected"),
+    [
+        ((0, 4, 9), {"over": "trainings", "n_seeds": 3, "df": 2, "networks": [0, 4, 9], "draws": [0, 4, 9]}),
+        ((4,), {"over": "samplings", "n_seeds": 1, "df": 2, "networks": [4, 4, 4], "draws": [0, 1, 2]}),
+    ],
+)
 def test_networks_and_samples_of_each_repeat(training_seeds, expected, pair_of, monkeypatch):
     """The network of each value is that of its training seed; one network alone is sampled with every seed."""
     pair, drawn, bits = pair_of(training_seeds, seeds=[0, 1, 2]), [], []
@@ -104,7 +109,7 @@ def test_networks_and_samples_of_each_repeat(training_seeds, expected, pair_of, 
     for one in (fid, bpd):
         assert {name: getattr(one, name) for name in ("over", "n_seeds", "df")} == {
             name: expected[name] for name in ("over", "n_seeds", "df")
-        }  # fmt: skip
+        }
         assert (one.table, one.dataset, one.method, one.variant, one.nfe) == ("3", "digits", "DSM", "MLP", None)
     assert fid.protocol["train_seeds"] == " ".join(map(str, training_seeds)) and "evaluations" not in fid.protocol
     assert list(pair.book.arrays) == ["samples/MLP/DSM"]
@@ -249,14 +254,17 @@ def test_timed_steps_train(method):
         assert any(parameter.grad.abs().sum() > 0 for parameter in network.parameters() if parameter.grad is not None)
 
 
-@pytest.mark.parametrize(("setting", "again"), [
-    ({"quality": {"steps": [5]}}, {"quality"}),
-    ({"variants": {"gammas": [3.0]}}, {"variants"}),
-    ({"sampling": {"steps": 6}}, {"quality", "variants"}),
-    ({"timing": {"rounds": 7}}, {"timing"}),
-    ({"checkerboard": {"width": 9}}, {"checkerboard", "timing", "theory"}),
-    ({"stability": {"width": 9}}, {"stability", "theory"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "again"),
+    [
+        ({"quality": {"steps": [5]}}, {"quality"}),
+        ({"variants": {"gammas": [3.0]}}, {"variants"}),
+        ({"sampling": {"steps": 6}}, {"quality", "variants"}),
+        ({"timing": {"rounds": 7}}, {"timing"}),
+        ({"checkerboard": {"width": 9}}, {"checkerboard", "timing", "theory"}),
+        ({"stability": {"width": 9}}, {"stability", "theory"}),
+    ],
+)
 def test_a_section_depends_on_its_own_settings(setting, again):
     smoke = load_config(PAPER, "smoke")
     changed = configured(PAPER, smoke.model_dump(mode="json") | setting)

@@ -37,11 +37,21 @@ from torch import nn
 
 SEEDS = (3, 5)
 SPEC = ModelSpec(
-    data="digits", split="all", process=Part(name="VP"), network=Network(name="mlp", settings={"width": 4, "blocks": 1}),
-    objective=Objective(t0=2e-4, weighting="likelihood", importance=True), steps=7, batch=6, lr=0.003, warmup=2, clip=0.5,
+    data="digits",
+    split="all",
+    process=Part(name="VP"),
+    network=Network(name="mlp", settings={"width": 4, "blocks": 1}),
+    objective=Objective(t0=2e-4, weighting="likelihood", importance=True),
+    steps=7,
+    batch=6,
+    lr=0.003,
+    warmup=2,
+    clip=0.5,
     ema=0.8,
-    parts=2, seed=9, checkpoint_every=4,
-)  # fmt: skip
+    parts=2,
+    seed=9,
+    checkpoint_every=4,
+)
 
 
 def image_set(split: str, n: int, seed: int) -> ImageSet:
@@ -232,10 +242,20 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
     for one in (fid, score):
         assert (one.table, one.dataset, one.method, one.variant, one.nfe) == ("T", "digits", "method", "v", 5)
         assert (one.n_seeds, one.n_samples) == (2, 22)
-        assert one.protocol == {
-            "process": "VP", "score": "trained", "t0": 0.01, "denoise": "euler", "steps": 4, "grid": "uniform", "n_samples": 11,
-            "judged": one.metric,
-        } | SPEC.protocol  # fmt: skip
+        assert (
+            one.protocol
+            == {
+                "process": "VP",
+                "score": "trained",
+                "t0": 0.01,
+                "denoise": "euler",
+                "steps": 4,
+                "grid": "uniform",
+                "n_samples": 11,
+                "judged": one.metric,
+            }
+            | SPEC.protocol
+        )
     ((name, kept),) = models.book.arrays.items()
     assert name == "digits/T/method, v/5" and kept.shape == (SHOWN, 1, 2, 2) and kept[0, 0, 0, 0] == 1, "of the first seed"
 
@@ -256,9 +276,11 @@ def test_the_floors_are_those_of_the_judge(models):
     models.judge = StubJudge()
     found = after(models, lambda: models.floor("9"))
     names = [(one.table, one.method, one.variant, one.metric, one.value, one.nfe) for one in found]
-    assert names == [("9", "real images", variant, metric, value, None)
-                     for variant, value in (("held out", 0.25), ("training images", 0.125))
-                     for metric in ("fid", "is")]  # fmt: skip
+    assert names == [
+        ("9", "real images", variant, metric, value, None)
+        for variant, value in (("held out", 0.25), ("training images", 0.125))
+        for metric in ("fid", "is")
+    ]
     for one in found:
         assert (one.stderr, one.over, one.n_seeds, one.n_samples) == (None, "runs", 1, 11)
         assert one.protocol == {"judged": one.metric, "n_samples": 11}
@@ -311,8 +333,11 @@ def test_a_judge_compares_with_the_reference_and_its_floors_are_real_images(tmp_
     rows = torch.randperm(len(TRAIN), generator=make_generator("floor", TRAIN.source))[: len(TEST)]
     expected = {"held out": found.held_out, "training images": found.real[rows]}
     floors = [(one.variant, one.metric, one.value, one.n) for one in found.of_real(metrics, 1000)]
-    assert floors == [(variant, metric, value, len(TEST)) for variant, features in expected.items()
-                      for metric, value in image_metrics(features, found.real, metrics, found.settings).items()]  # fmt: skip
+    assert floors == [
+        (variant, metric, value, len(TEST))
+        for variant, features in expected.items()
+        for metric, value in image_metrics(features, found.real, metrics, found.settings).items()
+    ]
     x = torch.rand(20, 1, 2, 2, generator=torch.Generator().manual_seed(4)) * 2.4 - 1.2
     for rounding in ("truncate", "nearest"):
         rounded = extract(Means(), to_uint8(x, rounding), "samples")
@@ -431,8 +456,14 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
     def train(spec, state, device, label):
         asked.append((spec, state, device, label))
         averages[spec.seed] = nn.Linear(2, 1)
-        return SimpleNamespace(network=averages[spec.seed], history=torch.tensor([3.0, 1.0]), images_per_second=8.0,
-                               peak_memory_mb=2.0, peak_gpu_memory_mb=0.5, snapshots={})  # fmt: skip
+        return SimpleNamespace(
+            network=averages[spec.seed],
+            history=torch.tensor([3.0, 1.0]),
+            images_per_second=8.0,
+            peak_memory_mb=2.0,
+            peak_gpu_memory_mb=0.5,
+            snapshots={},
+        )
 
     monkeypatch.setattr(build, "train_model", train)
     monkeypatch.setattr(node, "prepare_torch", lambda spec: "cpu")

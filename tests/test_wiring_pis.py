@@ -120,7 +120,9 @@ def test_vi_nf_rows_are_the_elbo_and_the_weighted_estimate(study, monkeypatch):
     assert_row(rows["VI-NF", ""], elbo(log_w))
     assert_row(rows["VI-NF", "RW"], log_mean_exp(log_w), ess(log_w))
     assert {(row["logz_bias"].nfe, row["logz_bias"].protocol["estimator"]) for row in rows.values()} == {
-        (None, "elbo"), (None, "importance")}  # fmt: skip
+        (None, "elbo"),
+        (None, "importance"),
+    }
 
 
 def test_one_jump_fills_the_printed_chains(study, monkeypatch):

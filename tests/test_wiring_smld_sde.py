@@ -81,8 +81,10 @@ def test_samplers_of_fig_17_go_down_their_own_chain(kind):
 
 def test_networks_of_a_chain_take_its_samplers_in_table_3(monkeypatch, tmp_path):
     """Reverse diffusion with a corrector on VE, ancestral on VP (the authors' configs); the printed names are the config's."""
-    found = RecordedModels({"ve-discrete": VE(0.02, 100.0), "vp-discrete": VP(T=1.01), "vp-last": VP()},
-                           levels={"ve-discrete": "labels", "vp-discrete": "chain"})  # fmt: skip
+    found = RecordedModels(
+        {"ve-discrete": VE(0.02, 100.0), "vp-discrete": VP(T=1.01), "vp-last": VP()},
+        levels={"ve-discrete": "labels", "vp-discrete": "chain"},
+    )
     monkeypatch.setattr(trained, "TrainedModels", lambda book: found)
     config = load_config(PAPER, "paper")
     small = config.trained.model_copy(update={"levels": 30, "chains": {"VE": "ve-discrete", "VP": "vp-ddpm"}})

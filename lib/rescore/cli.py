@@ -223,8 +223,12 @@ def _plan(args: argparse.Namespace) -> None:
     suite = _suite(args)
     plans = model_plans(suite)
     samplings = sampling_plans(suite, plans)
-    for title, rows in (("models", model_rows(plans)), ("jobs", job_rows(suite)),
-                        ("published networks", sampling_rows(samplings)), ("needs", need_rows(all_needs(suite)))):  # fmt: skip
+    for title, rows in (
+        ("models", model_rows(plans)),
+        ("jobs", job_rows(suite)),
+        ("published networks", sampling_rows(samplings)),
+        ("needs", need_rows(all_needs(suite))),
+    ):
         print(f"{title}: {len(rows)}")
         if rows:
             _print(list(rows[0]), rows)

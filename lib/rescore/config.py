@@ -176,8 +176,13 @@ class PaperConfig(Settings):
     @model_validator(mode="after")
     def _sections_have_settings(self) -> "PaperConfig":
         """Settings of sections may be None at a scale that runs none of these."""
-        none = {name: kind.sections or (name,) for name, field in type(self).model_fields.items() if getattr(self, name) is None
-                for kind in _models(field.annotation) if issubclass(kind, SectionSettings)}  # fmt: skip
+        none = {
+            name: kind.sections or (name,)
+            for name, field in type(self).model_fields.items()
+            if getattr(self, name) is None
+            for kind in _models(field.annotation)
+            if issubclass(kind, SectionSettings)
+        }
         for job, step in ((job, step) for job, settings in self.jobs.items() for step in settings.steps):
             for name in (name for name, sections in none.items() if step.section in sections):
                 raise ValueError(f"jobs.{job}.measure: {step} needs the settings `{name}`")
@@ -220,8 +225,11 @@ class PaperConfig(Settings):
 
 def _merged(main: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`main` with the changes, which go into its mappings."""
-    both = {name: _merged(main[name], value) for name, value in changes.items()
-            if isinstance(value, Mapping) and isinstance(main.get(name), Mapping)}  # fmt: skip
+    both = {
+        name: _merged(main[name], value)
+        for name, value in changes.items()
+        if isinstance(value, Mapping) and isinstance(main.get(name), Mapping)
+    }
     return {**main, **changes, **both}
 
 

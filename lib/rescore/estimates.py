@@ -101,15 +101,31 @@ def model_rows(plans: Iterable[ModelPlan]) -> list[dict[str, object]]:
     """A table's rows; hours from the fast to the slow end of `SPEED`."""
     slow, fast = SPEED
     return [
-        {"key": plan.key, "names": " ".join(plan.names), "data": plan.spec.data, "network": plan.spec.network.name,
-         "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "",
-         "trainings": len(plan.seeds), "steps": plan.spec.steps, "batch": plan.spec.batch,
-         "gflop": plan.gflop, "gpu": plan.spec.gpu, "mem_mb": plan.spec.mem_mb,
-         "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu and plan.gflop else "",
-         "state": ", ".join(filter(None, ("trained" if plan.trained else "published weights" if plan.spec.weights else "",
-                                          "on request" * plan.on_request)))}
+        {
+            "key": plan.key,
+            "names": " ".join(plan.names),
+            "data": plan.spec.data,
+            "network": plan.spec.network.name,
+            "parameters": f"{plan.parameters / 1e6:.2f} M" if plan.parameters is not None else "",
+            "trainings": len(plan.seeds),
+            "steps": plan.spec.steps,
+            "batch": plan.spec.batch,
+            "gflop": plan.gflop,
+            "gpu": plan.spec.gpu,
+            "mem_mb": plan.spec.mem_mb,
+            "gpu_hours": f"{plan.gpu_hours(fast):.2f} to {plan.gpu_hours(slow):.2f}" if plan.spec.gpu and plan.gflop else "",
+            "state": ", ".join(
+                filter(
+                    None,
+                    (
+                        "trained" if plan.trained else "published weights" if plan.spec.weights else "",
+                        "on request" * plan.on_request,
+                    ),
+                )
+            ),
+        }
         for plan in plans
-    ]  # fmt: skip
+    ]
 
 
 def job_rows(suite: Suite) -> list[dict[str, object]]:
@@ -125,11 +141,21 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
             judged = (
                 evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
             )  # else the paper has its own
-            rows.append({"paper": paper, "job": name, "gpu": job.gpu, "threads": job.threads, "mem_mb": job.mem_mb,
-                         "minutes": job.runtime, "models": " ".join(trainings), "part": getattr(job, "part", None) or "",
-                         "on_request": "on request" * job.on_request,
-                         "samples": f"{seeds} x {judged.samples} a sampler" if judged else "",
-                         "likelihoods": f"{seeds} x {judged.likelihood_images}" if judged else ""})  # fmt: skip
+            rows.append(
+                {
+                    "paper": paper,
+                    "job": name,
+                    "gpu": job.gpu,
+                    "threads": job.threads,
+                    "mem_mb": job.mem_mb,
+                    "minutes": job.runtime,
+                    "models": " ".join(trainings),
+                    "part": getattr(job, "part", None) or "",
+                    "on_request": "on request" * job.on_request,
+                    "samples": f"{seeds} x {judged.samples} a sampler" if judged else "",
+                    "likelihoods": f"{seeds} x {judged.likelihood_images}" if judged else "",
+                }
+            )
     return rows
 
 

@@ -98,10 +98,17 @@ def sampling_plans(suite: Suite, plans: Iterable[ModelPlan]) -> list[SamplingPla
             evaluation, seeds = config.evaluation, len(config.training_seeds)
             images = evaluation.samples * (seeds if seeds > 1 else evaluation.runs)
             here = [by_name.get(f"{paper}/{name}{TRAINED_HERE}") for name in models]
-            found.append(SamplingPlan(
-                paper, one.jobs, models, len(one.cells), len(printed & one.keys(paper)),
-                sum(images * one.evaluations(name) * (by_name[f"{paper}/{name}"].gflop or 0.0) for name in models),
-                sum(plan.work for plan in here if plan)))  # fmt: skip
+            found.append(
+                SamplingPlan(
+                    paper,
+                    one.jobs,
+                    models,
+                    len(one.cells),
+                    len(printed & one.keys(paper)),
+                    sum(images * one.evaluations(name) * (by_name[f"{paper}/{name}"].gflop or 0.0) for name in models),
+                    sum(plan.work for plan in here if plan),
+                )
+            )
     return found
 
 
@@ -113,9 +120,18 @@ def hours(gflop: float) -> str:
 
 def sampling_rows(plans: Iterable[SamplingPlan]) -> list[dict[str, object]]:
     """A table's rows."""
-    return [{"paper": plan.paper, "jobs": plan.jobs[0] if len(plan.jobs) == 1 else f"{plan.jobs[0]} ... {plan.jobs[-1]}",
-             "models": " ".join(plan.models), "cells": plan.cells, "printed": plan.printed, "gpu_hours": hours(plan.gflop),
-             "gpu_hours_trained_here": hours(plan.training)} for plan in plans]  # fmt: skip
+    return [
+        {
+            "paper": plan.paper,
+            "jobs": plan.jobs[0] if len(plan.jobs) == 1 else f"{plan.jobs[0]} ... {plan.jobs[-1]}",
+            "models": " ".join(plan.models),
+            "cells": plan.cells,
+            "printed": plan.printed,
+            "gpu_hours": hours(plan.gflop),
+            "gpu_hours_trained_here": hours(plan.training),
+        }
+        for plan in plans
+    ]
 
 
 def trained_here(plans: Iterable[ModelPlan]) -> float:
@@ -144,15 +160,27 @@ def plan_block(suites: Iterable[Suite]) -> str:
         models = model_plans(suite)
         samplings = sampling_plans(suite, models)
         trained = [plan for plan in models if plan.spec.gpu and plan.images and not plan.on_request]
-        rows.append((suite.scale, len(trained), hours(sum(plan.work for plan in trained)),
-                     sum(plan.printed for plan in samplings), hours(sum(plan.gflop for plan in samplings)),
-                     hours(trained_here(models))))  # fmt: skip
+        rows.append(
+            (
+                suite.scale,
+                len(trained),
+                hours(sum(plan.work for plan in trained)),
+                sum(plan.printed for plan in samplings),
+                hours(sum(plan.gflop for plan in samplings)),
+                hours(trained_here(models)),
+            )
+        )
     slow, fast = SPEED
-    lines = ["| scale | trained models | GPU-hours | printed numbers of published networks | GPU-hours of sampling them "
-             "| of training them instead |", "| --- | --- | --- | --- | --- | --- |",
-             *("| " + " | ".join(str(cell or "") for cell in row) + " |" for row in rows)]  # fmt: skip
-    return (f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of "
-            f"one H100 (assumed).\n\n" + "\n".join(lines) + "\n")  # fmt: skip
+    lines = [
+        "| scale | trained models | GPU-hours | printed numbers of published networks | GPU-hours of sampling them "
+        "| of training them instead |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *("| " + " | ".join(str(cell or "") for cell in row) + " |" for row in rows),
+    ]
+    return (
+        f"Estimates by `rescore plan`, not measured: operations of the networks' passes at {slow:g} to {fast:g} TFLOP/s of "
+        f"one H100 (assumed).\n\n" + "\n".join(lines) + "\n"
+    )
 
 
 def all_needs(suite: Suite) -> list[Need]:
@@ -163,10 +191,15 @@ def all_needs(suite: Suite) -> list[Need]:
 
 def need_rows(found: Iterable[Need]) -> list[dict[str, object]]:
     """A table's rows."""
-    return [{"needs": need.name, "state": "present" if need.at_hand else "absent",
-             "download_mb": need.megabytes if need.get and not need.at_hand else None,
-             "place": "" if need.at_hand else f"under RESCORE_DATA: {need.place}" if need.get is None else "rescore fetch"}
-            for need in found]  # fmt: skip
+    return [
+        {
+            "needs": need.name,
+            "state": "present" if need.at_hand else "absent",
+            "download_mb": need.megabytes if need.get and not need.at_hand else None,
+            "place": "" if need.at_hand else f"under RESCORE_DATA: {need.place}" if need.get is None else "rescore fetch",
+        }
+        for need in found
+    ]
 
 
 def fetch(found: Iterable[Need]) -> Mapping[str, str]:

@@ -71,8 +71,17 @@ class Size:
         return ModelSpec.model_validate(content | {"steps": self.rounds, "batch": self.batch})
 
 
-TINY = Size("digits", {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}, batch=4, warmup=1, rounds=2, drawn=4,
-            steps=3, features=12, backend="eager")  # fmt: skip
+TINY = Size(
+    "digits",
+    {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]},
+    batch=4,
+    warmup=1,
+    rounds=2,
+    drawn=4,
+    steps=3,
+    features=12,
+    backend="eager",
+)
 
 
 SMALL = {"width": 16, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
@@ -88,8 +97,12 @@ class Way:
     compiled: bool = False
 
 
-WAYS = (Way("float32"), Way("TF32", tf32=True), Way("bf16", tf32=True, bf16=True),
-        Way("bf16, compiled, channels last", tf32=True, bf16=True, compiled=True))  # fmt: skip
+WAYS = (
+    Way("float32"),
+    Way("TF32", tf32=True),
+    Way("bf16", tf32=True, bf16=True),
+    Way("bf16, compiled, channels last", tf32=True, bf16=True, compiled=True),
+)
 
 
 def prove(size: Size, device: str, results: Path) -> Path:
@@ -107,9 +120,17 @@ def prove(size: Size, device: str, results: Path) -> Path:
     spec, shape = size.spec(), image_shape(size.data)
     parameters, gflop = network_cost(spec)
     found: dict[str, Any] = {
-        "device": device_name(device), "kind": device, "torch": torch.__version__,
-        "cuda": torch.version.cuda if device == "cuda" else None, "version": version(), "size": asdict(size),
-        "parameters": parameters, "gflop_an_image": gflop, "training": [], "failed": {}}  # fmt: skip
+        "device": device_name(device),
+        "kind": device,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if device == "cuda" else None,
+        "version": version(),
+        "size": asdict(size),
+        "parameters": parameters,
+        "gflop_an_image": gflop,
+        "training": [],
+        "failed": {},
+    }
     parts: list[tuple[str, Callable[[], Any]]] = [
         (way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS
     ]
@@ -163,8 +184,14 @@ def training_way(
         seconds = _seconds(step, size.rounds, device) / size.rounds
         kernels = _kernel_seconds(step, 3, device)
     speed = size.batch / seconds
-    return {"way": way.name, "images_per_second": speed, "tflops": BACKWARD * gflop * speed / 1e3, "first_step_seconds": first,
-            "share_of_kernels": None if kernels is None else kernels / seconds, "gpu_memory_mb": _peak_mb(device)}  # fmt: skip
+    return {
+        "way": way.name,
+        "images_per_second": speed,
+        "tflops": BACKWARD * gflop * speed / 1e3,
+        "first_step_seconds": first,
+        "share_of_kernels": None if kernels is None else kernels / seconds,
+        "gpu_memory_mb": _peak_mb(device),
+    }
 
 
 def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
@@ -203,8 +230,12 @@ def resume(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str
         saving = _seconds(lambda: save_checkpoint(Path(folder, "saved"), 1, state), 1, device)
         loading = _seconds(lambda: load_checkpoint(Path(folder, "saved"), state), 1, device)
         state.optimizer.step()
-    return {"largest_difference": max((a - b).abs().max().item() for a, b in pairs), "largest_change": moved,
-            "save_seconds": saving, "load_seconds": loading}  # fmt: skip
+    return {
+        "largest_difference": max((a - b).abs().max().item() for a, b in pairs),
+        "largest_change": moved,
+        "save_seconds": saving,
+        "load_seconds": loading,
+    }
 
 
 class _Stopped(Exception):
@@ -219,8 +250,12 @@ def sampling(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: s
     sampler(network, u)  # compiles
     whole = _seconds(lambda: sampler(network, u), 2, device) / 2
     alone = _seconds(lambda: sampler(lambda u, t: u, u), 2, device) / 2
-    return {"steps_per_second": size.steps / whole, "images": size.drawn, "share_of_the_sampler": alone / whole,
-            "gpu_memory_mb": _peak_mb(device)}  # fmt: skip
+    return {
+        "steps_per_second": size.steps / whole,
+        "images": size.drawn,
+        "share_of_the_sampler": alone / whole,
+        "gpu_memory_mb": _peak_mb(device),
+    }
 
 
 def likelihood(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:
@@ -235,8 +270,12 @@ def likelihood(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device:
     divergence()
     _forget_peak(device)
     seconds = _seconds(divergence, 2, device) / 2
-    return {"graph_mb_an_image": graph_bytes(model, shape) / 2**20, "gpu_memory_mb": _peak_mb(device), "images": n,
-            "images_per_second": n / seconds}  # fmt: skip
+    return {
+        "graph_mb_an_image": graph_bytes(model, shape) / 2**20,
+        "gpu_memory_mb": _peak_mb(device),
+        "images": n,
+        "images_per_second": n / seconds,
+    }
 
 
 def fid(spec: ModelSpec, shape: tuple[int, int, int], size: Size, device: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
     model_serializer,
     model_validator,
-)  # fmt: skip
+)
 
 from rescore.config import RESOURCES, JobConfig, PaperConfig, Resources, Settings, check_choice, config_hash
 from rescore.errors import RescoreError

@@ -63,8 +63,16 @@ def weights(book: Book) -> None:
             book.arrays[f"weights/target_variance/{method}/{eps_num:g}"] = noise.numpy()
             protocol = {"M": process.M, "gamma": gamma, "beta": process.beta_min, "eps_num": eps_num}
             slope = (ell[1] / ell[0]).log() / (fine[1] / fine[0]).log()
-            book.exact("fig6", "closed_form", method, STABILISED(eps_num=eps_num), None, protocol | {"t_from": 1e-8},
-                       ell_slope_at_0=slope.item, ell_max=ell.max().item)  # fmt: skip
+            book.exact(
+                "fig6",
+                "closed_form",
+                method,
+                STABILISED(eps_num=eps_num),
+                None,
+                protocol | {"t_from": 1e-8},
+                ell_slope_at_0=slope.item,
+                ell_max=ell.max().item,
+            )
             for t in settings.times:
                 at, variant = torch.tensor(t, dtype=torch.float64), STABILISED_AT(eps_num=eps_num, t=t)
                 variance = target_variance(process, at, settings.data_variance)
@@ -99,8 +107,9 @@ def splitting(book: Book) -> None:
                     book.exact(*place, nfe, protocol | {"steps": nfe}, covariance_error=partial(error, nfe))
                 if dataset == "gaussian":
                     before, last = settings.nfe[-2:]
-                    book.exact(*place, None, protocol | {"steps": f"{before} to {last}"},
-                               order=partial(_order, error, before, last))  # fmt: skip
+                    book.exact(
+                        *place, None, protocol | {"steps": f"{before} to {last}"}, order=partial(_order, error, before, last)
+                    )
 
 
 def _order(error: Callable[[int], float], before: int, last: int) -> float:
@@ -118,10 +127,24 @@ def frechet(book: Book) -> None:
 
     def measure(table: str, method: str, variant: str, process: LinearSDE, nfe: int, sampler: str) -> None:
         made, grid = sampler_of(method, sampler, process, nfe, denoise="none"), GRIDS[RECIPES[method, sampler][1]]
-        protocol = {"process": process.label, "score": "exact", "grid": grid.__name__, "steps": nfe, "t0": process.eps,
-                    "denoise": "none", "start": "prior"}  # fmt: skip
-        book.exact(table, "digits_gaussian", method, variant, nfe, protocol,
-                   frechet=lambda: gaussian.frechet(problem.after(made), problem.data))  # fmt: skip
+        protocol = {
+            "process": process.label,
+            "score": "exact",
+            "grid": grid.__name__,
+            "steps": nfe,
+            "t0": process.eps,
+            "denoise": "none",
+            "start": "prior",
+        }
+        book.exact(
+            table,
+            "digits_gaussian",
+            method,
+            variant,
+            nfe,
+            protocol,
+            frechet=lambda: gaussian.frechet(problem.after(made), problem.data),
+        )
 
     for method, variant, nfe in settings.cells:
         measure("9", method, variant, PROCESSES[method], nfe, variant)

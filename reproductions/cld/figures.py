@@ -211,6 +211,9 @@ def trained(found: draw.PaperResults, out: Path) -> None:
             ablations.set_yticks(range(len(bars)), [one.variant.replace("M^-1", "$M^{-1}$") for one in bars])
             ablations.invert_yaxis()
             draw.real_images(ablations, rows, across=True)
-            shown = {f"{process}, {variant}, {nfe}": samples_name(data, "9", process, variant, nfe)
-                     for process, variant, nfe in settings.cells if process == "CLD" and nfe in (10, 50, 150)}  # fmt: skip
+            shown = {
+                f"{process}, {variant}, {nfe}": samples_name(data, "9", process, variant, nfe)
+                for process, variant, nfe in settings.cells
+                if process == "CLD" and nfe in (10, 50, 150)
+            }
             draw.image_rows(pictures, found.named_arrays(shown | {"real": f"{data}/real"}))

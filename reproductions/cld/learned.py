@@ -76,15 +76,24 @@ def learned(book: Book) -> None:
     settings = book.config.learned
     for method, (process, beta) in METHODS.items():
         problem = replace(
-            ExactProblem.of_mixture("mixture9", process, MODES, MODE_STD, ("cld", "learned", method), range(settings.members),
-                                    settings.samples), dtype=torch.float32)  # fmt: skip
+            ExactProblem.of_mixture(
+                "mixture9", process, MODES, MODE_STD, ("cld", "learned", method), range(settings.members), settings.samples
+            ),
+            dtype=torch.float32,
+        )
         for score, mixed in SCORES.items():
             models = cache(partial(train, book, f"{method}-{score}", process, mixed))
-            protocol = settings.protocol | {"process": process.label, "beta": beta, "score": "trained", "mixed": mixed,
-                                            "network": f"mlp {settings.width}x{settings.blocks}"}  # fmt: skip
+            protocol = settings.protocol | {
+                "process": process.label,
+                "beta": beta,
+                "score": "trained",
+                "mixed": mixed,
+                "network": f"mlp {settings.width}x{settings.blocks}",
+            }
             for t in settings.times:
-                with book.cell("fig9", "mixture9", method, AT(t=t), None, protocol | {"t": t}, n=settings.samples,
-                               over="trainings") as cell:  # fmt: skip
+                with book.cell(
+                    "fig9", "mixture9", method, AT(t=t), None, protocol | {"t": t}, n=settings.samples, over="trainings"
+                ) as cell:
                     if cell.todo:
                         u = problem.score.sample(settings.samples, t, make_generator("cld", "learned", method, t)).float()
                         cell.add("jacobian_mixed" if mixed else "jacobian", [network_jacobian(one, u, t) for one in models()])
@@ -97,8 +106,14 @@ def network_jacobian(model: NoisePrediction, u: Tensor, t: float) -> float:
     return jacobian_norm(model.evaluate(u, torch.full((len(u),), t, dtype=torch.float64)), u)
 
 
-def sampled(book: Book, problem: ExactProblem, method: str, score: str, models: Callable[[], Iterable[NoisePrediction]],
-            protocol: dict[str, object]) -> None:  # fmt: skip
+def sampled(
+    book: Book,
+    problem: ExactProblem,
+    method: str,
+    score: str,
+    models: Callable[[], Iterable[NoisePrediction]],
+    protocol: dict[str, object],
+) -> None:
     """Fig. 10."""
     sampler = sampler_of(method, SAMPLER, problem.process, book.config.learned.nfe)
     how = protocol | {"sampler": SAMPLER, "t0": sampler.times[-1], "denoise": sampler.denoise}
@@ -125,11 +140,16 @@ def sampled(book: Book, problem: ExactProblem, method: str, score: str, models: 
 
 
 def gradients(book: Book) -> None:
-    """Fig. 7: the trace of the covariance of a draw's gradient by the weights, of HSM and of DSM, on a network trained by HSM."""
+    """Fig. 7: the trace of the covariance of a draw's gradient by the weights, of HSM and of DSM, on a network trained by HSM.
+    """
     settings, training = book.config.gradients, book.config.learned
     models = cache(partial(train, book, "CLD-main", STABILISED, True))
-    protocol = training.protocol | {"network": f"mlp {training.width}x{training.blocks}", "weight": "1 / ell_hsm^2",
-                                    "eps_num": STABILISED.eps_num, "mixed": True}  # fmt: skip
+    protocol = training.protocol | {
+        "network": f"mlp {training.width}x{training.blocks}",
+        "weight": "1 / ell_hsm^2",
+        "eps_num": STABILISED.eps_num,
+        "mixed": True,
+    }
     for t in settings.times:
         traces = cache(lambda t=t: [gradient_traces(model, settings.samples, t, seed) for seed, model in enumerate(models())])
         for i, method in enumerate(("HSM", "DSM")):

@@ -21,10 +21,13 @@ def paths(book: Book) -> None:
     problem, tolerance = problems.digits(book.config, STABILISED, settings.samples), settings.tolerance
     striding = grids.quadratic_striding(STABILISED, settings.steps, settings.times[-1])
     ways: dict[str, tuple[str, Callable[[LinearSDE, list[float]], Sampler], dict[str, object]]] = {
-        "fig18": ("ODE-RK45", lambda process, of: adaptive_flow(process, [of[0], of[-1]], tolerance, tolerance),
-                  {"tolerance": tolerance}),
+        "fig18": (
+            "ODE-RK45",
+            lambda process, of: adaptive_flow(process, [of[0], of[-1]], tolerance, tolerance),
+            {"tolerance": tolerance},
+        ),
         "fig19": ("SSCS-QS", sscs, {"steps": settings.steps}),
-    }  # fmt: skip
+    }
     for table, (variant, make, how) in ways.items():
         states = None
         for t in settings.times:
@@ -40,8 +43,9 @@ def paths(book: Book) -> None:
                 cell.arrays[f"paths/{table}/{t:g}"] = states[t][:6].numpy()
 
 
-def path(problem: ExactProblem, times: tuple[float, ...], striding: Tensor,
-         make: Callable[[LinearSDE, list[float]], Sampler]) -> Iterator[tuple[float, Tensor]]:  # fmt: skip
+def path(
+    problem: ExactProblem, times: tuple[float, ...], striding: Tensor, make: Callable[[LinearSDE, list[float]], Sampler]
+) -> Iterator[tuple[float, Tensor]]:
     """(t, u_t) at these times, from T down; between two of them a sampler takes the steps of the striding that lie there."""
     u, noise = problem.start(), problem.streams("cld", "paths")
     yield times[0], u

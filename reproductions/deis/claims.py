@@ -69,12 +69,15 @@ def table_claims(prefix: str, where: str, cell: Callable[[str, int], Selector]) 
             f"{prefix}tab3-best",
             f"tAB3 is the best of the ten with 10 and with 20 evaluations{where}.",
             TABLE,
-            all_of(*(
-                smaller(cell("tAB3", n), cell(c, m))
-                for n, runge_kutta in rivals.items() for c, m in (dict.fromkeys(multistep, n) | runge_kutta).items()
-            )),
+            all_of(
+                *(
+                    smaller(cell("tAB3", n), cell(c, m))
+                    for n, runge_kutta in rivals.items()
+                    for c, m in (dict.fromkeys(multistep, n) | runge_kutta).items()
+                )
+            ),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def network(method: str, nfe: int, grid: str = "uniform", table: str = "fig6.5") -> Selector:
@@ -223,11 +226,16 @@ NETWORKS = [
         "best-grids-flatter-runge-kutta",
         "Choosing the grid of each cell by other seeds lowers the FIDs of the Runge-Kutta methods more than tAB3's, near 5 and 10.",
         f"{TABLE}; {AFTER}, and so is the claim",
-        all_of(*(
-            smaller(best("tAB3", few, "gain_held_out"), best(column, nfe, "gain_held_out"))
-            for few, columns in {5: {"rho2Heun": 6, "rho3Kutta": 6, "rho4RK": 8}, 10: {"rho2Heun": 10, "rho3Kutta": 12, "rho4RK": 12}}.items()
-            for column, nfe in columns.items()
-        )),
+        all_of(
+            *(
+                smaller(best("tAB3", few, "gain_held_out"), best(column, nfe, "gain_held_out"))
+                for few, columns in {
+                    5: {"rho2Heun": 6, "rho3Kutta": 6, "rho4RK": 8},
+                    10: {"rho2Heun": 10, "rho3Kutta": 12, "rho4RK": 12},
+                }.items()
+                for column, nfe in columns.items()
+            )
+        ),
     ),
     Claim(
         "likelihood-on-the-line",
@@ -258,17 +266,26 @@ NETWORKS = [
             f"heun-best-of-second-order-{name}",
             f"Heun's method works best among second-order Runge-Kutta methods, with 10 and 20 evaluations{where}.",
             "section 6.5",
-            all_of(*(
-                smaller(*(row(table="section6.5", dataset=dataset, method=one, metric=metric, nfe=n) for one in ("rho2Heun", other)))
-                for dataset in datasets for other in ("rho2Midpoint", "rho2Ralston") for n in (10, 20)
-            )),
+            all_of(
+                *(
+                    smaller(
+                        *(
+                            row(table="section6.5", dataset=dataset, method=one, metric=metric, nfe=n)
+                            for one in ("rho2Heun", other)
+                        )
+                    )
+                    for dataset in datasets
+                    for other in ("rho2Midpoint", "rho2Ralston")
+                    for n in (10, 20)
+                )
+            ),
         )
         for name, where, datasets, metric in (
             ("exact", ", exact scores", ("mixture1d", "digits_exact"), "solver_median"),
             ("network", ", a trained network", ("digits",), "fid"),
         )
     ),
-]  # fmt: skip
+]
 
 CLAIMS = [
     *NETWORKS,

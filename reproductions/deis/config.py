@@ -104,8 +104,11 @@ class Job(ModelJob):
     `fitting` trains its own networks and needs no model.
     """
 
-    subjects_of = {"table": Literal["digits_exact"], **dict.fromkeys(EXACT, DatasetName),
-                   **dict.fromkeys(TRAINED, Literal[None])}  # fmt: skip
+    subjects_of = {
+        "table": Literal["digits_exact"],
+        **dict.fromkeys(EXACT, DatasetName),
+        **dict.fromkeys(TRAINED, Literal[None]),
+    }
 
 
 class Config(ModelConfig):

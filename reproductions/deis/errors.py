@@ -72,8 +72,10 @@ def measure_extrapolation(
                 if not cell.todo:
                     continue
                 if noises is None:
-                    noises = [[to_noise(process, score)(u, t) for u, t in zip(states, times, strict=True)]
-                              for score, states in paths(times)]  # fmt: skip
+                    noises = [
+                        [to_noise(process, score)(u, t) for u, t in zip(states, times, strict=True)]
+                        for score, states in paths(times)
+                    ]
                 errors = [extrapolation_errors(process, grid, settings.between, one, degree) for one in noises]
                 inside = torch.arange(len(times) - 1) % settings.between != settings.between - 1  # the ends are the next starts
                 cell.add("extrapolation_error", [one[inside].mean().item() for one in errors])
@@ -110,8 +112,14 @@ def fitting(book: Book) -> None:
     the difference, the scaled error: the error of eps.
     """
     settings, process = book.config.fitting, VP()
-    protocol = settings.protocol | {"network": "mlp", "width": settings.width, "process": "vp", "std": settings.std,
-                                    "objective": "dsm", "weighting": "simple"}  # fmt: skip
+    protocol = settings.protocol | {
+        "network": "mlp",
+        "width": settings.width,
+        "process": "vp",
+        "std": settings.std,
+        "objective": "dsm",
+        "weighting": "simple",
+    }
     tracked = None
     for region, (low, high) in REGIONS.items():
         how = protocol | {"from": low, "to": high, "times": "/".join(map(str, FIT_TIMES))}

@@ -31,13 +31,18 @@ LADDER = {
 GRID_COLORS = {"uniform": draw.BLUE, "quadratic": draw.BLACK, "rho7": draw.RED, "log-rho": draw.SKY}
 GRIDS = {
     (method, grid): (f"{grid}, {label}", color, "o", line)
-    for grid, color in GRID_COLORS.items() for method, label, line in (("tAB3", "tAB3", "-"), ("EI-eps", "DDIM", ":"))
-}  # fmt: skip
+    for grid, color in GRID_COLORS.items()
+    for method, label, line in (("tAB3", "tAB3", "-"), ("EI-eps", "DDIM", ":"))
+}
 COLORS = {
-    "Euler": draw.GREY, "EI-score": draw.PINK, "iPNDM": draw.PURPLE, "DDIM": draw.GREEN,
+    "Euler": draw.GREY,
+    "EI-score": draw.PINK,
+    "iPNDM": draw.PURPLE,
+    "DDIM": draw.GREEN,
     **dict.fromkeys(("rho2Heun", "rho3Kutta", "rho4RK"), draw.RED),
-    **dict.fromkeys(("rhoAB1", "rhoAB2", "rhoAB3"), draw.ORANGE), **dict.fromkeys(("tAB1", "tAB2", "tAB3"), draw.BLUE),
-}  # fmt: skip
+    **dict.fromkeys(("rhoAB1", "rhoAB2", "rhoAB3"), draw.ORANGE),
+    **dict.fromkeys(("tAB1", "tAB2", "tAB3"), draw.BLUE),
+}
 MARKS = {1: "o", 2: "s", 3: "^", 4: "v"}  # by order
 COLUMNS = {tuple(place(name).values()): (name, COLORS[name], MARKS[method.order]) for name, method in TABLE_METHODS.items()}
 SHOWN = [(name, nfe) for name in ("DDIM", "tAB3") for nfe in (5, 10, 50)]
@@ -67,8 +72,10 @@ def table62(found: PaperResults, out: Path) -> None:
         "8x8 digits, to the data": ("sliced W2", found.select(table="6.2", dataset="digits_exact", metric="sw2")),
         "8x8 digits, to the solution": ("sliced W2", found.select(table="6.2", dataset="digits_exact", metric="sw2_flow")),
     }
-    note = (f"{draw.INTERVALS} Dotted: the exact solution. The printed cells use the best times of each, which the thesis does "
-            "not list; the measured ones quadratic times.")  # fmt: skip
+    note = (
+        f"{draw.INTERVALS} Dotted: the exact solution. The printed cells use the best times of each, which the thesis does "
+        "not list; the measured ones quadratic times."
+    )
     with found.sheet(out, 3, 3, (3.6, 3.4), note) as (figure, axes):
         for ax, (title, (label, rows)) in zip(axes, panels.items(), strict=True):
             _columns(ax, rows, title, label)
@@ -129,18 +136,22 @@ def change(found: PaperResults, out: Path) -> None:
 
 
 NETWORK_LADDER = {
-    ("fig6.5", "Euler", "uniform"): ("Euler", draw.GREY), ("fig6.5", "EI-score", "uniform"): ("EI, score", draw.ORANGE),
-    ("fig6.5", "EI-eps", "uniform"): ("EI, noise (DDIM)", draw.GREEN), ("fig6.5", "tAB3", "uniform"): ("tAB3", draw.BLUE),
+    ("fig6.5", "Euler", "uniform"): ("Euler", draw.GREY),
+    ("fig6.5", "EI-score", "uniform"): ("EI, score", draw.ORANGE),
+    ("fig6.5", "EI-eps", "uniform"): ("EI, noise (DDIM)", draw.GREEN),
+    ("fig6.5", "tAB3", "uniform"): ("tAB3", draw.BLUE),
     ("fig6.5", "tAB3", "quadratic"): ("tAB3, quadratic times", draw.BLUE, "o", "--"),
     ("fig6.5", "EM", "uniform"): ("EM", draw.RED, "s"),
-}  # fmt: skip
+}
 OTHER_STYLES = {
-    ("fig6.5", "EI-eps", "quadratic"): ("DDIM", draw.GREEN), ("fig6.5", "tAB3", "quadratic"): ("tAB3", draw.BLUE, "o", "--"),
-    ("fig6.7", "DDPM", "quadratic"): ("DDPM", draw.GREY, "s"), ("fig6.7", "A-DDIM", "quadratic"): ("A-DDIM", draw.ORANGE, "D"),
+    ("fig6.5", "EI-eps", "quadratic"): ("DDIM", draw.GREEN),
+    ("fig6.5", "tAB3", "quadratic"): ("tAB3", draw.BLUE, "o", "--"),
+    ("fig6.7", "DDPM", "quadratic"): ("DDPM", draw.GREY, "s"),
+    ("fig6.7", "A-DDIM", "quadratic"): ("A-DDIM", draw.ORANGE, "D"),
     ("fig6.7", "PNDM", "uniform"): ("PNDM, uniform times", draw.RED, "v"),
     ("fig6.7", "iPNDM", "uniform"): ("iPNDM, uniform times", draw.PURPLE, "^"),
     ("fig6.7", "iPNDM", "quadratic"): ("iPNDM", draw.PURPLE, "^", "--"),
-}  # fmt: skip
+}
 HELD = {"RK45": ("RK45", draw.BLACK, "x"), "adaptive SDE": ("adaptive SDE", draw.PINK, "D")}
 
 
@@ -219,8 +230,11 @@ def best_grids(found: PaperResults, out: Path) -> None:
             _columns(ax, draw.select(rows, metric=metric), title, "FID")
         names = [name for name in TABLE_METHODS if draw.select(rows, metric="gain", **place(name))]
         for k, (metric, color) in enumerate({"gain": draw.BLUE, "gain_held_out": draw.ORANGE}.items()):
-            means = [sum(one.value for one in found_of) / len(found_of) for name in names
-                     if (found_of := draw.select(rows, metric=metric, **place(name)))]  # fmt: skip
+            means = [
+                sum(one.value for one in found_of) / len(found_of)
+                for name in names
+                if (found_of := draw.select(rows, metric=metric, **place(name)))
+            ]
             axes[2].barh([i + 0.4 * k for i in range(len(means))], means, 0.4, color=color, label=metric.replace("_", " "))
         axes[2].set_yticks(range(len(names)), names)
         axes[2].set_xscale("symlog", linthresh=0.1)
@@ -231,10 +245,22 @@ def best_grids(found: PaperResults, out: Path) -> None:
 
 def likelihood(found: PaperResults, out: Path) -> None:
     """Likelihoods by DEIS against evaluations."""
-    styles = {name: (name, COLORS.get(name, draw.GREEN), mark) for name, mark in
-              {"rhoAB0": "o", "rhoAB1": "o", "rhoAB2": "s", "rhoAB3": "^", "rho2Heun": "s", "rho3Kutta": "D", "rho4RK": "v"}.items()}  # fmt: skip
-    panels = {("mixture1d", "nats_error"): "mixture on the line: nats from the exact density",
-              ("digits", "bpd_gap"): "trained network: bits per dimension from dopri5's"}  # fmt: skip
+    styles = {
+        name: (name, COLORS.get(name, draw.GREEN), mark)
+        for name, mark in {
+            "rhoAB0": "o",
+            "rhoAB1": "o",
+            "rhoAB2": "s",
+            "rhoAB3": "^",
+            "rho2Heun": "s",
+            "rho3Kutta": "D",
+            "rho4RK": "v",
+        }.items()
+    }
+    panels = {
+        ("mixture1d", "nats_error"): "mixture on the line: nats from the exact density",
+        ("digits", "bpd_gap"): "trained network: bits per dimension from dopri5's",
+    }
     with found.sheet(out, 2, 2, (4.4, 3.4), draw.INTERVALS) as (_, axes):
         for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
             draw.curves(ax, found.select(table="likelihood", dataset=dataset, metric=metric), ("method",), styles)
@@ -251,8 +277,11 @@ def second_order(found: PaperResults, out: Path) -> None:
         "rho2Midpoint": ("midpoint", draw.BLUE, "s"),
         "rho2Ralston": ("Ralston", draw.GREEN, "^"),
     }
-    panels = {("mixture1d", "solver_median"): "mixture on the line", ("digits_exact", "solver_median"): "8x8 digits, exact",
-              ("digits", "fid"): "trained network"}  # fmt: skip
+    panels = {
+        ("mixture1d", "solver_median"): "mixture on the line",
+        ("digits_exact", "solver_median"): "8x8 digits, exact",
+        ("digits", "fid"): "trained network",
+    }
     with found.sheet(out, 3, 3, (3.4, 2.9), draw.INTERVALS) as (_, axes):
         for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
             draw.curves(ax, found.select(table="section6.5", dataset=dataset, metric=metric), ("method",), styles)

@@ -45,8 +45,20 @@ class Data(ExactRuns):
         else:
             problem = ExactProblem.of_mixture(name, VP(), MIXTURE_MEANS, MIXTURE_STDS[name], **common)
             reference = "quantiles"
-        return cls(book, problem, {"process": "vp", "score": "exact", "t0": config.t0, "denoise": "none", "samples": problem.n,
-                                   "reference": reference, "start": "N(0, I)", "dtype": "float64"})  # fmt: skip
+        return cls(
+            book,
+            problem,
+            {
+                "process": "vp",
+                "score": "exact",
+                "t0": config.t0,
+                "denoise": "none",
+                "samples": problem.n,
+                "reference": reference,
+                "start": "N(0, I)",
+                "dtype": "float64",
+            },
+        )
 
     def flow(self, times: list[float]) -> list[Tensor]:
         """The exact probability flow from the start to each of the decreasing `times`, as states."""
@@ -181,6 +193,20 @@ def likelihood(book: Book, dataset: str) -> None:
 
 SECTIONS = {
     one.__name__: one
-    for one in (table, ingredients, orders, change, trained, extrapolation, tableaus, likelihood, rivals, best_grids,
-                extrapolation_trained, likelihood_trained, tableaus_trained, fitting)
-}  # fmt: skip
+    for one in (
+        table,
+        ingredients,
+        orders,
+        change,
+        trained,
+        extrapolation,
+        tableaus,
+        likelihood,
+        rivals,
+        best_grids,
+        extrapolation_trained,
+        likelihood_trained,
+        tableaus_trained,
+        fitting,
+    )
+}

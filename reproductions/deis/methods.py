@@ -24,7 +24,7 @@ from rescore.samplers import (
     rhork_deis,
     tab_deis,
     within_budget,
-)  # fmt: skip
+)
 from rescore.samplers.adaptive import adaptive_sde
 from rescore.samplers.analytic import analytic_ddim
 from rescore.samplers.pndm import pndm
@@ -51,12 +51,15 @@ INGREDIENTS: dict[str, Method] = {
 }
 # Fig. 6.5 on a network: ingredients and rivals, the stochastic ones without the last step's noise; fig. 6.7's other rivals.
 LADDER: dict[str, Method] = {
-    **{name: INGREDIENTS[name] for name in ("Euler", "EI-score", "EI-eps", "tAB3")}, "EM": euler_maruyama.where(denoise="mean"),
-}  # fmt: skip
+    **{name: INGREDIENTS[name] for name in ("Euler", "EI-score", "EI-eps", "tAB3")},
+    "EM": euler_maruyama.where(denoise="mean"),
+}
 OTHERS: dict[str, Method] = {
-    "DDPM": ancestral.where(denoise="mean"), "A-DDIM": analytic_ddim.where(half_range=1.0, denoise="mean"), "PNDM": pndm,
+    "DDPM": ancestral.where(denoise="mean"),
+    "A-DDIM": analytic_ddim.where(half_range=1.0, denoise="mean"),
+    "PNDM": pndm,
     "iPNDM": ipndm,
-}  # fmt: skip
+}
 ADAPTIVE: dict[str, Method] = {"RK45": adaptive_flow, "adaptive SDE": adaptive_sde.where(denoise="tweedie")}
 AT_MOST = Axes("at most {nfe}")
 SECOND_ORDER: dict[str, Method] = {

@@ -23,8 +23,11 @@ from reproductions.deis.methods import GRIDS, TABLE_METHODS, place, rival_cells,
 
 # rhoRK by tableau, rhoAB by order
 LIKELIHOODS: dict[str, tuple[str | int, int]] = {
-    "rho2Heun": ("heun2", 2), "rho3Kutta": ("kutta3", 3), "rho4RK": ("rk4", 4), **{f"rhoAB{r}": (r, 1) for r in range(4)},
-}  # fmt: skip
+    "rho2Heun": ("heun2", 2),
+    "rho3Kutta": ("kutta3", 3),
+    "rho4RK": ("rk4", 4),
+    **{f"rhoAB{r}": (r, 1) for r in range(4)},
+}
 
 
 def rivals(book: Book) -> None:
@@ -44,8 +47,9 @@ def tableaus_trained(book: Book) -> None:
 def best_grids(book: Book) -> None:
     """Table 6.2 as it is printed, each cell with its best grid, and how much that choice flatters.
 
-    `gain` is the FID of the table's one grid less that of the grid with the least mean FID, over the same samples; `gain_held_out`
-    chooses by the other seeds' FIDs, as if the choice had been made before. Their difference is what the choice alone does.
+    `gain` is the FID of the table's one grid less that of the grid with the least mean FID, over the same samples;
+    `gain_held_out` chooses by the other seeds' FIDs, as if the choice had been made before. Their difference is what the choice
+    alone does.
     """
     models, settings = TrainedModels(book), book.config.best_grids
     process, main = models.process("vp"), book.config.table.grid

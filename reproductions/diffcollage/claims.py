@@ -33,7 +33,7 @@ def best(metric: str, textures: tuple[str, ...], rivals: tuple[str, ...] = OTHER
             for t in textures
             for rival in rivals
         )
-    )  # fmt: skip
+    )
 
 
 CLAIMS = [

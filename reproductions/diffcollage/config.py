@@ -100,8 +100,11 @@ class Job(ModelJob):
     """
 
     subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {
-        "exact": Texture, "inpaint": Texture, "motion": Literal["BasicMotions"], "humanml": Literal["HumanML3D"],
-    }  # fmt: skip
+        "exact": Texture,
+        "inpaint": Texture,
+        "motion": Literal["BasicMotions"],
+        "humanml": Literal["HumanML3D"],
+    }
 
     measure: dict[Literal[Images, Series], tuple[str, ...]] = Field(min_length=1)
 

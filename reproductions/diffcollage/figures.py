@@ -17,8 +17,13 @@ from reproductions.diffcollage.panoramas import TABLES, TABULATED
 
 EXACT = ExactImages.variant
 IMAGES = [(name, "") for name in TABLES] + [(name, EXACT) for name in TEXTURES]  # data, and the variant of the records
-STYLES = {"Baseline": (draw.GREY, "o:"), "Replacement": (draw.ORANGE, "s-"), "Reconstruction": (draw.GREEN, "^-"),
-          "Averaging": (draw.SKY, "x:"), "DiffCollage": (draw.RED, "D-")}  # fmt: skip
+STYLES = {
+    "Baseline": (draw.GREY, "o:"),
+    "Replacement": (draw.ORANGE, "s-"),
+    "Reconstruction": (draw.GREEN, "^-"),
+    "Averaging": (draw.SKY, "x:"),
+    "DiffCollage": (draw.RED, "D-"),
+}
 BANDS = (draw.GREY, draw.RED, draw.BLUE, draw.GREEN)  # of the activities
 INPAINTED = ("Split, Reconstruction", "Outpainted, Replacement", "DiffCollage, Reconstruction")
 UNKNOWN = np.array([0.3, 0.6, 1.0])[:, None, None]  # pale blue
@@ -63,8 +68,14 @@ def _bars(ax: Axes, rows: Sequence[Record], images: list[tuple[str, str]], metri
     for i, image in enumerate(images):
         for j, method in enumerate(METHODS):
             for record in _of(rows, image, method, metric):
-                ax.bar(i + (j - 2) * 0.16, record.value, 0.15, yerr=draw.interval(record), color=STYLES[method][0],
-                       label=method if i == 0 else None)  # fmt: skip
+                ax.bar(
+                    i + (j - 2) * 0.16,
+                    record.value,
+                    0.15,
+                    yerr=draw.interval(record),
+                    color=STYLES[method][0],
+                    label=method if i == 0 else None,
+                )
         compared = {"fid_plus": (image, "DiffCollage", "fid"), "seam": ((image[0], ""), "real images", "seam")}
         for line in _of(rows, *compared[metric]) if metric in compared else ():
             ax.hlines(line.value, i - 0.42, i + 0.42, color=draw.BLACK, linewidth=1)
@@ -91,8 +102,13 @@ def lengths(found: draw.PaperResults, out: Path) -> None:
 def shapes(found: draw.PaperResults, out: Path) -> None:
     """Figs. 4.6, 4.7 and 4.9: other graphs and conditioned sampling."""
     arrays = found.arrays
-    titles = ("cycle: three images, each twice; the red line is the wrap", "two dimensions", "cubemap: two methods in a row",
-              "connecting the outer squares (red: the joins)", "inpainting from sparse pixels")  # fmt: skip
+    titles = (
+        "cycle: three images, each twice; the red line is the wrap",
+        "two dimensions",
+        "cubemap: two methods in a row",
+        "connecting the outer squares (red: the joins)",
+        "inpainting from sparse pixels",
+    )
     with found.sheet(out, 5, 2, (5.0, 2.4)) as (_, axes):
         for ax, title in zip(axes, titles, strict=True):
             ax.set_title(title)
@@ -134,8 +150,10 @@ def motion(found: draw.PaperResults, out: Path) -> None:
         plan = arrays["several/plan"].tolist()
         _traces(axes[2], [arrays[f"several/{m}"] for m in TABULATED], [plan] * len(TABULATED), TABULATED)
         axes[2].set(title="one activity after another", xlabel="samples of 0.1 s, four series one after another")
-        handles = [axes[2].fill_between([], [], color=color, alpha=0.25, label=name)
-                   for name, color in zip(ACTIVITIES, BANDS, strict=True)]  # fmt: skip
+        handles = [
+            axes[2].fill_between([], [], color=color, alpha=0.25, label=name)
+            for name, color in zip(ACTIVITIES, BANDS, strict=True)
+        ]
         axes[2].legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.18))
 
 

@@ -67,8 +67,14 @@ def humanml(book: Book, dataset: str) -> None:
     rows(book, dataset, about, n, "samplings", measure)
 
 
-def train(settings: HumanML, motions: Sequence[Motion], conditions: Sequence[Tensor], scales: tuple[Tensor, Tensor],
-          folder: Path, device: str) -> ConditionalNoise:  # fmt: skip
+def train(
+    settings: HumanML,
+    motions: Sequence[Motion],
+    conditions: Sequence[Tensor],
+    scales: tuple[Tensor, Tensor],
+    folder: Path,
+    device: str,
+) -> ConditionalNoise:
     """One network of pieces and overlaps: every other batch, at random, has windows of the overlap's length.
 
     Args:

@@ -33,8 +33,13 @@ def make_sampler(config: Config, process: LinearSDE) -> Sampler:
 
 def sampling(config: Config, bound: float = 1.0) -> dict[str, object]:
     """What a protocol says of `make_sampler` on a VP process."""
-    return {"process": "vp", "sampler": f"ddim, eta {config.eta:g}", "steps": config.steps, "t0": config.t0,
-            "x0": f"clipped to [-{bound:g}, {bound:g}]"}  # fmt: skip
+    return {
+        "process": "vp",
+        "sampler": f"ddim, eta {config.eta:g}",
+        "steps": config.steps,
+        "t0": config.t0,
+        "x0": f"clipped to [-{bound:g}, {bound:g}]",
+    }
 
 
 class Images:
@@ -105,8 +110,9 @@ class Images:
         config, folder, device = self.config, self.run.folder.parent / "judges", self.run.device
         if self.name in TEXTURES:
             settings = ClassifierSettings(config.classifier_steps)
-            return make_judge("classifier", self.train, self.test, settings, folder, taught=load_images("textures-8x8"),
-                              rounding="nearest")  # fmt: skip
+            return make_judge(
+                "classifier", self.train, self.test, settings, folder, taught=load_images("textures-8x8"), rounding="nearest"
+            )
         held_out = None if self.train.split == "all" else self.test  # which that split holds
         settings = ClassifierSettings(config.evaluation.classifier_steps)
         return make_judge(config.evaluation.features, self.train, held_out, settings, folder, device)
@@ -123,8 +129,13 @@ class Images:
         variant = self.variant if variant is None else variant
         return self.book.cell(table, self.name, method, variant, None, self.protocol | protocol, n=n or self.n, over=self.over)
 
-    def fill(self, cell: Cell, make: Callable[[Maker, int], Made], judge: Callable[[Tensor, int], Mapping[str, float]],
-             protocols: Mapping[str, Mapping[str, object]] | None = None) -> Made:  # fmt: skip
+    def fill(
+        self,
+        cell: Cell,
+        make: Callable[[Maker, int], Made],
+        judge: Callable[[Tensor, int], Mapping[str, float]],
+        protocols: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> Made:
         """Add what is found in the contents of every repeat; the last ones are returned.
 
         Args:
@@ -139,9 +150,16 @@ class Images:
         return made
 
     def measure(
-        self, table: str, method: str, make: Callable[[Maker, int], Made], judge: Callable[[Tensor, int], Mapping[str, float]],
-        array: str, shown: Callable[[Tensor], Tensor] = lambda x: x[:SHOWN], passes: bool = False, **of_cell: Any,
-    ) -> None:  # fmt: skip
+        self,
+        table: str,
+        method: str,
+        make: Callable[[Maker, int], Made],
+        judge: Callable[[Tensor, int], Mapping[str, float]],
+        array: str,
+        shown: Callable[[Tensor], Tensor] = lambda x: x[:SHOWN],
+        passes: bool = False,
+        **of_cell: Any,
+    ) -> None:
         """A cell of what `fill` finds, with the passes if asked for; the array is what is `shown` of the contents."""
         with self.cell(table, method, **of_cell) as cell:
             if cell.todo:
@@ -173,9 +191,15 @@ class Images:
                 models[part] = load_model(spec, self.run.models[f"{name}/{seed}"], self._part(part), self.run.device)
         whole, half, quarter = (models.get(part) for part in ("", HALF, QUARTER))
         return Maker(
-            make_sampler(self.config, whole.process), self.train.shape[0], whole.score, half.score, whole.network.score(),
-            batch=self.config.batch, differentiable_part=half.network.score(), quarter=quarter.score if quarter else None,
-        )  # fmt: skip
+            make_sampler(self.config, whole.process),
+            self.train.shape[0],
+            whole.score,
+            half.score,
+            whole.network.score(),
+            batch=self.config.batch,
+            differentiable_part=half.network.score(),
+            quarter=quarter.score if quarter else None,
+        )
 
 
 class ExactImages(Images):
@@ -198,5 +222,12 @@ class ExactImages(Images):
         """The same for every seed."""
         process = VP()
         squares, halves = (EmpiricalData(process, to_unit(data.images)) for data in (self.train, self.halves))
-        return Maker(make_sampler(self.config, process), 1, squares, halves, squares.with_gradients(), batch=self.config.batch,
-                      differentiable_part=halves.with_gradients())  # fmt: skip
+        return Maker(
+            make_sampler(self.config, process),
+            1,
+            squares,
+            halves,
+            squares.with_gradients(),
+            batch=self.config.batch,
+            differentiable_part=halves.with_gradients(),
+        )

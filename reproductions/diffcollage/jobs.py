@@ -5,5 +5,15 @@ from reproductions.diffcollage.motion import motion
 from reproductions.diffcollage.panoramas import exact, lengths, panoramas
 from reproductions.diffcollage.shapes import connect, cube, grid, inpaint, loop
 
-SECTIONS = {"panoramas": panoramas, "exact": exact, "lengths": lengths, "loop": loop, "grid": grid, "cubemap": cube,
-            "connect": connect, "inpaint": inpaint, "motion": motion, "humanml": humanml}  # fmt: skip
+SECTIONS = {
+    "panoramas": panoramas,
+    "exact": exact,
+    "lengths": lengths,
+    "loop": loop,
+    "grid": grid,
+    "cubemap": cube,
+    "connect": connect,
+    "inpaint": inpaint,
+    "motion": motion,
+    "humanml": humanml,
+}

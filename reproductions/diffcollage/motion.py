@@ -46,8 +46,10 @@ def motion(book: Book, dataset: str) -> None:
 
     @cache
     def of_seed(seed: int) -> LongSeries:
-        networks = [train(settings, all_stretches(series, width), labels, width, seed, book.run.folder, device)
-                    for width in (settings.width, settings.overlap)]  # fmt: skip
+        networks = [
+            train(settings, all_stretches(series, width), labels, width, seed, book.run.folder, device)
+            for width in (settings.width, settings.overlap)
+        ]
         return long_series(config, settings, *networks)
 
     @cache

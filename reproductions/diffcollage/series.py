@@ -28,23 +28,43 @@ def protocol(config: Config, settings: Pieces, bound: float = 1.0) -> dict[str, 
     return sampling(config, bound) | about
 
 
-def train_on(network: ConditionalNoise, batch: Batch, data: int, settings: Pieces, names: Sequence[object], folder: Path,
-             device: str, label: str) -> ConditionalNoise:  # fmt: skip
+def train_on(
+    network: ConditionalNoise,
+    batch: Batch,
+    data: int,
+    settings: Pieces,
+    names: Sequence[object],
+    folder: Path,
+    device: str,
+    label: str,
+) -> ConditionalNoise:
     """The network, trained on `data` series with the condition withheld at `null_rate`; `names` of the order and the noise."""
     training = Training(Adam.of(settings), data, settings.batch, derive_seed(*names), settings.ema)
     return train_conditional(network, batch, settings.null_rate, training, folder, device, label)
 
 
-def long_series(config: Config, settings: Pieces, piece: ConditionalNoise, part: ConditionalNoise, bound: float = 1.0,
-                any_length: bool = False) -> LongSeries:  # fmt: skip
+def long_series(
+    config: Config,
+    settings: Pieces,
+    piece: ConditionalNoise,
+    part: ConditionalNoise,
+    bound: float = 1.0,
+    any_length: bool = False,
+) -> LongSeries:
     """From the networks of pieces and of overlaps, which may be one; clean series are clipped to [-bound, bound]."""
     scores = piece.score(), part.score(), piece.score(gradients=True)
     maker = Maker(make_sampler(config, PROCESS), piece.channels, *scores, bound, config.batch)
     return LongSeries(maker, settings.width, settings.overlap, settings.pieces, any_length)
 
 
-def rows(book: Book, dataset: str, about: Mapping[str, object], n: int, over: Over,
-         measure: Callable[[str, int, MutableMapping[str, np.ndarray]], Measured]) -> None:  # fmt: skip
+def rows(
+    book: Book,
+    dataset: str,
+    about: Mapping[str, object],
+    n: int,
+    over: Over,
+    measure: Callable[[str, int, MutableMapping[str, np.ndarray]], Measured],
+) -> None:
     """Table 4.3 of n series a seed.
 
     Args:

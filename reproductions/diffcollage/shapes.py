@@ -16,7 +16,7 @@ from rescore.collage import (
     looped,
     on_a_cube,
     tiled,
-)  # fmt: skip
+)
 from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
 from rescore.metrics.seams import seam, wrap_seam
@@ -30,9 +30,14 @@ GRID = 3  # squares high and wide
 PANORAMA_HEIGHT = 6  # faces high
 INPAINTING = {  # by method: how the pieces come together, and what known pixels do
     f"{how}, {kind}": (how, kind)
-    for how, kind in (("Split", "Replacement"), ("Split", "Reconstruction"), ("Outpainted", "Replacement"),
-                      ("DiffCollage", "Replacement"), ("DiffCollage", "Reconstruction"))
-}  # fmt: skip
+    for how, kind in (
+        ("Split", "Replacement"),
+        ("Split", "Reconstruction"),
+        ("Outpainted", "Replacement"),
+        ("DiffCollage", "Replacement"),
+        ("DiffCollage", "Reconstruction"),
+    )
+}
 
 
 def loop(book: Book, name: str) -> None:

@@ -32,8 +32,13 @@ def measure(book: Book, name: str) -> None:
 def time_iterations(book: Book, problem: PlanarProblem) -> None:
     """Seconds of an iteration, data, loss, gradient and optimiser, at one batch size; ratios within each seed."""
     config, fit, settings = book.config, book.config.plane.diffflow, book.config.cost
-    protocol = {"N": settings.fixed_steps, "batch": fit.batch, "clock": "CPU seconds of one thread", "timed": settings.timed,
-                "data": problem.name}  # fmt: skip
+    protocol = {
+        "N": settings.fixed_steps,
+        "batch": fit.batch,
+        "clock": "CPU seconds of one thread",
+        "timed": settings.timed,
+        "data": problem.name,
+    }
 
     @cache
     def seconds(seed: int) -> dict[str, float]:
@@ -44,11 +49,14 @@ def time_iterations(book: Book, problem: PlanarProblem) -> None:
         def data() -> Tensor:
             return problem.train[torch.randint(len(problem.train), (fit.batch,), generator=generator)]
 
-        return iteration_seconds({
-            "adjoint": (pair, lambda: on_new_paths(adjoint_loss, pair, data(), times, generator)),
-            "autograd": (pair, lambda: on_new_paths(path_loss, pair, data(), times, generator)),
-            "DDPM": (ddpm, lambda: objective(ddpm, ddpm.process, data(), generator)),
-        }, settings.timed)  # fmt: skip
+        return iteration_seconds(
+            {
+                "adjoint": (pair, lambda: on_new_paths(adjoint_loss, pair, data(), times, generator)),
+                "autograd": (pair, lambda: on_new_paths(path_loss, pair, data(), times, generator)),
+                "DDPM": (ddpm, lambda: objective(ddpm, ddpm.process, data(), generator)),
+            },
+            settings.timed,
+        )
 
     for (variant, metric), (above, below) in RATIOS.items():
         ratio = {metric: lambda seed, above=above, below=below: seconds(seed)[above] / seconds(seed)[below]}
@@ -75,8 +83,13 @@ def compare_schedules(book: Book, problem: PlanarProblem) -> None:
     progressive = config.plane.diffflow.lasting(settings.iterations)
     fits = {"progressive": progressive, "fixed": progressive.model_copy(update={"progressive": {settings.fixed_steps: 1.0}})}
     numbers, shares = (" ".join(map(str, of)) for of in (progressive.progressive, progressive.progressive.values()))
-    protocol = {"iterations": settings.iterations, "batch": progressive.batch, "fixed_N": settings.fixed_steps,
-                "progressive_N": numbers, "shares": shares}  # fmt: skip
+    protocol = {
+        "iterations": settings.iterations,
+        "batch": progressive.batch,
+        "fixed_N": settings.fixed_steps,
+        "progressive_N": numbers,
+        "shares": shares,
+    }
 
     @cache
     def trained(variant: str, seed: int) -> TrainedDiffFlow:

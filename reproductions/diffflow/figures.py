@@ -9,8 +9,14 @@ from rescore.figures import PaperResults
 
 from reproductions.diffflow.planar import PARTS
 
-SETS = {"rings": "four rings", "olympic_rings": "Olympic rings", "spirals": "2 spirals", "checkerboard": "checkerboard",
-        "tree": "fractal tree", "carpet": "Sierpinski carpet"}  # fmt: skip
+SETS = {
+    "rings": "four rings",
+    "olympic_rings": "Olympic rings",
+    "spirals": "2 spirals",
+    "checkerboard": "checkerboard",
+    "tree": "fractal tree",
+    "carpet": "Sierpinski carpet",
+}
 METHODS = {"DiffFlow": (draw.BLUE, "o"), "DDPM": (draw.RED, "s"), "FFJORD": (draw.GREEN, "^")}
 SWEPT = {"DiffFlow": ("DiffFlow", draw.BLUE, "o"), "DDPM": ("DDPM", draw.RED, "s"), "DDIM": ("DDIM", draw.ORANGE, "D")}
 METRICS = {"nll": "nll", "sw2": "sw2 to the data", "off_support": "mass off the support"}
@@ -32,8 +38,10 @@ def trajectories(found: PaperResults, out: Path) -> None:
     """Fig. 3.4."""
     names = [name for name in SETS if f"trajectory/{name}/DiffFlow" in found.arrays]
     panels = [(name, method, i) for name in names for method in METHODS for i in range(PARTS + 1)]
-    note = (f"First seed. Left the data, right the end of the forward process. Axes: {REACH} standard deviations. DiffFlow's "
-            "panels are equally many steps apart, the others equal times.")  # fmt: skip
+    note = (
+        f"First seed. Left the data, right the end of the forward process. Axes: {REACH} standard deviations. DiffFlow's "
+        "panels are equally many steps apart, the others equal times."
+    )
     with found.sheet(out, len(panels), PARTS + 1, (1.75, 1.85), note) as (_, axes):
         for ax, (name, method, i) in zip(axes, panels, strict=True):
             x, ring = found.arrays[f"trajectory/{name}/{method}"][i], found.arrays[f"ring/{name}"]
@@ -58,8 +66,10 @@ def samples(found: PaperResults, out: Path) -> None:
 def numbers(found: PaperResults, out: Path) -> None:
     """Fig. 3.5 in numbers."""
     names = [name for name in SETS if found.select(table="fig3.5", dataset=name)]
-    note = (f"{draw.INTERVALS} Coordinates have mean 0 and variance 1. The entropy, which no true likelihood goes below, is "
-            "drawn where it has a closed form.")  # fmt: skip
+    note = (
+        f"{draw.INTERVALS} Coordinates have mean 0 and variance 1. The entropy, which no true likelihood goes below, is "
+        "drawn where it has a closed form."
+    )
     with found.sheet(out, len(METRICS), len(METRICS), (3.6, 3.2), note) as (figure, axes):
         for ax, (metric, label) in zip(axes, METRICS.items(), strict=True):
             for (method, variant), (mark, color, marker, shift) in MARKS.items():

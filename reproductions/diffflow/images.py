@@ -141,9 +141,16 @@ def measure(book: Book, data: str) -> None:
 def likelihoods(here: Pictures) -> None:
     fit, settings = here.fit, here.settings
     n = min(settings.test_images, len(here.held_out))
-    protocol = {"iterations": fit.steps, "batch": fit.batch, "side": settings.side, "test_images": n,
-                "dequantised": "uniform", "grey_levels": here.images.grey_levels, "tolerance": here.config.tolerance,
-                "trace": "hutchinson"}  # fmt: skip
+    protocol = {
+        "iterations": fit.steps,
+        "batch": fit.batch,
+        "side": settings.side,
+        "test_images": n,
+        "dequantised": "uniform",
+        "grey_levels": here.images.grey_levels,
+        "tolerance": here.config.tolerance,
+        "trace": "hutchinson",
+    }
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if here.data == "cifar10" else ("ELBO", "")
     for variant, key in zip(variants, ("bound", "ode"), strict=True):

@@ -99,8 +99,12 @@ def measure(book: Book, name: str) -> None:
     for method, (_, variant, _) in SWEPT.items():
         open_cell = partial(here.cell, method=method, variant=variant, **trainings)
         sweep(open_cell, book.config.sweep, "sw2", partial(here.distances, method))
-    book.repeat(*here.place("fig3.5", None, "exact draws"), seeds, plane.samples,
-                sw2=lambda seed: problem.distance(problem.draws(seed, "floor", plane.samples), seed))  # fmt: skip
+    book.repeat(
+        *here.place("fig3.5", None, "exact draws"),
+        seeds,
+        plane.samples,
+        sw2=lambda seed: problem.distance(problem.draws(seed, "floor", plane.samples), seed),
+    )
     if problem.entropy is not None:
         book.exact(*here.place("fig3.5", None, "entropy of the data"), n=1, nll=lambda: problem.entropy)
     if name in RINGS:

@@ -34,8 +34,13 @@ def measure(book: Book, name: str) -> None:
         for method in ("DiffFlow", *FLOWS):
             ours = method == "DiffFlow"
             fit, variant = (settings.diffflow, "ODE") if ours else (settings.flow, "")
-            protocol = {"iterations": fit.steps, "batch": fit.batch, "train_rows": len(data.train),
-                        "test_rows": len(data.test), "stopping": f"best of {settings.stages} on validation"}  # fmt: skip
+            protocol = {
+                "iterations": fit.steps,
+                "batch": fit.batch,
+                "train_rows": len(data.train),
+                "test_rows": len(data.test),
+                "stopping": f"best of {settings.stages} on validation",
+            }
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if ours else {}
             nll = partial(test_nll, book, data, log_scale, method, fit.steps)
             book.repeat("3.1", printed, method, variant, None, protocol, config.seeds, len(data.test), "trainings", nll=nll)

@@ -135,10 +135,12 @@ def corrected(dataset: str, method: str, order: int, nfe: int, metric: str) -> S
 def predictors_win(dataset: str, metric: str) -> Predicate:
     """With 11 and 21 evaluations, for q = 2 and 3."""
     pairs = [(order, nfe) for order in (2, 3) for nfe in (11, 21)]
-    return all_of(*(
-        smaller(*(corrected(dataset, method, order, nfe, metric) for method in ("predictor", "predictor-corrector")))
-        for order, nfe in pairs
-    ))  # fmt: skip
+    return all_of(
+        *(
+            smaller(*(corrected(dataset, method, order, nfe, metric) for method in ("predictor", "predictor-corrector")))
+            for order, nfe in pairs
+        )
+    )
 
 
 def one_score(dataset: str, process: str) -> Selector:
@@ -165,7 +167,10 @@ ALONG = [
             "fig. 7.2",
             all_of(*(smaller(rate(dataset, phase), rate(dataset, "mixing")) for dataset in ("four_points", "ten_digits"))),
         )
-        for end, phase, where in (("beginning", "fully mixed", "while fully mixed"), ("end", "one mode", "where one mode dominates"))
+        for end, phase, where in (
+            ("beginning", "fully mixed", "while fully mixed"),
+            ("end", "one mode", "where one mode dominates"),
+        )
     ),
     Claim(
         "predictors-alone-win",
@@ -184,13 +189,21 @@ ALONG = [
             f"trained-beats-rk45-at-{nfe}",
             f"On the trained networks gDDIM has a smaller FID than RK45 held to {nfe} evaluations, on all three processes.",
             "Table 7.3 (the tolerance of RK45 is not stated: the tightest within the evaluations)",
-            all_of(*(
-                smaller(
-                    fid("7.3", "gDDIM", name, nfe),
-                    row(table="7.3", dataset="digits", method="Prob.Flow RK45", variant=f"{name}, at most {nfe}", metric="fid"),
+            all_of(
+                *(
+                    smaller(
+                        fid("7.3", "gDDIM", name, nfe),
+                        row(
+                            table="7.3",
+                            dataset="digits",
+                            method="Prob.Flow RK45",
+                            variant=f"{name}, at most {nfe}",
+                            metric="fid",
+                        ),
+                    )
+                    for name in PROCESSES
                 )
-                for name in PROCESSES
-            )),
+            ),
         )
         for nfe in (10, 20, 50)
     ),
@@ -206,7 +219,7 @@ ALONG = [
         "Proposition 8",
         all_of(*(below(one_score("one_point", name), ROUNDING) for name in PROCESSES)),
     ),
-]  # fmt: skip
+]
 
 CLAIMS = [
     *TRAINED,

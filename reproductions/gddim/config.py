@@ -7,9 +7,22 @@ from rescore.config import SectionSettings
 from rescore.specs import ModelConfig, ModelJob
 
 Section = Literal[
-    "recovery", "noise", "factors", "lambdas", "grid", "trained", "trained_cld", "trained_grid", "noise_trained", "phases",
-    "score_recovery", "corrected", "corrected_trained", "held", "held_trained",
-]  # fmt: skip
+    "recovery",
+    "noise",
+    "factors",
+    "lambdas",
+    "grid",
+    "trained",
+    "trained_cld",
+    "trained_grid",
+    "noise_trained",
+    "phases",
+    "score_recovery",
+    "corrected",
+    "corrected_trained",
+    "held",
+    "held_trained",
+]
 
 
 class Recovery(SectionSettings):

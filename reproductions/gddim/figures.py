@@ -29,24 +29,34 @@ RECOVERY = {  # (method, variant): label, colour, marker and line, as in all sty
     ("Euler", "CLD"): ("Euler (CLD)", draw.RED, "D", ":"),
 }
 ONE_STEP = {
-    ("start", "DDPM"): "VP: start", ("gDDIM", "DDPM, K=R"): "DDIM",
-    ("start", "BDM"): "BDM: start", ("gDDIM", "BDM, K=R"): "gDDIM",
-    ("start", "CLD"): "CLD: start", ("gDDIM", "CLD, K=R"): "gDDIM, $K=R$",
-    ("gDDIM", "CLD, K=L"): "gDDIM, $K=L$", ("Euler", "CLD"): "Euler",
-}  # fmt: skip
+    ("start", "DDPM"): "VP: start",
+    ("gDDIM", "DDPM, K=R"): "DDIM",
+    ("start", "BDM"): "BDM: start",
+    ("gDDIM", "BDM, K=R"): "gDDIM",
+    ("start", "CLD"): "CLD: start",
+    ("gDDIM", "CLD, K=R"): "gDDIM, $K=R$",
+    ("gDDIM", "CLD, K=L"): "gDDIM, $K=L$",
+    ("Euler", "CLD"): "Euler",
+}
 PREDICTORS = {
     predictor(factor, order): (f"$K={factor}$, q = {order}", color, marker, line)
     for factor, color in (("R", draw.BLUE), ("L", draw.ORANGE))
     for order, marker, line in ((1, "o", ":"), (2, "s", "--"), (3, "D", "-"))
-}  # fmt: skip
+}
 LAMBDAS = {
-    "gDDIM": ("gDDIM", draw.BLUE, "o"), "EM": ("EM", draw.RED, "s"), "EM as released": ("EM as released", draw.PINK, "^"),
-}  # fmt: skip
+    "gDDIM": ("gDDIM", draw.BLUE, "o"),
+    "EM": ("EM", draw.RED, "s"),
+    "EM as released": ("EM as released", draw.PINK, "^"),
+}
 GRID = {
-    "gDDIM": ("gDDIM", draw.BLUE, "o"), "gDDIM, q=1": ("gDDIM, q=1", draw.SKY, "o", ":"), "EM": ("EM", draw.RED, "s"),
-    "Ancestral": ("Ancestral", draw.ORANGE, "^"), "Prob.Flow Heun": ("Prob.Flow Heun", draw.GREEN, "D"),
-    "2nd Heun": ("2nd Heun", draw.PURPLE, "v"), "Prob.Flow RK45": ("Prob.Flow RK45", draw.BLACK, "x", "none"),
-}  # fmt: skip
+    "gDDIM": ("gDDIM", draw.BLUE, "o"),
+    "gDDIM, q=1": ("gDDIM, q=1", draw.SKY, "o", ":"),
+    "EM": ("EM", draw.RED, "s"),
+    "Ancestral": ("Ancestral", draw.ORANGE, "^"),
+    "Prob.Flow Heun": ("Prob.Flow Heun", draw.GREEN, "D"),
+    "2nd Heun": ("2nd Heun", draw.PURPLE, "v"),
+    "Prob.Flow RK45": ("Prob.Flow RK45", draw.BLACK, "x", "none"),
+}
 TITLES = {"DDPM": "DDPM (VP)", "BDM": "BDM", "CLD": "CLD"}
 CEILING = 3.0  # what has diverged is drawn at the upper edge
 AT_CEILING = f"{draw.INTERVALS} Values above 3 are drawn at 3."
@@ -84,8 +94,10 @@ def noise(found: PaperResults, out: Path) -> None:
     titles = {"u": "the solution", "L": "$\\epsilon$ under $L_t$", "R": "$\\epsilon$ under $R_t$"}
     data = {"one_point": "one point", "digits_exact": "digits", "digits": "trained network"}
     data = {name: title for name, title in data.items() if f"noise/{name}/u" in found.arrays}
-    note = ("One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel "
-            "of eps does not enter the sampler.")  # fmt: skip
+    note = (
+        "One solution, three pixels in the middle of the image; sampling runs from left to right. Under L_t the x channel "
+        "of eps does not enter the sampler."
+    )
     with found.sheet(out, 3 * len(data), 3, (3.2, 2.4), note, sharex=True) as (_, axes):
         for ax, (dataset, key) in zip(axes, product(data, titles), strict=True):
             values = found.arrays[f"noise/{dataset}/{key}"]  # (times, channels, pixels)
@@ -123,11 +135,16 @@ def phases(found: PaperResults, out: Path) -> None:
 
 def correctors(found: PaperResults, out: Path) -> None:
     """Section 7.4.2: predictors alone and with a corrector."""
-    styles = {(method, f"q={q}"): (f"{method}, q = {q}", color, "os"[q - 2], line)
-              for method, color, line in (("predictor", draw.BLUE, "-"), ("predictor-corrector", draw.ORANGE, "--"))
-              for q in found.config.corrected.orders}  # fmt: skip
-    panels = {("mixture2d_grid", "solver_rmse"): "nine Gaussians, exact", ("digits_exact", "solver_rmse"): "digits, exact",
-              ("digits", "fid"): "trained network"}  # fmt: skip
+    styles = {
+        (method, f"q={q}"): (f"{method}, q = {q}", color, "os"[q - 2], line)
+        for method, color, line in (("predictor", draw.BLUE, "-"), ("predictor-corrector", draw.ORANGE, "--"))
+        for q in found.config.corrected.orders
+    }
+    panels = {
+        ("mixture2d_grid", "solver_rmse"): "nine Gaussians, exact",
+        ("digits_exact", "solver_rmse"): "digits, exact",
+        ("digits", "fid"): "trained network",
+    }
     with found.sheet(out, 3, 3, (3.4, 2.9), AT_CEILING) as (_, axes):
         for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
             rows = found.select(table="7.4.2", dataset=dataset, metric=metric)
@@ -156,8 +173,10 @@ def cld(found: PaperResults, out: Path) -> None:
     labels = {"solver_rmse": "RMS distance to the exact flow", "sw2": "sw2 to the data"}
     if not found.select(table="7.1", dataset=list(OFF)):
         return draw.not_measured(out)
-    note = (f"{AT_CEILING} Grey: exact draws. Table 7.2: 50 evaluations, one-step predictors; `as released`: the drift "
-            "(1 + λ)/2 of the released code instead of (1 + λ²)/2.")  # fmt: skip
+    note = (
+        f"{AT_CEILING} Grey: exact draws. Table 7.2: 50 evaluations, one-step predictors; `as released`: the drift "
+        "(1 + λ)/2 of the released code instead of (1 + λ²)/2."
+    )
     with found.sheet(out, 6, 3, (3.2, 2.7), note) as (_, axes):
         for row, (dataset, (title, off, label)) in zip((axes[:3], axes[3:]), OFF.items(), strict=True):
             for ax, metric in zip(row, labels, strict=False):

@@ -210,6 +210,21 @@ def held_trained(book: Book) -> None:
 
 SECTIONS = {
     one.__name__: one
-    for one in (recovery, noise, factors, lambdas, grid, trained, trained_cld, trained_grid, paths.noise_trained, paths.phases,
-                score_recovery, corrected, corrected_trained, held, held_trained)
-}  # fmt: skip
+    for one in (
+        recovery,
+        noise,
+        factors,
+        lambdas,
+        grid,
+        trained,
+        trained_cld,
+        trained_grid,
+        paths.noise_trained,
+        paths.phases,
+        score_recovery,
+        corrected,
+        corrected_trained,
+        held,
+        held_trained,
+    )
+}

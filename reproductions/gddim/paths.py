@@ -39,8 +39,13 @@ def noise_trained(book: Book) -> None:
     models, config = TrainedModels(book), book.config
     process, n, paths = models.process("cld"), 16, []
     solver = gddim(process, quadratic(process, config.reference_steps), GRID_ORDERS["CLD"])
-    protocol = {"process": "CLD", "score": "trained", "grid": "quadratic", "t0": process.eps,
-                "reference_steps": config.reference_steps} | models.spec("cld").protocol  # fmt: skip
+    protocol = {
+        "process": "CLD",
+        "score": "trained",
+        "grid": "quadratic",
+        "t0": process.eps,
+        "reference_steps": config.reference_steps,
+    } | models.spec("cld").protocol
     for factor in CHANNELS:
         place = ("fig7.1", models.data, "network's flow", FACTOR(factor=factor), None, protocol | {"factor": factor})
         with book.cell(*place, n=n, over="trainings") as cell:
@@ -68,14 +73,21 @@ def middle_pixels(path: Tensor, count: int = 3):
 def phases(book: Book) -> None:
     """Fig. 7.2: how fast eps changes along the exact flow of a Dirac mixture, in each phase of its weights.
 
-    `noise_rate` is |d eps / d sqrt(t)| / sqrt(d), the mean over states and times of a phase, on times equally spaced in sqrt(t);
-    `share` is the part of all these that lies in the phase.
+    `noise_rate` is |d eps / d sqrt(t)| / sqrt(d), the mean over states and times of a phase, on times equally spaced in
+    sqrt(t); `share` is the part of all these that lies in the phase.
     """
     config, process = book.config, VP()
     for dataset, points in dirac_mixtures().items():
         problem = ExactProblem.of_points(dataset, process, points, ("gddim", "phases", dataset), config.seeds, config.samples)
-        protocol = {"process": "DDPM", "score": "exact", "grid": "quadratic", "reference_steps": config.reference_steps,
-                    "t0": process.eps, "one mode": SURE, "fully mixed": ALIKE}  # fmt: skip
+        protocol = {
+            "process": "DDPM",
+            "score": "exact",
+            "grid": "quadratic",
+            "reference_steps": config.reference_steps,
+            "t0": process.eps,
+            "one mode": SURE,
+            "fully mixed": ALIKE,
+        }
         found = None
         for phase in PHASES:
             with book.cell("fig7.2", dataset, "exact flow", phase, None, protocol, n=problem.n) as cell:
@@ -84,11 +96,19 @@ def phases(book: Book) -> None:
                 found = found or phases_of(problem, config.reference_steps)
                 rates, which, times = found
                 inside = [(which[:, of] == PHASES.index(phase)) for of in torch.arange(problem.size).split(problem.n)]
-                cell.add("noise_rate", [rates[:, of][mask].mean().item() if mask.any() else 0.0
-                         for of, mask in zip(torch.arange(problem.size).split(problem.n), inside, strict=True)])  # fmt: skip
+                cell.add(
+                    "noise_rate",
+                    [
+                        rates[:, of][mask].mean().item() if mask.any() else 0.0
+                        for of, mask in zip(torch.arange(problem.size).split(problem.n), inside, strict=True)
+                    ],
+                )
                 cell.add("share", [mask.double().mean().item() for mask in inside])
-                cell.arrays |= {f"phases/{dataset}/rates": rates[:, :3].numpy(), f"phases/{dataset}/which": which[:, :3].numpy(),
-                                f"phases/{dataset}/times": times.numpy()}  # fmt: skip
+                cell.arrays |= {
+                    f"phases/{dataset}/rates": rates[:, :3].numpy(),
+                    f"phases/{dataset}/which": which[:, :3].numpy(),
+                    f"phases/{dataset}/times": times.numpy(),
+                }
 
 
 def dirac_mixtures() -> dict[str, Tensor]:
@@ -115,7 +135,8 @@ def phases_of(problem: ExactProblem, steps: int) -> tuple[Tensor, Tensor, Tensor
 
 
 def recovered(process: LinearSDE, score: Score, u: Tensor, t: float, u_s: Tensor, s: float) -> Tensor:
-    """The score at (u, t) from the one at (u_s, s): Sigma_t^-1 Psi Sigma_s s(u_s, s) - Sigma_t^-1 [u - Psi u_s] (Props. 6, 8)."""
+    """The score at (u, t) from the one at (u_s, s): Sigma_t^-1 Psi Sigma_s s(u_s, s) - Sigma_t^-1 [u - Psi u_s] (Props. 6, 8).
+    """
     precision, psi = process.Sigma(t).inv(), process.Psi(t, s)
     return precision(psi(process.Sigma(s)(score(u_s, s))) - (u - psi(u_s)))
 

@@ -18,7 +18,7 @@ from rescore.samplers import (
     gddim_stochastic,
     runge_kutta,
     within_budget,
-)  # fmt: skip
+)
 from rescore.samplers.base import OneStep
 from rescore.samplers.method import method
 
@@ -48,8 +48,17 @@ def released_euler_maruyama(process: LinearSDE, times: Sequence[float], lam: flo
 STOCHASTIC = {"gDDIM": gddim_stochastic, "EM": euler_maruyama, "EM as released": released_euler_maruyama}  # Table 7.2
 
 
-def _sampling(table: str, row: str, variant: str, model: str, make: Method, process: LinearSDE, nfe: int, times=quadratic,
-              denoise: str = "none") -> Sampling:  # fmt: skip
+def _sampling(
+    table: str,
+    row: str,
+    variant: str,
+    model: str,
+    make: Method,
+    process: LinearSDE,
+    nfe: int,
+    times=quadratic,
+    denoise: str = "none",
+) -> Sampling:
     sampler = within_budget(make, process, times, nfe, denoise=denoise)
     return Sampling(table, row, variant, model, sampler, {"grid": times.__name__, **make.options})
 

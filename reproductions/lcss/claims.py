@@ -6,8 +6,10 @@ from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all
 from rescore.ledger.diff import DEFAULT_FLOOR
 from rescore.ledger.published import read_published
 
-PRINTED = {(one.table, one.dataset, one.method, one.variant, one.metric): one.number
-           for one in read_published(Path(__file__).with_name("published.csv"), "lcss")}  # fmt: skip
+PRINTED = {
+    (one.table, one.dataset, one.method, one.variant, one.metric): one.number
+    for one in read_published(Path(__file__).with_name("published.csv"), "lcss")
+}
 PROCESSES = ("VE", "subVP")
 STAND_INS = {"MLP": "checkerboard", "NCSNv2": "ffhq256"}  # network: the printed data set
 

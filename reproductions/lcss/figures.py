@@ -52,8 +52,11 @@ def costs(found: draw.PaperResults, out: Path) -> None:
 def quality(found: draw.PaperResults, out: Path) -> None:
     """Table 3's shape on the data at hand, a row a process."""
     config = found.config
-    pairs = {job.variant: job.models for job in config.jobs.values()
-             if "quality" in job.measure and found.select(table="3", variant=job.variant)}  # fmt: skip
+    pairs = {
+        job.variant: job.models
+        for job in config.jobs.values()
+        if "quality" in job.measure and found.select(table="3", variant=job.variant)
+    }
     if not pairs:
         return draw.not_measured(out)
     over = repeats(config.training_seeds, config.seeds)[0]
@@ -102,13 +105,17 @@ def gamma(found: draw.PaperResults, out: Path) -> None:
     over = repeats(found.config.training_seeds, found.config.seeds)[0]
     about = f"{draw.INTERVALS} They are over {over}." if models else "Gaussian data only."
     with found.sheet(out, 2, 2, (4.4, 3.6), f"{about} No corrector.") as (_, (curve, samples)):
-        for method, label, marks in (("closed form", "Gaussian, closed form", {"marker": "", "line": "-"}),
-                                     ("LCSS", "Gaussian, the chain", {"marker": ".", "line": ""})):  # fmt: skip
+        for method, label, marks in (
+            ("closed form", "Gaussian, closed form", {"marker": "", "line": "-"}),
+            ("LCSS", "Gaussian, the chain", {"marker": ".", "line": ""}),
+        ):
             gaussian = draw.select(rows, dataset="gaussian", method=method)
             draw.curve(curve, gaussian, label, draw.GREY, x=GAMMA.by("gamma", GAMMAS), **marks)
         for model in models:
-            for axes, label, short, color in ((WITH_GAMMA, "trained with gamma", "trained", draw.BLUE),
-                                              (TIMES_SCORE, "gamma x score", "x score", draw.RED)):  # fmt: skip
+            for axes, label, short, color in (
+                (WITH_GAMMA, "trained with gamma", "trained", draw.BLUE),
+                (TIMES_SCORE, "gamma x score", "x score", draw.RED),
+            ):
                 variants = axes.by("gamma", gammas, model=model)
                 draw.curve(curve, rows, f"{model}, {label}", color, x=variants)
                 pictures |= {f"{value:g}, {short}": f"samples/{variant}" for variant, value in variants.items()}

@@ -78,8 +78,9 @@ class Pair(TrainedModels):
         name = "reverse diffusion" if isinstance(sampler, PredictorCorrector) else "Euler-Maruyama"
         if getattr(sampler, "corrector_steps", 0):
             name += f" and Langevin, snr {sampler.snr:g}"
-        return self.protocol(spec, process=spec.process.name, nfe=sampler.nfe, t0=sampler.times[-1], sampler=name,
-                             denoise=sampler.denoise, **how)  # fmt: skip
+        return self.protocol(
+            spec, process=spec.process.name, nfe=sampler.nfe, t0=sampler.times[-1], sampler=name, denoise=sampler.denoise, **how
+        )
 
     def draws(self, sampler: Sampler, load: Load, factor: float = 1.0) -> dict[int, Callable[[], Drawn]]:
         """By sampling seed, the samples of its model's score times `factor`; all models start from the same noise."""
@@ -104,8 +105,16 @@ class Pair(TrainedModels):
                 judge_samples(cell, self.judge, self.draws(sampler, load), METRICS, array=f"samples/{variant}/{method}")
         settings, held_out = self.config.evaluation, self.held_out
         images = held_out.images[: settings.likelihood_images]
-        protocol = self.protocol(spec, process=spec.process.name, t0=LIKELIHOOD_T0, solver="dopri5", rtol=settings.tolerance,
-                                 trace="rademacher", dequantisation="uniform", grey_levels=held_out.grey_levels)  # fmt: skip
+        protocol = self.protocol(
+            spec,
+            process=spec.process.name,
+            t0=LIKELIHOOD_T0,
+            solver="dopri5",
+            rtol=settings.tolerance,
+            trace="rademacher",
+            dequantisation="uniform",
+            grey_levels=held_out.grey_levels,
+        )
         with self.cell(table, method, variant, protocol, len(images)) as cell:
             if cell.todo:
                 cell.add("bpd", [self.bits(load(training), images, seed) for training, seed in self.repeats])

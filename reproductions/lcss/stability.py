@@ -32,8 +32,13 @@ EARLY = 0.2  # share of the iterations after which "faster convergence" is asked
 def stability(book: Book) -> None:
     """Section 4.2.3's convergence and stability."""
     settings = book.config.stability
-    protocol = settings.protocol | {"network": "mlp", "width": settings.width, "process": "VE", "weighting": "sigma^2",
-                                    "sigma_max": settings.sigma_max}  # fmt: skip
+    protocol = settings.protocol | {
+        "network": "mlp",
+        "width": settings.width,
+        "process": "VE",
+        "weighting": "sigma^2",
+        "sigma_max": settings.sigma_max,
+    }
     for method in OBJECTIVES:
         with book.cell("stability", "digits", method, "MLP (VE)", None, protocol, over="trainings") as cell:
             if cell.todo:

@@ -39,8 +39,16 @@ def theory(book: Book) -> None:
         part(book)
 
 
-def exact(book: Book, table: str, dataset: str, method: str, variant: object, metric: str, value: Callable[[], float],
-          **protocol: object) -> None:  # fmt: skip
+def exact(
+    book: Book,
+    table: str,
+    dataset: str,
+    method: str,
+    variant: object,
+    metric: str,
+    value: Callable[[], float],
+    **protocol: object,
+) -> None:
     book.exact(table, dataset, method, variant, None, {"how": "exact"} | protocol, n=1, **{metric: value})
 
 
@@ -152,8 +160,17 @@ def literal_sigma(book: Book) -> None:
     for name, (process, method) in SAMPLERS.items():
         for reading, spread in readings(process).items():
             value = partial(variance_ratio, name, steps, spread)
-            exact(book, "sigma_t", "gaussian", "LCSS", f"{name}, {reading}", "variance_ratio", value, steps=steps,
-                  sampler=method.name)  # fmt: skip
+            exact(
+                book,
+                "sigma_t",
+                "gaussian",
+                "LCSS",
+                f"{name}, {reading}",
+                "variance_ratio",
+                value,
+                steps=steps,
+                sampler=method.name,
+            )
         ratio = process.GG(0.5).values.sqrt() / process.R(0.5).values
         exact(book, "sigma_t", "gaussian", "LCSS", f"{name}, t=0.5", "g_over_std", ratio.item)
 

@@ -32,8 +32,16 @@ def target_of(book: Book, dataset: str) -> Target:
     return Rescaled(make_target(dataset), book.config.datasets[dataset].scale)
 
 
-def row(book: Book, target: Target, method: str, variant: str, one: One, evaluations: tuple[int, int],
-        protocol: Mapping[str, object], trained: bool) -> None:  # fmt: skip
+def row(
+    book: Book,
+    target: Target,
+    method: str,
+    variant: str,
+    one: One,
+    evaluations: tuple[int, int],
+    protocol: Mapping[str, object],
+    trained: bool,
+) -> None:
     """One cell: B, S and A of log Z over the runs, the ESS of weights, evaluations of the target.
 
     Args:
@@ -44,8 +52,16 @@ def row(book: Book, target: Target, method: str, variant: str, one: One, evaluat
     seeds = config.seeds if trained else (0,)
     training, each = evaluations
     about = {"particles": config.particles, "runs": config.runs, "scale": target.scale} | protocol
-    cell = book.cell(TABLE, target.name, method, variant, each, about, n=config.particles * config.runs // len(seeds),
-                     over="trainings" if trained else "runs")  # fmt: skip
+    cell = book.cell(
+        TABLE,
+        target.name,
+        method,
+        variant,
+        each,
+        about,
+        n=config.particles * config.runs // len(seeds),
+        over="trainings" if trained else "runs",
+    )
     with cell:
         if not cell.todo:
             return
@@ -77,8 +93,16 @@ def _weighted(log_w: Tensor) -> Arrays:
 def importance_sampling(book: Book, dataset: str) -> None:
     """Weights of draws from N(0, I)."""
     target = target_of(book, dataset)
-    row(book, target, "importance", "", lambda seed, streams: _weighted(importance.prior_log_weights(target, book.config.particles, streams)),
-        (0, 1), {}, trained=False)  # fmt: skip
+    row(
+        book,
+        target,
+        "importance",
+        "",
+        lambda seed, streams: _weighted(importance.prior_log_weights(target, book.config.particles, streams)),
+        (0, 1),
+        {},
+        trained=False,
+    )
 
 
 def annealed(book: Book, dataset: str) -> None:
@@ -102,8 +126,16 @@ def variational_flow(book: Book, dataset: str) -> None:
     def trained(seed: int) -> nn.Module:
         at = derive_seed(TABLE, dataset, "VI-NF", "init", seed) % 2**31
         flow = flows.make_flow(family, target.dim, at, its.layers, (its.hidden, its.hidden), its.bins, its.bound)
-        return _fit(book, target, "VI-NF", "", seed, flow, its,
-                    lambda draws: flows.reverse_kl_loss(flow, target, torch.randn(its.batch, target.dim, generator=draws)))  # fmt: skip
+        return _fit(
+            book,
+            target,
+            "VI-NF",
+            "",
+            seed,
+            flow,
+            its,
+            lambda draws: flows.reverse_kl_loss(flow, target, torch.randn(its.batch, target.dim, generator=draws)),
+        )
 
     def one(seed: int, streams: list[torch.Generator]) -> Arrays:
         flow = trained(seed)
@@ -127,8 +159,16 @@ def controlled(book: Book, dataset: str, method: str) -> None:
         def trained(seed: int, variant: str = variant, loss=loss) -> nn.Module:
             policy = PISGrad(target, make_generator(TABLE, dataset, method, variant, "init", seed))
             policy = process.with_prior_score(policy) if isinstance(process, DIS) else policy
-            return _fit(book, target, method, variant, seed, policy, its,
-                        lambda draws: loss(process, policy, target, torch.randn(shape, generator=draws)) / target.dim)  # fmt: skip
+            return _fit(
+                book,
+                target,
+                method,
+                variant,
+                seed,
+                policy,
+                its,
+                lambda draws: loss(process, policy, target, torch.randn(shape, generator=draws)) / target.dim,
+            )
 
         def one(seed: int, streams: list[torch.Generator], trained=trained) -> Arrays:
             policy, noise = trained(seed), torch.empty(len(streams), config.particles, target.dim)

@@ -24,10 +24,32 @@ from reproductions.pis.variational import flow_protocol, trained_flow
 
 TABLE = "5.2"
 ANNEALED = Axes("{temperatures}-temperatures")
-# N, CA and C first; hydrogens and oxygens by the difference from the torsion of a sibling, so that each bond turns by one torsion
-ROWS = ((6,), (8, 6), (14, 8, 6), (10, 8, 6, 14), (9, 8, 6, 14), (4, 6, 8, 14), (1, 4, 6, 8), (0, 1, 4, 6), (2, 1, 4, 0), (3, 1, 4, 0),
-        (5, 4, 6, 1), (7, 6, 8, 4), (16, 14, 8, 6), (15, 14, 8, 16), (18, 16, 14, 8), (17, 16, 14, 18), (19, 18, 16, 14),
-        (20, 18, 16, 19), (21, 18, 16, 19), (11, 10, 8, 6), (12, 10, 8, 11), (13, 10, 8, 11))  # fmt: skip
+# N, CA and C first; hydrogens and oxygens by the difference from the torsion of a sibling, so that each bond turns by one
+# torsion
+ROWS = (
+    (6,),
+    (8, 6),
+    (14, 8, 6),
+    (10, 8, 6, 14),
+    (9, 8, 6, 14),
+    (4, 6, 8, 14),
+    (1, 4, 6, 8),
+    (0, 1, 4, 6),
+    (2, 1, 4, 0),
+    (3, 1, 4, 0),
+    (5, 4, 6, 1),
+    (7, 6, 8, 4),
+    (16, 14, 8, 6),
+    (15, 14, 8, 16),
+    (18, 16, 14, 8),
+    (17, 16, 14, 18),
+    (19, 18, 16, 14),
+    (20, 18, 16, 19),
+    (21, 18, 16, 19),
+    (11, 10, 8, 6),
+    (12, 10, 8, 11),
+    (13, 10, 8, 11),
+)
 # the five of the table: backbone, and the methyls of the first cap, the side chain and the last cap
 TORSIONS = {"phi": (4, 6, 8, 14), "psi": (16, 14, 8, 6), "eta1": (0, 1, 4, 6), "eta2": (11, 10, 8, 6), "eta3": (19, 18, 16, 14)}
 EXTRA = 6 + 66  # standard normal: place and turn, and velocities
@@ -35,11 +57,31 @@ BINS, SMOOTHING, FLOOR = 50, (0.25, 0.5, 1.0, 0.5, 0.25), 1e-5  # of the stochas
 
 
 def ideal_positions() -> np.ndarray:
-    """Positions (22, 3) in nm from which the minimum of `alanine_dipeptide.json` was sought: equilibrium bonds, ideal angles."""
+    """Positions (22, 3) in nm from which the minimum of `alanine_dipeptide.json` was sought: equilibrium bonds, ideal angles.
+    """
     bonds, angles, torsions = [], [], []
     planar = {4, 6, 14, 16}
-    ideal = {4: -80, 1: 180, 0: 60, 5: 180, 7: 180, 16: 70, 15: 180, 18: 180, 17: 180, 19: 60, 11: 60, 10: -120, 9: 120, 2: 120, 3: -120,
-             20: 120, 21: -120, 12: 120, 13: -120}  # fmt: skip
+    ideal = {
+        4: -80,
+        1: 180,
+        0: 60,
+        5: 180,
+        7: 180,
+        16: 70,
+        15: 180,
+        18: 180,
+        17: 180,
+        19: 60,
+        11: 60,
+        10: -120,
+        9: 120,
+        2: 120,
+        3: -120,
+        20: 120,
+        21: -120,
+        12: 120,
+        13: -120,
+    }
     heavy = {1, 4, 5, 6, 8, 10, 14, 15, 16, 18}
     for atom, *others in ROWS:
         if others:
@@ -113,14 +155,26 @@ class MoleculeStudy(Study):
 
     @cached_property
     def reference(self) -> Mapping[str, np.ndarray]:
-        """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; kept for all jobs. Raises MissingData."""
+        """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; kept for all jobs. Raises MissingData.
+        """
         of = self.molecule.md
         key = self.training_folder("md", 0, of.model_dump() | {"temperature": self.molecule.temperature})
         path = key.with_suffix(".npz")
         if not path.is_file():
             start = np.array(json.loads(EXPORTED.read_text())["positions"])
-            runs = [simulate(start, self.molecule.temperature, of.friction, of.step, of.picoseconds, of.every, of.settle,
-                             derive_seed(self.dataset, "md", k) % 2**31) for k in range(of.trajectories)]  # fmt: skip
+            runs = [
+                simulate(
+                    start,
+                    self.molecule.temperature,
+                    of.friction,
+                    of.step,
+                    of.picoseconds,
+                    of.every,
+                    of.settle,
+                    derive_seed(self.dataset, "md", k) % 2**31,
+                )
+                for k in range(of.trajectories)
+            ]
             torsions = np.stack([torsions_of(torch.tensor(run.positions)) for run in runs])
             energies = np.stack([run.energies for run in runs]) / self.target.kt
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,8 +188,17 @@ class MoleculeStudy(Study):
     def torsions(self, samples: Tensor) -> np.ndarray:
         return torsions_of(self.target.positions(samples.double()))
 
-    def enter(self, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], name: str,
-              sample: Callable[[int], tuple[Tensor, dict[str, float]]], over: Over, n: int | None = None) -> None:  # fmt: skip
+    def enter(
+        self,
+        method: str,
+        variant: str,
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        name: str,
+        sample: Callable[[int], tuple[Tensor, dict[str, float]]],
+        over: Over,
+        n: int | None = None,
+    ) -> None:
         """A row: samples (n, dim), the config's number if n is not given, and other numbers of each seed."""
         n = n or self.molecule.samples
         with self.book.cell(TABLE, self.dataset, method, variant, nfe, self.protocol | dict(protocol), n=n, over=over) as cell:

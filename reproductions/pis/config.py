@@ -14,9 +14,28 @@ DatasetName = Literal[
 ]
 Policy = Literal["gt", "nn", "grad"]
 Method = Literal[
-    "gt", "nn", "grad", "noise_scale", "importance", "importance_sizes", "smc", "aft", "vi_nf", "nuts", "hmc", "exact",
-    "truth", "md", "coverage", "convergence", "separation", "discretisation", "theorem_3", "theorem_4", "monte_carlo",
-]  # fmt: skip
+    "gt",
+    "nn",
+    "grad",
+    "noise_scale",
+    "importance",
+    "importance_sizes",
+    "smc",
+    "aft",
+    "vi_nf",
+    "nuts",
+    "hmc",
+    "exact",
+    "truth",
+    "md",
+    "coverage",
+    "convergence",
+    "separation",
+    "discretisation",
+    "theorem_3",
+    "theorem_4",
+    "monte_carlo",
+]
 
 
 class Training(SectionSettings, TrainingConfig):

@@ -72,8 +72,10 @@ def _samples(found: draw.PaperResults, out: Path, dataset: str, half_width: floa
     methods = _planned(found, dataset, STYLES) or list(STYLES)
     columns = 3 if len(methods) in (5, 6, 9) else 4
     others = draw.join_names([STYLES[method][0] for method in STYLES if method not in methods])
-    notes = ("Points are not weighted. Grey: the density, within 1, 2 and 3 standard deviations.",
-             f"No job of this scale draws {others}." if others else "")  # fmt: skip
+    notes = (
+        "Points are not weighted. Grey: the density, within 1, 2 and 3 standard deviations.",
+        f"No job of this scale draws {others}." if others else "",
+    )
     with found.sheet(out, len(methods), columns, (2.6, 2.6), *notes, sharex=True, sharey=True) as (_, axes):
         for ax, method in zip(axes, methods, strict=True):
             label, color = STYLES[method]
@@ -107,8 +109,14 @@ def rmse(found: draw.PaperResults, out: Path) -> None:
                 if record := measured.get(row.key):
                     style = {"color": draw.BLUE, "markersize": 6, "linestyle": "none", "elinewidth": 1.6, "zorder": 3}
                     verdict = status[row.key]
-                    ax.errorbar(record.value, y + APART, xerr=draw.interval(record), label=f"measured, {verdict}", **style,
-                                **MARKERS[verdict])  # fmt: skip
+                    ax.errorbar(
+                        record.value,
+                        y + APART,
+                        xerr=draw.interval(record),
+                        label=f"measured, {verdict}",
+                        **style,
+                        **MARKERS[verdict],
+                    )
             values = [value for line in ax.lines for value in line.get_xdata()]
             ax.set(title=TITLES[dataset], xlabel="|A| (nats)", xscale="log", xlim=(min(values) / 2.5, max(values) * 2.5))
             ax.grid(axis="x")
@@ -163,8 +171,10 @@ def weights(found: draw.PaperResults, out: Path) -> None:
         ax.set(xlabel="rank of the particle", ylabel="weight $\\times$ n")
         ax.legend(loc="upper right", handlelength=1.2)
 
-    note = ("Normalised weights of the n particles of one run, times n; dashed: equal weights. "
-            "ESS: the mean over all runs, as a fraction of n.")  # fmt: skip
+    note = (
+        "Normalised weights of the n particles of one run, times n; dashed: equal weights. "
+        "ESS: the mean over all runs, as a fraction of n."
+    )
     _by_target(found, out, NAMES, "log_w", panel, note)
 
 
@@ -198,8 +208,17 @@ def posteriors(found: draw.PaperResults, out: Path) -> None:
                 y, record = names.index(_name(row)), _measured(found, row, dataset)
                 ax.plot(abs(row.number), y - APART, "D", color=draw.RED, markersize=5, markerfacecolor="white", label="printed")
                 if record:
-                    ax.errorbar(abs(record.value), y + APART, xerr=draw.interval(record), color=draw.BLUE, label="measured",
-                                markersize=6, linestyle="none", elinewidth=1.6, **MARKERS["indicative"])  # fmt: skip
+                    ax.errorbar(
+                        abs(record.value),
+                        y + APART,
+                        xerr=draw.interval(record),
+                        color=draw.BLUE,
+                        label="measured",
+                        markersize=6,
+                        linestyle="none",
+                        elinewidth=1.6,
+                        **MARKERS["indicative"],
+                    )
             values = [value for line in ax.lines for value in line.get_xdata()]
             ax.set(xlabel=label, xscale="log", xlim=(min(values) / 2.5, max(values) * 2.5))
             draw.plain_log_axis(ax.xaxis, digits=(1, 3))
@@ -279,9 +298,11 @@ def _planned(found: draw.PaperResults, dataset: str, methods: Iterable[str]) -> 
 
 def text(found: draw.PaperResults, out: Path) -> None:
     """What the text and the theorems say, a panel a statement."""
-    notes = (f"{draw.INTERVALS} Theorems: exact, no samples. W2: Euler's steps under u*; dashed: the root of the step size. "
-             "ESS: a control off by |u - u*|^2 = eps / T; dashed: the bound 1 - eps. Eq. 5.8: u* from uncontrolled trajectories. "
-             "Distance: nine modes pulled apart; steps: the same training with other N.",)  # fmt: skip
+    notes = (
+        f"{draw.INTERVALS} Theorems: exact, no samples. W2: Euler's steps under u*; dashed: the root of the step size. "
+        "ESS: a control off by |u - u*|^2 = eps / T; dashed: the bound 1 - eps. Eq. 5.8: u* from uncontrolled trajectories. "
+        "Distance: nine modes pulled apart; steps: the same training with other N.",
+    )
     with found.sheet(out, 6, 3, (3.1, 2.7), *notes, grid="both") as (_, axes):
         _theorems(found, axes[:3])
         _swept(found, axes[3:5])
@@ -292,8 +313,14 @@ def text(found: draw.PaperResults, out: Path) -> None:
         axes[5].set(
             xlabel="ring, from the inner one", ylabel="share of arcs covered", xticks=(1, 2, 3), title="Rings (fig. 5.2)"
         )
-        sections = (("mg", "theorem_3"), ("mg", "theorem_4"), ("mg", "monte_carlo"), ("mg", "separation"), ("mg", "discretisation"),
-                    ("rings", "coverage"))  # fmt: skip
+        sections = (
+            ("mg", "theorem_3"),
+            ("mg", "theorem_4"),
+            ("mg", "monte_carlo"),
+            ("mg", "separation"),
+            ("mg", "discretisation"),
+            ("rings", "coverage"),
+        )
         for ax, (subject, section) in zip(axes, sections, strict=True):
             draw.legend(ax, fontsize=7)
             if not ax.containers:

@@ -68,8 +68,16 @@ class Trajectory:
     energies: np.ndarray
 
 
-def simulate(start: np.ndarray, temperature: float, friction: float, step: float, picoseconds: float, every: int,
-             settle: float, seed: int) -> Trajectory:  # fmt: skip
+def simulate(
+    start: np.ndarray,
+    temperature: float,
+    friction: float,
+    step: float,
+    picoseconds: float,
+    every: int,
+    settle: float,
+    seed: int,
+) -> Trajectory:
     """Molecular dynamics from `start` (22, 3), a frame each `every` steps, after `settle` picoseconds that are not kept.
 
     Raises MissingData without OpenMM.

@@ -75,8 +75,16 @@ class Study:
         key = config_hash(needs, method, str(self.config.protocol_version))
         return self.book.run.folder.parent / f"{self.dataset}-{method}-seed{seed}-{key}"
 
-    def train(self, method: str, seed: int, model: nn.Module, loss: Loss, adam: Adam, needs: Mapping[str, object],
-              checkpoint_every: int = 100) -> np.ndarray:  # fmt: skip
+    def train(
+        self,
+        method: str,
+        seed: int,
+        model: nn.Module,
+        loss: Loss,
+        adam: Adam,
+        needs: Mapping[str, object],
+        checkpoint_every: int = 100,
+    ) -> np.ndarray:
         """Train the model, or load what was trained before, and freeze it; the history of its loss."""
         generator, folder = self.generator(method, "train", seed), self.training_folder(method, seed, needs)
         label = f"{self.dataset} {method} seed {seed}: training"
@@ -85,8 +93,17 @@ class Study:
         model.requires_grad_(False)
         return history.numpy()
 
-    def row(self, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], runs: "Runs", estimate: str,
-            weights: bool = False, arrays: Callable[[], Arrays] = dict) -> None:  # fmt: skip
+    def row(
+        self,
+        method: str,
+        variant: str,
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        runs: "Runs",
+        estimate: str,
+        weights: bool = False,
+        arrays: Callable[[], Arrays] = dict,
+    ) -> None:
         """A row of the table: the statistics of one estimate of log Z over the runs.
 
         Args:

@@ -35,8 +35,10 @@ def coverage(study: Study, method: str) -> None:
         return target.sample((n,), study.generator(method, "exact", seed))
 
     trainings = {"train_steps": study.settings.pis.steps}
-    rows = {f"PIS-{NAMES[name]}": (lambda seed, name=name: policy(name, seed), study.sde(name).protocol | trainings)
-            for name in POLICIES}  # fmt: skip
+    rows = {
+        f"PIS-{NAMES[name]}": (lambda seed, name=name: policy(name, seed), study.sde(name).protocol | trainings)
+        for name in POLICIES
+    }
     rows |= {"VI-NF": (flow, {"train_steps": study.settings.vi_nf.steps}), "exact": (exact, {})}
     for name, (draw, protocol) in rows.items():
         protocol = protocol | {"arcs": ARCS, "least": LEAST}

@@ -178,8 +178,17 @@ class ImageStudy(Study):
     def training_folder(self, method: str, seed: int, settings: Mapping[str, object]) -> Path:
         return super().training_folder(method, seed, {"settings": settings, "decoder": self._decoder_key})
 
-    def row(self, method: str, variant: str, nfe: int | None, protocol: Mapping[str, object], runs: Runs, estimate: str,
-            weights: bool = False, arrays: Callable[[], Arrays] = dict) -> None:  # fmt: skip
+    def row(
+        self,
+        method: str,
+        variant: str,
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        runs: Runs,
+        estimate: str,
+        weights: bool = False,
+        arrays: Callable[[], Arrays] = dict,
+    ) -> None:
         over: Over = "trainings" if runs.trained else "runs"
         protocol = {"runs": runs.total, "particles": runs.n} | protocol
         row = self.rows.setdefault((method, variant), Row(method, variant, nfe, protocol, over, runs.n * runs.total))

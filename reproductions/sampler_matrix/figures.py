@@ -28,8 +28,15 @@ def solvers(found: draw.PaperResults, out: Path) -> None:
     _cells(found, out, DETERMINISTIC, "solver_rmse", "RMS distance to the exact solution", (1e-3, WORST))
 
 
-def _cells(found: draw.PaperResults, out: Path, methods: Collection[str], metric: str, label: str, limits: tuple[float, float],
-           note: str = "") -> None:  # fmt: skip
+def _cells(
+    found: draw.PaperResults,
+    out: Path,
+    methods: Collection[str],
+    metric: str,
+    label: str,
+    limits: tuple[float, float],
+    note: str = "",
+) -> None:
     """A panel a process: rows are samplers, columns budgets; numbers in every cell that has one."""
     budgets, rows = found.config.budgets, found.select(table=TABLE, metric=metric)
     cells = {(r.variant, r.method, int(parse_protocol(r.protocol)["budget"])): r.value for r in rows if r.nfe is not None}

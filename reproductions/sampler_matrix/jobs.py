@@ -37,10 +37,21 @@ class Column(ExactRuns):
     @classmethod
     def of(cls, book: Book, name: str) -> Column:
         config, process = book.config, PROCESSES[name]
-        problem = ExactProblem.of_points("digits_exact", process, load_digits(), (TABLE, name), config.seeds, config.samples,
-                                         posterior=torch.float32)  # fmt: skip
-        return cls(book, problem, {"score": "exact", "grid": "uniform" if name == "VE" else "quadratic", "t0": process.eps,
-                                   "denoise": "none", "posterior": "float32"}, name=name)  # fmt: skip
+        problem = ExactProblem.of_points(
+            "digits_exact", process, load_digits(), (TABLE, name), config.seeds, config.samples, posterior=torch.float32
+        )
+        return cls(
+            book,
+            problem,
+            {
+                "score": "exact",
+                "grid": "uniform" if name == "VE" else "quadratic",
+                "t0": process.eps,
+                "denoise": "none",
+                "posterior": "float32",
+            },
+            name=name,
+        )
 
     def noise(self, one: Sampling) -> Streams:
         return self.problem.streams(TABLE, one.method, one.variant, *one.protocol.values())

@@ -21,7 +21,7 @@ from rescore.samplers import (
     runge_kutta,
     sscs,
     tab_deis,
-)  # fmt: skip
+)
 from torch import Tensor
 
 from reproductions.sampler_matrix.config import ProcessName

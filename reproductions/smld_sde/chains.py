@@ -15,7 +15,7 @@ from rescore.samplers import (
     predictor_corrector,
     probability_flow,
     reverse_diffusion,
-)  # fmt: skip
+)
 from rescore.scores import Score
 
 from reproductions.smld_sde.config import BETA_MAX

@@ -37,13 +37,19 @@ def encoding(book: Book) -> None:
             decode(score, process, z, settings.tolerance, spec.objective.t0) for score, z in zip(scores, coded, strict=True)
         ]
         cell.add("round_trip_rmse", [rmse(back, x) for back in decoded])
-        between = [decode(score, process, halfway(z, z.roll(1, 0)), settings.tolerance, spec.objective.t0)
-                   for score, z in zip(scores, coded, strict=True)]  # fmt: skip
+        between = [
+            decode(score, process, halfway(z, z.roll(1, 0)), settings.tolerance, spec.objective.t0)
+            for score, z in zip(scores, coded, strict=True)
+        ]
         cell.add("halfway_nearest", distances.off_data(torch.stack(between), real))
         cell.exact("pixel_mean_nearest", distances.off_data(((x + x.roll(1, 0)) / 2)[None], real)[0])
-        cell.arrays |= {"encoding/x": x[:8].numpy(), "encoding/other": x.roll(1, 0)[:8].numpy(),
-                        "encoding/halfway": between[0][:8].numpy(), "encoding/mean": ((x + x.roll(1, 0)) / 2)[:8].numpy(),
-                        "encoding/z": torch.stack([z.flatten(1) for z in coded[:2]])[:, :3].numpy()}  # fmt: skip
+        cell.arrays |= {
+            "encoding/x": x[:8].numpy(),
+            "encoding/other": x.roll(1, 0)[:8].numpy(),
+            "encoding/halfway": between[0][:8].numpy(),
+            "encoding/mean": ((x + x.roll(1, 0)) / 2)[:8].numpy(),
+            "encoding/z": torch.stack([z.flatten(1) for z in coded[:2]])[:, :3].numpy(),
+        }
 
 
 def fill(cell: Cell, x: Tensor, coded: list[Tensor], loose: list[Tensor]) -> None:

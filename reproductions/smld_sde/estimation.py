@@ -29,8 +29,9 @@ Draw = Callable[[int, torch.Generator], Tensor]
 Losses = Callable[[PointScore, Tensor, torch.Generator], Tensor]
 
 
-def fitted(book: Book, name: str, settings: Estimation, dim: int, draw: Draw, losses: Losses,
-           error: Callable[[Ensemble], Tensor]) -> Tracked:  # fmt: skip
+def fitted(
+    book: Book, name: str, settings: Estimation, dim: int, draw: Draw, losses: Losses, error: Callable[[Ensemble], Tensor]
+) -> Tracked:
     """An ensemble of score networks, trained on `draw`'s points; `error` (members,) is kept along the training."""
     seeds = [derive_seed("smld_sde", "estimation", dim, seed) for seed in range(settings.members)]
     ensemble = Ensemble([plain_mlp(dim, settings.width, dim, seed, nn.Softplus) for seed in seeds])
@@ -49,7 +50,8 @@ def sliced(score: PointScore, x: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def relative_errors(ensemble: Ensemble, x: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """E |s - target|^2 / E |target|^2 and the root of E |s - target|^2, each (members,), of points x (n, d) with weights (n,)."""
+    """E |s - target|^2 / E |target|^2 and the root of E |s - target|^2, each (members,), of points x (n, d) with weights (n,).
+    """
     found = ensemble(x.float().repeat(ensemble.size, 1)).detach().double().unflatten(0, (ensemble.size, -1))
     weights = weights / weights.sum()
     square = ((found - target).square().sum(2) * weights).sum(1)
@@ -119,8 +121,15 @@ def bands(book: Book) -> None:
                 continue
             target = data(x, 0.0)
             errors = partial(relative_errors, x=x, target=target)
-            tracked = fitted(book, f"bands-{noise:g}", settings, 2, lambda n, g, data=data: data.sample(n, 0.0, g), sliced,
-                             lambda e, errors=errors: errors(e, weights=torch.ones(len(x)))[0])  # fmt: skip
+            tracked = fitted(
+                book,
+                f"bands-{noise:g}",
+                settings,
+                2,
+                lambda n, g, data=data: data.sample(n, 0.0, g),
+                sliced,
+                lambda e, errors=errors: errors(e, weights=torch.ones(len(x)))[0],
+            )
             for band, (low, high) in BANDS.items():
                 inside = ((depth >= low) & (depth < high)).double()
                 relative, rmse = errors(tracked.ensemble, weights=inside)
@@ -145,7 +154,8 @@ def line() -> Tensor:
 
 
 def kernel(book: Book) -> None:
-    """Explicit score matching of a kernel density (eq. 6): what it tends to, what a network learns, and that DSM is the same."""
+    """Explicit score matching of a kernel density (eq. 6): what it tends to, what a network learns, and that DSM is the same.
+    """
     settings, data, x = book.config.kernel, mixture(VP()), line()
     truth, weights = data(x, 0.0), data.log_prob(x, 0.0).exp()
 
@@ -161,15 +171,32 @@ def kernel(book: Book) -> None:
     seeds = book.config.seeds
     for points, width in dict.fromkeys([*((m, first[1]) for m in settings.points), *((first[0], h) for h in settings.widths)]):
         variant = KERNEL(points=points, width=width)
-        book.repeat("eq6", "mixture1d", "kernel density", variant, None, {"kernel": "gaussian"}, seeds, n=points,
-                      score_error=partial(distance, points, width))  # fmt: skip
-    book.exact("eq12", "mixture1d", "ESM against DSM", "", None, {"points": 50, "width": first[1], "quadrature": FINE},
-               gradient_difference=lambda: esm_is_dsm(drawn(50, 0), first[1]))  # fmt: skip
+        book.repeat(
+            "eq6",
+            "mixture1d",
+            "kernel density",
+            variant,
+            None,
+            {"kernel": "gaussian"},
+            seeds,
+            n=points,
+            score_error=partial(distance, points, width),
+        )
+    book.exact(
+        "eq12",
+        "mixture1d",
+        "ESM against DSM",
+        "",
+        None,
+        {"points": 50, "width": first[1], "quadrature": FINE},
+        gradient_difference=lambda: esm_is_dsm(drawn(50, 0), first[1]),
+    )
     protocol = settings.protocol | {"network": f"MLP 1-{settings.width}-{settings.width}-1"}
     members = settings.members
     for method in ("KDE-ESM", "DSM"):
-        with book.cell("eq6", "mixture1d", method, KERNEL(points=first[0], width=first[1]), None, protocol, n=first[0],
-                       over="trainings") as cell:  # fmt: skip
+        with book.cell(
+            "eq6", "mixture1d", method, KERNEL(points=first[0], width=first[1]), None, protocol, n=first[0], over="trainings"
+        ) as cell:
             if cell.todo:
                 learn_kernel(cell, method, [drawn(first[0], seed) for seed in range(members)], first[1], x, truth, weights)
 
@@ -198,12 +225,17 @@ def learn_kernel(
 
     tracked = fitted(cell.book, f"kernel-{method}", settings, 1, draw, losses, error)
     cell.add("score_error", tracked.errors[-1].tolist())
-    own = [relative_errors(tracked.ensemble, x, density(x, 0.0), density.log_prob(x, 0.0).exp())[0][i].item()
-           for i, density in enumerate(densities)]  # fmt: skip
+    own = [
+        relative_errors(tracked.ensemble, x, density(x, 0.0), density.log_prob(x, 0.0).exp())[0][i].item()
+        for i, density in enumerate(densities)
+    ]
     cell.add("own_error", own)
     if method == "KDE-ESM":
-        cell.arrays |= {"kernel/x": x[:, 0].numpy(), "kernel/p": truth[:, 0].numpy(),
-                        "kernel/q": densities[0](x, 0.0)[:, 0].numpy()}  # fmt: skip
+        cell.arrays |= {
+            "kernel/x": x[:, 0].numpy(),
+            "kernel/p": truth[:, 0].numpy(),
+            "kernel/q": densities[0](x, 0.0)[:, 0].numpy(),
+        }
     cell.arrays[f"kernel/{method}"] = tracked.ensemble.member(0)(x.float())[:, 0].detach().numpy()
 
 

@@ -103,9 +103,11 @@ def trained(found: draw.PaperResults, out: Path) -> None:
         draw.shared_legend(figure, panels)
         pictures.set_title("Tables 2 and 3, and real images")
         if rows:
-            shown = {f"{r.variant}, {solver}": samples_name(data, r.table, r.method, r.variant, r.nfe)
-                     for table, solver in {"score-sde-2": "ODE", "score-sde-3": "SDE"}.items()
-                     for r in found.select(table=table, dataset=data, metric="fid")}  # fmt: skip
+            shown = {
+                f"{r.variant}, {solver}": samples_name(data, r.table, r.method, r.variant, r.nfe)
+                for table, solver in {"score-sde-2": "ODE", "score-sde-3": "SDE"}.items()
+                for r in found.select(table=table, dataset=data, metric="fid")
+            }
             draw.image_rows(pictures, found.named_arrays(shown | {"real": f"{data}/real"}))
 
 
@@ -153,8 +155,12 @@ def estimation(found: draw.PaperResults, out: Path) -> None:
                     ax.add_patch(Circle((mean, mean), 3, fill=False, color="white", linewidth=0.8))
                 if ax is planes[-1]:
                     figure.colorbar(image, ax=ax, extend="max", label="error")
-        lines = {"p": ("p(x)", draw.GREY, "-"), "q": ("kernel density", draw.BLACK, ":"), "KDE-ESM": ("$J_{ESM}$", draw.BLUE, "-"),
-                 "DSM": ("$J_{DSM}$", draw.ORANGE, "--")}  # fmt: skip
+        lines = {
+            "p": ("p(x)", draw.GREY, "-"),
+            "q": ("kernel density", draw.BLACK, ":"),
+            "KDE-ESM": ("$J_{ESM}$", draw.BLUE, "-"),
+            "DSM": ("$J_{DSM}$", draw.ORANGE, "--"),
+        }
         for name, (label, color, line) in lines.items():
             if (values := found.arrays.get(f"kernel/{name}")) is not None and "kernel/x" in found.arrays:
                 kernel.plot(found.arrays["kernel/x"], values, color=color, linestyle=line, label=label, linewidth=1.1)

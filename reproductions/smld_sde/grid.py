@@ -42,13 +42,29 @@ class DigitsGaussian:
         law, self.axes = GaussianLaw.principal(load_digits())
         self.problems = {kind: GaussianProblem(law.scaled(1.0, shift * self.axes.sum(0))) for kind, shift in SHIFT.items()}
 
-    def measure(self, book: Book, table: str, method: str, variant: str, kind: str, sampler: Sampler,
-                protocol: Mapping[str, object], score: Score | None = None) -> None:  # fmt: skip
+    def measure(
+        self,
+        book: Book,
+        table: str,
+        method: str,
+        variant: str,
+        kind: str,
+        sampler: Sampler,
+        protocol: Mapping[str, object],
+        score: Score | None = None,
+    ) -> None:
         """A cell of `sw2` to the data, exact over its directions; `score` if not that of the sampler's process."""
         problem = self.problems[kind]
         protocol = {"score": "exact", "law": "exact", "process": kind, "denoise": sampler.denoise} | dict(protocol)
-        book.exact(table, "digits_gaussian", method, variant, sampler.nfe, protocol,
-                   sw2=lambda: sliced_wasserstein(problem.after(sampler, score), problem.data, self.axes))  # fmt: skip
+        book.exact(
+            table,
+            "digits_gaussian",
+            method,
+            variant,
+            sampler.nfe,
+            protocol,
+            sw2=lambda: sliced_wasserstein(problem.after(sampler, score), problem.data, self.axes),
+        )
 
 
 def exact_grid(book: Book) -> None:

@@ -32,18 +32,40 @@ def example(book: Book) -> None:
     settings, boundary = book.config.example, basin_boundary()
     data = mixture(VP())  # at t = 0: p itself
     score, tau = partial(data, t=0.0), settings.step_size
-    runs = PointRuns(book, "fig7", "mixture1d", settings.particles, partial(distances.sides, boundary=boundary),
-                     ("smld_sde", "example"), {"score": "exact", "start": "uniform[-3,3]"}, KEPT)  # fmt: skip
+    runs = PointRuns(
+        book,
+        "fig7",
+        "mixture1d",
+        settings.particles,
+        partial(distances.sides, boundary=boundary),
+        ("smld_sde", "example"),
+        {"score": "exact", "start": "uniform[-3,3]"},
+        KEPT,
+    )
     long, many = replace(runs, n=settings.long_particles), replace(runs, n=settings.annealed_particles)
 
     def start(of: PointRuns) -> Tensor:
         """The same places for every run of so many particles."""
         return of.in_box(EXAMPLE["reach"], 1, "start")
 
-    def run(variant: str, size: float = tau, noise: float = 1.0, update: str = EQUATION_17, of: PointRuns = runs,
-            steps: int = settings.steps, name: str = "langevin") -> None:  # fmt: skip
-        of.fill("Langevin", variant, steps, lambda: langevin(score, start(of), size, steps, of.streams(name), noise),
-                steps=steps, step_size=size, update=update)  # fmt: skip
+    def run(
+        variant: str,
+        size: float = tau,
+        noise: float = 1.0,
+        update: str = EQUATION_17,
+        of: PointRuns = runs,
+        steps: int = settings.steps,
+        name: str = "langevin",
+    ) -> None:
+        of.fill(
+            "Langevin",
+            variant,
+            steps,
+            lambda: langevin(score, start(of), size, steps, of.streams(name), noise),
+            steps=steps,
+            step_size=size,
+            update=update,
+        )
 
     runs.fill("uniform start", "", None, lambda: start(runs))
     run("")
@@ -53,8 +75,13 @@ def example(book: Book) -> None:
     run("eq. 14", tau, math.sqrt(tau), "x + tau s + sqrt(2) tau z")  # as printed, with sigma = sqrt(2) as in eq. 17
     run("long", of=long, steps=settings.long_steps, name="long")
     sampler, protocol = annealed(settings.annealing)
-    many.fill("annealed Langevin", "", sampler.nfe,
-              lambda: sampler(mixture(sampler.process), start(many), many.streams("annealed")), **protocol)  # fmt: skip
+    many.fill(
+        "annealed Langevin",
+        "",
+        sampler.nfe,
+        lambda: sampler(mixture(sampler.process), start(many), many.streams("annealed")),
+        **protocol,
+    )
     draws = make_generator("smld_sde", "example", "exact")
     runs.fill("exact draws", "", None, lambda: data.sample(runs.size, 0.0, draws), start="none")
 
@@ -90,13 +117,27 @@ def toy(book: Book) -> None:
         signal, noise = norms.unflatten(2, (seeds, -1)).mean(3)  # at each level, (levels, seeds)
         return numbers(x) | {"snr_ratio": ((signal / noise).amax(0) / (signal / noise).amin(0)).tolist()}
 
-    runs = PointRuns(book, "ncsn-toy", "mixture2d", settings.particles, numbers, ("smld_sde", "toy"),
-                     {"score": "exact", "start": "uniform[-8,8]^2"}, KEPT)  # fmt: skip
+    runs = PointRuns(
+        book,
+        "ncsn-toy",
+        "mixture2d",
+        settings.particles,
+        numbers,
+        ("smld_sde", "toy"),
+        {"score": "exact", "start": "uniform[-8,8]^2"},
+        KEPT,
+    )
     u, reference = runs.in_box(TOY["reach"], 2, "start"), data.sample(runs.size, 0.0, generator("reference"))
     runs.fill("uniform start", "", None, lambda: u)
-    runs.fill("Langevin", "", settings.steps,
-              lambda: langevin(partial(data, t=0.0), u, size, settings.steps, runs.streams("langevin")),
-              steps=settings.steps, step_size=size, update=EQUATION_17)  # fmt: skip
+    runs.fill(
+        "Langevin",
+        "",
+        settings.steps,
+        lambda: langevin(partial(data, t=0.0), u, size, settings.steps, runs.streams("langevin")),
+        steps=settings.steps,
+        step_size=size,
+        update=EQUATION_17,
+    )
     replace(runs, numbers=with_ratio).fill(
         "annealed Langevin", "", sampler.nfe, lambda: sampler(data, u, runs.streams("annealed")), **annealing
     )
@@ -107,7 +148,11 @@ def annealed(annealing: Annealing) -> tuple[AnnealedLangevin, dict[str, object]]
     """Its levels go from sigma_first down to sigma_last, geometric; and its protocol."""
     process = VE(annealing.sigma_last, annealing.sigma_first)
     times = grids.uniform(process, annealing.levels - 1, 0.0)
-    protocol = {"levels": annealing.levels, "sigma": f"{annealing.sigma_first:g}..{annealing.sigma_last:g}",
-                "steps_per_level": annealing.steps_per_level, "step_size": annealing.step_size,
-                "update": "x + (a / 2) s + sqrt(a) z"}  # fmt: skip
+    protocol = {
+        "levels": annealing.levels,
+        "sigma": f"{annealing.sigma_first:g}..{annealing.sigma_last:g}",
+        "steps_per_level": annealing.steps_per_level,
+        "step_size": annealing.step_size,
+        "update": "x + (a / 2) s + sqrt(a) z",
+    }
     return annealed_langevin(process, times, annealing.step_size, annealing.steps_per_level), protocol

@@ -54,8 +54,14 @@ def ncsn(book: Book) -> None:
         u = 2 * noise.uniform((settings.samples, *models.train.shape)) - 1
         return Drawn(run(models.load(name, training).score, u, noise).cpu(), steps)
 
-    protocol = {"score": "trained", "start": "uniform", "step_size": settings.step_size, "update": "x + (a / 2) s + sqrt(a) z",
-                "denoise": sampler.denoise, "sigma": f"{process.sigma_max / PIXELS:g}..{process.sigma_min / PIXELS:g}"}  # fmt: skip
+    protocol = {
+        "score": "trained",
+        "start": "uniform",
+        "step_size": settings.step_size,
+        "update": "x + (a / 2) s + sqrt(a) z",
+        "denoise": sampler.denoise,
+        "sigma": f"{process.sigma_max / PIXELS:g}..{process.sigma_min / PIXELS:g}",
+    }
     protocol |= models.spec(name).protocol
     for method, (variant, run) in runs.items():
         of = (

@@ -13,9 +13,13 @@ from reproductions.smld_sde.chains import SNR, ChainSampler, budgets, chain_samp
 MODELS = ("ve", "vp", "subvp")
 KINDS = {"VE": "VE", "VP": "VP", "SubVP": "subVP"}  # a process's name in the tables
 NAMES = {  # a network's
-    "mlp": "MLP", "ddpm": "DDPM cont.", "ddpmpp": "DDPM++ cont.", "ddpmpp_deep": "DDPM++ cont. deep",
-    "ncsnpp": "NCSN++ cont.", "ncsnpp_deep": "NCSN++ cont. deep",
-}  # fmt: skip
+    "mlp": "MLP",
+    "ddpm": "DDPM cont.",
+    "ddpmpp": "DDPM++ cont.",
+    "ddpmpp_deep": "DDPM++ cont. deep",
+    "ncsnpp": "NCSN++ cont.",
+    "ncsnpp_deep": "NCSN++ cont. deep",
+}
 DISCRETE = ("labels", "chain")  # levels of networks that were trained on a chain's own steps
 CHAIN_OF_TABLE_3 = {"VE": "reverse diffusion", "VP": "ancestral"}  # the predictor there of a network of these
 

@@ -69,10 +69,15 @@ def quality(found: draw.PaperResults, out: Path) -> None:
     """Figs. 3 and 8, and the ablations: distance to the data against steps, of networks and of exact posterior means."""
     trained, exact = [r for r in found.select(metric="fid") if r.nfe is not None], found.select(metric="frechet")
     distance, main = "Frechet distance of pixels", ("blur after noise", *SAMPLERS[MOMENTUM][1:])
-    panels = [("Networks: samplers", trained, SAMPLERS, "FID"), ("Exact: samplers", exact, SAMPLERS, distance),
-              ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance)]  # fmt: skip
-    note = (f"Left: mean over {len(found.config.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, "
-            "where posterior mean and law of samples are known.")  # fmt: skip
+    panels = [
+        ("Networks: samplers", trained, SAMPLERS, "FID"),
+        ("Exact: samplers", exact, SAMPLERS, distance),
+        ("Exact: corruptions", exact, {MOMENTUM: main} | OTHERS, distance),
+    ]
+    note = (
+        f"Left: mean over {len(found.config.seeds)} networks. {draw.INTERVALS} {draw.FLOOR_NOTE} Exact: Gaussian data, "
+        "where posterior mean and law of samples are known."
+    )
     with found.sheet(out, 3, 3, (3.5, 3.6), note) as (_figure, axes):
         for ax, (title, records, styles, ylabel) in zip(axes, panels, strict=True):
             for variant, style in styles.items():
@@ -108,8 +113,10 @@ def neighbours(found: draw.PaperResults, out: Path) -> None:
     """Fig. 9: samples, and the training image nearest to each."""
     drawn = [n for n in found.config.networks.nfes.get("main", ()) if f"samples/{MOMENTUM}/{n}" in found.arrays]
     steps = max(drawn, default=None)
-    cells = {"unseen images": found.one(table="real", metric="nearest"),
-             "samples": found.one(table="fig3", variant=MOMENTUM, metric="nearest", nfe=steps) if steps else None}  # fmt: skip
+    cells = {
+        "unseen images": found.one(table="real", metric="nearest"),
+        "samples": found.one(table="fig3", variant=MOMENTUM, metric="nearest", nfe=steps) if steps else None,
+    }
     text = "; ".join(f"{label} {record.value:.3f}" for label, record in cells.items() if record)
     note = f"Momentum Sampler, {steps} steps. Median RMS distance a pixel, of [-1, 1], to the nearest training image: {text}."
     with found.sheet(out, 1, 1, (6.0, 1.5), note if steps else "") as (_figure, axes):

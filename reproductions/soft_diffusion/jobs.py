@@ -31,8 +31,13 @@ def schedules(book: Book) -> None:
                 if cell.todo:
                     schedule, path, distances = corruptions.shortest_path(name, x)
                     hops = [distances[a, b] for a, b in zip(path.nodes, path.nodes[1:], strict=False)]
-                    values = {"path_nodes": len(path.nodes), "epsilon": path.epsilon, "path_length": sum(hops),
-                              "largest_hop": max(hops), "direct_distance": distances[0, -1]}  # fmt: skip
+                    values = {
+                        "path_nodes": len(path.nodes),
+                        "epsilon": path.epsilon,
+                        "path_length": sum(hops),
+                        "largest_hop": max(hops),
+                        "direct_distance": distances[0, -1],
+                    }
                     for metric, value in values.items():
                         cell.exact(metric, value)
                     cell.arrays[f"schedule/{name}"] = schedule(t).numpy() / x.shape[-1]

@@ -98,8 +98,10 @@ class Studio:
             level = torch.cat([LEVELS[settings.level](None, t) for t, _ in drawn.values()]).to(x)
             note(len(x))
             phi = network(x, level).reshape(len(names), *x0.shape)
-            parts = [LOSSES[VARIANTS[name].loss].losses(self.processes[name], phi[i], x0, xt, t)
-                     for i, (name, (t, xt)) in enumerate(drawn.items())]  # fmt: skip
+            parts = [
+                LOSSES[VARIANTS[name].loss].losses(self.processes[name], phi[i], x0, xt, t)
+                for i, (name, (t, xt)) in enumerate(drawn.items())
+            ]
             return torch.cat(parts).reshape(len(group), len(rows)).sum(0)
 
         return losses
@@ -122,10 +124,15 @@ class Studio:
         """What the ledger says about a network."""
         config, settings = self.config, self.settings.training
         return {
-            **settings.protocol, "network": settings.network, "loss": variant.loss, "level": variant.level,
-            "weighting": "1/sigma^2", "sigma_max": variant.sigma_max or config.sigma_max,
-            "until": variant.until or config.until, **more,
-        }  # fmt: skip
+            **settings.protocol,
+            "network": settings.network,
+            "loss": variant.loss,
+            "level": variant.level,
+            "weighting": "1/sigma^2",
+            "sigma_max": variant.sigma_max or config.sigma_max,
+            "until": variant.until or config.until,
+            **more,
+        }
 
 
 def real_images(studio: Studio) -> None:
@@ -161,8 +168,14 @@ def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> N
     """Samples of every network of a variant: FID, IS, total variance over the data's, distance to the training images."""
     config, variant, real = studio.config, VARIANTS[name], studio.real
     shape = tuple(studio.corruptions.images.shape[1:])
-    how = studio.protocol(variant, clean="trained", grid="uniform", start="Gaussian", start_modes=config.start_modes,
-                          n_samples=studio.settings.samples)  # fmt: skip
+    how = studio.protocol(
+        variant,
+        clean="trained",
+        grid="uniform",
+        start="Gaussian",
+        start_modes=config.start_modes,
+        n_samples=studio.settings.samples,
+    )
     also = {
         "variance_ratio": lambda x: (x.var(0).sum() / real.var(0).sum()).item(),
         "nearest": lambda x: median_distance(x, real),

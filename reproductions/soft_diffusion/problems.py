@@ -18,7 +18,7 @@ from rescore.corruptions import (
     NodePath,
     kept_schedule,
     mse_matched,
-)  # fmt: skip
+)
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit_interval
 from rescore.experiments.book import Book
@@ -107,8 +107,16 @@ class Corruptions:
     def shortest_path(self, name: str, images: Tensor) -> tuple[Interpolated, NodePath, np.ndarray]:
         """That of images called `name`, kept in `folder`: the jobs of a run share it."""
         config, settings = self.config, self.config.schedule
-        return kept_schedule(self.folder, name, self.blur(images.shape[-1]), images[: settings.images], config.sigma_max,
-                             settings.candidates, settings.nodes, config.until)  # fmt: skip
+        return kept_schedule(
+            self.folder,
+            name,
+            self.blur(images.shape[-1]),
+            images[: settings.images],
+            config.sigma_max,
+            settings.candidates,
+            settings.nodes,
+            config.until,
+        )
 
     @property
     def ve_process(self) -> VE:

@@ -26,20 +26,50 @@ from mutants import Mutant, all_mutants, digest
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".mutation"
 TARGETS = (
-    "lib/rescore/samplers/*.py", "lib/rescore/objectives/*.py", "lib/rescore/likelihood.py", "lib/rescore/montecarlo/*.py",
-    "lib/rescore/neural_sde/*.py", "lib/rescore/models/*.py", "lib/rescore/metrics/*.py", "lib/rescore/corruptions/*.py",
-    "lib/rescore/collage/*.py", "lib/rescore/ledger/*.py", "reproductions/*/*.py",
-)  # fmt: skip
+    "lib/rescore/samplers/*.py",
+    "lib/rescore/objectives/*.py",
+    "lib/rescore/likelihood.py",
+    "lib/rescore/montecarlo/*.py",
+    "lib/rescore/neural_sde/*.py",
+    "lib/rescore/models/*.py",
+    "lib/rescore/metrics/*.py",
+    "lib/rescore/corruptions/*.py",
+    "lib/rescore/collage/*.py",
+    "lib/rescore/ledger/*.py",
+    "reproductions/*/*.py",
+)
 NOT_METHODS = ("claims.py", "figures.py", "config.py")
 """Of a paper's folder: what reads numbers and what checks settings."""
 OTHER_PROCESSES = ("test_workflow.py", "test_pis_killed.py")
 """Their tests start processes of their own, which do not see a mutant."""
 PRELOADED = (
-    "coverage", "pytest", "_pytest.assertion.rewrite", "torch", "torch._dynamo", "numpy", "scipy.stats", "scipy.optimize",
-    "scipy.integrate", "scipy.special", "pandas", "sklearn.datasets", "skimage.data", "pydantic", "tqdm", "matplotlib.pyplot",
-    "zuko", "pyro.infer.mcmc", "ot", "torchdiffeq", "torchsde", "torch_fidelity", "torchvision", "safetensors.torch",
-    "tabulate", "yaml",
-)  # fmt: skip
+    "coverage",
+    "pytest",
+    "_pytest.assertion.rewrite",
+    "torch",
+    "torch._dynamo",
+    "numpy",
+    "scipy.stats",
+    "scipy.optimize",
+    "scipy.integrate",
+    "scipy.special",
+    "pandas",
+    "sklearn.datasets",
+    "skimage.data",
+    "pydantic",
+    "tqdm",
+    "matplotlib.pyplot",
+    "zuko",
+    "pyro.infer.mcmc",
+    "ot",
+    "torchdiffeq",
+    "torchsde",
+    "torch_fidelity",
+    "torchvision",
+    "safetensors.torch",
+    "tabulate",
+    "yaml",
+)
 SECONDS = 60.0
 """Of tests a mutant, by their time without it."""
 

@@ -15,14 +15,39 @@ from rescore.parity.table import Played, Row, Sheet, golden_folder, read_sheet
 FOLDER = golden_folder()
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.safetensors"))]
 ROWS = {  # of each file: one that is lost is noticed
-    "cld_checkpoint_tiny_expected": 1, "cld_coefficients": 33, "cld_likelihood": 2, "cld_losses": 2, "cld_network": 4,
-    "cld_samplers": 25, "deis": 103, "diffcollage": 30, "diffflow": 27, "edm_network": 2, "gddim_blurring": 21,
-    "gddim_cld": 75, "gddim_network": 2, "ncsn_losses": 4, "ncsn_network": 1, "ncsnv2_langevin": 2, "ncsnv2_network": 1,
-    "pis_funnel_grad": 7, "pis_lgcp": 6, "pis_nine_modes_nn": 6, "pis_targets": 9, "score_sde_checkpoint_tiny_expected": 2,
-    "score_sde_ddpm": 5, "score_sde_ddpmpp_vp": 3, "score_sde_likelihood": 18, "score_sde_losses": 26,
-    "score_sde_ncsnpp_ve_continuous": 1, "score_sde_ncsnpp_ve_discrete": 2, "score_sde_ncsnpp_vp": 1,
-    "score_sde_ode_sampler": 6, "score_sde_pc_samplers": 36, "score_sde_single_steps": 24,
-}  # fmt: skip
+    "cld_checkpoint_tiny_expected": 1,
+    "cld_coefficients": 33,
+    "cld_likelihood": 2,
+    "cld_losses": 2,
+    "cld_network": 4,
+    "cld_samplers": 25,
+    "deis": 103,
+    "diffcollage": 30,
+    "diffflow": 27,
+    "edm_network": 2,
+    "gddim_blurring": 21,
+    "gddim_cld": 75,
+    "gddim_network": 2,
+    "ncsn_losses": 4,
+    "ncsn_network": 1,
+    "ncsnv2_langevin": 2,
+    "ncsnv2_network": 1,
+    "pis_funnel_grad": 7,
+    "pis_lgcp": 6,
+    "pis_nine_modes_nn": 6,
+    "pis_targets": 9,
+    "score_sde_checkpoint_tiny_expected": 2,
+    "score_sde_ddpm": 5,
+    "score_sde_ddpmpp_vp": 3,
+    "score_sde_likelihood": 18,
+    "score_sde_losses": 26,
+    "score_sde_ncsnpp_ve_continuous": 1,
+    "score_sde_ncsnpp_ve_discrete": 2,
+    "score_sde_ncsnpp_vp": 1,
+    "score_sde_ode_sampler": 6,
+    "score_sde_pc_samplers": 36,
+    "score_sde_single_steps": 24,
+}
 
 
 @cache
@@ -46,30 +71,36 @@ def test_golden_numbers(name):
     assert len({row.quantity for row in found}) == len(found), "each row has a name of its own"
 
 
-@pytest.mark.parametrize(("name", "quantity", "least"), [
-    ("score_sde_pc_samplers", "vp/euler_maruyama/none/denoised", 0.05),
-    ("cld_samplers", "sscs/10/quadratic/denoised/beta_0.1_6.9", 0.05),
-    ("gddim_cld", "covariance, lambda 1", 1.0),
-    ("gddim_cld", "R by Euler's method", 5e-3),
-    ("pis_targets", "funnel of the paper, energy", 0.01),
-    ("diffflow", "varying g, loss as a likelihood", 0.1),
-    ("diffcollage", "average on a chain, sigma 1", 0.4),
-    ("diffcollage", "circle, sigma 1", 0.05),
-    ("score_sde_losses", "vp/likelihood/mean, t = 1e-5", 5e-3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "quantity", "least"),
+    [
+        ("score_sde_pc_samplers", "vp/euler_maruyama/none/denoised", 0.05),
+        ("cld_samplers", "sscs/10/quadratic/denoised/beta_0.1_6.9", 0.05),
+        ("gddim_cld", "covariance, lambda 1", 1.0),
+        ("gddim_cld", "R by Euler's method", 5e-3),
+        ("pis_targets", "funnel of the paper, energy", 0.01),
+        ("diffflow", "varying g, loss as a likelihood", 0.1),
+        ("diffcollage", "average on a chain, sigma 1", 0.4),
+        ("diffcollage", "circle, sigma 1", 0.05),
+        ("score_sde_losses", "vp/likelihood/mean, t = 1e-5", 5e-3),
+    ],
+)
 def test_where_we_differ_on_purpose_we_do_differ(name, quantity, least):
     """A change that would bring us to the original's fault is noticed too."""
     (row,) = [row for row in rows(name) if row.quantity == quantity]
     assert row.verdict == "explained" and row.difference > least and row.reason
 
 
-@pytest.mark.parametrize(("name", "quantity"), [
-    ("cld_samplers", "sscs/10/quadratic/denoised/beta_0.1_6.9, both halves as their first"),
-    ("deis", "tab3 on t2, 5 steps, samples with their weights"),
-    ("gddim_cld", "samples with their weights, R2/10"),
-    ("diffcollage", "average on a chain times pieces, sigma 1"),
-    ("diffcollage", "circle, sigma 1, away from the seam"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "quantity"),
+    [
+        ("cld_samplers", "sscs/10/quadratic/denoised/beta_0.1_6.9, both halves as their first"),
+        ("deis", "tab3 on t2, 5 steps, samples with their weights"),
+        ("gddim_cld", "samples with their weights, R2/10"),
+        ("diffcollage", "average on a chain times pieces, sigma 1"),
+        ("diffcollage", "circle, sigma 1, away from the seam"),
+    ],
+)
 def test_with_their_fault_put_in_we_agree(name, quantity):
     (row,) = [row for row in rows(name) if row.quantity == quantity]
     assert row.verdict == "within"

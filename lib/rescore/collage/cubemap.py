@@ -68,9 +68,13 @@ def directions(side: int) -> Tensor:
     row, column = torch.meshgrid(s, s, indexing="ij")
     one = torch.ones_like(row)
     points = {
-        "F": (column, -row, one), "R": (one, -row, -column), "B": (-column, -row, -one),
-        "L": (-one, -row, column), "U": (column, one, row), "D": (column, -one, -row),
-    }  # fmt: skip
+        "F": (column, -row, one),
+        "R": (one, -row, -column),
+        "B": (-column, -row, -one),
+        "L": (-one, -row, column),
+        "U": (column, one, row),
+        "D": (column, -one, -row),
+    }
     return torch.stack([torch.stack(points[name], -1) for name in FACES])
 
 
@@ -92,9 +96,13 @@ def equirectangular(faces: Tensor, height: int) -> Tensor:
     x, y, z = x / largest, y / largest, z / largest
     # on each face: the test that a direction meets it, and its (row, column) in [-1, 1]
     places = {
-        "F": (z == 1, -y, x), "R": (x == 1, -y, -z), "B": (z == -1, -y, -x),
-        "L": (x == -1, -y, z), "U": (y == 1, z, x), "D": (y == -1, -z, x),
-    }  # fmt: skip
+        "F": (z == 1, -y, x),
+        "R": (x == 1, -y, -z),
+        "B": (z == -1, -y, -x),
+        "L": (x == -1, -y, z),
+        "U": (y == 1, z, x),
+        "D": (y == -1, -z, x),
+    }
     index = torch.zeros(up.shape, dtype=torch.long)
     for face, (meets, row, column) in ((FACES.index(name), place) for name, place in places.items()):
         i, j = (((v + 1) / 2 * side).long().clamp(0, side - 1) for v in (row, column))

@@ -215,8 +215,9 @@ def grid(size: tuple[int, int], patch: tuple[int, int], overlap: tuple[int, int]
     The variables are the overlaps of two patches (degree 2, weight -1) and of four (degree 4, weight +1: four patches and four
     overlaps hold them). One row of patches is a chain. An overlap may not exceed half a patch: further patches would meet.
     """
-    rows, columns = (_count(f"grid, {axis}", n, side, o)
-                     for axis, n, side, o in zip(("rows", "columns"), size, patch, overlap, strict=True))  # fmt: skip
+    rows, columns = (
+        _count(f"grid, {axis}", n, side, o) for axis, n, side, o in zip(("rows", "columns"), size, patch, overlap, strict=True)
+    )
     if (2 * overlap[0] > patch[0] and rows > 2) or (2 * overlap[1] > patch[1] and columns > 2):
         raise RescoreError(f"grid: patches {patch} that overlap by {overlap}; allowed: at most half a patch")
     y, x = ([k * (side - o) for k in range(n)] for n, side, o in zip((rows, columns), patch, overlap, strict=True))

@@ -171,8 +171,12 @@ def from_the_middle(*lattice: int) -> list[list[int]]:
     The middle one, then in one batch all that lie one step from it, then two steps along rows and columns, and so on. Pieces
     that overlap the next by half share with others of their batch only what is there already.
     """
-    steps = np.asarray(sum(np.abs(np.arange(n) - (n - 1) // 2).reshape([-1 if k == axis else 1 for k in range(len(lattice))])
-                           for axis, n in enumerate(lattice))).ravel()  # fmt: skip
+    steps = np.asarray(
+        sum(
+            np.abs(np.arange(n) - (n - 1) // 2).reshape([-1 if k == axis else 1 for k in range(len(lattice))])
+            for axis, n in enumerate(lattice)
+        )
+    ).ravel()
     return [np.flatnonzero(steps == k).tolist() for k in range(steps.max() + 1)]
 
 

@@ -57,24 +57,34 @@ class Maker:
     differentiable_part: Score | None = None
     quarter: Score | None = None
 
-    def sample(self, score: Callable[..., Tensor], size: Sequence[int], n: int, generator: torch.Generator,
-               y: Tensor | None = None) -> Made:  # fmt: skip
+    def sample(
+        self, score: Callable[..., Tensor], size: Sequence[int], n: int, generator: torch.Generator, y: Tensor | None = None
+    ) -> Made:
         """n contents of a score of all of them at once; y: their conditions (n, *condition), its third argument."""
         return _joined(
             self._sample(_under(score, _own(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
             for rows in self._batches(n)
         )
 
-    def sample_given(self, condition: Callable[..., Score], score: Score, x: Tensor, mask: Tensor,
-                     generator: torch.Generator) -> Made:  # fmt: skip
+    def sample_given(
+        self, condition: Callable[..., Score], score: Score, x: Tensor, mask: Tensor, generator: torch.Generator
+    ) -> Made:
         """Contents like x under its pixels that the mask knows; `condition` is `replaced_score` or `reconstructed_score`."""
         process, device, mask = self.sampler.process, generator.device, mask.to(generator.device)
         parts = ((rows, x[rows.start : rows.stop].to(device)) for rows in self._batches(len(x)))
         return _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
 
-    def outpaint(self, kind: Known, size: Sequence[int], patches: Tensor, n: int, generator: torch.Generator,
-                 order: Sequence[Sequence[int]] | None = None, given: tuple[Tensor, Tensor] | None = None,
-                 conditions: Mapping[int, Tensor] | None = None) -> Made:  # fmt: skip
+    def outpaint(
+        self,
+        kind: Known,
+        size: Sequence[int],
+        patches: Tensor,
+        n: int,
+        generator: torch.Generator,
+        order: Sequence[Sequence[int]] | None = None,
+        given: tuple[Tensor, Tensor] | None = None,
+        conditions: Mapping[int, Tensor] | None = None,
+    ) -> Made:
         """n contents piece by piece (`rescore.collage.outpaint`); a run has no way back where nothing is there before."""
         factor, parts = self.differentiable if kind == "reconstruction" else self.piece, []
         for rows in self._batches(n):
@@ -87,9 +97,16 @@ class Maker:
             parts.append(Made(self._bounded(x), self._nfe * (runs + back)))
         return _joined(parts)
 
-    def chained(self, method: str, graph: FactorGraph, n: int, generator: torch.Generator,
-                conditions: Mapping[int, Tensor] | None = None, shared: Tensor | None = None,
-                order: Sequence[Sequence[int]] | None = None) -> Made:  # fmt: skip
+    def chained(
+        self,
+        method: str,
+        graph: FactorGraph,
+        n: int,
+        generator: torch.Generator,
+        conditions: Mapping[int, Tensor] | None = None,
+        shared: Tensor | None = None,
+        order: Sequence[Sequence[int]] | None = None,
+    ) -> Made:
         """n contents of a chain of pieces by a method of `METHODS`.
 
         Args:

@@ -46,7 +46,14 @@ class LongSeries:
     def graph(self, pieces: int) -> FactorGraph:
         return chain(1, pieces * (self.width - self.overlap) + self.overlap, self.width, self.overlap)
 
-    def _chained(self, method: str, graph: FactorGraph, y: Mapping[int, Tensor], n: int, generator: torch.Generator,
-                 shared: Tensor | None = None) -> Made:  # fmt: skip
+    def _chained(
+        self,
+        method: str,
+        graph: FactorGraph,
+        y: Mapping[int, Tensor],
+        n: int,
+        generator: torch.Generator,
+        shared: Tensor | None = None,
+    ) -> Made:
         forward = [[j] for j in range(len(graph.factors))]
         return self.maker.chained(method, graph, n, generator, y, shared, forward)

@@ -77,8 +77,9 @@ def connected(maker: Maker, method: str, graph: FactorGraph, x: Tensor, generato
     return Made(torch.where(mask, x, made.x), made.passes)
 
 
-def inpainted(maker: Maker, how: str, kind: str, graph: FactorGraph, x: Tensor, mask: Tensor,
-              generator: torch.Generator) -> Made:  # fmt: skip
+def inpainted(
+    maker: Maker, how: str, kind: str, graph: FactorGraph, x: Tensor, mask: Tensor, generator: torch.Generator
+) -> Made:
     """Contents of a chain like x (n, C, *size) where the mask (1, 1, *size) knows it.
 
     Args:

@@ -45,10 +45,11 @@ class DDS(_Denoising):
 
     With alpha_k = 1 - exp(-2 b_k) and lambda_k = 1 - sqrt(1 - alpha_k), exact in the linear part:
 
-        x_{k+1} = sqrt(1 - alpha_k) x_k + 2 lambda_k scale u_k + scale sqrt(alpha_k) xi_k,     log w = log muhat(x_N) / N(x_N; 0, scale^2 I) - ...
+        x_{k+1} = sqrt(1 - alpha_k) x_k + 2 lambda_k scale u_k + scale sqrt(alpha_k) xi_k,     log w = log muhat(x_N) / N(x_N;
+        0, scale^2 I) - ...
 
-    u = scale grad log phi at the optimum, phi the ratio of the noised target's density to the stationary one. The paper's network is
-    u / scale. b_k is proportional to cos^4, as in the authors' code, largest at the start, and sums to `noise`.
+    u = scale grad log phi at the optimum, phi the ratio of the noised target's density to the stationary one. The paper's
+    network is u / scale. b_k is proportional to cos^4, as in the authors' code, largest at the start, and sums to `noise`.
 
     Args:
         noise: the sum of b_k, half of the integral of beta: the target is noised by exp(-noise).
@@ -92,10 +93,12 @@ class DIS(_Denoising):
     Euler-Maruyama on both, h = 1 / N, beta linear from `beta_max` at the start to `beta_min`:
 
         x_{k+1} = (1 + beta_k h / 2) x_k + scale sqrt(beta_k) (h u_k + sqrt(h) xi_k)
-        q(x_k | x_{k+1}) = N((1 - beta_k h / 2) x_{k+1}, scale^2 beta_k h I),   w = muhat(x_N) prod q / (N(x_0; 0, scale^2 I) prod p)
+        q(x_k | x_{k+1}) = N((1 - beta_k h / 2) x_{k+1}, scale^2 beta_k h I),   w = muhat(x_N) prod q / (N(x_0; 0, scale^2 I)
+        prod p)
 
-    u = scale sqrt(beta) grad log p_t at the optimum, p_t the noised target. The paper has the continuous-time weight with div f in
-    the place of q / p; with q / p E[w] = Z for any N. Without control the chain grows by exp(int beta / 2): `with_prior_score`.
+    u = scale sqrt(beta) grad log p_t at the optimum, p_t the noised target. The paper has the continuous-time weight with div f
+    in the place of q / p; with q / p E[w] = Z for any N. Without control the chain grows by exp(int beta / 2):
+    `with_prior_score`.
     """
 
     beta_min: float = 0.1

@@ -1,8 +1,8 @@
 """What Euler's steps make of the optimal control, without a sample: end laws, their distance to the target, weights' variance.
 
 On a Gaussian target the control is affine, so the chain is Gaussian and all follows from scalar recursions. On a mixture in one
-dimension the law of the next state is a Gaussian mixture with a component for each point of a grid. A product of such mixtures has
-independent coordinates under its optimal control, and its squared W2 distance is the sum of theirs.
+dimension the law of the next state is a Gaussian mixture with a component for each point of a grid. A product of such mixtures
+has independent coordinates under its optimal control, and its squared W2 distance is the sum of theirs.
 """
 
 import math

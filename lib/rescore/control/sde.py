@@ -39,8 +39,8 @@ class Paths:
 class Controlled(ABC):
     """A Markov chain x_{k+1} = keep_k x_k + spread_k (r_k u_k + xi_k), xi_k ~ N(0, I), whose control u can make its end law mu.
 
-    Its weight is w = muhat(x_N) / p(x) for the chain's own law p and a reference with the same steps, so E[w] = Z for any policy
-    and any N. What a process is, it says by `start`, `moved`, `running` and `reference_log_prob`.
+    Its weight is w = muhat(x_N) / p(x) for the chain's own law p and a reference with the same steps, so E[w] = Z for any
+    policy and any N. What a process is, it says by `start`, `moved`, `running` and `reference_log_prob`.
 
     Attributes:
         steps: N.
@@ -103,7 +103,8 @@ class Controlled(ABC):
         return 0.5 * self._log_weights(policy, target, noise, on_policy=False).var()
 
     def _log_weights(self, policy: Policy, target: Target, noise: Tensor, on_policy: bool) -> Tensor:
-        """Log weights without their stochastic integrals, functions of the paths too; else of the policy alone on given paths."""
+        """Log weights without their stochastic integrals, functions of the paths too; else of the policy alone on given paths.
+        """
         control = policy.on_grid(self.times(noise.dtype))
         first = x = self.start(noise[0])
         note(x[..., 0].numel() * (self.steps + 1))
@@ -126,8 +127,8 @@ class Controlled(ABC):
         The noise is that of the step itself, so E[w] = Z for any policy and any N (thesis eq. 5.20 without time-step error).
 
         Args:
-            draw: returns fresh standard normals of shape (..., n, d); called once per step (and for a random start before them), may
-                reuse its buffer.
+            draw: returns fresh standard normals of shape (..., n, d); called once per step (and for a random start before
+                them), may reuse its buffer.
         """
         xi = draw()
         control = policy.on_grid(self.times(xi.dtype))

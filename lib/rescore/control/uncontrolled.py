@@ -12,8 +12,8 @@ from rescore.targets.base import Target
 def estimated_control(sde: ControlledSDE, target: Target, t: float, x: Tensor, noise: Tensor) -> Tensor:
     """u*(t, x) as E[exp(-Psi(x_T)) int_t^T dw] / ((T - t) E[exp(-Psi(x_T))]) over trajectories from x, (d,) float64.
 
-    The paper has int_t^s dw with s near t in its numerator; given x_T its mean is (s - t) / (T - t) int_t^T dw for every s, and s = T
-    has the least variance.
+    The paper has int_t^s dw with s near t in its numerator; given x_T its mean is (s - t) / (T - t) int_t^T dw for every s, and
+    s = T has the least variance.
 
     Args:
         x: the state, (d,).

@@ -22,7 +22,7 @@ from rescore.corruptions.shortest_path import (
     pairwise_wasserstein,
     shortest_path,
     wasserstein_schedule,
-)  # fmt: skip
+)
 
 __all__ = [
     "Blur",

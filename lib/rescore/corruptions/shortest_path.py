@@ -142,8 +142,14 @@ def kept_schedule(
         if not path.is_file():
             schedule, found, distances = wasserstein_schedule(family, images, sigma, candidates, nodes, start)
             with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, times=schedule.times, levels=schedule.levels, epsilon=found.epsilon, nodes=found.nodes,
-                         distances=distances)  # fmt: skip
+                np.savez(
+                    stream,
+                    times=schedule.times,
+                    levels=schedule.levels,
+                    epsilon=found.epsilon,
+                    nodes=found.nodes,
+                    distances=distances,
+                )
         with np.load(path) as stored:
             schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
             return schedule, NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist())), stored["distances"]

@@ -83,8 +83,10 @@ def load_humanml(split: str, limit: int | None = None) -> list[Motion]:
             more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
             warn(f"HumanML3D/{split}: {len(some)} of {len(names)} motions left out, {why}: {', '.join(some[:NAMED])}{more}")
     if not motions:
-        raise RescoreError(f"{listed}: none of its {len(names)} motions, such as {', '.join(names[:NAMED])}, is in "
-                           f"{folder / 'new_joint_vecs'} with a text and {SHORTEST} to {LONGEST} frames")  # fmt: skip
+        raise RescoreError(
+            f"{listed}: none of its {len(names)} motions, such as {', '.join(names[:NAMED])}, is in "
+            f"{folder / 'new_joint_vecs'} with a text and {SHORTEST} to {LONGEST} frames"
+        )
     return motions
 
 

@@ -27,10 +27,11 @@ NAMES = tuple(f"{scene}{side}{part}" for scene in PLACES for side in SIDES for p
 SPLITS = ("all", "train", "test")
 TEST_EVERY = 20  # neither set has a split; every so many-th image, in the order of names or keys, is ours
 LAYOUT = {
-    name: "lhq_256/*.png, as the official archive unpacks" if name.startswith("lhq")
+    name: "lhq_256/*.png, as the official archive unpacks"
+    if name.startswith("lhq")
     else "tower_train_lmdb/data.mdb, as the official archive unpacks (the package lmdb reads it), or images in tower/"
     for name in NAMES
-}  # fmt: skip
+}
 DATABASE = "data.mdb"
 SQUARES_VERSION = 2  # of how a picture becomes a square; to be raised when that changes
 

@@ -53,8 +53,11 @@ LAYOUT = {
 }
 EMBEDDED = ("wine", "breast_cancer", "patches")
 WINE_STEPS = (0.01, 0.01, 0.01, 0.1, 1, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 1)
-PHOTOGRAPHS = {"train": ("astronaut", "brick", "camera", "coffee", "coins", "grass"), "validation": ("rocket",),
-               "test": ("chelsea",)}  # fmt: skip
+PHOTOGRAPHS = {
+    "train": ("astronaut", "brick", "camera", "coffee", "coins", "grass"),
+    "validation": ("rocket",),
+    "test": ("chelsea",),
+}
 PATCHES = {"train": 3000, "validation": 500, "test": 1000}  # of each photograph
 SIDE = 8
 
@@ -105,8 +108,12 @@ def load_tabular(name: str) -> Tabular:
         return {"wine": _wine, "breast_cancer": _breast_cancer, "patches": _patches}[name]()
     paths = _own(name) or _official(name)
     prepare: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
-        "power": _power, "gas": _gas, "hepmass": _hepmass, "miniboone": _miniboone, "bsds300": _bsds300,
-    }  # fmt: skip
+        "power": _power,
+        "gas": _gas,
+        "hepmass": _hepmass,
+        "miniboone": _miniboone,
+        "bsds300": _bsds300,
+    }
     parts = prepare[name](*paths)
     found = parts[0].shape[1], tuple(map(len, parts))
     if found != SIZES[name]:
@@ -224,8 +231,10 @@ def _gas(path: Path) -> tuple[np.ndarray, ...]:
         try:
             table = pd.read_pickle(path)
         except Exception as error:  # a pickle of an old pandas fails in many ways
-            raise RescoreError(f"{path}: pandas {pd.__version__} cannot read it ({disguise(path) or error}); write it with an "
-                               "older one as gas/ethylene_CO.csv under RESCORE_DATA") from None  # fmt: skip
+            raise RescoreError(
+                f"{path}: pandas {pd.__version__} cannot read it ({disguise(path) or error}); write it with an "
+                "older one as gas/ethylene_CO.csv under RESCORE_DATA"
+            ) from None
         if not isinstance(table, pd.DataFrame):
             raise RescoreError(f"{path}: a pickle of a {type(table).__name__}; allowed: a DataFrame of pandas")
     table = table.drop(columns=[name for name in ("Unnamed: 0", "Meth", "Eth", "Time") if name in table])

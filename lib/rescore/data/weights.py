@@ -51,8 +51,10 @@ def find_weights(source: str, name: str, digest: str | None) -> tuple[Path, str]
     path = next((place for place in places if place.exists()), None)
     if path is None:
         where = " or ".join(map(str, places)) if data_folder() else f"RESCORE_DATA/weights/{source}/{name} or {places[-1]}"
-        raise MissingData(f"weights of {source}, {name}: not at hand; get them from {PAGES[source]} and put the "
-                          f"file at {where}, or import it: rescore import {source} FILE")  # fmt: skip
+        raise MissingData(
+            f"weights of {source}, {name}: not at hand; get them from {PAGES[source]} and put the "
+            f"file at {where}, or import it: rescore import {source} FILE"
+        )
     file = path if path.is_file() else newest(path)
     if digest is not None:
         return check(file, digest), digest

@@ -96,8 +96,17 @@ class Cell:
         arrays: for figures, kept with the cell.
     """
 
-    def __init__(self, book: Book, key: Mapping[str, str], nfe: int | None, protocol: Mapping[str, object], n: int, over: Over,
-                 name: str, began: float | None):  # fmt: skip
+    def __init__(
+        self,
+        book: Book,
+        key: Mapping[str, str],
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        n: int,
+        over: Over,
+        name: str,
+        began: float | None,
+    ):
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
         self._key: dict[str, Any] = dict(key)
         self._name, self._began = name, began
@@ -131,8 +140,9 @@ class Cell:
         self.book.take(self._found, counted=True)
         return True
 
-    def add(self, metric: str, values: Sequence[float], *, n: float | None = None, over: Over | None = None,
-            **protocol: object) -> tuple[float, float | None]:  # fmt: skip
+    def add(
+        self, metric: str, values: Sequence[float], *, n: float | None = None, over: Over | None = None, **protocol: object
+    ) -> tuple[float, float | None]:
         """The mean of repeats, with the standard error of that mean, which a single one has not; returns both.
 
         Args:
@@ -164,8 +174,18 @@ class Cell:
         """A number that no repeat would change: computed, or counted, without chance."""
         self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)
 
-    def estimate(self, metric: str, value: float, stderr: float | None, repeats: int, *, n: int | None = None,
-                 seeds: int | None = None, over: Over | None = None, **protocol: object) -> None:  # fmt: skip
+    def estimate(
+        self,
+        metric: str,
+        value: float,
+        stderr: float | None,
+        repeats: int,
+        *,
+        n: int | None = None,
+        seeds: int | None = None,
+        over: Over | None = None,
+        **protocol: object,
+    ) -> None:
         """A number whose error is not that of a mean; its degrees of freedom are `repeats` - 1.
 
         Args:
@@ -193,14 +213,35 @@ class Cell:
         """No number, and why."""
         self._found.skipped.append({**self._key, "nfe": self.nfe, "reason": reason})
 
-    def _add(self, metric: str, value: float, stderr: float | None, df: int | None, over: Over, seeds: int, n: float | None,
-             count: int, protocol: Mapping[str, object]) -> None:  # fmt: skip
+    def _add(
+        self,
+        metric: str,
+        value: float,
+        stderr: float | None,
+        df: int | None,
+        over: Over,
+        seeds: int,
+        n: float | None,
+        count: int,
+        protocol: Mapping[str, object],
+    ) -> None:
         size = round((self.n if n is None else n) * count)
         full = {**self.book.protocol, **self.protocol, **protocol}
         self._found.measurements.append(
-            Measurement(**self._key, metric=metric, nfe=self.nfe, value=value, stderr=stderr, df=df, over=over, n_seeds=seeds,
-                        n_samples=size, protocol=full, seconds=0.0)
-        )  # fmt: skip
+            Measurement(
+                **self._key,
+                metric=metric,
+                nfe=self.nfe,
+                value=value,
+                stderr=stderr,
+                df=df,
+                over=over,
+                n_seeds=seeds,
+                n_samples=size,
+                protocol=full,
+                seconds=0.0,
+            )
+        )
 
 
 class Book:
@@ -233,9 +274,19 @@ class Book:
         assert self.run is not None, "a job's settings are those of a run"
         return self.config.jobs[self.run.job]
 
-    def cell(self, table: str, dataset: str, method: str, variant: object = "", nfe: int | None = None,
-             protocol: Mapping[str, object] | None = None, *, n: int = 1, over: Over = "runs", began: float | None = None
-             ) -> Cell:  # fmt: skip
+    def cell(
+        self,
+        table: str,
+        dataset: str,
+        method: str,
+        variant: object = "",
+        nfe: int | None = None,
+        protocol: Mapping[str, object] | None = None,
+        *,
+        n: int = 1,
+        over: Over = "runs",
+        began: float | None = None,
+    ) -> Cell:
         """A cell to measure, `with book.cell(...) as cell: if cell.todo: cell.add(...)`.
 
         Args:
@@ -252,16 +303,36 @@ class Book:
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
         return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
 
-    def exact(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
-              n: int = 0, **numbers: Callable[[], float]) -> None:  # fmt: skip
+    def exact(
+        self,
+        table: str,
+        dataset: str,
+        method: str,
+        variant: object,
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        n: int = 0,
+        **numbers: Callable[[], float],
+    ) -> None:
         """A cell of numbers that are computed without samples (or from `n` of them), by their metrics."""
         with self.cell(table, dataset, method, variant, nfe, protocol, n=n) as cell:
             if cell.todo:
                 for metric, number in numbers.items():
                     cell.exact(metric, number())
 
-    def repeat(self, table: str, dataset: str, method: str, variant: object, nfe: int | None, protocol: Mapping[str, object],
-               seeds: Sequence[int], n: int = 1, over: Over = "runs", **numbers: Callable[[int], float]) -> None:  # fmt: skip
+    def repeat(
+        self,
+        table: str,
+        dataset: str,
+        method: str,
+        variant: object,
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        seeds: Sequence[int],
+        n: int = 1,
+        over: Over = "runs",
+        **numbers: Callable[[int], float],
+    ) -> None:
         """A cell of numbers that every seed repeats, by their metrics: functions of the seed."""
         with self.cell(table, dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
             if cell.todo:
@@ -357,8 +428,14 @@ class Journal:
                 np.savez(stream, **cast("dict[str, Any]", found.arrays))
         texts = [one.protocol if isinstance(one.protocol, str) else format_protocol(one.protocol) for one in found.measurements]
         measurements = [asdict(replace(one, protocol=text)) for one, text in zip(found.measurements, texts, strict=True)]
-        entry = {"code": self._code, "cell": cell, "measurements": measurements, "skipped": found.skipped, "arrays": name,
-                 "evaluations": found.evaluations}  # fmt: skip
+        entry = {
+            "code": self._code,
+            "cell": cell,
+            "measurements": measurements,
+            "skipped": found.skipped,
+            "arrays": name,
+            "evaluations": found.evaluations,
+        }
         path = self.folder / "cells.jsonl"
         cut = path.is_file() and not path.read_bytes().endswith(b"\n")
         with open(path, "a") as stream:

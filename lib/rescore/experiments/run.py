@@ -34,7 +34,7 @@ from rescore.workflow.paths import (
     model_folder,
     run_folder,
     training_commits,
-)  # fmt: skip
+)
 from rescore.workflow.suite import job_command
 
 _MEASURED = [column.name for column in fields(Measurement)]
@@ -113,8 +113,11 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     missing = {
         of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))
     }
-    models = {} if missing else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items()
-                                 for seed in of.seeds}  # fmt: skip
+    models = (
+        {}
+        if missing
+        else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items() for seed in of.seeds}
+    )
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
     digest = job_hash(config, paper.name, job)
     state = run_folder(results, scale, digest)
@@ -129,13 +132,20 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
             result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
         else:
             result = measure(paper, config, run, results)
-        cost = {"paper": paper.name, "job": job, "seconds": time.perf_counter() - started,
-                "cpu_seconds": time.process_time() - computed,  # of all threads; other work on the machine does not add to it
-                "function_evaluations": result.function_evaluations, "peak_memory_mb": peak_memory_mb(),
-                "peak_gpu_memory_mb": peak_gpu_memory_mb(device)} | about  # fmt: skip
+        cost = {
+            "paper": paper.name,
+            "job": job,
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - computed,  # of all threads; other work on the machine does not add to it
+            "function_evaluations": result.function_evaluations,
+            "peak_memory_mb": peak_memory_mb(),
+            "peak_gpu_memory_mb": peak_gpu_memory_mb(device),
+        } | about
     common = {"paper": paper.name, "scale": scale, "device": device_name(device)} | about
-    records = [Record(**{key: getattr(one, key) for key in _MEASURED} | {"protocol": _text(one.protocol)} | common)
-               for one in result.measurements]  # fmt: skip
+    records = [
+        Record(**{key: getattr(one, key) for key in _MEASURED} | {"protocol": _text(one.protocol)} | common)
+        for one in result.measurements
+    ]
     paths = {key: job_folder(results, scale, paper.name, job) / name for key, name in JOB_FILES.items()}
     with atomic_path(paths["arrays"]) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **cast("dict[str, Any]", result.arrays))
@@ -173,9 +183,12 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
                 sections[step.section](book, *(() if step.subject is None else (step.subject,)))
         found = book.result
         skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
-        joined = Result(joined.measurements + found.measurements, joined.skipped + skipped,
-                        joined.function_evaluations + found.function_evaluations,
-                        {**joined.arrays, **found.arrays})  # fmt: skip
+        joined = Result(
+            joined.measurements + found.measurements,
+            joined.skipped + skipped,
+            joined.function_evaluations + found.function_evaluations,
+            {**joined.arrays, **found.arrays},
+        )
     return joined
 
 

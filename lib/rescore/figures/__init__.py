@@ -28,7 +28,7 @@ from rescore.figures.pictures import image_row as image_row
 from rescore.figures.pictures import image_rows as image_rows
 from rescore.figures.pictures import image_stack as image_stack
 from rescore.figures.style import BLACK, DPI, FONT_WIDTH, GREY, SMALL, STYLE
-from rescore.figures.style import BLUE as BLUE  # fmt: skip
+from rescore.figures.style import BLUE as BLUE
 from rescore.figures.style import GREEN as GREEN
 from rescore.figures.style import ORANGE as ORANGE
 from rescore.figures.style import PINK as PINK
@@ -164,10 +164,17 @@ def with_interval(record: Record, digits: int) -> str:
 
 
 def curve(
-    ax: Axes, rows: Iterable[Record] | Iterable[Published], label: str | None = None, color: str = BLACK, marker: str = "o",
-    line: str = "-", *, x: Callable[[Any], float] | Mapping[str, float] | None = None, ceiling: float = np.inf,
+    ax: Axes,
+    rows: Iterable[Record] | Iterable[Published],
+    label: str | None = None,
+    color: str = BLACK,
+    marker: str = "o",
+    line: str = "-",
+    *,
+    x: Callable[[Any], float] | Mapping[str, float] | None = None,
+    ceiling: float = np.inf,
     **style: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Measured numbers with their intervals, or printed ones with their uncertainty, against `x`.
 
     Args:
@@ -190,8 +197,16 @@ def curve(
     values, errors = np.array(measured, dtype=float).T
     errors = np.where(values > ceiling, 0, errors)
     low = np.minimum(errors, 0.99 * np.abs(values))  # a bar that reaches zero has no place on a log axis
-    ax.errorbar([place(row) for row in shown], np.minimum(values, ceiling), (low, errors), label=label, color=color,
-                marker=marker, linestyle=line, **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style)  # fmt: skip
+    ax.errorbar(
+        [place(row) for row in shown],
+        np.minimum(values, ceiling),
+        (low, errors),
+        label=label,
+        color=color,
+        marker=marker,
+        linestyle=line,
+        **{"markersize": 3.5, "linewidth": 1.2, "elinewidth": 0.8} | style,
+    )
 
 
 def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any, tuple[str, ...]], **options: Any) -> None:
@@ -257,9 +272,8 @@ def real_images(ax: Axes, records: Iterable[Record], across: bool = False) -> No
 
 @contextmanager
 def sheet(
-    out: Path, n: int, columns: int, size: tuple[float, float], grid: Literal["both", "x", "y"] | None = None,
-    **subplots: Any,
-) -> Iterator[tuple[Figure, list[Axes]]]:  # fmt: skip
+    out: Path, n: int, columns: int, size: tuple[float, float], grid: Literal["both", "x", "y"] | None = None, **subplots: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure of n panels, `size` inches each, filled row by row; it is written to `out` at the end of the block.
 
     A panel that is still empty then says so; of none at all, a figure without axes does.
@@ -360,15 +374,26 @@ def draw_samples(ax: Axes, density: DensityMap, samples: np.ndarray, color: str)
     ax.text(0.02, 0.015, label, transform=ax.transAxes, fontsize=SMALL, color=GREY)
 
 
-def errorbar(ax: Axes, cells: Sequence[tuple[float, float, float | None]], color: str, marker: str, label: str,
-             line: str = "-") -> None:  # fmt: skip
+def errorbar(
+    ax: Axes, cells: Sequence[tuple[float, float, float | None]], color: str, marker: str, label: str, line: str = "-"
+) -> None:
     """(x, value, standard error) with bars of two errors; a bar that reaches zero ends outside a log axis."""
     if not cells:
         return
     x, y, errors = (np.array([np.nan if v is None else v for v in column], dtype=float) for column in zip(*cells, strict=True))
     errors = 2 * np.nan_to_num(errors)
-    ax.errorbar(x, y, [np.minimum(errors, 0.99 * y), errors], color=color, marker=marker, linestyle=line, label=label,
-                markersize=3.5, linewidth=1.2, elinewidth=0.8)  # fmt: skip
+    ax.errorbar(
+        x,
+        y,
+        [np.minimum(errors, 0.99 * y), errors],
+        color=color,
+        marker=marker,
+        linestyle=line,
+        label=label,
+        markersize=3.5,
+        linewidth=1.2,
+        elinewidth=0.8,
+    )
 
 
 def only_ticks(axis: Axis, at: Iterable[float], labels: Sequence[str] | None = None) -> None:

@@ -210,9 +210,7 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
     claims = list(claims)
     names = Counter(claim.name for claim in claims)
     for claim in {claim.name: claim for claim in claims}.values():
-        head: dict[str, object] = {
-            "paper": paper, "claim": claim.name, "statement": claim.statement, "source": claim.source,
-        }  # fmt: skip
+        head: dict[str, object] = {"paper": paper, "claim": claim.name, "statement": claim.statement, "source": claim.source}
         head |= dict.fromkeys(NUMBERS)
         try:
             if names[claim.name] > 1:

@@ -9,8 +9,17 @@ import pandas as pd
 from rescore.errors import RescoreError
 from rescore.ledger.records import Record
 
-COLUMNS = ("paper", "job", "seconds", "cpu_seconds", "function_evaluations", "peak_memory_mb", "peak_gpu_memory_mb", "version",
-           "config_hash")  # fmt: skip
+COLUMNS = (
+    "paper",
+    "job",
+    "seconds",
+    "cpu_seconds",
+    "function_evaluations",
+    "peak_memory_mb",
+    "peak_gpu_memory_mb",
+    "version",
+    "config_hash",
+)
 NUMBERS = COLUMNS[2:7]
 YOUNGER = {"cpu_seconds"}  # older files lack it
 
@@ -60,12 +69,20 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
             found = json.loads(path.read_text())
             sampling, likelihood = found.get("sampling", {}), found.get("likelihood", {})  # absent: that part failed
             common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M", "version": found["version"]}
-            rows += [common | {"training": way["way"], "images_per_second": way["images_per_second"], "tflops": way["tflops"],
-                               "share_of_kernels": way["share_of_kernels"], "gpu_memory_mb": way["gpu_memory_mb"],
-                               "sampling_steps_per_second": sampling.get("steps_per_second"),
-                               "share_of_the_sampler": sampling.get("share_of_the_sampler"),
-                               "likelihood_mb_an_image": likelihood.get("graph_mb_an_image")}
-                     for way in found["training"]]  # fmt: skip
+            rows += [
+                common
+                | {
+                    "training": way["way"],
+                    "images_per_second": way["images_per_second"],
+                    "tflops": way["tflops"],
+                    "share_of_kernels": way["share_of_kernels"],
+                    "gpu_memory_mb": way["gpu_memory_mb"],
+                    "sampling_steps_per_second": sampling.get("steps_per_second"),
+                    "share_of_the_sampler": sampling.get("share_of_the_sampler"),
+                    "likelihood_mb_an_image": likelihood.get("graph_mb_an_image"),
+                }
+                for way in found["training"]
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
     return rows

@@ -19,8 +19,21 @@ if TYPE_CHECKING:
     from rescore.papers import Paper
 
 STATUSES = ("reproduced", "off", "imprecise", "indicative", "not-run")
-COLUMNS = (*KEY, "published", "uncertainty", "measured", "stderr", "error", "tolerance", "delta", "status", "protocol",
-           "source", "note", "explained_by")  # fmt: skip
+COLUMNS = (
+    *KEY,
+    "published",
+    "uncertainty",
+    "measured",
+    "stderr",
+    "error",
+    "tolerance",
+    "delta",
+    "status",
+    "protocol",
+    "source",
+    "note",
+    "explained_by",
+)
 YOUNGER = ("explained_by",)  # columns that older files lack
 NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 

@@ -183,8 +183,11 @@ def best_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     A judged verdict comes first, of two that of the larger scale; then `imprecise`, `indicative` and `not-run`.
     """
     rank = {"reproduced": 0, "off": 0, "imprecise": 1, "indicative": 2, "not-run": 3}
-    rows = [row | {"scale": scale, "order": (rank[row["status"]], -size)}
-            for size, (scale, frame) in enumerate(verdicts.items()) for row in frame.to_dict("records")]  # fmt: skip
+    rows = [
+        row | {"scale": scale, "order": (rank[row["status"]], -size)}
+        for size, (scale, frame) in enumerate(verdicts.items())
+        for row in frame.to_dict("records")
+    ]
     best: dict[tuple[object, ...], dict[str, Any]] = {}
     for row in rows:
         key = tuple(None if pd.isna(row[column]) else row[column] for column in KEY)
@@ -195,8 +198,11 @@ def best_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def readme_block(reference: Path, scales: Sequence[str]) -> str:
     """What stands between the README's markers, from the committed reference of each scale that has one."""
-    verdicts = {scale: diff_module.read_diff(reference / scale / "diff.csv")
-                for scale in scales if (reference / scale / "diff.csv").is_file()}  # fmt: skip
+    verdicts = {
+        scale: diff_module.read_diff(reference / scale / "diff.csv")
+        for scale in scales
+        if (reference / scale / "diff.csv").is_file()
+    }
     best = best_verdicts(verdicts)
     if best.empty:
         return "No reference results yet.\n"

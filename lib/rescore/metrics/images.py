@@ -181,9 +181,12 @@ def precision_recall(generated: Features, real: Features, settings: ImageSetting
 
 
 def evaluate(
-    generated: Features, real: Features, metrics: Iterable[str] = METRICS, settings: ImageSettings = ImageSettings(),
+    generated: Features,
+    real: Features,
+    metrics: Iterable[str] = METRICS,
+    settings: ImageSettings = ImageSettings(),
     device: torch.device | str = "cpu",
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """The metrics of `generated` against `real`, by name (`METRICS`), FID on the device; errors as of their functions."""
     metrics = tuple(metrics)
     _check_metrics(metrics)

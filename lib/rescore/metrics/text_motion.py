@@ -34,16 +34,31 @@ POOL, TOP = 32, 3  # of R precision, as published
 CONTACTS = 4  # the last features, of the feet, which the evaluator does not see
 STRIDE = 4  # frames for one step of the motion encoder
 WORDS = 20  # of a caption at most; two more mark its ends
-TAGS = ("VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV", "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP",
-        "Desc_VIP", "OTHER")  # fmt: skip
+TAGS = (
+    "VERB",
+    "NOUN",
+    "DET",
+    "ADP",
+    "NUM",
+    "AUX",
+    "PRON",
+    "ADJ",
+    "ADV",
+    "Loc_VIP",
+    "Body_VIP",
+    "Obj_VIP",
+    "Act_VIP",
+    "Desc_VIP",
+    "OTHER",
+)
 TAGGED = {  # words with a tag of their own, whatever their part of speech
     "Loc_VIP": "left right clockwise counterclockwise anticlockwise forward back backward up down straight curve",
     "Body_VIP": "arm chin foot feet face hand mouth leg waist eye knee shoulder thigh",
     "Obj_VIP": "stair dumbbell chair window floor car ball handrail baseball basketball",
     "Act_VIP": "walk run swing pick bring kick put squat throw hop dance jump turn stumble stop sit lift lower raise wash "
-               "stand kneel stroll rub bend balance flap jog shuffle lean rotate spin spread climb",
+    "stand kneel stroll rub bend balance flap jog shuffle lean rotate spin spread climb",
     "Desc_VIP": "slowly carefully fast careful slow quickly happy angry sad happily angrily sadly",
-}  # fmt: skip
+}
 TAG_OF = {word: tag for tag, words in TAGGED.items() for word in words.split()}
 
 

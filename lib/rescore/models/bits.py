@@ -30,9 +30,15 @@ class ImageBits:
 
 
 def image_bits(
-    model: LoadedModel, images: Tensor, grey_levels: int, noise: Callable[[int, int], Noise], tolerance: float,
-    bound_draws: int = 0, batch: int | None = None, t0: float | None = None,
-) -> ImageBits:  # fmt: skip
+    model: LoadedModel,
+    images: Tensor,
+    grey_levels: int,
+    noise: Callable[[int, int], Noise],
+    tolerance: float,
+    bound_draws: int = 0,
+    batch: int | None = None,
+    t0: float | None = None,
+) -> ImageBits:
     """Bits per dimension by the probability flow, and by the ELBO where it gets draws; see `rescore.likelihood`.
 
     Args:

@@ -57,9 +57,13 @@ def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int])
     channels, side, network = shape[0], shape[1] if shape[1] == shape[2] else shape[1:], spec.network
     velocities = spec.objective.of_velocities
     bare = make_network(
-        network.name, network.settings, state_channels(process, channels), side,
-        derive_seed("model", spec.seed) % 2**31, channels if velocities else None,
-    )  # fmt: skip
+        network.name,
+        network.settings,
+        state_channels(process, channels),
+        side,
+        derive_seed("model", spec.seed) % 2**31,
+        channels if velocities else None,
+    )
     if velocities:
         hybrid = require(process, CLD, "a network of velocities")
         # the score of `velocity_dsm` is that of the process with the first velocity given

@@ -15,8 +15,9 @@ Batch = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """batch(rows, generator): series (n, C, 1, w) of the data points `rows` (n,), and their conditions (n, K), on the device."""
 
 
-def train_conditional(network: ConditionalNoise, batch: Batch, null_rate: float, training: Training, folder: Path,
-                      device: str, label: str) -> ConditionalNoise:  # fmt: skip
+def train_conditional(
+    network: ConditionalNoise, batch: Batch, null_rate: float, training: Training, folder: Path, device: str, label: str
+) -> ConditionalNoise:
     """The network after denoising score matching, conditions withheld at `null_rate`; interruptions as of `train_network`."""
     objective = DSM("simple", UniformTimes(1e-5))
 

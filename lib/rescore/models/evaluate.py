@@ -86,9 +86,15 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
 
 
 def judge_samples(
-    cell: Cell, judge: Judge, draws: Mapping[int, Callable[[], Drawn]], metrics: Iterable[str] = METRICS,
-    also: Mapping[str, Callable[[Tensor], float]] | None = None, array: str | None = None, suffix: str = "", **protocol: Any,
-) -> Drawn | None:  # fmt: skip
+    cell: Cell,
+    judge: Judge,
+    draws: Mapping[int, Callable[[], Drawn]],
+    metrics: Iterable[str] = METRICS,
+    also: Mapping[str, Callable[[Tensor], float]] | None = None,
+    array: str | None = None,
+    suffix: str = "",
+    **protocol: Any,
+) -> Drawn | None:
     """Fill a cell with image metrics of samples, one set a seed.
 
     Args:
@@ -128,9 +134,12 @@ def judge_samples(
 
 
 def judge_best(
-    cell: Cell, judge: Judge, draws: Mapping[int, Sequence[Callable[[], Drawn]]], metrics: Iterable[str] = METRICS,
+    cell: Cell,
+    judge: Judge,
+    draws: Mapping[int, Sequence[Callable[[], Drawn]]],
+    metrics: Iterable[str] = METRICS,
     array: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """`judge_samples` of the snapshot whose FID is least, for each seed; the last one's numbers beside it as `<metric>_last`.
 
     Args:
@@ -141,10 +150,17 @@ def judge_best(
     for seed, sets in draws.items():
         judged = [(drawn := make(), judge(drawn.x, ("fid",))["fid"]) for make in sets]
         best[seed], last[seed] = min(judged, key=lambda one: one[1])[0], judged[-1][0]
-    judge_samples(cell, judge, {seed: _again(drawn) for seed, drawn in best.items()}, metrics, array=array,
-                  checkpoint=f"best of {len(sets)} by FID")  # fmt: skip
-    judge_samples(cell, judge, {seed: _again(drawn) for seed, drawn in last.items()}, metrics, suffix="_last",
-                  checkpoint="last")  # fmt: skip
+    judge_samples(
+        cell,
+        judge,
+        {seed: _again(drawn) for seed, drawn in best.items()},
+        metrics,
+        array=array,
+        checkpoint=f"best of {len(sets)} by FID",
+    )
+    judge_samples(
+        cell, judge, {seed: _again(drawn) for seed, drawn in last.items()}, metrics, suffix="_last", checkpoint="last"
+    )
 
 
 def _again(drawn: Drawn) -> Callable[[], Drawn]:
@@ -247,8 +263,12 @@ class TrainedModels:
         for one in progress(self._parts.mine(list(samplings), lambda one: one.sampler.nfe or ADAPTIVE), desc=label):
             sampler = one.sampler
             one = replace(one, variant=self._variant(one.variant, one.model))
-            protocol = {"process": type(sampler.process).__name__, "score": "trained", "t0": sampler.times[-1],
-                        "denoise": sampler.denoise}  # fmt: skip
+            protocol = {
+                "process": type(sampler.process).__name__,
+                "score": "trained",
+                "t0": sampler.times[-1],
+                "denoise": sampler.denoise,
+            }
             # An adaptive solver takes as many evaluations as each network asks for: they do not name the number.
             protocol |= {} if sampler.nfe is None else {"steps": sampler.steps}
             protocol |= self.spec(one.model).protocol | dict(one.protocol)
@@ -264,8 +284,10 @@ class TrainedModels:
         """Fill a cell with the image metrics of a sampling."""
         repeats = self.repeats_of(one.model)
         if self.config.evaluation.checkpoint == "best":
-            sets = {seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
-                    for training, seed in repeats}  # fmt: skip
+            sets = {
+                seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
+                for training, seed in repeats
+            }
             judge_best(cell, self.judge, sets, metrics, one.array(self.data))
             return
         draws = {seed: partial(self.draw, one, training, seed) for training, seed in repeats}
@@ -303,8 +325,12 @@ class TrainedModels:
             self._cell(table, method, variant, name, None, {}, metrics=metrics)
             return
         images, t0, tolerance = self.held_out.images[: settings.likelihood_images], spec.objective.t0, settings.tolerance
-        protocol = {"images": f"{self.held_out.source}-{len(images)}", "grey_levels": self.held_out.grey_levels, "t0": t0,
-                    "dequantisation": "uniform"} | spec.protocol  # fmt: skip
+        protocol = {
+            "images": f"{self.held_out.source}-{len(images)}",
+            "grey_levels": self.held_out.grey_levels,
+            "t0": t0,
+            "dequantisation": "uniform",
+        } | spec.protocol
         with self._cell(table, method, variant, name, None, protocol, len(images), metrics=metrics) as cell:
             if not cell.todo:
                 return
@@ -322,8 +348,12 @@ class TrainedModels:
                 nfes.append(bits.nfe)
                 if bits.bound is not None:
                     found["bpd_bound"].append(bits.bound.mean().item())
-            how: dict[str, Any] = {"solver": "dopri5", "tolerance": tolerance, "trace": "rademacher",
-                                   "evaluations": round(np.mean(nfes))}  # fmt: skip
+            how: dict[str, Any] = {
+                "solver": "dopri5",
+                "tolerance": tolerance,
+                "trace": "rademacher",
+                "evaluations": round(np.mean(nfes)),
+            }
             cell.add("bpd", found["bpd"], **how)
             if bound:
                 cell.add("bpd_bound", found["bpd_bound"], bound="elbo", draws=BOUND_DRAWS)
@@ -353,9 +383,18 @@ class TrainedModels:
         return variant if self._called[name] == name else ", ".join(filter(None, (str(variant), "trained here")))
 
     def _cell(
-        self, table: str, method: str, variant: str, model: str, nfe: int | None, protocol: Mapping[str, object], n: int = 1,
-        over: Over | None = None, metrics: Iterable[str] = (), again: bool = False,
-    ) -> Cell:  # fmt: skip
+        self,
+        table: str,
+        method: str,
+        variant: str,
+        model: str,
+        nfe: int | None,
+        protocol: Mapping[str, object],
+        n: int = 1,
+        over: Over | None = None,
+        metrics: Iterable[str] = (),
+        again: bool = False,
+    ) -> Cell:
         over = "runs" if self.spec(model).weights else over or self.over
         if isinstance(self.book, Listing):
             self.book.listed.append(

@@ -21,7 +21,7 @@ from rescore.metrics.features import (
     extract,
     reference_features,
     train_classifier,
-)  # fmt: skip
+)
 from rescore.metrics.images import ImageSettings, evaluate, image_protocol
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
@@ -114,9 +114,15 @@ class Judge:
 
 
 def make_judge(
-    features: str, reference: ImageSet, held_out: ImageSet | None, settings: ClassifierSettings, folder: Path,
-    device: str = "cpu", taught: ImageSet | None = None, rounding: Rounding = "truncate",
-) -> Judge:  # fmt: skip
+    features: str,
+    reference: ImageSet,
+    held_out: ImageSet | None,
+    settings: ClassifierSettings,
+    folder: Path,
+    device: str = "cpu",
+    taught: ImageSet | None = None,
+    rounding: Rounding = "truncate",
+) -> Judge:
     """A judge by `inception`, or by the `classifier` that is trained on `taught`; what it learns and sees is kept in `folder`.
 
     Args:

@@ -36,8 +36,11 @@ class JobCells:
 
     def keys(self, paper: str) -> set[tuple[str, str, str, str, str, str, int | None]]:
         """Of its records, as `Record.key` spells them."""
-        return {(paper, cell.table, cell.dataset, cell.method, cell.variant, metric, cell.nfe)
-                for cell in self.cells for metric in cell.metrics}  # fmt: skip
+        return {
+            (paper, cell.table, cell.dataset, cell.method, cell.variant, metric, cell.nfe)
+            for cell in self.cells
+            for metric in cell.metrics
+        }
 
 
 def listed(paper: Paper, config: PaperConfig, scale: str, jobs: Sequence[str]) -> list[JobCells]:

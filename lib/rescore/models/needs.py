@@ -122,9 +122,15 @@ def _of(name: str) -> list[Need]:
         both: list[str] = [one for one in ("train", "test") if one in SPLITS[data]]
         splits = [split] if split else both or [*SPLITS[data][:1]]
         fetched = data in DOWNLOADS_MB
-        return [Need(f"{data}/{one}", images_at_hand(data, one) == "present",
-                     partial(load_images, data, one) if fetched else None, LAYOUT.get(data, ""))
-                for one in splits]  # fmt: skip
+        return [
+            Need(
+                f"{data}/{one}",
+                images_at_hand(data, one) == "present",
+                partial(load_images, data, one) if fetched else None,
+                LAYOUT.get(data, ""),
+            )
+            for one in splits
+        ]
     if name in TABULAR:
         return [
             Need(f"tabular/{name}", tabular_at_hand(name) == "present", lambda: load_tabular(name), " and ".join(TABULAR[name]))

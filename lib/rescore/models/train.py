@@ -91,9 +91,11 @@ def _look_for_judges(suite: Suite, key: str) -> None:
 
 def _leave_missing(key: str, folder: Path, reason: str) -> None:
     atomic_write(folder / MISSING, json.dumps({"key": key, "missing": reason}, indent=1) + "\n")
-    print(f"model {key} is not trained: {reason}\n"
-          f"  Once the data lie there the same command trains it; to try a download again, remove {folder}",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"model {key} is not trained: {reason}\n"
+        f"  Once the data lie there the same command trains it; to try a download again, remove {folder}",
+        file=sys.stderr,
+    )
 
 
 def _import(trainings: Trainings, folder: Path) -> None:
@@ -127,9 +129,13 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
         here = own_rank()
         if here and here.rank:
             continue
-        cost = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - computed,
-                "images_per_second": trained.images_per_second,
-                "peak_memory_mb": trained.peak_memory_mb, "peak_gpu_memory_mb": trained.peak_gpu_memory_mb}  # fmt: skip
+        cost = {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - computed,
+            "images_per_second": trained.images_per_second,
+            "peak_memory_mb": trained.peak_memory_mb,
+            "peak_gpu_memory_mb": trained.peak_gpu_memory_mb,
+        }
         place = folder / str(seed)
         with atomic_path(place / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, loss=trained.history.numpy())

@@ -49,8 +49,13 @@ class Annealing:
     def protocol(self) -> dict[str, object]:
         """What records say about it."""
         sizes = "/".join(f"{size:g}" for size in self.step_sizes)
-        return {"temperatures": self.n_temperatures, "steps_per_temperature": self.steps_per_temperature,
-                "leapfrogs": self.n_leapfrog, "step_sizes": sizes, "resample_below": self.resample_below}  # fmt: skip
+        return {
+            "temperatures": self.n_temperatures,
+            "steps_per_temperature": self.steps_per_temperature,
+            "leapfrogs": self.n_leapfrog,
+            "step_sizes": sizes,
+            "resample_below": self.resample_below,
+        }
 
     def beta(self, k: int) -> float:
         return k / self.n_temperatures

@@ -70,8 +70,10 @@ class UNetConfig:
             raise RescoreError("network U-Net: fir and pyramid need block 'biggan'")
         by_label = self.scale_by_sigma and self.embedding == "positional"
         if by_label != (self.sigmas is not None):
-            raise RescoreError("network U-Net: scale_by_sigma with embedding 'positional' needs sigmas, (smallest, largest); "
-                               "allowed otherwise are no sigmas")  # fmt: skip
+            raise RescoreError(
+                "network U-Net: scale_by_sigma with embedding 'positional' needs sigmas, (smallest, largest); "
+                "allowed otherwise are no sigmas"
+            )
         if self.sigmas is not None:
             if len(self.sigmas) != 2:
                 raise RescoreError(f"network U-Net: sigmas = {self.sigmas!r}; allowed are (smallest, largest)")

@@ -34,8 +34,10 @@ def adjoint_loss(model: NeuralSDE, x0: Tensor, times: Tensor, noise: Tensor, chu
     for name, module in model.named_modules():
         random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
         if module.training and (random or isinstance(module, nn.modules.batchnorm._BatchNorm)):
-            raise RescoreError(f"stochastic adjoint: {name} ({type(module).__name__}) does not replay exactly; "
-                               "allowed are networks without active dropout and batch statistics")  # fmt: skip
+            raise RescoreError(
+                f"stochastic adjoint: {name} ({type(module).__name__}) does not replay exactly; "
+                "allowed are networks without active dropout and batch statistics"
+            )
     drift, score = ([p for p in net.parameters() if p.requires_grad] for net in (model.drift, model.score))
     steps = model.steps(times, x0)
     return _StochasticAdjoint.apply(model, steps, noise, chunk, len(drift), x0, *drift, *score)

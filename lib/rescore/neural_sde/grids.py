@@ -55,8 +55,10 @@ def check_grid(times: Tensor | Sequence[float]) -> Tensor:
         raise RescoreError(f"time grid: the time {times[i].item():g} is repeated (entries {i} and {i + 1}); all must differ")
     if (steps < 0).any():
         i = int((steps < 0).nonzero()[0])
-        raise RescoreError(f"time grid: entry {i + 1} ({times[i + 1].item():g}) is below entry {i} ({times[i].item():g}); "
-                           "times must increase from the data to the prior")  # fmt: skip
+        raise RescoreError(
+            f"time grid: entry {i + 1} ({times[i + 1].item():g}) is below entry {i} ({times[i].item():g}); "
+            "times must increase from the data to the prior"
+        )
     return times
 
 

@@ -55,8 +55,9 @@ class NeuralSDE(nn.Module):
         g = self.g(times) if callable(self.g) else torch.full_like(times, self.g)
         if not (g.isfinite().all() and (g > 0).all()):
             i = int((~(g.isfinite() & (g > 0))).nonzero()[0])
-            raise RescoreError(f"g is {g[i].item():g} at t = {times[i].item():g}: the loss divides by it; "
-                               "allowed are finite values > 0")  # fmt: skip
+            raise RescoreError(
+                f"g is {g[i].item():g} at t = {times[i].item():g}: the loss divides by it; allowed are finite values > 0"
+            )
         ratio = (g[-1] / g[0]).log().item()
         return Steps(times.to(like), g.to(like), times.diff().to(like), ratio)
 
@@ -142,5 +143,7 @@ def require_finite(states: Tensor, steps: Steps, direction: str) -> None:
     i = int(bad.nonzero()[0])
     where = f" at t = {steps.t[i].item():g} (step {i} of {steps.n})" if direction == "forward" else ""
     count = f"{int(bad[i])} of {states.shape[1]} states"
-    raise Diverged(f"the {direction} trajectory leaves the floating range{where}: {count} are not finite; "
-                       " a smaller learning rate, a gradient clip or more steps keep it")  # fmt: skip
+    raise Diverged(
+        f"the {direction} trajectory leaves the floating range{where}: {count} are not finite; "
+        " a smaller learning rate, a gradient clip or more steps keep it"
+    )

@@ -14,8 +14,15 @@ from rescore.neural_sde.model import NeuralSDE
 from rescore.neural_sde.network import FourierMLP
 from rescore.parity.table import Compare, Played, Sheet
 
-LAYERS = (("input_embed", "first"), ("layers.1.0", "hidden.0"), ("layers.2.0", "hidden.1"), ("layers.3.0", "hidden.2"),
-          ("layers.4", "last"), ("timestep_embed.0", "time.0"), ("timestep_embed.2", "time.2"))  # fmt: skip
+LAYERS = (
+    ("input_embed", "first"),
+    ("layers.1.0", "hidden.0"),
+    ("layers.2.0", "hidden.1"),
+    ("layers.3.0", "hidden.2"),
+    ("layers.4", "last"),
+    ("timestep_embed.0", "time.0"),
+    ("timestep_embed.2", "time.2"),
+)
 NO_G = "with a g that varies their loss is off by d log(g_N / g_0), a constant; without that term we agree"
 EXACT = 1e-13
 FLOAT32 = 1e-6
@@ -47,11 +54,21 @@ def diffflow(sheet: Sheet) -> None:
             sheet.compare(f"{kind} g, loss by {name}, less d log(g_N / g_0)", found - constant, f"{kind}/loss", EXACT, 5)
             theirs = f"{kind}/gradient_x_0" if name == "back-propagation" else f"{kind}/adjoint_gradient_x_0"
             sheet.compare(f"{kind} g, gradient to x_0 by {name}", _gradient(x), theirs, EXACT, 2)
-            gradients = _ours({key.removeprefix(f"{kind}/gradient/"): value for key, value in sheet.tensors.items()
-                               if key.startswith(f"{kind}/gradient/")})  # fmt: skip
+            gradients = _ours(
+                {
+                    key.removeprefix(f"{kind}/gradient/"): value
+                    for key, value in sheet.tensors.items()
+                    if key.startswith(f"{kind}/gradient/")
+                }
+            )
             ours = torch.cat([_gradient(model.get_parameter(key)).flatten() for key in gradients])
-            sheet.compare(f"{kind} g, gradients to {len(gradients)} parameters by {name}", ours,
-                          torch.cat([value.flatten() for value in gradients.values()]), EXACT, 2)  # fmt: skip
+            sheet.compare(
+                f"{kind} g, gradients to {len(gradients)} parameters by {name}",
+                ours,
+                torch.cat([value.flatten() for value in gradients.values()]),
+                EXACT,
+                2,
+            )
         if kind == "varying":
             sheet.compare("varying g, loss as a likelihood", found, f"{kind}/loss", EXACT, 5, reason=NO_G, bound=2.0)
         sheet.compare(f"{kind} g, path", model.trajectory(x0, times, noise), f"{kind}/forward_path", EXACT, 0)

@@ -45,8 +45,14 @@ def lgcp(sheet: Sheet) -> None:
         sheet.compare(f"its gradient, {n} x {n}", score, f"{n}/gradient", FLOAT32)
 
 
-PARTS = (("input_embed", "state"), ("layers.1.0", "body.1"), ("layers.2.0", "body.3"), ("layers.3", "body.5"),
-         ("timestep_embed.0", "time.1"), ("timestep_embed.2", "time.3"))  # fmt: skip
+PARTS = (
+    ("input_embed", "state"),
+    ("layers.1.0", "body.1"),
+    ("layers.2.0", "body.3"),
+    ("layers.3", "body.5"),
+    ("timestep_embed.0", "time.1"),
+    ("timestep_embed.2", "time.3"),
+)
 GAINS = (("layers.0", "body.1"), ("layers.1.1", "body.3"), ("layers.2.1", "body.5"), ("layers.4", "body.7"))
 
 

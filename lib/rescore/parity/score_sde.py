@@ -21,7 +21,7 @@ from rescore.samplers import (
     euler_maruyama,
     probability_flow,
     reverse_diffusion,
-)  # fmt: skip
+)
 from rescore.samplers.base import Denoise, OneStep
 from rescore.samplers.langevin import langevin_step
 from rescore.samplers.predictor_corrector import _norm
@@ -82,8 +82,10 @@ def single_steps(sheet: Sheet) -> None:
                     for i, end in zip(places.tolist(), below, strict=True)
                 ]
                 _steps(sheet, f"{kind}/{name}", x, z, score, steps, function, TABLES)
-            steps = [None if end is None else probability_flow(discrete, [times[i], end])
-                     for i, end in zip(places.tolist(), below, strict=True)]  # fmt: skip
+            steps = [
+                None if end is None else probability_flow(discrete, [times[i], end])
+                for i, end in zip(places.tolist(), below, strict=True)
+            ]
             rows, moved = _moved(steps, x, z, score)
             sheet.compare(
                 f"{kind}/reverse_diffusion, probability flow", moved, sheet[f"{kind}/reverse_diffusion/flow_mean"][rows], TABLES

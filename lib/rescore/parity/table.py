@@ -79,9 +79,17 @@ class Sheet:
         return {name.removeprefix("param/"): value.float() for name, value in self.tensors.items() if name.startswith("param/")}
 
     def compare(
-        self, quantity: str, ours: Tensor, theirs: Tensor | str, tolerance: float, function: int = 0, *,
-        absolute: bool = False, reason: str = "", bound: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        quantity: str,
+        ours: Tensor,
+        theirs: Tensor | str,
+        tolerance: float,
+        function: int = 0,
+        *,
+        absolute: bool = False,
+        reason: str = "",
+        bound: float = 0.0,
+    ) -> None:
         """Add a row; `theirs` may be the name of a tensor, `function` the place of theirs in the index.
 
         Raises RescoreError for another shape: then nothing is compared.

@@ -42,9 +42,16 @@ class ExactProblem:
 
     @classmethod
     def of_points(
-        cls, dataset: str, process: LinearSDE, points: Tensor, stream: tuple[object, ...], seeds: Sequence[int], n: int,
-        dtype: torch.dtype = torch.float64, posterior: torch.dtype | None = None,
-    ) -> ExactProblem:  # fmt: skip
+        cls,
+        dataset: str,
+        process: LinearSDE,
+        points: Tensor,
+        stream: tuple[object, ...],
+        seeds: Sequence[int],
+        n: int,
+        dtype: torch.dtype = torch.float64,
+        posterior: torch.dtype | None = None,
+    ) -> ExactProblem:
         """Data that are the points (m, *data).
 
         Args:
@@ -55,9 +62,15 @@ class ExactProblem:
 
     @classmethod
     def of_mixture(
-        cls, dataset: str, process: LinearSDE, modes: Tensor, std: float, stream: tuple[object, ...], seeds: Sequence[int],
+        cls,
+        dataset: str,
+        process: LinearSDE,
+        modes: Tensor,
+        std: float,
+        stream: tuple[object, ...],
+        seeds: Sequence[int],
         n: int,
-    ) -> ExactProblem:  # fmt: skip
+    ) -> ExactProblem:
         """An equal mixture of N(mode, std^2 I)."""
         score = GaussianMixture(process, modes, std)
         return cls(dataset, process, score, tuple(modes.shape[1:]), stream, seeds, n, modes=modes)

@@ -301,8 +301,9 @@ def kl_divergence(a: GaussianLaw, b: GaussianLaw) -> Tensor:
     return (square - len(a.mean) + torch.logdet(b.covariance) - torch.logdet(a.covariance)) / 2
 
 
-def sliced_wasserstein(a: GaussianLaw, b: GaussianLaw, axes: Tensor | None = None, seed: int = 0, projections: int = PROJECTIONS
-                       ) -> float:  # fmt: skip
+def sliced_wasserstein(
+    a: GaussianLaw, b: GaussianLaw, axes: Tensor | None = None, seed: int = 0, projections: int = PROJECTIONS
+) -> float:
     """`rescore.metrics.sliced_wasserstein` of infinitely many draws, over the same directions.
 
     Args:

@@ -66,9 +66,14 @@ class ExactRuns:
         return (one.prepare(score) if one.prepare else one.sampler).solve(score, self.start, self.noise(one))
 
     def run(
-        self, one: Sampling, metrics: Metrics, array: str | None = None, solve: Callable[[], Solution] | None = None,
-        protocols: Mapping[str, Mapping[str, Any]] | None = None, **protocol: object,
-    ) -> None:  # fmt: skip
+        self,
+        one: Sampling,
+        metrics: Metrics,
+        array: str | None = None,
+        solve: Callable[[], Solution] | None = None,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None,
+        **protocol: object,
+    ) -> None:
         """Run a sampler and fill its cell; an adaptive one stands at the evaluations that it took.
 
         Args:
@@ -86,15 +91,28 @@ class ExactRuns:
                     cell.arrays[array] = self.shown(x)
 
     def measure(
-        self, samplings: Iterable[Sampling], label: str, metrics: Metrics,
-        array: Callable[[Sampling], str | None] = lambda one: None, **protocol: Any,
-    ) -> None:  # fmt: skip
+        self,
+        samplings: Iterable[Sampling],
+        label: str,
+        metrics: Metrics,
+        array: Callable[[Sampling], str | None] = lambda one: None,
+        **protocol: Any,
+    ) -> None:
         """`run` of several samplers; `label` stands before the progress bar."""
         for one in progress(list(samplings), desc=label):
             self.run(one, metrics, array(one), **protocol)
 
-    def fill(self, table: str, method: str, draw: Callable[[], Tensor], metrics: Metrics, variant: str = "", *,
-             protocols: Mapping[str, Mapping[str, Any]] | None = None, **protocol: Any) -> None:  # fmt: skip
+    def fill(
+        self,
+        table: str,
+        method: str,
+        draw: Callable[[], Tensor],
+        metrics: Metrics,
+        variant: str = "",
+        *,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None,
+        **protocol: Any,
+    ) -> None:
         """A cell of what no sampler made, such as exact draws: data (seeds, n, *data)."""
         with self.cell(table, method, variant, samples=self.problem.n, **protocol) as cell:
             if cell.todo:

@@ -54,8 +54,12 @@ def log_rho(process: Isotropic, n: int, t0: float | None = None) -> Tensor:
 
 
 NAMED: Mapping[str, Callable[..., Tensor]] = {
-    "uniform": uniform, "quadratic": quadratic, "quadratic striding": quadratic_striding, "rho7": rho_power, "log-rho": log_rho,
-}  # fmt: skip
+    "uniform": uniform,
+    "quadratic": quadratic,
+    "quadratic striding": quadratic_striding,
+    "rho7": rho_power,
+    "log-rho": log_rho,
+}
 """By the names that configs have for them."""
 
 

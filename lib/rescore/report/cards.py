@@ -138,8 +138,20 @@ def _printed(key: Key, verdict: Mapping[str, Any], entry: Published | None, resu
     other = [(name, value) for name, value in measured.items() if name not in stated | assumed]
     origin = _origin(record, results) if record else {"command": _paper_command(results.scale, paper.name)}
     candidates = candidate_verdicts(entry, paper, results.records) if entry else ()
-    return Card(key, verdict["status"], entry, verdict, record, is_stand_in, met, guessed, differs, other,
-                candidates=candidates, **origin)  # fmt: skip
+    return Card(
+        key,
+        verdict["status"],
+        entry,
+        verdict,
+        record,
+        is_stand_in,
+        met,
+        guessed,
+        differs,
+        other,
+        candidates=candidates,
+        **origin,
+    )
 
 
 def _pairs(record: Record) -> list[tuple[str, str]]:

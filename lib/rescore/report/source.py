@@ -94,8 +94,16 @@ def nothing_run(scale: str, papers: Mapping[str, Paper], root: Path) -> Results:
     papers = {name: paper for name, paper in papers.items() if scale in paper.scales}
     verdicts = _verdicts(diff([], load_published(papers), papers))
     folder = root / "results" / "reference" / scale
-    return Results(scale, "reference", folder, {}, verdicts, evaluate_all(papers, []), costs=timings([]),
-                   **_unrun(papers, scale, root, root / "results"))  # fmt: skip
+    return Results(
+        scale,
+        "reference",
+        folder,
+        {},
+        verdicts,
+        evaluate_all(papers, []),
+        costs=timings([]),
+        **_unrun(papers, scale, root, root / "results"),
+    )
 
 
 def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
@@ -197,9 +205,13 @@ def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
 
 
 def _unrun(
-    papers: Mapping[str, Paper], scale: str, root: Path, results: Path, ran: Container[tuple[str, str]] = (),
+    papers: Mapping[str, Paper],
+    scale: str,
+    root: Path,
+    results: Path,
+    ran: Container[tuple[str, str]] = (),
     trained: Container[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """`waiting`, `planned` and `proofs` of `Results`.
 
     Args:

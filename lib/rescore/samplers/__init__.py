@@ -16,8 +16,9 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `sscs` | CLD | 1 |
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
 
-Rivals that DEIS is compared with, no rows of the sampler matrix, are taken from their modules: `pndm.pndm`, `analytic.analytic_ddim`
-(its variances need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
+Rivals that DEIS is compared with, no rows of the sampler matrix, are taken from their modules: `pndm.pndm`,
+`analytic.analytic_ddim` (its variances need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive
+method within so many evaluations.
 """
 
 from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations
@@ -40,7 +41,7 @@ from rescore.samplers.predictor_corrector import (
     probability_flow,
     reverse_diffusion,
     score_sde_sampler,
-)  # fmt: skip
+)
 from rescore.samplers.rho_likelihood import RhoLikelihood, rho_log_prob
 from rescore.samplers.sscs import SSCS, sscs
 

@@ -18,9 +18,9 @@ TOLERANCES = tuple(10 ** (1 - k / 4) for k in range(32))  # from 10 to about 2e-
 class AdaptiveSDE(Sampler):
     """Stochastic improved Euler with an error estimate (Jolicoeur-Martineau et al. 2021, arXiv 2105.14080, algorithm 1).
 
-    x' = x - h [F x - GG s](x, t) + sqrt(h) G_t z, then x~ the same from x with drift and G at (x', t - h), x'' = (x' + x~) / 2. With
-    delta = max(atol, rtol max(|x'|, |x'_prev|)) the step is accepted, and x'' is its end, where E = RMS((x' - x'') / delta) <= 1;
-    then h <- theta h E^-r, and never beyond t0. Two evaluations a trial; new noise each time, as in the algorithm.
+    x' = x - h [F x - GG s](x, t) + sqrt(h) G_t z, then x~ the same from x with drift and G at (x', t - h), x'' = (x' + x~) / 2.
+    With delta = max(atol, rtol max(|x'|, |x'_prev|)) the step is accepted, and x'' is its end, where E = RMS((x' - x'') /
+    delta) <= 1; then h <- theta h E^-r, and never beyond t0. Two evaluations a trial; new noise each time, as in the algorithm.
 
     E is over the whole batch (theirs of each image), since a score has one time: one step size for all states.
 
@@ -68,9 +68,9 @@ adaptive_sde = method(evaluations_per_step=None)(AdaptiveSDE)
 class HeldToEvaluations(Sampler):
     """An adaptive method at the tightest tolerance that takes at most so many evaluations: what "RK45 with 20" can mean.
 
-    It is run on the states it gets at the `TOLERANCES` from loose to tight, until one takes more; the one before is the solution. The
-    others' evaluations are no part of `solve`'s count. A method that takes more already at the loosest gives that, counted as it is.
-    Each trial of a stochastic method draws noise of its own.
+    It is run on the states it gets at the `TOLERANCES` from loose to tight, until one takes more; the one before is the
+    solution. The others' evaluations are no part of `solve`'s count. A method that takes more already at the loosest gives
+    that, counted as it is. Each trial of a stochastic method draws noise of its own.
 
     Args:
         method: `adaptive_flow` or `adaptive_sde`, with options; the tolerance is `rtol`, and `atol` of the former.

@@ -16,9 +16,12 @@ from rescore.scores import Score, to_noise
 
 @method(applies=Isotropic)
 def analytic_ddim(
-    process: LinearSDE, times: Times, powers: Sequence[float] | float = 0.0, half_range: float | None = None,
+    process: LinearSDE,
+    times: Times,
+    powers: Sequence[float] | float = 0.0,
+    half_range: float | None = None,
     denoise: Denoise = "none",
-) -> OneStep:  # fmt: skip
+) -> OneStep:
     """u <- Psi u + c eps + sqrt(v) z, c = sqrt(Sigma_t) - Psi sqrt(Sigma_s), v = c^2 (1 - Gamma) (their theorem 1, lambda_n = 0).
 
     Gamma = E|eps(u_s)|^2 / d is the power of the noise prediction, so that 1 - Gamma is the mean variance of the noise that is

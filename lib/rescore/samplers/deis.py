@@ -55,9 +55,11 @@ def rhoab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denois
 
 @method(applies=Isotropic, order=runge_kutta.of_order, evaluations_per_step=runge_kutta.per_step)
 def rhork_deis(
-    process: LinearSDE, times: Times, tableau: Literal["heun2", "midpoint2", "ralston2", "kutta3", "rk4"] = "heun2",
+    process: LinearSDE,
+    times: Times,
+    tableau: Literal["heun2", "midpoint2", "ralston2", "kutta3", "rk4"] = "heun2",
     denoise: Denoise = "none",
-) -> RungeKutta:  # fmt: skip
+) -> RungeKutta:
     """rhoRK-DEIS: a classical Runge-Kutta method on dy/drho = eps; 2, 3 or 4 evaluations per step. Isotropic only."""
     return RungeKutta(process, times, tableau, "rho", denoise)
 

@@ -19,8 +19,9 @@ def langevin_step(u: Tensor, s: Tensor, z: Tensor, size: float | Tensor) -> Tens
     return u + size * s + (2 * size) ** 0.5 * z
 
 
-def langevin(score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: Noise,
-             noise: float = 1.0) -> Tensor:  # fmt: skip
+def langevin(
+    score: Callable[[Tensor], Tensor], u: Tensor, size: float, steps: int, generator: Noise, noise: float = 1.0
+) -> Tensor:
     """`steps` unadjusted Langevin steps at a fixed density with this score; no process, no time. One evaluation per step.
 
     Args:
@@ -56,8 +57,10 @@ class AnnealedLangevin(Sampler):
         variance = process.Sigma(self.grid).values
         sizes = size * variance / variance[-1]
         if not sizes.isfinite().all():
-            raise RescoreError(f"annealed Langevin: its step sizes are not finite, for Sigma is {variance[-1]:g} at the last "
-                               f"time {self.times[-1]:g}; allowed are grids that end where there is noise")  # fmt: skip
+            raise RescoreError(
+                f"annealed Langevin: its step sizes are not finite, for Sigma is {variance[-1]:g} at the last "
+                f"time {self.times[-1]:g}; allowed are grids that end where there is noise"
+            )
         self.sizes = sizes.tolist()
 
     @property

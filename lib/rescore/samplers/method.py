@@ -64,8 +64,9 @@ class Method(Generic[Made]):
         return count(SimpleNamespace(**{**defaults, **self.options}))
 
 
-def method(*, applies: type | tuple[type, ...] = LinearSDE, order: Count = None, evaluations_per_step: Count = 1
-           ) -> Callable[[Callable[..., Made]], Method[Made]]:  # fmt: skip
+def method(
+    *, applies: type | tuple[type, ...] = LinearSDE, order: Count = None, evaluations_per_step: Count = 1
+) -> Callable[[Callable[..., Made]], Method[Made]]:
     """Decorator that makes a `Method` of a function or class."""
 
     def decorate(make: Callable[..., Made]) -> Method[Made]:

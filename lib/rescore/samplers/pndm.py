@@ -1,5 +1,6 @@
 """PNDM: pseudo Runge-Kutta steps, then pseudo linear multistep (Liu et al. 2022, arXiv 2202.09778, section 3.3, F-PNDM)."""
 
+import torch
 from torch import Tensor
 
 from rescore.processes.base import LinearSDE

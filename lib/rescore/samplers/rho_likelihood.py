@@ -28,9 +28,13 @@ class RhoLikelihood(NamedTuple):
 
 
 def rho_log_prob(
-    score: Score, process: Isotropic, u: Tensor, times: Times, divergence: Divergence,
+    score: Score,
+    process: Isotropic,
+    u: Tensor,
+    times: Times,
+    divergence: Divergence,
     method: Literal["heun2", "midpoint2", "ralston2", "kutta3", "rk4"] | int = "kutta3",
-) -> RhoLikelihood:  # fmt: skip
+) -> RhoLikelihood:
     """log p_t0(u) for states u (n, *data) at t0 = times[-1], by a fixed number of steps.
 
     Of dy/drho = eps with y = u / m_t:

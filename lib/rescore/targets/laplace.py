@@ -50,8 +50,9 @@ def from_laplace(target: Target, start: Tensor | None = None) -> FromGaussian:
     """
     mode = torch.zeros(target.dim, dtype=torch.float64) if start is None else start.double().clone()
     mode.requires_grad_()
-    search = torch.optim.LBFGS([mode], max_iter=NEWTON_STEPS, tolerance_grad=1e-9, tolerance_change=1e-14,
-                               line_search_fn="strong_wolfe")  # fmt: skip
+    search = torch.optim.LBFGS(
+        [mode], max_iter=NEWTON_STEPS, tolerance_grad=1e-9, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         search.zero_grad()

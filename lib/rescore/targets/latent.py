@@ -22,8 +22,15 @@ class LatentPosterior(AutogradTarget):
         name: spelling in the ledger.
     """
 
-    def __init__(self, decoder: nn.Module, dim: int, observation: Tensor, log_likelihood: LogLikelihood,
-                 log_z: float | None = None, name: str = "latent"):  # fmt: skip
+    def __init__(
+        self,
+        decoder: nn.Module,
+        dim: int,
+        observation: Tensor,
+        log_likelihood: LogLikelihood,
+        log_z: float | None = None,
+        name: str = "latent",
+    ):
         self.dim, self.observation, self.log_likelihood, self.log_z, self.name = dim, observation, log_likelihood, log_z, name
         self._decoder = decoder
         self._decoders: dict[tuple[torch.dtype, torch.device], nn.Module] = {}

@@ -75,6 +75,7 @@ def three_modes() -> GaussianMixture:
 
 
 def forty_modes() -> GaussianMixture:
-    """`gmm40`: 40 equal modes on [-40, 40]^2 of width softplus(1), log Z = 0, the means from torch's seed 0 (arXiv:2208.01893)."""
+    """`gmm40`: 40 equal modes on [-40, 40]^2 of width softplus(1), log Z = 0, the means from torch's seed 0 (arXiv:2208.01893).
+    """
     means = 80 * (torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) - 0.5)
     return GaussianMixture(means, math.log1p(math.e), name="gmm40")

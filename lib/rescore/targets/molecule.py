@@ -40,8 +40,9 @@ class ForceField:
 
     Args:
         content: by name rows of numbers. `bonds`: i, j, length, k; `angles`: i, j, k, angle, k; `torsions`: i, j, k, l,
-            periodicity, phase, k; `atoms`: mass, charge, sigma, epsilon; `exceptions`: pairs i, j with charge product, sigma and
-            epsilon of their own. Energies are k (r - r0)^2 / 2, k (1 + cos(n phi - phase)), and pairs follow Lorentz and Berthelot.
+            periodicity, phase, k; `atoms`: mass, charge, sigma, epsilon; `exceptions`: pairs i, j with charge product, sigma
+            and epsilon of their own. Energies are k (r - r0)^2 / 2, k (1 + cos(n phi - phase)), and pairs follow Lorentz and
+            Berthelot.
     """
 
     content: Mapping[str, Any]
@@ -81,8 +82,8 @@ class ZMatrix:
     """Internal coordinates of N atoms: N - 1 bonds, N - 2 angles, N - 3 torsions, in the order of the rows.
 
     Args:
-        rows: (atom, bonded to, angle with, torsion with), each atom after those it refers to; the first has only itself, the second
-            one reference, the third two.
+        rows: (atom, bonded to, angle with, torsion with), each atom after those it refers to; the first has only itself, the
+            second one reference, the third two.
     """
 
     rows: Sequence[Sequence[int]]
@@ -123,9 +124,10 @@ def cut_energy(u: Tensor, high: float, most: float) -> Tensor:
 class Boltzmann(AutogradTarget):
     """exp(-E / kT) of a molecule in vacuum as a density on R^dim, its place and turn left out.
 
-    Of x the first numbers are the scaled differences of bonds, angles and stiff torsions from a reference, q = q0 + s x, but for the
-    soft torsions: phi = pi erf(x / sqrt 2), which makes N(0, 1) of a uniform angle. Each angle and stiff torsion has a wall where its
-    range ends, so that each configuration is there once. The `extra` last numbers are standard normal: of place and turn, and velocities.
+    Of x the first numbers are the scaled differences of bonds, angles and stiff torsions from a reference, q = q0 + s x, but
+    for the soft torsions: phi = pi erf(x / sqrt 2), which makes N(0, 1) of a uniform angle. Each angle and stiff torsion has a
+    wall where its range ends, so that each configuration is there once. The `extra` last numbers are standard normal: of place
+    and turn, and velocities.
 
     Args:
         soft: rows of the Z-matrix, from the fourth on, whose torsions turn.
@@ -136,8 +138,17 @@ class Boltzmann(AutogradTarget):
 
     log_z = None
 
-    def __init__(self, name: str, field: ForceField, coordinates: ZMatrix, soft: Sequence[int], reference: Tensor,
-                 temperature: float, cut: tuple[float, float], extra: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        field: ForceField,
+        coordinates: ZMatrix,
+        soft: Sequence[int],
+        reference: Tensor,
+        temperature: float,
+        cut: tuple[float, float],
+        extra: int = 0,
+    ):
         self.name, self.field, self.coordinates, self.cut = name, field, coordinates, cut
         self.kt, self.extra = GAS_CONSTANT * temperature, extra
         self.sizes = [len(coordinates.rows) - k for k in (1, 2, 3)]

@@ -14,7 +14,8 @@ DEGREES = 2.0
 class StudentMixture(Target):
     """Equal modes, each a product over coordinates of t laws with 2 degrees of freedom and scale 1; log Z = 0.
 
-    The modes are uniform on [-10, 10]^dim, as in the benchmark of Blessing et al. (2024, arXiv:2406.07423), drawn from seed 0 here.
+    The modes are uniform on [-10, 10]^dim, as in the benchmark of Blessing et al. (2024, arXiv:2406.07423), drawn from seed 0
+    here.
     """
 
     log_z = 0.0

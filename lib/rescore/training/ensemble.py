@@ -45,9 +45,14 @@ class Tracked(nn.Module):
 
 
 def train_ensemble(
-    tracked: Tracked, losses: Callable[[torch.Generator], Tensor], error: Callable[[], Tensor], adam: Adam,
-    generator: torch.Generator, folder: Path, label: str,
-) -> Tracked:  # fmt: skip
+    tracked: Tracked,
+    losses: Callable[[torch.Generator], Tensor],
+    error: Callable[[], Tensor],
+    adam: Adam,
+    generator: torch.Generator,
+    folder: Path,
+    label: str,
+) -> Tracked:
     """Minimise the sum of the members' mean losses: without a clip each trains as it would alone. Resumes as `fit` does.
 
     Args:

@@ -102,9 +102,15 @@ def fit(
 
 
 def fit_averaged(
-    model: Net, loss: Loss, settings: Adam, generator: torch.Generator, folder: Path, ema: float,
-    checkpoint_every: int = 1000, label: str = "train",
-) -> Net:  # fmt: skip
+    model: Net,
+    loss: Loss,
+    settings: Adam,
+    generator: torch.Generator,
+    folder: Path,
+    ema: float,
+    checkpoint_every: int = 1000,
+    label: str = "train",
+) -> Net:
     """`fit` with a moving average of the weights, `averaged_copy(model, ema)`: that average, frozen."""
     history = torch.zeros(settings.steps, dtype=torch.float64)
     average = averaged_copy(model, ema)

@@ -15,9 +15,14 @@ Name = tuple[object, ...]
 
 
 def train_each(
-    networks: Mapping[Name, nn.Module], losses: Callable[[Sequence[Name]], Losses], config: TogetherTraining, data: int,
-    stream: str, folder: Path, device: torch.device | str,
-) -> dict[Name, nn.Module]:  # fmt: skip
+    networks: Mapping[Name, nn.Module],
+    losses: Callable[[Sequence[Name]], Losses],
+    config: TogetherTraining,
+    data: int,
+    stream: str,
+    folder: Path,
+    device: torch.device | str,
+) -> dict[Name, nn.Module]:
     """The trained networks by their names.
 
     Args:

@@ -233,15 +233,20 @@ class Suite:
     @cached_property
     def wanted_models(self) -> frozenset[str]:
         """The keys of those that a run of everything uses."""
-        return frozenset(of.key for rules in self.papers.values() for job in rules.wanted
-                         for of in rules.known.job_trainings(job).values())  # fmt: skip
+        return frozenset(
+            of.key for rules in self.papers.values() for job in rules.wanted for of in rules.known.job_trainings(job).values()
+        )
 
     @cached_property
     def model_names(self) -> Mapping[str, str]:
         """The key of each model that a job uses, by `<paper>/<name>`."""
         configs = {name: rules.config for name, rules in self.papers.items() if rules.config}
-        return {f"{paper}/{name}": of.key for paper, config in configs.items() for job in config.jobs
-                for name, of in config.job_trainings(job).items()}  # fmt: skip
+        return {
+            f"{paper}/{name}": of.key
+            for paper, config in configs.items()
+            for job in config.jobs
+            for name, of in config.job_trainings(job).items()
+        }
 
     def model_key(self, name: str) -> str:
         """The key of a model named by it or by `<paper>/<name>`. Raises RescoreError for another name."""

@@ -41,9 +41,11 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
     if model is None:
         fit = fitting(foreign, side)
         if fit is None:
-            raise RescoreError(f"{foreign.path}: its {len(foreign.tensors)} tensors are of no U-Net of ours for images "
+            raise RescoreError(
+                f"{foreign.path}: its {len(foreign.tensors)} tensors are of no U-Net of ours for images "
                 f"of side {side}; "
-                               f"allowed: {FORMATS[source][0]} of DDPM, DDPM++ or NCSN++, or another --side")  # fmt: skip
+                f"allowed: {FORMATS[source][0]} of DDPM, DDPM++ or NCSN++, or another --side"
+            )
     else:
         check_choice(f"model of {source}", model, PUBLISHED[source])
         known = PUBLISHED[source][model]
@@ -82,8 +84,10 @@ def published_network(weights: Weights, network: nn.Module, steps: int) -> dict[
     Raises MissingData if they are not at hand; RescoreError for a damaged file, another digest, network, or number of steps.
     """
     if not isinstance(network, ScoreUNet):
-        raise RescoreError(f"weights: {weights.source} {weights.name} are not for a {type(network).__name__}; "
-                           "allowed networks: ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep")  # fmt: skip
+        raise RescoreError(
+            f"weights: {weights.source} {weights.name} are not for a {type(network).__name__}; "
+            "allowed networks: ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep"
+        )
     path, digest = find_weights(weights.source, weights.name, weights.sha256)
     if path.name == f"{digest}.safetensors":
         step = _load_imported(path, network)
