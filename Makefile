@@ -48,7 +48,6 @@ gpu-proof: $(READY)
 lint: $(VENV)/lint-ready
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/snakefmt --check Snakefile
 	$(BIN)/codespell
 	$(BIN)/mypy
 

@@ -82,7 +82,7 @@ def test_training_lowers_the_loss_of_every_member(method, tmp_path):
 
 @pytest.mark.parametrize("t", [1e-3, 0.1])
 def test_hsm_target_is_the_mean_of_dsm_targets(t):
-    """Over the first velocity: on draws their difference has no correlation with any function of the state; variances differ by it."""
+    """Over the first velocity: their difference has no correlation with any function of the state; variances differ by it."""
     process, n = replace(learned.STABILISED, eps_num=0.0), 200_000
     x0 = 0.5 * torch.randn(n, 1, generator=generator(), dtype=torch.float64)
     u, hsm, dsm = learned.velocity_targets(process, x0, t, generator(1))

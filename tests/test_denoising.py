@@ -25,7 +25,7 @@ def log_weights(process: Controlled, policy, target: Target, n: int, name: str):
 
 
 class GaussianScore:
-    """The optimal control for N(mean, std^2) in continuous time: of DIS the noised score, of DDS that less the stationary score."""
+    """The optimal control for N(mean, std^2) in continuous time: DIS the noised score, DDS that less the stationary one."""
 
     def __init__(self, process: DDS | DIS, mean: float = MEAN, std: float = STD):
         self.process, self.mean, self.std = process, mean, std

@@ -1,4 +1,4 @@
-"""Laws of Euler's chain under the optimal control, and the control from uncontrolled trajectories, against closed forms and samples."""
+"""Laws of Euler's chain under optimal control, and the control from uncontrolled paths, against closed forms and samples."""
 
 import math
 

@@ -237,7 +237,8 @@ def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
 
 
 ALLOWED_METHODS = (
-    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc', 'exact', 'truth', 'md', "
+    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc', 'exact', "
+    "'truth', 'md', "
     "'coverage', 'convergence', 'separation', 'discretisation', 'theorem_3', 'theorem_4' or 'monte_carlo'"
 )
 
@@ -248,7 +249,8 @@ ALLOWED_METHODS = (
         ({"jobs": {"a": {"measure": {"mg": ["gard"]}}}}, f"jobs.a.measure.mg.0: input should be {ALLOWED_METHODS}, not 'gard'"),
         (
             {"jobs": {"a": {"measure": {"nine": ["nn"]}}}},
-            "nine.[key]: input should be 'mg', 'rings', 'funnel', 'funnel1', 'lgcp', 'lgcp_synthetic', 'vae_mnist', 'vae_digits' or 'alanine_dipeptide', not 'nine'",
+            "nine.[key]: input should be 'mg', 'rings', 'funnel', 'funnel1', 'lgcp', 'lgcp_synthetic', "
+            "'vae_mnist', 'vae_digits' or 'alanine_dipeptide', not 'nine'",
         ),
         ({"datasets": {"mg": TINY["datasets"]["mg"]}}, "jobs.all.measure: funnel has no settings; allowed: mg"),
         ({"particels": 3}, "particels: unknown key; allowed: particles, "),

@@ -1,4 +1,4 @@
-"""Table 5.2: the energy of alanine dipeptide beside OpenMM's, its internal coordinates, its density, and the divergences of torsions."""
+"""Table 5.2: alanine dipeptide's energy beside OpenMM's, its internal coordinates, its density, and divergences of torsions."""
 
 import importlib.util
 import json

@@ -108,7 +108,7 @@ def fig11(found: draw.PaperResults, out: Path) -> None:
 def learned(found: draw.PaperResults, out: Path) -> None:
     """Figs. 2 (bottom), 7, 9, 10, 12: Jacobians of trained networks, gradients' covariances, samples."""
     by_t = AT.by("t", found.config.learned.times)
-    note = f"""Mixture of nine Gaussians, M = gamma = 1; dotted: what a perfect network has. Gradients: main setting, weight 1 / ell^2 of
+    note = f"""Mixture of nine Gaussians, M = gamma = 1; dotted: a perfect network. Gradients: main setting, weight 1 / ell^2 of
         HSM for both. Grey: draws of the data. {draw.INTERVALS}"""
     with found.sheet(out, 7, 4, (2.8, 2.8), note) as (_, axes):
         traces = axes[2]
@@ -139,7 +139,7 @@ def learned(found: draw.PaperResults, out: Path) -> None:
 def paths(found: draw.PaperResults, out: Path) -> None:
     """Figs. 18 and 19: two samples' data and velocities at the captions' times, and variance and kurtosis of the velocities."""
     times, ways = found.config.paths.times, {"fig18": ("ODE", draw.BLUE, "o"), "fig19": ("SSCS-QS", draw.RED, "^")}
-    note = f"""Exact score of the digits, eps_num = 1e-6. Velocities are shown over 3 standard deviations of their own. Dashed: M and
+    note = f"""Exact score of the digits, eps_num = 1e-6. Velocities over 3 standard deviations of their own. Dashed: M and
         gamma M; the kurtosis of a Normal. {draw.INTERVALS}"""
     with found.sheet(out, 4, 2, (4.6, 2.6), note) as (_, axes):
         for ax, (table, (title, _, _)) in zip(axes, ways.items(), strict=False):

@@ -140,8 +140,7 @@ def sampled(
 
 
 def gradients(book: Book) -> None:
-    """Fig. 7: the trace of the covariance of a draw's gradient by the weights, of HSM and of DSM, on a network trained by HSM.
-    """
+    """Fig. 7: the trace of the covariance of a draw's gradient by the weights, HSM and DSM, on a network trained by HSM."""
     settings, training = book.config.gradients, book.config.learned
     models = cache(partial(train, book, "CLD-main", STABILISED, True))
     protocol = training.protocol | {
@@ -161,7 +160,7 @@ def gradients(book: Book) -> None:
 
 
 def velocity_targets(process: CLD, x0: Tensor, t: float, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """States u_t (n, 2, d) of data x0 (n, d) with velocities drawn, and what HSM and DSM ask of alpha there, s_v = -ell_hsm alpha.
+    """States u_t (n, 2, d) of data x0 (n, d) with drawn velocities, and the alpha that HSM and DSM want, s_v = -ell_hsm alpha.
 
     Both see the same state: HSM's target is the mean of DSM's over the first velocity.
     """

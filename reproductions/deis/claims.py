@@ -224,7 +224,8 @@ NETWORKS = [
     *table_claims("best-grids-", f", with the best grid of each cell, by the FID of a trained network ({AFTER})", best),
     Claim(
         "best-grids-flatter-runge-kutta",
-        "Choosing the grid of each cell by other seeds lowers the FIDs of the Runge-Kutta methods more than tAB3's, near 5 and 10.",
+        "Choosing the grid of each cell by other seeds lowers the FIDs of the Runge-Kutta methods more than tAB3's, "
+        "near 5 and 10.",
         f"{TABLE}; {AFTER}, and so is the claim",
         all_of(
             *(

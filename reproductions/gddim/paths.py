@@ -135,14 +135,13 @@ def phases_of(problem: ExactProblem, steps: int) -> tuple[Tensor, Tensor, Tensor
 
 
 def recovered(process: LinearSDE, score: Score, u: Tensor, t: float, u_s: Tensor, s: float) -> Tensor:
-    """The score at (u, t) from the one at (u_s, s): Sigma_t^-1 Psi Sigma_s s(u_s, s) - Sigma_t^-1 [u - Psi u_s] (Props. 6, 8).
-    """
+    """The score at (u, t) from that at (u_s, s): Sigma_t^-1 Psi Sigma_s s(u_s, s) - Sigma_t^-1 [u - Psi u_s] (Props. 6, 8)."""
     precision, psi = process.Sigma(t).inv(), process.Psi(t, s)
     return precision(psi(process.Sigma(s)(score(u_s, s))) - (u - psi(u_s)))
 
 
 def score_recovery(book: Book, processes: dict[str, LinearSDE], points: Tensor) -> None:
-    """Props. 6 (VP) and 8 (all): relative RMS error of scores at (u, t) from one evaluation at another (u_s, s), for any u, u_s.
+    """Props. 6 (VP) and 8 (all): relative RMS error of scores at (u, t) from one evaluation at (u_s, s), for any u, u_s.
 
     On one point, where the propositions are exact; on all digits, u_s being a draw of p_s and u where the flow's noise leads.
     """

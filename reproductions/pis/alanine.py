@@ -57,8 +57,7 @@ BINS, SMOOTHING, FLOOR = 50, (0.25, 0.5, 1.0, 0.5, 0.25), 1e-5  # of the stochas
 
 
 def ideal_positions() -> np.ndarray:
-    """Positions (22, 3) in nm from which the minimum of `alanine_dipeptide.json` was sought: equilibrium bonds, ideal angles.
-    """
+    """Positions (22, 3) in nm from which that of `alanine_dipeptide.json` was sought: equilibrium bonds, ideal angles."""
     bonds, angles, torsions = [], [], []
     planar = {4, 6, 14, 16}
     ideal = {
@@ -155,8 +154,7 @@ class MoleculeStudy(Study):
 
     @cached_property
     def reference(self) -> Mapping[str, np.ndarray]:
-        """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; kept for all jobs. Raises MissingData.
-        """
+        """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; for all jobs. Raises MissingData."""
         of = self.molecule.md
         key = self.training_folder("md", 0, of.model_dump() | {"temperature": self.molecule.temperature})
         path = key.with_suffix(".npz")

@@ -345,13 +345,15 @@ CLAIMS = [
     ),
     Claim(
         "pis-keeps-working-apart",
-        "When the modes are separated the advantage of PIS becomes clear: at distance 4 RW-Grad has a smaller A than all others.",
+        "When the modes are separated the advantage of PIS becomes clear: at distance 4 RW-Grad has a "
+        "smaller A than all others.",
         "section 5.4.2",
         all_of(*(smaller(apart("4", "PIS", "RW-Grad"), apart("4", *method)) for method in OTHERS)),
     ),
     Claim(
         "not-sensitive-to-the-number-of-steps",
-        "The training is not sensitive to the number of steps: A of RW-Grad on MG with 25 and with 100 steps differ by less than 0.1.",
+        "The training is not sensitive to the number of steps: A of RW-Grad on MG with 25 and with 100 steps "
+        "differ by less than 0.1.",
         "section 5.3.3 (the bound is ours)",
         agrees(with_steps(25), with_steps(100), within=0.1),
     ),

@@ -132,7 +132,7 @@ def _name(row: Published) -> str:
 
 
 def _measured(found: draw.PaperResults, row: Published, dataset: str | None = None) -> Record | None:
-    """The record of a printed row, made with this scale's number of temperatures, and of steps; of another data set if that is named."""
+    """The record of a printed row, made with this scale's temperatures and steps; of another data set if that is named."""
     variant, dataset = row.variant, dataset or row.dataset
     if row.method in ("SMC", "AFT") and dataset in found.config.datasets:
         variant = ANNEALED(temperatures=found.config.datasets[dataset].annealing.temperatures)

@@ -1,4 +1,4 @@
-"""Alanine dipeptide in OpenMM: the system that `alanine_dipeptide.json` was exported from, and molecular dynamics as the reference.
+"""Alanine dipeptide in OpenMM: the system behind `alanine_dipeptide.json`, and molecular dynamics as the reference.
 
 `python -m reproductions.pis.openmm_md` writes that file anew.
 """
@@ -136,7 +136,8 @@ def export(start: np.ndarray) -> None:
     """Write `alanine_dipeptide.json`: parameters, and the energy minimum near `start`."""
     mm = load_openmm()
     content = {
-        "about": f"Alanine dipeptide (ACE-ALA-NME) under AMBER ff96 (Kollman 1996), {FORCE_FIELD} as OpenMM {mm.version.version} "
+        "about": "Alanine dipeptide (ACE-ALA-NME) under AMBER ff96 (Kollman 1996), "
+        f"{FORCE_FIELD} as OpenMM {mm.version.version} "
         "ships it under the MIT licence. Units: nm, kJ/mol, rad, e, Da. The positions are "
         "an energy minimum that OpenMM found from ideal internal coordinates. Written by reproductions/pis/openmm_md.py.",
         "names": [f"{residue}-{name}" for residue, names in ATOMS.items() for name in names.split()],

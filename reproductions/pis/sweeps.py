@@ -1,4 +1,4 @@
-"""What the text says of trained policies beside the table: rings covered, speed of training, modes pulled apart, numbers of steps."""
+"""What the text says of trained policies beside the table: rings covered, speed of training, modes apart, numbers of steps."""
 
 import torch
 from rescore.metrics.points import ring_arcs

@@ -168,7 +168,7 @@ class Row:
 
 
 class ImageStudy(Study):
-    """One posterior as a target of Table 5.1's methods, with a training of its own; its rows are kept until all images have theirs."""
+    """One posterior as a target of Table 5.1's methods, trained on its own; its rows are kept until all images have theirs."""
 
     def __init__(self, of: Posteriors, image: int, rows: dict[tuple[str, str], Row]):
         self.book, self.settings, self.rows = of.book, of.settings, rows

@@ -53,7 +53,7 @@ def encoding(book: Book) -> None:
 
 
 def fill(cell: Cell, x: Tensor, coded: list[Tensor], loose: list[Tensor]) -> None:
-    """Of each network: its codes' distance from the next one's, from its own of another image, and from those of a loose solver."""
+    """Of each network: its codes' distance from the next one's, from another image's, and from those of a loose solver."""
     pairs = list(following(coded))
     cell.add("networks_rmse", [rmse(*pair) for pair in pairs])
     cell.add("networks_correlation", [correlation(*pair) for pair in pairs])

@@ -50,8 +50,7 @@ def sliced(score: PointScore, x: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def relative_errors(ensemble: Ensemble, x: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """E |s - target|^2 / E |target|^2 and the root of E |s - target|^2, each (members,), of points x (n, d) with weights (n,).
-    """
+    """E |s - target|^2 / E |target|^2 and root E |s - target|^2, each (members,), of points x (n, d) with weights (n,)."""
     found = ensemble(x.float().repeat(ensemble.size, 1)).detach().double().unflatten(0, (ensemble.size, -1))
     weights = weights / weights.sum()
     square = ((found - target).square().sum(2) * weights).sum(1)
@@ -154,8 +153,7 @@ def line() -> Tensor:
 
 
 def kernel(book: Book) -> None:
-    """Explicit score matching of a kernel density (eq. 6): what it tends to, what a network learns, and that DSM is the same.
-    """
+    """Explicit score matching of a kernel density (eq. 6): what it tends to, what a network learns, that DSM is the same."""
     settings, data, x = book.config.kernel, mixture(VP()), line()
     truth, weights = data(x, 0.0), data.log_prob(x, 0.0).exp()
 

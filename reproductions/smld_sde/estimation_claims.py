@@ -77,7 +77,8 @@ MODELS = [
     ),
     Claim(
         "ncsn-annealing-beats-plain",
-        "On a trained NCSN annealed Langevin dynamics has a better FID than Langevin dynamics with the least noise, alike in evaluations.",
+        "On a trained NCSN annealed Langevin dynamics has a better FID than Langevin dynamics with the "
+        "least noise, alike in evaluations.",
         "note section 1.5, algorithm 1",
         smaller(dynamics("NCSN", "fid"), dynamics("Langevin", "fid")),
     ),
@@ -149,7 +150,8 @@ ESTIMATION = [
     ),
     Claim(
         "kernel-width-is-a-trade-off",
-        "Of 1000 points a kernel of width 0.1 beats one of 0.03, which follows the points, and one of 0.3, which blurs the modes.",
+        "Of 1000 points a kernel of width 0.1 beats one of 0.03, which follows the points, "
+        "and one of 0.3, which blurs the modes.",
         "note eqs. 5 and 6 (the widths are ours)",
         all_of(
             *(

@@ -131,7 +131,7 @@ def steps(found: draw.PaperResults, out: Path) -> None:
 def estimation(found: draw.PaperResults, out: Path) -> None:
     """Figs. 8 to 10 and eq. 6: losses on a manifold, errors by density, and what a kernel density teaches."""
     noises, maps = found.config.manifold.noises, found.config.bands.noises
-    note = f"""First: one network of each noise. {draw.INTERVALS} Maps: |s - grad log p| over the RMS of the score on the square, white
+    note = f"""First: one network of each noise. {draw.INTERVALS} Maps: |s - grad log p| over the RMS score on the square, white
         rings 3 standard deviations around the modes without noise. Last: one of the networks trained by J_ESM and by J_DSM."""
     with found.sheet(out, 3 + len(maps), 3, (3.4, 3.0), note) as (figure, (loss, bands, *planes, kernel)):
         for noise, color in zip(noises, (draw.BLACK, draw.BLUE, draw.ORANGE), strict=False):
@@ -197,7 +197,10 @@ def losses(found: draw.PaperResults, out: Path) -> None:
 
 def encoding(found: draw.PaperResults, out: Path) -> None:
     """Section 2.4: codes of two networks, and images halfway."""
-    note = "First: coordinates of the codes of three held-out digits by networks of two training seeds. Halfway: the flow back from the middle of two codes."
+    note = (
+        "First: coordinates of the codes of three held-out digits by networks of two training seeds. "
+        "Halfway: the flow back from the middle of two codes."
+    )
     with found.sheet(out, 2, 2, (3.6, 3.2), note) as (_, (codes, pictures)):
         if (z := found.arrays.get("encoding/z")) is not None:
             for image, color in zip(range(z.shape[1]), (draw.BLUE, draw.ORANGE, draw.GREEN), strict=False):

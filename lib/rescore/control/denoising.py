@@ -132,7 +132,7 @@ class DIS(_Denoising):
         return torch.add((1 + 0.5 * beta_h) * x, u, alpha=spread * self.gain(k)).add(xi, alpha=spread)
 
     def with_prior_score(self, policy: nn.Module) -> "PriorScore":
-        """The policy beside the control of the stationary process, -sqrt(beta) x / scale: then a zero policy stays at N(0, scale^2 I)."""
+        """The policy beside the stationary process's control, -sqrt(beta) x / scale: a zero policy stays at N(0, scale^2 I)."""
         return PriorScore(policy, self)
 
     def running(self, k: int, x: Tensor, y: Tensor, u: Tensor, xi: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def gaussian_w2(sde: ControlledSDE, mean: float, std: float, dim: int, error: fl
 
 
 def gaussian_ess(sde: ControlledSDE, mean: float, std: float, shift: float) -> float:
-    """ESS = 1 / E[w^2] of the weights dQ*/dQ^u (thesis Theorem 4) under u* + shift, in one dimension; 0 where E[w^2] is infinite.
+    """ESS = 1 / E[w^2] of the weights dQ*/dQ^u (thesis Theorem 4) under u* + shift, in one dimension; 0 if E[w^2] is infinite.
 
     With b_k = sigma dt u_k and p the step's normal law, w^2 has under Q^u the density ratio p(y - x)^2 / p(y - x - b)
     = p(y - x + b) exp(u^2 dt): backwards from (mu / mu0)^2, E[w^2 | x_k = x] = exp(-P x^2 / 2 + q x + r).

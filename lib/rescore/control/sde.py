@@ -72,7 +72,7 @@ class Controlled(ABC):
         """x_{k+1}."""
 
     def running(self, k: int, x: Tensor, y: Tensor, u: Tensor, xi: Tensor) -> Tensor:
-        """log p(y | x, u) - log p(y | x, 0) = u . (r xi + r^2 u / 2), (...), where xi is what noise y takes under the control u."""
+        """log p(y | x, u) - log p(y | x, 0) = u . (r xi + r^2 u / 2), (...), xi being the noise of y under the control u."""
         r = self.gain(k)
         return (u * torch.add(xi * r, u, alpha=0.5 * r * r)).sum(-1)
 
@@ -81,7 +81,7 @@ class Controlled(ABC):
         """The log density that log muhat(x_N) is weighed against, (...)."""
 
     def cost(self, policy: Policy, target: Target, noise: Tensor) -> Tensor:
-        """Minus the mean log weight, KL(Q^u | Q*) - log Z, differentiable along the paths; r_k u_k . xi_k has mean zero and is left out.
+        """Minus the mean log weight, KL(Q^u | Q*) - log Z, differentiable along the paths, without r_k u_k . xi_k of mean zero.
 
         Args:
             noise: standard normals, (N, ..., n, d), or (N + 1, ..., n, d) with those of `start` first.
@@ -103,8 +103,7 @@ class Controlled(ABC):
         return 0.5 * self._log_weights(policy, target, noise, on_policy=False).var()
 
     def _log_weights(self, policy: Policy, target: Target, noise: Tensor, on_policy: bool) -> Tensor:
-        """Log weights without their stochastic integrals, functions of the paths too; else of the policy alone on given paths.
-        """
+        """Log weights without their stochastic integrals, functions of the paths too; else of the policy alone."""
         control = policy.on_grid(self.times(noise.dtype))
         first = x = self.start(noise[0])
         note(x[..., 0].numel() * (self.steps + 1))

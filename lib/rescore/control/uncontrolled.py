@@ -1,4 +1,4 @@
-"""The control estimated from uncontrolled trajectories (thesis eq. 5.8): importance sampling with the prior process as proposal."""
+"""The control estimated from uncontrolled trajectories (thesis eq. 5.8): importance sampling, the prior process proposing."""
 
 import math
 
@@ -26,7 +26,7 @@ def estimated_control(sde: ControlledSDE, target: Target, t: float, x: Tensor, n
 
 
 def log_weight_moment(sde: ControlledSDE, mean: float, std: float) -> float:
-    """log E[w^2], nats a coordinate, of the weights w = mu / mu0 of uncontrolled ends for mu = N(mean, std^2); infinite from std^2 = 2V on.
+    """log E[w^2], nats a coordinate, of weights mu / mu0 of uncontrolled ends, mu = N(mean, std^2); infinite from std^2 = 2V.
 
     The trajectories that a given error takes grow with its exponential, and so exponentially with the dimension.
     """

@@ -62,7 +62,7 @@ def median_distance(x: Tensor, points: Tensor) -> float:
 
 
 def ring_arcs(x: Tensor, radius: float, within: float, arcs: int) -> Tensor:
-    """How many of x (n, 2) lie within a distance of a circle about the origin, by arcs of equal angle: (arcs,), from angle -pi on."""
+    """How many of x (n, 2) lie within a distance of a circle about the origin, by arcs of equal angle: (arcs,), from -pi on."""
     on = (x.norm(dim=1) - radius).abs() <= within
     arc = ((torch.atan2(x[on, 1], x[on, 0]) / (2 * math.pi) + 0.5) * arcs).long().clamp_max(arcs - 1)
     return torch.bincount(arc, minlength=arcs)

@@ -99,7 +99,7 @@ def of_retrained_runs(estimates: ArrayLike, truth: float) -> dict[str, tuple[flo
 
 
 def averaged_over_targets(estimates: ArrayLike, truths: ArrayLike) -> dict[str, tuple[float, float]]:
-    """B and S of each target, averaged over several, and A = sqrt(B^2 + S^2) of these averages, as thesis Table 5.3 prints them.
+    """B and S of each target, averaged over several, and A = sqrt(B^2 + S^2) of the averages, as in thesis Table 5.3.
 
     Errors are a jackknife's over targets, so they hold the errors of the truths and of what was trained for each target too.
 

@@ -22,7 +22,7 @@ def analytic_ddim(
     half_range: float | None = None,
     denoise: Denoise = "none",
 ) -> OneStep:
-    """u <- Psi u + c eps + sqrt(v) z, c = sqrt(Sigma_t) - Psi sqrt(Sigma_s), v = c^2 (1 - Gamma) (their theorem 1, lambda_n = 0).
+    """u <- Psi u + c eps + sqrt(v) z, c = sqrt(Sigma_t) - Psi sqrt(Sigma_s), v = c^2 (1 - Gamma) (theorem 1, lambda_n = 0).
 
     Gamma = E|eps(u_s)|^2 / d is the power of the noise prediction, so that 1 - Gamma is the mean variance of the noise that is
     left once u_s is known. For Gaussian data with one variance and exact Gamma every marginal of the chain is exact.

@@ -17,7 +17,7 @@ from rescore.samplers.weights import past, rho_weights, warm_started
 from rescore.scores import Score
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
-"""(value(u), u) -> the divergence, or an estimate of it, (n,): `rescore.likelihood.exact_divergence` or `hutchinson_divergence`."""
+"""(value(u), u) -> the divergence or an estimate, (n,): `rescore.likelihood.exact_divergence` or `hutchinson_divergence`."""
 
 
 class RhoLikelihood(NamedTuple):

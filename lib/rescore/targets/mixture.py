@@ -69,13 +69,12 @@ def nine_modes(apart: float = 5.0) -> GaussianMixture:
 
 
 def three_modes() -> GaussianMixture:
-    """`mg_released`: what the released code of PIS runs where its config says "nine": three modes on the unit circle, width 0.15."""
+    """`mg_released`: what PIS's released code runs where its config says "nine": three modes on the unit circle, width 0.15."""
     angles = torch.tensor([0.0, 2 / 3, 4 / 3], dtype=torch.float64) * math.pi
     return GaussianMixture(torch.stack((angles.cos(), angles.sin()), 1), 0.15, name="mg_released")
 
 
 def forty_modes() -> GaussianMixture:
-    """`gmm40`: 40 equal modes on [-40, 40]^2 of width softplus(1), log Z = 0, the means from torch's seed 0 (arXiv:2208.01893).
-    """
+    """`gmm40`: 40 equal modes on [-40, 40]^2 of width softplus(1), log Z = 0, means from torch's seed 0 (arXiv:2208.01893)."""
     means = 80 * (torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) - 0.5)
     return GaussianMixture(means, math.log1p(math.e), name="gmm40")

@@ -94,7 +94,7 @@ class ZMatrix:
         return (x[..., bonds[:, 0], :] - x[..., bonds[:, 1], :]).norm(dim=-1), bend_angle(x, angles), torsion_angle(x, torsions)
 
     def to_positions(self, bonds: Tensor, angles: Tensor, torsions: Tensor) -> Tensor:
-        """Positions, (..., N, 3): the first atom at the origin, the second on the x axis, the third above it in the plane of x, y."""
+        """Positions, (..., N, 3): first atom at the origin, second on the x axis, third above it in the x, y plane."""
         (first,), (second, _), (third, *_), *rest = self.rows
         zero = torch.zeros_like(bonds[..., 0])
         placed = {first: torch.stack((zero, zero, zero), -1), second: torch.stack((bonds[..., 0], zero, zero), -1)}
@@ -111,12 +111,12 @@ class ZMatrix:
 
     @staticmethod
     def log_volume(bonds: Tensor, angles: Tensor) -> Tensor:
-        """log of prod b^2 prod sin(theta), (...): the volume of positions for that of internal coordinates, place and turn apart."""
+        """log of prod b^2 prod sin(theta), (...): the volume of positions for internal coordinates, place and turn apart."""
         return 2 * bonds.abs().log().sum(-1) + angles.sin().abs().log().sum(-1)
 
 
 def cut_energy(u: Tensor, high: float, most: float) -> Tensor:
-    """A reduced energy, linear up to `high` and a logarithm above, constant from `most` on (Wu, Koehler and Noe 2020, their code)."""
+    """A reduced energy, linear up to `high` and a logarithm above, constant from `most` on (Wu, Koehler, Noe 2020, code)."""
     u = u.clamp(max=most)
     return torch.where(u < high, u, high + (u.clamp_min(high) - high + 1).log())
 
