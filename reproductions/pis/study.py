@@ -39,8 +39,10 @@ def shown(x: Tensor) -> np.ndarray:
 class Study:
     """A target with its settings, named random streams and trainings."""
 
+    table = TABLE  # of its rows
+
     def __init__(self, book: Book, dataset: str):
-        self.book, self.config, self.dataset, self.table = book, book.config, dataset, TABLE
+        self.book, self.config, self.dataset = book, book.config, dataset
         self.settings: Dataset = self.config.datasets[dataset]
         self.target = make_target(dataset, self.settings.side)
 
