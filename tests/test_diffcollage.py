@@ -278,7 +278,7 @@ class JudgeOfMeans:
 
 
 class Constant(Maker):
-    """Contents of one value, which stands in the place of the squares' score."""
+    """Contents of one value, which stands in place of the squares' score."""
 
     def sample(self, score, size, n, generator, y=None):
         return Made(torch.full((n, 1, *size), self.piece), 5)

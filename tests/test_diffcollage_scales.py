@@ -62,7 +62,7 @@ def judge_of(features, reference, held_out, settings, folder, device):
 
 @pytest.fixture
 def scenes(tmp_path, monkeypatch):
-    """200 pictures of 64 pixels in the place of LHQ, and of 70x66 in that of Tower."""
+    """200 pictures of 64 pixels in place of LHQ, and of 70x66 in that of Tower."""
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
     draw = np.random.default_rng(0)

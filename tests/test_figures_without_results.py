@@ -1,4 +1,4 @@
-"""Every paper's figures are drawn at every scale, also where all its jobs were skipped for want of data."""
+"""Every paper's figures are drawn at every scale, also where all its jobs were skipped for lack of data."""
 
 import matplotlib
 import numpy as np

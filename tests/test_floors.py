@@ -1,4 +1,4 @@
-"""Real images in the place of samples: which images make which floor, and how many."""
+"""Real images in place of samples: which images make which floor, and how many."""
 
 from types import SimpleNamespace
 

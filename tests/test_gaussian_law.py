@@ -193,7 +193,7 @@ def test_law_on_images_is_that_of_samples(kind):
 @pytest.mark.parametrize("predictor", [None, reverse_diffusion])
 @pytest.mark.parametrize("first", [True, False])
 def test_law_behind_a_corrector_is_that_of_samples(predictor, first):
-    """The step size has expectations in the place of norms of a batch: of 20,000 states both agree."""
+    """The step size has expectations in place of norms of a batch: of 20,000 states both agree."""
     process, n = VE(0.01, 5.0), 20_000
     sampler = PredictorCorrector(process, grids.uniform(process, 20, 0.02), predictor, 0.2, 2, first)
     score = exact_score(process, DATA)

@@ -54,7 +54,7 @@ def test_bits_of_a_known_distribution_of_levels():
 
 
 def with_exact_prior(result, process, score):
-    """The log density if p_T stood in the place of the prior."""
+    """The log density if p_T stood in place of the prior."""
     return result.log_prob - process.prior_log_prob(result.latent) + score.log_prob(result.latent, process.T)
 
 

@@ -176,7 +176,7 @@ def test_only_our_own_torchrun_makes_a_rank(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_our_torchrun_starts_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two processes says what it is; stray variables of the parent alter nothing."""
-    package = tmp_path / "rescore"  # in the place of ours, for the processes run the command line
+    package = tmp_path / "rescore"  # in place of ours, for the processes run the command line
     (package / "machine").mkdir(parents=True)
     for folder in (package, package / "machine"):
         (folder / "__init__.py").touch()

@@ -10,7 +10,7 @@ class MissingData(RescoreError):
 
 
 class Diverged(RescoreError):
-    """A computation left the finite numbers, or an adaptive solver gave up. A job that measures many cells skips that one."""
+    """A number is infinite or NaN, or an adaptive solver gave up. A job that measures many cells skips that one."""
 
     def cell(self, **key: object) -> dict[str, object]:
         """The `skipped.csv` row of the cell with these key columns."""

@@ -132,7 +132,7 @@ class Objective(Grown):
         reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and
             `clip: 1` the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP
             (`reduce_mean`) and gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
-        levels: train at so many times, evenly from 0 to T and each as likely, in the place of uniform ones: NCSN's geometric
+        levels: train at so many times, evenly from 0 to T and each as likely, in place of uniform ones: NCSN's geometric
             sigmas of `dsm` or `lcss` on VE. None: all times from t0 on.
     """
 
@@ -234,9 +234,9 @@ class ModelSpec(Resources, NetworkTraining):
 
     Args:
         data: a data set of `rescore.data.images`; `split`: of it.
-        parts: a batch is worked off in so many parts; `gpu` must divide it, each GPU takes as many.
+        parts: a batch is split into so many parts; `gpu` must divide it, each GPU takes as many.
         seed: of the weights, the order of the data and all noise.
-        weights: published ones in the place of a training; `steps` is then what their authors trained.
+        weights: published ones in place of a training; `steps` is then what their authors trained.
         snapshots: the averaged weights are kept every so many steps, to choose among (`Evaluation.checkpoint`); None keeps the
             last.
     """
@@ -319,7 +319,7 @@ class ModelJob(JobConfig, Grown):
     Args:
         models: names of the config's `models`; all of one data set.
         part: `2/8`: only the second of eight parts of the cells on them, alike in evaluations.
-        floors: whether it judges real images in the place of samples too. Of several jobs on one data set one does; of several
+        floors: whether it judges real images in place of samples too. Of several jobs on one data set one does; of several
             parts the first.
     """
 

@@ -1,4 +1,4 @@
-"""What the paper says about CLD, and what its theory promises, asked of exact scores and of networks trained on the digits.
+"""What the paper says about CLD, and what its theory promises, checked on exact scores and of networks trained on the digits.
 
 Closed forms have no error, so those claims hold or fail. A claim about FID is asked of the Frechet distance on the Gaussian of
 the digits (`digits_gaussian`): the same formula on pixels.

@@ -1,4 +1,4 @@
-"""What a CLD run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
+"""The settings of a CLD run. Every field that the paper does not state is an assumption, listed in README.md."""
 
 from typing import ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""What chapter 6 says about its solvers, asked of exact scores, and of Table 6.2 also with a network trained on the digits."""
+"""What chapter 6 says about its solvers, checked on exact scores, Table 6.2 also with a network trained on the digits."""
 
 from collections.abc import Callable
 

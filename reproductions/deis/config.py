@@ -1,4 +1,4 @@
-"""What a DEIS run may be told."""
+"""The settings of a DEIS run."""
 
 from typing import Literal
 

@@ -55,8 +55,7 @@ CLAIMS = [
     *(
         Claim(
             f"fid-plus-best-{texture}-exact",
-            f"With exact scores of all pieces in the place of networks, DiffCollage has a smaller FID+ than {names}, "
-            f"on {texture}.",
+            f"With exact scores of all pieces in place of networks, DiffCollage has a smaller FID+ than {names}, on {texture}.",
             "Tables 4.1 and 4.2, whose networks are large; exact scores of the training patches are our limit of that",
             best("fid_plus", (texture,), rivals, EXACT),
         )

@@ -1,4 +1,4 @@
-"""What a DiffCollage run may be told."""
+"""The settings of a DiffCollage run."""
 
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
 
 
 class Exact(SectionSettings):
-    """Exact scores of the training patches in the place of networks; samples: contents of each repeat, for they cost more."""
+    """Exact scores of the training patches in place of networks; samples: contents of each repeat, for they cost more."""
 
     samples: PositiveInt = 100
 
@@ -95,7 +95,7 @@ class Job(ModelJob):
     Args:
         measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
             `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
-            patches in the place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
+            patches in place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
             series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
     """
 

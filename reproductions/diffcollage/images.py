@@ -203,7 +203,7 @@ class Images:
 
 
 class ExactImages(Images):
-    """A texture whose pieces have the scores of the empirical distribution of its patches in the place of networks.
+    """A texture whose pieces have the scores of the empirical distribution of its patches in place of networks.
 
     They tell what networks do from what the rule does. A clean 8x4 overlap is found once in the photograph: at t = 0 the
     composed density is that of the photograph's own strips.

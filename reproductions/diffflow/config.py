@@ -1,4 +1,4 @@
-"""What a DiffFlow run may be told."""
+"""The settings of a DiffFlow run."""
 
 from typing import Literal, Self
 

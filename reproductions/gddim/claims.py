@@ -1,4 +1,4 @@
-"""What the paper says about gDDIM, asked of exact scores and, of Tables 7.1 to 7.3, also of networks trained on the digits."""
+"""What the paper says about gDDIM, checked on exact scores and, of Tables 7.1 to 7.3, also networks trained on the digits."""
 
 from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, apart, below, monotone, row, smaller
 

@@ -1,4 +1,4 @@
-"""What a gDDIM run may be told."""
+"""The settings of a gDDIM run."""
 
 from typing import Literal
 

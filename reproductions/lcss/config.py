@@ -1,4 +1,4 @@
-"""What an LCSS run may be told. A default is the paper's where it states one; the others are listed in README.md."""
+"""The settings of an LCSS run. A default is the paper's where it states one; the others are listed in README.md."""
 
 from typing import Literal
 

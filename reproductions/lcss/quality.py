@@ -33,7 +33,7 @@ Load = Callable[[int], LoadedModel]
 
 
 def quality(book: Book) -> None:
-    """Table 3, and the same after fewer iterations; real images in the place of samples."""
+    """Table 3, and the same after fewer iterations; real images in place of samples."""
     pair, model = Pair(book), book.job.variant
     for name in pair.names:
         pair.judged("3", pair.spec(name), partial(pair.load, name), model)

@@ -1,4 +1,4 @@
-"""What a run of the benchmark may be told."""
+"""The settings of a run of the benchmark."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What a PIS run may be told. Every field that the paper does not state is an assumption, listed in README.md."""
+"""The settings of a PIS run. Every field that the paper does not state is an assumption, listed in README.md."""
 
 from importlib.util import find_spec
 from typing import ClassVar, Literal
@@ -111,7 +111,7 @@ class VAEPosteriors(Settings):
     network: Literal["mlp", "conv"] = "mlp"
     hidden: PositiveInt = Field(100, description="units of an mlp's hidden layer, and of the encoder's")
     training: VAETraining
-    decoder: DecoderFile | None = Field(None, description="weights in the place of the training")
+    decoder: DecoderFile | None = Field(None, description="weights in place of the training")
     truth: "LongSMC"
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What a run of the matrix may be told."""
+"""The settings of a run of the matrix."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the note and its two papers say about samplers, asked of exact scores and of networks trained on the digits."""
+"""What the note and its two papers say about samplers, checked on exact scores and of networks trained on the digits."""
 
 from rescore.ledger.claims import Claim, Selector, above, agrees, all_of, below, monotone, row, smaller
 
@@ -31,7 +31,7 @@ def each_predictor(kind: str, better: str, worse: str) -> list:
 
 
 def fid(method: str, variant: str, nfe: int) -> Selector:
-    """A cell of fig. 17 with a network trained on the digits; N = 100 in the place of 1000."""
+    """A cell of fig. 17 with a network trained on the digits; N = 100 in place of 1000."""
     return row(table="fig17", dataset="digits", method=method, variant=variant, metric="fid", nfe=nfe)
 
 

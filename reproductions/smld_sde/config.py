@@ -1,4 +1,4 @@
-"""What a run may be told. A field whose value the note does not print is an assumption, listed in README.md."""
+"""The settings of a run. A field whose value the note does not print is an assumption, listed in README.md."""
 
 from typing import Annotated, ClassVar, Literal
 

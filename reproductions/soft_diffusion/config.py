@@ -1,4 +1,4 @@
-"""What a Soft Diffusion run may be told. What the paper does not state is an assumption, listed in README.md."""
+"""The settings of a Soft Diffusion run. What the paper does not state is an assumption, listed in README.md."""
 
 from typing import Any, Literal
 

@@ -136,7 +136,7 @@ class Studio:
 
 
 def real_images(studio: Studio) -> None:
-    """What real images get in the place of samples; the distance to the training images is of held-out ones."""
+    """What real images get in place of samples; the distance to the training images is of held-out ones."""
     book, data, held_out = studio.book, studio.config.data, studio.held_out
     floor(book, studio.judge, "real", data, studio.settings.samples)
     parts = to_unit(held_out.images).chunk(PARTS)

@@ -97,7 +97,7 @@ class DIS(_Denoising):
         prod p)
 
     u = scale sqrt(beta) grad log p_t at the optimum, p_t the noised target. The paper has the continuous-time weight with div f
-    in the place of q / p; with q / p E[w] = Z for any N. Without control the chain grows by exp(int beta / 2):
+    in place of q / p; with q / p E[w] = Z for any N. Without control the chain grows by exp(int beta / 2):
     `with_prior_score`.
     """
 

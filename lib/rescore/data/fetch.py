@@ -120,7 +120,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def transfer(url: str, path: Path, digest: str | None = None) -> None:
-    """Download `url` to `path`, in the place of what is there; a transfer that breaks off is tried again.
+    """Download `url` to `path`, in place of what is there; a transfer that breaks off is tried again.
 
     Args:
         digest: as of `check`; None: the caller checks.

@@ -180,7 +180,7 @@ def curve(
     Args:
         x: of a row, or by its variant (`Axes.by`; other variants are left out); its evaluations if None.
         ceiling: what exceeds it, having diverged, is drawn on it.
-        style: of `Axes.errorbar`, in the place of the common one.
+        style: of `Axes.errorbar`, in place of the common one.
     """
     of_variant = x if isinstance(x, Mapping) else None
 
@@ -305,7 +305,7 @@ def sheet(
 
 
 def not_measured(out: Path) -> None:
-    """In the place of a figure whose numbers a scale does not measure, or could not for want of data."""
+    """In the place of a figure whose numbers a scale does not measure, or could not for lack of data."""
     with sheet(out, 1, 1, (6.0, 1.5)):
         pass
 

@@ -97,7 +97,7 @@ def describe(key: Iterable[object]) -> str:
 
 
 def under_candidate(variant: str, candidate: str) -> str:
-    """The `variant` of records made under a candidate protocol in the place of the main one: `NN@long` beside `NN`."""
+    """The `variant` of records made under a candidate protocol in place of the main one: `NN@long` beside `NN`."""
     return f"{variant}@{candidate}"
 
 

@@ -180,7 +180,7 @@ class TrainedModels:
         sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for its own.
 
     Attributes:
-        names: of the job's models, as the paper's code calls them: one that is trained here in the place of published weights
+        names: of the job's models, as the paper's code calls them: one that is trained here in place of published weights
             has their name, and its variants say so.
         over, repeats: what the values of a record repeat, and the (training seed, sampling seed) of each; of published weights
             see `repeats_of`.
@@ -306,7 +306,7 @@ class TrainedModels:
         return draw(sampler, score, self.train.shape, self.config.evaluation.samples, generator)
 
     def floor(self, table: str, metrics: Iterable[str] = METRICS) -> None:
-        """Real images in the place of samples, held out and trained on: as many as of a network, or as there are held out."""
+        """Real images in place of samples, held out and trained on: as many as of a network, or as there are held out."""
         if not getattr(self.book.job, "floors", True) or not self._parts.first or self.book.listing:
             return
         self.book.arrays[f"{self.data}/real"] = to_unit(self.held_out.images[:SHOWN]).numpy()

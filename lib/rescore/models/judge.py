@@ -55,7 +55,7 @@ HELD_OUT, TRAINING = "held out", "training images"  # variants of `real images`
 
 @dataclass(frozen=True)
 class RealScore:
-    """A metric of n real images in the place of samples; `variant` says which."""
+    """A metric of n real images in place of samples; `variant` says which."""
 
     variant: str
     metric: str
@@ -86,7 +86,7 @@ class Judge:
         return evaluate(self._features(x), self.real, metrics, self.settings, self.device)
 
     def of_real(self, metrics: Iterable[str], samples: int) -> Iterator[RealScore]:
-        """The two floors: metrics of real images in the place of `samples` samples, or of as many as both kinds have.
+        """The two floors: metrics of real images in place of `samples` samples, or of as many as both kinds have.
 
         `held out` are images that the reference does not hold. `training images` are a part of the reference, on which the
         models and a small classifier are trained: what a generator gets that repeats them. A FID depends on the number of

@@ -29,7 +29,7 @@ def main_train(args: Namespace) -> None:
     """`rescore train`: train one model that a paper's config names, or finish its training.
 
     Its seeds are trained one after another, each on as many GPUs as its `gpu` says. Published weights (`ModelSpec.weights`) are
-    imported in the place of a training.
+    imported in place of a training.
 
     Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
     need it are skipped.

@@ -104,7 +104,7 @@ def _coefficients(sampler: Multistep, count: int) -> Tensor:
 
 
 def _with_weights(sampler: Multistep, theirs: Tensor, mean: Tensor | None) -> None:
-    """Put their weights in the place of ours: Psi and those of t, or those of rho, which count in units of the mean."""
+    """Put their weights in place of ours: Psi and those of t, or those of rho, which count in units of the mean."""
     for i, row in enumerate(theirs):
         if mean is None:
             sampler.transfer[i] = Diagonal(row[0])

@@ -109,7 +109,7 @@ class Sheet:
 
 
 class Played(Streams):
-    """Given numbers in the place of random ones: each draw takes the next tensor."""
+    """Given numbers in place of random ones: each draw takes the next tensor."""
 
     def __init__(self, *tensors: Tensor):
         self.left = list(tensors)

@@ -204,7 +204,7 @@ def clean_prediction(process: Corruption, data: GaussianLaw) -> Clean:
 def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw:
     """The exact law of what a sampler makes of draws of `start` when its score (or clean prediction) is affine.
 
-    A Langevin corrector's step size has expectations in the place of the norms' batch means, its limit for a large batch.
+    A Langevin corrector's step size has expectations in place of the norms' batch means, its limit for a large batch.
 
     Raises RescoreError for a sampler whose steps look at more than one score.
     """

@@ -78,7 +78,7 @@ class ExactRuns:
 
         Args:
             array: the name of what is `shown`; None for none.
-            solve: gives the states in the place of `self.solve(one)`.
+            solve: gives the states in place of `self.solve(one)`.
             protocols: of metrics that depend on more than the cell does.
         """
         how: dict[str, Any] = {**self.about(one.sampler), **one.protocol, **protocol}

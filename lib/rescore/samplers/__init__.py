@@ -14,7 +14,7 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `gddim_corrected` | all | 2 |
 | `sscs` | CLD | 1 |
-| `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in the place of a score | 1 |
+| `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in place of a score | 1 |
 
 Rivals that DEIS is compared with, no rows of the sampler matrix, are taken from their modules: `pndm.pndm`,
 `analytic.analytic_ddim` (its variances need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive

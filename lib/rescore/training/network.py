@@ -46,7 +46,7 @@ class Training:
         batch: data points per step, over all processes.
         seed: of the order and of all noise.
         ema, ramp: see `averaged_copy`.
-        parts: a batch is worked off in so many equal parts, shared out among the processes. It decides the noise and the
+        parts: a batch is split into so many equal parts, shared out among the processes. It decides the noise and the
             memory; the number of processes does not. It must be a multiple of that number.
     """
 

@@ -117,7 +117,7 @@ class PaperRules:
         return job_hash(self.known, self.name, wildcards.job)
 
     def data(self, wildcards: Any) -> str:
-        """Which data there are now: a job that was skipped for want of data runs once they appear."""
+        """Which data there are now: a job that was skipped for lack of data runs once they appear."""
         return self.known.data_fingerprint(wildcards.job)
 
     def models(self, wildcards: Any) -> list[str]:
@@ -267,7 +267,7 @@ class Suite:
         return lambda wildcards: getattr(self.models[wildcards.key].spec, name)
 
     def forget_missing(self) -> None:
-        """Drop the models not trained for want of data or weights which lie there now: so the next run trains them."""
+        """Drop the models not trained for lack of data or weights which lie there now: so the next run trains them."""
         for key, of in self.models.items():
             folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
             there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)

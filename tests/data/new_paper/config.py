@@ -1,4 +1,4 @@
-"""What a run may be told."""
+"""The settings of a run."""
 
 from pydantic import PositiveInt
 from rescore.config import JobConfig, PaperConfig, SectionSettings
