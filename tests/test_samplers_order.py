@@ -76,6 +76,8 @@ def slope(problems, name, method, n, **options):
 )
 def test_orders_on_vp(problems, method, options, stated):
     n = 40 if "tableau" in options else 80
+    if options.get("tableau") == "midpoint2":
+        n = 256  # its error changes sign with N near 50: the order is seen beyond
     assert slope(problems, "vp", method, n, **options) == pytest.approx(stated, abs=0.25)
 
 

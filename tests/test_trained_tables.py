@@ -64,8 +64,8 @@ def paper(request, tmp_path_factory):
     settings = smoke.model_dump(mode="json") | SMALLER[request.param]
     settings["evaluation"] |= {"samples": 70}
     config = type(smoke).model_validate(settings)
-    measured = {name: tuple(SECTIONS & set(job.measure)) or ("trained",) for name, job in config.jobs.items() if job.models}
-    jobs = {name: config.jobs[name].model_copy(update={"measure": of}) for name, of in measured.items()}
+    measured = {name: tuple(sorted(SECTIONS & set(job.measure))) for name, job in config.jobs.items() if job.models}
+    jobs = {name: config.jobs[name].model_copy(update={"measure": of}) for name, of in measured.items() if of}
     return found, records_of(found, config, jobs, tmp_path_factory.mktemp(request.param))
 
 
