@@ -112,7 +112,8 @@ def test_training_step_on_the_funnel_against_torchsde(benchmark):
         make(sde, policy, target) for make, policy in zip((our_step, torchsde_step, network_step), policies, strict=True)
     )
     torch.manual_seed(0)
-    assert ours().item() == pytest.approx(theirs().item(), rel=0.3), "the two minimise the same cost"
+    costs = [sum(step().item() for _ in range(4)) / 4 for step in (ours, theirs)]  # torchsde seeds its own noise
+    assert costs[0] == pytest.approx(costs[1], rel=0.3), "the two minimise the same cost"
     torchsde_seconds, network_seconds = least_seconds(theirs), least_seconds(bare)
     benchmark.pedantic(ours, rounds=20, warmup_rounds=2)
     ratio, bound = (torchsde_seconds / seconds for seconds in (benchmark.stats.stats.min, network_seconds))
