@@ -202,7 +202,7 @@ def encoding(found: draw.PaperResults, out: Path) -> None:
         "Halfway: the flow back from the middle of two codes."
     )
     with found.sheet(out, 2, 2, (3.6, 3.2), note) as (_, (codes, pictures)):
-        if (z := found.arrays.get("encoding/z")) is not None:
+        if (z := found.arrays.get("encoding/z")) is not None and len(z) > 1:
             for image, color in zip(range(z.shape[1]), (draw.BLUE, draw.ORANGE, draw.GREEN), strict=False):
                 codes.plot(z[0, image], z[1, image], ".", color=color, markersize=4)
             codes.axline((0, 0), slope=1, color=draw.GREY, linewidth=0.8)
