@@ -78,8 +78,8 @@ $(READY): pyproject.toml constraints.txt
 	      "name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test,browser]' \
-	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
+	  && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[test,browser,molecules]' \
+	  || $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,browser,molecules]'
 	@# A real motion data set ships in aeon; without aeon's own requirements, which are not needed to read it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt aeon \
 	  || echo "aeon could not be installed: the motion part of diffcollage will be skipped"
