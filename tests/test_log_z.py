@@ -7,7 +7,7 @@ import pytest
 from measuring import as_records, measured
 from pinned import check_pinned
 from rescore.config import validated
-from rescore.errors import Diverged, RescoreError
+from rescore.errors import Diverged, RescoreError, TrainingDiverged
 from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
 from rescore.targets import Rescaled
@@ -74,12 +74,12 @@ def test_runs_that_cannot_be_shared_out_are_one_clear_error():
         validated(PAPER.module("config").Config, content, "c.yaml")
 
 
-@pytest.mark.parametrize(("said", "raised"), [("x: diverged: no finite loss", Diverged), ("x: damaged", RescoreError)])
-def test_only_a_training_that_diverges_is_skipped(monkeypatch, tmp_path, said, raised):
+@pytest.mark.parametrize(("caught", "raised"), [(TrainingDiverged, Diverged), (RescoreError, RescoreError)])
+def test_only_a_training_that_diverges_is_skipped(monkeypatch, tmp_path, caught, raised):
     jobs = PAPER.module("jobs")
 
     def fit(*arguments, **options):
-        raise RescoreError(said)
+        raise caught("x: no finite loss")
 
     class Book:
         config = load_config(PAPER, "smoke")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from rescore.errors import RescoreError
+from rescore.errors import RescoreError, TrainingDiverged
 from rescore.files import sha256
 from rescore.random import make_generator
 from rescore.training import Adam, fit, train_once
@@ -281,7 +281,7 @@ def test_a_divergence_is_one_clear_error(tmp_path, monkeypatch):
         calls.append(1)
         return good(generator) * (float("inf") if len(calls) >= 8 else 1.0)
 
-    with pytest.raises(RescoreError) as error:
+    with pytest.raises(TrainingDiverged) as error:
         fit(network, loss, SETTINGS, make_generator("train"), tmp_path, checkpoint_every=3, label="mg grad")
     assert str(error.value) == (
         f"mg grad: diverged: no finite loss or gradient in 3 steps up to step 9; checkpoints up to it are in {tmp_path}"

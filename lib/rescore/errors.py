@@ -9,6 +9,10 @@ class MissingData(RescoreError):
     """A data set can be neither found nor downloaded. A job turns it into a `skipped.csv` row, not a failure."""
 
 
+class TrainingDiverged(RescoreError):
+    """A training found no finite loss or gradient in many steps on end. Whether a job can go on without it is the job's to say."""
+
+
 class Diverged(RescoreError):
     """A number is infinite or NaN, or an adaptive solver gave up. A job that measures many cells skips that one."""
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from rescore.control import DDS, DIS, Controlled, ControlledSDE, PISGrad
-from rescore.errors import Diverged, RescoreError
+from rescore.errors import Diverged, TrainingDiverged
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
@@ -186,9 +186,7 @@ def _fit(book: Book, target: Target, method: str, variant: str, seed: int, model
     )
     try:
         fit(model, loss, Adam.of(its), make_generator(TABLE, target.name, method, variant, "train", seed), folder, label=label)
-    except RescoreError as error:
-        if "diverged" not in str(error):
-            raise
+    except TrainingDiverged as error:
         raise Diverged(f"the training of seed {seed}: no finite loss or gradient in many steps on end") from error
     return model.requires_grad_(False)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rescore.errors import RescoreError
+from rescore.errors import RescoreError, TrainingDiverged
 from rescore.progress import progress, warn
 from rescore.specs import TrainingConfig
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
@@ -92,8 +92,8 @@ def fit(
         label: what the progress bar is called.
 
     Raises:
-        RescoreError: the loss or its gradient is not finite for `SKIPPED_IN_A_ROW` steps, every checkpoint in `folder` is
-            damaged, or they are of another network or of a longer training.
+        TrainingDiverged: the loss or its gradient is not finite for `SKIPPED_IN_A_ROW` steps.
+        RescoreError: every checkpoint in `folder` is damaged, or they are of another network or of a longer training.
     """
     history = torch.zeros(settings.steps, dtype=torch.float64)
     state = State(model, settings.optimizer(model), history, generator)
@@ -226,7 +226,7 @@ class _Watch:
                 loss = self.state.history[step].item()
                 warn(f"{self.label}: the loss is {loss:g} or its gradient is not finite at step {step}: no update")
             if self.skipped == SKIPPED_IN_A_ROW:
-                raise RescoreError(
+                raise TrainingDiverged(
                     f"{self.label}: diverged: no finite loss or gradient in {self.skipped} steps up to step {step}; "
                     f"checkpoints up to it are in {self.folder}"
                 )
