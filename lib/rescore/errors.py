@@ -10,7 +10,7 @@ class MissingData(RescoreError):
 
 
 class TrainingDiverged(RescoreError):
-    """A training found no finite loss or gradient in many steps on end. Whether a job can go on without it is the job's to say."""
+    """A training found no finite loss or gradient in many steps on end; the job decides whether to go on without it."""
 
 
 class Diverged(RescoreError):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rescore.errors import RescoreError, TrainingDiverged
+from rescore.errors import TrainingDiverged
 from rescore.progress import progress, warn
 from rescore.specs import TrainingConfig
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
