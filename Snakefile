@@ -1,5 +1,5 @@
 # The DAG: every paper's jobs, then the ledger, tables, figures and the report. Papers are found by their folders; each has the
-# same three rules, and those of its own rules.smk if there is one.
+# same two rules, and those of its own rules.smk if there is one.
 #
 #   snakemake                            all papers at laptop scale
 #   snakemake pis                        one paper
@@ -60,22 +60,9 @@ def define_rules(paper):
             paper.run
 
     rule:
-        name: f"{paper.name}_figures"
-        input:
-            paper.job_files,
-            paper.figure_code,
-        output:
-            paper.reported(report),
-        log:
-            paper.figure_log,
-        shell:
-            paper.draw
-
-    rule:
         name: paper.name
         input:
             jobs=paper.job_files,
-            figures=paper.figures,
         params:
             others=SUITE.finished_elsewhere,
         shell:
@@ -106,6 +93,34 @@ rule model:
         runtime=SUITE.model_resource("runtime"),
     shell:
         SUITE.train
+
+
+# Trainings shorter than the start of a process, in one. Should one fail, the others' states are kept with the checkpoints.
+if SUITE.short_models:
+
+    rule short_models:
+        output:
+            SUITE.short_model_outputs(directory),
+        log:
+            SUITE.log("short-models"),
+        priority: 100
+        shell:
+            SUITE.train_short
+
+
+# The figures of all papers in one process, which imports what draws them once.
+if SUITE.figures:
+
+    rule figures:
+        input:
+            SUITE.job_files,
+            SUITE.sources("figures.py"),
+        output:
+            SUITE.reported(report),
+        log:
+            SUITE.log("figures"),
+        shell:
+            SUITE.draw
 
 
 rule collect:

@@ -308,6 +308,7 @@ def test_figures_need_results(suite, capsys):
     (suite / "reproductions/toy/configs").mkdir()
     (suite / "reproductions/toy/configs/laptop.yaml").touch()
     assert "results/laptop/toy/*/arrays.npz: no such file; make them with `snakemake`" in failure(capsys, "figures", "toy")
+    assert "figures toy,toy: names of figures follow one paper, not 2" in failure(capsys, "figures", "toy,toy", "histogram")
 
 
 def test_run_and_figure_pass_their_options_on(monkeypatch):
@@ -320,7 +321,7 @@ def test_run_and_figure_pass_their_options_on(monkeypatch):
     assert main(["figures", "pis", "rings", "--scale", "smoke", "--results", "elsewhere"]) == 0
     assert (seen[0].paper, seen[0].function, seen[0].scale, seen[0].job) == ("pis", "measure", "smoke", "mg")
     assert (seen[0].root, str(seen[0].results)) == (None, "results")
-    assert (seen[1].names, str(seen[1].results)) == (["rings"], "elsewhere")
+    assert (seen[1].papers, seen[1].names, str(seen[1].results)) == (["pis"], ["rings"], "elsewhere")
     with pytest.raises(SystemExit) as stop:
         main(["run", "pis", "measure"])
     assert stop.value.code == 2

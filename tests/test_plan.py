@@ -216,7 +216,7 @@ def test_a_training_looks_for_what_its_jobs_will_need_before_it_starts(monkeypat
         raise MissingData("Inception weights: not at hand; set RESCORE_INCEPTION")
 
     monkeypatch.setattr(needing, "find_inception", none)
-    args = SimpleNamespace(scale="paper", results=tmp_path, root=None, key="cld/cld-m1")
+    args = SimpleNamespace(scale="paper", results=tmp_path, root=None, keys=["cld/cld-m1"])
     train.main_train(args)
     assert events == ["data", "inception", "1 GPU", "train"]
     warning = "cld cld-m1 will not judge samples of this model: Inception weights: not at hand; set RESCORE_INCEPTION"
@@ -229,7 +229,7 @@ def test_a_training_without_its_data_says_so_and_starts_nothing(monkeypatch, tmp
 
     monkeypatch.setattr(train, "load_images", none)
     monkeypatch.setattr(train, "claim_gpus", None)
-    train.main_train(SimpleNamespace(scale="gpu", results=tmp_path, root=None, key="deis/vp"))
+    train.main_train(SimpleNamespace(scale="gpu", results=tmp_path, root=None, keys=["deis/vp"]))
     (found,) = (tmp_path / "gpu" / "models").glob("*/missing.json")
     assert json.loads(found.read_text())["missing"] == "cifar10/train: not at hand; set RESCORE_DATA"
 

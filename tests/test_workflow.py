@@ -31,7 +31,7 @@ OWN_RULES = """
 rule toy_lines:
     input:
         SUITE.papers["toy"].job_files,
-        rules.toy_figures.output,
+        SUITE.papers["toy"].figures.values(),
     output:
         f"{SUITE.folder}/toy-lines.txt",
     shell:
@@ -105,7 +105,18 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     jobs = {name: len(paper.wanted) for name, paper in load_suite({"scale": scale}, workspace.root).papers.items()}
     for name in jobs:
         assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
-    assert counts["report"] == "1"
+    assert counts["report"] == counts["figures"] == "1"
+    assert counts.get("short_models") == ("1" if scale == "smoke" else None)
+
+
+def test_short_trainings_share_a_process(workspace: Workspace, story: SimpleNamespace) -> None:
+    suite, printed = load_suite({"scale": "smoke"}, workspace.root), story.printed["smoke"]
+    assert set(suite.short_models) == {key for key, of in suite.models.items() if of.spec.steps * len(of.seeds) <= 100}
+    alone = set(suite.wanted_models) - set(suite.short_models)
+    assert set(re.findall(r"wildcards: key=(\w+)", printed)) == alone and len(suite.short_models) > 5
+    made = re.search(r"rule short_models:\n +output: (.*)\n", printed)[1].split(", ")
+    assert made == [f"results/smoke/models/{key}" for key in suite.short_models]
+    assert not load_suite({"scale": "gpu"}, workspace.root).short_models
 
 
 def test_a_job_s_inputs_are_the_folders_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:
@@ -119,13 +130,13 @@ def test_a_job_s_inputs_are_the_folders_of_its_models(workspace: Workspace, stor
     assert inputs["cld", "all"] and not inputs["pis", "lgcp"]
 
 
-def test_every_paper_has_its_three_rules_without_a_file_of_its_own(workspace: Workspace, story: SimpleNamespace) -> None:
+def test_every_paper_has_its_two_rules_without_a_file_of_its_own(workspace: Workspace, story: SimpleNamespace) -> None:
     papers = load_suite({}, workspace.root).papers
     assert not (workspace.root / "reproductions" / "toy" / "rules.smk").exists()
     listed = set(re.findall(r"^[a-z_]+$", story.printed["rules"], re.MULTILINE))
-    of_papers = {rule for name in papers for rule in (name, f"{name}_measure", f"{name}_figures")}
+    of_papers = {rule for name in papers for rule in (name, f"{name}_measure")}
     assert of_papers <= listed
-    suite = {"all", "claims", "collect", "everything", "model", "report", "tables"}
+    suite = {"all", "claims", "collect", "everything", "figures", "model", "report", "tables"}
     assert {rule for rule in listed - of_papers if not rule.startswith(tuple(f"{name}_" for name in papers))} == suite
     assert suite <= set(RESERVED)
 

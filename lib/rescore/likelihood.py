@@ -9,6 +9,10 @@ with n levels to a unit of x, the bin of k has volume n^-d, and -log2 p(x) / d +
 | x = (k + u) / 128 - 1, on [-1, 1): Score-SDE's and CLD's | 128 | 7 |
 | x = (k + u) / 127.5 - 1: k / 127.5 - 1 of training with the noise of one level | 127.5 | 6.994353 |
 | x = (k + u) / 256, on [0, 1) | 256 | 8 |
+
+References:
+    Score-SDE: arXiv:2011.13456.
+    CLD: arXiv:2112.07068.
 """
 
 import math

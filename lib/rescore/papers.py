@@ -27,6 +27,7 @@ RESERVED = (
     "readme",
     "report",
     "runs",
+    "short_models",
     "tables",
 )
 """Names of folders under results/<scale>/ and of rules in the Snakefile."""

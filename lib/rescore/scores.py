@@ -2,6 +2,9 @@
 
 A score is a function (u, t) -> grad_u log p_t(u), for u of shape (batch, *state) and one time t (a float); it keeps the
 shape and dtype of u. The classes here also give the exact `log_prob` and exact draws `sample` of u_t.
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
 """
 
 import math

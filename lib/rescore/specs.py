@@ -1,6 +1,9 @@
 """What a training is told, and what a trained model is: data, process, objective, network and training. No torch.
 
 Two papers whose configs spell the same `ModelSpec` share one trained model: it is found by the hash of the spec.
+
+References:
+    LCSS: arXiv:2412.03962.
 """
 
 import re
@@ -25,6 +28,9 @@ PROCESSES = ("VE", "VP", "SubVP", "CosineVP", "CLD", "Blurring")
 
 TRAINED_HERE = "-trained-here"
 """`<name>-trained-here` is the model `<name>` trained by us where that has published weights, in a job of its own."""
+
+SHORT = 100
+"""Steps of all seeds together, on a CPU: such a training takes less time than the start of its process."""
 
 TRAINING_VERSION = 3
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
@@ -306,6 +312,12 @@ class Trainings:
     def key(self) -> str:
         """12 hex digits: the name of its folder."""
         return config_hash({"spec": self.spec.key, "seeds": self.seeds})
+
+    @property
+    def short(self) -> bool:
+        """Whether it shares a process with other short ones (`SHORT`)."""
+        spec = self.spec
+        return not (spec.gpu or spec.weights) and spec.steps * len(self.seeds) <= SHORT
 
     @property
     def members(self) -> dict[int, ModelSpec]:

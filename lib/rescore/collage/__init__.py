@@ -9,6 +9,9 @@
 | `Maker`: contents by each of `METHODS` from one set of scores | `maker` |
 | `LongSeries`: long series by these, under conditions | `series` |
 | `looped`, `tiled`, `on_a_cube`, `connected`, `inpainted`: other contents by these | `shapes` |
+
+References:
+    thesis, chapter 4: DiffCollage, arXiv:2303.17076.
 """
 
 from rescore.collage.compose import averaged_score, composed_score

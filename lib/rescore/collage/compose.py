@@ -1,4 +1,8 @@
-"""Scores of a content from scores of its pieces (thesis eqs. 4.6 and 4.7), for any sampler of the suite."""
+"""Scores of a content from scores of its pieces (thesis eqs. 4.6 and 4.7), for any sampler of the suite.
+
+References:
+    thesis, chapter 4: DiffCollage, arXiv:2303.17076.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 The cube is [-1, 1]^3, y up, seen from inside; a content is (channels, 6, side, side), its faces in the order of `FACES`.
 A face's rows run down and its columns to the right: F looks to +z with x to the right, R to +x, B to -z, L to -x; U's last row
 touches F's first, D's first touches F's last.
+
+References:
+    thesis, chapter 4: DiffCollage, arXiv:2303.17076.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 A node is a patch of positions of the content, as an array of flat indices: patches may wrap around, turn and overlap. Only the
 variables that several factors share are listed; a leaf, of degree 1, has weight 1 - 1 = 0 in eq. 4.6.
+
+References:
+    thesis, chapter 4: DiffCollage, arXiv:2303.17076.
 """
 
 from __future__ import annotations

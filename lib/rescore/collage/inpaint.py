@@ -2,6 +2,9 @@
 
 The scores here correct the prediction x0(u, t) = (u + Sigma_t s(u, t)) / m_t of the clean content and turn it back into
 a score, (m_t x0 - u) / Sigma_t. So they take any score, of a piece or composed, and any sampler takes them.
+
+References:
+    thesis, chapter 4: DiffCollage, arXiv:2303.17076.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The optimal control of a Gaussian mixture of one width, in closed form (PIS-GT)."""
+"""The optimal control of a Gaussian mixture of one width, in closed form (PIS-GT).
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""The two learned policies of the paper: PIS-NN and PIS-Grad (thesis eq. 5.16 and section 5.4.1)."""
+"""The two learned policies of the paper: PIS-NN and PIS-Grad (thesis eq. 5.16 and section 5.4.1).
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import torch
 from torch import Tensor, nn

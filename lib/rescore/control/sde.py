@@ -2,6 +2,9 @@
 
 `ControlledSDE` is that of the Path Integral Sampler, dx = sigma u dt + sigma dw, x_0 = 0 (thesis sections 5.2 and 5.3);
 `rescore.control.denoising` has two more.
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
 """
 
 import math

@@ -1,4 +1,8 @@
-"""The control estimated from uncontrolled trajectories (thesis eq. 5.8): importance sampling, the prior process proposing."""
+"""The control estimated from uncontrolled trajectories (thesis eq. 5.8): importance sampling, the prior process proposing.
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import math
 

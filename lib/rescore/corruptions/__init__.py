@@ -10,6 +10,9 @@ a `Corruption` is both together. Networks for it are trained by `rescore.objecti
 | `DCTBlur` | std in pixels | heat dissipation with reflecting borders, as in blurring diffusion |
 | `Masking` | pixels removed | multiplication by 0 or 1 |
 | `Identity` | none | noise alone |
+
+References:
+    Soft Diffusion: arXiv:2209.05442.
 """
 
 from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Masking, Separable

@@ -1,4 +1,8 @@
-"""Families of linear operators on images (..., height, width): one operator for each level, the identity at the lowest."""
+"""Families of linear operators on images (..., height, width): one operator for each level, the identity at the lowest.
+
+References:
+    Soft Diffusion: arXiv:2209.05442.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A corruption process: a family of operators with its schedules, and the distribution at its end."""
+"""A corruption process: a family of operators with its schedules, and the distribution at its end.
+
+References:
+    Soft Diffusion: arXiv:2209.05442.
+"""
 
 from __future__ import annotations
 

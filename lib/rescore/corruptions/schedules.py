@@ -1,4 +1,8 @@
-"""Schedules: from a time t in [0, 1] to a noise level sigma_t or to the level of a family."""
+"""Schedules: from a time t in [0, 1] to a noise level sigma_t or to the level of a family.
+
+References:
+    Soft Diffusion: arXiv:2209.05442.
+"""
 
 from __future__ import annotations
 

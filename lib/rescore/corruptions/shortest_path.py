@@ -1,4 +1,8 @@
-"""The schedule of Soft Diffusion, section 3.3: a shortest path between distributions, in Wasserstein distance."""
+"""The schedule of Soft Diffusion, section 3.3: a shortest path between distributions, in Wasserstein distance.
+
+References:
+    Soft Diffusion: arXiv:2209.05442.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 Spirals and checkerboard are FFJORD's, the rings the authors'. Their tree and carpet are sampled from pictures; those here are
 procedural: the support is known exactly. Raw coordinates; `rescore.data.standardise` brings a set to mean 0 and variance 1.
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
 """
 
 import math

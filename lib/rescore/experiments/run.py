@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, replace
 from pathlib import Path
@@ -68,21 +68,29 @@ def main_run(args: Namespace) -> None:
 
 
 def main_figures(args: Namespace) -> None:
-    """`rescore figures`: draw a paper's figures with `figures.<name>(found, out)`, their captions beside them."""
-    paper = load_paper(args.paper, args.root)
-    for name in args.names:
-        check_choice(f"figure of {paper.name}", name, paper.meta.figures)
-    check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
-    made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
-    if not any(made.parents[1].glob(f"*/{made.name}")):
-        raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
+    """`rescore figures`: draw papers' figures with `figures.<name>(found, out)`, their captions beside them."""
+    papers = [load_paper(name, args.root) for name in args.papers]
+    if args.names and len(papers) > 1:
+        raise RescoreError(f"figures {','.join(args.papers)}: names of figures follow one paper, not {len(papers)}")
+    for paper in papers:
+        for name in args.names:
+            check_choice(f"figure of {paper.name}", name, paper.meta.figures)
+        check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
+        made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
+        if not any(made.parents[1].glob(f"*/{made.name}")):
+            raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
     import matplotlib
 
     matplotlib.use("Agg")
+    for paper in papers:
+        _draw(paper, args.names or paper.meta.figures, args.scale, args.results)
+
+
+def _draw(paper: Paper, names: Iterable[str], scale: str, results: Path) -> None:
     from rescore.figures import PaperResults
 
-    folder, found = figure_folder(args.results, args.scale, paper.name), PaperResults.open(args.results / args.scale, paper)
-    for name in args.names or paper.meta.figures:
+    folder, found = figure_folder(results, scale, paper.name), PaperResults.open(results / scale, paper)
+    for name in names:
         function = _function(paper, "figures", name)
         path = folder / f"{name}.png"
         with atomic_path(path) as temporary:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,30 @@ from rescore.workflow.suite import Suite, load_suite
 
 
 def main_train(args: Namespace) -> None:
-    """`rescore train`: train one model that a paper's config names, or finish its training.
+    """`rescore train`: train models that papers' configs name, one after another, or finish their trainings.
 
-    Its seeds are trained one after another, each on as many GPUs as its `gpu` says. Published weights (`ModelSpec.weights`) are
-    imported in place of a training.
+    A model is named by its key or by `<paper>/<name>`. Its seeds are trained one after another, each on as many GPUs as its
+    `gpu` says. Published weights (`ModelSpec.weights`) are imported in place of a training.
 
     Without its data, or those weights, the model's folder says why (`rescore.workflow.paths.missing_data`), and the jobs that
-    need it are skipped.
-
-    The model is named by its key or by `<paper>/<name>`. Where a job that uses it will judge by Inception, whose weights cannot
-    be had, this is said before the training.
+    need it are skipped. Where a job that uses it will judge by Inception, whose weights cannot be had, this is said before the
+    training.
 
     Raises RescoreError for a name that no config at this scale has.
     """
     suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
-    key = suite.model_key(args.key)
+    keys = {name: suite.model_key(name) for name in args.keys}
+    for name, key in keys.items():
+        others = keys.keys() - {name}
+        command = [word for word in sys.argv[1:] if word not in others]  # what each GPU's process is started with
+        _train_model(suite, key, args.results, args.scale, command)
+
+
+def _train_model(suite: Suite, key: str, results: Path, scale: str, command: Sequence[str]) -> None:
     trainings = suite.models[key]
-    spec, folder = trainings.spec, model_folder(args.results, args.scale, key)
+    spec, folder = trainings.spec, model_folder(results, scale, key)
     # by training and not by node: a node of more seeds goes on from these
-    states = {seed: run_folder(args.results, args.scale, f"model-{one.key}") for seed, one in trainings.members.items()}
+    states = {seed: run_folder(results, scale, f"model-{one.key}") for seed, one in trainings.members.items()}
     stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"model {key} | ")
     with redirect_stderr(stderr):
         if own_rank():
@@ -68,7 +73,7 @@ def main_train(args: Namespace) -> None:
             _look_for_judges(suite, key)
             with claim_gpus(spec.gpu):
                 if spec.gpu > 1:
-                    start_ranks(spec.gpu, sys.argv[1:])
+                    start_ranks(spec.gpu, command)
                 else:
                     _train(trainings, folder, states)
 

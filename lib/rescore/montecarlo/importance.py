@@ -1,4 +1,8 @@
-"""Importance sampling from the prior in one jump."""
+"""Importance sampling from the prior in one jump.
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import torch
 from torch import Tensor

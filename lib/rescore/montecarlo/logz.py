@@ -1,4 +1,8 @@
-"""Estimates of log Z from log weights, and the statistics of repeated estimates that the papers print."""
+"""Estimates of log Z from log weights, and the statistics of repeated estimates that the papers print.
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import math
 

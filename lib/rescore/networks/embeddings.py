@@ -1,4 +1,8 @@
-"""Embeddings of a noise level: one number per image becomes a vector."""
+"""Embeddings of a noise level: one number per image becomes a vector.
+
+References:
+    Score-SDE: arXiv:2011.13456.
+"""
 
 from __future__ import annotations
 

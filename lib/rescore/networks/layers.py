@@ -1,6 +1,9 @@
 """Layers of the score U-Nets (Ho et al., 2020; Score-SDE, appendix H; the FIR filters of StyleGAN2).
 
 Every layer of a stage is called as `layer(x, time)`, x of shape (batch, channels, height, width), time (batch, features).
+
+References:
+    Score-SDE: arXiv:2011.13456.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""From a network of images and noise levels to the noise prediction eps(u, t) = -K_t^T score(u, t) of a process."""
+"""From a network of images and noise levels to the noise prediction eps(u, t) = -K_t^T score(u, t) of a process.
+
+References:
+    Score-SDE: arXiv:2011.13456.
+"""
 
 from __future__ import annotations
 

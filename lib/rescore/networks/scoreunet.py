@@ -1,4 +1,8 @@
-"""The U-Nets of DDPM and Score-SDE: DDPM, DDPM++, NCSN++ and their deep forms (Score-SDE, section 4.4 and appendix H)."""
+"""The U-Nets of DDPM and Score-SDE: DDPM, DDPM++, NCSN++ and their deep forms (Score-SDE, section 4.4 and appendix H).
+
+References:
+    Score-SDE: arXiv:2011.13456.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""DiffFlow: neural SDEs whose forward process is learned (Zhang and Chen 2021; thesis chapter 3)."""
+"""DiffFlow: neural SDEs whose forward process is learned (Zhang and Chen 2021; thesis chapter 3).
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
+"""
 
 from rescore.neural_sde.adjoint import adjoint_loss
 from rescore.neural_sde.grids import Progressive, check_grid, hat_l_beta, l_beta

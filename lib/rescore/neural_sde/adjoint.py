@@ -11,6 +11,9 @@ constant given the states, so nothing but the states has to be kept, and the rep
 
 f_i(x_i) enters c_{i-1} and the step from x_i: both pull back through one evaluation. The states being known, the score is
 evaluated and pulled back for `chunk` times in one call; only the drift's pull-back depends on the step after it.
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
 """
 
 import torch

@@ -2,6 +2,9 @@
 
 The thesis prints t_i = (i/N)^beta T with beta = 0.9 and says that the steps grow towards x_N. They do for
 t_i = (i/N)^(1/beta) T, which is also what the authors' code computes and what is meant by `beta` here.
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
 """
 
 from collections.abc import Sequence

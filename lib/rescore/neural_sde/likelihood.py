@@ -1,4 +1,8 @@
-"""Likelihoods of DiffFlow: the probability-flow ODE (thesis eq. 3.16 with lambda = 0) and the negative ELBO of the path."""
+"""Likelihoods of DiffFlow: the probability-flow ODE (thesis eq. 3.16 with lambda = 0) and the negative ELBO of the path.
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
+"""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""The trajectory KL divergence (thesis eqs. 3.13 to 3.15), by plain back-propagation. `adjoint` has the same in less memory."""
+"""The trajectory KL divergence (thesis eqs. 3.13 to 3.15), by plain back-propagation. `adjoint` has the same in less memory.
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,8 @@
-"""Two neural SDEs with one drift: from the data to the prior and back (thesis eqs. 3.8, 3.9)."""
+"""Two neural SDEs with one drift: from the data to the prior and back (thesis eqs. 3.8, 3.9).
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
+"""
 
 import math
 from collections.abc import Callable

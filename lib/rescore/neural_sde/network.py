@@ -1,6 +1,9 @@
 """Networks of drift and score. A field is called as field(x, t): t has one time for each of the first dimensions of x.
 
 So one call evaluates a batch at one time (x (n, *data), t ()) or a whole trajectory (x (N, n, *data), t (N,)).
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
 """
 
 import torch

@@ -1,4 +1,8 @@
-"""Train DiffFlow (thesis algorithm 1): fixed or random grids, fixed or progressive N, Adam, a moving average."""
+"""Train DiffFlow (thesis algorithm 1): fixed or random grids, fixed or progressive N, Adam, a moving average.
+
+References:
+    thesis, chapter 3: DiffFlow, arXiv:2110.07579.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

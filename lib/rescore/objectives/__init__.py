@@ -13,6 +13,15 @@
 `rescore.objectives.pointwise` has score matching at one density, without time. Times of training: `UniformTimes`,
 `ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
 samplers and likelihoods take.
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+    Score-SDE: arXiv:2011.13456.
+    DDPM: arXiv:2006.11239.
+    NCSN: arXiv:1907.05600.
+    Soft Diffusion: arXiv:2209.05442.
+    LCSS: arXiv:2412.03962.
+    CLD: arXiv:2112.07068.
 """
 
 from rescore.objectives.matching import DSM, HSM, LCSS, VelocityDSM, ncsn

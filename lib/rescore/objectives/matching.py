@@ -13,6 +13,14 @@ Score-SDE's code takes 1/2 of the sum over dimensions for VE (`reduce_mean: fals
 
 LCSS has the same weights and leaves out the square of eps. The mean of the last over time, times T - t0, bounds the KL
 divergence of a model, of the squares only; see `rescore.likelihood`.
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+    Score-SDE: arXiv:2011.13456.
+    DDPM: arXiv:2006.11239.
+    NCSN: arXiv:1907.05600.
+    LCSS: arXiv:2412.03962.
+    CLD: arXiv:2112.07068.
 """
 
 import math

@@ -1,4 +1,8 @@
-"""What a network is to an objective and to a sampler."""
+"""What a network is to an objective and to a sampler.
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from collections.abc import Callable
 from typing import Literal

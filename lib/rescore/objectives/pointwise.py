@@ -13,6 +13,9 @@
 E v v^T = I; LCSS writes w = eps v / sqrt(d), and divides by d. dsm - lcss = 1/2 abs(z / sigma)^2 for gamma = 1: the two have
 the same gradient, draw by draw. The functions are additive over samples, so that one batch may hold those of many networks; a
 score may not mix samples. All noise is an argument: `probes` and `torch.randn` draw it.
+
+References:
+    LCSS: arXiv:2412.03962.
 """
 
 import math

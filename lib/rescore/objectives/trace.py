@@ -1,4 +1,8 @@
-"""Score matching of diffused data without its noise: the trace of the score's Jacobian, exactly or by probes (LCSS eq. 5)."""
+"""Score matching of diffused data without its noise: the trace of the score's Jacobian, exactly or by probes (LCSS eq. 5).
+
+References:
+    LCSS: arXiv:2412.03962.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

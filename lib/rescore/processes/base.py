@@ -1,4 +1,8 @@
-"""What a forward process is: a linear SDE du = F_t u dt + G_t dw with Gaussian transitions in closed form (thesis eq. 7.1)."""
+"""What a forward process is: a linear SDE du = F_t u dt + G_t dw with Gaussian transitions in closed form (thesis eq. 7.1).
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Blurring diffusion (Hoogeboom and Salimans; thesis eq. 7.11): heat dissipation and noise, diagonal in DCT space."""
+"""Blurring diffusion (Hoogeboom and Salimans; thesis eq. 7.11): heat dissipation and noise, diagonal in DCT space.
+
+References:
+    Hoogeboom and Salimans: arXiv:2209.05557.
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 All coefficients are functions of B(t), the integral of beta, through y = 4 B / Gamma. They are written without the cancellation
 that the printed form E - 1 - 4B/Gamma - 8B^2/Gamma^2 suffers for small B (it is the incomplete gamma function P(3, y) E).
+
+References:
+    CLD: arXiv:2112.07068.
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
 """
 
 from __future__ import annotations

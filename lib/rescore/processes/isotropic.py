@@ -2,6 +2,11 @@
 
 In y = u / m_t and rho = sqrt(Sigma_t) / m_t the probability-flow ODE of each of them is dy/drho = eps (thesis eq. 6.17 with
 alpha_0 = 1), which is what `rho` and `time_of_rho` are for.
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+    Score-SDE: arXiv:2011.13456.
 """
 
 from __future__ import annotations

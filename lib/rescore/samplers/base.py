@@ -1,4 +1,9 @@
-"""What a sampler is: coefficients computed once in float64, then `sampler(score, u_T, generator) -> u_0`."""
+"""What a sampler is: coefficients computed once in float64, then `sampler(score, u_T, generator) -> u_0`.
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""DDIM with its own noise family, eta (thesis eq. 7.9). The lambda family is `gddim_stochastic`."""
+"""DDIM with its own noise family, eta (thesis eq. 7.9). The lambda family is `gddim_stochastic`.
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from rescore.processes import Blurring, Isotropic, grids
 from rescore.processes.base import LinearSDE, require

@@ -1,4 +1,8 @@
-"""DEIS: exponential integrators on the probability flow with polynomials in t or rho (thesis chapter 6)."""
+"""DEIS: exponential integrators on the probability flow with polynomials in t or rho (thesis chapter 6).
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,9 @@
-"""Euler-Maruyama on the reverse family du = [F u - (1 + lam^2)/2 G G^T s] dt + lam G dw (thesis eqs. 6.4 and 7.6)."""
+"""Euler-Maruyama on the reverse family du = [F u - (1 + lam^2)/2 G G^T s] dt + lam G dw (thesis eqs. 6.4 and 7.6).
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from rescore.processes import grids
 from rescore.processes.base import LinearSDE

@@ -1,4 +1,8 @@
-"""gDDIM: deterministic multistep, with and without a corrector, and stochastic (thesis section 7.4)."""
+"""gDDIM: deterministic multistep, with and without a corrector, and stochastic (thesis section 7.4).
+
+References:
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,8 @@
-"""iPNDM: the transfer map of DDIM with Adams-Bashforth weights for equal steps (thesis section 6.5)."""
+"""iPNDM: the transfer map of DDIM with Adams-Bashforth weights for equal steps (thesis section 6.5).
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+"""
 
 import torch
 

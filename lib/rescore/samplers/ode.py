@@ -1,4 +1,8 @@
-"""The probability-flow ODE du/dt = F u - G G^T s / 2 (thesis eq. 6.5): Runge-Kutta on a grid and adaptive."""
+"""The probability-flow ODE du/dt = F u - G G^T s / 2 (thesis eq. 6.5): Runge-Kutta on a grid and adaptive.
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+"""
 
 from typing import Literal
 

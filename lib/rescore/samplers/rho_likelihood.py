@@ -1,4 +1,8 @@
-"""Likelihoods by DEIS: the probability flow and its divergence in the variables of thesis eq. 6.17, from t0 up to T."""
+"""Likelihoods by DEIS: the probability flow and its divergence in the variables of thesis eq. 6.17, from t0 up to T.
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+"""
 
 import math
 from collections.abc import Callable

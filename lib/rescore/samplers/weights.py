@@ -1,4 +1,9 @@
-"""Weights of exponential integrators: how much each past noise prediction counts (thesis eqs. 6.15, 7.19b)."""
+"""Weights of exponential integrators: how much each past noise prediction counts (thesis eqs. 6.15, 7.19b).
+
+References:
+    thesis, chapter 6: DEIS, arXiv:2204.13902.
+    thesis, chapter 7: gDDIM, arXiv:2206.05564.
+"""
 
 from collections.abc import Callable
 

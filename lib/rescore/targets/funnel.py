@@ -1,4 +1,8 @@
-"""Neal's funnel."""
+"""Neal's funnel.
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import math
 

@@ -1,4 +1,8 @@
-"""Posteriors of a latent variable model: log Z is the log likelihood of an observation (thesis eq. 5.22)."""
+"""Posteriors of a latent variable model: log Z is the log likelihood of an observation (thesis eq. 5.22).
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""The log Gaussian Cox process posterior (thesis eq. 5.21)."""
+"""The log Gaussian Cox process posterior (thesis eq. 5.21).
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import math
 

@@ -1,4 +1,8 @@
-"""Concentric rings (thesis fig. 5.2)."""
+"""Concentric rings (thesis fig. 5.2).
+
+References:
+    thesis, chapter 5: PIS, arXiv:2111.15141.
+"""
 
 import math
 

@@ -146,40 +146,11 @@ class PaperRules:
         command = job_command(self.name, self.scale, "{wildcards.job}")
         return f"{command}{in_shell(_place_options(self.results, self.root))} 2>&1 | tee {{log:q}}"
 
-    # the rule that draws the figures
-
     @property
-    def figures(self) -> list[str]:
-        """The paths of all figures; none without jobs."""
+    def figures(self) -> dict[str, str]:
+        """The paths of all figures by their names; none without jobs."""
         folder = figure_folder(self._results, self.scale, self.name)
-        return [str(folder / f"{name}.png") for name in self.paper.meta.figures] if self.wanted else []
-
-    def reported(self, report: Callable) -> list[str]:
-        """The figures marked for the report with Snakemake's `report`, each with the caption that `rescore figures` leaves."""
-        return [
-            report(
-                path,
-                caption=str(Path(path).with_suffix(".rst").absolute()),
-                category=self.paper.meta.title,
-                labels={"figure": Path(path).stem.replace("_", " ")},
-            )
-            for path in self.figures
-        ]
-
-    @property
-    def figure_code(self) -> list[str]:
-        path = self.paper.folder / "figures.py"
-        return [in_rule(path)] if path.is_file() else []
-
-    @property
-    def figure_log(self) -> str:
-        return str(log_path(self._results, self.scale, self.name, "figures"))
-
-    @property
-    def draw(self) -> str:
-        """Draw all figures in one process: importing torch takes longer than drawing."""
-        options = f"--scale {self.scale}{_place_options(self.results, self.root)}"
-        return in_shell(f"python -m rescore figures {self.name} {options}") + " 2>&1 | tee {log:q}"
+        return {name: str(folder / f"{name}.png") for name in self.paper.meta.figures} if self.wanted else {}
 
     # what there is to build
 
@@ -217,9 +188,32 @@ class Suite:
     def job_files(self) -> list[str]:
         return [path for rules in self.papers.values() for path in rules.job_files]
 
+    # the rule that draws the figures
+
     @property
     def figures(self) -> list[str]:
-        return [path for rules in self.papers.values() for path in rules.figures]
+        return [path for rules in self.papers.values() for path in rules.figures.values()]
+
+    def reported(self, report: Callable) -> list[str]:
+        """The figures marked for the report with Snakemake's `report`, each with the caption that `rescore figures` leaves."""
+        return [
+            report(
+                path,
+                caption=str(Path(path).with_suffix(".rst").absolute()),
+                category=rules.paper.meta.title,
+                labels={"figure": name.replace("_", " ")},
+            )
+            for rules in self.papers.values()
+            for name, path in rules.figures.items()
+        ]
+
+    def _figures_of(self, papers: Iterable[str]) -> str:
+        return self.command(f"figures {','.join(papers)}")
+
+    @property
+    def draw(self) -> str:
+        """Draw all figures in one process: importing torch takes longer than drawing those of a paper."""
+        return self._figures_of(name for name, rules in self.papers.items() if rules.figures) + " 2>&1 | tee {log:q}"
 
     # the rule that trains a model
 
@@ -253,10 +247,15 @@ class Suite:
         check_choice(f"model at scale {self.scale}", name, [*self.model_names, *self.models])
         return self.model_names.get(name, name)
 
+    @cached_property
+    def short_models(self) -> list[str]:
+        """The keys of those whose trainings take less time than the start of a process: they are trained in one."""
+        return [key for key, of in self.models.items() if of.short and key in self.wanted_models]
+
     @property
     def model_pattern(self) -> str:
-        """A regular expression for the wildcard `key`."""
-        return "|".join(self.models) or NOTHING
+        """A regular expression for the wildcard `key`, of a model with a process of its own."""
+        return "|".join(key for key in self.models if key not in self.short_models) or NOTHING
 
     @property
     def model_output(self) -> str:
@@ -278,6 +277,14 @@ class Suite:
     def train(self) -> str:
         """Train a model; its output is shown and kept in the log."""
         return self.command("train {wildcards.key}") + " 2>&1 | tee {log:q}"
+
+    def short_model_outputs(self, directory: Callable) -> list[Any]:
+        """The folders of the short models, marked with Snakemake's `directory`."""
+        return [directory(self.model_output.format(key=key)) for key in self.short_models]
+
+    @property
+    def train_short(self) -> str:
+        return self.command(f"train {' '.join(self.short_models)}") + " 2>&1 | tee {log:q}"
 
     def sources(self, name: str) -> list[str]:
         """The file `name` of every paper that has it, from the root: relative where that is the working directory."""
@@ -309,10 +316,11 @@ class Suite:
         return [path for path in self.job_files if path not in set(input) and Path(path).is_file()]
 
     def update_ledger(self, paper: str) -> str:
-        """Bring the ledger up to date with one paper's jobs (`input.jobs`) and show its tables; then its broken claims fail."""
+        """Bring ledger and figures up to date with a paper's jobs (`input.jobs`), show its tables, check its claims."""
         commands = [
             self.command("collect {input.jobs:q} {params.others:q}"),
             self.command("tables --allow-broken") + " > /dev/null",
+            *([self._figures_of([paper])] if self.papers[paper].figures else []),
             f"cat {in_shell(shlex.quote(self.folder))}/tables/{paper}-*.md",
             self.command(f"claims --paper {paper}") + " > /dev/null",
         ]

@@ -1,0 +1,108 @@
+"""Where a command finds its papers, results and reference, from its options."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rescore.config import SCALES, check_choice
+from rescore.errors import RescoreError
+from rescore.papers import find_papers, find_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rescore.ledger.records import Record
+    from rescore.report.source import Results
+    from rescore.workflow.suite import Suite
+
+
+def scale_folder(args: argparse.Namespace) -> Path:
+    """results/<scale>. Raises RescoreError for an unknown scale."""
+    check_choice("scale", args.scale, SCALES)
+    return args.results / args.scale
+
+
+def scale_reference(args: argparse.Namespace) -> Path:
+    """The reference of the scale: beside the results where one was accepted there, else the one committed with the papers."""
+    check_choice("scale", args.scale, SCALES)
+    places = reference_places(args, args.scale)
+    return next((place for place in places if (place / "diff.csv").is_file()), places[0])
+
+
+def reference_places(args: argparse.Namespace, scale: str) -> list[Path]:
+    """Where a reference of the scale may be, the nearest first."""
+    return [folder / "reference" / scale for folder in (args.results, find_root(args.root) / "results")]
+
+
+def instead_of_run(args: argparse.Namespace, files: str = "records.csv") -> Path | None:
+    """The reference, which is said on stderr, where it is asked for or there is no run, that is none of its `files`.
+
+    None where there is a run, or neither. Raises RescoreError for a reference that is not whole.
+    """
+    from rescore.ledger.reference import read_reference
+
+    folder, reference = scale_folder(args), scale_reference(args)
+    run = next(folder.glob(files), None)
+    if not args.reference and (run or not (reference / "diff.csv").is_file()):
+        return None
+    read_reference(reference)
+    reason = "" if run else f", for there is no run: no {folder / files}"
+    print(f"the committed reference {reference}{reason}", file=sys.stderr)
+    return reference
+
+
+def measured(args: argparse.Namespace) -> "list[Record]":
+    """The records of the run. Raises RescoreError where there is none."""
+    from rescore.ledger.records import read_records, run_command
+
+    path = scale_folder(args) / "records.csv"
+    if not path.is_file():
+        raise RescoreError(f"{path}: no such file; make it with `{run_command(args.scale)}`")
+    return read_records(path, args.scale)
+
+
+def judged(args: argparse.Namespace) -> "pd.DataFrame":
+    """The verdicts on the run's records."""
+    from rescore.ledger.diff import diff
+    from rescore.ledger.published import load_published
+    from rescore.ledger.records import read_skipped
+
+    papers = find_papers(args.root)
+    skipped = scale_folder(args) / "skipped.csv"
+    published = load_published(selected(args, papers))
+    return diff(measured(args), published, papers, read_skipped(skipped) if skipped.is_file() else ())
+
+
+def claim_rows(args: argparse.Namespace) -> list[dict]:
+    """The claims, checked against the run's records."""
+    from rescore.ledger.claims import evaluate_all
+
+    return evaluate_all(selected(args, find_papers(args.root)), measured(args))
+
+
+def selected(args: argparse.Namespace, papers: dict) -> dict:
+    """The papers that --paper asks for."""
+    name = getattr(args, "paper", None)
+    if name is None:
+        return papers
+    check_choice("paper", name, papers)
+    return {name: papers[name]}
+
+
+def open_results(args: argparse.Namespace, papers: dict) -> "Results":
+    """The run of the scale, or the reference where that is asked for or there is no run."""
+    from rescore.report.source import read_results
+
+    folder = instead_of_run(args) or scale_folder(args)
+    if not (folder / "diff.csv").is_file():
+        measured(args)  # tells where there is nothing at all
+    return read_results(folder, papers, find_root(args.root))
+
+
+def chosen_suite(args: argparse.Namespace) -> "Suite":
+    """The DAG of the scale and paper asked for."""
+    from rescore.workflow.suite import load_suite
+
+    chosen = {} if args.paper is None else {"papers": args.paper}
+    return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)

@@ -1,0 +1,106 @@
+"""Commands for who reads the results: compare, show, report."""
+
+import argparse
+import html
+import webbrowser
+from typing import TYPE_CHECKING
+
+from rescore.commands.output import print_frame, print_table
+from rescore.commands.places import (
+    instead_of_run,
+    measured,
+    open_results,
+    reference_places,
+    scale_folder,
+    scale_reference,
+    selected,
+)
+from rescore.config import SCALES, check_choice
+from rescore.errors import RescoreError
+from rescore.ledger.records import format_rows
+from rescore.papers import find_papers, find_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "latex": "latex_booktabs"}
+"""Of `compare`: how tabulate calls them."""
+TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Print methods side by side."""
+    from rescore.ledger.published import load_published
+    from rescore.ledger.reference import read_reference
+    from rescore.ledger.tables import compare
+
+    check_choice("format", args.format, FORMATS)
+    papers = selected(args, find_papers(args.root))
+    reference = instead_of_run(args)
+    records = read_reference(reference) if reference else measured(args)
+    records, published = [record for record in records if record.paper in papers], load_published(papers)
+    frames = {metric: compare(records, published, metric, args.dataset, args.method) for metric in dict.fromkeys(args.metric)}
+    if args.format == "csv":
+        columns = list(next(iter(frames.values())))
+        rows = [{"metric": metric} | row for metric, frame in frames.items() for row in _plain(frame)]
+        print(format_rows(["metric", *columns], rows), end="")
+        return
+    for index, (metric, frame) in enumerate(frames.items()):
+        title = f"{metric} on {args.dataset}"
+        if len(frames) > 1 or args.format != "text":
+            print("\n" * (index > 0) + TITLES[args.format].format(html.escape(title) if args.format == "html" else title))
+        if args.format == "text":
+            print_frame(frame)
+        else:
+            print_table(list(frame.columns), frame.to_dict("records"), style=FORMATS[args.format])
+
+
+def _plain(frame: "pd.DataFrame") -> list[dict]:
+    """Rows with None where there is no number."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print the card of one number."""
+    from rescore.report.cards import card_text, make_cards
+
+    papers = find_papers(args.root)
+    cards = make_cards(open_results(args, papers), papers)
+    print(card_text(cards, cards.find(args.key)), end="")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the report."""
+    from rescore.report.pages import write_reference_report, write_report
+    from rescore.report.source import nothing_run, read_results
+
+    papers, root = find_papers(args.root), find_root(args.root)
+    before = read_results(args.against, papers, root) if args.against else None
+    every = args.reference and args.scale is None
+    args.scale = args.scale or "laptop"
+    if every:
+        places = {
+            scale: next((place for place in reference_places(args, scale) if (place / "diff.csv").is_file()), None)
+            for scale in SCALES
+        }
+        references = [
+            read_results(place, papers, root) if place else nothing_run(scale, papers, root)
+            for scale, place in places.items()
+            if place or any(scale in paper.scales for paper in papers.values())
+        ]
+        if not any(places.values()):
+            raise RescoreError(f"{args.results / 'reference'}: no committed results; make some with `rescore accept`")
+    else:
+        results = open_results(args, papers)
+        references = [results] if results.kind == "reference" else []
+    if references:
+        out = args.out or args.results / "report"
+        page = write_reference_report(out, references, papers, before, str(args.against))
+    else:
+        words = str(args.against)
+        if before is None and (scale_reference(args) / "diff.csv").is_file():
+            before, words = read_results(scale_reference(args), papers, root), "the committed reference"
+        page = write_report(args.out or scale_folder(args) / "report", results, papers, before, words)
+    print(page)
+    if args.open:
+        webbrowser.open(page.resolve().as_uri())

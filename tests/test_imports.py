@@ -1,0 +1,53 @@
+"""What a process imports is what it uses: each of these libraries takes a second or more to import."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from rescore.papers import find_papers
+from rescore.workflow.suite import load_suite
+
+HEAVY = ("torch", "torch._dynamo", "torch_fidelity", "torchvision", "ot", "pyro", "sklearn", "skimage", "openmm", "matplotlib")
+WITHOUT_TORCH = (
+    "rescore.cli",
+    "rescore.workflow.suite",
+    "rescore.ledger.tables",
+    "rescore.ledger.gate",
+    "rescore.ledger.explain",
+    "rescore.ledger.cost",
+    "rescore.report.pages",
+)
+
+
+def loaded(code: str) -> set[str]:
+    """The heavy libraries in a process of its own after this code."""
+    script = f"import sys, json\n{code}\nprint(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_what_only_reads_numbers_imports_no_heavy_library():
+    assert loaded("\n".join(f"import {name}" for name in WITHOUT_TORCH)) == set()
+
+
+def test_a_job_of_any_paper_starts_with_torch_alone():
+    papers = "; ".join(f"load_paper({name!r}).module('jobs')" for name in find_papers(ROOT))
+    assert loaded(f"import rescore.experiments.run\nfrom rescore.papers import load_paper\n{papers}") == {"torch"}
+
+
+def test_a_training_adds_what_torch_s_optimiser_imports(tmp_path):
+    """No data set of the digits' trainings needs scikit-learn, and nothing of them the networks of judges."""
+    suite = load_suite({"scale": "smoke"}, ROOT)
+    key = next(key for key in suite.short_models if suite.models[key].spec.data == "digits")
+    words = ["train", key, "--scale", "smoke", "--results", str(tmp_path)]
+    assert loaded(f"from rescore.cli import main\nassert main({words}) == 0") == {"torch", "torch._dynamo"}
+
+
+@pytest.mark.parametrize("name", ["no_such_module_of_ours"])
+def test_an_import_that_fails_is_seen(name):
+    with pytest.raises(subprocess.CalledProcessError):
+        loaded(f"import {name}")
