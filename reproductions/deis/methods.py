@@ -20,6 +20,7 @@ from rescore.samplers import (
     exponential_integrator,
     ipndm,
     noise_powers,
+    pndm,
     rhoab_deis,
     rhork_deis,
     tab_deis,
@@ -27,7 +28,6 @@ from rescore.samplers import (
 )
 from rescore.samplers.adaptive import adaptive_sde
 from rescore.samplers.analytic import analytic_ddim
-from rescore.samplers.pndm import pndm
 from rescore.scores import Score
 from torch import Tensor
 

@@ -9,16 +9,15 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `annealed_langevin` | isotropic | steps per level, at N + 1 levels |
 | `runge_kutta` (clock "t"), `adaptive_flow` | all | 2, 3, 4; adaptive |
 | `ddim` (eta) | isotropic, blurring | 1 |
-| `exponential_integrator`, `tab_deis`, `ipndm` | all | 1 |
+| `exponential_integrator`, `tab_deis`, `ipndm`, `pndm` (after three steps of 4) | all | 1 |
 | `rhoab_deis`, `rhork_deis` | isotropic | 1; 2, 3, 4 |
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
 | `gddim_corrected` | all | 2 |
 | `sscs` | CLD | 1 |
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in place of a score | 1 |
 
-Rivals that DEIS is compared with, no rows of the sampler matrix, are taken from their modules: `pndm.pndm`,
-`analytic.analytic_ddim` (its variances need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive
-method within so many evaluations.
+Two rivals of DEIS are no rows of the sampler matrix and are taken from their modules: `analytic.analytic_ddim` (its variances
+need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
 """
 
 from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations
@@ -33,7 +32,7 @@ from rescore.samplers.langevin import AnnealedLangevin, annealed_langevin, lange
 from rescore.samplers.method import Method
 from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
-from rescore.samplers.pndm import PNDM
+from rescore.samplers.pndm import PNDM, pndm
 from rescore.samplers.predictor_corrector import (
     PredictorCorrector,
     ancestral,
@@ -74,6 +73,7 @@ __all__ = [
     "ipndm",
     "langevin",
     "noise_powers",
+    "pndm",
     "predictor_corrector",
     "probability_flow",
     "reverse_diffusion",
