@@ -159,9 +159,10 @@ def rivals(found: PaperResults, out: Path) -> None:
     """Figs. 6.5 and 6.7 on the trained network."""
     rows = found.select(table=["fig6.5", "fig6.7"], dataset=found.trained_data or "", metric="fid")
     note = (
-        f"{draw.INTERVALS} On the right times are quadratic unless named. RK45 and the adaptive SDE at the most they may take."
+        f"{draw.INTERVALS} {draw.FLOOR_NOTE} On the right times are quadratic unless named. RK45 and the adaptive SDE: at the most "
+        "evaluations they may take."
     )
-    with found.sheet(out, 2, 2, (4.6, 3.6), note, sharey=True) as (_, axes):
+    with found.sheet(out, 2, 2, (6.0, 3.6), note, sharey=True) as (_, axes):
         for ax, styles, title in zip(axes, (NETWORK_LADDER, OTHER_STYLES), ("fig. 6.5", "fig. 6.7's samplers"), strict=True):
             draw.curves(ax, rows, ("table", "method", "variant"), styles)
             if styles is NETWORK_LADDER:
@@ -170,7 +171,7 @@ def rivals(found: PaperResults, out: Path) -> None:
             draw.against_evaluations(ax, found.config.rivals.nfes, log=False)
             draw.log_values(ax, title, "FID, features of a small classifier" if ax is axes[0] else "", grid="y")
             draw.real_images(ax, found.select(table="fig6.5", metric="fid"))
-            draw.legend(ax, fontsize=6.5)
+            draw.legend(ax, fontsize=6.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def fitting(found: PaperResults, out: Path) -> None:
