@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 
 tables: $(READY)
-	$(BIN)/snakemake
+	$(BIN)/snakemake --logger rescore
 	@echo "report: results/laptop/report/index.html"  # also when there was nothing to do
 
 test: $(READY)
@@ -34,7 +34,7 @@ smoke: $(READY)
 	$(BIN)/rescore gate --scale smoke
 
 paper: $(READY)
-	$(BIN)/snakemake --profile profiles/paper
+	$(BIN)/snakemake --profile profiles/paper --logger rescore
 	@echo "report: results/paper/report/index.html"
 
 benchmark: $(READY)

@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ITS_OWN = {"rescore", "reproductions"}
+ITS_OWN = {"snakemake_logger_plugin_rescore", "rescore", "reproductions"}
 NOT_IMPORTED = {  # by the code, but
     "snakemake",  # the command that runs the DAG
     "pygments",  # Snakemake's report

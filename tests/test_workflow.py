@@ -79,7 +79,7 @@ def story(workspace: Workspace) -> SimpleNamespace:
         Run(("results/smoke/toy-lines.txt", *TOY), files={"reproductions/toy/rules.smk": OWN_RULES}),
         Run(("toy", "--dry-run", *TOY), files=config),
         Run(("toy", "--dry-run", *TOY), {"TOY_DATA": "here"}),
-        Run(("report", *TOY)),
+        Run(("report", *TOY, "--logger", "rescore")),
         Run(("claims", *TOY), files=vague),
         Run((*of_root, "--config", "papers=toy", f"results={json.dumps(ODD)}"), folder=str(elsewhere)),
         Run(("--dry-run", "--profile", "profiles/gpu", "--config", "papers=deis")),
@@ -259,7 +259,8 @@ def test_what_triggers_a_job_again(story: SimpleNamespace) -> None:
 
 
 def test_the_report_is_offline_and_holds_the_paper(story: SimpleNamespace) -> None:
-    assert "exit status 0" in story.printed["report"], story.printed["report"]
+    printed = story.printed["report"]
+    assert "exit status 0" in printed and re.search(r"^\[(\d+)/\1\] report, \d+ s$", printed, re.MULTILINE), printed
     folder = story.results / "report"
     workflow, overview, paper = ((folder / name).read_text() for name in ("workflow.html", "index.html", "paper-toy.html"))
     assert "histogram.png" in workflow and 'href="workflow.html"' in overview and "toy-histogram.png" in paper

@@ -159,8 +159,8 @@ def rivals(found: PaperResults, out: Path) -> None:
     """Figs. 6.5 and 6.7 on the trained network."""
     rows = found.select(table=["fig6.5", "fig6.7"], dataset=found.trained_data or "", metric="fid")
     note = (
-        f"{draw.INTERVALS} {draw.FLOOR_NOTE} On the right times are quadratic unless named. RK45 and the adaptive SDE: at the most "
-        "evaluations they may take."
+        f"{draw.INTERVALS} {draw.FLOOR_NOTE} On the right times are quadratic unless named. RK45 and the adaptive "
+        "SDE: at the most evaluations they may take."
     )
     with found.sheet(out, 2, 2, (6.0, 3.6), note, sharey=True) as (_, axes):
         for ax, styles, title in zip(axes, (NETWORK_LADDER, OTHER_STYLES), ("fig. 6.5", "fig. 6.7's samplers"), strict=True):

@@ -94,20 +94,21 @@ def proof(args: argparse.Namespace) -> int:
 
 def cost(args: argparse.Namespace) -> None:
     """Print what each job took."""
-    from rescore.ledger.cost import read_costs, read_proofs, timings
+    from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_proofs, run_costs, timings
     from rescore.ledger.records import run_command
     from rescore.ledger.reference import read_reference
 
     papers = selected(args, find_papers(args.root))
     if reference := instead_of_run(args, "*/*/cost.json"):
-        frame = timings(read_reference(reference))
-        print(
-            "a reference keeps no cost.json: seconds are the timings that a job's records name, less than the whole job",
-            file=sys.stderr,
-        )
+        if (reference / COST).is_file():
+            frame = cost_frame(kept_costs(reference / COST))
+        else:
+            frame = timings(read_reference(reference))
+            print(f"no {reference / COST}: seconds are the timings that records name, less than the whole job", file=sys.stderr)
     else:
-        frame = read_costs(scale_folder(args))
-    frame, proofs = frame[frame["paper"].isin(papers)], read_proofs(args.results)
+        frame = cost_frame(run_costs(scale_folder(args)))
+    shown = [*papers] if args.paper else [*papers, MODELS]
+    frame, proofs = frame[frame["paper"].isin(shown)], read_proofs(args.results)
     if proofs:
         print_table(list(proofs[0]), proofs)
         print(f"{len({row['device'] for row in proofs})} machines, as `rescore proof` measured them")
@@ -118,7 +119,8 @@ def cost(args: argparse.Namespace) -> None:
             f"{scale_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`"
         )
     print_frame(frame)
-    print(f"{len(frame)} jobs, {frame['seconds'].sum():.0f} s")
+    trainings = int((frame["paper"] == MODELS).sum())
+    print(f"{len(frame) - trainings} jobs{f', {trainings} models' * (trainings > 0)}, {frame['seconds'].sum():.0f} s")
 
 
 def parity(args: argparse.Namespace) -> int:

@@ -1,13 +1,13 @@
 """What jobs cost: seconds, of them on the CPU, function evaluations, peak memory."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from rescore.errors import RescoreError
-from rescore.ledger.records import Record
+from rescore.ledger.records import Record, read_rows
 
 COLUMNS = (
     "paper",
@@ -22,6 +22,11 @@ COLUMNS = (
 )
 NUMBERS = COLUMNS[2:7]
 YOUNGER = {"cpu_seconds"}  # older files lack it
+
+COST = "cost.csv"
+COSTS = COLUMNS[:7]
+MODELS = "(models)"
+"""In `cost.csv`, the paper of a training; its job is the key of the model, and its numbers are of all its seeds together."""
 
 
 def read_cost(path: Path) -> dict[str, object]:
@@ -86,3 +91,40 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
         except (ValueError, KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
     return rows
+
+
+def kept_costs(path: Path) -> list[dict[str, str]]:
+    """The rows of a `cost.csv`; a number that was not measured is empty."""
+    return [row for _, row in read_rows(path, COSTS)]
+
+
+def cost_frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """Such rows as a table, most seconds first."""
+    frame = pd.DataFrame(list(rows), columns=COSTS)
+    frame[[*COSTS[2:]]] = frame[[*COSTS[2:]]].apply(pd.to_numeric)
+    return frame.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+
+
+def cost_by_rule(path: Path) -> dict[tuple[str, str], float]:
+    """CPU seconds by the names of rule and job in the DAG, of a `cost.csv`."""
+    rules = {MODELS: "model"}
+    return {
+        (rules.get(row["paper"], f"{row['paper']}_measure"), row["job"]): float(row["cpu_seconds"])
+        for row in kept_costs(path)
+        if row["cpu_seconds"]
+    }
+
+
+def run_costs(run: Path) -> list[dict[str, object]]:
+    """What the jobs and the trainings of a run took."""
+    jobs = [read_cost(path) for path in run.glob("*/*/cost.json")]
+    rows = [{name: job.get(name) for name in COSTS} for job in jobs]
+    for folder in (run / "models").glob("*"):
+        seeds = [json.loads(path.read_text()) for path in folder.glob("*/about.json")]
+        if seeds and all("seconds" in seed for seed in seeds):  # published weights took no training
+            took = {name: sum(seed.get(name) or 0.0 for seed in seeds) for name in ("seconds", "cpu_seconds")}
+            memory = {name: max(seed.get(name) or 0.0 for seed in seeds) for name in COSTS[-2:]}
+            rows.append({"paper": MODELS, "job": folder.name, "function_evaluations": None} | took | memory)
+    digits = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
+    rows = [row | {name: round(float(str(row[name])), 1) for name in digits if row[name]} for row in rows]
+    return sorted(rows, key=lambda row: (row["paper"], row["job"]))

@@ -1,8 +1,8 @@
 """The committed reference of a scale, results/reference/<scale>/.
 
-It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, and `skipped.csv`, which says what could not be measured and why;
-references made before that was kept have none. A reference is made by `accept`, which takes diff.csv away first and writes it
-last: where diff.csv is, the reference is whole.
+It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`, which says what could not be measured and why, and
+`cost.csv`, what its jobs and trainings took; references made before those were kept have none. A reference is made by
+`accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
 """
 
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
+from rescore.ledger.cost import COST, COSTS, kept_costs, run_costs
 from rescore.ledger.records import (
     Record,
     collect_records,
@@ -82,8 +83,10 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
     for row in tables["diff.csv"]:
         row["note"] = portable(row["note"])
     claims.require_sound(row for row in tables["claims.csv"] if paper in (None, row["paper"]))
-    skipped = skipped_rows(run)
+    skipped, costs = skipped_rows(run), run_costs(run)
     if paper is not None:
+        kept = kept_costs(reference / COST) if is_begun and (reference / COST).is_file() else []
+        costs = _of_one_paper(costs, kept, paper)
         for name, rows in tables.items():
             tables[name] = _of_one_paper(rows, _rows(reference / name, TABLES[name]) if is_begun else [], paper)
         before = skipped_rows(reference) if is_begun else None
@@ -101,6 +104,10 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
         (reference / SKIPPED).unlink(missing_ok=True)
     else:
         write_skipped(reference / SKIPPED, ({**row, "reason": portable(row["reason"])} for row in skipped))
+    if costs:
+        atomic_write(reference / COST, format_rows(COSTS, costs))
+    else:
+        (reference / COST).unlink(missing_ok=True)
     for name, rows in tables.items():
         atomic_write(reference / name, format_rows(TABLES[name], rows))
     return commits

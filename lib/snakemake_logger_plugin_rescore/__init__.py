@@ -1,0 +1,111 @@
+"""`snakemake --logger rescore`: one line for each job that ends, with the time that is left by the reference's costs.
+
+Snakemake finds the plugin by the name of this package. Warnings and errors are shown as they are; bars of running jobs come
+from the jobs themselves.
+"""
+
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from logging import WARNING, LogRecord
+from pathlib import Path
+from typing import Any
+
+from rescore.ledger.cost import COST, cost_by_rule
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+KNOWN = 0.03  # of the whole cost: so much must be done before the rest is foretold
+
+
+def words(seconds: float) -> str:
+    """A duration as a reader says it: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Forecast:
+    """The time left, from what jobs cost when the reference was made and how fast this run spends that cost.
+
+    Args:
+        costs: CPU seconds by (rule, job), as `cost_by_rule` gives.
+        planned: jobs to run by rule; what the reference does not know counts as its rule's mean, of an unknown rule nothing.
+    """
+
+    def __init__(self, costs: Mapping[tuple[str, str], float], planned: Mapping[str, int]):
+        self.costs, self.means = costs, {}
+        for name in {rule for rule, _ in costs}:
+            known = [cost for (rule, _), cost in costs.items() if rule == name]
+            self.means[name] = sum(known) / len(known)
+        self.left = sum(self.means.get(rule, 0.0) * count for rule, count in planned.items())
+        self.done = 0.0
+
+    def finish(self, rule: str, job: str) -> None:
+        cost = self.costs.get((rule, job), self.means.get(rule, 0.0))
+        self.done += cost
+        self.left = max(self.left - cost, 0.0)
+
+    def seconds_left(self, elapsed: float) -> float | None:
+        """None as long as too little is done to tell, or if nothing is known."""
+        if not self.done or self.done < KNOWN * (self.done + self.left):
+            return None
+        return self.left * elapsed / self.done
+
+
+class LogHandler(LogHandlerBase):
+    """Writes the lines to stderr."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = False
+    has_formatter = False
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        self.started: dict[int, tuple[str, str, float]] = {}
+        self.ended: list[str] = []
+        self.planned: Counter[str] = Counter()
+        self.forecast: Forecast | None = None
+        self.since = time.monotonic()
+
+    def emit(self, record: LogRecord) -> None:
+        event, of = getattr(record, "event", None), vars(record)
+        if event == LogEvent.RUN_INFO:
+            self.planned = Counter(of["stats"])
+            self.say(f"{self.planned.pop('total', 0)} jobs")
+        elif event == LogEvent.JOB_INFO:
+            self.start(of)
+        elif event == LogEvent.JOB_FINISHED:
+            self.finish(of["job_id"])
+        elif event == LogEvent.PROGRESS:
+            self.progress(of["done"], of["total"])
+        elif record.levelno >= WARNING:
+            self.say(self.format(record))
+
+    def start(self, job: Mapping[str, Any]) -> None:
+        """Remember when a job started; the first one's output tells the results' folder and scale, and so the costs."""
+        self.started[job["jobid"]] = job["rule_name"], next(iter((job["wildcards"] or {}).values()), ""), time.monotonic()
+        if self.forecast is None:
+            folders = [folder for output in job["output"] or () for folder in Path(str(output)).parents]
+            known = (folder.parent / "reference" / folder.name / COST for folder in folders)
+            self.forecast = Forecast(next((cost_by_rule(path) for path in known if path.is_file()), {}), self.planned)
+
+    def finish(self, number: int) -> None:
+        rule, job, since = self.started.pop(number, ("", "", self.since))
+        name = re.sub("_measure$", "", rule).replace("_", " ")
+        self.ended.append(f"{name} {job}".strip() + f", {words(time.monotonic() - since)}")
+        if self.forecast:
+            self.forecast.finish(rule, job)
+
+    def progress(self, done: int, total: int) -> None:
+        left = self.forecast.seconds_left(time.monotonic() - self.since) if self.forecast and done < total else None
+        rest = "" if left is None else f"; about {words(left)} left"
+        self.say(f"[{done}/{total}] {'; '.join(self.ended)}{rest}")
+        self.ended.clear()
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

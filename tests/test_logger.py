@@ -1,0 +1,107 @@
+"""`snakemake --logger rescore`: lines of progress, and the time left by what jobs cost when the reference was made."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+from rescore.errors import RescoreError
+from rescore.ledger.cost import COST, MODELS, cost_by_rule, kept_costs, run_costs
+from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_logger_plugin_rescore import Forecast, LogHandler, words
+
+HEADER = "paper,job,seconds,cpu_seconds,function_evaluations,peak_memory_mb,peak_gpu_memory_mb\n"
+COSTS = HEADER + "pis,mg,80.0,60.0,1,9.0,\npis,funnel,50.0,40.0,1,9.0,\n(models),ab12,130.0,100.0,,9.0,\n"
+
+
+@pytest.fixture
+def costs(tmp_path):
+    path = tmp_path / "results" / "reference" / "laptop" / COST
+    path.parent.mkdir(parents=True)
+    path.write_text(COSTS)
+    return path
+
+
+def test_costs_have_the_names_of_rules(costs):
+    assert cost_by_rule(costs) == {("pis_measure", "mg"): 60, ("pis_measure", "funnel"): 40, ("model", "ab12"): 100}
+
+
+def test_time_left_is_what_is_left_of_the_cost_at_the_pace_so_far(costs):
+    # 60 + 40 of PIS, the mean 50 for its third job, 100 for the model, nothing for an unknown rule
+    forecast = Forecast(cost_by_rule(costs), {"pis_measure": 3, "model": 1, "figures": 1})
+    assert forecast.seconds_left(7.0) is None, "nothing is done"
+    forecast.finish("pis_measure", "mg")
+    assert forecast.seconds_left(30.0) == pytest.approx(30 * 190 / 60)
+    forecast.finish("pis_measure", "unheard of")
+    assert forecast.seconds_left(55.0) == pytest.approx(55 * 140 / 110)
+    for rule, job in (("pis_measure", "funnel"), ("model", "ab12"), ("figures", "")):
+        forecast.finish(rule, job)
+    assert forecast.seconds_left(125.0) == 0
+
+
+def test_too_little_done_foretells_nothing(costs):
+    forecast = Forecast(cost_by_rule(costs), {"model": 99, "pis_measure": 1})
+    forecast.finish("pis_measure", "funnel")
+    assert forecast.seconds_left(40.0) is None
+    assert Forecast({}, {"model": 1}).seconds_left(40.0) is None
+
+
+def test_durations_are_read_as_one_says_them():
+    assert [words(seconds) for seconds in (0.4, 89, 95, 719, 7200, 12_000)] == [
+        "0 s",
+        "89 s",
+        "2 min",
+        "12 min",
+        "2 h 0 min",
+        "3 h 20 min",
+    ]
+
+
+def told(handler, capsys, event=None, level=logging.INFO, message="", **of):
+    record = logging.LogRecord("snakemake", level, "", 0, message, (), None)
+    vars(record).update({} if event is None else {"event": event}, **of)
+    handler.emit(record)
+    return capsys.readouterr().err
+
+
+def test_lines_of_a_run(costs, capsys, monkeypatch):
+    now = SimpleNamespace(time=100.0)
+    monkeypatch.setattr("snakemake_logger_plugin_rescore.time.monotonic", lambda: now.time)
+    handler = LogHandler(SimpleNamespace(), None)
+    folder = costs.parents[2] / "laptop"
+    assert told(handler, capsys, LogEvent.RUN_INFO, stats={"pis_measure": 2, "model": 1, "total": 3}) == "3 jobs\n"
+    job = {"jobid": 4, "rule_name": "pis_measure", "wildcards": {"job": "mg"}, "output": [str(folder / "pis/mg/records.csv")]}
+    assert told(handler, capsys, LogEvent.JOB_INFO, **job) == "", "a job that starts is no line"
+    model = {"jobid": 5, "rule_name": "model", "wildcards": {"key": "ab12"}, "output": [str(folder / "models/ab12")]}
+    told(handler, capsys, LogEvent.JOB_INFO, **model)
+    now.time = 130.0
+    assert told(handler, capsys, LogEvent.JOB_FINISHED, job_id=4) == ""
+    assert told(handler, capsys, LogEvent.PROGRESS, done=1, total=3) == "[1/3] pis mg, 30 s; about 70 s left\n"
+    now.time = 220.0
+    told(handler, capsys, LogEvent.JOB_FINISHED, job_id=5)
+    assert told(handler, capsys, LogEvent.PROGRESS, done=3, total=3) == "[3/3] model ab12, 2 min\n"
+    assert told(handler, capsys, LogEvent.SHELLCMD, message="python -m rescore") == ""
+    assert told(handler, capsys, level=logging.ERROR, message="a job failed") == "a job failed\n"
+
+
+def test_a_run_s_costs_are_those_of_its_jobs_and_of_all_seeds_of_a_model(tmp_path):
+    job = {"paper": "pis", "job": "mg", "seconds": 2.04, "cpu_seconds": 1.0, "function_evaluations": 7}
+    job |= {"peak_memory_mb": 9.0, "peak_gpu_memory_mb": None, "version": "v", "config_hash": "h"}
+    (tmp_path / "pis" / "mg").mkdir(parents=True)
+    (tmp_path / "pis" / "mg" / "cost.json").write_text(json.dumps(job))
+    for key, seed, about in (
+        ("ab", 0, {"seconds": 3.0, "cpu_seconds": 2.5, "peak_memory_mb": 5.0}),
+        ("ab", 1, {"seconds": 4.0, "cpu_seconds": 3.5, "peak_memory_mb": 6.0}),
+        ("published", 0, {}),
+    ):
+        (tmp_path / "models" / key / str(seed)).mkdir(parents=True)
+        (tmp_path / "models" / key / str(seed) / "about.json").write_text(json.dumps(about))
+    model, measured = run_costs(tmp_path)
+    assert (model["paper"], model["job"], model["seconds"], model["cpu_seconds"]) == (MODELS, "ab", 7.0, 6.0)
+    assert model["peak_memory_mb"] == 6.0 and measured["job"] == "mg" and measured["seconds"] == 2.0
+
+
+def test_a_cost_file_that_is_cut_short_is_one_error(costs):
+    costs.write_text(COSTS[:-3])
+    with pytest.raises(RescoreError, match="cut short"):
+        kept_costs(costs)
