@@ -191,7 +191,8 @@ def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
 def cost(results: Results) -> dict[str, Any]:
     """Tables of jobs and trained models, the seconds to plot, and estimates for jobs and models that have not run."""
     frame = results.costs
-    if "job" not in frame:  # a reference knows its jobs by their settings, which may have changed since
+    measured = "job" in frame
+    if not measured:  # an older reference knows its jobs by their settings, which may have changed since
         names = {record.config_hash: job for key, job in results.jobs.items() if (record := results.records.get(key))}
         frame = frame.assign(job=[names.get(one, f"settings {one}") for one in frame["config_hash"]])
     shown = frame[["paper", "job", *(c for c in frame if c not in ("paper", "job", "config_hash"))]].to_dict("records")
@@ -203,7 +204,7 @@ def cost(results: Results) -> dict[str, Any]:
         "arithmetic": arithmetic(results.planned, results.proofs) if results.planned else [],
         "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown],
         "total": duration(frame["seconds"].sum()) if len(frame) else "",
-        "reference": results.kind == "reference",
+        "told": not measured,
     }
 
 

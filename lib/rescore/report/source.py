@@ -18,7 +18,7 @@ from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
 from rescore.estimates import NETWORKS, ModelPlan, job_rows, known_plans, read_networks
 from rescore.ledger.claims import evaluate_all, read_claims
-from rescore.ledger.cost import read_costs, read_proofs, timings
+from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
 from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, Record, parse_nfe, read_records
@@ -40,7 +40,7 @@ class Results:
         verdicts: by key the row of `diff.csv`, numbers as floats or None, in the order of the printed numbers.
         claims: rows of `claims.csv`.
         jobs: by a record's key, where it is known, the job that measured it.
-        costs: a row for each job; of a reference what its records tell.
+        costs: a row for each job; of a reference without `cost.csv` what its records tell.
         models: a row for each trained model.
         waiting: jobs of the configs that have not run, with what their configs ask for. Of a reference, which keeps no jobs,
             all those of the papers of which it has no numbers.
@@ -159,6 +159,8 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
     measured = {record.paper for record in records}
     dates = {commit: commit_date(root, commit) for commit in set(commits.values())}
     made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
+    costs = cost_frame(kept_costs(folder / COST)) if (folder / COST).is_file() else timings(records)
+    of_jobs = costs[costs["paper"] != MODELS].reset_index(drop=True)
     return Results(
         scale,
         "reference",
@@ -168,7 +170,7 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
         read_claims(folder / "claims.csv"),
         skipped_rows(folder) or [],
         jobs,
-        timings(records),
+        of_jobs,
         made=made,
         parity=_parity(folder),
         **_unrun({name: paper for name, paper in papers.items() if name not in measured}, scale, root, folder.parent.parent),
