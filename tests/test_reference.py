@@ -1,14 +1,19 @@
 """The committed reference: how a run, or one paper of it, becomes one."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from rescore.errors import RescoreError
 from rescore.ledger import reference as module
+from rescore.ledger.cost import COST, kept_costs
 from rescore.ledger.diff import read_diff
 from rescore.ledger.gate import gate
 from rescore.ledger.records import read_records, write_skipped
 from rescore.ledger.reference import accept, parse_version, read_reference, skipped_rows
+from rescore.report.source import read_results
 from test_gate import SECOND, save
 from test_ledger import record
 
@@ -219,3 +224,31 @@ def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last
             use()
     accept(run, reference)
     assert not gate(run, reference).moved
+
+
+def spent(run: Path, paper: str, seconds: float) -> None:
+    """One job's cost, as `rescore run` writes it."""
+    cost = {"paper": paper, "job": "mg", "seconds": seconds, "cpu_seconds": seconds / 2, "function_evaluations": 7}
+    cost |= {"peak_memory_mb": 9.0, "peak_gpu_memory_mb": None, "version": "v", "config_hash": "h"}
+    (run / paper / "mg").mkdir(parents=True, exist_ok=True)
+    (run / paper / "mg" / "cost.json").write_text(json.dumps(cost))
+
+
+def test_a_reference_keeps_what_its_jobs_took_and_one_paper_changes_its_own(tmp_path, reference):
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    for paper in ("other", "toy"):
+        spent(run, paper, 4.0)
+    accept(run, reference)
+    for paper in ("other", "toy"):
+        spent(run, paper, 6.0)
+    accept(run, reference, paper="toy")
+    assert [(row["paper"], row["seconds"], row["cpu_seconds"]) for row in kept_costs(reference / COST)] == [
+        ("other", "4.0", "2.0"),
+        ("toy", "6.0", "3.0"),
+    ]
+    shown = read_results(reference, {}, ROOT).costs
+    assert shown[["paper", "job", "seconds"]].values.tolist() == [["toy", "mg", 6.0], ["other", "mg", 4.0]]
+    shutil.rmtree(run / "toy")
+    shutil.rmtree(run / "other")
+    accept(run, reference)
+    assert not (reference / COST).exists(), "an older run says nothing of its costs"
