@@ -36,6 +36,7 @@ PAPERS = {
 SMALLER = {  # the cells that claims ask for
     "deis": {"table": {"rows": [5, 10, 20]}},
     "gddim": {"grid": {"nfes": [10, 20], "long_nfe": None}},
+    "smld_sde": {},
 }
 
 
@@ -56,7 +57,7 @@ def tiny(name: str):
     """The smoke job on MNIST, with the cells of the laptop's claims and few samples."""
     config = load_config(PAPERS[name], "smoke")
     job = config.jobs["mnist"]
-    instead = job.instead | SMALLER[name] | {"evaluation": {"samples": 66, "samplings": 2}}
+    instead = job.instead | SMALLER[name] | {"evaluation": job.instead["evaluation"] | {"samples": 66, "samplings": 2}}
     return config, {"mnist": job.model_copy(update={"instead": instead})}
 
 
