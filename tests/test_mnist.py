@@ -13,6 +13,7 @@ from rescore.cli import main
 from rescore.data import idx
 from rescore.data.digits import digits_and_labels
 from rescore.data.pixels import dequantise
+from rescore.figures import PaperResults
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
@@ -25,6 +26,7 @@ from rescore.random import make_generator
 from rescore.samplers import tab_deis
 from rescore.specs import role
 from test_images import write_idx
+from test_ledger import record
 from trained_case import records_of
 
 MODEL = "vp@mnist"
@@ -117,6 +119,16 @@ def test_without_mnist_the_rows_are_not_run_with_the_reason(tmp_path, monkeypatc
     claims = PAPERS["deis"].module("claims")
     found = {line["claim"]: line["status"] for line in evaluate("deis", claims.CLAIMS, [])}
     assert {found[claim.name] for claim in claims.MNIST} == {"not-run"}
+
+
+def test_figures_of_the_trained_networks_stay_those_of_the_digits(tmp_path):
+    """Wherever the records of MNIST stand; without the digits' there is no other data set."""
+    paper = PAPERS["deis"]
+    floors = [record(paper="deis", method="real images", dataset=name) for name in ("mnist", "digits")]
+    for records, data in ((floors, "digits"), (floors[:1], "mnist"), ([], None)):
+        found = PaperResults.open(tmp_path / "laptop", paper)
+        vars(found).update(records=records)
+        assert found.trained_data == data
 
 
 def untrained():

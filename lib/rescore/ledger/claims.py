@@ -7,8 +7,9 @@ LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance n
 is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
 
 An error that is not known decides nothing: that of a single repeat, and that of repeated samplings of a single training,
-which says nothing about another training (but see `on_the_network`). Repeats that all gave the same are no proof of certainty: such a record
-is taken to have the largest error among those that it is compared with, and an unknown one where there is none.
+which says nothing about another training (but see `on_the_network`). Repeats that all gave the same are no proof of
+certainty: such a record is taken to have the largest error among those that it is compared with, and an unknown one where
+there is none.
 
 Without a record that it needs a claim is `not-run`; it is `broken` where it cannot be evaluated, such as where it selects two
 records instead of one.

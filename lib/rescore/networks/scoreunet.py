@@ -131,13 +131,13 @@ class ScoreUNet(nn.Module):
         super().__init__()
         halvings = len(config.multipliers) - 1
         height, width = size_of(side)
-        smallest = config.patch * 2**halvings
+        least = config.patch * 2**halvings
         for length in (height, width):
-            if length % smallest:
+            if length % least:
                 squares = f" of squares of {config.patch} pixels" if config.patch > 1 else ""
                 raise RescoreError(
                     f"network U-Net: {halvings} halvings{squares} of images of side {length}; allowed are sides "
-                    f"divisible by {smallest}, or fewer multipliers"
+                    f"divisible by {least}, or fewer multipliers"
                 )
         self.config, self.shape = config, (channels, height, width)
         height, width = height // config.patch, width // config.patch
