@@ -191,9 +191,29 @@ def test_a_candidates_models_are_those_of_its_settings():
     assert [config.job_trainings(job)["vp"].seeds for job in jobs] == [(0,), (0, 1)]
 
 
+def test_a_job_has_settings_of_its_own():
+    """They are hashed as the settings that they change, and so are a candidate's on top of them."""
+    own = {"runs": 20, "datasets": {"mg": {"first": {"steps": 5}}}}
+    config = configured({"runs": 30}, own=MAIN | {"instead": own}, both=MAIN | {"instead": own, "candidate": "long"})
+    changed, both = config.under("own"), config.under("both")
+    assert (changed.runs, changed.datasets["mg"].first, changed.datasets["mg"].second) == (20, Section(steps=5), Section())
+    assert (both.runs, both.datasets["mg"].first) == (30, Section(steps=5)) and changed.under("own") == changed
+    assert config.under("main") is config and config.runs == 10
+    assert "instead" not in config.job_dependencies("main")["job"], "jobs of before keep their hash"
+    first, second = config.jobs["own"].steps
+    fewer = configured(own=MAIN | {"instead": {"datasets": {"mg": {"first": {"steps": 5}}}}})
+    assert step_hash(fewer, "toy", "own", second) == step_hash(config, "toy", "main", second)
+    assert step_hash(fewer, "toy", "own", first) != step_hash(config, "toy", "main", first)
+    assert step_hash(config, "toy", "own", second) != step_hash(config, "toy", "main", second)
+    spelled = validated(Config, {"jobs": {"own": MAIN}} | own, "c.yaml")
+    assert job_hash(spelled, "toy", "own") == job_hash(config, "toy", "own"), "wherever they are spelled"
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
+        ({"jobs": {"main": MAIN | {"instead": {"run": 5}}}}, "jobs.main.instead: run: unknown key; allowed: runs"),
+        ({"jobs": {"main": MAIN | {"instead": {"jobs": {}}}}}, "jobs.main.instead: jobs is no setting of a single job"),
         (
             {"candidates": {"long": {"datasets": {"mg": {"first": {"step": 5}}}}}},
             "candidates.long: datasets.mg.first.step: unknown key; allowed: steps",

@@ -1,6 +1,7 @@
 """Claims: predicates over records, margins and their standard errors."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from rescore.errors import RescoreError
@@ -15,6 +16,7 @@ from rescore.ledger.claims import (
     evaluate,
     evaluate_all,
     monotone,
+    on_the_network,
     read_claims,
     require_sound,
     row,
@@ -143,6 +145,18 @@ def test_samplings_of_one_training_decide_nothing_about_trainings():
     )
     line = judge(smaller(A, B), a, b)
     assert line["status"] == "inconclusive" and "A/NN/logz_bias/100 = 1 ± 0.01 over 5 samplings" in line["evidence"]
+
+
+def test_a_claim_of_one_network_takes_the_spread_of_its_samplings():
+    a, b = (
+        record(method=name, value=value, stderr=0.01, df=4, over="samplings", n_seeds=1)
+        for name, value in (("A", 1.0), ("B", 1.05))
+    )
+    line, as_runs = judge(on_the_network(smaller(A, B)), a, b), judge(smaller(A, B), *(replace(x, over="runs") for x in (a, b)))
+    assert line == as_runs and line["status"] == "holds" and line["margin"] == pytest.approx(0.05)
+    assert judge(on_the_network(smaller(B, A)), a, b)["status"] == "fails"
+    unknown = replace(a, stderr=None, df=None)
+    assert judge(on_the_network(smaller(A, B)), unknown, b)["status"] == "inconclusive", "a single sampling has no spread"
 
 
 def test_repeats_that_agree_by_chance_are_not_certain():

@@ -30,7 +30,8 @@ def records(tmp_path_factory):
     few = {name: dataset.model_copy(update={"samples": 3}) for name, dataset in config.datasets.items()}
     table = config.table.model_copy(update={"projections": 2})
     config = config.model_copy(update={"datasets": few, "table": table, "reference_steps": 8})
-    return records_of(PAPER, config, config.jobs, tmp_path_factory.mktemp("deis"))
+    wanted = {name: job for name, job in config.jobs.items() if not job.on_request}
+    return records_of(PAPER, config, wanted, tmp_path_factory.mktemp("deis"))
 
 
 def test_numbers_are_what_they_were(records):
@@ -72,7 +73,8 @@ def test_cells_meet_the_printed_table(records):
 
 def test_claims_find_their_records(records):
     lines = evaluate("deis", claims.CLAIMS, records)
-    assert [line["claim"] for line in lines if line["status"] in ("not-run", "broken")] == []
+    elsewhere = [claim.name for claim in claims.MNIST]  # test_mnist.py
+    assert [line["claim"] for line in lines if line["status"] in ("not-run", "broken")] == elsewhere
     assert {line["claim"] for line in lines} == {claim.name for claim in claims.CLAIMS}
 
 

@@ -237,6 +237,23 @@ def test_discrete_ve_embeds_the_label_and_divides_by_its_sigma():
         NoisePrediction(network, VP(), "labels")
 
 
+def test_patches_are_channels_of_a_coarser_image():
+    """With the same weights: the network of the 4x4 squares' pixels as channels, and its output as pixels again."""
+    settings = SMALL["ddpmpp"] | {"multipliers": (1,)}
+    whole = stirred(make_network("ddpmpp", settings | {"patch": 4}, 2, (28, 12), 0, 1))
+    coarse = make_network("ddpmpp", settings, 2 * 16, (7, 3), 0, 16).double().eval()
+    coarse.load_state_dict(whole.state_dict())
+    x, levels = images(3, 2, 28, 12, dtype=torch.float64), LEVELS.double()
+    squares = x.reshape(3, 2, 7, 4, 3, 4).permute(0, 1, 3, 5, 2, 4).reshape(3, 32, 7, 3)
+    with torch.no_grad():
+        found = coarse(squares, levels).reshape(3, 1, 4, 4, 7, 3).permute(0, 1, 4, 2, 5, 3).reshape(3, 1, 28, 12)
+        assert torch.allclose(whole(x, levels), found, rtol=1e-12, atol=1e-12)
+    with pytest.raises(RescoreError, match="1 halvings of squares of 4 pixels of images of side 28; .* divisible by 8"):
+        make_network("ddpmpp", settings | {"multipliers": (1, 1), "patch": 4}, 1, 28, 0)
+    with pytest.raises(RescoreError, match="patch = 0; allowed are integers from 1 on"):
+        make_network("ddpmpp", settings | {"patch": 0}, 1, 28, 0)
+
+
 def test_odd_sides_and_wrong_parametrisations_are_one_clear_error():
     with pytest.raises(RescoreError, match="images of side 7; allowed are even sides"):
         make_network("ncsnv2", {}, 1, 7, 0)

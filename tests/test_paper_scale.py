@@ -264,6 +264,15 @@ def test_published_weights_are_not_called_trained_here():
         configured(DEIS, {"models": {"vp-trained-here": PUBLISHED}, "datasets": {}, "jobs": {}})
 
 
+def test_a_model_on_other_data_names_them():
+    spec = VP_SPEC | {"data": "digits"}
+    with pytest.raises(RescoreError, match="models.vp@mnist: its data are digits; allowed: the name vp@digits"):
+        configured(DEIS, {"models": {"vp@mnist": spec}, "datasets": {}, "jobs": {}})
+    both = {"models": {"vp": spec, "vp@digits": spec}, "datasets": {}, "jobs": {"a": {"models": ["vp", "vp@digits"]}}}
+    with pytest.raises(RescoreError, match="vp and vp@digits are of one place; allowed: one of them"):
+        configured(DEIS, both)
+
+
 # networks trained on DDPM's chain
 
 

@@ -64,7 +64,11 @@ def paper(request, tmp_path_factory):
     settings = smoke.model_dump(mode="json") | SMALLER[request.param]
     settings["evaluation"] |= {"samples": 70}
     config = type(smoke).model_validate(settings)
-    measured = {name: tuple(sorted(SECTIONS & set(job.measure))) for name, job in config.jobs.items() if job.models}
+    measured = {
+        name: tuple(sorted(SECTIONS & set(job.measure)))
+        for name, job in config.jobs.items()
+        if job.models and not job.on_request
+    }
     jobs = {name: config.jobs[name].model_copy(update={"measure": of}) for name, of in measured.items() if of}
     return found, records_of(found, config, jobs, tmp_path_factory.mktemp(request.param))
 

@@ -78,17 +78,20 @@ class JobConfig(Resources):
         on_request: it is no part of a run of everything: it runs when it, or a file of it, is asked for by name, and is
             collected from then on.
         candidate: the job measures under this candidate protocol, one of the config's `candidates`, and its records say so.
+        instead: settings of the config that are others in this job, spelled as there, such as a shorter table on a network of
+            larger images. What it measures has other keys than the other jobs' records: of another data set, say.
 
     Attributes:
         subjects_of: by section the `Literal` of its subjects, where not every subject has all sections.
     """
 
     subjects_of: ClassVar[Mapping[str, Any]] = {}
-    unhashed = RESOURCES | {"on_request"}
+    unhashed = RESOURCES | {"on_request", "instead"}  # what is `instead` is hashed as the settings that it changes
 
     on_request: bool = False
     measure: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
     candidate: str | None = None
+    instead: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _sections_fit_their_subjects(self) -> "JobConfig":
@@ -140,28 +143,33 @@ class PaperConfig(Settings):
     @model_validator(mode="after")
     def _candidates_are_settings(self) -> "PaperConfig":
         for name, changes in self.candidates.items():
-            if others := {"jobs", "candidates"} & changes.keys():
-                raise ValueError(
-                    f"candidates.{name}: {', '.join(sorted(others))} is no setting of a candidate; allowed: others"
-                )
-            self._with_candidate(name)
+            self._changed(changes, f"candidates.{name}", "a candidate")
         for name, job in self.jobs.items():
+            self._changed(job.instead, f"jobs.{name}.instead", "a single job")
             if job.candidate is not None and job.candidate not in self.candidates:
                 allowed = ", ".join(nearest_first(job.candidate, self.candidates)) or "(none)"
                 raise ValueError(f"jobs.{name}.candidate: {job.candidate} is unknown; allowed: {allowed}")
         return self
 
     def under(self, job: str) -> Self:
-        """The config as a job has it: with the settings of its candidate."""
-        name = self.jobs[job].candidate
-        return self if name is None else self._with_candidate(name)
+        """The config as a job has it: with its own settings, and then with those of its candidate."""
+        one = self.jobs[job]
+        own = self._changed(one.instead, f"jobs.{job}.instead", "a single job")
+        if one.candidate is None:
+            return own
+        return own._changed(self.candidates[one.candidate], f"candidates.{one.candidate}", "a candidate")
 
-    def _with_candidate(self, name: str) -> Self:
+    def _changed(self, changes: Mapping[str, Any], source: str, of: str) -> Self:
+        """With these settings; raises ValueError, with their place `source`, for what is no setting `of` whoever has them."""
+        if others := {"jobs", "candidates"} & changes.keys():
+            raise ValueError(f"{source}: {', '.join(sorted(others))} is no setting of {of}; allowed: others")
+        if not changes:
+            return self
         main = self.model_dump(exclude={"jobs", "candidates"})
         try:
-            changed = type(self).model_validate(_merged(main, self.candidates[name]) | {"jobs": {}})
+            changed = type(self).model_validate(_merged(main, changes) | {"jobs": {}})
         except ValidationError as error:
-            lines = [_describe(type(self), problem, f"candidates.{name}") for problem in error.errors(include_url=False)]
+            lines = [_describe(type(self), problem, source) for problem in error.errors(include_url=False)]
             raise ValueError("; ".join(lines)) from None
         return changed.model_copy(update={"jobs": self.jobs, "candidates": self.candidates})
 

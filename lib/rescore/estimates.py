@@ -135,12 +135,13 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
         for name in rules.jobs:
             job, trainings = rules.known.jobs[name], rules.known.job_trainings(name)
             evaluation, seeds = (
-                getattr(rules.config, "evaluation", None),
+                getattr(rules.known.under(name), "evaluation", None),
                 max((len(of.seeds) for of in trainings.values()), default=0),
             )
             judged = (
                 evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
             )  # else the paper has its own
+            sets = max(seeds, judged.samplings) if judged else seeds
             rows.append(
                 {
                     "paper": paper,
@@ -152,8 +153,8 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
                     "models": " ".join(trainings),
                     "part": getattr(job, "part", None) or "",
                     "on_request": "on request" * job.on_request,
-                    "samples": f"{seeds} x {judged.samples} a sampler" if judged else "",
-                    "likelihoods": f"{seeds} x {judged.likelihood_images}" if judged else "",
+                    "samples": f"{sets} x {judged.samples} a sampler" if judged else "",
+                    "likelihoods": f"{sets} x {judged.likelihood_images}" if judged else "",
                 }
             )
     return rows

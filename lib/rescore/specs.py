@@ -32,6 +32,9 @@ TRAINED_HERE = "-trained-here"
 SHORT = 100
 """Steps of all seeds together, on a CPU: such a training takes less time than the start of its process."""
 
+ON = "@"
+"""`<name>@<data set>` is the model `<name>` of another data set, in a job of its own: the same sections measure both."""
+
 TRAINING_VERSION = 3
 """Raised by hand when the code changes so that a spec trains other weights: every model is trained again."""
 
@@ -354,7 +357,8 @@ class ModelJob(JobConfig, Grown):
     def _one_of_each(self) -> "ModelJob":
         roles = [role(name) for name in self.models]
         if twice := {name for name in roles if roles.count(name) > 1}:
-            raise ValueError(f"models: {min(twice)} and {min(twice)}{TRAINED_HERE} are of one place; allowed: one of them")
+            names = [name for name in self.models if role(name) == min(twice)]
+            raise ValueError(f"models: {' and '.join(names)} are of one place; allowed: one of them")
         return self
 
     @property
@@ -370,8 +374,8 @@ def part_of(part: str) -> tuple[int, int]:
 
 
 def role(name: str) -> str:
-    """What a paper's code calls a model: its config's name, without `TRAINED_HERE`."""
-    return name.removesuffix(TRAINED_HERE)
+    """What a paper's code calls a model: its config's name, without `TRAINED_HERE` or the data set after `ON`."""
+    return name.removesuffix(TRAINED_HERE).partition(ON)[0]
 
 
 class Evaluation(Grown):
@@ -388,6 +392,8 @@ class Evaluation(Grown):
             Score-SDE's Table 3 (every 50,000 steps) and gDDIM; then the last's stand beside them as `<metric>_last`.
         runs: sets of samples, and likelihoods, of published weights, where there is one training seed: nothing is known of the
             error of a single one.
+        samplings: sets of samples, and likelihoods, of a training of ours, where there is one training seed. Their spread says
+            nothing about another training.
     """
 
     samples: PositiveInt = 359
@@ -397,8 +403,9 @@ class Evaluation(Grown):
     tolerance: PositiveFloat = 1e-5
     checkpoint: Literal["last", "best"] = "last"
     runs: PositiveInt = 1
+    samplings: PositiveInt = 1
 
-    younger: ClassVar[tuple[str, ...]] = ("checkpoint", "runs")
+    younger: ClassVar[tuple[str, ...]] = ("checkpoint", "runs", "samplings")
 
 
 class ModelConfig(PaperConfig):
@@ -433,6 +440,13 @@ class ModelConfig(PaperConfig):
         for name, spec in self.models.items():
             if name.endswith(TRAINED_HERE) and spec.weights:
                 raise ValueError(f"models.{name}: weights are published ones; allowed: a training, or the name {role(name)}")
+        return self
+
+    @model_validator(mode="after")
+    def _models_on_data_name_them(self) -> "ModelConfig":
+        for name, spec in self.models.items():
+            if ON in name and name.partition(ON)[2] != spec.data:
+                raise ValueError(f"models.{name}: its data are {spec.data}; allowed: the name {role(name)}{ON}{spec.data}")
         return self
 
     @model_validator(mode="after")

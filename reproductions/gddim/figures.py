@@ -227,6 +227,20 @@ def trained(found: PaperResults, out: Path) -> None:
         axes[5].set_title("gDDIM, and real images")
 
 
+def mnist(found: PaperResults, out: Path) -> None:
+    """Table 7.3's DDPM column on the network trained on MNIST, and samples."""
+    rows = found.select(table="7.3", dataset="mnist", metric="fid")
+    with found.sheet(out, 2, 2, (4.6, 3.6), f"{draw.INTERVALS} {draw.FLOOR_NOTE}") as (_, (curves, pictures)):
+        _samplers(curves, draw.select(rows, variant="DDPM"), "Table 7.3, DDPM (VP), MNIST")
+        curves.set_ylabel("FID, features of a small classifier")
+        draw.real_images(curves, rows)
+        draw.legend(curves, fontsize=6.5)
+        cells = [(name, nfe) for name in ("EM", "gDDIM, q=1", "gDDIM") for nfe in (10, 20)]
+        shown = {f"{name}, {nfe}": samples_name("mnist", "7.3", name, "DDPM", nfe) for name, nfe in cells}
+        draw.image_rows(pictures, found.named_arrays(shown | {"real": "mnist/real"}))
+        pictures.set_title("Samples from the same noise")
+
+
 def _samplers(ax: Axes, rows: Iterable[draw.Row], title: str, ceiling: float = math.inf) -> None:
     """The samplers of Table 7.3 on one process."""
     draw.curves(ax, rows, ("method",), GRID, ceiling=ceiling)

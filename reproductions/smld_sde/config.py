@@ -16,6 +16,7 @@ Section = Literal[
     "steps",
     "largest_sigma",
     "trained",
+    "likelihoods",
     "losses",
     "ncsn",
     "manifold",
@@ -80,7 +81,7 @@ class LargestSigma(SectionSettings):
 
 
 class Trained(SectionSettings):
-    """Fig. 17 and Score-SDE Tables 1 to 3 on trained networks.
+    """Fig. 17 and Score-SDE Tables 1 to 3 on trained networks; `likelihoods` is Table 2 alone.
 
     Args:
         levels: N of fig. 17's chains, 1000 in the paper.
@@ -89,6 +90,8 @@ class Trained(SectionSettings):
         chains: the model of fig. 17 and Table 1 for each kind of chain.
         table2, table3: the printed name of each model that has a row there; None: `ve`, `vp` and `subvp`, by their networks.
     """
+
+    sections: ClassVar[tuple[str, ...]] = ("trained", "likelihoods")
 
     levels: int = Field(1000, gt=BETA_MAX)
     steps: PositiveInt = 1000

@@ -6,7 +6,7 @@ from reproductions.smld_sde.grid import exact_grid, largest_sigma, sampled_grid,
 from reproductions.smld_sde.langevin import example, toy
 from reproductions.smld_sde.losses import losses
 from reproductions.smld_sde.ncsn import ncsn
-from reproductions.smld_sde.trained import trained
+from reproductions.smld_sde.trained import likelihoods, trained
 
 SECTIONS = {
     one.__name__: one
@@ -18,6 +18,7 @@ SECTIONS = {
         steps,
         largest_sigma,
         trained,
+        likelihoods,
         losses,
         ncsn,
         manifold,

@@ -29,10 +29,24 @@ def trained(book: Book) -> None:
     flows, samplers = (printed(models, rows) for rows in (settings.table2, settings.table3))
     models.measure(chain_samplings(book, models), "fig. 17, trained")
     models.measure(table_samplings(book, models, flows, samplers), "Tables 2 and 3, trained")
-    for model, name in flows.items():
-        models.likelihood("score-sde-2", name, kind_of(models, model), model, bound=True)
+    measure_bits(models, flows)
     models.floor("fig17")
     models.training()
+
+
+def likelihoods(book: Book) -> None:
+    """Table 2 alone: bits per dimension, and FID and inception score of the ODE solver's samples."""
+    models, settings = TrainedModels(book), book.config.trained
+    flows = printed(models, settings.table2)
+    models.measure(table_samplings(book, models, flows, {}), "Table 2, trained")
+    measure_bits(models, flows)
+    models.floor("score-sde-2")
+
+
+def measure_bits(models: TrainedModels, flows: Mapping[str, str]) -> None:
+    """Bits per dimension of Table 2, by the probability flow and by the ELBO."""
+    for model, name in flows.items():
+        models.likelihood("score-sde-2", name, kind_of(models, model), model, bound=True)
 
 
 def printed(models: TrainedModels, rows: Mapping[str, str] | None) -> dict[str, str]:

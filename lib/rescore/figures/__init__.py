@@ -95,8 +95,13 @@ class PaperResults:
 
     @property
     def trained_data(self) -> str | None:
-        """The data set of the trained networks, None where there are none: it has the floors `real images`."""
-        return next((record.dataset for record in self.records if record.method == "real images"), None)
+        """The data set of the trained networks, None where there are none: it has the floors `real images`.
+
+        Of several that of the config's first model: `<name>@<data set>` have figures of their own.
+        """
+        measured = {record.dataset: None for record in self.records if record.method == "real images"}
+        models = getattr(self.config, "models", {}).values()
+        return next((spec.data for spec in models if spec.data in measured), next(iter(measured), None))
 
     @cached_property
     def skipped(self) -> list[dict[str, str]]:

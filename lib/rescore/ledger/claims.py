@@ -7,8 +7,9 @@ LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance n
 is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
 
 An error that is not known decides nothing: that of a single repeat, and that of repeated samplings of a single training,
-which says nothing about another training. Repeats that all gave the same are no proof of certainty: such a record
-is taken to have the largest error among those that it is compared with, and an unknown one where there is none.
+which says nothing about another training (but see `on_the_network`). Repeats that all gave the same are no proof of
+certainty: such a record is taken to have the largest error among those that it is compared with, and an unknown one where
+there is none.
 
 Without a record that it needs a claim is `not-run`; it is `broken` where it cannot be evaluated, such as where it selects two
 records instead of one.
@@ -18,7 +19,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,19 @@ def all_of(*predicates: Predicate) -> Predicate:
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         return [comparison for predicate in predicates for comparison in predicate(records)]
+
+    return compare
+
+
+def on_the_network(predicate: Predicate) -> Predicate:
+    """The same of the one network that was sampled repeatedly, as a paper's own sentence is of its checkpoint.
+
+    The spread of its samplings is then the error. It says nothing about another training, so the claim's statement has to say
+    that it is of one network.
+    """
+
+    def compare(records: Sequence[Record]) -> list[Comparison]:
+        return predicate([replace(record, over="runs") if record.over == "samplings" else record for record in records])
 
     return compare
 

@@ -31,7 +31,7 @@ from rescore.progress import progress
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
-from rescore.specs import ModelSpec, part_of, role
+from rescore.specs import TRAINED_HERE, ModelSpec, part_of, role
 from rescore.training import save_weights
 from rescore.workflow.paths import snapshots
 
@@ -177,7 +177,8 @@ class TrainedModels:
 
     Args:
         book: of the section; all models of its job are of one data set.
-        sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for its own.
+        sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for as many
+            as the config's evaluation says, and of one its own.
 
     Attributes:
         names: of the job's models, as the paper's code calls them: one that is trained here in place of published weights
@@ -192,6 +193,9 @@ class TrainedModels:
         seeds = self.config.training_seeds
         self.over: Over = "trainings"
         self.repeats: list[tuple[int, int]] = [(seed, seed) for seed in seeds]
+        samplings = getattr(self.config.evaluation, "samplings", 1)
+        if sampling_seeds is None and samplings > 1:
+            sampling_seeds = range(samplings)
         if sampling_seeds:
             self.over, self.repeats = repeats(seeds, sampling_seeds)
         self._called = {role(name): name for name in self.config.jobs[self.run.job].models}
@@ -380,7 +384,8 @@ class TrainedModels:
 
     def _variant(self, variant: str, name: str) -> str:
         """That of the records: says where a model was trained here for which there are published weights."""
-        return variant if self._called[name] == name else ", ".join(filter(None, (str(variant), "trained here")))
+        here = self._called[name].endswith(TRAINED_HERE)
+        return ", ".join(filter(None, (str(variant), "trained here"))) if here else variant
 
     def _cell(
         self,

@@ -13,8 +13,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from rescore.domain import check_number
+from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
 from rescore.networks.base import Side, check_choice, check_input, configured, size_of
 from rescore.networks.embeddings import EMBEDDINGS, LABELS, Embedding, LevelMLP
@@ -46,6 +47,8 @@ class UNetConfig:
         unit_input: data lie in [0, 1]; x -> 2 x - 1 comes first.
         level_factor: what is embedded is c times this. With 0.5, and without `unit_input`, weights of "fourier" trained on
             data in [0, 1] give the score of the same data in [-1, 1], where sigma is twice as large.
+        patch: the pixels of each patch x patch square become channels before the first layer, and pixels again after the last:
+            the sides of `multipliers` and `attention` are those of this coarser image. With 4 a network of 28x28 has 7x7 places.
     """
 
     width: int = 128
@@ -63,6 +66,7 @@ class UNetConfig:
     sigmas: Sequence[float] | None = None
     unit_input: bool = False
     level_factor: float = 1.0
+    patch: int = 1
 
     def __post_init__(self):
         check_number("network U-Net", "level_factor", self.level_factor, 0, brackets="()")
@@ -70,6 +74,7 @@ class UNetConfig:
         check_choice("U-Net", "block", self.block, ("biggan", "ddpm"))
         if self.width < 4 or self.width % 2 or self.blocks < 1 or not self.multipliers or min(self.multipliers) < 1:
             raise RescoreError("network U-Net: allowed are an even width >= 4, blocks >= 1 and multipliers >= 1")
+        check_count("network U-Net", "patch", self.patch)
         if self.block == "ddpm" and (self.fir or self.pyramid):
             raise RescoreError("network U-Net: fir and pyramid need block 'biggan'")
         by_label = self.scale_by_sigma and self.embedding == "positional"
@@ -130,13 +135,17 @@ class ScoreUNet(nn.Module):
         super().__init__()
         halvings = len(config.multipliers) - 1
         height, width = size_of(side)
+        least = config.patch * 2**halvings
         for length in (height, width):
-            if length % 2**halvings:
+            if length % least:
+                squares = f" of squares of {config.patch} pixels" if config.patch > 1 else ""
                 raise RescoreError(
-                    f"network U-Net: {halvings} halvings of images of side {length}; allowed are sides "
-                    f"divisible by {2**halvings}, or fewer multipliers"
+                    f"network U-Net: {halvings} halvings{squares} of images of side {length}; allowed are sides "
+                    f"divisible by {least}, or fewer multipliers"
                 )
         self.config, self.shape = config, (channels, height, width)
+        height, width = height // config.patch, width // config.patch
+        channels, given = channels * config.patch**2, (out_channels or channels) * config.patch**2
         self.time = LevelMLP(config.embedding, config.width, config.fourier_scale, 4 * config.width)
         if config.sigmas is not None:
             smallest, largest = (math.log(sigma) for sigma in config.sigmas)
@@ -170,7 +179,7 @@ class ScoreUNet(nn.Module):
             end = self._attention(n, here) + ([] if here == height else [self._resample(n, "up")])
             self.up.append(Stage(blocks, end))
 
-        self.last = nn.Sequential(group_norm(n, self._groups), nn.SiLU(), conv3x3(n, out_channels or channels, scale=0.0))
+        self.last = nn.Sequential(group_norm(n, self._groups), nn.SiLU(), conv3x3(n, given, scale=0.0))
 
     @property
     def _groups(self) -> int | None:
@@ -194,6 +203,8 @@ class ScoreUNet(nn.Module):
         check_input("U-Net", x, level, self.shape)
         if self.config.unit_input:
             x = 2 * x - 1
+        if self.config.patch > 1:
+            x = pixel_unshuffle(x, self.config.patch)
         time = self.time(level if self.config.level_factor == 1 else level * self.config.level_factor)
         pyramid = x
         kept = [self.first(x)]
@@ -211,6 +222,8 @@ class ScoreUNet(nn.Module):
                 h = block(torch.cat((h, kept.pop()), 1), time)
             h = stage.end(h, time)
         h = self.last(h)
+        if self.config.patch > 1:
+            h = pixel_shuffle(h, self.config.patch)
         if not self.config.scale_by_sigma:
             return h
         sigma = level if self.config.sigmas is None else self.sigmas[level.round().long()].to(h)
