@@ -32,6 +32,18 @@ class Checkerboard(SectionSettings, EnsembleTraining):
     cells: PositiveInt = Field(200, description="of the grid, along one side")
 
 
+class Langevin(SectionSettings):
+    """Samples of eq. 31 from the densities of `checkerboard`, and the law of its chains on a grid."""
+
+    sections = ("checkerboard",)
+
+    epsilon: PositiveFloat = Field(0.1, description="of eq. 31: the variance of the noise of a step")
+    steps: PositiveInt = 1000
+    chains: PositiveInt = Field(1000, description="of each network")
+    half_width: PositiveFloat = Field(6.0, description="of the law's square")
+    cells: PositiveInt = Field(60, description="of the law's grid, along one side")
+
+
 class Timing(SectionSettings):
     """Table 2."""
 
@@ -103,6 +115,7 @@ class Config(ModelConfig):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     theory: Theory = Theory()
     checkerboard: Checkerboard = Checkerboard()
+    langevin: Langevin = Langevin()
     timing: Timing = Timing()
     stability: Stability = Stability()
     sampling: Sampling = Sampling()
