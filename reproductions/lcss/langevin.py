@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from rescore.data.planar import PLANAR
+from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book, Cell
 from rescore.metrics.maps import cell_centres, density_map, total_variation
 from rescore.objectives.pointwise import PointScore, gradient_of
@@ -18,6 +19,7 @@ from reproductions.lcss.config import Langevin
 BOARD = PLANAR["checkerboard"]
 REACH = 4.0  # chains start uniform on the square of the data, [-4, 4]^2
 SMALL_STEP = 0.01  # of the exact score, whose slope at an edge is 1 / sigma^2: beside the paper's
+EXACT_VARIANT = Axes("epsilon={epsilon:g}")
 FINE = 600  # cells along the grid of the data with noise
 
 
@@ -64,7 +66,7 @@ def exact_score(book: Book, sigma: float) -> None:
     settings, seeds = book.config.langevin, book.config.seeds
     for epsilon in (settings.epsilon, SMALL_STEP):
         how = chain_protocol(settings) | {"epsilon": epsilon, "sigma": sigma}
-        variant = f"epsilon={epsilon:g}"
+        variant = EXACT_VARIANT(epsilon=epsilon)
         with book.cell("eq. 31", "checkerboard", "exact score", variant, settings.steps, how, n=settings.chains) as cell:
             if cell.todo:
                 ends = [
