@@ -14,7 +14,7 @@ from rescore.random import make_generator
 PAPER = load_paper("lcss")
 board, chains, config = (PAPER.module(name) for name in ("checkerboard", "langevin", "config"))
 TRAINING = {"members": 2, "width": 8, "steps": 40, "batch": 16, "cells": 10}
-CHAIN = {"steps": 6, "chains": 400, "cells": 24}
+CHAIN = {"steps": 6, "chains": 400, "half_width": 6.0, "cells": 24}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,7 @@ def test_chains_end_where_their_law_says(method, values):
     law, drawn = (values["eq. 31", method, "MLP", f"{which}off_support"] for which in ("", "sampled_"))
     error = math.sqrt(law.value * (1 - law.value) / 800)
     assert abs(law.value - drawn.value) < 4 * error + 0.01 and 0.2 < law.value < 0.6
+    assert abs(values["eq. 31", method, "MLP", "left_square"].value) < 1e-3
     assert (drawn.n_samples, law.n_samples, law.over, law.nfe) == (800, 2, "trainings", 6)
 
 

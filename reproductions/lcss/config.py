@@ -40,8 +40,8 @@ class Langevin(SectionSettings):
     epsilon: PositiveFloat = Field(0.1, description="of eq. 31: the variance of the noise of a step")
     steps: PositiveInt = 1000
     chains: PositiveInt = Field(1000, description="of each network")
-    half_width: PositiveFloat = Field(6.0, description="of the law's square")
-    cells: PositiveInt = Field(60, description="of the law's grid, along one side")
+    half_width: PositiveFloat = Field(9.0, description="of the law's square, which no chain should leave")
+    cells: PositiveInt = Field(72, description="of the law's grid, along one side")
 
 
 class Timing(SectionSettings):

@@ -37,7 +37,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
     """Eq. 31: laws of the chains, with the ends of some."""
     note = """One network of each objective, and the exact score of the noised data. Colours: the law of the chains without samples;
         dots: ends of sampled chains. TV: total variation of the law to the data's density, mean and 95 % interval over networks."""
-    half, exact = found.config.langevin.half_width, f"exact, {EXACT_VARIANT(epsilon=SMALL_STEP)}"
+    half, shown, exact = found.config.langevin.half_width, 5.5, f"exact, {EXACT_VARIANT(epsilon=SMALL_STEP)}"
     with found.sheet(out, 5, 5, (2.2, 2.9), note) as (_, axes):
         for ax, name in zip(axes, (*METHODS, exact), strict=True):
             ax.set(title=name.replace("exact, ", "exact score,\n"), xticks=[-4, 0, 4], yticks=[-4, 0, 4])
@@ -45,7 +45,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
                 ax.imshow(law, origin="lower", extent=(-half, half, -half, half), vmin=0, vmax=np.quantile(law, 0.995))
             if (ends := found.arrays.get(f"langevin_samples/{name}")) is not None:
                 ax.plot(*ends.T, ".", color=draw.RED, markersize=2.5)
-                ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
+                ax.set(xlim=(-shown, shown), ylim=(-shown, shown), aspect="equal")
             if tv := found.one(table="eq. 31", method=name, metric="tv"):
                 ax.set_xlabel(f"TV {draw.with_interval(tv, 2)}")
 

@@ -10,7 +10,7 @@ from rescore.experiments.book import Book, Cell
 from rescore.metrics.maps import cell_centres, density_map, total_variation
 from rescore.objectives.pointwise import PointScore, gradient_of
 from rescore.problems.chain_map import langevin_map
-from rescore.random import Streams
+from rescore.random import Streams, derive_seed
 from rescore.samplers.langevin import langevin
 from torch import Tensor, nn
 
@@ -32,7 +32,8 @@ def sample(cell: Cell, settings: Langevin, method: str, networks: Sequence[nn.Mo
     """Of each network of log density f, what eq. 31 leaves: the law itself, and where `chains` chains end.
 
     `tv` is the law's total variation to the data, `tv_to_grid` that to the density of f on the grid, `off_support` its mass
-    off the squares, `bright_spread` the standard deviation over the mean of its density on the squares.
+    off the squares, `bright_spread` the standard deviation over the mean of its density on the squares, `left_square` what of it
+    the grid has lost.
     """
     start, found = start_map(settings), []
     truth = density_map(lambda x: BOARD.density(x).log(), settings.half_width, settings.cells)
@@ -44,13 +45,14 @@ def sample(cell: Cell, settings: Langevin, method: str, networks: Sequence[nn.Mo
         )
         density = density_map(lambda x, f=network: f(x)[:, 0], settings.half_width, settings.cells)
         lost, bright = 1 - law.sum(), law[support]
-        x = chains(score, settings.epsilon, settings, ("lcss", "langevin", seed), settings.chains, torch.float32)
+        x = chains(score, settings.epsilon, settings, [seed], torch.float32)
         found.append(
             {
                 "tv": (total_variation(law, truth) + lost / 2).item(),
                 "tv_to_grid": (total_variation(law, density) + lost / 2).item(),
                 "off_support": 1 - bright.sum().item(),
                 "bright_spread": (bright.std() / bright.mean()).item(),
+                "left_square": lost.item(),
                 "sampled_off_support": BOARD.off_support(x),
             }
         )
@@ -69,12 +71,7 @@ def exact_score(book: Book, sigma: float) -> None:
         variant = EXACT_VARIANT(epsilon=epsilon)
         with book.cell("eq. 31", "checkerboard", "exact score", variant, settings.steps, how, n=settings.chains) as cell:
             if cell.todo:
-                ends = [
-                    chains(
-                        lambda x: BOARD.noised_score(x, sigma), epsilon, settings, ("lcss", "langevin", seed), settings.chains
-                    )
-                    for seed in seeds
-                ]
+                ends = chains(lambda x: BOARD.noised_score(x, sigma), epsilon, settings, seeds).unflatten(0, (len(seeds), -1))
                 cell.add("sampled_off_support", [BOARD.off_support(x) for x in ends])
                 cell.arrays[f"langevin_samples/exact, {variant}"] = ends[0].numpy().astype(np.float32)
     data, noised = (density_map(lambda x, s=s: BOARD.density(x, s).log(), settings.half_width, FINE) for s in (0.0, sigma))
@@ -83,11 +80,11 @@ def exact_score(book: Book, sigma: float) -> None:
 
 
 def chains(
-    score: PointScore, epsilon: float, settings: Langevin, names: tuple[object, ...], n: int, dtype: torch.dtype = torch.float64
+    score: PointScore, epsilon: float, settings: Langevin, seeds: Sequence[int], dtype: torch.dtype = torch.float64
 ) -> Tensor:
-    """Where n chains end, (n, 2); each has noise of its own."""
-    noise = Streams.named(*names, n=n)
-    x = REACH * (2 * noise.uniform((n, 2), dtype) - 1)
+    """Where the chains of each seed end, (seeds * chains, 2); each has noise of its own."""
+    noise = Streams([derive_seed("lcss", "langevin", seed) for seed in seeds], settings.chains)
+    x = REACH * (2 * noise.uniform((len(seeds) * settings.chains, 2), dtype) - 1)
     return langevin(lambda y: score(y).detach(), x, epsilon / 2, settings.steps, noise)
 
 
