@@ -20,7 +20,7 @@ BOARD = PLANAR["checkerboard"]
 REACH = 4.0  # chains start uniform on the square of the data, [-4, 4]^2
 SMALL_STEP = 0.01  # of the exact score, whose slope at an edge is 1 / sigma^2: beside the paper's
 EXACT_VARIANT = Axes("epsilon={epsilon:g}")
-FINE = 600  # cells along the grid of the data with noise
+FINE = 5.0, 1000  # half the width and cells of a grid that resolves the noise, with lines along all edges
 
 
 def chain_protocol(settings: Langevin) -> dict[str, object]:
@@ -74,7 +74,7 @@ def exact_score(book: Book, sigma: float) -> None:
                 ends = chains(lambda x: BOARD.noised_score(x, sigma), epsilon, settings, seeds).unflatten(0, (len(seeds), -1))
                 cell.add("sampled_off_support", [BOARD.off_support(x) for x in ends])
                 cell.arrays[f"langevin_samples/exact, {variant}"] = ends[0].numpy().astype(np.float32)
-    data, noised = (density_map(lambda x, s=s: BOARD.density(x, s).log(), settings.half_width, FINE) for s in (0.0, sigma))
+    data, noised = (density_map(lambda x, s=s: BOARD.density(x, s).log(), *FINE) for s in (0.0, sigma))
     off = 1 - noised[data > 0].sum().item()
     book.exact("eq. 31", "checkerboard", "data with noise", "MLP", None, {"sigma": sigma}, n=1, off_support=lambda: off)
 
