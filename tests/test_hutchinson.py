@@ -50,6 +50,14 @@ def test_several_probes_are_averaged_for_each_matrix():
     assert trace_estimates(torch.stack((A, 2 * A)), v).tolist() == pytest.approx([(1 - 8) / 2, (0.8 + 2 * 1.3) / 2])
 
 
+@pytest.mark.parametrize("probe", ["rademacher", "sphere"])
+def test_no_variance_is_negative(probe):
+    """Multiples of I have no error; 64 terms of 99.99... make a difference that may round below 0."""
+    scales = torch.linspace(50, 150, 400, dtype=F64)[:, None, None]
+    found = probe_variance(-scales * torch.eye(64, dtype=F64), probe)
+    assert (found >= 0).all() and found.max() < 1e-8
+
+
 def test_an_unknown_probe():
     with pytest.raises(RescoreError, match="probe 'uniform': allowed are gaussian, rademacher, sphere"):
         probe_variance(A[None], "uniform")

@@ -33,5 +33,5 @@ def probe_variance(A: Tensor, probe: Probe) -> Tensor:
     if probe == "gaussian":
         return 2 * square
     if probe == "rademacher":
-        return 2 * (square - diagonal.square().sum(-1))
-    return 2 * d / (d + 2) * (square - diagonal.sum(-1).square() / d)
+        return 2 * (square - diagonal.square().sum(-1)).clamp_min(0)  # a difference of 0 may round below it
+    return 2 * d / (d + 2) * (square - diagonal.sum(-1).square() / d).clamp_min(0)
