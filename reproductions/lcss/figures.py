@@ -40,7 +40,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
     half, shown, exact = found.config.langevin.half_width, 5.5, f"exact, {EXACT_VARIANT(epsilon=SMALL_STEP)}"
     with found.sheet(out, 5, 5, (2.2, 2.9), note) as (_, axes):
         for ax, name in zip(axes, (*METHODS, exact), strict=True):
-            ax.set(title=name.replace("exact, ", "exact score,\n"), xticks=[-4, 0, 4], yticks=[-4, 0, 4])
+            ax.set(title=name.replace("epsilon=", "$\\epsilon$ = "), xticks=[-4, 0, 4], yticks=[-4, 0, 4])
             if (law := found.arrays.get(f"langevin/{name}")) is not None:
                 ax.imshow(law, origin="lower", extent=(-half, half, -half, half), vmin=0, vmax=np.quantile(law, 0.995))
             if (ends := found.arrays.get(f"langevin_samples/{name}")) is not None:
@@ -78,8 +78,11 @@ def estimates(found: draw.PaperResults, out: Path) -> None:
                 ("LCSS", None, {"line": ""}),
             ):
                 rows = found.select(table="draws", method=method, metric="slope_std")
+                marks = {"line": "--"} | marks if sigma > 1 else marks  # it lies on that of 1 / sigma
                 draw.curve(left, rows, label, color, x=at, **marks)
         left.set(xlabel="draws of x' about one data point", ylabel="spread of the slope", xscale="log", yscale="log")
+        draw.only_ticks(left.xaxis, draws.draws)
+        draw.plain_log_axis(left.yaxis)
         for probe, color in zip((*PROBES, "Stein"), (draw.BLUE, draw.ORANGE, draw.GREEN, draw.BLACK), strict=True):
             label, once = "inner product (eq. 16)" if probe == "Stein" else probe, SIGMA if probe == "Stein" else ONE_PROBE
             for ax, metric in ((middle, "error_over_bound"), (right, "trace_std")):
@@ -88,6 +91,8 @@ def estimates(found: draw.PaperResults, out: Path) -> None:
         middle.axhline(1, color=draw.GREY, linewidth=0.8, linestyle=":")
         middle.set(xlabel="$\\sigma$", ylabel="RMS error / (|A|$_F$ / $\\sqrt{M}$), M = 1", xscale="log")
         right.set(xlabel="$\\sigma$", ylabel="$\\sigma^2$ spread of trace's stand-in", xscale="log")
+        for ax in (middle, right):
+            draw.only_ticks(ax.xaxis, probes.sigmas)
         for ax in (left, right):
             draw.legend(ax)
 
