@@ -14,7 +14,7 @@ from rescore.random import make_generator
 PAPER = load_paper("lcss")
 board, chains, config = (PAPER.module(name) for name in ("checkerboard", "langevin", "config"))
 TRAINING = {"members": 2, "width": 8, "steps": 40, "batch": 16, "cells": 10}
-CHAIN = {"steps": 6, "chains": 400, "half_width": 6.0, "cells": 24}
+CHAIN = {"steps": 6, "chains": 400, "half_width": 6.0, "cells": 48}
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def test_a_flat_density_spreads_the_start(result):
     network = torch.nn.Linear(2, 1)
     torch.nn.init.zeros_(network.weight)
     chains.sample(cell, settings, "none", [network])
-    x = cell_centres(6.0, 24, torch.float64)
+    x = cell_centres(6.0, 48, torch.float64)
     sd = math.sqrt(settings.epsilon * settings.steps)
     side = lambda a: (torch.special.ndtr((a + 4) / sd) - torch.special.ndtr((a - 4) / sd)) / 8  # noqa: E731
-    law = side(x[:, 0]) * side(x[:, 1]) / 4
+    law = side(x[:, 0]) * side(x[:, 1]) / 16
     support = board.BOARD.density(x) > 0
     assert cell.found["off_support"][0] == pytest.approx(1 - law[support].sum().item(), abs=0.01)
-    uniform = torch.full_like(law, 1 / 24**2)
+    uniform = torch.full_like(law, 1 / 48**2)
     assert cell.found["tv_to_grid"][0] == pytest.approx(0.5 * (law - uniform).abs().sum().item(), abs=0.01)
     data = support.double() / support.sum()
     assert cell.found["tv"][0] == pytest.approx(0.5 * (law - data).abs().sum().item(), abs=0.01)
