@@ -50,3 +50,15 @@ def test_total_variation_of_maps():
     a, b = torch.zeros(2, 2), torch.full((2, 2), 0.25)
     a[0, 0] = 1
     assert total_variation(torch.stack((a, b)), b).tolist() == [0.75, 0]
+
+
+def test_the_noised_log_density_is_that_of_the_density_and_stays_finite_far_away():
+    x = BOARD.sample(200, make_generator("log")) + 0.15 * torch.randn(
+        200, 2, generator=make_generator("far"), dtype=torch.float64
+    )
+    near, density = BOARD.noised_log_density(x, 0.1), BOARD.density(x, 0.1)
+    assert torch.allclose(near[density > 1e-9], density[density > 1e-9].log(), rtol=1e-6)
+    far = torch.tensor([[-9.0, -3.0]], dtype=torch.float64)  # 5 from an edge, that is 50 sigma: the tail of Phi
+    tail = -1250 - math.log(50 * math.sqrt(2 * math.pi)) + math.log1p(-1 / 2500) - math.log(32)
+    assert BOARD.noised_log_density(far, 0.1).item() == pytest.approx(tail, rel=1e-6)
+    assert BOARD.noised_score(far, 0.1)[0, 0].item() == pytest.approx(50 / 0.1 * (1 + 1 / 2500), rel=1e-5)

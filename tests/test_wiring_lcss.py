@@ -262,7 +262,10 @@ def test_timed_steps_train(method):
         ({"sampling": {"steps": 6}}, {"quality", "variants"}),
         ({"timing": {"rounds": 7}}, {"timing"}),
         ({"checkerboard": {"width": 9}}, {"checkerboard", "timing", "theory"}),
-        ({"stability": {"width": 9}}, {"stability", "theory"}),
+        ({"stability": {"width": 9}}, {"stability", "theory", "one_draw"}),
+        ({"langevin": {"chains": 9}}, {"checkerboard"}),
+        ({"one_draw": {"points": 9}}, {"one_draw"}),
+        ({"hutchinson": {"points": 9}}, {"hutchinson"}),
     ],
 )
 def test_a_section_depends_on_its_own_settings(setting, again):
@@ -274,9 +277,13 @@ def test_a_section_depends_on_its_own_settings(setting, again):
 
 
 def test_evaluations_of_the_checkerboard_are_counted(tmp_path):
-    """A gradient of log density a step and point, two for FD-SSM; the error takes 2000 a member, 21 times and once more."""
+    """A gradient of log density a step and point, two for FD-SSM; the error takes 2000 a member, 21 times and once more.
+
+    Of eq. 31 the law takes one a cell of its grid, the chains one a step.
+    """
     board = {"members": 2, "width": 4, "steps": 20, "batch": 4, "cells": 5}
-    config = configured(PAPER, {"checkerboard": board, "jobs": {"one": {"measure": ["checkerboard"]}}})
+    langevin = {"steps": 3, "chains": 7, "cells": 6}
+    config = configured(PAPER, {"checkerboard": board, "langevin": langevin, "jobs": {"one": {"measure": ["checkerboard"]}}})
     result = measured(PAPER, config, "one", tmp_path)
     scores = {"SSM": 1, "FD-SSM": 2, "DSM": 1, "LCSS": 1}
-    assert result.function_evaluations == sum(20 * 2 * 4 * each + 22 * 2 * 2000 for each in scores.values())
+    assert result.function_evaluations == sum(20 * 2 * 4 * each + 22 * 2 * 2000 + 2 * (36 + 3 * 7) for each in scores.values())

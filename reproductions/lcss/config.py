@@ -6,7 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
 
-Section = Literal["theory", "checkerboard", "timing", "stability", "quality", "variants"]
+Section = Literal["theory", "checkerboard", "timing", "stability", "one_draw", "hutchinson", "quality", "variants"]
 
 
 class Theory(SectionSettings):
@@ -32,6 +32,18 @@ class Checkerboard(SectionSettings, EnsembleTraining):
     cells: PositiveInt = Field(200, description="of the grid, along one side")
 
 
+class Langevin(SectionSettings):
+    """Samples of eq. 31 from the densities of `checkerboard`, and the law of its chains on a grid."""
+
+    sections = ("checkerboard",)
+
+    epsilon: PositiveFloat = Field(0.1, description="of eq. 31: the variance of the noise of a step")
+    steps: PositiveInt = 1000
+    chains: PositiveInt = Field(1000, description="of each network")
+    half_width: PositiveFloat = Field(9.0, description="of the law's square, which no chain should leave")
+    cells: PositiveInt = Field(72, description="of the law's grid, along one side")
+
+
 class Timing(SectionSettings):
     """Table 2."""
 
@@ -43,9 +55,12 @@ class Timing(SectionSettings):
 
 
 class Stability(SectionSettings, EnsembleTraining):
-    """Losses of the four objectives on the digits, many small networks side by side; `theory` takes the network's gradients."""
+    """Losses of the four objectives on the digits, many small networks side by side.
 
-    sections = ("stability", "theory")
+    `theory` takes the network's gradients, `one_draw` trains it anew.
+    """
+
+    sections = ("stability", "theory", "one_draw")
 
     members: int = Field(6, ge=2)
     width: PositiveInt = Field(64, description="of the MLP")
@@ -55,6 +70,32 @@ class Stability(SectionSettings, EnsembleTraining):
     batch: PositiveInt = Field(64, description="of a member")
     lr: PositiveFloat = 2e-3
     every: PositiveInt = Field(50, description="steps between two errors on held-out images")
+
+
+class OneDraw(SectionSettings):
+    """Several draws of x' about one data point, in the mean of eq. 19."""
+
+    sections = ("one_draw",)
+
+    draws: tuple[PositiveInt, ...] = Field((1, 4, 16), description="of x' on Gaussian data")
+    points: PositiveInt = Field(2000, description="of Gaussian data, each seed")
+    sigmas: tuple[PositiveFloat, ...] = Field((0.1, 1.0, 10.0), description="noise levels there")
+    steps: PositiveInt = Field(400, description="of the trainings on the digits")
+    trained: int = Field(4, ge=2, description="draws there, beside one")
+
+    @model_validator(mode="after")
+    def _one_is_among_them(self) -> "OneDraw":
+        if 1 not in self.draws:
+            raise ValueError(f"draws: {self.draws} lacks 1, which the others are compared with")
+        return self
+
+
+class Hutchinson(SectionSettings):
+    """Traces by random probes, at the Jacobians of the exact score of the noised digits."""
+
+    points: PositiveInt = Field(400, description="of each seed")
+    probes: tuple[PositiveInt, ...] = Field((1, 16), description="numbers M of probes")
+    sigmas: tuple[PositiveFloat, ...] = Field((0.1, 0.5, 1.0, 10.0), description="noise levels, of images in [-1, 1]")
 
 
 class Sampling(SectionSettings):
@@ -103,8 +144,11 @@ class Config(ModelConfig):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     theory: Theory = Theory()
     checkerboard: Checkerboard = Checkerboard()
+    langevin: Langevin = Langevin()
     timing: Timing = Timing()
     stability: Stability = Stability()
+    one_draw: OneDraw = OneDraw()
+    hutchinson: Hutchinson = Hutchinson()
     sampling: Sampling = Sampling()
     quality: Quality = Quality()
     variants: Variants = Variants()

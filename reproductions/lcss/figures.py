@@ -8,8 +8,10 @@ from rescore.models.evaluate import repeats
 
 from reproductions.lcss.checkerboard import HALF_WIDTH, METHODS
 from reproductions.lcss.claims import STAND_INS, printed_ratio
+from reproductions.lcss.estimates import DRAWS, ONE_PROBE, PROBES
+from reproductions.lcss.langevin import EXACT_VARIANT, SMALL_STEP
 from reproductions.lcss.quality import AFTER, TIMES_SCORE, WITH_GAMMA
-from reproductions.lcss.theory import GAMMA, GAMMAS
+from reproductions.lcss.theory import GAMMA, GAMMAS, SIGMA
 
 COLORS = {"SSM": draw.ORANGE, "FD-SSM": draw.GREEN, "DSM": draw.BLACK, "LCSS": draw.BLUE}
 MARKS = {"DSM": {"marker": "o", "markersize": 7, "markerfacecolor": "none"}, "LCSS": {"marker": "x", "markersize": 5}}
@@ -29,6 +31,70 @@ def densities(found: draw.PaperResults, out: Path) -> None:
                 ax.imshow(values, origin="lower", extent=edges, cmap="viridis", vmin=0, vmax=np.quantile(values, 0.995))
             if tv := found.one(table="1", method=name, metric="tv"):
                 ax.set_xlabel(f"TV {draw.with_interval(tv, 2)}")
+
+
+def langevin(found: draw.PaperResults, out: Path) -> None:
+    """Eq. 31: laws of the chains, with the ends of some."""
+    note = """One network of each objective, and the exact score of the noised data. Colours: the law of the chains without samples;
+        dots: ends of sampled chains. TV: total variation of the law to the data's density, mean and 95 % interval over networks."""
+    half, shown, exact = found.config.langevin.half_width, 5.5, f"exact, {EXACT_VARIANT(epsilon=SMALL_STEP)}"
+    with found.sheet(out, 5, 5, (2.2, 2.9), note) as (_, axes):
+        for ax, name in zip(axes, (*METHODS, exact), strict=True):
+            ax.set(title=name.replace("epsilon=", "$\\epsilon$ = "), xticks=[-4, 0, 4], yticks=[-4, 0, 4])
+            if (law := found.arrays.get(f"langevin/{name}")) is not None:
+                ax.imshow(law, origin="lower", extent=(-half, half, -half, half), vmin=0, vmax=np.quantile(law, 0.995))
+            if (ends := found.arrays.get(f"langevin_samples/{name}")) is not None:
+                ax.plot(*ends.T, ".", color=draw.RED, markersize=2.5)
+                ax.set(xlim=(-shown, shown), ylim=(-shown, shown), aspect="equal")
+            if tv := found.one(table="eq. 31", method=name, metric="tv"):
+                ax.set_xlabel(f"TV {draw.with_interval(tv, 2)}")
+
+
+def board_losses(found: draw.PaperResults, out: Path) -> None:
+    """Fig. 8, and what DSM's curve has more than LCSS's."""
+    note = """One network of each objective, every step. The last panel is the difference of two curves, which no network enters:
+        the batch's mean of |z|^2 / (2 sigma^2). Dashed: its mean in closed form."""
+    history = {method: found.arrays.get(f"board_losses/{method}") for method in METHODS}
+    if all(history[method] is not None for method in ("DSM", "LCSS")):
+        history["DSM less LCSS"] = history["DSM"] - history["LCSS"]
+    with found.sheet(out, 5, 5, (2.5, 2.6), note) as (_, axes):
+        for ax, name in zip(axes, (*METHODS, "DSM less LCSS"), strict=True):
+            ax.set(title=name, xlabel="iteration")
+            if (values := history.get(name)) is not None:
+                ax.plot(np.arange(1, len(values) + 1), values[:, 0], color=COLORS.get(name, draw.GREY), linewidth=0.6)
+            if noise := found.one(table="fig8", method=name, metric="noise_over_fall"):
+                draw.write_in_corner(ax, f"noise / fall {noise.value:.2g}", right=True)
+        draw.reference_line(axes[-1], found.select(table="fig8", method="closed form", metric="loss_gap"), line="--")
+
+
+def estimates(found: draw.PaperResults, out: Path) -> None:
+    """Draws of x', and probes of the trace."""
+    draws, probes = found.config.one_draw, found.config.hutchinson
+    with found.sheet(out, 3, 3, (3.4, 2.8), draw.INTERVALS, grid="both") as (_, (left, middle, right)):
+        for sigma, color in zip(draws.sigmas, (draw.BLUE, draw.ORANGE, draw.GREEN), strict=False):
+            at = DRAWS.by("draws", draws.draws, sigma=sigma)
+            for method, label, marks in (
+                ("closed form", f"$\\sigma$ = {sigma:g}", {"marker": ""}),
+                ("LCSS", None, {"line": ""}),
+            ):
+                rows = found.select(table="draws", method=method, metric="slope_std")
+                marks = {"line": "--"} | marks if sigma > 1 else marks  # it lies on that of 1 / sigma
+                draw.curve(left, rows, label, color, x=at, **marks)
+        left.set(xlabel="draws of x' about one data point", ylabel="spread of the slope", xscale="log", yscale="log")
+        draw.only_ticks(left.xaxis, draws.draws)
+        draw.plain_log_axis(left.yaxis)
+        for probe, color in zip((*PROBES, "Stein"), (draw.BLUE, draw.ORANGE, draw.GREEN, draw.BLACK), strict=True):
+            label, once = "inner product (eq. 16)" if probe == "Stein" else probe, SIGMA if probe == "Stein" else ONE_PROBE
+            for ax, metric in ((middle, "error_over_bound"), (right, "trace_std")):
+                rows = found.select(table="hutchinson", dataset="digits", method=probe, metric=metric)
+                draw.curve(ax, rows, label, color, x=once.by("sigma", probes.sigmas))
+        middle.axhline(1, color=draw.GREY, linewidth=0.8, linestyle=":")
+        middle.set(xlabel="$\\sigma$", ylabel="RMS error / (|A|$_F$ / $\\sqrt{M}$), M = 1", xscale="log")
+        right.set(xlabel="$\\sigma$", ylabel="$\\sigma^2$ spread of trace's stand-in", xscale="log")
+        for ax in (middle, right):
+            draw.only_ticks(ax.xaxis, probes.sigmas)
+        for ax in (left, right):
+            draw.legend(ax)
 
 
 def costs(found: draw.PaperResults, out: Path) -> None:

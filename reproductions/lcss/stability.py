@@ -10,6 +10,7 @@ from rescore.networks import NoisePrediction, make_network
 from rescore.networks.ensemble import Ensemble
 from rescore.networks.mlp import MLP
 from rescore.objectives import DSM, LCSS, TraceMatching, UniformTimes
+from rescore.objectives.matching import Objective
 from rescore.processes import VE
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam
@@ -42,7 +43,7 @@ def stability(book: Book) -> None:
     for method in OBJECTIVES:
         with book.cell("stability", "digits", method, "MLP (VE)", None, protocol, over="trainings") as cell:
             if cell.todo:
-                tracked = train(method, settings, book.run.folder / f"stability-{method}")
+                tracked = train(method, OBJECTIVES[method], settings, book.run.folder / f"stability-{method}")
                 losses, errors = tracked.losses.numpy(), tracked.errors.numpy()
                 cell.add("early_error", errors[int(EARLY * (len(errors) - 1))])
                 cell.add("final_error", errors[-1])
@@ -58,17 +59,21 @@ def score_mlp(width: int, blocks: int, seed: int) -> MLP:
     return make_network("mlp", settings, 1, 8, derive_seed("lcss", "score", seed) % 2**31)
 
 
-def train(method: str, settings: Stability, folder: Path) -> Tracked:
-    """An ensemble trained with one objective; its errors are DSM's loss, per pixel, on held-out images with fixed noise."""
+def train(name: str, objective: Objective, settings: Stability, folder: Path, draws_each: int = 1) -> Tracked:
+    """An ensemble trained with one objective; its errors are DSM's loss, per pixel, on held-out images with fixed noise.
+
+    Args:
+        draws_each: rows on end that are the same image; `RepeatedTimes` gives them the same time.
+    """
     process = VE(sigma_max=settings.sigma_max)
     members = [score_mlp(settings.width, settings.blocks, seed) for seed in range(settings.members)]
     network = NoisePrediction(Ensemble(members), process)
     data, held_out = (to_unit(load_images("digits", split).images) for split in ("train", "test"))
-    objective, n = OBJECTIVES[method], settings.members * settings.batch
+    n = settings.members * settings.batch
 
     def step(draws: torch.Generator) -> Tensor:
         rows = torch.randint(len(data), (n,), generator=draws)
-        return objective(network, process, data[rows], draws)
+        return objective(network, process, data[rows.repeat_interleave(draws_each)], draws)
 
     @torch.no_grad()
     def error() -> Tensor:
@@ -81,4 +86,4 @@ def train(method: str, settings: Stability, folder: Path) -> Tracked:
 
     tracked = Tracked(network.network, settings.steps, settings.every)
     draws = make_generator("lcss", "stability")
-    return train_ensemble(tracked, step, error, Adam.of(settings), draws, folder, f"{method} on digits")
+    return train_ensemble(tracked, step, error, Adam.of(settings), draws, folder, f"{name} on digits")

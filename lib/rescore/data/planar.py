@@ -134,10 +134,16 @@ class Checkerboard(PlanarSet):
         sides = (_noised_side(x[:, 0].double(), a, sigma) * _noised_side(x[:, 1].double(), b, sigma) for a, b in self.corners)
         return sum(sides, torch.zeros(len(x), dtype=torch.float64, device=x.device)) / len(self.corners)
 
+    def noised_log_density(self, x: Tensor, sigma: float) -> Tensor:
+        """The log of `density` for sigma > 0, (n,) float64, which keeps its digits far from the squares."""
+        x = x.double()
+        squares = [_noised_log_side(x[:, 0], a, sigma) + _noised_log_side(x[:, 1], b, sigma) for a, b in self.corners]
+        return torch.stack(squares).logsumexp(0) - math.log(len(squares))
+
     def noised_score(self, x: Tensor, sigma: float) -> Tensor:
-        """d log density / dx, (n, 2) float64."""
-        x = x.double().requires_grad_()
-        return torch.autograd.grad(self.density(x, sigma).log().sum(), x)[0]
+        """d log density / dx, (n, 2) float64, at any distance from the squares."""
+        x = x.detach().double().requires_grad_()
+        return torch.autograd.grad(self.noised_log_density(x, sigma).sum(), x)[0]
 
 
 @dataclass(frozen=True)
@@ -231,6 +237,13 @@ def _noised_side(x: Tensor, a: float, sigma: float) -> Tensor:
         return ((x >= a) & (x < a + 2)).double() / 2
     root = sigma * math.sqrt(2)
     return (torch.erf((x - a) / root) - torch.erf((x - a - 2) / root)) / 4
+
+
+def _noised_log_side(x: Tensor, a: float, sigma: float) -> Tensor:
+    """log (Phi((1 - d) / sigma) - Phi((-1 - d) / sigma)) / 2 at a distance d from the middle: both terms in their small tail."""
+    d = (x - a - 1).abs()
+    high, low = (torch.special.log_ndtr((end - d) / sigma) for end in (1, -1))
+    return high + torch.log1p(-torch.exp(low - high)) - math.log(2)
 
 
 def _uniform(n: int, generator: torch.Generator) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def cell_centres(half_width: float, cells: int) -> Tensor:
-    """Centres of cells x cells squares on [-half_width, half_width]^2, (cells^2, 2) float32; rows are the second coordinate."""
-    axis = (torch.arange(cells) + 0.5) * (2 * half_width / cells) - half_width
+def cell_centres(half_width: float, cells: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Centres of cells x cells squares on [-half_width, half_width]^2, (cells^2, 2); rows are the second coordinate."""
+    axis = (torch.arange(cells, dtype=dtype) + 0.5) * (2 * half_width / cells) - half_width
     return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)
 
 

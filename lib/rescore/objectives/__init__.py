@@ -10,8 +10,8 @@
 | `VelocityDSM` | the velocities' noise given v_0 | CLD, appendix B.3 |
 | `SoftScoreMatching`, `CleanPrediction` | the residual x_0 - x_t, for a `Corruption` | Soft Diffusion eq. 12; Bansal et al. |
 
-`rescore.objectives.pointwise` has score matching at one density, without time. Times of training: `UniformTimes`,
-`ImportanceTimes`, `DiscreteTimes`. `score_of` turns a trained network into the score that
+`rescore.objectives.pointwise` has score matching at one density, without time; `rescore.objectives.hutchinson` the variance of
+random probes. Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`, `RepeatedTimes`. `score_of` turns a trained network into the score that
 samplers and likelihoods take.
 
 References:
@@ -27,7 +27,7 @@ References:
 from rescore.objectives.matching import DSM, HSM, LCSS, VelocityDSM, ncsn
 from rescore.objectives.network import Network, Predicts, score_of
 from rescore.objectives.soft import CleanPrediction, SoftScoreMatching, clean_of, score_of_clean
-from rescore.objectives.times import DiscreteTimes, ImportanceTimes, Times, UniformTimes
+from rescore.objectives.times import DiscreteTimes, ImportanceTimes, RepeatedTimes, Times, UniformTimes
 from rescore.objectives.trace import TraceMatching
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "ImportanceTimes",
     "Network",
     "Predicts",
+    "RepeatedTimes",
     "SoftScoreMatching",
     "Times",
     "TraceMatching",

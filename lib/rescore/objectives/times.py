@@ -105,6 +105,23 @@ class DiscreteTimes:
         return t, torch.ones_like(t)
 
 
+@dataclass(frozen=True)
+class RepeatedTimes:
+    """Each time of another law for so many rows on end: several draws of x' about one data point (the mean of LCSS eq. 19).
+
+    Raises RescoreError where it draws for a number of rows that is no multiple of `repeats`.
+    """
+
+    times: Times
+    repeats: int
+
+    def draw(self, process: LinearSDE, n: int, generator: Noise) -> tuple[Tensor, Tensor]:
+        if n % self.repeats:
+            raise RescoreError(f"times repeated {self.repeats} times for {n} rows; allowed are multiples of {self.repeats}")
+        t, weight = self.times.draw(process, n // self.repeats, generator)
+        return t.repeat_interleave(self.repeats), weight.repeat_interleave(self.repeats)
+
+
 @lru_cache(16)
 def _cells(process: LinearSDE, t0: float) -> tuple[Tensor, Tensor]:
     ends = torch.tensor([t0, process.T], dtype=torch.float64).log()

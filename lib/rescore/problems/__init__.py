@@ -8,6 +8,7 @@
 | `runs` | `ExactRuns`: samplers on an exact problem, into the cells of a section |
 | `gaussian` | Gaussian data, whose law after a sampler is known without sampling |
 | `langevin` | Langevin dynamics with velocities at any friction: exact laws |
+| `chain_map` | the law of a Langevin chain in the plane, on a grid and without samples |
 | `score_norms` | how far a score is from that of a Normal, and how steep |
 | `mixtures` | mixtures that several papers share |
 | `planar` | distributions in the plane in standard coordinates, and distances to them |
