@@ -11,6 +11,7 @@ from rescore.specs import ModelConfig, ModelJob, TrainingConfig
 Texture = Literal["brick", "grass", "gravel"]
 Images = Literal[Texture, "lhq", "tower"]  # textures and scenes
 Series = Literal["BasicMotions", "HumanML3D"]
+Laws = Literal["Gaussian chain", "mode chain"]  # contents that are drawn from no data
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
 AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
 
@@ -25,6 +26,22 @@ class Lengths(SectionSettings):
     """Passes and time against width over height (fig. 4.5)."""
 
     ratios: tuple[PositiveInt, ...] = (2, 3, 4, 6, 8)
+
+
+class Samplers(SectionSettings):
+    """Contents of a known law by every sampler (section 4.4.2).
+
+    Args:
+        evaluations: of the composed score; a sampler takes as many as its steps allow.
+        limit: steps to where the composed flow ends.
+        correlation: of neighbours of the Gaussian chain.
+        samples: of the mode chain, of each seed.
+    """
+
+    evaluations: tuple[PositiveInt, ...] = (10, 20, 50, 100)
+    limit: PositiveInt = 500
+    correlation: float = Field(0.9, gt=-1, lt=1)
+    samples: PositiveInt = 300
 
 
 class Inpaint(SectionSettings):
@@ -96,7 +113,8 @@ class Job(ModelJob):
         measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
             `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
             patches in place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
-            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
+            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3). Of laws that are
+            known `samplers`, every sampler on the composed score of exact pieces.
     """
 
     subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {
@@ -104,9 +122,10 @@ class Job(ModelJob):
         "inpaint": Texture,
         "motion": Literal["BasicMotions"],
         "humanml": Literal["HumanML3D"],
+        "samplers": Laws,
     }
 
-    measure: dict[Literal[Images, Series], tuple[str, ...]] = Field(min_length=1)
+    measure: dict[Literal[Images, Series, Laws], tuple[str, ...]] = Field(min_length=1)
 
     @property
     def needed_models(self) -> list[str]:
@@ -142,6 +161,7 @@ class Config(ModelConfig):
     classifier_steps: PositiveInt = 300
     exact: Exact = Exact()
     lengths: Lengths = Lengths()
+    samplers: Samplers = Samplers()
     inpaint: Inpaint = Inpaint()
     motion: Motion | None = None
     humanml: HumanML | None = None

@@ -99,6 +99,38 @@ def lengths(found: draw.PaperResults, out: Path) -> None:
         axes[0].legend()
 
 
+def samplers(found: draw.PaperResults, out: Path) -> None:
+    """Section 4.4.2: contents of a known law by every sampler."""
+    styles = {
+        ("DDIM", ""): ("DDIM", draw.BLUE, "o", "-"),
+        ("DDIM", "eta=1"): ("DDIM, eta 1", draw.SKY, "o", ":"),
+        ("DEIS", ""): ("DEIS", draw.RED, "D", "-"),
+        ("rho2Midpoint", ""): ("midpoint in rho (DPM-Solver's kind)", draw.GREEN, "s", "-"),
+        ("gDDIM", ""): ("gDDIM on CLD", draw.ORANGE, "^", "-"),
+    }
+    panels = {
+        "frechet": "Gaussian chain: distance to the data",
+        "to_flow": "Gaussian chain: distance to the flow's end",
+        "tv_neighbours": "mode chain: neighbours, total variation",
+        "tv_far": "mode chain: six columns apart",
+    }
+    note = f"{draw.INTERVALS} Squared 2-Wasserstein distances a coordinate are exact. Line: draws of the chain itself, as many."
+    with found.sheet(out, len(panels), 2, (4.0, 2.6), note, sharex=True) as (figure, axes):
+        for ax, (metric, title) in zip(axes, panels.items(), strict=True):
+            rows = found.select(table="samplers", metric=metric)
+            if not rows:
+                continue
+            draw.curves(ax, rows, ("method", "variant"), styles)
+            draw.reference_line(ax, draw.select(rows, method="exact draws"))
+            if metric.startswith("tv"):
+                ax.set(title=title, ylim=(0, None))
+                ax.grid(True)
+            else:
+                draw.log_values(ax, title)
+            draw.against_evaluations(ax, found.config.samplers.evaluations)
+        draw.shared_legend(figure, axes, columns=3)
+
+
 def shapes(found: draw.PaperResults, out: Path) -> None:
     """Figs. 4.6, 4.7 and 4.9: other graphs and conditioned sampling."""
     arrays = found.arrays

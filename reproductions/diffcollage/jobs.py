@@ -1,6 +1,7 @@
 """Run DiffCollage and its baselines: each part of the paper on a texture, a scene or a set of series."""
 
 from reproductions.diffcollage.humanml import humanml
+from reproductions.diffcollage.laws import samplers
 from reproductions.diffcollage.motion import motion
 from reproductions.diffcollage.panoramas import exact, lengths, panoramas
 from reproductions.diffcollage.shapes import connect, cube, grid, inpaint, loop
@@ -16,4 +17,5 @@ SECTIONS = {
     "inpaint": inpaint,
     "motion": motion,
     "humanml": humanml,
+    "samplers": samplers,
 }
