@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import ROOT
 from rescore.collage import chain
+from rescore.networks.conditional import ConditionalNoise
 from rescore.papers import load_paper
 from rescore.problems.gaussian import GaussianLaw, exact_score, frechet
 from rescore.processes import CLD, VP, grids
@@ -72,3 +73,26 @@ def test_errors_of_pairs():
     far = torch.linalg.matrix_power(laws.STEP, laws.FAR)[0, 0].item() / 3
     assert found["tv_far"] == pytest.approx(1 - far)
     assert laws.pair_errors(alike + 3)["off_mode"] == 1
+
+
+def test_one_network_sees_of_an_overlap_its_own_columns_only():
+    """Before training it gives the noise of N(0, spread^2); what lies beside an overlap changes nothing, and is not filled."""
+    amortised = load_paper("diffcollage", ROOT).module("amortised")
+    inner = torch.nn.Conv2d(3, 1, 3, padding=1, dtype=F64)
+    inner.forward = lambda x, level, plain=inner.forward: plain(x)
+    network, process = amortised.TwoWidths(inner, 4), VP()
+    u = torch.randn(2, 1, 8, 8, dtype=F64, generator=torch.Generator().manual_seed(0))
+    told = {
+        kind: y.double().reshape(1, 2, 1, 1).expand(2, 2, 8, 8)
+        for kind, y in (("f", amortised.FACTOR), ("x", amortised.VARIABLE))
+    }
+    other = torch.cat((u[..., :4], -u[..., 4:]), -1)
+    level = torch.zeros(2)
+    assert torch.equal(network(torch.cat((u, told["x"]), 1), level), network(torch.cat((other, told["x"]), 1), level))
+    assert not network(torch.cat((u, told["x"]), 1), level)[..., 4:].any()
+    assert torch.equal(network(torch.cat((u, told["f"]), 1), level), inner(torch.cat((u, told["f"]), 1), level))
+    assert (network(torch.cat((u, told["f"]), 1), level) != network(torch.cat((other, told["f"]), 1), level)).any()
+    inner.forward = lambda x, level: torch.zeros_like(x[:, :1])
+    piece, part = amortised.both(ConditionalNoise(network, process, 1, 2, spread=0.5).score(), 4)
+    variance = process.mean(0.3).values.item() ** 2 / 4 + process.Sigma(0.3).values.item()
+    assert torch.allclose(piece(u, 0.3), -u / variance) and torch.allclose(part(u[..., :4], 0.3), -u[..., :4] / variance)
