@@ -13,6 +13,7 @@ from rescore.collage import (
     composed_score,
     connected,
     cycle,
+    from_strokes,
     grid,
     inpainted,
     on_a_cube,
@@ -441,3 +442,61 @@ def test_known_pixels_stay(how, maker):
     mask = torch.rand(1, 1, 4, 16, generator=noise) < 0.3
     x, _ = inpainted(maker, how, "Replacement", chain(4, 16, 4, 2), given, mask, noise)
     assert (x[:, :, mask[0, 0]] == 0.7).all() and torch.allclose(x[:, :, ~mask[0, 0]], torch.tensor(0.3), atol=1e-5)
+
+
+def test_variables_have_conditions_of_their_own():
+    """Scores y u: the weight of each position is the sum of its factors' conditions less that of its variable."""
+    graph, u = chain(1, 8, 4, 2), torch.ones(2, 1, 1, 8, dtype=torch.float64)
+
+    def score(patches: Tensor, t: float, y: Tensor) -> Tensor:
+        return patches * y[:, :, None, None]
+
+    factors = {j: torch.tensor([[float(10**j)], [2.0 * 10**j]], dtype=torch.float64) for j in range(3)}
+    variables = {0: torch.tensor([[0.5]]).double(), 1: torch.tensor([[0.25]]).double()}
+    found = composed_score(graph, score, score, factors, shared=[variables])(u, 0.5)[:, 0, 0]
+    assert found[0].tolist() == [1, 1, 10.5, 10.5, 109.75, 109.75, 100, 100]
+    assert found[1].tolist() == [2, 2, 21.5, 21.5, 219.75, 219.75, 200, 200]
+    with pytest.raises(RescoreError, match="shared conditions of 0 groups of variables; allowed: 1"):
+        composed_score(graph, score, score, factors, shared=[])
+    with pytest.raises(RescoreError, match="variable 1 has no condition"):
+        composed_score(graph, score, score, factors, shared=[{0: variables[0]}])
+    with pytest.raises(RescoreError, match="condition of variable 2: there is no such variable"):
+        composed_score(graph, score, score, factors, shared=[variables | {2: variables[0]}])
+
+
+def test_connected_contents_are_under_their_conditions():
+    """Point masses at y: what is not given is at the mean of its factors' conditions, less the variable's; ends stay."""
+    process = VP()
+    sampler = ddim(process, grids.quadratic(process, 6), denoise="tweedie")
+
+    def at(u: Tensor, t: float, y: Tensor) -> Tensor:
+        m, variance = process.mean(t).values.item(), process.Sigma(t).values.item()
+        return (m * y[:, :, None, None] - u) / variance
+
+    maker, graph, x = Maker(sampler, 1, at, at, at), chain(1, 12, 4, 2), torch.zeros(2, 1, 1, 12)
+    x[..., :4], x[..., -4:] = 0.7, -0.7
+    factors = {j: torch.full((1, 1), value) for j, value in enumerate((0.1, 0.1, 0.2, 0.4, 0.4))}
+    shared = {i: torch.full((1, 1), value) for i, value in enumerate((0.1, 0.1, 0.2, 0.4))}
+    made = connected(maker, "DiffCollage", graph, x, torch.Generator().manual_seed(0), factors, [shared]).x[:, 0, 0]
+    expected = torch.tensor([0.7] * 4 + [0.1 + 0.2 - 0.1] * 2 + [0.2 + 0.4 - 0.2] * 2 + [-0.7] * 4)
+    assert torch.allclose(made, expected.expand(2, -1), atol=1e-5)
+    made = connected(maker, "Replacement", graph, x, torch.Generator().manual_seed(0), factors).x[0, 0, 0]
+    assert torch.allclose(made[4:8], torch.tensor([0.1, 0.1, 0.2, 0.2]), atol=1e-5)
+
+
+def test_contents_from_strokes():
+    """N(0, 1) data stay where they are on the flow: m x + R z of strokes x at the time where it begins, by both ways alike."""
+    process = VP()
+    times = grids.quadratic(process, 200)
+    late = ddim(process, times[times <= 0.5])
+    maker, graph = Maker(late, 1, lambda u, t: -u, lambda u, t: -u, None, bound=50.0), chain(1, 16, 4, 2)
+    x = torch.linspace(-3, 3, 400)[:, None, None, None].expand(400, 1, 1, 16)
+    made = {how: from_strokes(maker, how, graph, x, torch.Generator().manual_seed(0)) for how in ("Split", "DiffCollage")}
+    assert torch.allclose(made["Split"].x, made["DiffCollage"].x, atol=1e-4) and made["Split"].passes == late.nfe < 200
+    m, root = (of(late.times[0]).values.item() for of in (process.mean, process.R))
+    rest = made["DiffCollage"].x - m * x
+    assert rest.mean().abs() < 0.04 and rest.std().item() == pytest.approx(root, rel=0.03)
+    few = from_strokes(replace(maker, batch=7), "DiffCollage", graph, x[:20], torch.Generator().manual_seed(0)).x
+    assert torch.allclose(few, made["DiffCollage"].x[:20], atol=1e-4), "a content depends on its seed and index alone"
+    with pytest.raises(RescoreError, match="unknown how"):
+        from_strokes(maker, "Outpainted", graph, x, torch.Generator())

@@ -17,7 +17,7 @@ from rescore.data import motion, textures
 from rescore.data.crops import Ragged, all_stretches, random_squares, random_stretches
 from rescore.data.images import load_images
 from rescore.errors import MissingData, RescoreError
-from rescore.figures import image_row, image_stack
+from rescore.figures import image_row, image_stack, ring_picture
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import read_published
 from rescore.metrics.seams import seam, wrap_seam
@@ -434,3 +434,14 @@ def test_images_above_and_beside_each_other():
     assert (row[:, 8:10] == 1).all() and (row[:, 10:] == 0).all()
     assert [tick.get_text() for tick in above.get_yticklabels()] == ["first"] and above.get_yticks().tolist() == [9.5]
     assert beside.get_xticks().tolist() == [3.5, 13.5]
+
+
+def test_a_ring_seen_from_above():
+    """Columns go with the clock from the top, rows from the outside in; beside the ring there is nothing."""
+    image = np.arange(4 * 40.0).reshape(1, 4, 40)
+    ring = ring_picture(image, pixels=8)[0]
+    middle = len(ring) // 2
+    assert ring.shape == (176, 176) and np.isnan(ring[0, 0]) and np.isnan(ring[middle, middle])
+    assert ring[:, middle][~np.isnan(ring[:, middle])][0] == 0 and ring[middle, 168] == 10, "the top, and a quarter on"
+    assert ring[168, middle] == 19, "the bottom, just before it"
+    assert set(np.unique(ring[~np.isnan(ring)])) == set(image.ravel()), "every pixel is there"

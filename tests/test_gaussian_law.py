@@ -9,7 +9,18 @@ from rescore import metrics
 from rescore.corruptions import Blur, Corruption, GeometricNoise, Identity, Interpolated
 from rescore.errors import RescoreError
 from rescore.problems import gaussian
-from rescore.problems.gaussian import GaussianLaw, GaussianProblem, clean_prediction, exact_score, law_after, law_at, prior_law
+from rescore.problems.gaussian import (
+    GaussianLaw,
+    GaussianProblem,
+    clean_prediction,
+    exact_score,
+    frechet,
+    law_after,
+    law_at,
+    linear_law,
+    prior_law,
+    score_on_axes,
+)
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import (
     SSCS,
@@ -135,6 +146,24 @@ def test_priors(process):
     torch.testing.assert_close(law.score(u), expected, rtol=1e-10, atol=1e-12)
 
 
+def test_scores_of_any_covariance_are_those_of_the_full_law():
+    """Under CLD the law of (x, v) has the covariance M S M^T + Sigma, written out."""
+    torch.testing.assert_close(
+        score_on_axes(VP(), IMAGES)(u := torch.randn(5, 1, 2, 2, dtype=F64, generator=generator()), 0.3),
+        exact_score(VP(), IMAGES)(u, 0.3),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+    process, eye = CLD(), torch.eye(4, dtype=F64)
+    m = process.mean(0.3)(torch.tensor([[1.0], [0.0]], dtype=F64).T[..., None])[0, :, 0]  # what x becomes, (2,)
+    sigma = torch.stack([process.Sigma(0.3)(unit[None, :, None])[0, :, 0] for unit in torch.eye(2, dtype=F64)], 1)
+    covariance = torch.kron(torch.outer(m, m), IMAGES.covariance[0]) + torch.kron(sigma, eye)
+    mean = torch.kron(m, IMAGES.mean[:, 0])
+    u = torch.randn(5, 2, 1, 2, 2, dtype=F64, generator=generator(1))
+    expected = -torch.linalg.solve(covariance, (u.flatten(1) - mean).T).T.reshape(u.shape)
+    torch.testing.assert_close(score_on_axes(process, IMAGES)(u, 0.3), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_clean_predictions_are_posterior_means():
     """Of (x_0, x_t), jointly Gaussian, by conditioning draws: the residual has no correlation with x_t and no mean."""
     process, t, n = blur(), 0.6, 200_000
@@ -254,6 +283,22 @@ def test_what_has_no_exact_law_is_refused():
 
 
 # --- distances ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_law_after_a_sampler_of_several_past_scores_is_linear():
+    """DDIM's is that of `law_after`; many steps of a method of two end in the data, on VP and on CLD; noise is refused."""
+    data = GaussianLaw.full(torch.zeros(1, 2, 2), IMAGES.covariance[0])
+    one = ddim(VP(), grids.quadratic(VP(), 7))
+    prior = GaussianLaw.full(torch.zeros(1, 2, 2), torch.eye(4))
+    torch.testing.assert_close(
+        linear_law(one, score_on_axes(VP(), data), (1, 2, 2)).covariance,
+        law_after(one, exact_score(VP(), data), prior).covariance,
+    )
+    for process in (VP(), CLD()):
+        end = linear_law(gddim(process, grids.quadratic(process, 200), order=2), score_on_axes(process, data), (1, 2, 2))
+        assert frechet(end, data) < 1e-5
+    with pytest.raises(RescoreError, match="draws noise"):
+        linear_law(ancestral(VP(), grids.quadratic(VP(), 7)), score_on_axes(VP(), data), (1, 2, 2))
 
 
 def test_frechet_distance_is_that_of_scipys_square_root():

@@ -9,9 +9,22 @@ from trained_case import trained_models
 
 PAPER = load_paper("diffcollage")
 TINY = {"samples": 70, "exact": {"samples": 66}, "steps": 2, "lengths": {"ratios": [2, 3]}}
+LAWS = {
+    "samplers": {"evaluations": [10], "limit": 12, "samples": 8},
+    "pictures": {"seeds": [0, 1], "contents": 2, "ratio": 3, "stride": [48, 56], "followers": 2},
+    "change": {"pieces": 4},
+    "steps": 2,
+}
 
 
 def test_numbers_are_what_they_were(tmp_path: Path):
     config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | TINY)
     result = measured(PAPER, config, "all", tmp_path, trained_models(config, "all", tmp_path / "models"))
     check_pinned("diffcollage_all", result.measurements, result)
+
+
+def test_numbers_of_known_laws_are_what_they_were(tmp_path: Path):
+    config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | LAWS)
+    for job in ("laws", "pictures"):
+        result = measured(PAPER, config, job, tmp_path)
+        check_pinned(f"diffcollage_{job}", result.measurements, result)

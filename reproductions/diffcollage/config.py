@@ -1,6 +1,6 @@
 """The settings of a DiffCollage run."""
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
@@ -11,6 +11,8 @@ from rescore.specs import ModelConfig, ModelJob, TrainingConfig
 Texture = Literal["brick", "grass", "gravel"]
 Images = Literal[Texture, "lhq", "tower"]  # textures and scenes
 Series = Literal["BasicMotions", "HumanML3D"]
+Scenes = Literal["sky", "brick wall"]  # pictures of a known law
+Laws = Literal["Gaussian chain", "mode chain"]  # contents that are drawn from no data
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
 AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
 
@@ -25,6 +27,67 @@ class Lengths(SectionSettings):
     """Passes and time against width over height (fig. 4.5)."""
 
     ratios: tuple[PositiveInt, ...] = (2, 3, 4, 6, 8)
+
+
+class Samplers(SectionSettings):
+    """Contents of a known law by every sampler (section 4.4.2).
+
+    Args:
+        evaluations: of the composed score; a sampler takes as many as its steps allow.
+        limit: steps to where the composed flow ends.
+        correlation: of neighbours of the Gaussian chain.
+        samples: of the mode chain, of each seed.
+    """
+
+    evaluations: tuple[PositiveInt, ...] = (10, 20, 50, 100)
+    limit: PositiveInt = 500
+    correlation: float = Field(0.9, gt=-1, lt=1)
+    samples: PositiveInt = 300
+
+
+class Amortised(SectionSettings, TrainingConfig):
+    """One network for pieces and overlaps, and its training (section 4.4.2); hidden: features of the MLP; ema: of its weights."""
+
+    hidden: PositiveInt
+    ema: float = Field(ge=0, lt=1)
+    clip: PositiveFloat | None = 1.0
+
+
+class Pictures(SectionSettings):
+    """Pictures of 32 pixels height from exact pieces of 32x32 (figs. 4.4 and 4.9).
+
+    Args:
+        seeds: of the contents.
+        contents: of each seed; ratio: width over height.
+        stride, followers: of the tiles of the brick wall.
+    """
+
+    sections: ClassVar[tuple[str, ...]] = ("pictures", "strokes", "change", "doodle")
+
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5), min_length=2)
+
+    contents: PositiveInt = 8
+    ratio: PositiveInt = 8
+    stride: tuple[PositiveInt, PositiveInt] = (4, 8)
+    followers: PositiveInt = 4
+
+
+class Strokes(SectionSettings):
+    """Walls from strokes (section 4.5.2).
+
+    Args:
+        block: pixels of a stroke, high and wide.
+        starts: times to which they are noised.
+    """
+
+    block: PositiveInt = 8
+    starts: tuple[float, ...] = (0.3, 0.5, 0.7)
+
+
+class Change(SectionSettings):
+    """A picture whose texture changes from one end to the other (fig. 4.6), as many as of `pictures`."""
+
+    pieces: int = Field(9, ge=4)
 
 
 class Inpaint(SectionSettings):
@@ -95,25 +158,36 @@ class Job(ModelJob):
     Args:
         measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
             `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
-            patches in place of networks, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
-            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3).
+            patches in place of networks, `amortised`, those of one network in place of two, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
+            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3). Of laws that are
+            known `samplers`, every sampler on the composed score of exact pieces, and `pictures`, larger ones, and `strokes`, from
+            coarse ones; of `sky to gravel` `change`, from one texture to another; of
+            `sky and ground` `doodle`, a cube under a label map.
     """
 
     subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {
         "exact": Texture,
+        "amortised": Texture,
         "inpaint": Texture,
         "motion": Literal["BasicMotions"],
         "humanml": Literal["HumanML3D"],
+        "samplers": Laws,
+        "pictures": Scenes,
+        "strokes": Literal["brick wall"],
+        "doodle": Literal["sky and ground"],
+        "change": Literal["sky to gravel"],
     }
 
-    measure: dict[Literal[Images, Series], tuple[str, ...]] = Field(min_length=1)
+    measure: dict[Literal[Images, Series, Laws, Scenes, "sky to gravel", "sky and ground"], tuple[str, ...]] = Field(
+        min_length=1
+    )
 
     @property
     def needed_models(self) -> list[str]:
         """Those of the pieces that its sections put together."""
         needed = set()
         for subject, sections in self.measure.items():
-            if subject in get_args(Images) and set(sections) != {"exact"}:
+            if subject in get_args(Images) and not set(sections) <= {"exact", "amortised"}:
                 needed |= {subject, subject + HALF, *([subject + QUARTER] if "grid" in sections else [])}
         return sorted(needed)
 
@@ -142,7 +216,12 @@ class Config(ModelConfig):
     classifier_steps: PositiveInt = 300
     exact: Exact = Exact()
     lengths: Lengths = Lengths()
+    samplers: Samplers = Samplers()
+    pictures: Pictures = Pictures()
+    strokes: Strokes = Strokes()
+    change: Change = Change()
     inpaint: Inpaint = Inpaint()
+    amortised: Amortised | None = None
     motion: Motion | None = None
     humanml: HumanML | None = None
     jobs: dict[str, Job]

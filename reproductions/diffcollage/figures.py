@@ -26,6 +26,10 @@ STYLES = {
 }
 BANDS = (draw.GREY, draw.RED, draw.BLUE, draw.GREEN)  # of the activities
 INPAINTED = ("Split, Reconstruction", "Outpainted, Replacement", "DiffCollage, Reconstruction")
+WIDE = ("Baseline", "Replacement", "DiffCollage", "exact draws")
+CHANGES = ("DiffCollage, interpolated", "DiffCollage, switched", "Replacement, interpolated")
+CONTRAST, WHITE = 120, 0.45  # of the sky: grey levels for a whole unit, and what is as bright as the photograph's mean
+SKY, GROUND = (-0.25, 0.1, 0.45), (0.25, 0.1, -0.1)  # what the doodle's labels add to red, green and blue
 UNKNOWN = np.array([0.3, 0.6, 1.0])[:, None, None]  # pale blue
 
 
@@ -36,7 +40,9 @@ def panoramas(found: draw.PaperResults, out: Path) -> None:
     note = "Two images of each method; rows named real are strips of the photograph."
     with found.sheet(out, len(shown), 3, (3.6, 5.2), note) as (_, axes):
         for ax, image in zip(axes, shown, strict=True):
-            rows = {method: f"{keys[image]}/{method}" for method in METHODS} | {"real": f"wide/{image[0]}/real"}
+            rows = {method: f"{keys[image]}/{method}" for method in (*METHODS, "one network")} | {
+                "real": f"wide/{image[0]}/real"
+            }
             there = {label: found.arrays[key][:2] for label, key in rows.items() if key in found.arrays}
             labels = [text for label, pair in there.items() for text in (label, "")[: len(pair)]]
             draw.image_stack(ax, [row for pair in there.values() for row in pair], labels)
@@ -97,6 +103,111 @@ def lengths(found: draw.PaperResults, out: Path) -> None:
             ax.set(xlabel="width over height", ylabel=label, ylim=(0, None), xticks=ratios)
             ax.grid(True)
         axes[0].legend()
+
+
+def samplers(found: draw.PaperResults, out: Path) -> None:
+    """Section 4.4.2: contents of a known law by every sampler."""
+    styles = {
+        ("DDIM", ""): ("DDIM", draw.BLUE, "o", "-"),
+        ("DDIM", "eta=1"): ("DDIM, eta 1", draw.SKY, "o", ":"),
+        ("DEIS", ""): ("DEIS", draw.RED, "D", "-"),
+        ("rho2Midpoint", ""): ("midpoint in rho (DPM-Solver's kind)", draw.GREEN, "s", "-"),
+        ("gDDIM", ""): ("gDDIM on CLD", draw.ORANGE, "^", "-"),
+    }
+    panels = {
+        "frechet": "Gaussian chain: distance to the data",
+        "to_flow": "Gaussian chain: distance to the flow's end",
+        "tv_neighbours": "mode chain: neighbours, total variation",
+        "tv_far": "mode chain: six columns apart",
+    }
+    note = f"{draw.INTERVALS} Squared 2-Wasserstein distances a coordinate are exact. Line: draws of the chain itself, as many."
+    with found.sheet(out, len(panels), 2, (4.0, 2.6), note, sharex=True) as (figure, axes):
+        for ax, (metric, title) in zip(axes, panels.items(), strict=True):
+            rows = found.select(table="samplers", metric=metric)
+            if not rows:
+                continue
+            draw.curves(ax, rows, ("method", "variant"), styles)
+            draw.reference_line(ax, draw.select(rows, method="exact draws"))
+            if metric.startswith("tv"):
+                ax.set(title=title, ylim=(0, None))
+                ax.grid(True)
+            else:
+                draw.log_values(ax, title)
+            draw.against_evaluations(ax, found.config.samplers.evaluations)
+        draw.shared_legend(figure, axes, columns=3)
+
+
+def scenery(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 4.4 and 4.9 at a height of 32 pixels: panoramas, circles, and cubes as panoramas all around."""
+    arrays = {key: _coloured(key, found) for key in found.arrays if key.startswith("pictures/") and not key.endswith("palette")}
+    with found.sheet(out, 4, 1, (8.0, 3.2)) as (_, (sky, wall, circles, cubes)):
+        for ax, name in ((sky, "sky"), (wall, "brick wall")):
+            rows = {method: arrays.get(f"pictures/{name}/wide/{method}") for method in WIDE}
+            there = {method: x[0] for method, x in rows.items() if x is not None}
+            if there:
+                draw.image_stack(ax, list(there.values()), list(there))
+            ax.set_title(f"{name}: pieces of 32x32, panoramas of 32x{found.config.pictures.ratio * 32}")
+        rings = [arrays.get(f"pictures/{name}/circle/DiffCollage") for name in ("sky", "brick wall")]
+        if rings := [draw.ring_picture(x[0], pixels=4) for x in rings if x is not None]:
+            draw.image_row(circles, [np.broadcast_to(x, (3, *x.shape[1:])) for x in rings], ["sky", "brick wall"][: len(rings)])
+        circles.set_title("closed circles")
+        faces = {method: arrays.get(f"pictures/sky/cube/{method}") for method in ("Baseline", "DiffCollage")}
+        if there := {method: x[0] for method, x in faces.items() if x is not None}:
+            draw.image_row(cubes, list(there.values()), list(there))
+        cubes.set_title("the sky on a cube, all around")
+
+
+def strokes(found: draw.PaperResults, out: Path) -> None:
+    """Section 4.5.2: walls from strokes."""
+    starts = found.config.strokes.starts
+    with found.sheet(out, 1, 1, (8.0, 4.2)) as (_, (ax,)):
+        if "strokes/given" not in found.arrays:
+            return
+        rows = {"strokes": found.arrays["strokes/given"][0]}
+        rows |= {f"{how}, t={t:g}": found.arrays[f"strokes/{how}/{t:g}"][0] for t in starts for how in ("Split", "DiffCollage")}
+        draw.image_stack(ax, [image.clip(-1, 1) for image in rows.values()], list(rows))
+
+
+def doodle(found: draw.PaperResults, out: Path) -> None:
+    """Fig. 4.9, bottom: a label map all around, and pictures under it."""
+    with found.sheet(out, 3, 1, (7.0, 3.4)) as (_, axes):
+        if "doodle/DiffCollage" not in found.arrays:
+            return
+        labels = found.arrays["doodle/labels"]
+        for ax, method in zip(axes, ("label map", "Baseline", "DiffCollage"), strict=True):
+            grey = 0.6 - 1.2 * labels[None] if method == "label map" else found.arrays[f"doodle/{method}"][0]
+            colour = np.where(labels == 0, np.array(SKY)[:, None, None], np.array(GROUND)[:, None, None])
+            draw.image_row(ax, [(colour + 0.8 * grey).clip(-1, 1)], [""])
+            ax.set_title(method)
+
+
+def _coloured(key: str, found: draw.PaperResults) -> np.ndarray:
+    """The contents of an array, in [-1, 1]; of the sky in its own colours (n, 3, H, W), contrast stretched."""
+    x = found.arrays[key]
+    if not key.startswith("pictures/sky/"):
+        return x.clip(-1, 1)
+    mean, change = found.arrays["pictures/sky/palette"][:, :, None, None]
+    return ((mean + CONTRAST * change * (x - WHITE)) / 127.5 - 1).clip(-1, 1)
+
+
+def change(found: draw.PaperResults, out: Path) -> None:
+    """Fig. 4.6: a texture that changes, and its roughness along the picture."""
+    rows = {label: key for label in CHANGES if (key := f"change/{label}") in found.arrays}
+    note = f"{draw.INTERVALS} The outermost squares are given. Line: the roughness of each piece's own law."
+    with found.sheet(out, 2, 1, (8.0, 3.0), note) as (_, (pictures, profile)):
+        if not rows:
+            return
+        draw.image_stack(pictures, [found.arrays[key][0].clip(-1, 1) for key in rows.values()], list(rows))
+        pictures.set_title("from the sky to gravel")
+        for label, color in zip(rows, (draw.RED, draw.GREY, draw.ORANGE), strict=False):
+            method, variant = label.split(", ")
+            records = found.select(table="fig4.6", dataset="sky to gravel", method=method, variant=variant)
+            points = [record for record in records if record.metric.startswith("roughness_")]
+            draw.curve(profile, points, label, color, x=lambda record: int(record.metric.removeprefix("roughness_")))
+        expected = found.arrays["change/expected"]
+        profile.plot(np.arange(len(expected)) + 0.5, expected, color=draw.BLACK, linewidth=0.8, linestyle=":")
+        profile.set(xlabel="half piece", ylabel="roughness", ylim=(0, None))
+        profile.legend()
 
 
 def shapes(found: draw.PaperResults, out: Path) -> None:

@@ -27,8 +27,10 @@ from reproductions.diffcollage.config import HALF, QUARTER, Config
 SHOWN = 3  # contents of each method in the figures
 
 
-def make_sampler(config: Config, process: LinearSDE) -> Sampler:
-    return ddim(process, grids.quadratic(process, config.steps, config.t0), eta=config.eta, denoise="tweedie")
+def make_sampler(config: Config, process: LinearSDE, start: float = 1.0) -> Sampler:
+    """The steps from time `start` on of those of all contents."""
+    times = grids.quadratic(process, config.steps, config.t0)
+    return ddim(process, times[times <= start * process.T], eta=config.eta, denoise="tweedie")
 
 
 def sampling(config: Config, bound: float = 1.0) -> dict[str, object]:

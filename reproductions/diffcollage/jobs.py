@@ -1,13 +1,18 @@
 """Run DiffCollage and its baselines: each part of the paper on a texture, a scene or a set of series."""
 
+from reproductions.diffcollage.amortised import amortised
+from reproductions.diffcollage.doodle import doodle
 from reproductions.diffcollage.humanml import humanml
+from reproductions.diffcollage.laws import samplers
 from reproductions.diffcollage.motion import motion
 from reproductions.diffcollage.panoramas import exact, lengths, panoramas
+from reproductions.diffcollage.scenery import change, pictures, strokes
 from reproductions.diffcollage.shapes import connect, cube, grid, inpaint, loop
 
 SECTIONS = {
     "panoramas": panoramas,
     "exact": exact,
+    "amortised": amortised,
     "lengths": lengths,
     "loop": loop,
     "grid": grid,
@@ -16,4 +21,9 @@ SECTIONS = {
     "inpaint": inpaint,
     "motion": motion,
     "humanml": humanml,
+    "samplers": samplers,
+    "pictures": pictures,
+    "strokes": strokes,
+    "change": change,
+    "doodle": doodle,
 }

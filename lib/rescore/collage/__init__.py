@@ -8,7 +8,7 @@
 | `replaced_score`, `reconstructed_score`, `clipped_score`, `outpaint`, `from_the_middle` | `inpaint` |
 | `Maker`: contents by each of `METHODS` from one set of scores | `maker` |
 | `LongSeries`: long series by these, under conditions | `series` |
-| `looped`, `tiled`, `on_a_cube`, `connected`, `inpainted`: other contents by these | `shapes` |
+| `looped`, `tiled`, `on_a_cube`, `connected`, `inpainted`, `from_strokes`: other contents by these | `shapes` |
 
 References:
     thesis, chapter 4: DiffCollage, arXiv:2303.17076.
@@ -20,7 +20,7 @@ from rescore.collage.graph import FactorGraph, chain, cycle, grid, side_by_side,
 from rescore.collage.inpaint import clipped_score, from_the_middle, outpaint, reconstructed_score, replaced_score
 from rescore.collage.maker import AUTOREGRESSIVE, METHODS, Made, Maker
 from rescore.collage.series import LongSeries
-from rescore.collage.shapes import connected, inpainted, looped, on_a_cube, tiled
+from rescore.collage.shapes import connected, from_strokes, inpainted, looped, on_a_cube, tiled
 
 __all__ = [
     "AUTOREGRESSIVE",
@@ -38,6 +38,7 @@ __all__ = [
     "cubemap",
     "cycle",
     "equirectangular",
+    "from_strokes",
     "from_the_middle",
     "grid",
     "inpainted",

@@ -28,6 +28,7 @@ def composed_score(
     variables: PieceScore | Sequence[PieceScore] | None = None,
     conditions: Mapping[int, Tensor] | None = None,
     chunk: int | None = None,
+    shared: Sequence[Mapping[int, Tensor]] | None = None,
 ) -> Score:
     """S(u, t) = sum_j s(f_j, t) + sum_i (1 - d_i) s(x_i, t) (eq. 4.7), a score of contents u (batch, C, *graph.size).
 
@@ -38,17 +39,18 @@ def composed_score(
     Args:
         graph: the factor graph.
         factor: the factors' score; it is called with a third argument, the conditions, where there are some.
-        variables: a score for each group of `graph.variables`, or one for all of them; `factor` if None. They are never given
-            conditions: a conditional model comes with its null condition filled in.
+        variables: a score for each group of `graph.variables`, or one for all of them; `factor` if None. Without `shared`
+            they are given no conditions: a conditional model comes with its null condition filled in.
         conditions: y[f_j] of every factor j, each (batch, *condition), or (1, *condition) for the whole batch.
         chunk: at most so many patches at a time (but no fewer than a batch), which bounds the memory; None: all.
+        shared: conditions y[i] of every variable, a mapping for each group as `conditions` for the factors.
 
-    Raises RescoreError for a number of scores other than that of the groups, a condition of a factor that is not there, or a
-    factor without one where others have one; when called, for contents of another size.
+    Raises RescoreError for a number of scores or of `shared` other than that of the groups, a condition of a factor or variable
+    that is not there, or one without where others have one; when called, for contents of another size.
     """
     groups = len(graph.variables)
     if variables is None or callable(variables):
-        if variables is None and conditions is not None and groups:
+        if variables is None and conditions is not None and shared is None and groups:
             raise RescoreError("composed_score: the factors' model is conditional: give the variables a score of their own")
         variables = [variables or factor] * groups
     if len(variables) != groups:
@@ -57,9 +59,13 @@ def composed_score(
         )
     if conditions is not None:
         check_conditions(conditions, len(graph.factors))
+    if shared is not None and len(shared) != groups:
+        raise RescoreError(f"composed_score: shared conditions of {len(shared)} groups of variables; allowed: {groups}")
+    for group, own in zip(graph.variables, shared or (), strict=False):
+        check_conditions(own, len(group), "variable")
     ones = torch.ones(len(graph.factors), dtype=torch.float64)
     parts: list[Part] = [(factor, graph.factors, ones, conditions)]
-    parts += [(s, p, w, None) for s, p, w in zip(variables, graph.variables, graph.weights, strict=True)]
+    parts += list(zip(variables, graph.variables, graph.weights, shared or [None] * groups, strict=True))
 
     def score(u: Tensor, t: float) -> Tensor:
         return _collect(graph.size, parts, u, t, chunk)
@@ -98,14 +104,14 @@ def averaged_score(
     return score
 
 
-def check_conditions(conditions: Mapping[int, Tensor], factors: int) -> None:
-    """Raise RescoreError unless there is one condition for each factor and none for another."""
+def check_conditions(conditions: Mapping[int, Tensor], nodes: int, kind: str = "factor") -> None:
+    """Raise RescoreError unless there is one condition for each factor (or variable) and none for another."""
     for j in conditions:
-        if j not in range(factors):
-            raise RescoreError(f"condition of factor {j}: there is no such factor; allowed: 0 to {factors - 1}")
-    for j in range(factors):
+        if j not in range(nodes):
+            raise RescoreError(f"condition of {kind} {j}: there is no such {kind}; allowed: 0 to {nodes - 1}")
+    for j in range(nodes):
         if j not in conditions:
-            raise RescoreError(f"factor {j} has no condition, others have one; allowed: one a factor, or none at all")
+            raise RescoreError(f"{kind} {j} has no condition, others have one; allowed: one a {kind}, or none at all")
 
 
 Part = tuple[Callable[..., Tensor], Tensor, Tensor, Mapping[int, Tensor] | None]

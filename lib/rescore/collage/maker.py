@@ -74,6 +74,20 @@ class Maker:
         parts = ((rows, x[rows.start : rows.stop].to(device)) for rows in self._batches(len(x)))
         return _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
 
+    def sample_from(self, score: Score, x: Tensor, generator: torch.Generator) -> Made:
+        """Contents that begin at x (n, C, *size), noised to the sampler's first time, in place of the prior: SDEdit.
+
+        How far the sampler goes back is how free it is of x.
+        """
+        process, t = self.sampler.process, self.sampler.times[0]
+
+        def begun(rows: range) -> Made:
+            noise = Streams.like(generator, len(rows), rows.start)
+            start, _ = process.perturb(x[rows.start : rows.stop].to(generator.device), t, noise)
+            return self._run(score, start, noise)
+
+        return _joined(begun(rows) for rows in self._batches(len(x)))
+
     def outpaint(
         self,
         kind: Known,
@@ -145,7 +159,11 @@ class Maker:
         """The contents `rows` of those that the generator names."""
         process, noise = self.sampler.process, Streams.like(generator, len(rows), rows.start)
         start = process.prior_sample(tuple(shape), noise, device=generator.device)
-        x = self.sampler(clipped_score(process, score, self.bound), start, noise)
+        return self._run(score, start, noise)
+
+    def _run(self, score: Score, start: Tensor, noise: Streams) -> Made:
+        """From states at the sampler's first time to contents."""
+        x = self.sampler(clipped_score(self.sampler.process, score, self.bound), start, noise)
         return Made(self._bounded(x), self._nfe)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from rescore.collage.cubemap import cube_squares, cubemap
 from rescore.collage.graph import FactorGraph, cycle, grid, side_by_side, tilings
 from rescore.collage.inpaint import from_the_middle, reconstructed_score, replaced_score
 from rescore.collage.maker import AUTOREGRESSIVE, Made, Maker
+from rescore.config import check_choice
 
 CONDITIONS = {"Replacement": replaced_score, "Reconstruction": reconstructed_score}
 
@@ -57,23 +59,36 @@ def on_a_cube(maker: Maker, method: str, side: int, overlap: int, n: int, genera
     return maker.sample(score, graph.size, n, generator)
 
 
-def connected(maker: Maker, method: str, graph: FactorGraph, x: Tensor, generator: torch.Generator) -> Made:
+def connected(
+    maker: Maker,
+    method: str,
+    graph: FactorGraph,
+    x: Tensor,
+    generator: torch.Generator,
+    conditions: Mapping[int, Tensor] | None = None,
+    shared: Sequence[Mapping[int, Tensor]] | None = None,
+) -> Made:
     """Contents of a chain whose first and last squares are those of x (n, C, *size), by a method of `METHODS` but averaging.
 
     The baseline's squares meet what is given but share nothing with it.
+
+    Args:
+        conditions: of each factor, as of `composed_score`; not for the baseline, whose squares are fewer.
+        shared: of each variable, which only DiffCollage has.
     """
     side = graph.factors.shape[-1]
     mask = torch.zeros(graph.size, dtype=torch.bool)
     mask[:, :side] = mask[:, -side:] = True
     if method == "DiffCollage":
-        made = maker.sample_given(replaced_score, composed_score(graph, maker.piece, maker.part), x, mask, generator)
+        score = composed_score(graph, maker.piece, maker.part, conditions, shared=shared)
+        made = maker.sample_given(replaced_score, score, x, mask, generator)
     else:
         height, length = graph.size
         squares = side_by_side(height, length, side) if method == "Baseline" else graph.factors
         inner = list(range(1, len(squares) - 1))
         order = [inner] if method == "Baseline" else [[j] for j in inner]
         kind = AUTOREGRESSIVE.get(method, "replacement")
-        made = maker.outpaint(kind, graph.size, squares, len(x), generator, order, (x, mask))
+        made = maker.outpaint(kind, graph.size, squares, len(x), generator, order, (x, mask), conditions)
     return Made(torch.where(mask, x, made.x), made.passes)
 
 
@@ -99,3 +114,17 @@ def inpainted(
         with torch.no_grad():
             made = maker.sample_given(CONDITIONS[kind], score, x, mask, generator)
     return Made(torch.where(mask, x, made.x), made.passes)
+
+
+def from_strokes(maker: Maker, how: str, graph: FactorGraph, x: Tensor, generator: torch.Generator) -> Made:
+    """Contents of a chain that begin at strokes x (n, C, *size), as far back as the maker's sampler goes (`Maker.sample_from`).
+
+    Args:
+        how: `Split`, squares side by side; or `DiffCollage`.
+    """
+    check_choice("how", how, ("Split", "DiffCollage"))
+    if how == "DiffCollage":
+        return maker.sample_from(composed_score(graph, maker.piece, maker.part), x, generator)
+    height, length = graph.size
+    squares = side_by_side(height, length, graph.factors.shape[-1])
+    return maker.sample_from(averaged_score(graph.size, squares, maker.piece), x, generator)

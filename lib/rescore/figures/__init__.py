@@ -27,6 +27,7 @@ from rescore.figures.heat_map import heat_map as heat_map
 from rescore.figures.pictures import image_row as image_row
 from rescore.figures.pictures import image_rows as image_rows
 from rescore.figures.pictures import image_stack as image_stack
+from rescore.figures.pictures import ring_picture as ring_picture
 from rescore.figures.style import BLACK, DPI, FONT_WIDTH, GREY, SMALL, STYLE
 from rescore.figures.style import BLUE as BLUE
 from rescore.figures.style import GREEN as GREEN

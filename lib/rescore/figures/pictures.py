@@ -61,3 +61,18 @@ def _show(ax: Axes, image: np.ndarray) -> None:
     ax.set(xticks=[], yticks=[])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+
+
+def ring_picture(image: np.ndarray, pixels: int = 2) -> np.ndarray:
+    """A closed image (C, H, L) as a ring seen from above, its top outside: (C, D, D), NaN beside the ring.
+
+    It begins at the top and goes with the clock; the inner circle is as long as the image, at `pixels` a column.
+    """
+    height, length = image.shape[1:]
+    inner = length / (2 * np.pi)
+    half = int(np.ceil(inner + height)) * pixels
+    y, x = (np.indices((2 * half, 2 * half)) + 0.5 - half) / pixels
+    row = np.floor(inner + height - np.hypot(x, y)).astype(int)
+    column = np.floor(np.arctan2(x, -y) / (2 * np.pi) % 1 * length).astype(int).clip(0, length - 1)
+    inside = (row >= 0) & (row < height)
+    return np.where(inside, image[:, row.clip(0, height - 1), column], np.nan)

@@ -183,6 +183,33 @@ def exact_score(process: Process, data: GaussianLaw) -> Score:
     return lambda u, t: law(t).score(u)
 
 
+def score_on_axes(process: LinearSDE, data: GaussianLaw) -> Score:
+    """`exact_score` of data with any covariance (`GaussianLaw.full`), under CLD too: they do not depend on each other on their
+    principal axes, nor do the velocities there."""
+    values, axes = torch.linalg.eigh(data.covariance[0])
+    center = data.mean[:, 0] @ axes
+    exact = exact_score(process, GaussianLaw.independent(center, values.clamp_min(0)))
+
+    def score(u: Tensor, t: float) -> Tensor:
+        turned = u.reshape(len(u), *process.state_shape((len(axes),))) @ axes.to(u)
+        return (exact(turned, t) @ axes.to(u).T).reshape(u.shape)
+
+    return score
+
+
+def linear_law(sampler: Sampler, score: Score, shape: tuple[int, ...]) -> GaussianLaw:
+    """N(0, A A^T): what a deterministic sampler of any order makes of the prior where the score is linear, data (*shape).
+
+    A is its response to a unit of each component of a state. Raises RescoreError for a sampler that draws noise.
+    """
+    if sampler.stochastic:
+        raise RescoreError(f"linear law: {type(sampler).__name__} draws noise; allowed: deterministic samplers")
+    state = sampler.process.state_shape(shape)
+    units = torch.eye(math.prod(state), dtype=torch.float64).reshape(-1, *state)
+    response = sampler.process.project(sampler(score, sampler.process.prior_covariance.cholesky()(units))).flatten(1)
+    return GaussianLaw.full(torch.zeros(shape), response.T @ response)
+
+
 def clean_prediction(process: Corruption, data: GaussianLaw) -> Clean:
     """(x_t, t) -> E[x_0 | x_t] for data with any covariance (`GaussianLaw.full`): mean + Cov C^T Cov_t^-1 (x_t - mean_t)."""
     covariance, units = data.covariance[0], torch.eye(len(data.mean), dtype=torch.float64)
