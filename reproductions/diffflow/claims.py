@@ -5,6 +5,7 @@ from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all
 SHARP = ("rings", "olympic_rings", "tree", "carpet")
 SMOOTH = ("spirals", "checkerboard")
 SETS = SHARP + SMOOTH
+SWEPT = {"DiffFlow": "hat L_beta", "DDPM": "L_s", "DDIM": ""}
 FEW = (5, 10, 20)  # sampling steps
 LAMBDAS = ("lambda=0", "lambda=0.25", "lambda=0.5", "lambda=0.75")
 NOISE = ("lambda=1, noise in the last step",)
@@ -22,7 +23,7 @@ def better(metric: str, rival: str, datasets: tuple[str, ...]) -> Predicate:
 
 
 def swept(dataset: str, method: str, nfe: int, table: str = "3.4") -> Selector:
-    return row(table=table, dataset=dataset, method=method, nfe=nfe)
+    return row(table=table, dataset=dataset, method=method, variant=SWEPT[method], nfe=nfe)
 
 
 def tabular(dataset: str, method: str) -> Selector:
