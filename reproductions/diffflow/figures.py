@@ -114,16 +114,15 @@ def grids(found: PaperResults, out: Path) -> None:
     note = "Losses: first seed, four rings, the mean of ten iterations; dashed, where N grows."
     with found.sheet(out, len(panels), len(panels), (3.2, 2.4), note) as (figure, axes):
         for ax, panel in zip(axes, panels, strict=True):
-            for at, (grid, color) in enumerate(colors.items()):
-                if panel == "times":
-                    ax.vlines(times[grid], at - 0.35, at + 0.35, color=color, label=grid)
-                else:
-                    smooth = np.convolve(traces[panel][grid], np.full(SMOOTH, 1 / SMOOTH), "valid")
-                    ax.plot(np.arange(len(smooth)) + SMOOTH - 1, smooth, color=color, label=grid)
             if panel == "times":
+                for at, (grid, values) in enumerate(times.items()):
+                    ax.vlines(values, at - 0.35, at + 0.35, color=colors[grid], label=grid)
                 ax.set(title="times of N = 10 steps", xlabel="t", yticks=[])
-            else:
-                ax.set(title=f"{panel} N", xlabel="iteration", ylabel="loss, nats")
+                continue
+            for grid, losses in traces[panel].items():
+                smooth = np.convolve(losses, np.full(SMOOTH, 1 / SMOOTH), "valid")
+                ax.plot(np.arange(len(smooth)) + SMOOTH - 1, smooth, color=colors[grid])
+            ax.set(title=f"{panel} N", xlabel="iteration", ylabel="loss, nats")
         if panels:
             for end in np.cumsum(list(found.config.grids.progressive.values()))[:-1] * found.config.grids.points:
                 axes[1].axvline(end, color=draw.GREY, linestyle="--", linewidth=0.8)
