@@ -141,10 +141,10 @@ def kernels(found: PaperResults, out: Path) -> None:
                 its = draw.select(rows, nfe=steps)
                 places = {variant: lam + shift for variant, lam in by_lambda.items()}
                 draw.curve(ax, its, f"N = {steps}", color, x=places)
-                draw.curve(ax, its, f"N = {steps}, noise in the last step", color, "D", "none", x={NOISE: 1 + 3 * shift})
+                draw.curve(ax, its, f"N = {steps}, last step noisy", color, "D", "none", x={NOISE: 1 + 3 * shift})
             ax.axhline(1.0, color=draw.BLACK, linewidth=0.8, linestyle=":")
-            ax.set(title=SWEPT_SETS[name], xlabel="lambda", ylabel="distance over that of lambda = 1")
-        draw.shared_legend(figure, axes[:1])
+            ax.set(title=SWEPT_SETS[name], xlabel="lambda", ylabel="relative distance")
+        draw.shared_legend(figure, axes[:1], columns=2)
 
 
 def images(found: PaperResults, out: Path) -> None:
