@@ -44,7 +44,11 @@ def test_scales_and_their_jobs():
     [
         ("sweep: [5, 10]", "sweep: [10, 5]", "must increase"),
         ("{rings: [planar],", "{ring: [planar],", r"jobs\.plane\.measure\.ring"),
-        ("{rings: [planar],", "{rings: [tabular],", "jobs.plane: measure.rings: tabular; allowed: planar, cost$"),
+        (
+            "{rings: [planar],",
+            "{rings: [tabular],",
+            "jobs.plane: measure.rings: tabular; allowed: planar, cost, grids, sampling$",
+        ),
         ("cost: {iterations: 14", "cost: {iterations: 5", "greater than 10"),
         ("tabular:\n", "tabula:\n", "tabula: unknown key; allowed: tabular"),
         ("ddpm: {steps: 20", "ddpm: {steps: 0", r"^\S+: plane.ddpm.steps: input should be greater than 0, not 0$"),

@@ -34,7 +34,7 @@ def smoke(**plane):
     return configured(PAPER, content | {"sweep": [2, 4], "seeds": [1, 2], "plane": content["plane"] | plane})
 
 
-@pytest.mark.parametrize("job", ["plane", "rest"])
+@pytest.mark.parametrize("job", ["plane", "rest", "more"])
 def test_numbers_are_what_they_were(job, tmp_path):
     content = load_config(PAPER, "smoke").model_dump(mode="json")
     content |= TINY | {"plane": content["plane"] | TINY["plane"]}

@@ -1,8 +1,8 @@
 """The settings of a DiffFlow run."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.data.images import images_at_hand
 from rescore.specs import ModelConfig, ModelJob, TrainingConfig
@@ -69,7 +69,7 @@ class Flow(Fit):
 class Plane(SectionSettings):
     """The models of the plane, and how much of them is measured."""
 
-    sections = ("planar", "cost")
+    sections = ("planar", "cost", "grids", "sampling")
 
     samples: PositiveInt = Field(2000, description="of a seed: samples, and test points of sw2")
     likelihoods: PositiveInt = Field(1000, description="test points of a seed whose likelihood is computed")
@@ -97,12 +97,79 @@ class Tabular(SectionSettings):
     flow: Flow
 
 
+class Grids(SectionSettings):
+    """Fixed times, L_beta, beside random ones, hat L_beta.
+
+    Args:
+        points: iterations of each training.
+        images: the same of images' trainings; None: those of `images`, of which hat L_beta's are measured there.
+        progressive: as a DiffFlow's, of the points' trainings; beside it stands its last N throughout.
+        window: iterations on either side of a change of N by which the jump of the loss there is measured.
+        random_grids: on which a model of points is judged besides the fixed one.
+    """
+
+    points: PositiveInt = 100
+    images: PositiveInt | None = None
+    progressive: dict[PositiveInt, PositiveFloat] = {3: 0.3, 5: 0.4, 10: 0.3}
+    window: PositiveInt = 10
+    random_grids: PositiveInt = 4
+
+
+class Sampling(SectionSettings):
+    """The SDEs of eq. 3.16, and the time of sampling beside DDPM's.
+
+    Args:
+        lambdas: of eq. 3.16; all but 1, which is always there.
+        slack: a number of steps is enough where the distance is at most so many times that of the largest of the sweep.
+        timed: rounds in which sampling is timed.
+    """
+
+    lambdas: tuple[NonNegativeFloat, ...] = (0.0, 0.25, 0.5, 0.75)
+    slack: PositiveFloat = 1.1
+    timed: PositiveInt = 3
+
+
+class Losses(SectionSettings):
+    """DDPM with L and with L_simple in Table 3.3: steps of the ancestral sampler, and the images whose likelihood is computed."""
+
+    steps: PositiveInt = 1000
+    tolerance: PositiveFloat = Field(1e-3, description="of the ODE, for samples and for likelihoods")
+
+
+class NAF(Fit):
+    """A neural autoregressive flow; `signal` and `monotonic` as `rescore.flows.density.naf`."""
+
+    transforms: PositiveInt = 1
+    hidden: tuple[PositiveInt, ...] = (64, 64)
+    signal: PositiveInt = 8
+    monotonic: tuple[PositiveInt, ...] = (16, 16)
+
+
+class Rivals(SectionSettings):
+    """Flows beside DiffFlow on tables and on images; validation picks the best of `stages` equally spaced stops.
+
+    Args:
+        test_rows: at most so many rows, or images, of the test set, and of the validation set.
+        validation: the share of the training images that is kept for validation.
+        flow: MADE's and RealNVP's training, and RealNVP's couplings.
+    """
+
+    stages: PositiveInt = 3
+    test_rows: PositiveInt = 1000
+    validation: PositiveFloat = Field(0.1, lt=1)
+    flow: Flow
+    naf: NAF
+    ffjord: FFJORD
+
+
 class Images(SectionSettings):
     """Tables 3.2 to 3.5 on the images of this scale; FID where the job names models, noise predictions for DDPM and DDIM.
 
     Args:
         side: images are padded to it with black.
     """
+
+    sections = ("images", "grids", "sampling", "losses")
 
     side: PositiveInt = 32
     network: str = "ddpm"
@@ -115,9 +182,21 @@ class Images(SectionSettings):
 class Job(ModelJob):
     """For each set the sections that it is measured by."""
 
-    subjects_of = {"planar": Planar, "cost": Planar, "tabular": Table, "images": Pictures}
+    subjects_of = {
+        "planar": Planar,
+        "cost": Planar,
+        "grids": Literal[Planar, Pictures],
+        "sampling": Literal[Planar, Pictures],
+        "tabular": Table,
+        "rivals": Literal[Table, Pictures],
+        "images": Pictures,
+        "losses": Pictures,
+    }
 
-    measure: dict[Planar | Table | Pictures, tuple[Literal["planar", "cost", "tabular", "images"], ...]] = Field(min_length=1)
+    measure: dict[
+        Planar | Table | Pictures,
+        tuple[Literal["planar", "cost", "grids", "sampling", "tabular", "rivals", "images", "losses"], ...],
+    ] = Field(min_length=1)
 
 
 class Config(ModelConfig):
@@ -128,7 +207,11 @@ class Config(ModelConfig):
     tolerance: PositiveFloat = Field(1e-3, description="of the ODEs of likelihoods")
     plane: Plane | None = None
     cost: Cost = Cost()
+    grids: Grids = Grids()
+    sampling: Sampling = Sampling()
     tabular: Tabular | None = None
+    rivals: Rivals | None = None
+    losses: Losses = Losses()
     images: Images | None = None
     jobs: dict[str, Job] = Field(min_length=1)
 
@@ -141,6 +224,6 @@ class Config(ModelConfig):
     def data_fingerprint(self, job: str) -> str:
         from rescore.data.tabular import tabular_at_hand  # imports torch
 
-        at_hand = {"tabular": tabular_at_hand, "images": images_at_hand}
-        steps = [step for step in self.jobs[job].steps if step.section in at_hand]
-        return " ".join(at_hand[step.section](step.subject) for step in steps)
+        at_hand = dict.fromkeys(get_args(Table), tabular_at_hand) | dict.fromkeys(get_args(Pictures), images_at_hand)
+        steps = [step for step in self.jobs[job].steps if step.subject in at_hand]
+        return " ".join(at_hand[step.subject](step.subject) for step in steps)

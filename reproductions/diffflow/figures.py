@@ -8,6 +8,7 @@ from rescore import figures as draw
 from rescore.figures import PaperResults
 
 from reproductions.diffflow.planar import PARTS
+from reproductions.diffflow.sampling import LAMBDA, NOISE, TABLE
 
 SETS = {
     "rings": "four rings",
@@ -18,7 +19,12 @@ SETS = {
     "carpet": "Sierpinski carpet",
 }
 METHODS = {"DiffFlow": (draw.BLUE, "o"), "DDPM": (draw.RED, "s"), "FFJORD": (draw.GREEN, "^")}
-SWEPT = {"DiffFlow": ("DiffFlow", draw.BLUE, "o"), "DDPM": ("DDPM", draw.RED, "s"), "DDIM": ("DDIM", draw.ORANGE, "D")}
+SWEPT = {
+    ("DiffFlow", "hat L_beta"): ("DiffFlow", draw.BLUE, "o"),
+    ("DDPM", "L_s"): ("DDPM, L_simple", draw.RED, "s"),
+    ("DDPM", "L"): ("DDPM, L", draw.PURPLE, "v"),
+    ("DDIM", ""): ("DDIM", draw.ORANGE, "D"),
+}
 METRICS = {"nll": "nll", "sw2": "sw2 to the data", "off_support": "mass off the support"}
 # (method, variant): label, colour, marker, place beside the middle of a set
 MARKS = {
@@ -30,6 +36,9 @@ MARKS = {
 SWEPT_SETS = SETS | {"digits": "8x8 digits, FID", "cifar10": "CIFAR-10, FID"}
 PICTURES = ("digits", "mnist", "cifar10")
 RINGS = (draw.BLUE, draw.ORANGE, draw.GREEN, draw.RED, draw.PURPLE)
+KINDS = ("progressive", "fixed")
+NUMBERS = {5: draw.ORANGE, 30: draw.BLUE}  # steps of the samples by eq. 3.16
+SMOOTH = 10  # iterations whose mean loss is drawn
 REACH = 3.2  # of a panel, in standard deviations
 SHOWN = 2500  # points of a panel
 
@@ -88,12 +97,54 @@ def sweep(found: PaperResults, out: Path) -> None:
     panels = [(table, name) for table in labels for name in names]
     with found.sheet(out, len(panels), len(names), (2.2, 2.4), draw.INTERVALS) as (figure, axes):
         for ax, (table, name) in zip(axes, panels, strict=True):
-            draw.curves(ax, found.select(table=table, dataset=name), ("method",), SWEPT)
+            draw.curves(ax, found.select(table=table, dataset=name), ("method", "variant"), SWEPT)
             draw.log_values(ax, SWEPT_SETS[name] if table == "3.4" else "", labels[table] if name == names[0] else "")
             low, high = ax.get_ylim()
             draw.plain_log_axis(ax.yaxis, (1, 2, 3, 5) if high < 30 * low else (1,))
             draw.against_evaluations(ax, found.config.sweep, "N")
         draw.shared_legend(figure, axes[:1])
+
+
+def grids(found: PaperResults, out: Path) -> None:
+    """Fig. 3.3, and the losses of a training on either grid."""
+    colors = {"L_beta": draw.ORANGE, "hat L_beta": draw.BLUE}
+    traces = {kind: found.named_arrays({grid: f"losses/rings/{grid}, {kind}" for grid in colors}) for kind in KINDS}
+    times = found.named_arrays({grid: f"times/{grid}" for grid in colors})
+    panels = ["times", *KINDS] if times else []
+    note = "Losses: first seed, four rings, the mean of ten iterations; dashed, where N grows."
+    with found.sheet(out, len(panels), len(panels), (3.2, 2.4), note) as (figure, axes):
+        for ax, panel in zip(axes, panels, strict=True):
+            if panel == "times":
+                for at, (grid, values) in enumerate(times.items()):
+                    ax.vlines(values, at - 0.35, at + 0.35, color=colors[grid], label=grid)
+                ax.set(title="times of N = 10 steps", xlabel="t", yticks=[])
+                continue
+            for grid, losses in traces[panel].items():
+                smooth = np.convolve(losses, np.full(SMOOTH, 1 / SMOOTH), "valid")
+                ax.plot(np.arange(len(smooth)) + SMOOTH - 1, smooth, color=colors[grid])
+            ax.set(title=f"{panel} N", xlabel="iteration", ylabel="loss, nats")
+        if panels:
+            for end in np.cumsum(list(found.config.grids.progressive.values()))[:-1] * found.config.grids.points:
+                axes[1].axvline(end, color=draw.GREY, linestyle="--", linewidth=0.8)
+        draw.shared_legend(figure, axes[:1])
+
+
+def kernels(found: PaperResults, out: Path) -> None:
+    """Eq. 3.16: distances by lambda, relative to lambda = 1, and of a last step with noise."""
+    names = [name for name in SWEPT_SETS if found.select(table=TABLE, dataset=name)]
+    by_lambda = LAMBDA.by("lam", found.config.sampling.lambdas)
+    note = f"{draw.INTERVALS} Each point is relative to lambda = 1, without noise in the last step, of the same trainings."
+    with found.sheet(out, len(names), len(names), (2.6, 2.4), note) as (figure, axes):
+        for ax, name in zip(axes, names, strict=True):
+            rows = [row for row in found.select(table=TABLE, dataset=name) if row.metric in ("sw2_ratio", "fid_ratio")]
+            for (steps, color), shift in zip(NUMBERS.items(), (-0.01, 0.01), strict=True):
+                its = draw.select(rows, nfe=steps)
+                places = {variant: lam + shift for variant, lam in by_lambda.items()}
+                draw.curve(ax, its, f"N = {steps}", color, x=places)
+                draw.curve(ax, its, f"N = {steps}, last step noisy", color, "D", "none", x={NOISE: 1 + 3 * shift})
+            ax.axhline(1.0, color=draw.BLACK, linewidth=0.8, linestyle=":")
+            ax.set(title=SWEPT_SETS[name], xlabel="lambda", ylabel="relative distance")
+        draw.shared_legend(figure, axes[:1], columns=2)
 
 
 def images(found: PaperResults, out: Path) -> None:

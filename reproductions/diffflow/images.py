@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache, cached_property, partial
+from pathlib import Path
 
 import torch
 from rescore.cost.saved_bytes import peak_bytes
@@ -21,7 +22,8 @@ from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
 from torch import Tensor, nn
 
-from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep
+from reproductions.diffflow.config import DiffFlow as DiffFlowFit
+from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep, trained_once
 
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
 SHOWN = 16  # images kept for the figure
@@ -37,13 +39,14 @@ class Pictures:
     One generator serves all that is drawn of a model, so that its numbers are found together.
     """
 
-    def __init__(self, book: Book, data: str):
+    def __init__(self, book: Book, data: str, fit: DiffFlowFit | None = None):
         self.book, self.config, self.data = book, book.config, data
         self.settings, self.device = book.config.images, book.run.device
-        self.fit, self.training = self.settings.training, diffflow_training(self.settings.training)
+        self.fit = fit or self.settings.training
+        self.training = diffflow_training(self.fit)
         self.images, self.held_out = (load_images(data, split) for split in ("train", "test"))
         self.rivals = TrainedModels(book) if book.job.models else None
-        self.numbers, self.rival_fid = cache(self._numbers), cache(self._rival_fid)
+        self.numbers, self.rival_fid, self.tested = cache(self._numbers), cache(self._rival_fid), cache(self._tested)
 
     @property
     def judge(self) -> Judge:
@@ -65,30 +68,42 @@ class Pictures:
         return NeuralSDE(*fields, self.fit.g).to(self.device)
 
     def model(self, seed: int) -> DiffFlow:
-        names = "diffflow", self.data, seed
-        generator, folder = make_generator(*names, device=self.device), self.book.run.folder / f"{self.data}-{seed}"
-        return train_diffflow(self.pair(*names), self.pixels, self.training, generator, folder)
+        names, of = ("diffflow", self.data, seed), self.settings.model_dump(include={"side", "network", "network_settings"})
 
-    def drawn(self, model: DiffFlow, n: int, steps: int, generator: torch.Generator, lam: float = 1.0) -> Tensor:
+        def make(folder: Path) -> DiffFlow:
+            generator = make_generator(*names, device=self.device)
+            return train_diffflow(self.pair(*names), self.pixels, self.training, generator, folder)
+
+        return trained_once(self.book, self.fit, f"{self.data}-{seed}", make, of)
+
+    def drawn(
+        self, model: DiffFlow, n: int, steps: int, generator: torch.Generator, lam: float = 1.0, **options: str
+    ) -> Tensor:
         """n images (n, *shape) in [-1, 1], without the borders that the model has."""
         channels, *size = self.images.shape
         parts = []
         for start in range(0, n, self.fit.batch):
             state = (min(self.fit.batch, n - start), channels, self.settings.side, self.settings.side)
             u = torch.randn(state, generator=generator, device=generator.device)
-            parts.append(model.sample(u, generator, steps, lam).cpu())
+            parts.append(model.sample(u, generator, steps, lam, **options).cpu())
         return crop_to(torch.cat(parts), tuple(size))
+
+    def _tested(self, seed: int) -> tuple[Tensor, float]:
+        """Held-out images, dequantised anew for each seed."""
+        test = pad_to(self.held_out.images[: self.settings.test_images], self.settings.side)
+        return dequantise(test, make_generator("diffflow", self.data, seed, "dequantise"), self.images.grey_levels)
+
+    def bits(self, seed: int, generator: torch.Generator, log_prob: Callable[..., Tensor], **options: float) -> float:
+        """Bits per dimension of the held-out images."""
+        x, per_unit = self.tested(seed)
+        found = torch.cat([log_prob(part, generator, **options) for part in x.to(self.device).split(self.fit.batch)]).double()
+        return bits_per_dim(found.mean(), math.prod(x.shape[1:]), per_unit).item()
 
     def _numbers(self, seed: int) -> tuple[dict[Number, float | Diverged], Tensor | None]:
         """All numbers of a model, or why there is none; and where FID is measured, images to show."""
         names, model, fit, config = ("diffflow", self.data, seed), self.model(seed), self.fit, self.config
         generator = make_generator(*names, "test", device=self.device)
-        test = pad_to(self.held_out.images[: self.settings.test_images], self.settings.side)
-        x, per_unit = dequantise(test, make_generator(*names, "dequantise"), self.images.grey_levels)
-
-        def bits(log_prob: Callable[..., Tensor], **options: float) -> float:
-            found = torch.cat([log_prob(part, generator, **options) for part in x.to(self.device).split(fit.batch)]).double()
-            return bits_per_dim(found.mean(), math.prod(x.shape[1:]), per_unit).item()
+        bits = partial(self.bits, seed, generator)
 
         def fid(table: str, lam: float, steps: int) -> float:
             return self.judge(self.drawn(model, config.evaluation.samples, steps, generator, lam), ["fid"])["fid"]
@@ -162,12 +177,7 @@ def likelihoods(here: Pictures) -> None:
 
 def fids(here: Pictures) -> None:
     """Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
-    config, fit, samples = here.config, here.fit, here.config.evaluation.samples
-
-    def open_cell(table: str, nfe: int, method: str, variant: str, protocol: dict[str, object]) -> Cell:
-        judged = here.judge.protocol("fid", torch.empty(samples))
-        return here.book.cell(table, here.data, method, variant, nfe, protocol | dict(judged), n=samples, over="trainings")
-
+    config, fit, open_cell = here.config, here.fit, partial(fid_cell, here)
     ours = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
     for lam, variant in ((1.0, fit.grid), (0.0, f"{fit.grid}, ODE")):
         with open_cell("3.3", fit.sampling_steps, "DiffFlow", variant, ours) as cell:
@@ -178,11 +188,22 @@ def fids(here: Pictures) -> None:
     swept = partial(open_cell, method="DiffFlow", variant=fit.grid, protocol=ours)
     sweep(swept, config.sweep, "fid", lambda n: here.values(("3.4", 1.0, n)))
     for name in here.rivals.names:
-        spec = here.rivals.spec(name)
-        protocol = {"process": spec.process.name.lower(), "score": "trained", "grid": "uniform", "t0": T0} | spec.protocol
         for method, variant, deterministic in (("DDPM", "L_s", False), ("DDIM", "", True)):
-            swept = partial(open_cell, method=method, variant=variant, protocol=protocol)
-            sweep(swept, config.sweep, "fid", partial(here.rival_fids, name, deterministic))
+            rival_sweep(here, name, method, variant, deterministic)
+
+
+def fid_cell(here: Pictures, table: str, nfe: int, method: str, variant: str, protocol: dict[str, object]) -> Cell:
+    samples = here.config.evaluation.samples
+    judged = here.judge.protocol("fid", torch.empty(samples))
+    return here.book.cell(table, here.data, method, variant, nfe, protocol | dict(judged), n=samples, over="trainings")
+
+
+def rival_sweep(here: Pictures, name: str, method: str, variant: str, deterministic: bool) -> None:
+    """Tables 3.4 and 3.5 of one of the suite's models of these images."""
+    spec = here.rivals.spec(name)
+    protocol = {"process": spec.process.name.lower(), "score": "trained", "grid": "uniform", "t0": T0} | spec.protocol
+    swept = partial(fid_cell, here, method=method, variant=variant, protocol=protocol)
+    sweep(swept, here.config.sweep, "fid", partial(here.rival_fids, name, deterministic))
 
 
 def costs(here: Pictures) -> None:

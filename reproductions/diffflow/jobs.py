@@ -1,5 +1,15 @@
 """What DiffFlow's jobs measure, by section."""
 
-from reproductions.diffflow import cost, images, planar, tabular
+from reproductions.diffflow import cost, grids, images, losses, planar, rivals, sampling, tabular
 
-SECTIONS = {"planar": planar.measure, "cost": cost.measure, "tabular": tabular.measure, "images": images.measure}
+MODULES = {
+    "planar": planar,
+    "cost": cost,
+    "grids": grids,
+    "sampling": sampling,
+    "tabular": tabular,
+    "rivals": rivals,
+    "images": images,
+    "losses": losses,
+}
+SECTIONS = {name: module.measure for name, module in MODULES.items()}

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from rescore.experiments.book import Cell
+from rescore.config import config_hash
+from rescore.experiments.book import Book, Cell
 from rescore.flows.density import ContinuousFlow, ffjord, fit_flow
 from rescore.likelihood import flow_log_prob as process_log_prob
+from rescore.machine.locks import folder_lock
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.networks.parametrise import NoisePrediction
 from rescore.neural_sde import DiffFlowTraining, FourierMLP, NeuralSDE, Progressive, TrainedDiffFlow, train_diffflow
@@ -68,6 +71,7 @@ class TrainedDDPM:
         return self.model.process.path(x, [self.model.process.T * i / parts for i in range(parts + 1)], generator)
 
 
+Made = TypeVar("Made")
 Model = TrainedDiffFlow | TrainedDDPM | ContinuousFlow
 
 
@@ -87,6 +91,18 @@ def train(method: str, fit: settings.Fit, x: Tensor, folder: Path, *names: objec
         return objective(model, model.process, x[rows], generator).mean()
 
     return TrainedDDPM(fit_averaged(model, loss, Adam.of(fit), batches, folder, EMA, label=label), fit.sampling_steps)
+
+
+def trained_once(book: Book, fit: settings.Fit, name: str, make: Callable[[Path], Made], *of: object) -> Made:
+    """make(folder) in a folder that the sections of a scale share: the first that asks trains, the others load.
+
+    Args:
+        of: what the training follows from besides `fit` and its name.
+    """
+    folder = book.run.folder.parent / "diffflow" / config_hash(fit, *map(str, of)) / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder, f"another section that trains {name}"):
+        return make(folder)
 
 
 def sweep(

@@ -1,6 +1,7 @@
 """Figures 3.4 and 3.5 and the shape of Tables 3.4 and 3.5 on sets of the plane."""
 
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 from rescore.experiments.book import Book, Cell
@@ -10,7 +11,7 @@ from rescore.training.weights import parameter_count
 from torch import Tensor
 
 from reproductions.diffflow.config import Config
-from reproductions.diffflow.methods import Model, sweep, train
+from reproductions.diffflow.methods import Model, sweep, train, trained_once
 
 RINGS = ("rings", "olympic_rings")  # of figure 3.4
 PARTS = 4  # of a trajectory in that figure
@@ -31,10 +32,14 @@ class Plane:
         self.trained, self.distance = cache(self._trained), cache(self._distance)
 
     def _trained(self, method: str, seed: int) -> Model:
-        folder = self.book.run.folder / f"{method}-{self.problem.name}-{seed}"
-        return train(method, self.fits[method], self.problem.train, folder, "diffflow", method, self.problem.name, seed)
+        fit, name = self.fits[method], self.problem.name
 
-    def sample(self, method: str, seed: int, steps: int | None = None, **options: bool) -> Tensor:
+        def make(folder: Path) -> Model:
+            return train(method, fit, self.problem.train, folder, "diffflow", method, name, seed)
+
+        return trained_once(self.book, fit, f"{method}-{name}-{seed}", make, self.plane.train_points)
+
+    def sample(self, method: str, seed: int, steps: int | None = None, **options: object) -> Tensor:
         generator = make_generator("diffflow", "samples", seed)
         z = torch.randn(self.plane.samples, 2, generator=generator)
         return self.trained(method, seed).sample(z, generator, steps, **options)

@@ -17,7 +17,7 @@ from rescore.training.loop import Adam
 from torch import Tensor, nn
 
 from reproductions.diffflow import methods
-from reproductions.diffflow.config import Config
+from reproductions.diffflow.config import Config, Fit
 
 PRINTED = {"power": "POWER", "gas": "GAS", "hepmass": "HEPMASS", "miniboone": "MINIBOONE", "bsds300": "BSDS300"}
 FLOWS = {"RealNVP": realnvp, "MAF": maf, "NSF": nsf}
@@ -42,14 +42,20 @@ def measure(book: Book, name: str) -> None:
                 "stopping": f"best of {settings.stages} on validation",
             }
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if ours else {}
-            nll = partial(test_nll, book, data, log_scale, method, fit.steps)
+            make = diffflow_trainer if ours else flow_trainer
+            nll = partial(test_nll, book, data, log_scale, method, fit.steps, settings.stages, make)
             book.repeat("3.1", printed, method, variant, None, protocol, config.seeds, len(data.test), "trainings", nll=nll)
 
 
-def test_nll(book: Book, data: Tabular, log_scale: float, method: str, steps: int, seed: int) -> float:
-    """By the model that is best on validation; of raw rows, for data are standardised ones."""
-    stages, folder = book.config.tabular.stages, book.run.folder / f"{method}-{data.name}-{seed}"
-    make = diffflow_trainer if method == "DiffFlow" else flow_trainer
+def test_nll(
+    book: Book, data: Tabular, log_scale: float, method: str, steps: int, stages: int, make: Callable[..., Trainer], seed: int
+) -> float:
+    """By the model that is best on validation; of raw rows, for data are standardised ones.
+
+    Args:
+        make: make(config, rows, *names), `names` those of the seeds of weights and batches.
+    """
+    folder = book.run.folder / f"{method}-{data.name}-{seed}"
     train_to, log_prob, blank = make(book.config, data.train, "diffflow", method, data.name, seed)
     stops = [steps * (stage + 1) // stages for stage in range(stages)]
     try:
@@ -61,8 +67,14 @@ def test_nll(book: Book, data: Tabular, log_scale: float, method: str, steps: in
 
 def flow_trainer(config: Config, train: Tensor, *names: object) -> Trainer:
     """One of `FLOWS`, which `names` name at the second place."""
-    fit, make, batches = config.tabular.flow, FLOWS[names[1]], make_generator(*names, "batches")
+    fit, make = config.tabular.flow, FLOWS[names[1]]
     flow, blank = (make(train.shape[1], fit.transforms, fit.hidden, seed) for seed in (derive_seed(*names), 0))
+    return trainer_of(flow, blank, fit, train, *names)
+
+
+def trainer_of(flow: nn.Module, blank: nn.Module, fit: Fit, train: Tensor, *names: object) -> Trainer:
+    """Of a flow and a blank one like it; `names` name the batches."""
+    batches = make_generator(*names, "batches")
 
     def train_to(steps: int, folder: Path) -> nn.Module:
         fit_flow(flow.train(), train, fit.batch, replace(Adam.of(fit), steps=steps), batches, folder, " ".join(names[1:3]))

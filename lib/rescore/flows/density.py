@@ -42,6 +42,24 @@ def nsf(dim: int, transforms: int, hidden: Sequence[int], seed: int) -> nn.Modul
     return _noted(lambda: zuko.flows.NSF(dim, transforms=transforms, hidden_features=hidden, randperm=True), seed)
 
 
+def made(dim: int, hidden: Sequence[int], seed: int) -> nn.Module:
+    """MADE (Germain et al. 2015) with Gaussian conditionals: x_i ~ N(mu_i(x_<i), sigma_i(x_<i)^2), a MAF of one layer."""
+    return _noted(lambda: zuko.flows.MAF(dim, transforms=1, hidden_features=hidden), seed)
+
+
+def naf(
+    dim: int, transforms: int, hidden: Sequence[int], seed: int, signal: int = 8, monotonic: Sequence[int] = (16, 16)
+) -> nn.Module:
+    """NAF (Huang et al. 2018): each coordinate through a monotonic network, told by the coordinates before it.
+
+    Args:
+        hidden: widths of the masked network that gives every coordinate `signal` numbers.
+        monotonic: widths of the monotonic networks, which are given them.
+    """
+    options = {"hidden_features": hidden, "signal": signal, "network": {"hidden_features": monotonic}}
+    return _noted(lambda: zuko.flows.NAF(dim, transforms=transforms, randperm=True, **options), seed)
+
+
 def _noted(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     flow = seeded(make, seed)
     for module in flow.modules():
@@ -57,10 +75,17 @@ def _note_rows(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor)
 def fit_flow(
     flow: nn.Module, data: Tensor, batch: int, adam: Adam, generator: torch.Generator, folder: Path, label: str = "flow"
 ) -> Tensor:
-    """Minimise the mean negative log-likelihood of batches of `data` (n, d), in place; returns the losses of each step."""
+    """Minimise the mean negative log-likelihood of batches of `data` (n, d), in place; returns the losses of each step.
+
+    A flow with Hutchinson's estimate draws its probes from torch's own stream: a seed from `generator` makes them repeatable.
+    """
+    probes = not getattr(flow.transform, "exact", True)
 
     def loss(generator: torch.Generator) -> Tensor:
-        return -flow().log_prob(data[torch.randint(len(data), (batch,), generator=generator)]).mean()
+        x = data[torch.randint(len(data), (batch,), generator=generator)]
+        if probes:
+            return seeded(lambda: -flow().log_prob(x).mean(), int(torch.randint(2**62, (), generator=generator)))
+        return -flow().log_prob(x).mean()
 
     return fit(flow, loss, adam, generator, folder, checkpoint_every=1000, label=label)
 

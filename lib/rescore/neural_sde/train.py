@@ -79,13 +79,15 @@ class DiffFlow:
         ends = self.training.t0, self.training.T
         return ode_log_prob(self.model, x, *ends, generator, rtol=tolerance, atol=tolerance).log_prob
 
-    def elbo(self, x: Tensor, generator: torch.Generator, steps: int | None = None) -> Tensor:
-        """An unbiased estimate of a bound of log p(x), (n,)."""
-        return elbo(self.model, x, self._times(steps), generator)
+    def elbo(self, x: Tensor, generator: torch.Generator, steps: int | None = None, times: Tensor | None = None) -> Tensor:
+        """An unbiased estimate of a bound of log p(x), (n,), on the grid of so many steps or on given times."""
+        return elbo(self.model, x, self._times(steps) if times is None else times, generator)
 
-    def sample(self, z: Tensor, generator: torch.Generator, steps: int | None = None, lam: float = 1.0) -> Tensor:
+    def sample(
+        self, z: Tensor, generator: torch.Generator, steps: int | None = None, lam: float = 1.0, last: str = "tweedie"
+    ) -> Tensor:
         """Data from draws z of the prior, both (n, *data); see `NeuralSDE.sample`."""
-        return self.model.sample(z, self._times(steps), generator, lam)
+        return self.model.sample(z, self._times(steps), generator, lam, last)
 
     def trajectory(self, x: Tensor, parts: int, generator: torch.Generator) -> Tensor:
         """States of the forward SDE from data x, parts + 1 of them, equally many steps apart: (parts + 1, n, *data)."""
