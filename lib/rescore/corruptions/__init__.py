@@ -12,7 +12,7 @@ a `Corruption` is both together. Networks for it are trained by `rescore.objecti
 | `Identity` | none | noise alone |
 """
 
-from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Masking, Separable
+from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Masking, Separable, pseudo_inverse
 from rescore.corruptions.process import Corruption, GaussianStart
 from rescore.corruptions.schedules import Constant, GeometricNoise, Interpolated, mse_matched
 from rescore.corruptions.shortest_path import (
@@ -41,6 +41,7 @@ __all__ = [
     "kept_schedule",
     "mse_matched",
     "pairwise_wasserstein",
+    "pseudo_inverse",
     "shortest_path",
     "wasserstein_schedule",
 ]
