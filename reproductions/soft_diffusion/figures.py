@@ -22,6 +22,21 @@ OTHERS = {
     "masking": ("masking", draw.GREY, "*", "-"),
 }
 CLEAN = {"blur; clean-prediction loss (Bansal et al.)": ("clean loss",)}
+PREDICTED = {
+    MOMENTUM: "residual",
+    "blur; image predicted (eq. 8)": "image",
+    "blur; w(t) = 1": "residual,\nw = 1",
+    **{f"blur; score predicted (eq. 7); cutoff={cutoff}": f"score,\ncut-off {cutoff}" for cutoff in ("0.1", "0.01", "0.001")},
+}
+ALONE = {
+    "reverse diffusion": ("noise alone", draw.BLACK, "x", "-"),
+    "probability flow": ("noise alone, flow", draw.GREY, "+", "--"),
+}
+HEUN = {"blur; Heun's method on the flow": ("Heun's method", draw.GREEN, "v", "--")}
+MASKS = {
+    "masking": ("soft loss", draw.BLUE, "o", "-"),
+    "masking; clean-prediction loss (Bansal et al.)": ("clean-prediction loss", draw.ORANGE, "D", "-"),
+}
 PER_ROW = 12
 
 
@@ -89,6 +104,31 @@ def quality(found: draw.PaperResults, out: Path) -> None:
             ax.tick_params(axis="x", labelsize=6.5)
             ax.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         draw.real_images(axes[0], found.select(table="real", metric="fid"))
+
+
+def rivals(found: draw.PaperResults, out: Path) -> None:
+    """Section 3.1, figs. 3 and 8, appendices B and E: FID of networks trained alike, by what they predict, steps and loss."""
+    trained = [r for r in found.select(dataset=found.config.data, metric="fid") if r.nfe is not None]
+    steps = max((r.nfe for r in trained if r.variant in PREDICTED), default=None)
+    note = f"Mean over {len(found.config.seeds)} networks each. {draw.INTERVALS} {draw.FLOOR_NOTE}"
+    with found.sheet(out, 3, 3, (3.5, 3.6), note) as (_figure, (predicts, alone, masks)):
+        at = {variant: i for i, variant in enumerate(PREDICTED)}
+        draw.curve(predicts, draw.select(trained, nfe=steps), None, draw.BLUE, "o", "none", x=at)
+        for ax, title, styles in (
+            (alone, "Blur and noise alone", {key: SAMPLERS[key] for key in list(SAMPLERS)[:2]} | HEUN | ALONE),
+            (masks, "Masks", MASKS),
+        ):
+            draw.curves(ax, trained, ["variant"], styles)
+            if ax.has_data():
+                draw.log_values(ax, title, "FID")
+                draw.against_evaluations(ax, {r.nfe for r in trained if r.variant in list(styles)[:1]}, "evaluations")
+                draw.legend(ax, fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        if predicts.has_data():
+            draw.log_values(predicts, f"What a network predicts, {steps} steps", "FID", grid="y")
+            predicts.set_xticks([*at.values()], [*PREDICTED.values()], fontsize=6.5)
+        for ax in (predicts, alone, masks):
+            if ax.has_data():
+                draw.real_images(ax, found.select(table="real", metric="fid"))
 
 
 def ablations(found: draw.PaperResults, out: Path) -> None:

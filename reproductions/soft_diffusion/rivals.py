@@ -77,9 +77,7 @@ def overhead(book: Book) -> None:
                             continue
                         ratios = seconds(network)[name] / seconds(network)[rival]
                         cell.median(metric, ratios)
-                        cell.estimate(
-                            f"{metric}_spread", np.subtract(*np.quantile(ratios, [0.75, 0.25])), None, settings.rounds
-                        )
+                        cell.estimate(f"iqr_{metric}", np.subtract(*np.quantile(ratios, [0.75, 0.25])), None, settings.rounds)
 
 
 def steps(studio: Studio, network: str, options: Mapping[str, object]) -> dict[str, Step]:
