@@ -26,11 +26,16 @@ PREDICTED = {
     MOMENTUM: "residual",
     "blur; image predicted (eq. 8)": "image",
     "blur; w(t) = 1": "residual,\nw = 1",
-    **{f"blur; score predicted (eq. 7); cutoff={cutoff}": f"score,\ncut-off {cutoff}" for cutoff in ("0.1", "0.01", "0.001")},
+    **{f"blur; score predicted (eq. 7); cutoff={cutoff}": f"score,\n{cutoff}" for cutoff in ("0.1", "0.01", "0.001")},
 }
 ALONE = {
     "reverse diffusion": ("noise alone", draw.BLACK, "x", "-"),
     "probability flow": ("noise alone, flow", draw.GREY, "+", "--"),
+}
+RIVALS = {
+    "masking; clean-prediction loss (Bansal et al.)": ("masking, clean loss",),
+    "blur; image predicted (eq. 8)": ("image predicted",),
+    "blur; score predicted (eq. 7); cutoff=0.1": ("score predicted",),
 }
 HEUN = {"blur; Heun's method on the flow": ("Heun's method", draw.GREEN, "v", "--")}
 MASKS = {
@@ -124,6 +129,7 @@ def rivals(found: draw.PaperResults, out: Path) -> None:
                 draw.against_evaluations(ax, {r.nfe for r in trained if r.variant in list(styles)[:1]}, "evaluations")
                 draw.legend(ax, fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         if predicts.has_data():
+            predicts.set_xlabel("of a score: the cut-off of the blur's inverse", fontsize=8)
             draw.log_values(predicts, f"What a network predicts, {steps} steps", "FID", grid="y")
             predicts.set_xticks([*at.values()], [*PREDICTED.values()], fontsize=6.5)
         for ax in (predicts, alone, masks):
@@ -134,7 +140,7 @@ def rivals(found: draw.PaperResults, out: Path) -> None:
 def ablations(found: draw.PaperResults, out: Path) -> None:
     """Samples of every network, with their FID at the most steps that were run up to 280 (masking: 256)."""
     rows = {}
-    for variant, (label, *_) in (SAMPLERS | CLEAN | OTHERS).items():
+    for variant, (label, *_) in (SAMPLERS | CLEAN | OTHERS | RIVALS).items():
         records = [r for r in found.select(variant=variant, metric="fid") if r.nfe is not None and r.nfe <= 280]
         if records:
             best = records[-1]
