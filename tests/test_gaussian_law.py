@@ -26,6 +26,7 @@ from rescore.samplers import (
     SSCS,
     AdaptiveFlow,
     FlowMomentumSampler,
+    HeunFlowSampler,
     MomentumSampler,
     NaiveSampler,
     PredictorCorrector,
@@ -206,7 +207,7 @@ def test_law_is_that_of_samples(make, process, denoise):
         assert ((torch.cov(u[:, :, d].T).reshape(covariance.shape) - covariance).abs() < 8 * scale / n**0.5).all()
 
 
-@pytest.mark.parametrize("kind", [NaiveSampler, MomentumSampler, FlowMomentumSampler])
+@pytest.mark.parametrize("kind", [NaiveSampler, MomentumSampler, FlowMomentumSampler, HeunFlowSampler])
 def test_law_on_images_is_that_of_samples(kind):
     """All of the covariance, of pixels that depend on each other."""
     process, n = blur(), 30_000

@@ -5,13 +5,30 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from rescore.corruptions import Blur, Constant, Corruption, Family, GeometricNoise, Identity, Interpolated, Masking
+from rescore.corruptions import (
+    Blur,
+    Constant,
+    Corruption,
+    Family,
+    GeometricNoise,
+    Identity,
+    Interpolated,
+    Masking,
+    pseudo_inverse,
+)
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
-from rescore.objectives import DSM, CleanPrediction, SoftScoreMatching, UniformTimes, clean_of, score_of_clean
+from rescore.objectives import DSM, CleanPrediction, SoftScoreMatching, UniformTimes, clean_of, clean_of_score, score_of_clean
 from rescore.processes import VE
 from rescore.processes.operators import Diagonal
-from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler, reverse_diffusion, uniform_times
+from rescore.samplers import (
+    FlowMomentumSampler,
+    HeunFlowSampler,
+    MomentumSampler,
+    NaiveSampler,
+    reverse_diffusion,
+    uniform_times,
+)
 
 VE_NOISE = GeometricNoise(0.01, 5.0, until=1.0)
 VE_LIKE = Corruption(Identity(), Constant(), VE_NOISE)
@@ -104,6 +121,30 @@ def test_flow_keeps_the_marginals_of_the_fixed_noise_stage():
             ratios.append(x.item() / math.sqrt(c**2 * S + MODE.sigma(t).item() ** 2))
         x = sampler.step(i, mode_posterior(x, t), x, None)
     assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=2e-3)
+
+
+def mode_flow_error(kind, steps, until):
+    """Of the flow on one mode from t = 1, where x_t / sqrt(c_t^2 S + sigma_t^2) does not change."""
+    sampler, x = kind(MODE, uniform_times(steps)), torch.ones((), dtype=torch.float64)
+    for i in range(round(steps * (1 - until))):
+        x = sampler.advance(i, mode_posterior, x, None)
+    spread = [math.sqrt(MODE.C(t).values.item() ** 2 * S + MODE.sigma(t).item() ** 2) for t in (1.0, until)]
+    return abs(x.item() * spread[0] / spread[1] - 1)
+
+
+@pytest.mark.parametrize(("kind", "order"), [(FlowMomentumSampler, 1), (HeunFlowSampler, 2)])
+@pytest.mark.parametrize("until", [0.4, 0.1])
+def test_the_flow_s_methods_have_their_orders(kind, order, until):
+    """In the stage of fixed noise alone, and through that of growing noise."""
+    errors = [mode_flow_error(kind, steps, until) for steps in (320, 640)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
+
+
+def test_heun_s_method_takes_two_evaluations_and_in_the_last_step_one():
+    sampler, calls = HeunFlowSampler(BLUR, uniform_times(7)), []
+    x = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
+    sampler(lambda x, t: (calls.append(t), x)[1], x)
+    assert len(calls) == sampler.nfe == 13 and calls[:4] == [1.0, *[pytest.approx(6 / 7)] * 2, pytest.approx(5 / 7)]
 
 
 def test_both_momentum_samplers_coincide_while_the_noise_is_fixed():
@@ -217,6 +258,56 @@ def test_soft_loss_is_score_matching_in_the_norm_of_sigma():
     torch.testing.assert_close(unit, found * BLUR.sigma(t) ** 2)
 
 
+@pytest.mark.parametrize("weighting", ["1/sigma^2", "1"])
+def test_the_loss_of_a_score_is_the_same_under_every_parametrisation(weighting):
+    x0 = batch()
+    t, x = SoftScoreMatching().pairs(BLUR, x0, torch.Generator().manual_seed(0))
+    h, sigma = linear(x, t) + x, BLUR.sigma(t)[:, None, None, None]
+    outputs = {"residual": h - x, "image": h, "score": (BLUR.C(t)(h) - x) / sigma}
+    found = {
+        predicts: SoftScoreMatching(weighting, predicts=predicts).losses(BLUR, phi, x0, x, t)
+        for predicts, phi in outputs.items()
+    }
+    for losses in found.values():
+        torch.testing.assert_close(losses, found["residual"], rtol=1e-9, atol=0)
+    eta = (x - BLUR.C(t)(x0)) / sigma  # eq. 7: sigma^2 |s + eta / sigma|^2
+    dsm = (outputs["score"] + eta).square().flatten(1).sum(1)
+    torch.testing.assert_close(found["score"], dsm if weighting != "1" else dsm * BLUR.sigma(t) ** 2, rtol=1e-9, atol=0)
+    clean = CleanPrediction(weighting)
+    image = CleanPrediction(weighting, predicts="image")
+    torch.testing.assert_close(image.losses(BLUR, h, x0, x, t), clean.losses(BLUR, h - x, x0, x, t), rtol=1e-9, atol=0)
+    torch.testing.assert_close(clean_of(lambda x, t: 3 * x, "image")(x, 0.5), 3 * x)
+
+
+@pytest.mark.parametrize("cutoff", [1e-3, 0.1])
+def test_the_pseudo_inverse_is_that_of_the_whole_matrix(cutoff):
+    for process in (BLUR, MASK):
+        C = process.C(0.7)
+        matrix = C(torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)).reshape(64, 64).T
+        kept = torch.linalg.svdvals(matrix) >= cutoff
+        assert 3 <= kept.sum() < 64
+        y = batch()
+        expected = torch.linalg.pinv(matrix, atol=cutoff, rtol=0.0) @ y.flatten(1).T
+        torch.testing.assert_close(pseudo_inverse(C, cutoff)(y).flatten(1).T, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_score_gives_back_the_clean_prediction_where_the_blur_can_be_undone():
+    x, t = batch(), 0.25  # a blur that loses nothing
+
+    def sigma_score(x, t):
+        h, time = linear(x, t) + x, t[0].item()
+        return (BLUR.C(time)(h) - x) / BLUR.sigma(time)
+
+    weakest = torch.linalg.svdvals(BLUR.C(t).rows).min().item() ** 2
+    assert weakest > 1e-6
+    found = clean_of_score(sigma_score, BLUR, weakest / 2)(x, t)
+    torch.testing.assert_close(found, clean_of(linear)(x, t), rtol=1e-7, atol=1e-8)
+    part = clean_of_score(sigma_score, BLUR, 2 * weakest)(x, t)
+    assert (part - found).abs().max() > 1e-4, "what the cut-off hides is 0"
+    sharp = clean_of_score(lambda x, t: linear(x, t), VE_LIKE, 0.5)(x, t)
+    torch.testing.assert_close(sharp, x + VE_LIKE.sigma(t) * linear(x, torch.full((len(x),), t)))
+
+
 def test_soft_loss_is_below_the_clean_loss_for_a_contraction():
     x0 = batch(64)
     for process in (BLUR, MASK):
@@ -264,6 +355,10 @@ def test_conditional_regression_gives_the_marginal_score():
     [
         (lambda: MomentumSampler(BLUR, [1.0, 0.5, 0.1]), "times end at 0.1; allowed: a grid down to 0"),
         (lambda: SoftScoreMatching("sigma"), "allowed are 1/sigma"),
+        (lambda: SoftScoreMatching(predicts="noise"), "predicts 'noise': allowed are residual, image, score"),
+        (lambda: CleanPrediction(predicts="score"), "CleanPrediction of a score.* allowed are residual, image"),
+        (lambda: clean_of(linear, "score"), "clean_of_score inverts C_t; allowed here are residual, image"),
+        (lambda: pseudo_inverse(BLUR.C(0.5), 0.0), "pseudo-inverse: cutoff = 0"),
         (lambda: uniform_times(0), "steps = 0; allowed are integers from 1 on"),
         (
             lambda: FlowMomentumSampler(BLUR, [1.0, 0.0])(lambda x, t: x / 0, torch.zeros(1, 1, 8, 8)),

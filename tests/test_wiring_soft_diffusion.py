@@ -31,6 +31,14 @@ def test_numbers_are_what_they_were(tmp_path):
     check_pinned("soft_diffusion_all", result.measurements, result)
 
 
+def test_numbers_of_the_rivals_are_what_they_were(tmp_path):
+    tiny = content() | TINY
+    tiny["networks"] |= {"samples": 70}
+    tiny["jobs"]["more"] |= {"train": ["main", "image", "score", "ve"]}
+    result = measured(PAPER, configured(PAPER, tiny), "more", tmp_path)
+    check_pinned("soft_diffusion_more", result.measurements, result)
+
+
 class StubJudge:
     """Its floor is 0.5."""
 

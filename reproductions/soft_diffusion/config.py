@@ -1,14 +1,16 @@
 """The settings of a Soft Diffusion run. What the paper does not state is an assumption, listed in README.md."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 from rescore.specs import TogetherTraining
 
-Section = Literal["schedules", "gaussian", "networks"]
-VariantName = Literal["main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking"]
+Section = Literal["schedules", "gaussian", "networks", "rivals", "solvers", "overhead", "subsets"]
+VariantName = Literal[
+    "main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking", "image", "score", "unit", "ve", "masking-clean"
+]
 
 
 class Blur(Settings):
@@ -38,6 +40,8 @@ class Training(TogetherTraining):
 class Gaussian(SectionSettings):
     """Steps of the samplers on the Gaussian, and those of masking there."""
 
+    sections: ClassVar = ("gaussian", "solvers")
+
     nfes: tuple[PositiveInt, ...] = (10, 20, 50, 100, 280)
     masking_nfes: tuple[PositiveInt, ...] = (16, 64, 256)
 
@@ -50,6 +54,8 @@ class Networks(SectionSettings):
         nfes: steps of each network's samplers; `main` runs all three.
     """
 
+    sections: ClassVar = ("networks", "rivals", "overhead")
+
     training: Training
     samples: PositiveInt = 500
     features: Literal["classifier", "inception"] = "classifier"
@@ -57,8 +63,36 @@ class Networks(SectionSettings):
     nfes: dict[VariantName, tuple[PositiveInt, ...]]
 
 
+class Rivals(SectionSettings):
+    """Networks trained as those of `networks` are, beside their records.
+
+    Args:
+        nfes: evaluations of each network's samplers; `main` runs Heun's method, with no more than these.
+        cutoffs: singular values of C_t below these count as 0 where a score is turned into a clean prediction.
+    """
+
+    nfes: dict[VariantName, tuple[PositiveInt, ...]] = {}
+    cutoffs: tuple[PositiveFloat, ...] = (0.1, 0.01, 0.001)
+
+
+class Overhead(SectionSettings):
+    """Iterations of training that are timed, one of each kind a round, of the trained network and of others by their settings."""
+
+    rounds: PositiveInt = 40
+    batch: PositiveInt = 64
+    networks: dict[str, dict[str, Any]] = {}
+
+
+class Subsets(SectionSettings):
+    """Schedules found from other images: a subset's images, candidate levels, nodes of a path."""
+
+    images: PositiveInt = 16
+    candidates: PositiveInt = 128
+    nodes: PositiveInt = 32
+
+
 class Job(JobConfig):
-    """One process: the networks that its section `networks` trains and measures are `train`."""
+    """One process: the networks that its section `networks` or `rivals` trains and measures are `train`."""
 
     measure: tuple[Section, ...] = ()
     train: tuple[VariantName, ...] = ()
@@ -85,16 +119,21 @@ class Config(PaperConfig):
     start_modes: PositiveInt = 64
     gaussian: Gaussian = Gaussian()
     networks: Networks
+    rivals: Rivals = Rivals()
+    overhead: Overhead = Overhead()
+    subsets: Subsets = Subsets()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
     def _trained_networks_are_sampled(self) -> "Config":
         for name, job in self.jobs.items():
+            sections = [section for section in ("networks", "rivals") if section in job.measure]
+            if len(sections) != bool(job.train):
+                raise ValueError(f"jobs.{name}: train belongs to the section networks or rivals, and that needs it")
+            nfes = getattr(self, sections[0]).nfes if sections else {}
             for variant in job.train:
-                if not self.networks.nfes.get(variant):
-                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(self.networks.nfes)}")
-            if bool(job.train) != ("networks" in job.measure):
-                raise ValueError(f"jobs.{name}: train belongs to the section networks, and that needs it")
+                if not nfes.get(variant):
+                    raise ValueError(f"jobs.{name}.train: {variant} has no nfes; allowed: {', '.join(nfes)}")
         return self
 
     def data_fingerprint(self, job: str) -> str:

@@ -22,6 +22,26 @@ OTHERS = {
     "masking": ("masking", draw.GREY, "*", "-"),
 }
 CLEAN = {"blur; clean-prediction loss (Bansal et al.)": ("clean loss",)}
+PREDICTED = {
+    MOMENTUM: "residual",
+    "blur; image predicted (eq. 8)": "image",
+    "blur; w(t) = 1": "residual,\nw = 1",
+    **{f"blur; score predicted (eq. 7); cutoff={cutoff}": f"score,\n{cutoff}" for cutoff in ("0.1", "0.01", "0.001")},
+}
+ALONE = {
+    "reverse diffusion": ("noise alone", draw.BLACK, "x", "-"),
+    "probability flow": ("noise alone, flow", draw.GREY, "+", "--"),
+}
+RIVALS = {
+    "masking; clean-prediction loss (Bansal et al.)": ("masking, clean loss",),
+    "blur; image predicted (eq. 8)": ("image predicted",),
+    "blur; score predicted (eq. 7); cutoff=0.1": ("score predicted",),
+}
+HEUN = {"blur; Heun's method on the flow": ("Heun's method", draw.GREEN, "v", "--")}
+MASKS = {
+    "masking": ("soft loss", draw.BLUE, "o", "-"),
+    "masking; clean-prediction loss (Bansal et al.)": ("clean-prediction loss", draw.ORANGE, "D", "-"),
+}
 PER_ROW = 12
 
 
@@ -91,10 +111,36 @@ def quality(found: draw.PaperResults, out: Path) -> None:
         draw.real_images(axes[0], found.select(table="real", metric="fid"))
 
 
+def rivals(found: draw.PaperResults, out: Path) -> None:
+    """Section 3.1, figs. 3 and 8, appendices B and E: FID of networks trained alike, by what they predict, steps and loss."""
+    trained = [r for r in found.select(dataset=found.config.data, metric="fid") if r.nfe is not None]
+    steps = max((r.nfe for r in trained if r.variant in PREDICTED), default=None)
+    note = f"Mean over {len(found.config.seeds)} networks each. {draw.INTERVALS} {draw.FLOOR_NOTE}"
+    with found.sheet(out, 3, 3, (3.5, 3.6), note) as (_figure, (predicts, alone, masks)):
+        at = {variant: i for i, variant in enumerate(PREDICTED)}
+        draw.curve(predicts, draw.select(trained, nfe=steps), None, draw.BLUE, "o", "none", x=at)
+        for ax, title, styles in (
+            (alone, "Blur and noise alone", {key: SAMPLERS[key] for key in list(SAMPLERS)[:2]} | HEUN | ALONE),
+            (masks, "Masks", MASKS),
+        ):
+            draw.curves(ax, trained, ["variant"], styles)
+            if ax.has_data():
+                draw.log_values(ax, title, "FID")
+                draw.against_evaluations(ax, {r.nfe for r in trained if r.variant in list(styles)[:1]}, "evaluations")
+                draw.legend(ax, fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        if predicts.has_data():
+            predicts.set_xlabel("of a score: the cut-off of the blur's inverse", fontsize=8)
+            draw.log_values(predicts, f"What a network predicts, {steps} steps", "FID", grid="y")
+            predicts.set_xticks([*at.values()], [*PREDICTED.values()], fontsize=6.5)
+        for ax in (predicts, alone, masks):
+            if ax.has_data():
+                draw.real_images(ax, found.select(table="real", metric="fid"))
+
+
 def ablations(found: draw.PaperResults, out: Path) -> None:
     """Samples of every network, with their FID at the most steps that were run up to 280 (masking: 256)."""
     rows = {}
-    for variant, (label, *_) in (SAMPLERS | CLEAN | OTHERS).items():
+    for variant, (label, *_) in (SAMPLERS | CLEAN | OTHERS | RIVALS).items():
         records = [r for r in found.select(variant=variant, metric="fid") if r.nfe is not None and r.nfe <= 280]
         if records:
             best = records[-1]

@@ -1,18 +1,22 @@
 """Schedules and exact laws, which need no network; networks are in networks.py."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
-from rescore.corruptions import Corruption, pairwise_wasserstein
+from rescore.corruptions import Corruption, pairwise_wasserstein, wasserstein_schedule
 from rescore.data.faces import load_faces
 from rescore.experiments.book import Book, Section
 from rescore.problems.gaussian import GaussianLaw, clean_prediction, frechet, law_after, law_at
 from rescore.random import make_generator
-from rescore.samplers import FlowMomentumSampler, MomentumSampler, uniform_times
+from rescore.samplers import FlowMomentumSampler, HeunFlowSampler, MomentumSampler
+from torch import Tensor
 
 from reproductions.soft_diffusion.networks import networks
-from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions
+from reproductions.soft_diffusion.problems import HEUN, METHOD, SAMPLERS, VARIANTS, Corruptions
+from reproductions.soft_diffusion.rivals import overhead, rivals, within
 
 GAUSSIAN_VARIANTS = ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")
 
@@ -53,32 +57,89 @@ def schedules(book: Book) -> None:
                 cell.arrays["schedule/mse"] = mse.level(t).numpy() / side
 
 
-def gaussian(book: Book) -> None:
-    """The samplers on the Gaussian with the images' mean and covariance, exactly: no network, no samples."""
-    config, settings = book.config, book.config.gaussian
+def subsets(book: Book) -> None:
+    """Fig. 6 once more: how far the schedules of two data sets are apart, and those of other images of the same one.
+
+    A gap is the largest difference of two schedules at a time, over the strongest blur. Each seed draws two subsets of a data
+    set that share no image.
+    """
+    config, settings = book.config, book.config.subsets
     with book.skipping(dataset=config.data):
         corruptions = Corruptions.of(book)
-        images, ve = corruptions.images, corruptions.ve()
-        data = GaussianLaw.full(images.mean(0), torch.cov(images.flatten(1).T))
-        spread = data.covariance[0].trace()
+        sets, t = {config.data: corruptions.images, "faces": load_faces()}, torch.linspace(config.until, 1, 201)
 
-        def run(process: Corruption, kind: type, method: str, variant: str, budgets: Iterable[int]) -> None:
-            for nfe in budgets:
-                how = {"clean": "exact", "grid": "uniform", "start": "exact", "sampler": kind.__name__}
-                with book.cell("exact", f"{config.data}_gaussian", method, variant, nfe, how, n=0) as cell:
-                    if cell.todo:
-                        sampler = kind(process, uniform_times(nfe))
-                        law = law_after(sampler, clean_prediction(process, data), law_at(process, data, 1.0))
-                        cell.exact("frechet", max(0.0, frechet(data, law)))
-                        cell.exact("variance_ratio", (law.covariance[0].trace() / spread).item())
+        @cache
+        def level(name: str, seed: int, half: int) -> Tensor:
+            x = sets[name]
+            rows = torch.randperm(len(x), generator=make_generator("subsets", name, seed))[: 2 * settings.images]
+            family = corruptions.blur(x.shape[-1])
+            how = settings.candidates, settings.nodes, config.until
+            return wasserstein_schedule(family, x[rows.chunk(2)[half]], config.sigma_max, *how)[0](t) / family.highest
 
+        def gap(one: str, other: str, half: int, seed: int) -> float:
+            return (level(one, seed, 0) - level(other, seed, half)).abs().max().item()
+
+        pairs = {(config.data, "faces"): (config.data, "other data", 0)}
+        pairs |= {(name, name): (name, "other images", 1) for name in sets}
+        about = settings.model_dump() | {"distance": "W2 exact"}
+        for (one, other), (dataset, against, half) in pairs.items():
+            gaps = {"schedule_gap": partial(gap, one, other, half)}
+            book.repeat("fig6", dataset, METHOD, f"blur; {against}", None, about, config.seeds, settings.images, **gaps)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The Gaussian with the images' mean and covariance, and samplers on it, exactly: no network, no samples."""
+
+    book: Book
+    corruptions: Corruptions
+
+    @cached_property
+    def data(self) -> GaussianLaw:
+        images = self.corruptions.images
+        return GaussianLaw.full(images.mean(0), torch.cov(images.flatten(1).T))
+
+    def run(self, process: Corruption, kind: type, method: str, variant: str, budgets: Iterable[int]) -> None:
+        """Cells of a sampler within each budget of evaluations."""
+        data, how = self.data, {"clean": "exact", "grid": "uniform", "start": "exact", "sampler": kind.__name__}
+        for sampler in (within(nfe, kind)(process) for nfe in budgets):
+            place = "exact", f"{self.book.config.data}_gaussian", method, variant
+            with self.book.cell(*place, sampler.nfe, how, n=0) as cell:
+                if cell.todo:
+                    law = law_after(sampler, clean_prediction(process, data), law_at(process, data, 1.0))
+                    cell.exact("frechet", max(0.0, frechet(data, law)))
+                    cell.exact("variance_ratio", (law.covariance[0].trace() / data.covariance[0].trace()).item())
+
+
+def gaussian(book: Book) -> None:
+    """The paper's samplers and corruptions on the Gaussian."""
+    settings = book.config.gaussian
+    with book.skipping(dataset=book.config.data):
+        corruptions = Corruptions.of(book)
+        exact, ve = Exact(book, corruptions), corruptions.ve()
         for name, kind in SAMPLERS.items():
-            run(corruptions(VARIANTS["main"]), kind, METHOD, f"blur; {name}", settings.nfes)
+            exact.run(corruptions(VARIANTS["main"]), kind, METHOD, f"blur; {name}", settings.nfes)
         for name in GAUSSIAN_VARIANTS:
             budgets = settings.masking_nfes if name == "masking" else settings.nfes
-            run(corruptions(VARIANTS[name]), MomentumSampler, METHOD, VARIANTS[name].label, budgets)
-        run(ve, MomentumSampler, "VE SDE", "reverse diffusion", settings.nfes)
-        run(ve, FlowMomentumSampler, "VE SDE", "probability flow", settings.nfes)
+            exact.run(corruptions(VARIANTS[name]), MomentumSampler, METHOD, VARIANTS[name].label, budgets)
+        exact.run(ve, MomentumSampler, "VE SDE", "reverse diffusion", settings.nfes)
+        exact.run(ve, FlowMomentumSampler, "VE SDE", "probability flow", settings.nfes)
 
 
-SECTIONS: dict[str, Section] = {"schedules": schedules, "gaussian": gaussian, "networks": networks}
+def solvers(book: Book) -> None:
+    """Appendix B: a better solver of the flow on the Gaussian, with no more evaluations than the paper's."""
+    with book.skipping(dataset=book.config.data):
+        corruptions = Corruptions.of(book)
+        main, nfes = corruptions(VARIANTS["main"]), book.config.gaussian.nfes
+        Exact(book, corruptions).run(main, HeunFlowSampler, METHOD, f"blur; {HEUN}", nfes)
+
+
+SECTIONS: dict[str, Section] = {
+    "schedules": schedules,
+    "gaussian": gaussian,
+    "networks": networks,
+    "rivals": rivals,
+    "solvers": solvers,
+    "overhead": overhead,
+    "subsets": subsets,
+}

@@ -15,7 +15,7 @@ from rescore.models.evaluate import floor, judge_samples
 from rescore.models.judge import HELD_OUT, Drawn, Judge, draw, make_judge
 from rescore.networks import autocast, make_network, place
 from rescore.networks.parametrise import LEVELS
-from rescore.objectives import CleanPrediction, SoftScoreMatching, clean_of
+from rescore.objectives import CleanPrediction, Network, SoftScoreMatching, clean_of, clean_of_score
 from rescore.problems.flow import trace
 from rescore.random import derive_seed, make_generator
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from reproductions.soft_diffusion.config import VariantName
 from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant
 
-LOSSES = {"soft": SoftScoreMatching(), "clean": CleanPrediction()}
+KINDS = {"soft": SoftScoreMatching, "clean": CleanPrediction}
+LOSSES = {name: kind() for name, kind in KINDS.items()}  # of held-out images, whatever was trained on
 UNSEEN = 500  # held-out images for the losses, at most
 PARTS = 4  # of the held-out images, for an error of their distance to the training images
 SHOWN = 16  # samples kept for the figures
@@ -57,14 +58,19 @@ def samplers(name: VariantName) -> dict[str, type]:
     return {f"{label}; {sampler}": kind for sampler, kind in SAMPLERS.items()} if name == "main" else {label: MomentumSampler}
 
 
-class Studio:
-    """The variants of a job: their corruptions, and their networks and judge once a cell asks for them."""
+def objective(variant: Variant) -> SoftScoreMatching:
+    """What a variant's networks are trained on."""
+    return KINDS[variant.loss](variant.weighting, predicts=variant.predicts)
 
-    def __init__(self, book: Book):
+
+class Studio:
+    """Variants, those of the job if not named: their corruptions, and their networks and judge once a cell asks for them."""
+
+    def __init__(self, book: Book, names: Sequence[VariantName] | None = None):
         self.book, self.config, self.run, self.settings = book, book.config, book.run, book.config.networks
         self.data, self.held_out = (load_images(self.config.data, split) for split in ("train", "test"))
         self.corruptions = Corruptions.of(book)
-        self.processes = {name: self.corruptions(VARIANTS[name]) for name in book.job.train}
+        self.processes = {name: self.corruptions(VARIANTS[name]) for name in names or book.job.train}
         self.real = to_unit(self.data.images).flatten(1)
         self.unseen = to_unit_interval(self.held_out.images[:UNSEEN]).float().to(self.run.device)
 
@@ -93,44 +99,51 @@ class Studio:
             batch = images[rows.to(self.run.device)]
             batch = random_flip(batch, generator) if settings.flip else batch
             x0 = ((to_unit(batch) + 1) / 2).repeat(share, 1, 1, 1)
-            drawn = {name: LOSSES[VARIANTS[name].loss].pairs(self.processes[name], x0, generator) for name in names}
+            drawn = {name: objective(VARIANTS[name]).pairs(self.processes[name], x0, generator) for name in names}
             x = torch.cat([x for _, x in drawn.values()])
             level = torch.cat([LEVELS[settings.level](None, t) for t, _ in drawn.values()]).to(x)
             note(len(x))
             phi = network(x, level).reshape(len(names), *x0.shape)
             parts = [
-                LOSSES[VARIANTS[name].loss].losses(self.processes[name], phi[i], x0, xt, t)
+                objective(VARIANTS[name]).losses(self.processes[name], phi[i], x0, xt, t)
                 for i, (name, (t, xt)) in enumerate(drawn.items())
             ]
             return torch.cat(parts).reshape(len(group), len(rows)).sum(0)
 
         return losses
 
-    def clean(self, name: VariantName, i: int) -> Clean:
-        """The clean prediction of a variant's network i, without gradients."""
+    def network(self, name: VariantName, i: int) -> Network:
+        """A variant's network i, (x, t) -> what it predicts, without gradients."""
         process, level = self.processes[name], LEVELS[self.settings.training.level]
         network = place(self.trained[name][i], self.run.device)
-        clean = clean_of(lambda x, t: network(x, level(process, t)).to(x.dtype))
 
         @torch.inference_mode()
-        def evaluate(x: Tensor, t: float) -> Tensor:
+        def evaluate(x: Tensor, t: Tensor) -> Tensor:
             note(len(x))
             with autocast(self.run.device):
-                return clean(x, t)
+                return network(x, level(process, t)).to(x.dtype)
 
         return evaluate
 
-    def protocol(self, variant: Variant, **more: object) -> dict[str, object]:
-        """What the ledger says about a network."""
-        config, settings = self.config, self.settings.training
+    def clean(self, name: VariantName, i: int, cutoff: float | None = None) -> Clean:
+        """The clean prediction of a variant's network i; of a network of scores with that cut-off of C_t's inverse."""
+        network, predicts = self.network(name, i), VARIANTS[name].predicts
+        return clean_of(network, predicts) if cutoff is None else clean_of_score(network, self.processes[name], cutoff)
+
+    def protocol(self, name: VariantName, **more: object) -> dict[str, object]:
+        """What the ledger says about a variant's network."""
+        settings, noise = self.settings.training, self.processes[name].noise
+        variant = VARIANTS[name]
+        told = {} if variant.predicts == "residual" else {"predicts": variant.predicts}
         return {
             **settings.protocol,
             "network": settings.network,
             "loss": variant.loss,
             "level": variant.level,
-            "weighting": "1/sigma^2",
-            "sigma_max": variant.sigma_max or config.sigma_max,
-            "until": variant.until or config.until,
+            "weighting": variant.weighting,
+            "sigma_max": noise.sigma_max,
+            "until": noise.until,
+            **told,
             **more,
         }
 
@@ -146,35 +159,45 @@ def real_images(studio: Studio) -> None:
 
 
 def held_out_losses(studio: Studio, name: VariantName) -> None:
-    """Both losses on images that no network saw, at 20 times, per pixel; the same noise for every network."""
+    """Both losses on images that no network saw, at 20 times, per pixel; the same noise for every network.
+
+    Of networks of scores the soft loss alone: they say nothing of what C_t has removed.
+    """
     variant, process, images, seeds = VARIANTS[name], studio.processes[name], studio.unseen, studio.config.seeds
-    place = "held out", studio.config.data, METHOD, variant.label
-    with studio.book.cell(*place, None, studio.protocol(variant), n=len(images), over="trainings") as cell:
+    losses = {"soft": objective(variant)} if variant.predicts == "score" else LOSSES
+    place = "held out", studio.config.data, variant.method, variant.label
+    with studio.book.cell(*place, None, studio.protocol(name), n=len(images), over="trainings") as cell:
         if not cell.todo:
             return
-        found: dict[str, list[list[float]]] = {kind: [[] for _ in seeds] for kind in LOSSES}
+        found: dict[str, list[list[float]]] = {kind: [[] for _ in seeds] for kind in losses}
         for i in range(len(seeds)):
-            clean, generator = studio.clean(name, i), make_generator("held out", device=images.device)
+            generator = make_generator("held out", device=images.device)
+            predicted = studio.network(name, i) if variant.predicts == "score" else studio.clean(name, i)
             for t in LOSS_TIMES:
                 x, _ = process.perturb(images, t, generator)
-                phi = clean(x, t.item()) - x
-                for kind, loss in LOSSES.items():
+                phi = predicted(x, t.to(x).expand(len(x))) if variant.predicts == "score" else predicted(x, t.item()) - x
+                for kind, loss in losses.items():
                     found[kind][i].append(loss.losses(process, phi, images, x, t).mean().item() / images[0].numel())
-        for kind, losses in found.items():
-            cell.add(f"{kind}_loss", [sum(each) / len(each) for each in losses])
+        for kind, values in found.items():
+            cell.add(f"{kind}_loss", [sum(each) / len(each) for each in values])
 
 
-def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> None:
-    """Samples of every network of a variant: FID, IS, total variance over the data's, distance to the training images."""
+def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler, cutoff: float | None = None) -> None:
+    """Samples of every network of a variant: FID, IS, total variance over the data's, distance to the training images.
+
+    Args:
+        cutoff: see `Studio.clean`.
+    """
     config, variant, real = studio.config, VARIANTS[name], studio.real
     shape = tuple(studio.corruptions.images.shape[1:])
     how = studio.protocol(
-        variant,
+        name,
         clean="trained",
         grid="uniform",
         start="Gaussian",
         start_modes=config.start_modes,
         n_samples=studio.settings.samples,
+        **({} if cutoff is None else {"cutoff": cutoff}),
     )
     also = {
         "variance_ratio": lambda x: (x.var(0).sum() / real.var(0).sum()).item(),
@@ -183,10 +206,11 @@ def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler) -> N
 
     def drawn(i: int, seed: int) -> Drawn:
         generator = make_generator("soft_diffusion", config.data, seed, device=studio.run.device)
-        found = draw(sampler, studio.clean(name, i), shape, studio.settings.samples, generator)
+        clean = studio.clean(name, i, *(() if cutoff is None else (cutoff,)))
+        found = draw(sampler, clean, shape, studio.settings.samples, generator)
         return Drawn(2 * found.x - 1, found.nfe)
 
-    place = variant.table, config.data, METHOD, label
+    place = variant.table, config.data, variant.method, label
     with studio.book.cell(*place, sampler.nfe, how, n=studio.settings.samples, over="trainings") as cell:
         if cell.todo:
             draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}

@@ -22,6 +22,7 @@ from rescore.corruptions import (
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit_interval
 from rescore.experiments.book import Book
+from rescore.objectives.soft import SoftPredicts, SoftWeighting
 from rescore.processes import VE
 from rescore.samplers import FlowMomentumSampler, MomentumSampler, NaiveSampler
 from torch import Tensor
@@ -34,6 +35,7 @@ SAMPLERS = {
     "Momentum Sampler": MomentumSampler,
     "Probability Flow Momentum Sampler": FlowMomentumSampler,
 }
+HEUN = "Heun's method on the flow"
 STATISTICS = 2000  # images that the start and the MSE schedule are fitted to, at most
 
 
@@ -42,6 +44,7 @@ class Variant:
     """A corruption with its schedule and loss, and the published rows' names for it.
 
     Args:
+        family: `blur`, `masking`, or `none`: noise alone.
         level: `wasserstein`, `mse` or `linear`.
         sigma_max, until: of the noise; None as configured.
     """
@@ -53,6 +56,9 @@ class Variant:
     sigma_max: float | None = None
     until: float | None = None
     loss: str = "soft"
+    weighting: SoftWeighting = "1/sigma^2"
+    predicts: SoftPredicts = "residual"
+    method: str = METHOD
 
 
 VARIANTS: dict[VariantName, Variant] = {
@@ -63,6 +69,13 @@ VARIANTS: dict[VariantName, Variant] = {
     "sigma-0.05": Variant("F.1.1", "blur; sigma_max=0.05", sigma_max=0.05),
     "sigma-0.025": Variant("F.1.1", "blur; sigma_max=0.025", sigma_max=0.025),
     "masking": Variant("section-4", "masking", family="masking", level="linear"),
+    "image": Variant("section-3", "blur; image predicted (eq. 8)", predicts="image"),
+    "score": Variant("section-3", "blur; score predicted (eq. 7)", predicts="score"),
+    "unit": Variant("section-3", "blur; w(t) = 1", weighting="1"),
+    "ve": Variant("fig3", "noise alone", family="none", level="none", predicts="score", method="VE SDE"),
+    "masking-clean": Variant(
+        "section-4", "masking; clean-prediction loss (Bansal et al.)", family="masking", level="linear", loss="clean"
+    ),
 }
 
 
@@ -88,6 +101,8 @@ class Corruptions:
 
     def __call__(self, variant: Variant) -> Corruption:
         """A variant's corruption with a start fitted to C_1 of the training images."""
+        if variant.family == "none":
+            return self.ve()
         config, size = self.config, tuple(self.images.shape[2:])
         noise = GeometricNoise(config.sigma_min, variant.sigma_max or config.sigma_max, variant.until or config.until)
         family = Masking(size) if variant.family == "masking" else self.blur(size[0])

@@ -15,7 +15,7 @@ References:
     Soft Diffusion: arXiv:2209.05442.
 """
 
-from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Masking, Separable
+from rescore.corruptions.families import Blur, DCTBlur, Family, Identity, Masking, Separable, pseudo_inverse
 from rescore.corruptions.process import Corruption, GaussianStart
 from rescore.corruptions.schedules import Constant, GeometricNoise, Interpolated, mse_matched
 from rescore.corruptions.shortest_path import (
@@ -44,6 +44,7 @@ __all__ = [
     "kept_schedule",
     "mse_matched",
     "pairwise_wasserstein",
+    "pseudo_inverse",
     "shortest_path",
     "wasserstein_schedule",
 ]

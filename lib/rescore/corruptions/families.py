@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,6 +35,21 @@ class Separable:
 
     def __call__(self, x: Tensor) -> Tensor:
         return _lift(self.rows, x) @ x @ _lift(self.columns, x).mT
+
+
+def pseudo_inverse(operator: Separable | Diagonal, cutoff: float) -> Callable[[Tensor], Tensor]:
+    """C^+ of an operator on images, with singular values of C (as a whole, not of its factors) below `cutoff` > 0 taken as 0."""
+    check_number("pseudo-inverse", "cutoff", cutoff, 0, brackets="()")
+    if isinstance(operator, Diagonal):
+        return Diagonal(_inverse_above(operator.values, cutoff), operator.event_ndim)
+    rows, columns = torch.linalg.svd(operator.rows), torch.linalg.svd(operator.columns)
+    inverse = _inverse_above(rows.S[..., :, None] * columns.S[..., None, :], cutoff)
+    before, after = Separable(rows.U.mT, columns.U.mT), Separable(rows.Vh.mT, columns.Vh.mT)
+    return lambda y: after(_lift(inverse, y) * before(y))
+
+
+def _inverse_above(values: Tensor, cutoff: float) -> Tensor:
+    return torch.where(values >= cutoff, 1 / values.clamp_min(cutoff), 0.0)
 
 
 def _lift(matrices: Tensor, x: Tensor) -> Tensor:

@@ -8,11 +8,12 @@
 | `TraceMatching` | as `DSM`, isotropic processes | LCSS eqs. 5 to 7; sliced score matching |
 | `HSM` | the velocities' noise | CLD eq. 8 |
 | `VelocityDSM` | the velocities' noise given v_0 | CLD, appendix B.3 |
-| `SoftScoreMatching`, `CleanPrediction` | the residual x_0 - x_t, for a `Corruption` | Soft Diffusion eq. 12; Bansal et al. |
+| `SoftScoreMatching` | the residual x_0 - x_t, x_0 or the score, for a `Corruption` | Soft Diffusion eqs. 7 to 12 |
+| `CleanPrediction` | the residual or x_0, for a `Corruption` | Bansal et al. |
 
 `rescore.objectives.pointwise` has score matching at one density, without time; `rescore.objectives.hutchinson` the variance of
-random probes. Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`, `RepeatedTimes`. `score_of` turns a trained network into the score that
-samplers and likelihoods take.
+random probes. Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`, `RepeatedTimes`. `score_of` turns a trained
+network into the score that samplers and likelihoods take.
 
 References:
     thesis, chapter 7: gDDIM, arXiv:2206.05564.
@@ -26,7 +27,7 @@ References:
 
 from rescore.objectives.matching import DSM, HSM, LCSS, VelocityDSM, ncsn
 from rescore.objectives.network import Network, Predicts, score_of
-from rescore.objectives.soft import CleanPrediction, SoftScoreMatching, clean_of, score_of_clean
+from rescore.objectives.soft import CleanPrediction, SoftScoreMatching, clean_of, clean_of_score, score_of_clean
 from rescore.objectives.times import DiscreteTimes, ImportanceTimes, RepeatedTimes, Times, UniformTimes
 from rescore.objectives.trace import TraceMatching
 
@@ -46,6 +47,7 @@ __all__ = [
     "UniformTimes",
     "VelocityDSM",
     "clean_of",
+    "clean_of_score",
     "ncsn",
     "score_of",
     "score_of_clean",

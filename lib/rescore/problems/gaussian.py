@@ -237,8 +237,9 @@ def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw
     """
     law = start
     if sampler.predicts == "clean prediction":
-        for i, t in enumerate(sampler.times[:-2]):
-            law = law.after(partial(_clean_step, sampler, i, score, t), draws=1)
+        chain: Any = sampler
+        for i in range(sampler.steps - 1):
+            law = law.after(partial(chain.advance, i, score), draws=1)
         return law.after(lambda x, draw: score(x, sampler.times[-2]), draws=0)
     corrector = sampler if isinstance(sampler, PredictorCorrector) else None
     predictor: Any = corrector.predictor if corrector else sampler
@@ -252,10 +253,6 @@ def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw
         if corrector and not corrector.corrector_first:
             law = _corrected(corrector, i + 1, score, law)
     return law if sampler.denoise in ("none", "mean") else law.after(lambda u, draw: sampler.last(score, u), draws=0)
-
-
-def _clean_step(sampler: Any, i: int, clean: Clean, t: float, x: Tensor, draw: Draw) -> Tensor:
-    return sampler.step(i, clean(x, t), x, draw)
 
 
 def _corrected(sampler: PredictorCorrector, i: int, score: Score, law: GaussianLaw) -> GaussianLaw:

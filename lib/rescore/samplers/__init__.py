@@ -15,6 +15,7 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `gddim_corrected` | all | 2 |
 | `sscs` | CLD | 1 |
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in place of a score | 1 |
+| `HeunFlowSampler` | likewise | 2, in the last step 1 |
 
 Two rivals of DEIS are no rows of the sampler matrix and are taken from their modules: `analytic.analytic_ddim` (its variances
 need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
@@ -30,7 +31,7 @@ from rescore.samplers.gddim import GDDIMCorrected, gddim, gddim_corrected, gddim
 from rescore.samplers.ipndm import ipndm
 from rescore.samplers.langevin import AnnealedLangevin, annealed_langevin, langevin
 from rescore.samplers.method import Method
-from rescore.samplers.momentum import FlowMomentumSampler, MomentumSampler, NaiveSampler, uniform_times
+from rescore.samplers.momentum import FlowMomentumSampler, HeunFlowSampler, MomentumSampler, NaiveSampler, uniform_times
 from rescore.samplers.ode import AdaptiveFlow, RungeKutta, adaptive_flow, runge_kutta
 from rescore.samplers.pndm import PNDM, pndm
 from rescore.samplers.predictor_corrector import (
@@ -53,6 +54,7 @@ __all__ = [
     "FlowMomentumSampler",
     "GDDIMCorrected",
     "HeldToEvaluations",
+    "HeunFlowSampler",
     "Method",
     "MomentumSampler",
     "NaiveSampler",
