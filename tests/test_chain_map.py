@@ -38,7 +38,7 @@ def test_a_linear_score_gives_the_gaussian_of_its_recursion(steps):
 
 
 def test_what_leaves_the_square_is_lost():
-    """No score: after one step from the middle cell the mass is that of N(0, 2 h I) about its centre; a drift takes all away."""
+    """No score: after one step from the middle cell the mass is that of N(0, 2 h I) about it; a drift takes all away."""
     start = torch.zeros(CELLS, CELLS)
     start[30, 50] = 2.0
     still = langevin_map(torch.zeros_like, start, HALF, 1.0, 1)

@@ -41,7 +41,7 @@ def test_a_chain_with_noise_next_to_none_has_the_score_of_the_whole():
 
 
 def test_noise_reaches_far_correlations():
-    """Both laws of the composed score are off the data; the ancestral one less (`noise-helps`), and one piece alone is exact."""
+    """Both laws of the composed score are off the data; the ancestral one less (`noise-helps`), one piece alone is exact."""
     covariance, process = ar1(24, 0.9), VP()
     score = laws.composed_gaussian(process, chain(1, 24, 8, 4), covariance)
     data = GaussianLaw.full(torch.zeros(24), covariance)

@@ -27,7 +27,7 @@ def test_every_tile_has_as_many_followers_as_forerunners():
 
 
 def test_the_composed_score_of_a_quilt_is_that_of_all_its_rows():
-    """The whole law of three tiles are its 36 rows: at small noise the composed score is theirs, at the scale of the data not."""
+    """The whole law of three tiles are its 36 rows: at small noise the composed score is theirs, at the data's scale not."""
     process, follows = VP(), QUILT.follows.nonzero()
     rows = [(a, b, c) for a, b in follows.tolist() for d, c in follows.tolist() if d == b]
     assert len(rows) == 36

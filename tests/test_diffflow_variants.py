@@ -1,4 +1,4 @@
-"""DiffFlow's grids, samplers of eq. 3.16, DDPM's two losses and the flows beside it: exact checks, and stubs of known answers."""
+"""DiffFlow's grids, samplers of eq. 3.16, DDPM's two losses and the flows beside it: exact checks, stubs of known answers."""
 
 import math
 from types import SimpleNamespace
@@ -102,7 +102,8 @@ def test_grids_are_compared_on_the_same_paths_and_times(tmp_path, monkeypatch):
     assert found["L_beta, fixed", "nll"].value == pytest.approx(0.5 + fixed)
     assert found["hat L_beta, fixed", "nll"].value == pytest.approx(10.5 + fixed)
     assert found["hat L_beta, progressive", "nll_random_grids"].value == pytest.approx(10.5 + others)
-    # losses i^2 (1 + offset) of six iterations, N from 2 to 3 after three: (9 + 16) / 2 - (1 + 4) / 2 = 10; the last two are 16, 25
+    # losses i^2 (1 + offset) of six iterations, N from 2 to 3 after three: (9 + 16) / 2 - (1 + 4) / 2 = 10; the last two are
+    # 16, 25
     assert found["L_beta, progressive", "loss_jump"].value == pytest.approx(10 * 1.5)
     assert found["hat L_beta, progressive", "loss_std"].value == pytest.approx(9 / math.sqrt(2) * 11.5)
     assert ("L_beta, fixed", "loss_jump") not in found, "N does not change"
@@ -124,7 +125,7 @@ def test_figure_3_3_has_one_random_time_in_each_cell():
 
 
 def test_the_ode_of_a_linear_model_is_a_product():
-    """lambda = 0 multiplies by 1 - (a - g^2 b / 2) dt in each step; lambda = 1/2 has 5/8 for 1/2, and the noise of its steps."""
+    """lambda = 0 multiplies by 1 - (a - g^2 b / 2) dt each step; lambda = 1/2 has 5/8 for 1/2, and the noise of its steps."""
     a, b, g, z = -0.7, -0.4, 0.5, torch.randn(6, 2, generator=make_generator("z"), dtype=F64)
     model, dt = linear_flow(a, b, g), l_beta(4, 0.1, 1.3, 0.8).diff()
     expected = z * (1 - (a - g**2 * b / 2) * dt).prod()
@@ -245,7 +246,7 @@ def test_bounds_and_odes_of_both_losses(tmp_path, monkeypatch):
 
 
 def test_samplings_of_both_losses(tmp_path, monkeypatch):
-    """Ancestral steps for each loss, the ODE for L_simple; the sweep of Tables 3.4 and 3.5 is L's alone: L_simple has its own."""
+    """Ancestral steps for each loss, the ODE for L_simple; the sweep of Tables 3.4, 3.5 is L's alone: L_simple has its own."""
     measured, swept = [], []
     rivals = SimpleNamespace(
         process=lambda name: VP(), measure=lambda samplings, label, metrics: measured.append((samplings, metrics))
@@ -325,7 +326,7 @@ def test_ffjord_trains_by_probes_and_is_judged_by_the_trace(monkeypatch):
 
 
 def test_images_as_rows():
-    """Held-out images are the test rows, the last tenth of the training ones are for validation; a uniform density has log2 17 bits."""
+    """Held-out images are the test rows, a tenth of the training ones for validation; a uniform density has log2 17 bits."""
     rows, per_unit = RIVALS.image_rows("digits", 0.1)
     images = load_images("digits", "train")
     kept = len(images) - math.ceil(0.1 * len(images))

@@ -47,7 +47,7 @@ def test_the_curves_of_dsm_and_lcss_differ_by_their_noise(result, values):
 
 
 def test_a_curve_in_numbers():
-    """A loss that falls from 10 to 0 with half of it made at a fifth, and a step's noise of 3 about a slope in the second half."""
+    """A loss that falls from 10 to 0 with half of it made at a fifth, a step's noise of 3 about a slope in the second half."""
     steps = np.arange(10_000)
     curve = np.interp(steps, [0, 499, 1750, 2250, 9499, 9999], [10, 10, 5, 5, 0, 0])
     noise = 3 * np.random.default_rng(0).standard_normal(len(steps)) * (steps >= 5000) * (steps < 9500)

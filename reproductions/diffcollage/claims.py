@@ -247,7 +247,8 @@ CLAIMS = [
     ),
     Claim(
         "amortised",
-        "One network that is told which it sees can stand for the networks of pieces and of overlaps: on brick its seams stay within "
+        "One network that is told which it sees can stand for the networks of pieces and of overlaps: on brick "
+        "its seams stay within "
         "0.1 of theirs, and its FID+ within 1.",
         "section 4.4.2 ('diffusion models on different marginals can be amortized'); the bounds are ours",
         all_of(

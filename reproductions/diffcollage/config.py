@@ -46,7 +46,7 @@ class Samplers(SectionSettings):
 
 
 class Amortised(SectionSettings, TrainingConfig):
-    """One network for pieces and overlaps, and its training (section 4.4.2); hidden: features of the MLP; ema: of its weights."""
+    """One network for pieces and overlaps, and its training (section 4.4.2); hidden: the MLP's features; ema: of its weights."""
 
     hidden: PositiveInt
     ema: float = Field(ge=0, lt=1)
@@ -158,11 +158,11 @@ class Job(ModelJob):
     Args:
         measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
             `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
-            patches in place of networks, `amortised`, those of one network in place of two, and `inpaint`, from strips of the photograph. Of BasicMotions `motion`, long
-            series of activities (Table 4.3 in small), of HumanML3D `humanml`, those of captions (Table 4.3). Of laws that are
-            known `samplers`, every sampler on the composed score of exact pieces, and `pictures`, larger ones, and `strokes`, from
-            coarse ones; of `sky to gravel` `change`, from one texture to another; of
-            `sky and ground` `doodle`, a cube under a label map.
+            patches in place of networks, `amortised`, those of one network in place of two, and `inpaint`, from strips of the
+            photograph. Of BasicMotions `motion`, long series of activities (Table 4.3 in small), of HumanML3D `humanml`, those
+            of captions (Table 4.3). Of laws that are known `samplers`, every sampler on the composed score of exact pieces, and
+            `pictures`, larger ones, and `strokes`, from coarse ones; of `sky to gravel` `change`, from one texture to another;
+            of `sky and ground` `doodle`, a cube under a label map.
     """
 
     subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {

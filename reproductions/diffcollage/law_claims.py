@@ -40,7 +40,8 @@ def stroked(how: str, metric: str, start: float = 0.5) -> Selector:
 LAW_CLAIMS = [
     Claim(
         "sampler-agnostic",
-        "DDIM, DEIS, a solver of DPM-Solver's kind and gDDIM sample one composed score without any modification: at their usual "
+        "DDIM, DEIS, a solver of DPM-Solver's kind and gDDIM sample one composed score without any modification: "
+        "at their usual "
         "evaluations they end as near to the data, within 0.01 of the unit variance (Gaussian chain).",
         "section 4.4.2 ('DiffCollage is sampler-agnostic'); the evaluations and the bound are ours",
         at_usual("Gaussian chain", "frechet", 0.01),
@@ -65,13 +66,15 @@ LAW_CLAIMS = [
     ),
     Claim(
         "noise-helps",
-        "At many steps stochastic sampling is better than deterministic: at 100 evaluations DDIM with eta 1 ends nearer to the data.",
+        "At many steps stochastic sampling is better than deterministic: at 100 evaluations DDIM with eta 1 ends "
+        "nearer to the data.",
         "README of the released code; here a Gaussian chain",
         smaller(solved("Gaussian chain", "DDIM", "frechet", 100, "eta=1"), solved("Gaussian chain", "DDIM", "frechet", 100)),
     ),
     Claim(
         "sky-without-seams",
-        "With exact pieces of 32x32 DiffCollage's skies have no seams: within 0.1 of draws of the law itself, and smoother ones than "
+        "With exact pieces of 32x32 DiffCollage's skies have no seams: within 0.1 of draws of the law itself, "
+        "and smoother ones than "
         "concatenated squares and outpainting by replacement.",
         "fig. 4.4; the bound is ours",
         all_of(
@@ -132,7 +135,8 @@ LAW_CLAIMS = [
     ),
     Claim(
         "no-sudden-change",
-        "No half piece changes by more than a half of the whole way, and all by less than where the condition switches in the middle.",
+        "No half piece changes by more than a half of the whole way, and all by less than where the condition "
+        "switches in the middle.",
         "fig. 4.6; the bound and the rival are ours",
         all_of(
             below(changing("interpolated", "largest_step"), 0.5),
@@ -148,7 +152,8 @@ LAW_CLAIMS = [
     ),
     Claim(
         "strokes-faithful",
-        "DiffCollage's walls keep to the strokes, the more so the later it begins, and within 0.02 as closely as single squares.",
+        "DiffCollage's walls keep to the strokes, the more so the later it begins, and within 0.02 as closely as "
+        "single squares.",
         "section 4.5.2 (SDEdit); the bound is ours",
         all_of(
             monotone([stroked("DiffCollage", "to_strokes", t) for t in (0.3, 0.5, 0.7)], increasing=True),
@@ -157,7 +162,8 @@ LAW_CLAIMS = [
     ),
     Claim(
         "doodle",
-        "Panoramas all around from a simple doodle: more than nine tenths of the blocks show their label, and the edges of the cube "
+        "Panoramas all around from a simple doodle: more than nine tenths of the blocks show their label, and "
+        "the edges of the cube "
         "are smoother than those of faces that are made by themselves under the same doodle.",
         "section 4.5.4, fig. 4.9 (bottom); the bound is ours",
         all_of(

@@ -155,8 +155,11 @@ def draw_modes(n: int, seed: int) -> Tensor:
 
 
 def pair_errors(x: Tensor) -> dict[str, float]:
-    """Of contents (n, 2, COLUMNS): the total variation of pairs of centres, next to each other and FAR apart; the share of
-    columns further than 4 standard deviations from every centre."""
+    """How far contents (n, 2, COLUMNS) are from the law of pairs.
+
+    The total variation of pairs of centres, next to each other and FAR apart; the share of columns further than 4 standard
+    deviations from every centre.
+    """
     distances = torch.cdist(x.mT, CENTRES)
     nearest = distances.argmin(-1)
     found = {}

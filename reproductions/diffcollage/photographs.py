@@ -75,7 +75,7 @@ class Quilt:
 
 @dataclass(frozen=True)
 class Field:
-    """A stationary Gaussian field with the lags of a photograph, alike in all directions that turns and mirrors of a square make.
+    """A stationary Gaussian field with the lags of a photograph, alike in all directions that a square's symmetries make.
 
     Args:
         name: `sky`, or one of `rescore.data.textures.TEXTURES`.
@@ -85,8 +85,10 @@ class Field:
 
     @cached_property
     def photograph(self) -> np.ndarray:
-        """(H, W) float64, without its mean and slope, under a Hann window, whose edges do not show in the spectrum; of the sky the
-        mean of its colours."""
+        """(H, W) float64, without its mean and slope, of the sky its colours' mean.
+
+        Under a Hann window, so that its edges do not show in the spectrum.
+        """
         image = sky_colours().mean(2) if self.name == "sky" else load_texture(self.name).astype(float)
         y, x = np.indices(image.shape)
         plane = np.stack([np.ones(image.size), y.ravel(), x.ravel()], 1)
@@ -118,7 +120,7 @@ class Field:
         return x[..., :SIDE, :length].float()
 
     def lag_errors(self, x: Tensor) -> dict[str, float]:
-        """RMS errors of the correlations along x (n, 1, SIDE, length): at lags within a piece, and at longer ones up to three."""
+        """RMS errors of the correlations along x (n, 1, SIDE, length): at lags within a piece, and at longer ones to three."""
         numbers = {}
         for name, lags in (("near", range(1, SIDE)), ("far", range(SIDE, 3 * SIDE))):
             errors = [(x[..., :-lag] * x[..., lag:]).mean().item() - self.lags[0, lag].item() for lag in lags]

@@ -1,5 +1,7 @@
-"""Pictures of 32 pixels height from exact pieces of 32x32: panoramas, a closed circle, a cube (figs. 4.4 and 4.9); and one whose
-texture changes along it (fig. 4.6)."""
+"""Pictures of 32 pixels height from exact pieces of 32x32.
+
+Panoramas, a closed circle, a cube (figs. 4.4 and 4.9); and one whose texture changes along it (fig. 4.6).
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -201,7 +203,8 @@ def change(book: Book, dataset: str) -> None:
 def profile(x: Tensor, expected: Tensor) -> dict[str, float]:
     """Roughness along contents (n, 1, SIDE, length): of each half piece the mean square step over twice the variance.
 
-    `largest_step`: the largest change from one half piece to the next, by that from the first law's to the second's, `expected`.
+    `largest_step`: the largest change from one half piece to the next, by that from the first law's to the second's,
+    `expected`.
     """
     halves = x.unflatten(-1, (-1, HALF)).diff(dim=-1).square().mean((0, 1, 2, 4)) / (2 * STD**2)
     steps = halves.diff() / (expected[1] - expected[0])

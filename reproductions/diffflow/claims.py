@@ -219,13 +219,15 @@ CLAIMS = [
     ),
     Claim(
         "random-times-lower-bound",
-        "With progressive N, random times (hat L_beta) end at a lower bound on the fixed grid than that grid itself (L_beta), on the rings.",
+        "With progressive N, random times (hat L_beta) end at a lower bound on the fixed grid than that grid "
+        "itself (L_beta), on the rings.",
         "section 3.3.3: lower loss when we conduct progressive training; the bound is on the grid of L_beta",
         below(schedule("progressive", "nll"), 0.0),
     ),
     Claim(
         "random-times-lower-on-other-grids",
-        "With progressive N, random times (hat L_beta) end at a lower bound on random grids than fixed times (L_beta), on the rings.",
+        "With progressive N, random times (hat L_beta) end at a lower bound on random grids than fixed times "
+        "(L_beta), on the rings.",
         "section 3.3.3: lower loss under different sets of times",
         below(schedule("progressive", "nll_random_grids"), 0.0),
     ),
@@ -270,7 +272,8 @@ CLAIMS = [
     ),
     Claim(
         "ddpm-l-degrades-less",
-        "With 5, 10 and 20 steps, relative to 100, DDPM trained with L loses less quality than with the simple loss, on the digits.",
+        "With 5, 10 and 20 steps, relative to 100, DDPM trained with L loses less quality than with the simple "
+        "loss, on the digits.",
         "Table 3.5 (printed 16.80 and 37.02 with 5 steps)",
         all_of(*(smaller(loss_of("L", n, "3.5"), loss_of("L_s", n, "3.5")) for n in FEW)),
     ),
@@ -282,7 +285,8 @@ CLAIMS = [
     ),
     Claim(
         "lambda-1-is-best",
-        "Samples by lambda = 1 are closer to the data than by every lower lambda, with 30 steps, on the rings and the checkerboard.",
+        "Samples by lambda = 1 are closer to the data than by every lower lambda, with 30 steps, on the rings "
+        "and the checkerboard.",
         "section 3.4: empirically, lambda = 1 has the best performance; here in sw2",
         all_of(*(worse_than_whole(d, ("sw2",), LAMBDAS, (30,)) for d in COMPARED)),
     ),
@@ -294,7 +298,8 @@ CLAIMS = [
     ),
     Claim(
         "last-noise-hurts",
-        "Noise in the last step puts samples farther from the data and off its support, with 5 and 30 steps, on the rings and the checkerboard.",
+        "Noise in the last step puts samples farther from the data and off its support, with 5 and 30 steps, on "
+        "the rings and the checkerboard.",
         "section 3.4.3: noise at the last step significantly lowers sampling quality",
         all_of(*(worse_than_whole(d, ("sw2", "off_support"), NOISE, (5, 30)) for d in COMPARED)),
     ),
@@ -325,7 +330,8 @@ CLAIMS = [
         Claim(
             name,
             f"DiffFlow samples at least 10 times faster than DDPM, each with as many steps as it needs, on {where}.",
-            "section 3.1: a 20 times speedup without decreasing sampling quality much; the measure and the bound, half of it, are ours",
+            "section 3.1: a 20 times speedup without decreasing sampling quality much; the measure and the "
+            "bound, half of it, are ours",
             all_of(*(above(cost("sampling_time_ratio", dataset=d), 10.0) for d in datasets)),
         )
         for name, where, datasets in (

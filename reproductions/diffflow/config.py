@@ -130,7 +130,7 @@ class Sampling(SectionSettings):
 
 
 class Losses(SectionSettings):
-    """DDPM with L and with L_simple in Table 3.3: steps of the ancestral sampler, and the images whose likelihood is computed."""
+    """DDPM with L and with L_simple in Table 3.3: steps of the ancestral sampler, images whose likelihood is computed."""
 
     steps: PositiveInt = 1000
     tolerance: PositiveFloat = Field(1e-3, description="of the ODE, for samples and for likelihoods")

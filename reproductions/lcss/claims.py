@@ -244,7 +244,8 @@ CLAIMS = [
     Claim(
         "one-draw-is-enough",
         "Sampling x' only once yields satisfactory performance: four draws about the same images end no more than 0.03 lower.",
-        "sections 3.2 and 4.1, eq. 19; here the denoising error of networks of the digits, whose unit is that of the noise; bound ours",
+        "sections 3.2 and 4.1, eq. 19; here the denoising error of networks of the digits, whose unit is that of "
+        "the noise; bound ours",
         agrees(draws("draws=1", "final_error"), draws("draws=4", "final_error"), 0.03),
     ),
     Claim(
@@ -297,7 +298,8 @@ CLAIMS = [
     Claim(
         "projection-fails-in-high-dimension",
         "The error of a random projection, beside the trace, grows with the dimension.",
-        "section 2.3: SSM and FD-SSM cannot handle high-dimensional data due to their variance; here of N(0, I), in closed form",
+        "section 2.3: SSM and FD-SSM cannot handle high-dimensional data due to their variance; here of N(0, I), "
+        "in closed form",
         monotone([probed("gaussian", f"d={d}", "relative_error") for d in (64, 3072, 196608)], increasing=True),
     ),
     Claim(

@@ -1,4 +1,4 @@
-"""How noisy the two ways around the trace are: draws of x' (eq. 19), and random probes with Hutchinson's bound (section 2.3)."""
+"""How noisy two ways around the trace are: draws of x' (eq. 19), and random probes with Hutchinson's bound (section 2.3)."""
 
 from functools import cache, partial
 
@@ -57,7 +57,7 @@ def one_draw(book: Book) -> None:
 
 
 def slope_std(sigma: float, draws: int, points: int, seed: int) -> float:
-    """Of sigma^2 times LCSS's loss with the mean of so many draws: the spread over data of its derivative by the score's scale."""
+    """Of sigma^2 times LCSS's loss with the mean of so many draws: the spread over data of its slope in the score's scale."""
     noise = make_generator("lcss", "draws", sigma, seed)
     x = torch.randn(points, DIMENSION, generator=noise, dtype=torch.float64)
     z = torch.randn(draws, *x.shape, generator=noise, dtype=torch.float64)

@@ -35,8 +35,8 @@ def densities(found: draw.PaperResults, out: Path) -> None:
 
 def langevin(found: draw.PaperResults, out: Path) -> None:
     """Eq. 31: laws of the chains, with the ends of some."""
-    note = """One network of each objective, and the exact score of the noised data. Colours: the law of the chains without samples;
-        dots: ends of sampled chains. TV: total variation of the law to the data's density, mean and 95 % interval over networks."""
+    note = """One network of each objective, and the exact score of the noised data. Colours: the chains' law without samples;
+        dots: ends of sampled chains. TV: total variation of the law to the data's density, mean and 95 % interval of networks."""
     half, shown, exact = found.config.langevin.half_width, 5.5, f"exact, {EXACT_VARIANT(epsilon=SMALL_STEP)}"
     with found.sheet(out, 5, 5, (2.2, 2.9), note) as (_, axes):
         for ax, name in zip(axes, (*METHODS, exact), strict=True):
@@ -52,7 +52,7 @@ def langevin(found: draw.PaperResults, out: Path) -> None:
 
 def board_losses(found: draw.PaperResults, out: Path) -> None:
     """Fig. 8, and what DSM's curve has more than LCSS's."""
-    note = """One network of each objective, every step. The last panel is the difference of two curves, which no network enters:
+    note = """One network of each objective, every step. The last panel: the difference of two curves, which no network enters:
         the batch's mean of |z|^2 / (2 sigma^2). Dashed: its mean in closed form."""
     history = {method: found.arrays.get(f"board_losses/{method}") for method in METHODS}
     if all(history[method] is not None for method in ("DSM", "LCSS")):

@@ -32,8 +32,8 @@ def sample(cell: Cell, settings: Langevin, method: str, networks: Sequence[nn.Mo
     """Of each network of log density f, what eq. 31 leaves: the law itself, and where `chains` chains end.
 
     `tv` is the law's total variation to the data, `tv_to_grid` that to the density of f on the grid, `off_support` its mass
-    off the squares, `bright_spread` the standard deviation over the mean of its density on the squares, `left_square` what of it
-    the grid has lost.
+    off the squares, `bright_spread` the standard deviation over the mean of its density on the squares, `left_square` what of
+    it the grid has lost.
     """
     start, found = start_map(settings), []
     truth = density_map(lambda x: BOARD.density(x).log(), settings.half_width, settings.cells)

@@ -76,7 +76,7 @@ class Rivals(SectionSettings):
 
 
 class Overhead(SectionSettings):
-    """Iterations of training that are timed, one of each kind a round, of the trained network and of others by their settings."""
+    """Iterations of training that are timed, one of each kind a round, of the trained network and of others by settings."""
 
     rounds: PositiveInt = 40
     batch: PositiveInt = 64

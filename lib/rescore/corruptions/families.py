@@ -38,7 +38,7 @@ class Separable:
 
 
 def pseudo_inverse(operator: Separable | Diagonal, cutoff: float) -> Callable[[Tensor], Tensor]:
-    """C^+ of an operator on images, with singular values of C (as a whole, not of its factors) below `cutoff` > 0 taken as 0."""
+    """C^+ of an operator on images, with singular values of C (whole, not of its factors) below `cutoff` > 0 taken as 0."""
     check_number("pseudo-inverse", "cutoff", cutoff, 0, brackets="()")
     if isinstance(operator, Diagonal):
         return Diagonal(_inverse_above(operator.values, cutoff), operator.event_ndim)

@@ -240,7 +240,7 @@ def _noised_side(x: Tensor, a: float, sigma: float) -> Tensor:
 
 
 def _noised_log_side(x: Tensor, a: float, sigma: float) -> Tensor:
-    """log (Phi((1 - d) / sigma) - Phi((-1 - d) / sigma)) / 2 at a distance d from the middle: both terms in their small tail."""
+    """log (Phi((1 - d) / sigma) - Phi((-1 - d) / sigma)) / 2 at distance d from the middle: both terms in their small tail."""
     d = (x - a - 1).abs()
     high, low = (torch.special.log_ndtr((end - d) / sigma) for end in (1, -1))
     return high + torch.log1p(-torch.exp(low - high)) - math.log(2)

@@ -48,7 +48,8 @@ class UNetConfig:
         level_factor: what is embedded is c times this. With 0.5, and without `unit_input`, weights of "fourier" trained on
             data in [0, 1] give the score of the same data in [-1, 1], where sigma is twice as large.
         patch: the pixels of each patch x patch square become channels before the first layer, and pixels again after the last:
-            the sides of `multipliers` and `attention` are those of this coarser image. With 4 a network of 28x28 has 7x7 places.
+            the sides of `multipliers` and `attention` are those of this coarser image. With 4 a network of 28x28 has 7x7
+            places.
     """
 
     width: int = 128

@@ -12,8 +12,8 @@
 | `CleanPrediction` | the residual or x_0, for a `Corruption` | Bansal et al. |
 
 `rescore.objectives.pointwise` has score matching at one density, without time; `rescore.objectives.hutchinson` the variance of
-random probes. Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`, `RepeatedTimes`. `score_of` turns a trained
-network into the score that samplers and likelihoods take.
+random probes. Times of training: `UniformTimes`, `ImportanceTimes`, `DiscreteTimes`, `RepeatedTimes`. `score_of` turns a
+trained network into the score that samplers and likelihoods take.
 
 References:
     thesis, chapter 7: gDDIM, arXiv:2206.05564.

@@ -10,7 +10,7 @@ from rescore.metrics.maps import cell_centres
 
 
 def langevin_map(score: Callable[[Tensor], Tensor], start: Tensor, half_width: float, size: float, steps: int) -> Tensor:
-    """The law that `rescore.samplers.langevin` leaves, on `cell_centres`: (cells, cells) float64; rows are the second coordinate.
+    """The law that `rescore.samplers.langevin` leaves, on `cell_centres`: (cells, cells) float64; rows: the second coordinate.
 
     A step x + size s(x) + sqrt(2 size) z takes the density p to int p(x) N(y; x + size s(x), 2 size I) dx, here a sum over the
     centres. For cells of side h its relative error is about exp(-2 pi^2 w^2 / h^2), w = sqrt(2 size) / abs(I + size ds/dx):

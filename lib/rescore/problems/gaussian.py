@@ -184,8 +184,10 @@ def exact_score(process: Process, data: GaussianLaw) -> Score:
 
 
 def score_on_axes(process: LinearSDE, data: GaussianLaw) -> Score:
-    """`exact_score` of data with any covariance (`GaussianLaw.full`), under CLD too: they do not depend on each other on their
-    principal axes, nor do the velocities there."""
+    """`exact_score` of data with any covariance (`GaussianLaw.full`), under CLD too.
+
+    On their principal axes coordinates do not depend on each other, nor do the velocities there.
+    """
     values, axes = torch.linalg.eigh(data.covariance[0])
     center = data.mean[:, 0] @ axes
     exact = exact_score(process, GaussianLaw.independent(center, values.clamp_min(0)))

@@ -1,7 +1,7 @@
 """Samplers for corruptions x_t = C_t x_0 + sigma_t eta (Daras et al. 2022, algorithms 1 and 2, eqs. 16 and 44).
 
-They take a clean prediction h(x_t, t) of x_0, called once a step (Heun's method: twice), and return the last prediction: what a literal last step
-would add to it is noise of sigma_{t_1}, as in every Score-SDE sampler.
+They take a clean prediction h(x_t, t) of x_0, called once a step (Heun's method: twice), and return the last prediction: what a
+literal last step would add to it is noise of sigma_{t_1}, as in every Score-SDE sampler.
 """
 
 from __future__ import annotations
