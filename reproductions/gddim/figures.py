@@ -231,7 +231,7 @@ def mnist(found: PaperResults, out: Path) -> None:
     """Table 7.3's DDPM column on the network trained on MNIST, and samples."""
     rows = found.select(table="7.3", dataset="mnist", metric="fid")
     with found.sheet(out, 2, 2, (4.6, 3.6), f"{draw.INTERVALS} {draw.FLOOR_NOTE}") as (_, (curves, pictures)):
-        _samplers(curves, draw.select(rows, variant="DDPM"), "Table 7.3, DDPM (VP), MNIST")
+        _samplers(curves, draw.select(rows, variant="DDPM"), "Table 7.3, DDPM (VP), MNIST", ticks=(10, 20))
         curves.set_ylabel("FID, features of a small classifier")
         draw.real_images(curves, rows)
         draw.legend(curves, fontsize=6.5)
@@ -241,10 +241,10 @@ def mnist(found: PaperResults, out: Path) -> None:
         pictures.set_title("Samples from the same noise")
 
 
-def _samplers(ax: Axes, rows: Iterable[draw.Row], title: str, ceiling: float = math.inf) -> None:
+def _samplers(ax: Axes, rows: Iterable[draw.Row], title: str, ceiling: float = math.inf, ticks: Iterable[int] = TICKS) -> None:
     """The samplers of Table 7.3 on one process."""
     draw.curves(ax, rows, ("method",), GRID, ceiling=ceiling)
-    draw.against_evaluations(ax, TICKS)
+    draw.against_evaluations(ax, ticks)
     draw.log_values(ax, title)
 
 
