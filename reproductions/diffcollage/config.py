@@ -46,7 +46,7 @@ class Samplers(SectionSettings):
 
 
 class Amortised(SectionSettings, TrainingConfig):
-    """One network for pieces and overlaps, and its training (section 4.4.2); hidden: the MLP's features; ema: of its weights."""
+    """One network for pieces and overlaps, and its training (section 4.4.2); hidden: the MLP's features; ema: of weights."""
 
     hidden: PositiveInt
     ema: float = Field(ge=0, lt=1)

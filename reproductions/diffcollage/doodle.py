@@ -102,7 +102,7 @@ def doodle(book: Book, name: str) -> None:
 
 
 def right_labels(x: Tensor, labels: Tensor) -> float:
-    """The share of blocks of one label, of cubes (n, 1, 6, SIDE, SIDE), whose mean is nearer to that label's than the other's."""
+    """The share of blocks of one label, of cubes (n, 1, 6, SIDE, SIDE), of a mean nearer to that label's than the other's."""
     means, shares = (nn.functional.avg_pool2d(each.flatten(0, -4).float(), BLOCK) for each in (x, labels[None]))
     said = (means < MEANS.mean()).float()
     return (said == shares)[((shares == 0) | (shares == 1)).expand_as(said)].float().mean().item()

@@ -36,7 +36,7 @@ def densities(found: draw.PaperResults, out: Path) -> None:
 def langevin(found: draw.PaperResults, out: Path) -> None:
     """Eq. 31: laws of the chains, with the ends of some."""
     note = """One network of each objective, and the exact score of the noised data. Colours: the chains' law without samples;
-        dots: ends of sampled chains. TV: total variation of the law to the data's density, mean and 95 % interval of networks."""
+        dots: ends of sampled chains. TV: total variation of the law to the data's density, mean and 95 % interval."""
     half, shown, exact = found.config.langevin.half_width, 5.5, f"exact, {EXACT_VARIANT(epsilon=SMALL_STEP)}"
     with found.sheet(out, 5, 5, (2.2, 2.9), note) as (_, axes):
         for ax, name in zip(axes, (*METHODS, exact), strict=True):

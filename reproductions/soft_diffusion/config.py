@@ -24,7 +24,7 @@ class Schedule(Settings):
     """The shortest path: candidates, nodes of the path, training images on which distances are measured."""
 
     candidates: PositiveInt = 256
-    nodes: PositiveInt = 32
+    nodes: PositiveInt = 16
     images: PositiveInt = 64
 
 
@@ -88,7 +88,7 @@ class Subsets(SectionSettings):
 
     images: PositiveInt = 16
     candidates: PositiveInt = 128
-    nodes: PositiveInt = 32
+    nodes: PositiveInt = 16
 
 
 class Job(JobConfig):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +66,8 @@ def composed_score(
         check_conditions(own, len(group), "variable")
     ones = torch.ones(len(graph.factors), dtype=torch.float64)
     parts: list[Part] = [(factor, graph.factors, ones, conditions)]
-    parts += list(zip(variables, graph.variables, graph.weights, shared or [None] * groups, strict=True))
+    unconditional: list[Any] = [None] * groups
+    parts += list(zip(variables, graph.variables, graph.weights, shared or unconditional, strict=True))
 
     def score(u: Tensor, t: float) -> Tensor:
         return _collect(graph.size, parts, u, t, chunk)
