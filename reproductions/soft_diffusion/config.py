@@ -24,7 +24,7 @@ class Schedule(Settings):
     """The shortest path: candidates, nodes of the path, training images on which distances are measured."""
 
     candidates: PositiveInt = 256
-    nodes: PositiveInt = 16
+    nodes: PositiveInt = 32
     images: PositiveInt = 64
 
 
