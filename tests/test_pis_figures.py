@@ -18,7 +18,7 @@ PAPER = load_paper("pis", ROOT)
 PUBLISHED = read_published(PAPER.folder / "published.csv", "pis")
 PRINTED = [row for row in PUBLISHED if (row.table, row.metric) == ("5.1", "logz_rmse")]
 TABLE_ORDER = ["PIS_RW-GT", "PIS-NN", "PIS-Grad", "PIS_RW-NN", "PIS_RW-Grad", "AFT", "SMC", "NUTS", "HMC", "VI-NF"]
-OTHER_TABLES = ("posteriors", "torsions")  # their figures
+OTHER_TABLES = {"posteriors": "vae", "torsions": "alanine"}  # their figures, and the jobs of scale smoke that fill them
 ALL = sorted(set(PAPER.meta.figures) - set(OTHER_TABLES))
 
 
@@ -101,17 +101,17 @@ def test_a_figure_says_which_jobs_it_needs(drawn, tmp_path, name):
     figure = drawn(name)
     said = notes(figure) + " ".join(map(texts, figure.axes))
     if name == "text":
-        assert said.count("not run: job low-dimensional") == 6
+        assert said.count("not run: job theory") == said.count("not run: job sweeps") == 3
         return
     assert "not run: job low-dimensional" in said
-    assert ("not run: job posteriors" in said) == (not name.startswith("samples"))
+    assert ("not run: job lgcp" in said) == (not name.startswith("samples"))
 
 
-@pytest.mark.parametrize("name", OTHER_TABLES)
-def test_a_figure_of_another_table_says_which_job_it_needs(drawn, tmp_path, name):
+@pytest.mark.parametrize(("name", "job"), OTHER_TABLES.items())
+def test_a_figure_of_another_table_says_which_job_it_needs(drawn, tmp_path, name, job):
     write_job(tmp_path, "another", arrays={})
     figure = drawn(name)
-    assert "not run: job posteriors" in notes(figure) + " ".join(map(texts, figure.axes))
+    assert f"not run: job {job}" in notes(figure) + " ".join(map(texts, figure.axes))
 
 
 def test_posteriors_show_bias_and_spread_beside_the_printed_values(drawn, tmp_path):
@@ -122,7 +122,7 @@ def test_posteriors_show_bias_and_spread_beside_the_printed_values(drawn, tmp_pa
         record("vae_digits", "SMC", "3-temperatures", "logz_bias", 0.4, **common),
     ]
     images = np.random.default_rng(0).integers(0, 2, (3, 64)).astype(np.uint8)
-    write_job(tmp_path, "posteriors", records, {"vae_digits/truth/images": images})
+    write_job(tmp_path, "vae", records, {"vae_digits/truth/images": images})
     figure = drawn("posteriors")
     rows = [plain(label.get_text()) for label in figure.axes[0].get_yticklabels()]
     assert rows == ["VI-NF", "AFT", "SMC", "PIS_RW-NN", "PIS_RW-Grad"]
@@ -144,7 +144,7 @@ def test_posteriors_show_bias_and_spread_beside_the_printed_values(drawn, tmp_pa
 def test_torsions_are_smoothed_histograms_of_each_method(drawn, tmp_path):
     angles = np.zeros((4, 5), np.float32) + 0.01
     write_job(
-        tmp_path, "posteriors", arrays={"alanine_dipeptide/md/torsions": angles, "alanine_dipeptide/nn/torsions": angles + 1}
+        tmp_path, "alanine", arrays={"alanine_dipeptide/md/torsions": angles, "alanine_dipeptide/nn/torsions": angles + 1}
     )
     figure = drawn("torsions")
     assert titles(figure) == ["$\\phi$", "$\\psi$", "$\\eta_1$", "$\\eta_2$", "$\\eta_3$"]
@@ -231,7 +231,7 @@ def test_rmse_shows_the_records_beside_the_printed_values(drawn, tmp_path):
     assert legend[0] == "printed"
     assert sorted(legend[1:]) == [f"measured, {verdict}" for verdict in ("imprecise", "indicative", "off", "reproduced")]
     assert "Scale smoke" in notes(figure) and "another protocol" in notes(figure)
-    assert "lgcp (not run: job posteriors)" in notes(figure) and "VI-NF on mg" in plain(notes(figure))
+    assert "lgcp (not run: job lgcp)" in notes(figure) and "VI-NF on mg" in plain(notes(figure))
 
 
 def test_weights_are_sorted_and_carry_the_recorded_ess(drawn, tmp_path):
@@ -243,13 +243,13 @@ def test_weights_are_sorted_and_carry_the_recorded_ess(drawn, tmp_path):
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["PIS-GT: ESS 0.71", "PIS-NN: no ESS record"]
     assert "Missing: PIS-Grad on mg (not run: job low-dimensional)" in notes(figure)
-    assert "not run: job posteriors" in texts(panel(figure, "LGCP (d = 1600)"))
+    assert "not run: job lgcp" in texts(panel(figure, "LGCP (d = 1600)"))
 
 
 def test_training_shows_nats_above_minus_log_z_a_line_a_seed(drawn, tmp_path):
     history = np.array([[900.0, 80.0, 7.0], [800.0, 70.0, 6.0]])
     arrays = {"lgcp/nn/loss": history - 501.6, "lgcp/vi_nf/loss": history[:1] - 501.6, "lgcp_synthetic/grad/loss": history}
-    write_job(tmp_path, "posteriors", arrays=arrays)
+    write_job(tmp_path, "lgcp", arrays=arrays)
     figure = drawn("training")
     pines, synthetic = panel(figure, "LGCP (d = 1600)"), panel(figure, "LGCP, synthetic points")
     np.testing.assert_allclose([line.get_ydata() for line in pines.lines], [*history, history[0]])
@@ -262,10 +262,10 @@ def test_training_shows_nats_above_minus_log_z_a_line_a_seed(drawn, tmp_path):
 
 
 def test_a_skipped_data_set_shows_the_reason_of_its_job(drawn, tmp_path):
-    write_job(tmp_path, "posteriors", skipped=[{"paper": "pis", "dataset": "lgcp", "reason": "no pines here"}])
+    write_job(tmp_path, "lgcp", skipped=[{"paper": "pis", "dataset": "lgcp", "reason": "no pines here"}])
     figure = drawn("training")
     assert texts(panel(figure, "LGCP (d = 1600)")) == "skipped: no pines here"
-    assert texts(panel(figure, "LGCP, synthetic points")) == "not run: job posteriors"
+    assert texts(panel(figure, "LGCP, synthetic points")) == "not run: job lgcp"
 
 
 def test_block_means_keep_the_mean_and_every_step():

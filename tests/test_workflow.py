@@ -127,7 +127,7 @@ def test_a_job_s_inputs_are_the_folders_of_its_models(workspace: Workspace, stor
         inputs[name, job] = re.findall(r"^    input: (.*)$", block, re.MULTILINE)
         folders = [f"results/smoke/models/{of.key}" for of in papers[name].config.job_trainings(job).values()]
         assert inputs[name, job] == ([", ".join(folders)] if folders else [])
-    assert inputs["cld", "all"] and not inputs["pis", "posteriors"]
+    assert inputs["cld", "all"] and not inputs["pis", "lgcp"]
 
 
 def test_every_paper_has_its_two_rules_without_a_file_of_its_own(workspace: Workspace, story: SimpleNamespace) -> None:
