@@ -144,7 +144,7 @@ def test_a_paper_without_a_scale_has_no_jobs_there(tmp_path: Path) -> None:
     shutil.copytree(TOY, tmp_path / "reproductions" / "toy")
     assert load_suite({"scale": "smoke"}, tmp_path).papers["toy"].jobs == ["normal", "uniform"]
     rules = load_suite({"scale": "paper"}, tmp_path).papers["toy"]
-    assert rules.jobs == rules.job_files == rules.figures == []
+    assert rules.jobs == rules.job_files == [] and rules.figures == {}
     with pytest.raises(RescoreError, match="unknown scale for paper toy 'paper'; allowed: smoke"):
         load_config(rules.paper, "paper")
 

@@ -120,7 +120,7 @@ def test_parts_that_do_not_fit_are_named(scenes, tmp_path):
     [
         ("models", ["lhq"], "jobs.lhq.models: lhq_half is missing; needed: lhq, lhq_half, lhq_quarter"),
         ("measure", {"lhq": ["inpaint"]}, "measure.lhq: inpaint; allowed: panoramas, lengths, loop, grid, cubemap, connect"),
-        ("measure", {"bricks": ["loop"]}, r"input should be 'brick', 'grass', .* or 'HumanML3D', not 'bricks'$"),
+        ("measure", {"bricks": ["loop"]}, r"input should be 'brick', 'grass', .* or 'sky and ground', not 'bricks'$"),
         ("measure", {"HumanML3D": ["loop"]}, "measure.HumanML3D: loop; allowed: humanml"),
         ("measure", {"BasicMotions": ["humanml"]}, "measure.BasicMotions: humanml; allowed: motion"),
     ],

@@ -15,7 +15,7 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `gddim_corrected` | all | 2 |
 | `sscs` | CLD | 1 |
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in place of a score | 1 |
-| `HeunFlowSampler` | likewise | 2, in the last step 1 |
+| `HeunFlowSampler` | corruptions, likewise | 2, in the last step 1 |
 
 Two rivals of DEIS are no rows of the sampler matrix and are taken from their modules: `analytic.analytic_ddim` (its variances
 need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
