@@ -3,9 +3,10 @@
 #
 #   snakemake                            all papers at laptop scale
 #   snakemake pis                        one paper
-#   snakemake --profile profiles/smoke   another scale: smoke, gpu, paper
+#   snakemake --profile profiles/smoke   another scale: smoke (where all jobs of a paper share a process), gpu, paper
 #
 # Options: --config scale=SCALE papers=A,B results=FOLDER (relative to the working directory, which need not be this one)
+#          bundle=true (all jobs of a paper in one process)
 
 import sys
 import time
@@ -58,6 +59,27 @@ def define_rules(paper):
             runtime=paper.runtime,
         shell:
             paper.run
+
+    if paper.bundled:
+
+        rule:
+            name: f"{paper.name}_bundle"
+            input:
+                paper.bundle_models,
+            output:
+                paper.bundle_outputs,
+            log:
+                paper.bundle_logs,
+            params:
+                hash=paper.bundle_hash,
+                data=paper.bundle_data,
+            threads: paper.bundle_resource("threads")
+            priority: len(paper.bundled)
+            resources:
+                mem_mb=paper.bundle_resource("mem_mb"),
+                runtime=paper.bundle_resource("runtime"),
+            shell:
+                paper.run_bundle
 
     rule:
         name: paper.name
@@ -119,6 +141,7 @@ if SUITE.figures:
             SUITE.reported(report),
         log:
             SUITE.log("figures"),
+        threads: 4  # or as many as there are
         shell:
             SUITE.draw
 

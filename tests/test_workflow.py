@@ -25,7 +25,7 @@ from rescore.workflow.rule_text import in_rule, in_shell
 from rescore.workflow.suite import failures, load_suite
 
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
-TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "papers=toy")
+TOY = ("--profile", "profiles/smoke", "--config", "scale=smoke", "bundle=false", "papers=toy")
 TOY_FIRST = (*TOY[:-1], "papers=toy,pis")  # a rule that took the last paper's command would run PIS
 OWN_RULES = """
 rule toy_lines:

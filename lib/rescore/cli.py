@@ -52,10 +52,10 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(handler=handler)
         return command
 
-    run = add("run", jobs.run, "run one job of a paper")
+    run = add("run", jobs.run, "run jobs of a paper")
     run.add_argument("paper")
     run.add_argument("function", metavar="measure", nargs="?", choices=["measure"], help="what a job does; may be left out")
-    run.add_argument("--job", required=True)
+    run.add_argument("--job", required=True, nargs="+", dest="jobs", help="one, or several, one after another")
     train = add("train", jobs.train, "train models that papers share, one after another")
     train.add_argument(
         "keys", metavar="MODEL", nargs="+", help="its key (a folder of results/<scale>/models/), or <paper>/<name>"
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add("fetch", jobs.fetch, "download all that a scale needs; 1 if something is missing", one_paper)
     figures = add("figures", jobs.figures, "draw papers' figures")
     figures.add_argument("papers", metavar="PAPERS", type=lambda names: names.split(","), help="one, or several: pis,deis")
+    figures.add_argument("--processes", type=int, default=1, metavar="N", help="draw so many papers at once (default: 1)")
     figures.add_argument("names", nargs="*", metavar="NAME", help="these figures of one paper only")
     collect = add("collect", ledger.collect, "check and join the records of all jobs")
     collect.add_argument(

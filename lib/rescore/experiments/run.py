@@ -6,8 +6,10 @@ import time
 import traceback
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,26 +43,32 @@ _MEASURED = [column.name for column in fields(Measurement)]
 
 
 def main_run(args: Namespace) -> None:
-    """`rescore run`: run one job and write its folder, records.csv last.
+    """`rescore run`: run jobs one after another and write their folders, records.csv last.
 
-    On failure it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
+    On failure of one it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
     """
     paper = load_paper(args.paper, args.root)
     config = load_config(paper, args.scale)
-    check_choice(f"job of {paper.name} at scale {args.scale}", args.job, config.jobs)
-    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"{paper.name} {args.job} | ")
+    for job in args.jobs:
+        check_choice(f"job of {paper.name} at scale {args.scale}", job, config.jobs)
+    for job in args.jobs:
+        _run_or_exit(paper, config, args, job)
+
+
+def _run_or_exit(paper: Paper, config: PaperConfig, args: Namespace, job: str) -> None:
+    stderr = sys.stderr if sys.stderr.isatty() else BarLines(sys.stderr, f"{paper.name} {job} | ")
     try:
         with redirect_stderr(stderr):
-            _run(paper, config, args.scale, args.job, args.results)
+            _run(paper, config, args.scale, job, args.results)
     except Exception as error:
         if isinstance(error, RescoreError):
             print(f"error: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
-        command = job_command(paper.name, args.scale, args.job, str(args.results), args.root)
+        command = job_command(paper.name, args.scale, job, str(args.results), args.root)
         print(
-            f"failed: {paper.name} {args.job}\n"
-            f"  log: {log_path(args.results, args.scale, paper.name, args.job)}\n"
+            f"failed: {paper.name} {job}\n"
+            f"  log: {log_path(args.results, args.scale, paper.name, job)}\n"
             f"  repeat it alone: {command}",
             file=sys.stderr,
         )
@@ -82,8 +90,16 @@ def main_figures(args: Namespace) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    for paper in papers:
-        _draw(paper, args.names or paper.meta.figures, args.scale, args.results)
+    import rescore.figures  # noqa: F401 - before the fork: every process has it then
+
+    tasks = [(paper, args.names or [*paper.meta.figures], args.scale, args.results) for paper in papers]
+    if min(args.processes, len(tasks)) == 1:
+        for task in tasks:
+            _draw(*task)
+        return
+    with ProcessPoolExecutor(args.processes, get_context("fork")) as pool:
+        for drawn in [pool.submit(_draw, *task) for task in sorted(tasks, key=lambda task: -len(task[1]))]:
+            drawn.result()
 
 
 def _draw(paper: Paper, names: Iterable[str], scale: str, results: Path) -> None:

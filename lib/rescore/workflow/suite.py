@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -43,11 +44,14 @@ class Options(Settings):
         scale: one of `SCALES`.
         papers: names, comma-separated; empty means all.
         results: the folder for results, relative to the working directory.
+        bundle: all jobs of a paper run in one process: for jobs that take less time than its start. Should one fail, the cells
+            of the others are kept.
     """
 
     scale: str = "laptop"
     papers: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     results: Annotated[str, BeforeValidator(_folder), Field(min_length=1)] = "results"
+    bundle: bool = False
 
 
 def job_command(paper: str, scale: str, job: str, results: str = "results", root: Path | None = None) -> str:
@@ -69,6 +73,7 @@ class PaperRules:
     results: str
     root: Path
     config: PaperConfig | None  # None: the paper has no jobs at this scale
+    bundle: bool = False
 
     @property
     def known(self) -> PaperConfig:
@@ -96,12 +101,49 @@ class PaperRules:
     def _job(self, wildcards: Any) -> JobConfig:
         return self.known.jobs[wildcards.job]
 
-    # the rule that runs a job
+    # the rule that runs a job, or of a bundle all: then what a job needs is what one of them needs, and resources are the most
+
+    @property
+    def bundled(self) -> list[str]:
+        """The jobs that share a process; none without `bundle`, or on GPUs."""
+        jobs = self.wanted if self.bundle else []
+        return [] if any(self.known.jobs[job].gpu for job in jobs) else jobs
+
+    def _all(self, of: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+        return lambda wildcards: [of(SimpleNamespace(job=job)) for job in self.bundled]
+
+    @property
+    def bundle_outputs(self) -> list[str]:
+        return [path.format(job=job) for job in self.bundled for path in self.outputs.values()]
+
+    @property
+    def bundle_logs(self) -> list[str]:
+        return [self.job_log.format(job=job) for job in self.bundled]
+
+    @property
+    def bundle_hash(self) -> Callable[[Any], list[str]]:
+        return self._all(self.hash)
+
+    @property
+    def bundle_data(self) -> Callable[[Any], list[str]]:
+        return self._all(self.data)
+
+    def bundle_models(self, wildcards: Any) -> list[str]:
+        return list(dict.fromkeys(path for paths in self._all(self.models)(wildcards) for path in paths))
+
+    def bundle_resource(self, name: str) -> int:
+        """The most that one of the jobs asks for."""
+        return max(getattr(self.known.jobs[job], name) for job in self.bundled)
+
+    @property
+    def run_bundle(self) -> str:
+        """Run all jobs of the bundle; each job's log holds what all have said."""
+        return self._run_jobs(" ".join(self.bundled))
 
     @property
     def job_pattern(self) -> str:
         """A regular expression for the wildcard `job`."""
-        return "|".join(map(re.escape, self.jobs)) or NOTHING
+        return "|".join(re.escape(job) for job in self.jobs if job not in self.bundled) or NOTHING
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -143,7 +185,10 @@ class PaperRules:
     @property
     def run(self) -> str:
         """Run a job; its output is shown and kept in the log."""
-        command = job_command(self.name, self.scale, "{wildcards.job}")
+        return self._run_jobs("{wildcards.job}")
+
+    def _run_jobs(self, jobs: str) -> str:
+        command = job_command(self.name, self.scale, jobs)
         return f"{command}{in_shell(_place_options(self.results, self.root))} 2>&1 | tee {{log:q}}"
 
     @property
@@ -207,13 +252,14 @@ class Suite:
             for name, path in rules.figures.items()
         ]
 
-    def _figures_of(self, papers: Iterable[str]) -> str:
-        return self.command(f"figures {','.join(papers)}")
+    def _figures_of(self, papers: Iterable[str], processes: str = "1") -> str:
+        return self.command(f"figures {','.join(papers)} --processes {processes}")
 
     @property
     def draw(self) -> str:
-        """Draw all figures in one process: importing torch takes longer than drawing those of a paper."""
-        return self._figures_of(name for name, rules in self.papers.items() if rules.figures) + " 2>&1 | tee {log:q}"
+        """Draw all figures by processes that import torch once: it takes as long as drawing those of a paper."""
+        drawn = (name for name, rules in self.papers.items() if rules.figures)
+        return self._figures_of(drawn, "{threads}") + " 2>&1 | tee {log:q}"
 
     # the rule that trains a model
 
@@ -377,7 +423,7 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Sui
 
 def _rules(paper: Paper, options: Options, root: Path) -> PaperRules:
     config = load_config(paper, options.scale) if options.scale in paper.scales else None
-    return PaperRules(paper, options.scale, options.results, root, config)
+    return PaperRules(paper, options.scale, options.results, root, config, options.bundle)
 
 
 def failures(logs: Path | str, since: float) -> Iterable[str]:
