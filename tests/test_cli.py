@@ -319,7 +319,7 @@ def test_run_and_figure_pass_their_options_on(monkeypatch):
     monkeypatch.setitem(sys.modules, "rescore.experiments.run", stand_in)
     assert main(["run", "pis", "measure", "--scale", "smoke", "--job", "mg"]) == 0
     assert main(["figures", "pis", "rings", "--scale", "smoke", "--results", "elsewhere"]) == 0
-    assert (seen[0].paper, seen[0].function, seen[0].scale, seen[0].job) == ("pis", "measure", "smoke", "mg")
+    assert (seen[0].paper, seen[0].function, seen[0].scale, seen[0].jobs) == ("pis", "measure", "smoke", ["mg"])
     assert (seen[0].root, str(seen[0].results)) == (None, "results")
     assert (seen[1].papers, seen[1].names, str(seen[1].results)) == (["pis"], ["rings"], "elsewhere")
     with pytest.raises(SystemExit) as stop:

@@ -101,10 +101,11 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
     scale = profile if profile in SCALES else "laptop"
     assert f"input: results/{scale}/report/index.html" in printed
     counts = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE))
-    finished = 2 if scale == "smoke" else 0  # of the toy's jobs
     jobs = {name: len(paper.wanted) for name, paper in load_suite({"scale": scale}, workspace.root).papers.items()}
-    for name in jobs:
-        assert int(counts.get(f"{name}_measure", 0)) == jobs[name] - (finished if name == "toy" else 0)
+    for name in jobs.keys() - {"toy"}:
+        bundled = scale == "smoke"
+        assert int(counts.get(f"{name}_measure", 0)) == (0 if bundled else jobs[name])
+        assert int(counts.get(f"{name}_bundle", 0)) == int(bundled)
     assert counts["report"] == counts["figures"] == "1"
     assert counts.get("short_models") == ("1" if scale == "smoke" else None)
 
@@ -120,17 +121,16 @@ def test_short_trainings_share_a_process(workspace: Workspace, story: SimpleName
     assert not load_suite({"scale": "gpu"}, workspace.root).short_models
 
 
-def test_a_job_s_inputs_are_the_folders_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:
+def test_a_bundle_s_inputs_are_the_folders_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:
     printed, papers = story.printed["smoke"], load_suite({"scale": "smoke"}, workspace.root).papers
     inputs = {}
-    for name, job in (
-        (name, job) for name, paper in papers.items() for job in paper.wanted if name != "toy"
-    ):  # its are finished
-        block = re.search(rf"^rule {name}_measure:\n(    .*\n)*?    wildcards: job={job}\n", printed, re.MULTILINE)[0]
-        inputs[name, job] = re.findall(r"^    input: (.*)$", block, re.MULTILINE)
-        folders = [f"results/smoke/models/{of.key}" for of in papers[name].config.job_trainings(job).values()]
-        assert inputs[name, job] == ([", ".join(folders)] if folders else [])
-    assert inputs["cld", "all"] and not inputs["pis", "lgcp"]
+    for name in papers.keys() - {"toy"}:
+        block = re.search(rf"^rule {name}_bundle:\n(    .*\n)*?    jobid: ", printed, re.MULTILINE)[0]
+        inputs[name] = re.findall(r"^    input: (.*)$", block, re.MULTILINE)
+        used = [of.key for job in papers[name].wanted for of in papers[name].config.job_trainings(job).values()]
+        folders = [f"results/smoke/models/{key}" for key in dict.fromkeys(used)]
+        assert inputs[name] == ([", ".join(folders)] if folders else [])
+    assert inputs["cld"] and not inputs["pis"]
 
 
 def test_every_paper_has_its_two_rules_without_a_file_of_its_own(workspace: Workspace, story: SimpleNamespace) -> None:
