@@ -1,8 +1,8 @@
 # `make tables` and `make test` do all set-up on a machine that has Python >= 3.11, make and a network.
 #
 #   make tables     every paper at laptop scale, ends with the path of the report
-#   make test       the tests
-#   make smoke      the smoke scale, compared with its committed reference
+#   make test       the tests; SLOW=1 with those that take longest
+#   make smoke      the smoke scale, compared with its committed reference; SMOKE=claims without figures and report
 #   make paper      the papers' own budgets
 #   make benchmark  speed measurements
 #   make gpu-proof  what this machine's GPU makes of the library's work, without data (at most 10 minutes)
@@ -26,11 +26,13 @@ tables: $(READY)
 	$(BIN)/snakemake --logger rescore
 	@echo "report: results/laptop/report/index.html"  # also when there was nothing to do
 
+SLOW ?=
+
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
+	$(if $(SLOW),,RESCORE_FAST=1) $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 smoke: $(READY)
-	$(BIN)/snakemake --profile profiles/smoke
+	$(BIN)/snakemake --profile profiles/smoke $(SMOKE)
 	$(BIN)/rescore gate --scale smoke
 
 paper: $(READY)

@@ -133,7 +133,7 @@ def test_bad_names_of_scale_paper_and_option_are_one_clear_error() -> None:
     for config, expected in (
         ({"scale": "larg"}, "unknown scale 'larg'; allowed: .*smoke"),
         ({"papers": "pis,psi"}, "unknown paper 'psi'; allowed: pis"),
-        ({"scal": "smoke"}, "--config: scal: unknown key; allowed: scale, results, papers"),
+        ({"scal": "smoke"}, "--config: scal: unknown key; allowed: scale, results, bundle, papers"),
     ):
         with pytest.raises(RescoreError, match=expected):
             load_suite(config, ROOT)
