@@ -308,6 +308,7 @@ def test_figures_need_results(suite, capsys):
     (suite / "reproductions/toy/configs").mkdir()
     (suite / "reproductions/toy/configs/laptop.yaml").touch()
     assert "results/laptop/toy/*/arrays.npz: no such file; make them with `snakemake`" in failure(capsys, "figures", "toy")
+    assert "--processes" in failure(capsys, "figures", "toy", "--processes", "0")
     assert "figures toy,toy: names of figures follow one paper, not 2" in failure(capsys, "figures", "toy,toy", "histogram")
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
+from rescore.domain import check_count
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book, Measurement, Result, Run
 from rescore.files import atomic_path, atomic_write
@@ -77,6 +78,7 @@ def _run_or_exit(paper: Paper, config: PaperConfig, args: Namespace, job: str) -
 
 def main_figures(args: Namespace) -> None:
     """`rescore figures`: draw papers' figures with `figures.<name>(found, out)`, their captions beside them."""
+    check_count("figures", "--processes", args.processes)
     papers = [load_paper(name, args.root) for name in args.papers]
     if args.names and len(papers) > 1:
         raise RescoreError(f"figures {','.join(args.papers)}: names of figures follow one paper, not {len(papers)}")

@@ -252,14 +252,14 @@ class Suite:
             for name, path in rules.figures.items()
         ]
 
-    def _figures_of(self, papers: Iterable[str], processes: str = "1") -> str:
-        return self.command(f"figures {','.join(papers)} --processes {processes}")
+    def _figures_of(self, papers: Iterable[str], options: str = "") -> str:
+        return self.command(f"figures {','.join(papers)}{options}")
 
     @property
     def draw(self) -> str:
         """Draw all figures by processes that import torch once: it takes as long as drawing those of a paper."""
         drawn = (name for name, rules in self.papers.items() if rules.figures)
-        return self._figures_of(drawn, "{threads}") + " 2>&1 | tee {log:q}"
+        return self._figures_of(drawn, " --processes {threads}") + " 2>&1 | tee {log:q}"
 
     # the rule that trains a model
 
@@ -384,6 +384,7 @@ class Suite:
         snakefile = shlex.quote(str(self.root / "Snakefile"))
         results = shlex.quote(f"results={json.dumps(self.options.results)}")  # `--config` reads YAML
         options = f"--snakefile {snakefile} --config scale={self.scale} papers={','.join(self.papers)} {results}"
+        options += f" bundle={str(self.options.bundle).lower()}"  # the same DAG
         command = "python -m snakemake everything --report {output.workflow:q} --nolock --workflow-profile none --cores 1"
         pages = self.command("report")
         return f"({command} {in_shell(options)} && {pages}) > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
