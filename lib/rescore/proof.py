@@ -109,7 +109,7 @@ def prove(size: Size, device: str, results: Path) -> Path:
     """Measure everything; the JSON in the folder of results, named by the machine, that holds it after each part.
 
     Numbers are seconds, images or steps a second, and MiB; with them stand the machine and the code they are of, and under
-    `failed` the parts that ended in an error. Those that compile the large network, a minute or two each, come last.
+    `failed` the parts that ended in an error. Those that compile a network, a minute or two each, come last.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RescoreError(
@@ -131,11 +131,10 @@ def prove(size: Size, device: str, results: Path) -> Path:
         "training": [],
         "failed": {},
     }
-    parts: list[tuple[str, Callable[[], Any]]] = [
-        (way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS
-    ]
-    others = [("likelihood", likelihood), ("fid", fid), ("resume", resume), ("sampling", sampling)]
-    parts[-1:-1] = [(name, partial(part, spec, shape, size, device)) for name, part in others]
+    *ways, compiled = ((way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS)
+    others = {"likelihood": likelihood, "fid": fid, "sampling": sampling, "resume": resume}
+    named = [(name, partial(part, spec, shape, size, device)) for name, part in others.items()]
+    parts: list[tuple[str, Callable[[], Any]]] = [*ways, *named[:2], compiled, *named[2:]]
     for name, part in parts:
         began = time.perf_counter()
         try:
