@@ -242,7 +242,8 @@ def proofs() -> str:
                 "A training that was stopped and went on differed from one that was not by "
                 f"{number(resume['largest_difference'])} at most in its weights."
             )
-        facts.append(f"Version `{found['version']}`.")
+        versions = dict.fromkeys([*found.get("versions", {}).values()] or [found["version"]])
+        facts.append(f"Version{'s' * (len(versions) > 1)} {', '.join(f'`{one}`' for one in versions)}.")
         parts.append(f"{paragraph(*facts)}\n\n{table(shown)}")
     return "\n\n".join(parts)
 

@@ -61,6 +61,28 @@ def test_a_part_that_fails_costs_no_other(monkeypatch, tmp_path, capsys):
     assert "likelihood failed: RuntimeError: no memory" in told.err and "TF32" in told.out
 
 
+def test_a_later_call_measures_what_is_missing(written, monkeypatch, tmp_path, capsys):
+    """Of an older record, which does not say of which code each part is, and is of the reference."""
+    (path,) = written.glob("proof-*.json")
+    found = json.loads(path.read_text())
+    del found["versions"], found["sampling"], found["training"][1:]
+    old = found["version"] = "0.0.9"
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / path.name).write_text(json.dumps(found))
+    monkeypatch.setattr(proof, "WAYS", WAYS[:2])
+    torch.compiler.reset()
+    assert main(["proof", "--tiny", "--missing", "--results", str(tmp_path)]) == 0
+    again = json.loads((tmp_path / path.name).read_text())
+    assert again["training"][0] == found["training"][0] and again["training"][1]["way"] == "TF32"
+    assert again["resume"] == found["resume"] and again["sampling"]["images"] == 4
+    new = again["version"]
+    assert again["versions"] == {"float32": old, "likelihood": old, "fid": old, "resume": old, "TF32": new, "sampling": new}
+    assert [row["version"] for row in read_proofs(tmp_path)] == [old, new]
+    (tmp_path / path.name).write_text(json.dumps(again | {"size": again["size"] | {"batch": 5}}))
+    assert main(["proof", "--tiny", "--missing", "--results", str(tmp_path)]) == 2
+    assert "of another size; without --missing all is measured anew" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_proof_is_one_error(tmp_path):
     (tmp_path / "proof-x.json").write_text("{}")
     with pytest.raises(RescoreError, match="proof-x.json: not what `rescore proof` writes: KeyError: 'device'. Remove it"):

@@ -115,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     add("cost", jobs.cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
     proof = add("proof", jobs.proof, "measure this machine's GPU on the library's work, without data: at most ten minutes")
     proof.add_argument("--tiny", action="store_true", help="a tiny form on the CPU, which only shows that all of it runs")
+    proof.add_argument("--missing", action="store_true", help="measure only what an earlier call on such a machine did not")
     readme = add("readme", ledger.readme, "render the results in README.md from the reference")
     readme.add_argument("--check", action="store_true", help="write nothing; 1 if the README differs")
     return top

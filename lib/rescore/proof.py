@@ -104,12 +104,21 @@ WAYS = (
     Way("bf16, compiled, channels last", tf32=True, bf16=True, compiled=True),
 )
 
+OTHERS = ("likelihood", "fid", "sampling", "resume")
 
-def prove(size: Size, device: str, results: Path) -> Path:
+
+def prove(size: Size, device: str, results: Path, missing: bool = False) -> Path:
     """Measure everything; the JSON in the folder of results, named by the machine, that holds it after each part.
 
     Numbers are seconds, images or steps a second, and MiB; with them stand the machine and the code they are of, and under
     `failed` the parts that ended in an error. Those that compile a network, a minute or two each, come last.
+
+    Args:
+        missing: measure only what an earlier call for this machine, there or in `reference`, did not; `versions` then says of
+            which code each part is.
+
+    Raises:
+        RescoreError: torch sees no GPU; the earlier record is of other sizes or another torch.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RescoreError(
@@ -130,12 +139,18 @@ def prove(size: Size, device: str, results: Path) -> Path:
         "gflop_an_image": gflop,
         "training": [],
         "failed": {},
+        "versions": {},
     }
+    if missing:
+        found |= earlier(found, results)
     *ways, compiled = ((way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS)
-    others = {"likelihood": likelihood, "fid": fid, "sampling": sampling, "resume": resume}
-    named = [(name, partial(part, spec, shape, size, device)) for name, part in others.items()]
+    others = likelihood, fid, sampling, resume
+    named = [(name, partial(part, spec, shape, size, device)) for name, part in zip(OTHERS, others, strict=True)]
     parts: list[tuple[str, Callable[[], Any]]] = [*ways, *named[:2], compiled, *named[2:]]
+    path = record(found["device"], results)
     for name, part in parts:
+        if name in found["versions"]:
+            continue
         began = time.perf_counter()
         try:
             value = part()
@@ -144,17 +159,37 @@ def prove(size: Size, device: str, results: Path) -> Path:
             found["failed"][name] = f"{type(error).__name__}: {error}"
         else:
             found |= {"training": found["training"] + [value]} if "way" in value else {name: value}
+            found["versions"][name] = found["version"]
         warn(f"{name}: {time.perf_counter() - began:.0f} s{', failed' * (name in found['failed'])}")
-        path = write(found | {"peak_memory_mb": peak_memory_mb()}, results)
+        atomic_write(path, json.dumps(found | {"peak_memory_mb": peak_memory_mb()}, indent=1) + "\n")
     return path
 
 
-def write(found: Mapping[str, Any], results: Path) -> Path:
-    """One JSON in the folder of results, named by the machine."""
-    machine = re.sub("[^a-z0-9]+", "-", found["device"].lower()).strip("-")
-    path = results / f"proof-{machine}.json"
-    atomic_write(path, json.dumps(found, indent=1) + "\n")
-    return path
+def record(device: str, results: Path) -> Path:
+    """The JSON of a machine in a folder of results."""
+    return results / f"proof-{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
+
+
+def earlier(now: Mapping[str, Any], results: Path) -> dict[str, Any]:
+    """What an earlier call measured on this machine, and under `versions` the code of each part.
+
+    Args:
+        now: the record of this call, with the sizes and the torch that must be equal.
+    """
+    for path in (record(now["device"], folder) for folder in (results, results / "reference")):
+        if not path.is_file():
+            continue
+        try:
+            found = json.loads(path.read_text())
+            parts = [*(way["way"] for way in found["training"]), *(name for name in OTHERS if name in found)]
+            unlike = [key for key in ("size", "torch", "cuda") if found[key] != json.loads(json.dumps(now[key]))]
+            versions = found.get("versions", {}) or dict.fromkeys(parts, found["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
+        if unlike:
+            raise RescoreError(f"{path}: of another {' and '.join(unlike)}; without --missing all is measured anew")
+        return {key: found[key] for key in ("training", *OTHERS) if key in found} | {"versions": versions}
+    return {}
 
 
 def training_way(

@@ -82,7 +82,8 @@ def proof(args: argparse.Namespace) -> int:
     from rescore.ledger.cost import read_proofs
     from rescore.proof import TINY, Size, prove
 
-    path = prove(TINY, "cpu", args.results) if args.tiny else prove(Size(), "cuda", args.results)
+    size, device = (TINY, "cpu") if args.tiny else (Size(), "cuda")
+    path = prove(size, device, args.results, args.missing)
     found = json.loads(path.read_text())
     if rows := [row for row in read_proofs(args.results) if row["device"] == found["device"]]:
         print_table(list(rows[0]), rows)

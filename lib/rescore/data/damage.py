@@ -72,8 +72,9 @@ def check_labels(labels: "np.ndarray", n: int, source: object) -> "np.ndarray":
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iuf" or labels.shape != (n,):
         raise RescoreError(f"{source}: labels {labels.dtype} {labels.shape}; allowed: whole numbers ({n},)")
-    whole = np.where(np.abs(labels) < 2**31, labels, -1).astype(np.int64)  # NaN is not below, and would be cast to anything
-    wrong = np.flatnonzero((whole != labels) | (whole < 0))
+    fits = np.abs(labels) < 2**31  # which NaN is not; it would be cast to anything
+    whole = np.where(fits, labels, 0).astype(np.int64)
+    wrong = np.flatnonzero(~fits | (whole != labels) | (whole < 0))
     if len(wrong):
         raise RescoreError(f"{source}: label {labels[wrong[0]]} of image {wrong[0]}; allowed: 0, 1, 2, ...")
     return whole

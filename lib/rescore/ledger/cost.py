@@ -73,10 +73,12 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
         try:
             found = json.loads(path.read_text())
             sampling, likelihood = found.get("sampling", {}), found.get("likelihood", {})  # absent: that part failed
-            common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M", "version": found["version"]}
+            common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M"}
+            versions = found.get("versions", {})  # of each part, where not all are of one
             rows += [
                 common
                 | {
+                    "version": versions.get(way["way"], found["version"]),
                     "training": way["way"],
                     "images_per_second": way["images_per_second"],
                     "tflops": way["tflops"],
