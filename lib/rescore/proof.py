@@ -95,6 +95,7 @@ class Way:
     tf32: bool = False
     bf16: bool = False
     compiled: bool = False
+    graphs: bool = False  # kernels are recorded once and replayed: Python launches one graph in place of each of them
 
 
 WAYS = (
@@ -102,6 +103,7 @@ WAYS = (
     Way("TF32", tf32=True),
     Way("bf16", tf32=True, bf16=True),
     Way("bf16, compiled, channels last", tf32=True, bf16=True, compiled=True),
+    Way("the same in CUDA graphs", tf32=True, bf16=True, compiled=True, graphs=True),
 )
 
 OTHERS = ("likelihood", "fid", "sampling", "resume")
@@ -143,10 +145,13 @@ def prove(size: Size, device: str, results: Path, missing: bool = False) -> Path
     }
     if missing:
         found |= earlier(found, results)
-    *ways, compiled = ((way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS)
     others = likelihood, fid, sampling, resume
     named = [(name, partial(part, spec, shape, size, device)) for name, part in zip(OTHERS, others, strict=True)]
-    parts: list[tuple[str, Callable[[], Any]]] = [*ways, *named[:2], compiled, *named[2:]]
+    eager, compiled = (
+        [(way.name, partial(training_way, way, spec, shape, size, device, gflop)) for way in WAYS if way.compiled == which]
+        for which in (False, True)
+    )
+    parts: list[tuple[str, Callable[[], Any]]] = [*eager, *named[:2], *compiled, *named[2:]]
     path = record(found["device"], results)
     for name, part in parts:
         if name in found["versions"]:
@@ -199,7 +204,7 @@ def training_way(
     model = make_model(spec, VP(), shape).to(device)
     if way.compiled:
         model.to(memory_format=torch.channels_last)
-        compile_bare(model, size.backend)
+        compile_bare(model, size.backend, "reduce-overhead" if way.graphs else None)
     optimizer, objective = Adam(1, 2e-4).optimizer(model), make_objective(spec.objective)
     generator, x = make_generator("proof", device=device), _images(size.batch, shape, device)
 

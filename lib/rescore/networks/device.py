@@ -28,11 +28,11 @@ def place(network: Net, device: torch.device | str) -> Net:
     return network
 
 
-def compile_bare(network: nn.Module, backend: str | Callable = "inductor") -> None:
+def compile_bare(network: nn.Module, backend: str | Callable = "inductor", mode: str | None = None) -> None:
     """Compile a network in place; of a parametrisation the bare network alone.
 
     That takes tensors only, so that one graph serves all times. A parametrisation looks its coefficients up by the time, a
     Python number when samples are drawn: compiled with it there would be a graph for each time, until torch gives up.
     """
     bare = network.network if isinstance(network, NoisePrediction) else network
-    bare.compile(backend=backend)
+    bare.compile(backend=backend, mode=mode)
