@@ -2,14 +2,21 @@
 
 import json
 import logging
+from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rescore.cli import main
 from rescore.errors import RescoreError
 from rescore.ledger.cost import COST, MODELS, cost_by_rule, kept_costs, run_costs
+from rescore.ledger.diff import read_diff
+from rescore.ledger.records import write_records
+from rescore.ledger.reference import read_reference
 from snakemake_interface_logger_plugins.common import LogEvent
-from snakemake_logger_plugin_rescore import Forecast, LogHandler, words
+from snakemake_logger_plugin_rescore import Forecast, LogHandler, verdicts, words
 
+REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "paper"
 HEADER = "paper,job,seconds,cpu_seconds,function_evaluations,peak_memory_mb,peak_gpu_memory_mb\n"
 COSTS = HEADER + "pis,mg,80.0,60.0,1,9.0,\npis,funnel,50.0,40.0,1,9.0,\n(models),ab12,130.0,100.0,,9.0,\n"
 
@@ -105,3 +112,45 @@ def test_a_cost_file_that_is_cut_short_is_one_error(costs):
     costs.write_text(COSTS[:-3])
     with pytest.raises(RescoreError, match="cut short"):
         kept_costs(costs)
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A run at scale paper of which one job of PIS has ended, with the reference's records of Table 5.1's `mg`."""
+    records = [record for record in read_reference(REFERENCE) if record.paper == "pis" and record.dataset == "mg"]
+    path = tmp_path / "results" / "paper" / "pis" / "mg" / "records.csv"
+    path.parent.mkdir(parents=True)
+    write_records(path, records)
+    frame = read_diff(REFERENCE / "diff.csv")
+    found = Counter(frame[(frame["paper"] == "pis") & (frame["dataset"] == "mg")]["status"])
+    assert found["reproduced"] and found["off"], "the test needs several verdicts"
+    return path, found
+
+
+def test_a_job_s_line_has_its_verdicts(ended, capsys):
+    path, found = ended
+    handler = LogHandler(SimpleNamespace(), None)
+    told(handler, capsys, LogEvent.RUN_INFO, stats={"pis_measure": 1, "total": 1})
+    job = {"jobid": 1, "rule_name": "pis_measure", "wildcards": {"job": "mg"}, "output": [path, path.with_name("cost.json")]}
+    told(handler, capsys, LogEvent.JOB_INFO, **job)
+    assert "`rescore diff --so-far --scale paper`" in told(handler, capsys, LogEvent.JOB_FINISHED, job_id=1)
+    of = f"{found.total()} printed numbers: {found['reproduced']} reproduced, {found['off']} off"
+    assert f"[1/1] pis mg, 0 s ({of}" in told(handler, capsys, LogEvent.PROGRESS, done=1, total=1)
+
+
+def test_what_cannot_be_read_has_no_verdicts(ended):
+    path, _ = ended
+    path.write_text(path.read_text()[:-5])
+    assert verdicts([path]) == verdicts([path.with_name("none")]) == verdicts([path.parents[1] / "records.csv"]) == ""
+
+
+def test_verdicts_so_far(ended, capsys):
+    path, found = ended
+    options = ["--scale", "paper", "--results", str(path.parents[3])]
+    assert main(["diff", "--so-far", "--paper", "pis", *options]) == 0
+    out, err = capsys.readouterr()
+    assert err == "so far: 1 jobs have ended\n"
+    assert f"{found['reproduced']} reproduced, {found['off']} off" in out and f"; {found.total()} in all" in out
+    assert main(["diff", "--so-far", "--paper", "cld", *options]) == 2
+    assert "no job of cld has ended there yet" in capsys.readouterr().err
+    assert main(["diff", "--so-far", "--reference", *options]) == 2

@@ -79,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
         "paths", nargs="*", type=Path, metavar="PATH", help="records.csv, skipped.csv, or a job's folder of both"
     )
     diff = add("diff", ledger.diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
+    diff.add_argument(
+        "--so-far", action="store_true", help="of the jobs that have ended, while a run goes on; rows not run are left out"
+    )
     diff.add_argument("--status", action="append", metavar="STATUS", help="rows of this verdict only; may be repeated")
     diff.add_argument("--table", action="append", metavar="TABLE", help="rows of this table only; may be repeated")
     explained = add("explain", ledger.explain, "printed numbers under their candidate protocols", one_paper, reference)

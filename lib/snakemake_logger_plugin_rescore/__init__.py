@@ -1,4 +1,4 @@
-"""`snakemake --logger rescore`: one line for each job that ends, with the time that is left by the reference's costs.
+"""`snakemake --logger rescore`: one line for each job that ends, with its verdicts and the time left by the reference's costs.
 
 Snakemake finds the plugin by the name of this package. Warnings and errors are shown as they are; bars of running jobs come
 from the jobs themselves.
@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from logging import WARNING, LogRecord
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,29 @@ class Forecast:
         return self.left * elapsed / self.done
 
 
+def verdicts(outputs: Iterable[Path]) -> str:
+    """What a job's records say of printed numbers: `3 printed numbers: 2 reproduced, 1 off`; empty if they are of none.
+
+    Empty too for files that cannot be read: whoever reads them for the tables says why.
+    """
+    from rescore.errors import RescoreError
+    from rescore.ledger.diff import STATUSES, diff  # seconds to import, while the jobs go on
+    from rescore.ledger.published import load_published
+    from rescore.ledger.records import collect_records
+    from rescore.papers import find_papers
+
+    try:
+        records = collect_records(path for path in outputs if path.name == "records.csv")
+        ours = find_papers()
+        papers = {name: ours[name] for name in {record.paper for record in records} if name in ours}
+        found = Counter(diff(records, load_published(papers), papers)["status"]) if papers else Counter()
+    except (RescoreError, OSError):
+        return ""
+    del found["not-run"]
+    of = ", ".join(f"{found[status]} {status}" for status in STATUSES if found[status])
+    return f"{found.total()} printed number{'s' * (found.total() > 1)}: {of}" if of else ""
+
+
 class LogHandler(LogHandlerBase):
     """Writes the lines to stderr."""
 
@@ -66,10 +89,11 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        self.started: dict[int, tuple[str, str, float]] = {}
+        self.started: dict[int, tuple[str, str, float, list[Path]]] = {}
         self.ended: list[str] = []
         self.planned: Counter[str] = Counter()
         self.forecast: Forecast | None = None
+        self.told = False
         self.since = time.monotonic()
 
     def emit(self, record: LogRecord) -> None:
@@ -88,16 +112,23 @@ class LogHandler(LogHandlerBase):
 
     def start(self, job: Mapping[str, Any]) -> None:
         """Remember when a job started; the first one's output tells the results' folder and scale, and so the costs."""
-        self.started[job["jobid"]] = job["rule_name"], next(iter((job["wildcards"] or {}).values()), ""), time.monotonic()
+        outputs = [Path(str(output)) for output in job["output"] or ()]
+        name = next(iter((job["wildcards"] or {}).values()), "")
+        self.started[job["jobid"]] = job["rule_name"], name, time.monotonic(), outputs
         if self.forecast is None:
-            folders = [folder for output in job["output"] or () for folder in Path(str(output)).parents]
+            folders = [folder for output in outputs for folder in output.parents]
             known = (folder.parent / "reference" / folder.name / COST for folder in folders)
             self.forecast = Forecast(next((cost_by_rule(path) for path in known if path.is_file()), {}), self.planned)
 
     def finish(self, number: int) -> None:
-        rule, job, since = self.started.pop(number, ("", "", self.since))
-        name = re.sub("_measure$", "", rule).replace("_", " ")
-        self.ended.append(f"{name} {job}".strip() + f", {words(time.monotonic() - since)}")
+        rule, job, since, outputs = self.started.pop(number, ("", "", self.since, []))
+        name, seconds = re.sub("_measure$", "", rule).replace("_", " "), time.monotonic() - since
+        of = verdicts(outputs)
+        self.ended.append(f"{name} {job}".strip() + f", {words(seconds)}" + f" ({of})" * bool(of))
+        if of and not self.told:
+            self.told = True
+            scale = next(path.parts[-4] for path in outputs if path.name == "records.csv")
+            self.say(f"The first verdicts: `rescore diff --so-far --scale {scale}` shows those of the jobs that have ended.")
         if self.forecast:
             self.forecast.finish(rule, job)
 

@@ -37,7 +37,12 @@ def diff(args: argparse.Namespace) -> None:
     from rescore.ledger.diff import STATUSES, read_diff, write_diff
 
     papers = selected(args, find_papers(args.root))
-    if reference := instead_of_run(args):
+    if args.so_far and args.reference:
+        raise RescoreError("diff: --so-far is of a run, --reference of none; allowed: one of them")
+    if args.so_far:
+        frame = judged(args)
+        frame = frame[frame["status"] != "not-run"]
+    elif reference := instead_of_run(args):
         frame = read_diff(reference / "diff.csv")
         frame = frame[frame["paper"].isin(papers)]
     else:

@@ -62,16 +62,28 @@ def measured(args: argparse.Namespace) -> "list[Record]":
     return read_records(path, args.scale)
 
 
+def so_far(args: argparse.Namespace) -> "list[Record]":
+    """The records of the jobs that have ended, while a run goes on or after one that failed; how many is said on stderr."""
+    from rescore.ledger.records import collect_records
+
+    papers = selected(args, find_papers(args.root))
+    files = [path for name in papers for path in sorted(scale_folder(args).glob(f"{name}/*/records.csv"))]
+    if not files:
+        raise RescoreError(f"{scale_folder(args)}: no job of {', '.join(papers)} has ended there yet")
+    print(f"so far: {len(files)} jobs have ended", file=sys.stderr)
+    return collect_records(files, args.scale)
+
+
 def judged(args: argparse.Namespace) -> "pd.DataFrame":
     """The verdicts on the run's records."""
     from rescore.ledger.diff import diff
     from rescore.ledger.published import load_published
     from rescore.ledger.records import read_skipped
 
-    papers = find_papers(args.root)
+    papers, early = find_papers(args.root), getattr(args, "so_far", False)
     skipped = scale_folder(args) / "skipped.csv"
-    published = load_published(selected(args, papers))
-    return diff(measured(args), published, papers, read_skipped(skipped) if skipped.is_file() else ())
+    published, records = load_published(selected(args, papers)), so_far(args) if early else measured(args)
+    return diff(records, published, papers, read_skipped(skipped) if skipped.is_file() and not early else ())
 
 
 def claim_rows(args: argparse.Namespace) -> list[dict]:
