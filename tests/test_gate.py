@@ -147,6 +147,17 @@ def test_changed_statuses_fail_on_the_same_machine_class(tmp_path):
     assert {("fail", "verdict", "100"), ("fail", "claim", "negative"), ("fail", "value", "100")} == set(strict)
 
 
+def test_what_was_not_run_before_is_new(tmp_path):
+    """The claim and the verdict on a number that the reference lacks: no regression, whatever they say; the other way round is."""
+    known, new = (record(nfe=None, value=-0.95),), (*(record(nfe=None, value=-0.95),), record(value=1.0))
+    assert set(moved(tmp_path / "new", *new, reference=known)) == {
+        ("warn", "record", "100"),
+        ("warn", "verdict", "100"),
+        ("warn", "claim", "negative"),
+    }
+    assert ("fail", "claim", "negative") in moved(tmp_path / "lost", *known, reference=new)
+
+
 def test_changed_statuses_warn_on_another_machine_class(tmp_path):
     reference = (record(value=-0.905), SECOND)
     loose = moved(tmp_path, record(value=-0.87, **OTHER), SECOND, reference=reference)

@@ -234,5 +234,5 @@ def _compare_statuses(
     for key in reference.keys() | fresh.keys():
         before, after = reference.get(key, "none"), fresh.get(key, "missing")
         if before != after:
-            lost = after in ("missing", "broken")
-            report.add(lost or (before != "none" and strict(key)), describe(key), what, before, after)
+            lost, new = after in ("missing", "broken"), before in ("none", "not-run")
+            report.add(lost or (not new and strict(key)), describe(key), what, before, after)
