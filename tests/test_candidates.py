@@ -15,7 +15,7 @@ from rescore.ledger.explain import GROUPS, explain
 from rescore.ledger.records import read_records
 from rescore.ledger.reference import accept
 from rescore.papers import Candidate, Paper, find_papers, load_config
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
 from test_gate import save
 from test_ledger import paper, printed, record
 

@@ -13,7 +13,7 @@ from rescore.errors import RescoreError
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
-from rescore.specs import Part
+from rescore.specs.model import Part
 from rescore.workflow.suite import load_suite
 
 
@@ -169,7 +169,7 @@ def test_a_number_without_a_point_is_a_number(tmp_path):
     paper = tmp_path / "reproductions" / "exponents"
     (paper / "configs").mkdir(parents=True)
     (paper / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{match: {variant: 1e-3}}]\n")
-    (paper / "config.py").write_text("from rescore.specs import ModelConfig as Config\n")
+    (paper / "config.py").write_text("from rescore.specs.config import ModelConfig as Config\n")
     (paper / "configs" / "smoke.yaml").write_text("""
 models:
   ve:

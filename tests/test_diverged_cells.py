@@ -10,7 +10,8 @@ from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import VP, grids
 from rescore.samplers import AdaptiveFlow, euler_maruyama
-from rescore.specs import Evaluation, ModelSpec
+from rescore.specs.config import Evaluation
+from rescore.specs.model import ModelSpec
 
 SPEC = ModelSpec.model_validate({"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1})
 

@@ -24,7 +24,7 @@ from rescore.papers import find_papers, load_config
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
 from rescore.samplers import tab_deis
-from rescore.specs import role
+from rescore.specs.config import role
 from test_images import write_idx
 from test_ledger import record
 from trained_case import records_of

@@ -30,7 +30,8 @@ from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, Ve
 from rescore.processes import CLD, VP, grids
 from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
-from rescore.specs import Evaluation, ModelSpec, Network, Objective, Part, Trainings
+from rescore.specs.config import Evaluation
+from rescore.specs.model import ModelSpec, Network, Objective, Part, Trainings
 from rescore.training import load_weights
 from rescore.workflow.paths import training_commits
 from torch import nn

@@ -17,7 +17,7 @@ from rescore.processes.grids import uniform
 from rescore.random import make_generator
 from rescore.samplers import PredictorCorrector, Sampler, score_sde_sampler
 from rescore.scores import Score
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from rescore.training import weight_distance
 from torch import Tensor
 

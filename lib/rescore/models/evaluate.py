@@ -31,7 +31,8 @@ from rescore.progress import progress
 from rescore.random import Streams, make_generator
 from rescore.samplers import Sampler
 from rescore.scores import Score
-from rescore.specs import TRAINED_HERE, ModelSpec, part_of, role
+from rescore.specs.config import TRAINED_HERE, part_of, role
+from rescore.specs.model import ModelSpec
 from rescore.training import save_weights
 from rescore.workflow.paths import snapshots
 
