@@ -27,6 +27,7 @@ from rescore.machine.locks import waiting_lock
 from rescore.machine.torch_setup import prepare_torch
 from rescore.papers import Paper, load_config, load_paper
 from rescore.progress import BarLines
+from rescore.workflow.paper_rules import job_command
 from rescore.workflow.paths import (
     JOB_FILES,
     MODEL_FILES,
@@ -38,7 +39,6 @@ from rescore.workflow.paths import (
     run_folder,
     training_commits,
 )
-from rescore.workflow.suite import job_command
 
 _MEASURED = [column.name for column in fields(Measurement)]
 
