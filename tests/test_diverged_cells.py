@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from rescore.errors import Diverged, RescoreError
-from rescore.experiments.book import Book, Measurement, Run
+from rescore.experiments.book import Book, Run
+from rescore.experiments.journal import Measurement
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import VP, grids

@@ -16,7 +16,8 @@ import torch
 from rescore.config import Resources
 from rescore.data.images import ImageSet
 from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
-from rescore.experiments.book import Book, Measurement, Run
+from rescore.experiments.book import Book, Run
+from rescore.experiments.journal import Measurement
 from rescore.likelihood import FlowLikelihood
 from rescore.metrics.features import ClassifierSettings, Extractor, extract
 from rescore.metrics.images import evaluate as image_metrics

@@ -18,7 +18,8 @@ import numpy as np
 from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
 from rescore.domain import check_count
 from rescore.errors import RescoreError
-from rescore.experiments.book import Book, Measurement, Result, Run
+from rescore.experiments.book import Book, Result, Run
+from rescore.experiments.journal import Measurement
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Record, run_command, write_records, write_skipped
