@@ -25,8 +25,9 @@ from rescore.models import bits, build, evaluate, judge
 from rescore.models import train as node
 from rescore.models.bits import ImageBits
 from rescore.models.build import make_model, make_objective, make_process
-from rescore.models.evaluate import BOUND_DRAWS, SHOWN, Sampling, TrainedModels
+from rescore.models.evaluate import BOUND_DRAWS, Sampling, TrainedModels
 from rescore.models.judge import Drawn, Judge, RealScore, draw, make_judge
+from rescore.models.judged_cells import SHOWN
 from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP, grids
 from rescore.random import Streams, derive_seed, make_generator
