@@ -177,10 +177,10 @@ class Suite:
     def train_short(self) -> str:
         return self.command(f"train {' '.join(self.short_models)}") + " 2>&1 | tee {log:q}"
 
-    def sources(self, name: str) -> list[str]:
-        """The file `name` of every paper that has it, from the root: relative where that is the working directory."""
+    def sources(self, pattern: str) -> list[str]:
+        """The files of every paper with such a name (`*claims.py`), from the root: relative where that is the working directory."""
         base = Path() if self.root == Path.cwd() else self.root
-        paths = (rules.paper.folder / name for rules in self.papers.values())
+        paths = (path for rules in self.papers.values() for path in sorted(rules.paper.folder.glob(pattern)))
         return [in_rule(base / path.relative_to(self.root)) for path in paths if path.is_file()]
 
     @property
