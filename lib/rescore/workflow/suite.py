@@ -178,7 +178,7 @@ class Suite:
         return self.command(f"train {' '.join(self.short_models)}") + " 2>&1 | tee {log:q}"
 
     def sources(self, pattern: str) -> list[str]:
-        """The files of every paper with such a name (`*claims.py`), from the root: relative where that is the working directory."""
+        """The files of every paper with such a name (`*claims.py`), from the root: relative where that is the current one."""
         base = Path() if self.root == Path.cwd() else self.root
         paths = (path for rules in self.papers.values() for path in sorted(rules.paper.folder.glob(pattern)))
         return [in_rule(base / path.relative_to(self.root)) for path in paths if path.is_file()]
