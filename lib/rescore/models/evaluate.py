@@ -29,7 +29,7 @@ from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import Streams, make_generator
-from rescore.samplers import Sampler
+from rescore.samplers import Solver
 from rescore.scores import Score
 from rescore.specs.config import TRAINED_HERE, part_of, role
 from rescore.specs.model import ModelSpec
@@ -61,10 +61,10 @@ class Sampling:
     method: str
     variant: str
     model: str
-    sampler: Sampler
+    sampler: Solver
     protocol: Mapping[str, object] = field(default_factory=dict)
     adapt: Callable[[Score], Score] | None = None
-    prepare: Callable[[Score], Sampler] | None = None
+    prepare: Callable[[Score], Solver] | None = None
     also: tuple[tuple[str, str], ...] = ()
 
     def array(self, data: str) -> str:
