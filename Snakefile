@@ -164,7 +164,7 @@ rule tables:
         rules.collect.output,
         SUITE.sources("published.csv"),
         SUITE.sources("paper.yaml"),
-        SUITE.sources("claims.py"),
+        SUITE.sources("*claims.py"),
         SUITE.ledger_code,
     output:
         diff=f"{SUITE.folder}/diff.csv",

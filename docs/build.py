@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from blocks import DOCS, ROOT, rendered, with_site_parts
+from blocks import rendered, with_site_parts
+from markdown_text import DOCS, ROOT
 
 SITE = ROOT / "site"
 SOURCE, HTML = SITE / "source", SITE / "html"

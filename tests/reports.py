@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from ledger_case import record
 from rescore.ledger.published import COLUMNS
 from rescore.ledger.records import write_records, write_skipped
-from test_ledger import record
 
 SCRIPT = "<script>document.title='owned'</script>"
 QUOTED = 'it\'s "quoted" & <b>bold</b>'

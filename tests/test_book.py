@@ -200,14 +200,14 @@ def test_cells_without_their_arrays_are_measured_again(tmp_path):
 @pytest.mark.parametrize("changed", ["code_digest"])
 def test_cells_of_other_code_are_measured_again(tmp_path, monkeypatch, changed):
     three(book(tmp_path))
-    monkeypatch.setattr(f"rescore.experiments.book.{changed}", lambda *_: "other code")
+    monkeypatch.setattr(f"rescore.experiments.journal.{changed}", lambda *_: "other code")
     measured: list[str] = []
     three(book(tmp_path), measured=measured)
     assert measured == ["a", "b", "c"]
 
 
 def test_the_digest_is_of_the_library_the_paper_and_the_device(tmp_path, monkeypatch):
-    from rescore.experiments.book import code_digest
+    from rescore.experiments.journal import code_digest
 
     (tmp_path / "jobs.py").write_text("one")
     before = code_digest(tmp_path, "cpu")

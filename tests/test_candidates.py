@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from ledger_case import paper, printed, record
 from rescore.cli import main
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings, job_hash, step_hash, validated
 from rescore.errors import RescoreError
@@ -15,9 +16,8 @@ from rescore.ledger.explain import GROUPS, explain
 from rescore.ledger.records import read_records
 from rescore.ledger.reference import accept
 from rescore.papers import Candidate, Paper, find_papers, load_config
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
 from test_gate import save
-from test_ledger import paper, printed, record
 
 PROTOCOL = {"stated": {"runs": 100}, "assumed": {"steps": 100}}
 

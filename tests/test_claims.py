@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from ledger_case import record
 from rescore.errors import RescoreError
 from rescore.ledger.claims import (
     Claim,
@@ -24,7 +25,6 @@ from rescore.ledger.claims import (
     write_claims,
 )
 from rescore.papers import Paper, PaperMeta
-from test_ledger import record
 
 A, B, C = (row(method=name) for name in "ABC")
 

@@ -6,12 +6,12 @@ import sys
 import types
 
 import pytest
+from ledger_case import record
 from rescore.cli import main
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import read_diff
 from rescore.ledger.published import COLUMNS as PUBLISHED_COLUMNS
 from rescore.ledger.records import read_records, write_records, write_skipped
-from test_ledger import record
 
 PUBLISHED = (
     ",".join(PUBLISHED_COLUMNS)

@@ -1,5 +1,6 @@
 """Papers are found, configs are checked, and a job's hash follows what its numbers depend on and nothing else."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ from rescore.errors import RescoreError
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
-from rescore.specs import Part
+from rescore.specs.model import Part
 from rescore.workflow.suite import load_suite
 
 
@@ -169,7 +170,7 @@ def test_a_number_without_a_point_is_a_number(tmp_path):
     paper = tmp_path / "reproductions" / "exponents"
     (paper / "configs").mkdir(parents=True)
     (paper / "paper.yaml").write_text("title: A toy\ncitation: none\nprotocols: [{match: {variant: 1e-3}}]\n")
-    (paper / "config.py").write_text("from rescore.specs import ModelConfig as Config\n")
+    (paper / "config.py").write_text("from rescore.specs.config import ModelConfig as Config\n")
     (paper / "configs" / "smoke.yaml").write_text("""
 models:
   ve:
@@ -208,3 +209,16 @@ def test_a_job_on_gpus_has_threads_for_each():
         1,
     ]
     assert config_hash(JobConfig(gpu=1)) == config_hash(JobConfig()), "resources are no part of a number's identity"
+
+
+def test_tables_follow_every_module_that_claims_are_made_of(monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    followed = set(load_suite({"scale": "smoke"}).sources("*claims.py"))
+    assert 'SUITE.sources("*claims.py")' in (ROOT / "Snakefile").read_text()
+    imported = {
+        f"reproductions/{paper}/{module}.py"
+        for paper in find_papers()
+        for text in [path.read_text() for path in (ROOT / "reproductions" / paper).glob("claims.py")]
+        for module in ["claims", *re.findall(rf"^from reproductions\.{paper}\.(\w+) import", text, re.MULTILINE)]
+    }
+    assert "reproductions/deis/table_claims.py" in imported and followed == imported

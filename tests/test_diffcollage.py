@@ -29,7 +29,7 @@ from rescore.networks.conditional import ConditionalNoise
 from rescore.papers import load_config, load_paper
 from rescore.samplers import ddim
 from rescore.scores import EmpiricalData
-from rescore.specs import ModelSpec, Network, Part
+from rescore.specs.model import ModelSpec, Network, Part
 
 PAPER = load_paper("diffcollage", ROOT)
 images, motions, panoramas = (PAPER.module(name) for name in ("images", "motion", "panoramas"))

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from rescore.errors import Diverged, RescoreError
-from rescore.experiments.book import Book, Measurement, Run
+from rescore.experiments.book import Book, Run
+from rescore.experiments.journal import Measurement
 from rescore.metrics import sliced_wasserstein
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import VP, grids
 from rescore.samplers import AdaptiveFlow, euler_maruyama
-from rescore.specs import Evaluation, ModelSpec
+from rescore.specs.config import Evaluation
+from rescore.specs.model import ModelSpec
 
 SPEC = ModelSpec.model_validate({"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1})
 

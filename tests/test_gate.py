@@ -4,12 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from ledger_case import paper, printed, record
 from rescore.errors import RescoreError
 from rescore.ledger.claims import Claim, below, evaluate, row, write_claims
 from rescore.ledger.diff import diff, write_diff
 from rescore.ledger.gate import gate
 from rescore.ledger.records import Record, is_timed, write_records
-from test_ledger import paper, printed, record
 
 CLAIMS = [Claim("negative", "The bias is negative.", "Table 1", below(row(nfe=100), 0.0))]
 OTHER = {"device": "cpu B"}

@@ -22,7 +22,7 @@ from rescore.objectives import DSM, DiscreteTimes, ImportanceTimes, UniformTimes
 from rescore.processes import CLD, VE, VP, Blurring
 from rescore.random import Streams
 from rescore.samplers import adaptive_flow, base, ddim
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from test_networks import small
 from torch import nn
 

@@ -10,7 +10,7 @@ from rescore.errors import RescoreError
 from rescore.machine.ranks import MARK
 from rescore.machine.torch_setup import prepare_torch
 from rescore.models import build
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from rescore.training import averaged_copy, flat_weights, load_checkpoint, loop, own_device, save_checkpoint, world
 from rescore.training.checkpoint import State
 from torch import nn

@@ -18,7 +18,7 @@ from rescore.models.imported.load import import_file, published_network
 from rescore.models.imported.published import PUBLISHED
 from rescore.networks import NETWORKS, NoisePrediction, make_network
 from rescore.processes import CLD
-from rescore.specs import Weights
+from rescore.specs.model import Weights
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 

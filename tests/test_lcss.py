@@ -14,7 +14,7 @@ from rescore.objectives import LCSS
 from rescore.papers import load_config, load_paper
 from rescore.problems.score_norms import scaled_score_ratio
 from rescore.processes import VE
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from scipy.integrate import solve_ivp
 from trained_case import trained_models
 

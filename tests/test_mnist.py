@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ledger_case import record
 from rescore.cli import main
 from rescore.data import idx
 from rescore.data.digits import digits_and_labels
@@ -24,9 +25,8 @@ from rescore.papers import find_papers, load_config
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
 from rescore.samplers import tab_deis
-from rescore.specs import role
+from rescore.specs.config import role
 from test_images import write_idx
-from test_ledger import record
 from trained_case import records_of
 
 MODEL = "vp@mnist"

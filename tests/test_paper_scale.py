@@ -25,7 +25,7 @@ from rescore.networks import NoisePrediction
 from rescore.papers import load_config, load_paper
 from rescore.processes import VP, DiscreteVP, SubVP
 from rescore.scores import on_process
-from rescore.specs import TRAINED_HERE, role
+from rescore.specs.config import TRAINED_HERE, role
 from rescore.workflow.suite import load_suite
 
 PAPERS = ("deis", "gddim", "cld", "smld_sde")

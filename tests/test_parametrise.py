@@ -11,7 +11,7 @@ from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import SSCS, euler_maruyama, gddim
 from rescore.scores import GaussianMixture, to_noise
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from test_networks import LEVELS, SMALL, TIMES, Constant, images, small
 from torch import nn
 

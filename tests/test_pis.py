@@ -12,7 +12,8 @@ from pinned import check_pinned
 from rescore.config import validated
 from rescore.control import ControlledSDE, Paths
 from rescore.errors import MissingData, RescoreError
-from rescore.experiments.book import Measurement, Result, Run
+from rescore.experiments.book import Result, Run
+from rescore.experiments.journal import Measurement
 from rescore.experiments.run import measure as run_sections
 from rescore.ledger.diff import candidate_verdicts, diff
 from rescore.ledger.protocol import format_protocol

@@ -19,7 +19,8 @@ from rescore.models.needs import Need, needs
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
 from rescore.plan import network_cost
-from rescore.specs import ModelConfig, ModelJob, ModelSpec
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.model import ModelSpec
 from rescore.workflow.suite import load_suite
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

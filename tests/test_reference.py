@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from ledger_case import record
 from rescore.errors import RescoreError
 from rescore.ledger import reference as module
 from rescore.ledger.cost import COST, kept_costs
@@ -15,7 +16,6 @@ from rescore.ledger.records import read_records, write_skipped
 from rescore.ledger.reference import accept, parse_version, read_reference, skipped_rows
 from rescore.report.source import read_results
 from test_gate import SECOND, save
-from test_ledger import record
 
 DIRTY = "0.1.0+gabc1234.dirty.torch2.11.0"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from ledger_case import record
 from reports import COST, LONG, QUOTED, SCRIPT, hostile_suite
 from rescore.cli import main
 from rescore.estimates import NETWORKS, SPEED, known_plans, read_networks
@@ -24,7 +25,6 @@ from rescore.report.readme import readme_html
 from rescore.report.source import Results, read_results
 from rescore.workflow.paths import MODEL_FILES
 from rescore.workflow.suite import load_suite
-from test_ledger import record
 
 
 class Page(HTMLParser):

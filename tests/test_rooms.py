@@ -88,3 +88,15 @@ def test_what_snakemake_reads_needs_no_torch():
     code = f"import sys; {load}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_is_left_to_a_subclass_is_abstract():
+    """A placeholder that raises is noticed when it is called; an abstract method when the object is made."""
+    assert [name for name, path in modules().items() if "NotImplementedError" in path.read_text()] == []
+
+
+def test_a_module_is_one_sitting_long():
+    lengths = {"lib": 400, "reproductions": 400, "docs": 400, "tests": 450}
+    files = [(path, most) for folder, most in lengths.items() for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 300
+    assert [f"{path.relative_to(ROOT)}: {n}" for path, most in files if (n := len(path.read_text().splitlines())) > most] == []

@@ -14,8 +14,11 @@ from rescore.samplers import (
     AdaptiveSDE,
     AnnealedLangevin,
     GDDIMCorrected,
+    HeldToEvaluations,
     PredictorCorrector,
     RungeKutta,
+    Sampler,
+    Solver,
     ancestral,
     ddim,
     euler_maruyama,
@@ -288,3 +291,11 @@ def test_an_adaptive_solver_that_gives_up_says_where():
         sampler(lambda u, t: u.sign() / (t - 0.5) ** 2 if t > 0.5 else torch.full_like(u, 1e300), u)
     with pytest.raises(AssertionError, match="of the score itself"):
         sampler(lambda u, t: (_ for _ in ()).throw(AssertionError("of the score itself")), u)
+
+
+def test_a_choice_among_solutions_has_no_steps_of_its_own():
+    """Of any solver `solve` can be asked; a sampler has `run` besides, and what lacks its part cannot be made."""
+    assert issubclass(HeldToEvaluations, Solver) and not hasattr(HeldToEvaluations, "run")
+    for kind, missing in ((Solver, "solve"), (Sampler, "run")):
+        with pytest.raises(TypeError, match=f"abstract method '?{missing}'?"):
+            kind(VP(), [1.0, 0.5])

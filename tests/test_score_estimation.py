@@ -15,7 +15,7 @@ from rescore.problems.score_norms import signal_to_noise
 from rescore.processes import VE, VP, grids
 from rescore.samplers import annealed_langevin
 from rescore.scores import GaussianMixture
-from rescore.specs import ModelSpec, Objective
+from rescore.specs.model import ModelSpec, Objective
 from torch import nn
 
 PAPER = load_paper("smld_sde")

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from rescore import specs
 from rescore.config import validated
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Book, Run
@@ -15,7 +14,9 @@ from rescore.models.judge import Drawn
 from rescore.objectives import DSM, LCSS
 from rescore.processes import VP, grids
 from rescore.samplers import ddim
-from rescore.specs import Evaluation, ModelConfig, ModelSpec, Trainings
+from rescore.specs import model as specs
+from rescore.specs.config import Evaluation, ModelConfig
+from rescore.specs.model import ModelSpec, Trainings
 from rescore.training import Adam, Training, train_network
 from rescore.workflow.paths import snapshots
 from safetensors.torch import load_file

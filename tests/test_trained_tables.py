@@ -20,7 +20,7 @@ from rescore.processes import grids
 from rescore.processes.base import gaussian_log_prob
 from rescore.random import make_generator
 from rescore.samplers import euler_maruyama
-from rescore.specs import ModelSpec, Network, Part
+from rescore.specs.model import ModelSpec, Network, Part
 from rescore.training import save_weights
 from trained_case import records_of
 

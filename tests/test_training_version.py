@@ -13,7 +13,7 @@ import torch
 from rescore.config import validated
 from rescore.machine.hardware import device_name
 from rescore.models.build import train_model
-from rescore.specs import TRAINING_VERSION, ModelSpec
+from rescore.specs.model import TRAINING_VERSION, ModelSpec
 
 KEPT = Path(__file__).parent / "data" / "pinned" / "training.json"
 MLP = {"name": "mlp", "settings": {"width": 8, "blocks": 1}}
@@ -62,14 +62,14 @@ def test_other_weights_have_another_version(found):
         return
     assert kept["version"] == TRAINING_VERSION, "write the numbers of this version: RESCORE_PIN=1 pytest"
     assert not moved, (
-        f"{', '.join(moved)} train other weights: raise TRAINING_VERSION in rescore.specs, then RESCORE_PIN=1 pytest"
+        f"{', '.join(moved)} train other weights: raise TRAINING_VERSION in rescore.specs.model, then RESCORE_PIN=1 pytest"
     )
 
 
 def test_every_kind_of_spec_is_trained():
     from typing import get_args
 
-    from rescore.specs import Objective
+    from rescore.specs.model import Objective
 
     kinds = {content.get("objective", {}).get("name", "dsm") for content in SPECS.values()}
     assert kinds == set(get_args(Objective.model_fields["name"].annotation))

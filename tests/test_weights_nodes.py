@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from imported_case import GOLDEN, write_score_sde
-from rescore import specs
 from rescore.cli import main
 from rescore.config import config_hash, validated
 from rescore.errors import RescoreError
@@ -20,7 +19,8 @@ from rescore.ledger.records import read_records, read_skipped
 from rescore.models.build import load_model
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
-from rescore.specs import ModelSpec, Trainings
+from rescore.specs import model as specs
+from rescore.specs.model import ModelSpec, Trainings
 from rescore.workflow.suite import load_suite
 
 CHECKPOINT = GOLDEN / "cld_checkpoint_tiny.pth"
@@ -96,7 +96,7 @@ def test_wrong_weights_of_a_spec(wrong, said):
 
 
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
-CONFIG = """from rescore.specs import ModelConfig, ModelJob
+CONFIG = """from rescore.specs.config import ModelConfig, ModelJob
 
 
 class Config(ModelConfig):

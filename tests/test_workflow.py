@@ -20,7 +20,7 @@ from rescore import progress
 from rescore.config import SCALES, step_hash
 from rescore.errors import RescoreError
 from rescore.papers import RESERVED
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from rescore.workflow.rule_text import in_rule, in_shell
 from rescore.workflow.suite import failures, load_suite
 
@@ -306,7 +306,7 @@ def test_gpus_share_the_parts_of_a_batch(monkeypatch):
     spec = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 1}
     assert ModelSpec(**spec, gpu=4, parts=8).key == ModelSpec(**spec, parts=8).key  # resources are not part of the identity
     key = ModelSpec(**spec).key
-    monkeypatch.setattr("rescore.specs.TRAINING_VERSION", 99)
+    monkeypatch.setattr("rescore.specs.model.TRAINING_VERSION", 99)
     assert ModelSpec(**spec).key != key  # weights of other code are not taken for these
     with pytest.raises(ValueError, match="parts: 2 cannot be shared by 4 GPUs"):
         ModelSpec(**spec, gpu=4, parts=2)

@@ -15,7 +15,7 @@ from rescore.config import config_hash
 from rescore.data.images import image_shape
 from rescore.errors import RescoreError
 from rescore.ledger.records import read_rows
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from rescore.workflow.suite import Suite
 
 BACKWARD = 3  # a training step takes three times the operations of the network's forward pass: the backward pass is two of them

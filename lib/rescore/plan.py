@@ -20,7 +20,8 @@ from rescore.models.build import make_model, make_process
 from rescore.models.listing import listable, listed
 from rescore.models.needs import Need, needs
 from rescore.models.parts import ADAPTIVE
-from rescore.specs import TRAINED_HERE, ModelConfig, ModelSpec
+from rescore.specs.config import TRAINED_HERE, ModelConfig
+from rescore.specs.model import ModelSpec
 from rescore.training.weights import parameter_count
 from rescore.workflow.paths import missing_data, model_folder
 from rescore.workflow.suite import Suite

@@ -38,7 +38,7 @@ from rescore.processes import VP, grids
 from rescore.progress import warn
 from rescore.random import make_generator
 from rescore.samplers import ddim
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from rescore.training import Adam, Training, averaged_copy, load_checkpoint, save_checkpoint, train_network
 from rescore.training.checkpoint import State
 from rescore.training.network import Forward

@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from rescore.config import SectionSettings
-from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.training import EnsembleTraining
 
 Section = Literal[
     "scores", "damping", "weights", "splitting", "mixture", "frechet", "digits", "trained", "learned", "gradients", "paths"

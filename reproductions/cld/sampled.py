@@ -13,7 +13,7 @@ from rescore.problems.runs import ExactRuns, add
 from rescore.problems.score_norms import distance_to_normal, jacobian_norms
 from rescore.processes import CLD, VP
 from rescore.random import Streams, make_generator
-from rescore.samplers import Sampler
+from rescore.samplers import Solver
 from torch import Tensor
 
 from reproductions.cld import problems
@@ -95,7 +95,7 @@ class Runs(ExactRuns):
         label = "flow" if one.sampler.nfe is None else f"{one.method}-{one.variant}-{one.sampler.nfe}"
         return self.problem.streams("cld", self.problem.dataset, label)
 
-    def about(self, sampler: Sampler) -> dict[str, object]:
+    def about(self, sampler: Solver) -> dict[str, object]:
         return {"steps": sampler.steps, "t0": sampler.times[-1], "denoise": sampler.denoise}
 
     def shown(self, x: Tensor) -> np.ndarray:

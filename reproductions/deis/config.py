@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from rescore.config import SectionSettings, Settings
-from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.training import EnsembleTraining
 
 DatasetName = Literal["mixture1d", "mixture1d_narrow", "digits_exact"]
 GridName = Literal["uniform", "quadratic", "rho7", "log-rho"]

@@ -6,7 +6,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
-from rescore.specs import ModelConfig, ModelJob, TrainingConfig
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.training import TrainingConfig
 
 Texture = Literal["brick", "grass", "gravel"]
 Images = Literal[Texture, "lhq", "tower"]  # textures and scenes

@@ -8,7 +8,7 @@ from rescore.collage import AUTOREGRESSIVE, METHODS, Made, Maker
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.metrics.seams import seam, wrap_seam
-from rescore.models.evaluate import floor
+from rescore.models.judged_cells import floor
 from rescore.progress import progress
 from rescore.random import make_generator
 from torch import Tensor

@@ -5,7 +5,8 @@ from typing import Literal, Self, get_args
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.data.images import images_at_hand
-from rescore.specs import ModelConfig, ModelJob, TrainingConfig
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.training import TrainingConfig
 
 Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "carpet"]
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "breast_cancer", "patches"]

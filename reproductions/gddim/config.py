@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
-from rescore.specs import ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
 
 Section = Literal[
     "recovery",

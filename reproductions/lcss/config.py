@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
-from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.training import EnsembleTraining
 
 Section = Literal["theory", "checkerboard", "timing", "stability", "one_draw", "hutchinson", "quality", "variants"]
 

@@ -11,13 +11,14 @@ from rescore.metrics.pixels import roughness, variance
 from rescore.metrics.points import rmse
 from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, make_model, make_process
-from rescore.models.evaluate import METRICS, SHOWN, TrainedModels, floor, judge_samples
+from rescore.models.evaluate import TrainedModels
 from rescore.models.judge import Drawn, draw
+from rescore.models.judged_cells import METRICS, SHOWN, floor, judge_samples
 from rescore.processes.grids import uniform
 from rescore.random import make_generator
 from rescore.samplers import PredictorCorrector, Sampler, score_sde_sampler
 from rescore.scores import Score
-from rescore.specs import ModelSpec
+from rescore.specs.model import ModelSpec
 from rescore.training import weight_distance
 from torch import Tensor
 

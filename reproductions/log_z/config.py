@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
-from rescore.specs import TrainingConfig
+from rescore.specs.training import TrainingConfig
 
 TargetName = Literal["mg_released", "mg", "gmm40", "student2", "funnel1", "funnel", "manywell32"]
 Method = Literal["importance", "smc", "vi_nf", "pis", "dds", "dis"]

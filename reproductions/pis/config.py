@@ -7,7 +7,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
-from rescore.specs import Grown, TrainingConfig
+from rescore.specs.grown import Grown
+from rescore.specs.training import TrainingConfig
 
 DatasetName = Literal[
     "mg", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic", "vae_mnist", "vae_digits", "alanine_dipeptide"

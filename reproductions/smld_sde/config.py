@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, Settings
-from rescore.specs import EnsembleTraining, ModelConfig, ModelJob
+from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.training import EnsembleTraining
 
 BETA_MAX = 20.0  # of DDPM's chain: N betas up to BETA_MAX / N, which must be below 1
 

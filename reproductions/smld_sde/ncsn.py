@@ -7,8 +7,9 @@ from functools import partial
 import torch
 from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
-from rescore.models.evaluate import TrainedModels, floor, judge_samples
+from rescore.models.evaluate import TrainedModels
 from rescore.models.judge import Drawn
+from rescore.models.judged_cells import floor, judge_samples
 from rescore.problems.score_norms import signal_to_noise
 from rescore.processes import VE, grids
 from rescore.random import Noise, Streams, make_generator

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
-from rescore.specs import TogetherTraining
+from rescore.specs.training import TogetherTraining
 
 Section = Literal["schedules", "gaussian", "networks", "rivals", "solvers", "overhead", "subsets"]
 VariantName = Literal[

@@ -11,8 +11,8 @@ from rescore.data.pixels import random_flip, to_unit, to_unit_interval
 from rescore.experiments.book import Book
 from rescore.metrics.features import ClassifierSettings
 from rescore.metrics.points import median_distance, nearest
-from rescore.models.evaluate import floor, judge_samples
 from rescore.models.judge import HELD_OUT, Drawn, Judge, draw, make_judge
+from rescore.models.judged_cells import floor, judge_samples
 from rescore.networks import autocast, make_network, place
 from rescore.networks.parametrise import LEVELS
 from rescore.objectives import CleanPrediction, Network, SoftScoreMatching, clean_of, clean_of_score

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rescore.experiments.book import Book, Found, Run
+from rescore.experiments.book import Book, Run
+from rescore.experiments.journal import Found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
 from rescore.domain import check_count
 from rescore.errors import RescoreError
-from rescore.experiments.book import Book, Measurement, Result, Run
+from rescore.experiments.book import Book, Result, Run
+from rescore.experiments.journal import Measurement
 from rescore.files import atomic_path, atomic_write
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Record, run_command, write_records, write_skipped
@@ -27,6 +28,7 @@ from rescore.machine.locks import waiting_lock
 from rescore.machine.torch_setup import prepare_torch
 from rescore.papers import Paper, load_config, load_paper
 from rescore.progress import BarLines
+from rescore.workflow.paper_rules import job_command
 from rescore.workflow.paths import (
     JOB_FILES,
     MODEL_FILES,
@@ -38,7 +40,6 @@ from rescore.workflow.paths import (
     run_folder,
     training_commits,
 )
-from rescore.workflow.suite import job_command
 
 _MEASURED = [column.name for column in fields(Measurement)]
 

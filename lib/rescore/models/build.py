@@ -21,7 +21,7 @@ from rescore.processes import CLD, LinearSDE
 from rescore.processes.base import require
 from rescore.random import derive_seed
 from rescore.scores import Score
-from rescore.specs import ModelSpec, Objective, Part
+from rescore.specs.model import ModelSpec, Objective, Part
 from rescore.training import Trained, Training, load_weights, own_device, train_network
 
 OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from rescore.data.images import ImageSet, image_shape, load_images
 from rescore.data.pixels import to_unit
@@ -24,21 +23,20 @@ from rescore.metrics.features import ClassifierSettings
 from rescore.models.bits import image_bits
 from rescore.models.build import LoadedModel, load_model, make_process, train_model
 from rescore.models.judge import Drawn, Judge, draw, make_judge
+from rescore.models.judged_cells import METRICS, SEED_OF, SHOWN, floor, judge_best, judge_samples
 from rescore.models.parts import ADAPTIVE, Parts
 from rescore.models.train import read_about
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import Streams, make_generator
-from rescore.samplers import Sampler
+from rescore.samplers import Solver
 from rescore.scores import Score
-from rescore.specs import TRAINED_HERE, ModelSpec, part_of, role
+from rescore.specs.config import TRAINED_HERE, part_of, role
+from rescore.specs.model import ModelSpec
 from rescore.training import save_weights
 from rescore.workflow.paths import snapshots
 
-METRICS = ("fid", "is")
-SHOWN = 8  # images kept of each cell, for figures
 BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
-SEED_OF: Mapping[Over, str] = {"trainings": "training seed", "samplings": "sampling seed", "runs": "seed"}
 COSTS = {  # the metric of each number that a trained model's about.json holds
     "train_images_per_second": "images_per_second",
     "train_memory_mb": "peak_memory_mb",
@@ -63,10 +61,10 @@ class Sampling:
     method: str
     variant: str
     model: str
-    sampler: Sampler
+    sampler: Solver
     protocol: Mapping[str, object] = field(default_factory=dict)
     adapt: Callable[[Score], Score] | None = None
-    prepare: Callable[[Score], Sampler] | None = None
+    prepare: Callable[[Score], Solver] | None = None
     also: tuple[tuple[str, str], ...] = ()
 
     def array(self, data: str) -> str:
@@ -83,88 +81,6 @@ def repeats(training_seeds: Sequence[int], sampling_seeds: Sequence[int]) -> tup
     if len(training_seeds) > 1:
         return "trainings", [(seed, seed) for seed in training_seeds]
     return "samplings", [(training_seeds[0], seed) for seed in sampling_seeds]
-
-
-def judge_samples(
-    cell: Cell,
-    judge: Judge,
-    draws: Mapping[int, Callable[[], Drawn]],
-    metrics: Iterable[str] = METRICS,
-    also: Mapping[str, Callable[[Tensor], float]] | None = None,
-    array: str | None = None,
-    suffix: str = "",
-    **protocol: Any,
-) -> Drawn | None:
-    """Fill a cell with image metrics of samples, one set a seed.
-
-    Args:
-        draws: by seed, the set of samples of its network; a set whose drawing diverges names the seed. The evaluations that
-            they took are part of the protocol, unless the cell's `nfe`, in its key or its protocol, says them.
-        also: other metrics of the samples.
-        array: the name under which the first samples are kept for figures.
-        suffix: of the metrics' names; `protocol`: what more they depend on.
-
-    Returns:
-        the first seed's samples.
-    """
-    values: dict[str, list[float]] = {}
-    nfes: list[int] = []
-    first: Drawn | None = None
-    for seed, make in draws.items():
-        try:
-            drawn = make()
-            judged = judge(drawn.x, metrics)
-            found = {name: judged[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
-        except Diverged as error:
-            raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
-        for metric, value in found.items():
-            values.setdefault(metric, []).append(value)
-        nfes.append(drawn.nfe)
-        first = first or drawn
-    if array and first:
-        cell.arrays[array] = first.x[:SHOWN].numpy()
-    if cell.nfe is None and "nfe" not in cell.protocol:
-        cell.protocol["evaluations"] = round(np.mean(nfes))
-    if first is None:
-        return None
-    for metric, numbers in values.items():
-        how: dict[str, Any] = {**judge.protocol(metric, first.x)} if metric in metrics else {}
-        cell.add(f"{metric}{suffix}", numbers, n=len(first.x), **how, **protocol)
-    return first
-
-
-def judge_best(
-    cell: Cell,
-    judge: Judge,
-    draws: Mapping[int, Sequence[Callable[[], Drawn]]],
-    metrics: Iterable[str] = METRICS,
-    array: str | None = None,
-) -> None:
-    """`judge_samples` of the snapshot whose FID is least, for each seed; the last one's numbers beside it as `<metric>_last`.
-
-    Args:
-        draws: by seed, the samples of each snapshot, the last weights' at the end.
-    """
-    best: dict[int, Drawn] = {}
-    last: dict[int, Drawn] = {}
-    for seed, sets in draws.items():
-        judged = [(drawn := make(), judge(drawn.x, ("fid",))["fid"]) for make in sets]
-        best[seed], last[seed] = min(judged, key=lambda one: one[1])[0], judged[-1][0]
-    judge_samples(
-        cell,
-        judge,
-        {seed: _again(drawn) for seed, drawn in best.items()},
-        metrics,
-        array=array,
-        checkpoint=f"best of {len(sets)} by FID",
-    )
-    judge_samples(
-        cell, judge, {seed: _again(drawn) for seed, drawn in last.items()}, metrics, suffix="_last", checkpoint="last"
-    )
-
-
-def _again(drawn: Drawn) -> Callable[[], Drawn]:
-    return lambda: drawn
 
 
 class TrainedModels:
@@ -406,13 +322,3 @@ class TrainedModels:
                 Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model], again)
             )
         return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
-
-
-def floor(
-    book: Book, judge: Judge, table: str, data: str, samples: int, metrics: Iterable[str] = METRICS, prefix: str = ""
-) -> None:
-    """The two floors of image metrics as records; `prefix` stands before their variants."""
-    for one in judge.of_real(metrics, samples):
-        with book.cell(table, data, "real images", f"{prefix}{one.variant}", None, one.protocol, n=one.n) as cell:
-            if cell.todo:
-                cell.add(one.metric, [one.value])

@@ -24,7 +24,7 @@ from rescore.metrics.features import (
 )
 from rescore.metrics.images import ImageSettings, evaluate, image_protocol
 from rescore.random import Streams, make_generator
-from rescore.samplers import Sampler
+from rescore.samplers import Solver
 from rescore.scores import Score
 
 
@@ -36,7 +36,7 @@ class Drawn(NamedTuple):
 
 
 def draw(
-    sampler: Sampler, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
+    sampler: Solver, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
 ) -> Drawn:
     """n samples, `batch` at a time; start and noise of a sample follow from the seed of `generator` and its index alone."""
     process, parts, nfe = sampler.process, [], 0

@@ -14,7 +14,7 @@ from rescore.experiments.book import Run
 from rescore.experiments.listing import Listed, Listing
 from rescore.models.parts import ADAPTIVE
 from rescore.papers import Paper
-from rescore.specs import ModelJob, role
+from rescore.specs.config import ModelJob, role
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rescore.data.tabular import LAYOUT as TABULAR
 from rescore.data.tabular import load_tabular, tabular_at_hand
 from rescore.data.weights import PAGES, weights_at_hand
 from rescore.metrics.features import INCEPTION_FILE, chosen_inception, find_inception
-from rescore.specs import ModelConfig
+from rescore.specs.config import ModelConfig
 
 DATA_KEYS = ("data", "dataset", "datasets")
 """Settings whose values name data sets of `rescore.data`."""

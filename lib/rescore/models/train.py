@@ -20,7 +20,7 @@ from rescore.machine.locks import waiting_lock
 from rescore.machine.ranks import own_rank, start_ranks
 from rescore.machine.torch_setup import prepare_torch
 from rescore.progress import BarLines, warn
-from rescore.specs import Trainings
+from rescore.specs.model import Trainings
 from rescore.workflow.paths import MISSING, MODEL_FILES, SNAPSHOTS, model_folder, run_folder
 from rescore.workflow.suite import Suite, load_suite
 

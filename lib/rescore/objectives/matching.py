@@ -24,6 +24,7 @@ References:
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -73,7 +74,7 @@ class _Matching:
 
 
 @dataclass(frozen=True)
-class _Denoising(_Matching):
+class _Denoising(_Matching, ABC):
     """An objective over the whole state, from a prediction and the noise that made the state.
 
     Args:
@@ -101,11 +102,11 @@ class _Denoising(_Matching):
         losses = self._compare(process, t, weight, predicted, noise, factor)
         return losses / noise[0].numel() if self.per_dimension else losses
 
+    @abstractmethod
     def _compare(
         self, process: LinearSDE, t: Tensor, weight: Tensor, predicted: Tensor, noise: Tensor, factor: Factor
     ) -> Tensor:
         """Losses (n,) of the predicted noise (n, *state) under K_t = `factor`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

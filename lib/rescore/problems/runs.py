@@ -17,7 +17,7 @@ from rescore.problems import distances
 from rescore.problems.exact import ExactProblem
 from rescore.progress import progress
 from rescore.random import Streams, derive_seed
-from rescore.samplers import Sampler, Solution
+from rescore.samplers import Solution, Solver
 
 Metrics = Mapping[str, Callable[[Tensor], Sequence[float]]]
 """By name, from data (seeds, n, *data) the value at every seed; see `rescore.problems.distances`."""
@@ -53,7 +53,7 @@ class ExactRuns:
         """Of a sampler, for all seeds' states."""
         return self.problem.streams(*self.stream, one.table, self.problem.dataset, one.method, one.variant, one.sampler.steps)
 
-    def about(self, sampler: Sampler) -> dict[str, object]:
+    def about(self, sampler: Solver) -> dict[str, object]:
         """What a cell's protocol says of its sampler."""
         return {"t0": sampler.times[-1], "denoise": sampler.denoise, "samples": self.problem.n}
 

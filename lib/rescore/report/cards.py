@@ -13,7 +13,7 @@ from rescore.ledger.published import Published, load_published
 from rescore.ledger.records import Record, describe, run_command
 from rescore.papers import Paper
 from rescore.report.source import Key, Results, commit_of
-from rescore.workflow.suite import job_command
+from rescore.workflow.paper_rules import job_command
 
 WORDS = {
     "reproduced": "reproduced",

@@ -24,8 +24,9 @@ from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, Record, parse_nfe, read_records
 from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
+from rescore.workflow.paper_rules import PaperRules
 from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, log_path, missing_data
-from rescore.workflow.suite import Options, PaperRules, Suite
+from rescore.workflow.suite import Options, Suite
 
 Key = tuple[str | int | None, ...]
 

@@ -23,7 +23,7 @@ need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an a
 
 from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations
 from rescore.samplers.analytic import noise_powers
-from rescore.samplers.base import Sampler, Solution, within_budget
+from rescore.samplers.base import Sampler, Solution, Solver, within_budget
 from rescore.samplers.ddim import ddim
 from rescore.samplers.deis import exponential_integrator, rhoab_deis, rhork_deis, tab_deis
 from rescore.samplers.em import euler_maruyama
@@ -63,6 +63,7 @@ __all__ = [
     "RungeKutta",
     "Sampler",
     "Solution",
+    "Solver",
     "adaptive_flow",
     "ancestral",
     "annealed_langevin",

@@ -6,7 +6,7 @@ from torch import Tensor
 from rescore.errors import Diverged
 from rescore.processes.base import LinearSDE
 from rescore.random import Noise
-from rescore.samplers.base import Denoise, Draw, Sampler, Solution, Times
+from rescore.samplers.base import Denoise, Draw, Sampler, Solution, Solver, Times
 from rescore.samplers.method import Method, method
 from rescore.scores import Score
 
@@ -65,7 +65,7 @@ class AdaptiveSDE(Sampler):
 adaptive_sde = method(evaluations_per_step=None)(AdaptiveSDE)
 
 
-class HeldToEvaluations(Sampler):
+class HeldToEvaluations(Solver):
     """An adaptive method at the tightest tolerance that takes at most so many evaluations: what "RK45 with 20" can mean.
 
     It is run on the states it gets at the `TOLERANCES` from loose to tight, until one takes more; the one before is the
@@ -94,6 +94,3 @@ class HeldToEvaluations(Sampler):
                 break
             found = tighter
         return found
-
-    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        raise NotImplementedError("HeldToEvaluations chooses among whole solutions: `solve`")

@@ -33,8 +33,8 @@ class Solution(NamedTuple):
     nfe: int
 
 
-class Sampler(ABC):
-    """Runs a reverse process from times[0] = T down to times[-1] = t0.
+class Solver(ABC):
+    """Takes states at times[0] = T to times[-1] = t0 and counts the evaluations: a `Sampler`, or a choice among several.
 
     Args:
         process: the forward process.
@@ -48,7 +48,6 @@ class Sampler(ABC):
 
     evaluations_per_step: int | None = 1
     stochastic = False
-    predicts = "score"  # what the function that it is given returns
 
     def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
         allowed = ("none", "mean", "euler", "tweedie") if self.stochastic else ("none", "euler", "tweedie")
@@ -77,6 +76,7 @@ class Sampler(ABC):
         """States at t0: `solve` without the count."""
         return self.solve(score, u, generator).u
 
+    @abstractmethod
     def solve(self, score: Score, u: Tensor, generator: Noise | None = None) -> Solution:
         """States at t0, and how many evaluations they took.
 
@@ -88,6 +88,14 @@ class Sampler(ABC):
 
         Raises RescoreError for an empty batch, Diverged for a score or states that are not finite.
         """
+
+
+class Sampler(Solver):
+    """Runs a reverse process from times[0] = T down to times[-1] = t0, step by step; its arguments are those of `Solver`."""
+
+    predicts = "score"  # what the function that it is given returns
+
+    def solve(self, score: Score, u: Tensor, generator: Noise | None = None) -> Solution:
         name = type(self).__name__
         if not len(u):
             raise RescoreError(f"{name}: a batch of 0 states; allowed are 1 or more")

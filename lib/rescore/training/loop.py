@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rescore.errors import TrainingDiverged
 from rescore.progress import progress, warn
-from rescore.specs import TrainingConfig
+from rescore.specs.training import TrainingConfig
 from rescore.training.checkpoint import State, load_checkpoint, save_checkpoint
 from rescore.training.ema import Net, averaged_copy
 

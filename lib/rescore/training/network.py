@@ -20,7 +20,7 @@ from rescore.machine.hardware import peak_gpu_memory_mb, peak_memory_mb
 from rescore.machine.precision import autocast
 from rescore.networks.device import compile_bare
 from rescore.random import derive_seed, make_generator
-from rescore.specs import NetworkTraining
+from rescore.specs.training import NetworkTraining
 from rescore.training.checkpoint import State
 from rescore.training.distributed import World, world
 from rescore.training.ema import Net, averaged_copy

@@ -8,7 +8,7 @@ from torch import nn
 
 from rescore.networks.ensemble import Ensemble
 from rescore.random import derive_seed
-from rescore.specs import TogetherTraining
+from rescore.specs.training import TogetherTraining
 from rescore.training.network import Losses, Training, train_network
 
 Name = tuple[object, ...]

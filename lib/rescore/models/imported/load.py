@@ -20,7 +20,7 @@ from rescore.models.imported.published import PUBLISHED
 from rescore.networks import make_network
 from rescore.networks.scoreunet import ScoreUNet
 from rescore.progress import warn
-from rescore.specs import Source, Weights
+from rescore.specs.model import Source, Weights
 
 
 def import_file(source: str, path: Path, model: str | None = None, side: int = 32) -> tuple[Path, Weights, Fit, int | None]:

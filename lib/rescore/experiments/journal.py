@@ -1,0 +1,125 @@
+"""What cells found, and the journal that keeps it in the run folder, so that a killed job goes on at the next cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from rescore.files import atomic_path
+from rescore.ledger.protocol import format_protocol
+from rescore.ledger.records import Over
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number, with columns of `rescore.ledger.records.Record`. `protocol` is a mapping, or a record's text."""
+
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    metric: str
+    nfe: int | None
+    value: float
+    stderr: float | None
+    df: int | None
+    over: Over
+    n_seeds: int
+    n_samples: int
+    protocol: Mapping[str, object] | str
+    seconds: float
+
+
+@dataclass
+class Found:
+    """The contents of a cell."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    skipped: list[Mapping[str, object]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    evaluations: int = 0
+
+
+class Journal:
+    """The finished cells of a section, in its run folder: a line each in `cells.jsonl`, arrays beside it.
+
+    Cells of other code, or of another machine class, are not taken up again. A line that a kill has cut counts for nothing.
+
+    Args:
+        folder: None to keep nothing.
+        code: the paper's folder; None where it is not known any more.
+    """
+
+    def __init__(self, folder: Path | None, code: Path | None, device: str):
+        self.folder = folder / "cells" if folder else None
+        self._kept: dict[str, Mapping[str, Any]] = {}
+        self._code = ""
+        if self.folder and (path := self.folder / "cells.jsonl").is_file():
+            self._code = code_digest(code, device)
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if entry["code"] == self._code:
+                    self._kept[entry["cell"]] = entry
+        self._of = code, device
+
+    def get(self, cell: str) -> Found | None:
+        """A finished cell, None if it is to be measured."""
+        entry = self._kept.get(cell)
+        if entry is None:
+            return None
+        arrays = {}
+        if entry["arrays"]:
+            path = self.folder / entry["arrays"]
+            if not path.is_file():
+                return None
+            with np.load(path) as stored:
+                arrays = dict(stored)
+        return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
+
+    def keep(self, cell: str, found: Found) -> None:
+        """Write a finished cell."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._code = self._code or code_digest(*self._of)
+        name = None
+        if found.arrays:
+            name = f"{cell}.npz"
+            with atomic_path(self.folder / name) as temporary, open(temporary, "wb") as stream:
+                np.savez(stream, **cast("dict[str, Any]", found.arrays))
+        texts = [one.protocol if isinstance(one.protocol, str) else format_protocol(one.protocol) for one in found.measurements]
+        measurements = [asdict(replace(one, protocol=text)) for one, text in zip(found.measurements, texts, strict=True)]
+        entry = {
+            "code": self._code,
+            "cell": cell,
+            "measurements": measurements,
+            "skipped": found.skipped,
+            "arrays": name,
+            "evaluations": found.evaluations,
+        }
+        path = self.folder / "cells.jsonl"
+        cut = path.is_file() and not path.read_bytes().endswith(b"\n")
+        with open(path, "a") as stream:
+            stream.write("\n" * cut + json.dumps(entry) + "\n")
+
+
+def code_digest(paper: Path | None, device: str) -> str:
+    """Of the library's code and a paper's, of torch and the machine class."""
+    import torch
+
+    import rescore
+    from rescore.machine.hardware import device_name
+
+    digest = hashlib.sha256(f"{torch.__version__} {device_name(device)}".encode())
+    for path in sorted([*Path(rescore.__file__).parent.rglob("*.py"), *(paper.glob("*.py") if paper else ())]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

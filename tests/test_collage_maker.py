@@ -1,0 +1,99 @@
+"""Contents of every graph by every method, from pieces whose scores are known."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from rescore.collage import METHODS, Maker, chain, connected, from_strokes, inpainted, on_a_cube, side_by_side, tiled
+from rescore.errors import RescoreError
+from rescore.processes import VP, grids
+from rescore.samplers import AdaptiveFlow, ddim
+from torch import Tensor
+
+
+@pytest.fixture
+def maker():
+    """Of pieces that are all 0.3."""
+    process = VP()
+
+    def score(u: Tensor, t: float) -> Tensor:
+        return (0.3 * process.mean(t).values.item() - u) / process.Sigma(t).values.item()
+
+    sampler = ddim(process, [1.0, 0.5, 1e-3], denoise="tweedie")
+    return Maker(sampler, 1, score, score, score, differentiable_part=score, quarter=score)
+
+
+def test_a_maker_counts_the_passes_of_a_fixed_grid(maker):
+    adaptive = replace(maker, sampler=AdaptiveFlow(maker.sampler.process, [1.0, 1e-3]))
+    contents = torch.Generator().manual_seed(0)
+    assert maker.outpaint("replacement", (1, 4), side_by_side(1, 4, 4), 1, contents).passes == maker.sampler.nfe == 3
+    with pytest.raises(RescoreError, match="AdaptiveFlow has no number of evaluations"):
+        adaptive.outpaint("replacement", (1, 4), side_by_side(1, 4, 4), 1, contents)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contents_of_every_graph_and_method_are_those_of_their_pieces(method, maker):
+    """Passes: three a run, a way back in each run of reconstruction but the first that has nothing before it."""
+    noise = torch.Generator().manual_seed(0)
+    made = {"tiled": tiled(maker, method, (12, 12), 4, 3, noise), "cube": on_a_cube(maker, method, 4, 2, 3, noise)}
+    for x, _ in made.values():
+        assert torch.allclose(x, torch.full_like(x, 0.3), atol=1e-5)
+    runs = {"tiled": 5, "cube": 5} if method in ("Replacement", "Reconstruction") else {"tiled": 1, "cube": 1}
+    back = {name: (n - 1) * (method == "Reconstruction") for name, n in runs.items()}
+    assert {name: one.passes for name, one in made.items()} == {name: 3 * (n + back[name]) for name, n in runs.items()}
+    assert made["tiled"].x.shape == (3, 1, 12, 12)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "Averaging"])
+def test_what_is_between_two_given_squares(method, maker):
+    graph = chain(4, 16, 4, 2)
+    given = torch.full((3, 1, 4, 16), 0.7)
+    x, _ = connected(maker, method, graph, given, torch.Generator().manual_seed(0))
+    assert (x[..., :4] == 0.7).all() and (x[..., -4:] == 0.7).all()
+    assert torch.allclose(x[..., 4:-4], torch.full((3, 1, 4, 8), 0.3), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["Split", "Outpainted", "DiffCollage"])
+def test_known_pixels_stay(how, maker):
+    noise, given = torch.Generator().manual_seed(0), torch.full((3, 1, 4, 16), 0.7)
+    mask = torch.rand(1, 1, 4, 16, generator=noise) < 0.3
+    x, _ = inpainted(maker, how, "Replacement", chain(4, 16, 4, 2), given, mask, noise)
+    assert (x[:, :, mask[0, 0]] == 0.7).all() and torch.allclose(x[:, :, ~mask[0, 0]], torch.tensor(0.3), atol=1e-5)
+
+
+def test_connected_contents_are_under_their_conditions():
+    """Point masses at y: what is not given is at the mean of its factors' conditions, less the variable's; ends stay."""
+    process = VP()
+    sampler = ddim(process, grids.quadratic(process, 6), denoise="tweedie")
+
+    def at(u: Tensor, t: float, y: Tensor) -> Tensor:
+        m, variance = process.mean(t).values.item(), process.Sigma(t).values.item()
+        return (m * y[:, :, None, None] - u) / variance
+
+    maker, graph, x = Maker(sampler, 1, at, at, at), chain(1, 12, 4, 2), torch.zeros(2, 1, 1, 12)
+    x[..., :4], x[..., -4:] = 0.7, -0.7
+    factors = {j: torch.full((1, 1), value) for j, value in enumerate((0.1, 0.1, 0.2, 0.4, 0.4))}
+    shared = {i: torch.full((1, 1), value) for i, value in enumerate((0.1, 0.1, 0.2, 0.4))}
+    made = connected(maker, "DiffCollage", graph, x, torch.Generator().manual_seed(0), factors, [shared]).x[:, 0, 0]
+    expected = torch.tensor([0.7] * 4 + [0.1 + 0.2 - 0.1] * 2 + [0.2 + 0.4 - 0.2] * 2 + [-0.7] * 4)
+    assert torch.allclose(made, expected.expand(2, -1), atol=1e-5)
+    made = connected(maker, "Replacement", graph, x, torch.Generator().manual_seed(0), factors).x[0, 0, 0]
+    assert torch.allclose(made[4:8], torch.tensor([0.1, 0.1, 0.2, 0.2]), atol=1e-5)
+
+
+def test_contents_from_strokes():
+    """N(0, 1) data stay where they are on the flow: m x + R z of strokes x at the time where it begins, by both ways alike."""
+    process = VP()
+    times = grids.quadratic(process, 200)
+    late = ddim(process, times[times <= 0.5])
+    maker, graph = Maker(late, 1, lambda u, t: -u, lambda u, t: -u, None, bound=50.0), chain(1, 16, 4, 2)
+    x = torch.linspace(-3, 3, 400)[:, None, None, None].expand(400, 1, 1, 16)
+    made = {how: from_strokes(maker, how, graph, x, torch.Generator().manual_seed(0)) for how in ("Split", "DiffCollage")}
+    assert torch.allclose(made["Split"].x, made["DiffCollage"].x, atol=1e-4) and made["Split"].passes == late.nfe < 200
+    m, root = (of(late.times[0]).values.item() for of in (process.mean, process.R))
+    rest = made["DiffCollage"].x - m * x
+    assert rest.mean().abs() < 0.04 and rest.std().item() == pytest.approx(root, rel=0.03)
+    few = from_strokes(replace(maker, batch=7), "DiffCollage", graph, x[:20], torch.Generator().manual_seed(0)).x
+    assert torch.allclose(few, made["DiffCollage"].x[:20], atol=1e-4), "a content depends on its seed and index alone"
+    with pytest.raises(RescoreError, match="unknown how"):
+        from_strokes(maker, "Outpainted", graph, x, torch.Generator())
