@@ -148,7 +148,7 @@ def test_changed_statuses_fail_on_the_same_machine_class(tmp_path):
 
 
 def test_what_was_not_run_before_is_new(tmp_path):
-    """The claim and the verdict on a number that the reference lacks: no regression, whatever they say; the other way round is."""
+    """Claim and verdict on a number that the reference lacks: no regression, whatever they say; the other way round is one."""
     known, new = (record(nfe=None, value=-0.95),), (*(record(nfe=None, value=-0.95),), record(value=1.0))
     assert set(moved(tmp_path / "new", *new, reference=known)) == {
         ("warn", "record", "100"),

@@ -102,7 +102,7 @@ def sweep(found: PaperResults, out: Path) -> None:
             low, high = ax.get_ylim()
             draw.plain_log_axis(ax.yaxis, (1, 2, 3, 5) if high < 30 * low else (1,))
             draw.against_evaluations(ax, found.config.sweep, "N")
-        draw.shared_legend(figure, axes[:1])
+        draw.shared_legend(figure, axes)  # one rival is on the digits alone
 
 
 def grids(found: PaperResults, out: Path) -> None:

@@ -234,7 +234,8 @@ def mnist(found: PaperResults, out: Path) -> None:
         _samplers(curves, draw.select(rows, variant="DDPM"), "Table 7.3, DDPM (VP), MNIST", ticks=(10, 20))
         curves.set_ylabel("FID, features of a small classifier")
         draw.real_images(curves, rows)
-        draw.legend(curves, fontsize=6.5)
+        draw.plain_log_axis(curves.yaxis, (1, 2, 5))
+        draw.legend(curves, fontsize=6.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
         cells = [(name, nfe) for name in ("EM", "gDDIM, q=1", "gDDIM") for nfe in (10, 20)]
         shown = {f"{name}, {nfe}": samples_name("mnist", "7.3", name, "DDPM", nfe) for name, nfe in cells}
         draw.image_rows(pictures, found.named_arrays(shown | {"real": "mnist/real"}))

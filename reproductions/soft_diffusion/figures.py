@@ -149,7 +149,7 @@ def ablations(found: draw.PaperResults, out: Path) -> None:
     note = (
         f"Not chosen: the first samples of the first network. ±: half a 95 % interval over {len(found.config.seeds)} networks."
     )
-    with found.sheet(out, 1, 1, (8.4, 0.42 * (len(rows) + 1) + 0.6), note) as (_figure, axes):
+    with found.sheet(out, 1, 1, (9.2, 0.42 * (len(rows) + 1) + 0.6), note) as (_figure, axes):
         if rows:
             draw.image_rows(axes[0], rows | {"real": found.arrays["real"][:PER_ROW]})
             axes[0].set_title("Samples, and FID")
