@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
 import rescore
 from markdown_text import DOCS, REFERENCE, ROOT, code, paragraph, table
 from one_number import (
@@ -30,7 +31,7 @@ from one_number import (
 )
 from rescore.config import SCALES
 from rescore.ledger import diff as diff_module
-from rescore.ledger.cost import read_proofs
+from rescore.ledger.cost import COST, kept_costs, read_proofs
 from rescore.ledger.tables import MARKS, paper_table
 from rescore.papers import find_papers
 from rescore.report.cards import MEANING, number
@@ -123,6 +124,19 @@ def proofs() -> str:
         facts.append(f"Version{'s' * (len(versions) > 1)} {', '.join(f'`{one}`' for one in versions)}.")
         parts.append(f"{paragraph(*facts)}\n\n{table(shown)}")
     return "\n\n".join(parts)
+
+
+def costs() -> str:
+    """Jobs and CPU minutes of the runs whose records are committed, by paper, and of the trainings that papers share."""
+    columns = {}
+    for scale in ("smoke", "laptop"):
+        rows = pd.DataFrame(kept_costs(REFERENCE / scale / COST))
+        minutes = (rows["cpu_seconds"].astype(float) / 60).groupby(rows["paper"])
+        columns |= {f"{scale}: jobs": minutes.count(), f"{scale}: CPU minutes": minutes.sum()}
+    frame = pd.DataFrame(columns)
+    frame.loc["all"] = frame.sum()
+    shown = {name: [number(value) if value == value else "" for value in column] for name, column in frame.items()}
+    return table([dict(zip(["paper", *shown], row, strict=True)) for row in zip(frame.index, *shown.values(), strict=True)])
 
 
 def file_block(path: str) -> str:
@@ -227,6 +241,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "floors": floors,
     "pis-table": pis_table,
     "proofs": proofs,
+    "costs": costs,
     "peers": peers,
     "example-output": example_output,
 }
