@@ -1,4 +1,4 @@
-"""What is said of log Z by those whose methods stand in the table, and one check of our own; written before its numbers were seen."""
+"""Sentences on log Z of those whose methods stand in the table, and a check of ours; written before their numbers were seen."""
 
 from rescore.ledger.claims import Claim, Selector, below, row, smaller
 
