@@ -7,14 +7,18 @@ import pytest
 from measuring import as_records, measured
 from pinned import check_pinned
 from rescore.config import validated
-from rescore.errors import Diverged, RescoreError, TrainingDiverged
+from rescore.errors import Diverged, MissingData, RescoreError, TrainingDiverged
+from rescore.ledger.claims import evaluate
 from rescore.ledger.published import read_published
+from rescore.ledger.records import Record
 from rescore.papers import load_config, load_paper
 from rescore.targets import Rescaled
 from rescore.targets.named import make_target
 
 PAPER = load_paper("log_z")
-METHODS = {"importance", "smc", "vi_nf", "pis", "dds", "dis"}
+METHODS = {"importance", "smc", "aft", "vi_nf", "pis", "dds", "dis"}
+CHEAP = frozenset({"importance", "smc", "aft"})
+OTHER_METHODS = {"brownian": METHODS | {"truth"}, "lgcp": CHEAP, "lgcp_synthetic": CHEAP}
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +26,18 @@ def result(tmp_path_factory):
     return measured(PAPER, load_config(PAPER, "smoke"), "all", tmp_path_factory.mktemp("log_z"))
 
 
+@pytest.fixture(scope="module")
+def more(tmp_path_factory, pines):
+    return measured(PAPER, load_config(PAPER, "smoke"), "more", tmp_path_factory.mktemp("log_z_more"))
+
+
 def test_scales_measure_all():
     assert read_published(PAPER.folder / "published.csv", "log_z") == []
     for scale in PAPER.scales:
         config = load_config(PAPER, scale)
         steps = [(step.subject, step.section) for job in config.jobs.values() for step in job.steps]
-        assert sorted(steps) == sorted((target, method) for target in config.datasets for method in METHODS)
+        wanted = {target: OTHER_METHODS.get(target, METHODS) for target in config.datasets}
+        assert sorted(steps) == sorted((target, method) for target in wanted for method in wanted[target])
     assert len(load_config(PAPER, "laptop").seeds) >= 3
 
 
@@ -39,7 +49,8 @@ def test_every_cell_has_its_numbers(result):
     rows = {("importance", ""), ("SMC", ""), ("VI-NF", "")} | {
         (m, v) for m in ("PIS", "DDS", "DIS") for v in ("KL", "log-variance")
     }
-    assert set(found) == {(target, *row) for target in config.datasets for row in rows} and not result.skipped
+    targets = config.jobs["all"].measure
+    assert set(found) == {(target, *row) for target in targets for row in rows} and not result.skipped
     base = {"logz_bias", "logz_std", "logz_rmse", "training_evaluations", "evaluations"}
     for (_, method, _), metrics in found.items():
         assert set(metrics) == base | (set() if method == "SMC" else {"ess", "elbo_gap"})
@@ -55,6 +66,75 @@ def test_every_cell_has_its_numbers(result):
 
 def test_numbers_are_what_they_were(result):
     check_pinned("log_z", result.measurements, result)
+
+
+def test_numbers_of_the_later_rows_are_what_they_were(more):
+    check_pinned("log_z_more", more.measurements, more)
+
+
+def test_later_rows_have_their_numbers(more):
+    found = {}
+    for row in as_records(PAPER, more):
+        found.setdefault((row.dataset, row.method, row.variant), {})[row.metric] = row
+    aft = {target for target, method, _ in found if method == "AFT"}
+    assert aft == set(load_config(PAPER, "smoke").datasets) and not more.skipped
+    # two temperatures: three steps and a validation before and after them on 10 particles, and two runs, each a flow and a move
+    for target in aft:
+        its = found[target, "AFT", ""]
+        assert (its["training_evaluations"].value, its["logz_std"].nfe) == (
+            10 * (2 + 2 * (2 * (1 + 2) + 3 + 2)),
+            1 + 2 * (1 + 2),
+        )
+        assert (its["logz_std"].n_seeds, its["logz_std"].over) == (2, "trainings")
+    exact = found["brownian", "quadrature", ""]["logz"]
+    assert (exact.over, exact.value) == ("exact", make_target("brownian").log_z)
+    long, short = (found["brownian", "SMC", variant]["logz_rmse"] for variant in ("long", ""))
+    assert (long.nfe, short.nfe) == (1 + 3 * 2, 1 + 2 * 2) and "temperatures=3" in long.protocol
+    # the grid of 10 cells a side has no log Z that is known: the estimate stands in place of its error
+    for target in ("lgcp", "lgcp_synthetic"):
+        rows = [found[target, method, ""] for method in ("importance", "SMC", "AFT")]
+        assert all("logz" in row and "logz_rmse" not in row and "elbo_gap" not in row for row in rows)
+        assert all(row["evaluations"].value == 20 * row["evaluations"].nfe for row in rows)
+
+
+def test_without_the_pines_their_rows_say_so(monkeypatch, tmp_path):
+    def absent():
+        raise MissingData("no pines")
+
+    monkeypatch.setattr("rescore.targets.named.load_pines", absent)
+    config = load_config(PAPER, "smoke")
+    cheap = {"lgcp": ("importance", "smc", "aft")}
+    config = config.model_copy(update={"jobs": {"lgcp": config.jobs["more"].model_copy(update={"measure": cheap})}})
+    result = measured(PAPER, config, "lgcp", tmp_path)
+    assert not result.measurements and list(result.skipped) == [{"dataset": "lgcp", "reason": "no pines"}]
+
+
+def test_the_pines_count_for_their_jobs_alone(monkeypatch):
+    config = load_config(PAPER, "laptop")
+    monkeypatch.setattr(PAPER.module("config"), "pines_at_hand", lambda: "here")
+    assert {job for job in config.jobs if config.data_fingerprint(job)} == {"lgcp"}
+
+
+def test_claims_compare_the_table():
+    claims = PAPER.module("claims").CLAIMS
+
+    def rows(**values):
+        names = ("funnel", "brownian", "lgcp")
+        pairs = [((name, method, ""), values[method]) for name in names for method in ("AFT", "SMC")]
+        cells = dict([*pairs, (("brownian", "SMC", "long"), values["long"])])
+        return [
+            Record(
+                paper="log_z", table="log_z", dataset=dataset, method=method, variant=variant, metric="logz_rmse", nfe=1,
+                value=value, stderr=0.01, df=11, over="runs", n_seeds=3, n_samples=1, protocol="", scale="laptop",
+                device="cpu", seconds=0.0, version="0", config_hash="0" * 12,
+            )
+            for (dataset, method, variant), value in cells.items()
+        ]  # fmt: skip
+
+    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(AFT=0.2, SMC=0.5, long=0.04))}
+    assert status == dict.fromkeys(("aft-better-funnel", "aft-better-brownian", "aft-better-lgcp", "brownian-log-z"), "holds")
+    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(AFT=0.5, SMC=0.2, long=0.2))}
+    assert set(status.values()) == {"fails"}
 
 
 def test_the_unit_of_a_target_moves_nothing_but_the_start():

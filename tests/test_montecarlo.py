@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from rescore.cost.evaluations import CountEvaluations
 from rescore.errors import RescoreError
 from rescore.flows.transport import diagonal_affine, spline_autoregressive
-from rescore.montecarlo.aft import frozen, train_transports, transport_loss
+from rescore.montecarlo.aft import frozen, train_transports, training_evaluations, transport_loss
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.importance import prior_log_weights, standard_normal_log_prob
 from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp, logz_statistics, of_retrained_runs
@@ -305,6 +306,14 @@ def test_trained_diagonal_transports_are_nearly_exact(target):
 def train_one(target, train="train", validation="validation", **settings):
     pair = (make_generator(train), make_generator(validation))
     return train_transports(target, Annealing(1, 1, 1), lambda k: diagonal_affine(3), 50, pair, Adam(**settings), F64)
+
+
+@pytest.mark.parametrize("steps", [0, 10, 23])
+def test_evaluations_of_a_training_are_what_is_noted(target, steps):
+    pair, schedule = (make_generator("a"), make_generator("b")), Annealing(3, 2, 4)
+    with CountEvaluations() as counted:
+        train_transports(target, schedule, lambda k: diagonal_affine(3), 7, pair, Adam(steps, 0.01), F64)
+    assert counted.total == training_evaluations(schedule, steps, 7)
 
 
 def test_validation_keeps_the_best_parameters(target):

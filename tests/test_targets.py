@@ -9,6 +9,7 @@ import torch
 from rescore.errors import RescoreError
 from rescore.random import make_generator
 from rescore.targets import (
+    BrownianMotion,
     Funnel,
     GaussianMixture,
     LogGaussianCox,
@@ -47,9 +48,10 @@ TARGETS = {
     "gmm40": forty_modes(),
     "student2": StudentMixture(2),
     "manywell4": ManyWell(4),
+    "brownian": BrownianMotion(),
     "rescaled": Rescaled(skewed_mixture(), 3.0),
 }
-SAMPLED = [name for name in TARGETS if name not in ("lgcp_synthetic", "manywell4")]
+SAMPLED = [name for name in TARGETS if name not in ("lgcp_synthetic", "manywell4", "brownian")]
 each_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
 
@@ -58,7 +60,7 @@ def points(target: Target, *shape: int) -> torch.Tensor:
     generator = make_generator("points", target.name)
     if target.name == "lgcp_synthetic":
         return target.prior_mean + torch.randn(*shape, target.dim, dtype=F64, generator=generator)
-    if target.name == "manywell4":
+    if target.name in ("manywell4", "brownian"):
         return 1.5 * torch.randn(*shape, target.dim, dtype=F64, generator=generator)
     return target.sample(shape, generator)
 

@@ -3,12 +3,16 @@
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
+from rescore.config import JobConfig, PaperConfig, SectionSettings
+from rescore.data.pines import pines_at_hand
+from rescore.specs.grown import Grown
 from rescore.specs.training import TrainingConfig
 
-TargetName = Literal["mg_released", "mg", "gmm40", "student2", "funnel1", "funnel", "manywell32"]
-Method = Literal["importance", "smc", "vi_nf", "pis", "dds", "dis"]
-Family = Literal["affine_autoregressive", "spline_autoregressive"]
+TargetName = Literal[
+    "mg_released", "mg", "gmm40", "student2", "funnel1", "funnel", "manywell32", "brownian", "lgcp", "lgcp_synthetic"
+]
+Method = Literal["importance", "smc", "aft", "vi_nf", "pis", "dds", "dis", "truth"]
+Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
 
 
 class Training(SectionSettings, TrainingConfig):
@@ -21,14 +25,23 @@ class Training(SectionSettings, TrainingConfig):
 
 
 class Annealing(SectionSettings):
-    """SMC: a geometric path from N(0, I), HMC moves at each temperature."""
+    """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
 
-    sections = ("smc",)
+    sections = ("smc", "aft")
 
     temperatures: PositiveInt = 10
     hmc_steps: PositiveInt = 5
     leapfrogs: PositiveInt = 5
     resample_below: float = Field(0.3, ge=0, le=1)
+
+
+class LongAnnealing(Annealing):
+    """The long SMC that a log Z by quadrature is held against."""
+
+    sections = ("truth",)
+
+    temperatures: PositiveInt = 200
+    hmc_steps: PositiveInt = 2
 
 
 class Flow(SectionSettings, TrainingConfig):
@@ -44,12 +57,31 @@ class Flow(SectionSettings, TrainingConfig):
     lr: PositiveFloat = 1e-3
 
 
-class Dataset(Settings):
-    """A target: the unit in which all samplers see it, the leapfrog's step size in it, and the family of flow."""
+class Transport(Flow):
+    """AFT: a flow before each temperature, trained on the particles of a run of its own, `batch` of them."""
+
+    sections = ("aft",)
+
+    layers: PositiveInt = 1
+    batch: PositiveInt = 200
+    lr: PositiveFloat = 1e-2
+
+
+class Dataset(Grown):
+    """A target: the unit in which all samplers see it, the leapfrog's step size in it, and the family of flow.
+
+    Args:
+        particles: of an estimate, if not the config's.
+        side: cells along a side of a Cox process's grid.
+    """
+
+    younger = ("particles", "side")
 
     scale: PositiveFloat = 1.0
     step_sizes: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (0.3, 0.3, 0.2, 0.2)
     flow: Family = "affine_autoregressive"
+    particles: PositiveInt | None = None
+    side: PositiveInt = 40
 
 
 class Job(JobConfig):
@@ -68,6 +100,8 @@ class Config(PaperConfig):
     training: Training
     annealing: Annealing = Annealing()
     flow: Flow
+    aft: Transport = Transport(steps=50)
+    truth: LongAnnealing = LongAnnealing()
     datasets: dict[TargetName, Dataset]
     jobs: dict[str, Job]
 
@@ -76,3 +110,7 @@ class Config(PaperConfig):
         if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
             raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
         return self
+
+    def data_fingerprint(self, job: str) -> str:
+        """Whether the pines are at hand, for the job that needs them."""
+        return pines_at_hand() if "lgcp" in self.jobs[job].measure else ""

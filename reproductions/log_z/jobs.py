@@ -12,7 +12,7 @@ from rescore.errors import Diverged, TrainingDiverged
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
-from rescore.montecarlo import importance, smc
+from rescore.montecarlo import aft, importance, smc
 from rescore.montecarlo.logz import estimates, logz_statistics
 from rescore.random import derive_seed, fill_normal, make_generator
 from rescore.targets import Rescaled, Target
@@ -20,7 +20,9 @@ from rescore.targets.named import make_target
 from rescore.training import Adam, fit
 from torch import Tensor, nn
 
-TABLE = "log_z"
+from reproductions.log_z.config import Annealing, Flow
+
+TABLE, LONG = "log_z", "long"
 OBJECTIVES = {"KL": Controlled.cost, "log-variance": Controlled.log_variance}
 Arrays = dict[str, np.ndarray]
 One = Callable[[int, list[torch.Generator]], Arrays]
@@ -29,7 +31,13 @@ One = Callable[[int, list[torch.Generator]], Arrays]
 
 def target_of(book: Book, dataset: str) -> Target:
     """In the unit of the config: every sampler starts from N(0, I)."""
-    return Rescaled(make_target(dataset), book.config.datasets[dataset].scale)
+    its = book.config.datasets[dataset]
+    return Rescaled(make_target(dataset, its.side), its.scale)
+
+
+def particles_of(book: Book, dataset: str) -> int:
+    """Of an estimate."""
+    return book.config.datasets[dataset].particles or book.config.particles
 
 
 def row(
@@ -48,10 +56,10 @@ def row(
         evaluations: of one training (0 for none), and of one particle of an estimate.
         trained: each seed is a training; else runs of one seed.
     """
-    config = book.config
+    config, particles = book.config, particles_of(book, target.name)
     seeds = config.seeds if trained else (0,)
     training, each = evaluations
-    about = {"particles": config.particles, "runs": config.runs, "scale": target.scale} | protocol
+    about = {"particles": particles, "runs": config.runs, "scale": target.scale} | protocol
     cell = book.cell(
         TABLE,
         target.name,
@@ -59,7 +67,7 @@ def row(
         variant,
         each,
         about,
-        n=config.particles * config.runs // len(seeds),
+        n=particles * config.runs // len(seeds),
         over="trainings" if trained else "runs",
     )
     with cell:
@@ -70,11 +78,11 @@ def row(
         repeats = len(seeds) if trained else config.runs
         for metric, (value, stderr) in logz_statistics(of["log_z"], target.log_z, of.get("ess")).items():
             cell.estimate(metric, value, stderr, repeats, seeds=len(seeds))
-        if "elbo" in of:
+        if "elbo" in of and target.log_z is not None:
             gaps = (target.log_z - of["elbo"]).mean(1) if trained else target.log_z - of["elbo"][0]
             cell.add("elbo_gap", gaps.tolist())
         cell.exact("training_evaluations", training)
-        cell.exact("evaluations", config.particles * each)
+        cell.exact("evaluations", particles * each)
 
 
 def _runs(book: Book, target: Target, method: str, variant: str, one: One, seed: int, runs: int) -> Arrays:
@@ -98,34 +106,73 @@ def importance_sampling(book: Book, dataset: str) -> None:
         target,
         "importance",
         "",
-        lambda seed, streams: _weighted(importance.prior_log_weights(target, book.config.particles, streams)),
+        lambda seed, streams: _weighted(importance.prior_log_weights(target, particles_of(book, dataset), streams)),
         (0, 1),
         {},
         trained=False,
     )
 
 
-def annealed(book: Book, dataset: str) -> None:
+def schedule_of(book: Book, dataset: str, its: Annealing) -> smc.Annealing:
+    sizes = book.config.datasets[dataset].step_sizes
+    return smc.Annealing(its.temperatures, its.hmc_steps, its.leapfrogs, sizes, its.resample_below)
+
+
+def annealed(book: Book, dataset: str, variant: str = "", its: Annealing | None = None) -> None:
     """Sequential Monte Carlo."""
-    config, target, its = book.config, target_of(book, dataset), book.config.annealing
-    sizes = config.datasets[dataset].step_sizes
-    schedule = smc.Annealing(its.temperatures, its.hmc_steps, its.leapfrogs, sizes, its.resample_below)
+    target, schedule = target_of(book, dataset), schedule_of(book, dataset, its or book.config.annealing)
 
     def one(seed: int, streams: list[torch.Generator]) -> Arrays:
-        return {"log_z": smc.anneal(target, schedule, config.particles, streams).log_z.numpy()}
+        return {"log_z": smc.anneal(target, schedule, particles_of(book, dataset), streams).log_z.numpy()}
 
-    each = 1 + its.temperatures * its.hmc_steps * its.leapfrogs
-    row(book, target, "SMC", "", one, (0, each), schedule.protocol, trained=False)
+    each = 1 + schedule.n_temperatures * schedule.steps_per_temperature
+    row(book, target, "SMC", variant, one, (0, each), schedule.protocol, trained=False)
+
+
+def annealed_flow(book: Book, dataset: str) -> None:
+    """AFT: SMC with a flow before each temperature; a seed learns them once, and its runs share them."""
+    target, its, schedule = target_of(book, dataset), book.config.aft, schedule_of(book, dataset, book.config.annealing)
+
+    def trained(seed: int) -> smc.TransportAt:
+        def flow_of(k: int) -> nn.Module:
+            return make_flow(book, target, its, "AFT", "init", seed, k)
+
+        streams = tuple(make_generator(TABLE, dataset, "AFT", part, seed) for part in ("train", "validate"))
+        return aft.frozen(aft.train_transports(target, schedule, flow_of, its.batch, streams, Adam.of(its)))
+
+    def one(seed: int, streams: list[torch.Generator]) -> Arrays:
+        return {"log_z": smc.anneal(target, schedule, particles_of(book, dataset), streams, trained(seed)).log_z.numpy()}
+
+    each = 1 + schedule.n_temperatures * (1 + schedule.steps_per_temperature)
+    evaluations = aft.training_evaluations(schedule, its.steps, its.batch), each
+    row(book, target, "AFT", "", one, evaluations, schedule.protocol | flow_protocol(book, target, its), trained=True)
+
+
+def truth(book: Book, dataset: str) -> None:
+    """log Z by the target's own quadrature, and a long SMC, which knows nothing of it."""
+    target = target_of(book, dataset)
+    book.exact(TABLE, dataset, "quadrature", "", None, {}, logz=lambda: target.log_z)
+    annealed(book, dataset, LONG, book.config.truth)
+
+
+def make_flow(book: Book, target: Target, its: Flow, *names: object) -> nn.Module:
+    """The flow of the target's family, its weights seeded by names."""
+    seed, family = derive_seed(TABLE, target.name, *names) % 2**31, book.config.datasets[target.name].flow
+    return flows.make_flow(family, target.dim, seed, its.layers, (its.hidden, its.hidden), its.bins, its.bound)
+
+
+def flow_protocol(book: Book, target: Target, its: Flow) -> dict[str, object]:
+    family = book.config.datasets[target.name].flow
+    networks = {} if family == "diagonal_affine" else {"flow_layers": its.layers, "flow_hidden": its.hidden}
+    return its.protocol | {"flow": family} | networks
 
 
 def variational_flow(book: Book, dataset: str) -> None:
     """VI-NF: the importance weights of a flow trained by reverse KL."""
-    config, target, its = book.config, target_of(book, dataset), book.config.flow
-    family = config.datasets[dataset].flow
+    target, its = target_of(book, dataset), book.config.flow
 
     def trained(seed: int) -> nn.Module:
-        at = derive_seed(TABLE, dataset, "VI-NF", "init", seed) % 2**31
-        flow = flows.make_flow(family, target.dim, at, its.layers, (its.hidden, its.hidden), its.bins, its.bound)
+        flow = make_flow(book, target, its, "VI-NF", "init", seed)
         return _fit(
             book,
             target,
@@ -140,11 +187,10 @@ def variational_flow(book: Book, dataset: str) -> None:
     def one(seed: int, streams: list[torch.Generator]) -> Arrays:
         flow = trained(seed)
         with torch.inference_mode():
-            z = fill_normal(torch.empty(len(streams), config.particles, target.dim), streams)
+            z = fill_normal(torch.empty(len(streams), particles_of(book, dataset), target.dim), streams)
             return _weighted(flows.flow_log_weights(flow, target, z))
 
-    protocol = its.protocol | {"flow": family, "flow_layers": its.layers, "flow_hidden": its.hidden}
-    row(book, target, "VI-NF", "", one, (its.steps * its.batch, 1), protocol, trained=True)
+    row(book, target, "VI-NF", "", one, (its.steps * its.batch, 1), flow_protocol(book, target, its), trained=True)
 
 
 def controlled(book: Book, dataset: str, method: str) -> None:
@@ -171,7 +217,7 @@ def controlled(book: Book, dataset: str, method: str) -> None:
             )
 
         def one(seed: int, streams: list[torch.Generator], trained=trained) -> Arrays:
-            policy, noise = trained(seed), torch.empty(len(streams), config.particles, target.dim)
+            policy, noise = trained(seed), torch.empty(len(streams), particles_of(book, dataset), target.dim)
             return _weighted(process.simulate(policy, target, lambda: fill_normal(noise, streams)).log_w)
 
         evaluations = its.steps * its.batch * (config.steps + 1), config.steps + 1
@@ -194,6 +240,8 @@ def _fit(book: Book, target: Target, method: str, variant: str, seed: int, model
 SECTIONS = {
     "importance": importance_sampling,
     "smc": annealed,
+    "aft": annealed_flow,
+    "truth": truth,
     "vi_nf": variational_flow,
     "pis": partial(controlled, method="PIS"),
     "dds": partial(controlled, method="DDS"),

@@ -74,6 +74,13 @@ def train_transports(
     return learned
 
 
+def training_evaluations(annealing: Annealing, steps: int, n_particles: int) -> int:
+    """Of the target by `train_transports`: two annealed runs, and each temperature's training and validations."""
+    validations = math.ceil(steps / VALIDATE_EVERY) + 1
+    one_temperature = 2 * (1 + annealing.steps_per_temperature) + steps + validations
+    return n_particles * (2 + annealing.n_temperatures * one_temperature)
+
+
 def _fit(
     transport: nn.Module,
     target: Target,

@@ -1,6 +1,7 @@
 """Densities up to their normaliser: those with known truth, posteriors of a decoder, molecules."""
 
 from rescore.targets.base import AutogradTarget, Target
+from rescore.targets.brownian import BrownianMotion
 from rescore.targets.funnel import Funnel
 from rescore.targets.laplace import FromGaussian, from_laplace
 from rescore.targets.latent import LatentPosterior
@@ -13,6 +14,7 @@ from rescore.targets.student import StudentMixture
 
 __all__ = [
     "AutogradTarget",
+    "BrownianMotion",
     "FromGaussian",
     "Funnel",
     "GaussianMixture",

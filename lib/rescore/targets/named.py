@@ -6,13 +6,26 @@ from rescore.data.pines import load_pines
 from rescore.errors import RescoreError
 from rescore.targets import lgcp
 from rescore.targets.base import Target
+from rescore.targets.brownian import BrownianMotion
 from rescore.targets.funnel import Funnel
 from rescore.targets.many_well import ManyWell
 from rescore.targets.mixture import forty_modes, nine_modes, three_modes
 from rescore.targets.rings import Rings
 from rescore.targets.student import StudentMixture
 
-NAMES = ("mg", "mg_released", "gmm40", "student2", "manywell32", "rings", "funnel", "funnel1", "lgcp", "lgcp_synthetic")
+NAMES = (
+    "mg",
+    "mg_released",
+    "gmm40",
+    "student2",
+    "manywell32",
+    "rings",
+    "funnel",
+    "funnel1",
+    "brownian",
+    "lgcp",
+    "lgcp_synthetic",
+)
 
 
 def make_target(name: str, side: int = 40) -> Target:
@@ -42,6 +55,8 @@ def make_target(name: str, side: int = 40) -> Target:
             return Funnel(9.0)
         case "funnel1":
             return Funnel(1.0)
+        case "brownian":
+            return BrownianMotion()
         case "lgcp":
             return lgcp.pines(torch.tensor(load_pines().to_numpy()), side)
         case "lgcp_synthetic":
