@@ -186,7 +186,7 @@ def test_plan_and_fetch_are_commands(nothing_at_hand, capsys, monkeypatch):
     assert main(["plan", "--scale", "gpu", "--paper", "deis"]) == 0
     out = capsys.readouterr().out
     assert "models: 1" in out and "deis/vp" in out and "22.17 M" in out and "inception" not in out
-    assert "1 x 5000 a sampler" in out and "1 x 500" in out and "Estimate, not measured" in out
+    assert "1 x 2000 a sampler" in out and "1 x 500" in out and "Estimate, not measured" in out
     monkeypatch.setattr(needing, "load_images", lambda name, split: None)
     assert main(["fetch", "--scale", "gpu", "--paper", "deis"]) == 0
     assert "2 of 2 needs of scale gpu are here" in capsys.readouterr().out
