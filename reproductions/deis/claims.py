@@ -199,6 +199,26 @@ NETWORKS = [
         for method in ("DDPM", "A-DDIM", "iPNDM")
     ),
     Claim(
+        "deis-beats-ito-taylor",
+        "DEIS has a smaller FID than Ito-Taylor with 10 and 20 evaluations.",
+        "fig. 6.7",
+        deis_beats(lambda n, grid: network("Ito-Taylor", n, grid, "fig6.7")),
+    ),
+    Claim(
+        "deis-beats-fastdpm",
+        "DEIS has a smaller FID than FastDPM with 10 and 20 evaluations, whatever its levels and its reverse process.",
+        "fig. 6.7 (which of FastDPM's variants is drawn is not stated: all of its authors' code)",
+        all_of(
+            *(
+                smaller(network("tAB3", n, "quadratic"), network(f"FastDPM {reverse}", n, f"{kind} {rise}", "fig6.7"))
+                for n in (10, 20)
+                for reverse in ("DDIM-rev", "DDPM-rev")
+                for kind in ("VAR", "STEP")
+                for rise in ("linear", "quadratic")
+            )
+        ),
+    ),
+    Claim(
         "deis-beats-pndm",
         "DEIS has a smaller FID than PNDM with 10 and 20 evaluations.",
         "fig. 6.7 (PNDM's evaluations were set after a first run had been seen)",
