@@ -82,10 +82,8 @@ def test_rivals_have_the_evaluations_of_their_cells_and_samplers_of_their_score(
     assert {name: one.stochastic for (name, _), one in fast.items()} == {"FastDPM DDIM-rev": False, "FastDPM DDPM-rev": True}
     starts = {levels: (one.times[0], one.times[-1]) for (_, levels), one in fast.items()}
     assert starts.pop("STEP quadratic") == pytest.approx((0.801, 1e-3)) and set(starts.values()) == {(1.0, 1e-3)}
-    variances = {
-        levels: 1 - (one.process.Psi(one.times[-2], one.times[-1]).values.item()) ** 2 for (_, levels), one in fast.items()
-    }
-    assert variances["VAR linear"] > 50 * variances["VAR quadratic"] > 0
+    for schedule, kappa in (("linear", 1.0), ("quadratic", 2.0)):
+        assert fast["FastDPM DDPM-rev", f"VAR {schedule}"].times == grids.by_variances(VP(), 19, kappa, 1e-3).tolist()
     taylor = next(one for one in fixed if (one.method, one.variant, one.sampler.nfe) == ("Ito-Taylor", "uniform", 10))
     assert taylor.sampler.C[0] is not None and taylor.sampler.C[-1] is None
     score = lambda u, t: -0.5 * u / VP().Sigma(t).values.item()  # noqa: E731  eps = u / (2 sigma)
