@@ -98,7 +98,7 @@ def densities(found: draw.PaperResults, out: Path) -> None:
             for name, label, color in (("tv", "total variation", draw.BLUE), ("w2", "$W_2$ of the moments", draw.ORANGE)):
                 distances.plot(clock, found.arrays[f"densities/{name}/{ratio:g}"], color=color, label=label)
             distances.axhline(settings.tolerance, color=draw.GREY, linewidth=0.8, linestyle="--")
-            distances.set(title="distance to the prior", xlabel="$\\beta t$", xlim=(0, 30), yscale="log", ylim=(1e-4, 2))
+            distances.set(title="distance to the prior", xlabel="$\\beta t$", xlim=(0, 10), yscale="log", ylim=(1e-4, 2))
             draw.legend(distances, fontsize=6)
 
 
