@@ -31,9 +31,10 @@ def ito_taylor(process: LinearSDE, times: Times, lam: float = 1.0, denoise: Deno
     require(process, Isotropic, "ito_taylor")
     times = grids.check(process, times)
     h = -times.diff()
-    s = times[:-1].clone().requires_grad_()
-    F, GG = process.F(s).values, process.GG(s).values
-    dF, dGG = (torch.autograd.grad(of.sum(), s)[0] if of.requires_grad else torch.zeros_like(h) for of in (F, GG))
+    with torch.enable_grad():  # of the coefficients by t, also where a caller has turned gradients off
+        s = times[:-1].clone().requires_grad_()
+        F, GG = process.F(s).values, process.GG(s).values
+        dF, dGG = (torch.autograd.grad(of.sum(), s)[0] if of.requires_grad else torch.zeros_like(h) for of in (F, GG))
     F, GG, Sigma, c = F.detach(), GG.detach(), process.Sigma(times[:-1]).values, (1 + lam**2) / 2
     one = process.mean(times[:-1]).identity()
     A = 1 - F * h + (F**2 + dF) * h**2 / 2
