@@ -7,6 +7,7 @@ import pytest
 import torch
 from measuring import as_records, measured
 from pinned import check_pinned
+from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
@@ -94,6 +95,12 @@ def test_paths_have_the_moments_of_the_closed_form(friction):
     between = process.Psi(3.0, 0.5).values @ law.covariance[2]
     scale = (law.covariance[4].diagonal()[:, None] * law.covariance[2].diagonal() + between**2).div(n).sqrt()
     assert ((late.T @ early / n - between).abs() < 4.5 * scale).all()
+
+
+def test_langevin_names_its_friction():
+    assert Langevin(friction=0.5).label == "CLD M:0.25 gamma:0.04 beta:4..4 friction:0.5"
+    with pytest.raises(RescoreError, match=r"Langevin: friction = 0.0; allowed are numbers in \(0, inf\)"):
+        Langevin(friction=0.0)
 
 
 def test_joint_density_at_critical_friction_is_the_process_of_the_library():
