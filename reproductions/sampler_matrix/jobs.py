@@ -109,12 +109,12 @@ def adaptive(column: Column, method: str, make: Method, run: Callable[..., None]
     taken: dict[float, int] = {}
     for tolerance, sampler in samplers.items():
         tried = solve_within(sampler, problem.score, *start(tolerance), max(budgets))
-        if tried is None:  # nor can a tighter one be paid for
+        if tried is None:  # nor, as a rule, can a tighter one be paid for
             break
         taken[tolerance] = tried.nfe
     before, least = None, taken.get(tolerances[0], f"more than {max(budgets)}")
     for budget in budgets:
-        tightest = max((tolerance for tolerance, nfe in taken.items() if nfe <= budget), key=taken.__getitem__, default=None)
+        tightest = min((tolerance for tolerance, nfe in taken.items() if nfe <= budget), default=None)
         if tightest is None:
             column.skip(method, budget, f"its loosest tolerance {tolerances[0]:g} takes {least} evaluations")
         elif tightest == before:

@@ -64,5 +64,6 @@ def with_noise_powers(method: Method, sampler: Sampler, x: Tensor, names: Sequen
 
     The draws of u_t are `make_generator(*names)`'s: the same whenever the same score is prepared again.
     """
-    powers = noise_powers(sampler.process, score, x, sampler.times[:-1], make_generator(*names))
+    process = require(sampler.process, Isotropic, "noise powers")
+    powers = noise_powers(process, score, x, sampler.times[:-1], make_generator(*names))
     return method(sampler.process, sampler.grid, powers)
