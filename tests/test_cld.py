@@ -7,6 +7,7 @@ import pytest
 import torch
 from measuring import as_records, measured
 from pinned import check_pinned
+from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
@@ -16,7 +17,7 @@ from rescore.problems import distances
 from rescore.problems.gaussian import GaussianLaw, exact_score, kl_divergence, law_after, law_at, prior_law, squared_wasserstein
 from rescore.problems.langevin import decay_rate, langevin_law, last_above
 from rescore.problems.score_norms import distance_to_normal, jacobian_norms, target_variance
-from rescore.processes import CLD, grids
+from rescore.processes import CLD, Langevin, grids
 from rescore.random import make_generator
 from rescore.samplers import euler_maruyama, sscs
 from rescore.scores import GaussianMixture
@@ -71,6 +72,75 @@ def test_langevin_laws_solve_their_equations(ratio):
     law = langevin_law(B[-1:], M, Gamma, *START)
     assert law.mean[:, 0].tolist() == pytest.approx(end[:2], abs=1e-9)
     assert law.covariance[0].flatten().tolist() == pytest.approx(end[2:], abs=1e-9)
+
+
+@pytest.mark.parametrize("friction", [0.25, 1.0, 4.0])
+def test_paths_have_the_moments_of_the_closed_form(friction):
+    """20,000 paths of four steps from a point, against the law of the whole time: mean, covariance, also between times."""
+    process = Langevin(beta_min=1.0, beta_max=1.0, eps0=0.0, T=40.0, friction=friction)
+    assert process.Gamma == friction and Langevin(friction=1.0).Sigma(0.3).values.flatten().tolist() == pytest.approx(
+        CLD().Sigma(0.3).values.flatten().tolist(), rel=1e-9
+    )
+    times, n = [0.0, 0.1, 0.5, 1.2, 3.0], 20_000
+    noise = torch.randn(n, 1, generator=make_generator("velocity"), dtype=torch.float64) * 0.1
+    u = torch.stack((torch.ones_like(noise), noise), 1)
+    paths = process.path(u, times, make_generator("paths", friction))[..., 0]
+    law = langevin_law(torch.tensor(times, dtype=torch.float64), process.M, friction, *START)
+    for states, mean, covariance in zip(paths[1:], law.mean.T[1:], law.covariance[1:], strict=True):
+        assert ((states.mean(0) - mean).abs() < 4 * (covariance.diagonal() / n).sqrt()).all()
+        found, variance = torch.cov(states.T), covariance.diagonal()
+        error = ((covariance**2 + variance[:, None] * variance) / n).sqrt()  # of a Normal's sample covariance
+        assert ((found - covariance).abs() < 4.5 * error).all()
+    early, late = paths[2] - law.mean.T[2], paths[4] - law.mean.T[4]
+    between = process.Psi(3.0, 0.5).values @ law.covariance[2]
+    scale = (law.covariance[4].diagonal()[:, None] * law.covariance[2].diagonal() + between**2).div(n).sqrt()
+    assert ((late.T @ early / n - between).abs() < 4.5 * scale).all()
+
+
+def test_langevin_names_its_friction():
+    assert Langevin(friction=0.5).label == "CLD M:0.25 gamma:0.04 beta:4..4 friction:0.5"
+    with pytest.raises(RescoreError, match=r"Langevin: friction = 0.0; allowed are numbers in \(0, inf\)"):
+        Langevin(friction=0.0)
+
+
+def test_joint_density_at_critical_friction_is_the_process_of_the_library():
+    """Whose closed form takes no matrix exponential; on the grid it integrates to 1, and to the marginal of x."""
+    densities = PAPER.module("densities")
+    score, critical = densities.density_of(1.0, 4.0), CLD(eps0=0.0)
+    u, dx, dv = densities.states(0.25, 121)
+    for t in (0.2, 1.5, 4.0):  # beta t, and beta is 4
+        found, expected = score.log_prob(u, t), GaussianMixture(critical, densities.MODES, 0.1).log_prob(u, t / 4)
+        assert torch.allclose(found, expected, rtol=1e-8, atol=1e-8)
+        assert (found.exp().sum() * dx * dv).item() == pytest.approx(1, abs=2e-4)
+    spread = critical.mean(0.375).values[0, 0].square() * 0.01 + critical.Sigma(0.375).values[0, 0]
+    centre = critical.mean(0.375).values[0, 0]
+    x = u[:121, 0, 0]
+    wanted = sum(torch.exp(-((x - s * centre) ** 2) / 2 / spread) for s in (-1, 1)) / 2 / (2 * math.pi * spread).sqrt()
+    found = score.log_prob(u, 1.5).exp().reshape(121, 121).sum(0) * dv
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_regimes_of_friction(smoke_run):
+    """The section's numbers again from closed forms: the moments' distance, and the correlation at critical damping, >= 0."""
+    result, rows = (
+        smoke_run[0],
+        {(one.variant, one.metric): one.value for one in smoke_run[0].measurements if one.dataset == "two_modes"},
+    )
+    b = torch.from_numpy(result.arrays["densities/B"])
+    assert len(rows) == 9 and len(b) == 81
+    for ratio in (0.25, 4.0):
+        start = torch.diag(torch.tensor([1.01, 0.01], dtype=torch.float64))
+        law = langevin_law(b, 0.25, ratio, torch.zeros(2, dtype=torch.float64), start)
+        w2 = squared_wasserstein(law, prior_law(MAIN, (len(b),))).sqrt()
+        late = b[(w2 > 0.01).nonzero().max() + 1].item()
+        assert rows[f"Gamma/critical={ratio:g}", "mixing_time_moments"] == pytest.approx(late)
+        tv = result.arrays[f"densities/tv/{ratio:g}"]
+        assert 0.85 < tv[0] < 0.92 and tv[-1] < 0.01
+        assert np.diff(tv).max() < 2e-3, "no Markov process moves away from its equilibrium"
+    swing = math.exp(-math.pi * 0.25 / math.sqrt(1 - 0.25**2))  # the first minimum of an underdamped correlation
+    assert rows["Gamma/critical=0.25", "autocorrelation"] == pytest.approx(-swing, rel=0.05)
+    assert abs(rows["Gamma/critical=1", "autocorrelation"]) < 1e-9
+    assert result.arrays["densities/paths/1"].shape == (17, 2, 2)
 
 
 def test_distances_to_the_prior():

@@ -1,9 +1,10 @@
 """The matrix: every public sampler with every process that the samplers' own table gives it, and what its job writes."""
 
 import re
+from functools import partial
 
 import pytest
-from measuring import measured
+from measuring import book_of, measured
 from pinned import check_pinned
 from rescore import samplers
 from rescore.errors import RescoreError
@@ -80,6 +81,34 @@ def test_every_cell_is_measured_or_has_a_reason(result):
     # Five Langevin steps at two levels are ten evaluations.
     reasons = {(row["method"], row["nfe"]): row["reason"] for row in result.skipped}
     assert "5 evaluations are not enough: one step of this sampler takes 10" in reasons["annealed Langevin", 5]
+
+
+def test_a_budget_gets_the_tightest_tolerance_that_it_pays_for(tmp_path):
+    """Budgets about what the tolerances take; here the loosest is dearer than the next, and so is nobody's."""
+    jobs, config = PAPER.module("jobs"), load_config(PAPER, "smoke").model_copy(update={"samples": 2})
+    make, taken = methods.METHODS["adaptive SDE"], {}
+    column = jobs.Column.of(book_of(PAPER, config, "all", tmp_path), "VP")
+    problem = column.problem
+    for tolerance in (1.0, 0.1, 0.01):
+        sampler = make(problem.process, [1.0, 1e-3], rtol=tolerance, atol=tolerance)
+        noise = problem.streams("matrix", "adaptive SDE", "VP", tolerance)
+        taken[tolerance] = sampler.solve(problem.score, column.start, noise)
+    loosest, loose, tight = (found.nfe for found in taken.values())
+    assert loose < loosest < tight
+    budgets = {"budgets": (loose - 1, loose, loosest, tight), "tolerances": (1.0, 0.1, 0.01, 1e-4)}
+    column = jobs.Column.of(book_of(PAPER, config.model_copy(update=budgets), "all", tmp_path), "VP")
+    jobs.adaptive(column, "adaptive SDE", make, partial(column.run, metrics={"mean": lambda x: x.flatten(1).mean(1).tolist()}))
+    rows = {row.protocol["tolerance"]: row for row in column.book.measurements}
+    assert {tolerance: (row.nfe, row.protocol["budget"]) for tolerance, row in rows.items()} == {
+        0.1: (loose, loose),
+        0.01: (tight, tight),
+    }
+    for tolerance, row in rows.items():
+        assert row.value == pytest.approx(taken[tolerance].u.mean().item(), rel=1e-9)
+    assert [(row["nfe"], row["reason"]) for row in column.book.skipped] == [
+        (loose - 1, f"its loosest tolerance 1 takes {loosest} evaluations"),
+        (loosest, f"no listed tolerance takes more than {loose} and at most {loosest} evaluations"),
+    ]
 
 
 def test_numbers_are_what_they_were(result):

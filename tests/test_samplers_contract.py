@@ -19,6 +19,7 @@ from rescore.samplers import (
     RungeKutta,
     Sampler,
     Solver,
+    analytic_ddim,
     ancestral,
     ddim,
     euler_maruyama,
@@ -26,6 +27,7 @@ from rescore.samplers import (
     gddim,
     gddim_stochastic,
     ipndm,
+    ito_taylor,
     probability_flow,
     reverse_diffusion,
     rhoab_deis,
@@ -33,7 +35,6 @@ from rescore.samplers import (
     tab_deis,
     within_budget,
 )
-from rescore.samplers.analytic import analytic_ddim
 from rescore.scores import GaussianMixture
 
 # name: (method, options, evaluations at 6 steps, processes)
@@ -60,6 +61,8 @@ METHODS = {
     "ipndm": (ipndm, {}, 6, ALL),
     "pndm": (PNDM, {}, 15, ALL),
     "analytic-ddim": (analytic_ddim, {"powers": 0.5, "half_range": 1.0}, 6, SCALAR),
+    "ito-taylor": (ito_taylor, {}, 6, SCALAR),
+    "quasi-taylor": (ito_taylor, {"lam": 0.0}, 6, SCALAR),
     "adaptive-sde": (AdaptiveSDE, {"rtol": 0.5, "atol": 0.5}, None, ALL),
     "gddim": (gddim, {"order": 3}, 6, ALL),
     "gddim-pc": (GDDIMCorrected, {"order": 2}, 12, ALL),

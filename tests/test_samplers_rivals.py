@@ -1,15 +1,26 @@
-"""The samplers that DEIS is compared with: PNDM, Analytic-DDIM, the adaptive SDE solver, and methods held to evaluations."""
+"""The samplers that DEIS is compared with: PNDM, Analytic-DDIM, Ito-Taylor, FastDPM, the adaptive SDE solver, budgets."""
 
 import math
 
 import pytest
 import torch
-from diffusion_cases import PROCESSES, generator, relative
+from diffusion_cases import ISOTROPIC, PROCESSES, generator, relative
 from rescore.errors import Diverged, RescoreError
-from rescore.processes import VE, VP, grids
-from rescore.samplers import AdaptiveSDE, HeldToEvaluations, adaptive_flow, ddim, noise_powers, within_budget
-from rescore.samplers.adaptive import adaptive_sde
-from rescore.samplers.analytic import analytic_ddim
+from rescore.processes import VE, VP, DiscreteVP, SubVP, grids
+from rescore.samplers import (
+    AdaptiveSDE,
+    HeldToEvaluations,
+    adaptive_flow,
+    adaptive_sde,
+    analytic_ddim,
+    ancestral,
+    ddim,
+    ito_taylor,
+    noise_powers,
+    solve_within,
+    with_noise_powers,
+    within_budget,
+)
 from rescore.samplers.pndm import pndm
 from rescore.scores import GaussianMixture, to_noise
 from test_samplers_exact import chain_covariances, marginal, mixture
@@ -173,3 +184,153 @@ def test_pndm_on_ve_takes_the_same_transfer():
     e3 = eps(u + (sigma(0.55) - sigma(s)) * e2, 0.55)
     e4 = eps(u + (sigma(t) - sigma(s)) * e3, t)
     assert relative(pndm(process, [s, t])(score, u), u + (sigma(t) - sigma(s)) * (e1 + 2 * e2 + 2 * e3 + e4) / 6) < 1e-10
+
+
+# --- Ito-Taylor ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("name", ISOTROPIC)
+def test_ito_taylor_is_the_scheme_with_the_derivatives_of_a_point(name, lam):
+    """Every term from b and g themselves, whose derivatives autograd takes at a state and the score of one point."""
+    process, s, t = ISOTROPIC[name], 0.52, 0.33
+    h, c, point = s - t, (1 + lam**2) / 2, 0.8
+    at = lambda f, time: f(time).values  # noqa: E731
+    score = lambda u, time: (at(process.mean, time) * point - u) / at(process.Sigma, time)  # noqa: E731
+    b = lambda u, time: -at(process.F, time) * u + c * at(process.GG, time) * score(u, time)  # noqa: E731
+    g = lambda time: lam * at(process.GG, time).sqrt() + 0 * time  # noqa: E731
+    u, time = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (-0.4, s))
+    b_u, b_t = torch.autograd.grad(b(u, time), (u, time))
+    (g_t,) = torch.autograd.grad(g(time), time)
+    drift, noise = b(u, time).item(), g(time).item()
+    mean = u.item() + drift * h + (drift * b_u - b_t).item() * h**2 / 2
+    of_w, of_z = noise - g_t.item() * h, noise * b_u.item() + g_t.item()
+    variance = torch.tensor([of_w, of_z]) @ torch.tensor([[h, h**2 / 2], [h**2 / 2, h**3 / 3]]) @ torch.tensor([of_w, of_z])
+    sampler = ito_taylor(process, [s, t], lam)
+    found = sampler.A[0].values * u + sampler.B[0].values * score(u, s)
+    assert found.item() == pytest.approx(mean, rel=1e-10)
+    assert sampler.stochastic == bool(lam)
+    if lam:
+        assert sampler.C[0].values.item() ** 2 == pytest.approx(variance.item(), rel=1e-5)
+
+
+def point_error(process, lam, n, variance=0.0, t0=0.1):
+    """Of the mean of a point at 1 and of the covariance at t0, behind n steps from p_T."""
+    sampler = ito_taylor(process, grids.uniform(process, n, t0), lam)
+    start = marginal(process, process.T, variance)
+    spread = chain_covariances(sampler, variance, start)[-1].values - marginal(process, t0, variance).values
+    u = process.mean(process.T)(torch.ones(1, 1, dtype=torch.float64))
+    score = GaussianMixture(process, torch.ones(1, 1, dtype=torch.float64), variance**0.5)
+    for i in range(n):  # the mean, an affine map
+        u = sampler.A[i](u) + sampler.B[i](score(u, sampler.times[i]))
+    return abs(spread.item()), abs(u.item() - process.mean(t0).values.item())
+
+
+@pytest.mark.parametrize("name", ["vp", "ve", "subvp"])
+def test_ito_taylor_is_of_order_two_on_a_point(name):
+    """The law of the reverse SDE, and the flow; ideal derivatives are exact there."""
+    process = {"vp": VP(), "ve": VE(sigma_min=0.5, sigma_max=3.0), "subvp": SubVP()}[name]
+    for lam in (0.0, 1.0):
+        coarse, fine = (point_error(process, lam, n)[0] for n in (200, 400))
+        assert math.log2(coarse / fine) == pytest.approx(2, abs=0.1)
+    coarse, fine = (point_error(process, 1.0, n)[1] for n in (200, 400))  # along the mean the score is 0: Psi is what is left
+    assert (coarse, fine) == (0.0, 0.0) if name == "ve" else math.log2(coarse / fine) == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_ito_taylor_is_of_order_one_on_other_data(lam):
+    """A Gaussian of variance 0.3: the data's own derivatives are others than a point's."""
+    coarse, fine = (point_error(VP(), lam, n, 0.3)[0] for n in (400, 800))
+    assert math.log2(coarse / fine) == pytest.approx(1, abs=0.1)
+
+
+def test_quasi_taylor_is_ddim_to_second_order():
+    """A step's coefficients differ by a third-order term: an eighth at half the step."""
+    process, gaps = VP(), []
+    for h in (2e-4, 1e-4):
+        with torch.no_grad():  # the coefficients' derivatives are taken all the same
+            taylor, exact = ito_taylor(process, [0.5, 0.5 - h], 0.0), ddim(process, [0.5, 0.5 - h])
+        gaps.append([(getattr(taylor, k)[0].values - getattr(exact, k)[0].values).item() for k in "AB"])
+    assert [coarse / fine for coarse, fine in zip(*gaps, strict=True)] == pytest.approx([8, 8], rel=0.06)
+
+
+# --- FastDPM ------------------------------------------------------------------------------------------------------------------
+
+CHAIN = DiscreteVP(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kappa", [1.0, 2.0])
+def test_fastdpm_variances_rise_by_their_schedule(kappa):
+    """From 1 - alpha(t0), the step out of the data; the product of what they leave is alpha(T)."""
+    process, t0 = VP(), 1e-3
+    times = grids.by_variances(process, 9, kappa, t0)
+    assert (len(times), times[0], times[-1]) == (10, 1.0, t0)
+    log_alpha = torch.cat((torch.zeros(1), process.log_alpha(times).flip(0)))
+    eta = -torch.expm1(log_alpha.diff())
+    assert eta[0].item() == pytest.approx(1.0995e-4, rel=1e-4)
+    assert (1 - eta).log().sum().item() == pytest.approx(-10.05, rel=1e-12)
+    rises = (eta ** (1 / kappa)).diff()
+    assert torch.allclose(rises, rises[:1].expand(9), rtol=1e-7)
+
+
+def test_fastdpm_of_all_steps_is_the_chain_and_its_reverse_are_ddpm_and_ddim():
+    """Linear variances of as many steps as the chain has are its own; then VAR is no approximation."""
+    times = grids.by_variances(CHAIN, 999, 1.0, 1e-3)
+    assert (times - grids.uniform(CHAIN, 999, 1e-3)).abs().max() < 1e-9
+    score, u = GaussianMixture(CHAIN, mixture("vp").means, 0.3), torch.randn(4, 3, generator=generator(), dtype=torch.float64)
+    whole = grids.uniform(CHAIN, 1000, 0.0)
+    ddpm = ancestral(CHAIN, whole, denoise="mean")(score, u, generator(1))
+    assert relative(ddim(CHAIN, times, 1.0, denoise="tweedie")(score, u, generator(1)), ddpm) < 1e-6
+    assert relative(ddim(CHAIN, times, 0.0, denoise="tweedie")(score, u), ddim(CHAIN, whole)(score, u)) < 1e-6
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0])
+def test_fastdpm_is_the_authors_reverse_process_on_some_steps(kappa):
+    """Their STEP on ten of a chain's 1000 levels, written out again from eq. 12; the last step ends in the data."""
+    levels = [i * 111 for i in range(9, -1, -1)]  # of 0 to 999
+    times = torch.tensor([(level + 1) / 1000 for level in levels], dtype=torch.float64)
+    score, u = GaussianMixture(CHAIN, mixture("vp").means, 0.3), torch.randn(6, 3, generator=generator(), dtype=torch.float64)
+    gamma = [*torch.cumprod(1 - CHAIN.betas, 0)[levels].tolist(), 1.0]
+    x, noise = u, generator(1)
+    for t, here, there in zip(times.tolist(), gamma[:-1], gamma[1:], strict=True):
+        eps = -math.sqrt(1 - here) * score(x, t)
+        spread = kappa**2 * (1 - there) / (1 - here) * (1 - here / there)
+        x = math.sqrt(there) * (x - math.sqrt(1 - here) * eps) / math.sqrt(here) + math.sqrt(1 - there - spread) * eps
+        if kappa and there < 1:
+            x = x + math.sqrt(spread) * torch.randn(x.shape, generator=noise, dtype=x.dtype)
+    assert relative(ddim(CHAIN, times, kappa, denoise="tweedie")(score, u, generator(1)), x) < 1e-9
+
+
+def test_fastdpm_grids():
+    assert grids.step_quadratic(VP(), 2).tolist() == pytest.approx([0.801, 0.201, 0.001])
+    assert grids.step_quadratic(VP(), 3, 0.9)[0] == 1.0
+    with pytest.raises(RescoreError, match="by_variances does not apply to VE"):
+        grids.by_variances(VE(), 5)
+    with pytest.raises(RescoreError, match="200 steps of the first variance 0.603667 pass T; allowed are fewer, or a lower t0"):
+        grids.by_variances(VP(), 200, 1.0, 0.3)
+
+
+# --- evaluations --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_solver_that_may_not_take_more():
+    """As many as it needs are enough; with one less it is stopped at that one, not later."""
+    process, score, asked = VP(), mixture("vp"), []
+    u = torch.randn(8, 3, generator=generator(), dtype=torch.float64)
+    sampler = adaptive_sde(process, [1.0, 0.01], rtol=0.5)
+    whole = sampler.solve(score, u, generator(1))
+    found = solve_within(sampler, score, u, generator(1), whole.nfe)
+    assert torch.equal(found.u, whole.u) and found.nfe == whole.nfe
+    counted = lambda v, t: asked.append(t) or score(v, t)  # noqa: E731
+    assert solve_within(sampler, counted, u, generator(1), whole.nfe - 1) is None and len(asked) == whole.nfe - 1
+
+
+def test_powers_are_the_same_whenever_a_score_is_prepared():
+    process, score, times = VP(), mixture("vp"), [0.9, 0.5, 0.1]
+    x = torch.randn(50, 3, generator=generator(), dtype=torch.float64)
+    made = analytic_ddim.where(denoise="mean")
+    first, again = (with_noise_powers(made, made(process, times), x, ("a", 1), score) for _ in range(2))
+    powers = noise_powers(process, score, x, times[:-1], generator(0))
+    other = made(process, times, powers)
+    assert [one.C[0].values for one in (first, again)] == [first.C[0].values] * 2 and first.C[-1] is None
+    assert first.C[0].values.item() == pytest.approx(other.C[0].values.item(), rel=0.1)

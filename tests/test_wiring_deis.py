@@ -74,7 +74,18 @@ def test_rivals_have_the_evaluations_of_their_cells_and_samplers_of_their_score(
     assert {one.sampler.nfe for one in fixed if one.method != "PNDM"} == set(config.nfes)
     assert {one.sampler.nfe for one in fixed if one.method == "PNDM"} == {8, 15, 20}
     assert {one.variant for one in cells if one.sampler.nfe is None} == {f"at most {n}" for n in config.nfes}
-    assert len({(one.table, one.method, one.variant, one.sampler.nfe) for one in cells}) == len(cells) == 60
+    assert len({(one.table, one.method, one.variant, one.sampler.nfe) for one in cells}) == len(cells) == 90
+    fast = {
+        (one.method, one.variant): one.sampler for one in fixed if one.method.startswith("FastDPM") and one.sampler.nfe == 20
+    }
+    assert len(fast) == 8 and {(one.steps, one.denoise) for one in fast.values()} == {(19, "tweedie")}
+    assert {name: one.stochastic for (name, _), one in fast.items()} == {"FastDPM DDIM-rev": False, "FastDPM DDPM-rev": True}
+    starts = {levels: (one.times[0], one.times[-1]) for (_, levels), one in fast.items()}
+    assert starts.pop("STEP quadratic") == pytest.approx((0.801, 1e-3)) and set(starts.values()) == {(1.0, 1e-3)}
+    for schedule, kappa in (("linear", 1.0), ("quadratic", 2.0)):
+        assert fast["FastDPM DDPM-rev", f"VAR {schedule}"].times == grids.by_variances(VP(), 19, kappa, 1e-3).tolist()
+    taylor = next(one for one in fixed if (one.method, one.variant, one.sampler.nfe) == ("Ito-Taylor", "uniform", 10))
+    assert taylor.sampler.C[0] is not None and taylor.sampler.C[-1] is None
     score = lambda u, t: -0.5 * u / VP().Sigma(t).values.item()  # noqa: E731  eps = u / (2 sigma)
     one = next(one for one in fixed if (one.method, one.variant, one.sampler.nfe) == ("A-DDIM", "quadratic", 20))
     spread, plain = one.prepare(score).C[18].values.item(), one.sampler.C[18].values.item()  # not clipped, unlike early steps

@@ -24,6 +24,11 @@ def friction(ratio: str, metric: str) -> Selector:
     return row(table="fig5", metric=metric, variant=f"Gamma/critical={ratio}")
 
 
+def first_of_regimes(metric: str) -> Predicate:
+    """Critical damping has the smaller time, of three regimes."""
+    return all_of(*(smaller(friction("1", metric), friction(ratio, metric)) for ratio in ("0.25", "4")))
+
+
 def weight(method: str, metric: str, variant: str) -> Selector:
     return row(table="fig6", method=method, metric=metric, variant=variant)
 
@@ -200,6 +205,29 @@ CLAIMS = [
         "The more friction above the critical one, the later the dynamics is mixed.",
         "Fig. 5 (c), (d)",
         monotone([friction(r, "mixing_time") for r in ("1", "1.25", *OVER)], increasing=True),
+    ),
+    Claim(
+        "joint-critical-mixes-first",
+        "For critical damping x and v converge quickly to the prior: their joint density is the first to stay within a total "
+        "variation of 0.01, of friction 1/4, 1 and 4 times the critical one.",
+        "Fig. 5 (frictions, data and tolerance are ours)",
+        first_of_regimes("mixing_time_tv"),
+    ),
+    Claim(
+        "joint-critical-moments-first",
+        "The same of their mean and covariance, within 0.01 of the prior's in W2.",
+        "Fig. 5 (frictions, data and tolerance are ours)",
+        first_of_regimes("mixing_time_moments"),
+    ),
+    Claim(
+        "joint-underdamped-swings-back",
+        "In the underdamped regime paths of x oscillate, their correlation with an earlier value falling below -0.1; at "
+        "critical damping and above it is never negative.",
+        "Fig. 5 (a) to (d) (that the correlation says so is our reading)",
+        all_of(
+            below(friction("0.25", "autocorrelation"), -0.1),
+            *(above(friction(ratio, "autocorrelation"), -1e-12) for ratio in ("1", "4")),
+        ),
     ),
     Claim(
         "hsm-bounded",

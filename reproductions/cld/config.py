@@ -8,7 +8,18 @@ from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import EnsembleTraining
 
 Section = Literal[
-    "scores", "damping", "weights", "splitting", "mixture", "frechet", "digits", "trained", "learned", "gradients", "paths"
+    "scores",
+    "damping",
+    "densities",
+    "weights",
+    "splitting",
+    "mixture",
+    "frechet",
+    "digits",
+    "trained",
+    "learned",
+    "gradients",
+    "paths",
 ]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
@@ -27,6 +38,18 @@ class Damping(SectionSettings):
     horizon: PositiveFloat = Field(40.0, description="the largest beta t")
     points: PositiveInt = 8001
     tolerance: PositiveFloat = Field(0.01, description="mixed: KL stays below it")
+
+
+class Densities(SectionSettings):
+    """Figs. 1 and 5: the joint density of x and v from two modes, and paths, in three regimes of friction."""
+
+    ratios: tuple[PositiveFloat, ...] = Field((0.25, 1.0, 4.0), description="of the critical friction")
+    horizon: PositiveFloat = Field(40.0, description="the largest beta t")
+    points: PositiveInt = Field(401, description="times")
+    cells: PositiveInt = Field(121, description="of the grid, along x and along v, to 4 standard deviations of the prior")
+    tolerance: PositiveFloat = Field(0.01, description="mixed: the distance stays below it")
+    shown: tuple[PositiveFloat, ...] = Field((0.2, 0.6, 1.5, 4.0), description="beta t of the densities that are drawn")
+    paths: PositiveInt = Field(6, description="that are drawn")
 
 
 class Weights(SectionSettings):
@@ -137,6 +160,7 @@ class Config(ModelConfig):
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
     scores: Scores = Scores()
     damping: Damping = Damping()
+    densities: Densities = Densities()
     weights: Weights = Weights()
     splitting: Splitting = Splitting()
     mixture: Mixture = Mixture()

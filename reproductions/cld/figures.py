@@ -7,6 +7,7 @@ from rescore import figures as draw
 from rescore.experiments.axes import samples_name
 from rescore.processes import VP
 
+from reproductions.cld.densities import REACH
 from reproductions.cld.exact import FRICTION
 from reproductions.cld.problems import STRIDINGS, mixture
 from reproductions.cld.sampled import AT
@@ -71,6 +72,34 @@ def fig5(found: draw.PaperResults, out: Path) -> None:
             last.axvline(1, color=draw.GREY, linewidth=0.8, linestyle="--")
             last.legend()
         draw.shared_legend(figure, series, title=last.get_xlabel(), alignment="left")
+
+
+def densities(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 1 and 5: joint densities, paths of x over its density, and distances to the prior, by friction."""
+    settings, clock = found.config.densities, found.arrays.get("densities/B")
+    if clock is None:
+        return draw.not_measured(out)
+    columns = len(settings.shown) + 2
+    reach = np.array([-REACH, REACH])
+    note = "Exact, from x = -1 and 1, M = 0.25. Green: paths, from the same starts with the same noise. Dashed: 0.01."
+    with found.sheet(out, columns * len(settings.ratios), columns, (2.3, 2.2), note) as (_, axes):
+        for i, ratio in enumerate(settings.ratios):
+            *joint, over, distances = axes[i * columns : (i + 1) * columns]
+            for ax, t in zip(joint, settings.shown, strict=True):
+                density = found.arrays[f"densities/joint/{ratio:g}/{t:g}"]
+                ax.imshow(density, extent=(*reach, *reach / 2), origin="lower", aspect="auto", cmap="Reds")
+                ax.set(title=f"$\\beta t$ = {t:g}", xlabel="x", xlim=(-3, 3), ylim=(-1.5, 1.5))
+            joint[0].set_ylabel(f"{ratio:g} x critical friction\nv")
+            x, paths = found.arrays[f"densities/x/{ratio:g}"], found.arrays[f"densities/paths/{ratio:g}"]
+            times = clock[: len(x)]
+            over.imshow(x.T, extent=(0, times[-1], *reach), origin="lower", aspect="auto", cmap="Reds", vmax=1.0)
+            over.plot(times, paths[:, :, 0], color=draw.GREEN, linewidth=0.8)
+            over.set(title="density and paths of x", xlabel="$\\beta t$", ylim=(-3, 3))
+            for name, label, color in (("tv", "total variation", draw.BLUE), ("w2", "$W_2$ of the moments", draw.ORANGE)):
+                distances.plot(clock, found.arrays[f"densities/{name}/{ratio:g}"], color=color, label=label)
+            distances.axhline(settings.tolerance, color=draw.GREY, linewidth=0.8, linestyle="--")
+            distances.set(title="distance to the prior", xlabel="$\\beta t$", xlim=(0, 10), yscale="log", ylim=(1e-4, 2))
+            draw.legend(distances, fontsize=6)
 
 
 def fig6(found: draw.PaperResults, out: Path) -> None:

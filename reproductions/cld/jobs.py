@@ -1,5 +1,6 @@
 """What a job of the paper may measure."""
 
+from reproductions.cld.densities import densities
 from reproductions.cld.exact import damping, frechet, splitting, weights
 from reproductions.cld.learned import gradients, learned
 from reproductions.cld.paths import paths
@@ -8,5 +9,5 @@ from reproductions.cld.trained import trained
 
 SECTIONS = {
     one.__name__: one
-    for one in (scores, damping, weights, splitting, mixture, frechet, digits, trained, learned, gradients, paths)
+    for one in (scores, damping, densities, weights, splitting, mixture, frechet, digits, trained, learned, gradients, paths)
 }

@@ -127,7 +127,21 @@ NETWORKS = [
             "fig. 6.7",
             deis_beats(lambda n, grid, method=method: network(method, n, grid, "fig6.7")),
         )
-        for method in ("DDPM", "A-DDIM", "iPNDM")
+        for method in ("DDPM", "A-DDIM", "iPNDM", "Ito-Taylor")
+    ),
+    Claim(
+        "deis-beats-fastdpm",
+        "DEIS has a smaller FID than FastDPM with 10 and 20 evaluations, whatever its levels and its reverse process.",
+        "fig. 6.7 (which of FastDPM's variants is drawn is not stated: all of its authors' code)",
+        all_of(
+            *(
+                smaller(network("tAB3", n, "quadratic"), network(f"FastDPM {reverse}", n, f"{kind} {rise}", "fig6.7"))
+                for n in (10, 20)
+                for reverse in ("DDIM-rev", "DDPM-rev")
+                for kind in ("VAR", "STEP")
+                for rise in ("linear", "quadratic")
+            )
+        ),
     ),
     Claim(
         "deis-beats-pndm",

@@ -160,6 +160,10 @@ OTHER_STYLES = {
     ("fig6.7", "PNDM", "uniform"): ("PNDM, uniform times", draw.RED, "v"),
     ("fig6.7", "iPNDM", "uniform"): ("iPNDM, uniform times", draw.PURPLE, "^"),
     ("fig6.7", "iPNDM", "quadratic"): ("iPNDM", draw.PURPLE, "^", "--"),
+    ("fig6.7", "Ito-Taylor", "quadratic"): ("Ito-Taylor", draw.BLACK, "x"),
+    ("fig6.7", "FastDPM DDIM-rev", "STEP quadratic"): ("FastDPM, STEP, DDIM-rev", draw.SKY, "P"),
+    ("fig6.7", "FastDPM DDIM-rev", "VAR quadratic"): ("FastDPM, VAR, DDIM-rev", draw.PINK, "P", "--"),
+    ("fig6.7", "FastDPM DDPM-rev", "STEP quadratic"): ("FastDPM, STEP, DDPM-rev", draw.SKY, "*", ":"),
 }
 HELD = {"RK45": ("RK45", draw.BLACK, "x"), "adaptive SDE": ("adaptive SDE", draw.PINK, "D")}
 

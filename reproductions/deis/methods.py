@@ -9,26 +9,26 @@ from rescore.experiments.axes import Axes
 from rescore.models.evaluate import Sampling
 from rescore.processes import LinearSDE
 from rescore.processes.grids import NAMED as GRIDS
-from rescore.random import make_generator
+from rescore.processes.grids import by_variances, step_quadratic
 from rescore.samplers import (
     HeldToEvaluations,
     Method,
-    Sampler,
     adaptive_flow,
+    adaptive_sde,
+    analytic_ddim,
     ancestral,
+    ddim,
     euler_maruyama,
     exponential_integrator,
     ipndm,
-    noise_powers,
+    ito_taylor,
     pndm,
     rhoab_deis,
     rhork_deis,
     tab_deis,
+    with_noise_powers,
     within_budget,
 )
-from rescore.samplers.adaptive import adaptive_sde
-from rescore.samplers.analytic import analytic_ddim
-from rescore.scores import Score
 from torch import Tensor
 
 from reproductions.deis.config import Ingredients, Rivals, Table, Tableaus
@@ -59,6 +59,17 @@ OTHERS: dict[str, Method] = {
     "A-DDIM": analytic_ddim.where(half_range=1.0, denoise="mean"),
     "PNDM": pndm,
     "iPNDM": ipndm,
+    "Ito-Taylor": ito_taylor.where(denoise="mean"),
+}
+# FastDPM: an approximate diffusion (its levels) and a reverse process, whose last step ends in the data.
+FASTDPM: dict[str, Method] = {
+    f"FastDPM {n}": ddim.where(eta=k, denoise="tweedie") for n, k in (("DDIM-rev", 0.0), ("DDPM-rev", 1.0))
+}
+LEVELS = {
+    "VAR linear": by_variances,
+    "VAR quadratic": partial(by_variances, kappa=2.0),
+    "STEP linear": GRIDS["uniform"],
+    "STEP quadratic": step_quadratic,
 }
 ADAPTIVE: dict[str, Method] = {"RK45": adaptive_flow, "adaptive SDE": adaptive_sde.where(denoise="tweedie")}
 AT_MOST = Axes("at most {nfe}")
@@ -100,7 +111,7 @@ def rival_cells(rivals: Rivals, process: LinearSDE, t0: float, images: Tensor) -
     cells += [("fig6.7", name, method) for name, method in OTHERS.items()]
     for grid, nfe, (table, name, method) in product(rivals.grids, rivals.nfes, cells):
         sampler, protocol = within_budget(method, process, partial(GRIDS[grid], t0=t0), nfe), {"grid": grid}
-        prepare = partial(analytic, method, sampler, images) if name == "A-DDIM" else None
+        prepare = partial(with_noise_powers, method, sampler, images, ("deis", "A-DDIM")) if name == "A-DDIM" else None
         protocol |= {"variances": f"from {len(images)} images"} if prepare else {}
         yield Sampling(table, name, grid, "vp", sampler, protocol, prepare=prepare)
     for nfe, (name, method) in product(rivals.nfes, ADAPTIVE.items()):
@@ -109,12 +120,9 @@ def rival_cells(rivals: Rivals, process: LinearSDE, t0: float, images: Tensor) -
             {"grid": "adaptive", "tolerance": "tightest within"},
         )
         yield Sampling("fig6.5", name, AT_MOST(nfe=nfe), "vp", sampler, how)
-
-
-def analytic(method: Method, sampler: Sampler, images: Tensor, score: Score) -> Sampler:
-    """A-DDIM with the powers of a score's noise prediction."""
-    powers = noise_powers(sampler.process, score, images, sampler.times[:-1], make_generator("deis", "A-DDIM"))
-    return method(sampler.process, sampler.grid, powers)
+    for nfe, (levels, grid), (name, method) in product(rivals.nfes, LEVELS.items(), FASTDPM.items()):
+        sampler = within_budget(method, process, partial(grid, t0=t0), nfe)
+        yield Sampling("fig6.7", name, levels, "vp", sampler, {"grid": levels})
 
 
 def tableau_cells(tableaus: Tableaus, process: LinearSDE, t0: float) -> Iterator[Sampling]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from rescore.data.digits import load_digits
@@ -16,7 +17,7 @@ from rescore.problems.flow import by_tolerance
 from rescore.problems.runs import ExactRuns
 from rescore.progress import progress
 from rescore.random import Streams, make_generator
-from rescore.samplers import Method, Sampler, within_budget
+from rescore.samplers import Method, solve_within, with_noise_powers, within_budget
 from rescore.scores import EmpiricalData
 from torch import Tensor
 
@@ -53,6 +54,9 @@ class Column(ExactRuns):
             name=name,
         )
 
+    def skip(self, method: str, budget: int, reason: str) -> None:
+        self.book.skip(reason, table=TABLE, dataset=self.problem.dataset, method=method, variant=self.name, nfe=budget)
+
     def noise(self, one: Sampling) -> Streams:
         return self.problem.streams(TABLE, one.method, one.variant, *one.protocol.values())
 
@@ -72,40 +76,53 @@ def column(book: Book, name: str) -> None:
 
     here.fill(TABLE, "exact draws", draws, to_data, name, protocols=protocols)
     for method, make in progress([(method, make) for method, make in METHODS.items() if make.applies_to(process)], desc=name):
-        cells = (within_budgets if make.evaluations_per_step else adaptive)(here, make.where(**options(method, process)))
-        for budget, found in cells:
-            if isinstance(found, str):
-                book.skip(found, table=TABLE, dataset=problem.dataset, method=method, variant=name, nfe=budget)
-            else:
-                how = {"budget": budget} | ({} if make.evaluations_per_step else {"tolerance": found.rtol})
-                one = Sampling(TABLE, method, name, "", found, how)
-                here.run(one, to_flow if method in DETERMINISTIC else to_data, protocols=protocols)
+        make = make.where(**options(method, process))
+        metrics = to_flow if method in DETERMINISTIC else to_data
+        if not make.evaluations_per_step:
+            adaptive(here, method, make, partial(here.run, metrics=metrics, protocols=protocols))
+            continue
+        for budget in config.budgets:
+            try:
+                sampler = within_budget(make, process, grid, budget)
+            except RescoreError as error:
+                here.skip(method, budget, str(error))
+                continue
+            how, prepare = {"budget": budget}, None
+            if method == "A-DDIM":
+                images = problem.points[: config.images]
+                prepare = partial(with_noise_powers, make, sampler, images, (TABLE, name, method))
+                how |= {"variances": f"from {len(images)} images"}
+            here.run(Sampling(TABLE, method, name, "", sampler, how, prepare=prepare), metrics, protocols=protocols)
 
 
-def within_budgets(column: Column, make: Method) -> Iterator[tuple[int, Sampler | str]]:
-    """A sampler of fixed cost: the most steps that each budget allows, or why there is none."""
-    for budget in column.book.config.budgets:
-        try:
-            found = within_budget(make, column.problem.process, grid, budget)
-        except RescoreError as error:
-            found = str(error)
-        yield budget, found
+def adaptive(column: Column, method: str, make: Method, run: Callable[..., None]) -> None:
+    """An adaptive solver's cost follows from its tolerance: each budget gets the tightest listed one that it can pay for."""
+    problem, budgets, tolerances = column.problem, column.book.config.budgets, column.book.config.tolerances
+    samplers = {
+        tolerance: make(problem.process, grid(problem.process, 1), rtol=tolerance, atol=tolerance) for tolerance in tolerances
+    }
 
+    def start(tolerance: float) -> tuple[Tensor, Streams]:
+        """States and noise, the same whenever a tolerance is tried."""
+        return column.start, problem.streams(TABLE, method, column.name, tolerance)
 
-def adaptive(column: Column, make: Method) -> Iterator[tuple[int, Sampler | str]]:
-    """The adaptive solver's cost follows from its tolerance: each budget gets the tightest listed one that it can pay for."""
-    process, score, before = column.problem.process, column.problem.score, None
-    samplers = [make(process, grid(process, 1), rtol=tol, atol=tol) for tol in column.book.config.tolerances]
-    taken = {sampler: sampler.solve(score, column.start).nfe for sampler in samplers}
-    for budget in column.book.config.budgets:
-        affordable = [sampler for sampler in samplers if taken[sampler] <= budget]
-        if not affordable:
-            yield budget, f"its loosest tolerance {samplers[0].rtol:g} takes {taken[samplers[0]]} evaluations"
-        elif affordable[-1] is before:
-            yield budget, f"no listed tolerance takes more than {taken[before]} and at most {budget} evaluations"
+    taken: dict[float, int] = {}
+    for tolerance, sampler in samplers.items():
+        tried = solve_within(sampler, problem.score, *start(tolerance), max(budgets))
+        if tried is None:  # nor, as a rule, can a tighter one be paid for
+            break
+        taken[tolerance] = tried.nfe
+    before, least = None, taken.get(tolerances[0], f"more than {max(budgets)}")
+    for budget in budgets:
+        tightest = min((tolerance for tolerance, nfe in taken.items() if nfe <= budget), default=None)
+        if tightest is None:
+            column.skip(method, budget, f"its loosest tolerance {tolerances[0]:g} takes {least} evaluations")
+        elif tightest == before:
+            column.skip(method, budget, f"no listed tolerance takes more than {taken[before]} and at most {budget} evaluations")
         else:
-            before = affordable[-1]
-            yield budget, before
+            before, sampler = tightest, samplers[tightest]
+            one = Sampling(TABLE, method, column.name, "", sampler, {"budget": budget, "tolerance": tightest})
+            run(one, solve=partial(sampler.solve, problem.score, *start(tightest)))
 
 
 SECTIONS = {"column": column}

@@ -4,6 +4,8 @@ from rescore.processes import CLD, VE, VP, Blurring, CosineVP, LinearSDE, SubVP,
 from rescore.samplers import (
     Method,
     adaptive_flow,
+    adaptive_sde,
+    analytic_ddim,
     ancestral,
     annealed_langevin,
     ddim,
@@ -13,6 +15,7 @@ from rescore.samplers import (
     gddim_corrected,
     gddim_stochastic,
     ipndm,
+    ito_taylor,
     pndm,
     predictor_corrector,
     probability_flow,
@@ -44,6 +47,9 @@ STOCHASTIC: dict[str, Method] = {
     "PC": predictor_corrector,
     "annealed Langevin": annealed_langevin.where(steps_per_level=5),
     "SSCS": sscs,
+    "A-DDIM": analytic_ddim.where(half_range=1.0),
+    "Ito-Taylor": ito_taylor,
+    "adaptive SDE": adaptive_sde,
 }
 DETERMINISTIC: dict[str, Method] = {
     "Euler": euler_maruyama.where(lam=0.0),
@@ -60,6 +66,7 @@ DETERMINISTIC: dict[str, Method] = {
     "gDDIM-1": gddim.where(order=1),
     "gDDIM-3": gddim.where(order=3),
     "gDDIM-2 corrected": gddim_corrected.where(order=2),
+    "quasi-Taylor": ito_taylor.where(lam=0.0),
 }
 METHODS = STOCHASTIC | DETERMINISTIC
 

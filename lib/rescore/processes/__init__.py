@@ -3,7 +3,7 @@
 from rescore.processes import grids
 from rescore.processes.base import LinearSDE, gaussian_log_prob
 from rescore.processes.blurring import Blurring
-from rescore.processes.cld import CLD
+from rescore.processes.cld import CLD, Langevin
 from rescore.processes.isotropic import VE, VP, CosineVP, DiscreteVE, DiscreteVP, Isotropic, SubVP
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "DiscreteVE",
     "DiscreteVP",
     "Isotropic",
+    "Langevin",
     "LinearSDE",
     "SubVP",
     "gaussian_log_prob",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rescore.domain import check_count, check_number
 from rescore.errors import RescoreError
-from rescore.processes.base import LinearSDE
-from rescore.processes.isotropic import Isotropic
+from rescore.processes.base import LinearSDE, require
+from rescore.processes.isotropic import Isotropic, VariancePreserving
 
 
 def power(process: LinearSDE, n: int, kappa: float = 1.0, t0: float | None = None) -> Tensor:
@@ -51,6 +51,41 @@ def log_rho(process: Isotropic, n: int, t0: float | None = None) -> Tensor:
     if bottom <= 0:
         raise RescoreError("grid log_rho: rho(t0) must be positive; choose t0 > 0")
     return _with_ends(process.time_of_rho(_span(top.log(), bottom.log(), n).exp()), process, t0)
+
+
+def by_variances(process: VariancePreserving, n: int, kappa: float = 1.0, t0: float | None = None) -> Tensor:
+    """FastDPM's VAR (Kong and Ping 2021, arXiv 2106.00132): a chain of N + 1 variances in place of the one of training.
+
+    The squared signals alpha are running products of 1 - eta_i, where eta_i^{1/kappa} rises in equal steps from 1 - alpha(t0),
+    the variance of the step from the data to t0; the last is such that the chain ends in alpha(T). kappa 1 is their linear, 2
+    their quadratic schedule. Time is what the process gives a level: the bijection that they need for a network of a chain.
+
+    Raises RescoreError for a process that does not preserve variance, and for so many steps that the variances would fall.
+    """
+    from scipy.optimize import brentq  # most grids need no root
+
+    require(process, VariancePreserving, "grid by_variances")
+    t0 = _end(process, t0)
+    _check_kappa(kappa)
+    first, whole = process.Sigma(t0).values.item(), process.log_alpha(process.T).item()
+
+    def log_alpha(last: float) -> Tensor:
+        """From T to t0."""
+        eta = _span(last ** (1 / kappa), first ** (1 / kappa), n) ** kappa
+        return torch.log1p(-eta).flip(0).cumsum(0).flip(0)
+
+    if log_alpha(first)[0] <= whole:
+        raise RescoreError(
+            f"grid by_variances: {n} steps of the first variance {first:g} pass T; allowed are fewer, or a lower t0"
+        )
+    last = brentq(lambda last: log_alpha(last)[0].item() - whole, first, 1 - 1e-15, xtol=1e-16, rtol=1e-15)
+    return _with_ends(process.time_of_log_alpha(log_alpha(last)), process, t0)
+
+
+def step_quadratic(process: LinearSDE, n: int, t0: float | None = None) -> Tensor:
+    """FastDPM's STEP with quadratic steps: t_i = t0 + 0.8 T (1 - i/N)^2, without rounding to a chain's; begins below T."""
+    t0 = _end(process, t0)
+    return t0 + min(0.8 * process.T, process.T - t0) * _span(1, 0, n) ** 2
 
 
 NAMED: Mapping[str, Callable[..., Tensor]] = {

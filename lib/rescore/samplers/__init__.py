@@ -7,8 +7,10 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `euler_maruyama`, `reverse_diffusion`, `ancestral`, `probability_flow` | all | 1 |
 | `predictor_corrector` | isotropic | 1 + corrector steps |
 | `annealed_langevin` | isotropic | steps per level, at N + 1 levels |
-| `runge_kutta` (clock "t"), `adaptive_flow` | all | 2, 3, 4; adaptive |
+| `runge_kutta` (clock "t"), `adaptive_flow`, `adaptive_sde` | all | 2, 3, 4; adaptive; adaptive |
 | `ddim` (eta) | isotropic, blurring | 1 |
+| `analytic_ddim` (its variances need the score first) | isotropic | 1 |
+| `ito_taylor` (lambda) | isotropic | 1 |
 | `exponential_integrator`, `tab_deis`, `ipndm`, `pndm` (after three steps of 4) | all | 1 |
 | `rhoab_deis`, `rhork_deis` | isotropic | 1; 2, 3, 4 |
 | `gddim`, `gddim_stochastic` (lambda) | all | 1 |
@@ -17,12 +19,14 @@ A method says what it `applies_to`, its `order` and its `evaluations_per_step`; 
 | `NaiveSampler`, `MomentumSampler`, `FlowMomentumSampler` | corruptions, from a clean prediction in place of a score | 1 |
 | `HeunFlowSampler` | corruptions, likewise | 2, in the last step 1 |
 
-Two rivals of DEIS are no rows of the sampler matrix and are taken from their modules: `analytic.analytic_ddim` (its variances
-need the score first) and `adaptive.adaptive_sde`; `HeldToEvaluations` runs an adaptive method within so many evaluations.
+`with_noise_powers` gives `analytic_ddim` the variances of a score. `HeldToEvaluations` runs an adaptive method within so many
+evaluations; `solve_within` gives up where a solver takes more. FastDPM is no sampler of its own: its reverse process is `ddim`
+with `denoise="tweedie"` (eta 0 its DDIM-rev, eta 1 its DDPM-rev) on the times `grids.by_variances` (VAR), or `uniform` and
+`step_quadratic` (STEP).
 """
 
-from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations
-from rescore.samplers.analytic import noise_powers
+from rescore.samplers.adaptive import AdaptiveSDE, HeldToEvaluations, adaptive_sde, solve_within
+from rescore.samplers.analytic import analytic_ddim, noise_powers, with_noise_powers
 from rescore.samplers.base import Sampler, Solution, Solver, within_budget
 from rescore.samplers.ddim import ddim
 from rescore.samplers.deis import exponential_integrator, rhoab_deis, rhork_deis, tab_deis
@@ -44,6 +48,7 @@ from rescore.samplers.predictor_corrector import (
 )
 from rescore.samplers.rho_likelihood import RhoLikelihood, rho_log_prob
 from rescore.samplers.sscs import SSCS, sscs
+from rescore.samplers.taylor import ito_taylor
 
 __all__ = [
     "PNDM",
@@ -65,6 +70,8 @@ __all__ = [
     "Solution",
     "Solver",
     "adaptive_flow",
+    "adaptive_sde",
+    "analytic_ddim",
     "ancestral",
     "annealed_langevin",
     "ddim",
@@ -74,6 +81,7 @@ __all__ = [
     "gddim_corrected",
     "gddim_stochastic",
     "ipndm",
+    "ito_taylor",
     "langevin",
     "noise_powers",
     "pndm",
@@ -85,8 +93,10 @@ __all__ = [
     "rhork_deis",
     "runge_kutta",
     "score_sde_sampler",
+    "solve_within",
     "sscs",
     "tab_deis",
     "uniform_times",
+    "with_noise_powers",
     "within_budget",
 ]

@@ -89,8 +89,29 @@ class HeldToEvaluations(Solver):
     def solve(self, score: Score, u: Tensor, generator: Noise | None = None) -> Solution:
         found = self.samplers[0].solve(score, u, generator)
         for sampler in self.samplers[1:]:
-            tighter = sampler.solve(score, u, generator)
-            if tighter.nfe > self.most:
+            tighter = solve_within(sampler, score, u, generator, self.most)
+            if tighter is None:
                 break
             found = tighter
         return found
+
+
+class _TooMany(Exception):
+    """A solver asks for more evaluations than it may take."""
+
+
+def solve_within(sampler: Solver, score: Score, u: Tensor, generator: Noise | None, most: int) -> Solution | None:
+    """`sampler.solve`, given up as None at the first evaluation after `most`."""
+    taken = 0
+
+    def counted(u: Tensor, t: float) -> Tensor:
+        nonlocal taken
+        taken += 1
+        if taken > most:
+            raise _TooMany
+        return score(u, t)
+
+    try:
+        return sampler.solve(counted, u, generator)
+    except _TooMany:
+        return None

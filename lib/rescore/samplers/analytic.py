@@ -8,9 +8,9 @@ from torch import Tensor
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic, grids
 from rescore.processes.base import LinearSDE, require
-from rescore.random import Noise
-from rescore.samplers.base import Denoise, OneStep, Times
-from rescore.samplers.method import method
+from rescore.random import Noise, make_generator
+from rescore.samplers.base import Denoise, OneStep, Sampler, Times
+from rescore.samplers.method import Method, method
 from rescore.scores import Score, to_noise
 
 
@@ -57,3 +57,13 @@ def noise_powers(process: Isotropic, score: Score, x: Tensor, times: Sequence[fl
     """
     eps = to_noise(process, score)
     return [eps(process.perturb(x, t, noise, "R")[0], t).double().square().mean().item() for t in times]
+
+
+def with_noise_powers(method: Method, sampler: Sampler, x: Tensor, names: Sequence[object], score: Score) -> Sampler:
+    """`analytic_ddim` with a score's powers over the data x, for a `method` and the `sampler` that it made without them.
+
+    The draws of u_t are `make_generator(*names)`'s: the same whenever the same score is prepared again.
+    """
+    process = require(sampler.process, Isotropic, "noise powers")
+    powers = noise_powers(process, score, x, sampler.times[:-1], make_generator(*names))
+    return method(sampler.process, sampler.grid, powers)
