@@ -180,7 +180,7 @@ def _backward(network: nn.Module, losses: Losses, settings: Training, here: Worl
         total = torch.zeros((), device=here.device)
         for part in mine:
             names = (settings.seed, step, part)
-            # Torch's own function prints a stack for each kind of device that is not there: a tenth of a small network's step.
+            # Torch's own function also writes down a stack for each kind of device that is not there.
             seed_torch = torch.manual_seed if on_gpu else torch.default_generator.manual_seed
             seed_torch(derive_seed("dropout", *names))
             generator = make_generator("noise", *names, device=here.device)
