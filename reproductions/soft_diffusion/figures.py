@@ -148,7 +148,7 @@ def masks(found: draw.PaperResults, out: Path) -> None:
             for nfe, line in zip(found.config.masks.nfes, ("--", "-"), strict=False):
                 draw.curve(ax, draw.select(records, nfe=nfe), f"{label}, {nfe} steps", color, marker, line, x=at)
         if ax.has_data():
-            draw.log_values(ax, "Masks", "FID")
+            ax.set(title="Masks", ylabel="FID")
             draw.against_evaluations(ax, found.config.masks.lengths, "steps of the training")
             ax.legend(fontsize=6.5)
 
