@@ -37,6 +37,7 @@ class Average(AveragedModel, Generic[Net]):
             of_both = [list(found()) for one in (self.module, model) for found in (one.parameters, one.buffers)]
             self._tensors = weakref.ref(model), of_both
         average, buffers, current, its_buffers = self._tensors[1]
+        assert self.multi_avg_fn is not None  # as it was made
         self.multi_avg_fn([mine.detach() for mine in average], [its.detach() for its in current], self.n_averaged)
         for mine, its in zip(buffers, its_buffers, strict=True):
             mine.copy_(its)
