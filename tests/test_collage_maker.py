@@ -4,10 +4,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rescore.collage import METHODS, Maker, chain, connected, from_strokes, inpainted, on_a_cube, side_by_side, tiled
+from rescore.collage import (
+    METHODS,
+    LongSeries,
+    Maker,
+    chain,
+    connected,
+    from_strokes,
+    inpainted,
+    on_a_cube,
+    side_by_side,
+    tiled,
+)
 from rescore.errors import RescoreError
 from rescore.processes import VP, grids
+from rescore.random import Streams
 from rescore.samplers import AdaptiveFlow, ddim
+from test_collage import ar1
 from torch import Tensor
 
 
@@ -97,3 +110,33 @@ def test_contents_from_strokes():
     assert torch.allclose(few, made["DiffCollage"].x[:20], atol=1e-4), "a content depends on its seed and index alone"
     with pytest.raises(RescoreError, match="unknown how"):
         from_strokes(maker, "Outpainted", graph, x, torch.Generator())
+
+
+def test_denoising_a_long_series_directly_is_exact_where_the_score_is_known_at_every_length():
+    """Chains of standard deviation y: the flow of the long law itself, from the same noise, in closed form.
+
+    So what the naive baseline loses is the network's, at lengths that it has not seen; what pieces lose is not.
+    """
+    process, y, length = VP(), torch.tensor([[0.5], [1.0]], dtype=torch.float64), 24
+
+    def variances(t: float, eigenvalues: Tensor) -> Tensor:
+        return process.mean(t).values.item() ** 2 * y**2 * eigenvalues + process.Sigma(t).values.item()
+
+    def score(u: Tensor, t: float, y: Tensor) -> Tensor:
+        clean = (y.double() ** 2)[..., None, None] * ar1(u.shape[-1], 0.9) * process.mean(t).values.item() ** 2
+        noisy = clean + process.Sigma(t).values.item() * torch.eye(u.shape[-1], dtype=torch.float64)
+        return -torch.linalg.solve(noisy, u.double().mT).mT.to(u)
+
+    times = grids.quadratic(process, 300)
+    maker = Maker(ddim(process, times, denoise="none"), 1, score, score, score, bound=1e3)
+    start = process.prior_sample((2, 1, 1, length), Streams.like(torch.Generator().manual_seed(3), 2, 0)).double()
+    eigenvalues, basis = torch.linalg.eigh(ar1(length, 0.9))
+    grown = (variances(times[-1].item(), eigenvalues) / variances(times[0].item(), eigenvalues)).sqrt()
+    exact = (start @ basis * grown[:, None, None]) @ basis.T
+    errors = {}
+    for method, any_length in (("Baseline", True), ("Baseline", False), ("DiffCollage", True)):
+        made = LongSeries(maker, 8, 4, 5, any_length).make(method, y, torch.Generator().manual_seed(3))
+        assert made.x.shape == exact.shape and made.passes == 300
+        errors[method, any_length] = (made.x - exact).square().mean().sqrt().item()
+    assert errors["Baseline", True] < 0.01
+    assert min(errors["Baseline", False], errors["DiffCollage", True]) > 0.05

@@ -61,6 +61,17 @@ def test_blur_is_the_convolution_with_zero_padding(std):
     torch.testing.assert_close(DIGITS(std)(x), expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("family", [Blur, DCTBlur])
+def test_an_oblong_has_a_matrix_for_each_side_and_a_square_one_for_both(family):
+    """An oblong's operator is that of its sides, taken from the two squares."""
+    oblong, tall, wide = (
+        family(size, **({"half_size": 8} if family is Blur else {}), highest=4.5) for size in ((8, 6), (8, 8), (6, 6))
+    )
+    C, high, low = (one(2.0) for one in (oblong, tall, wide))
+    assert torch.equal(C.rows, high.rows) and torch.equal(C.columns, low.columns)
+    assert high.columns is high.rows and C.columns.shape == (6, 6)
+
+
 @pytest.mark.parametrize("std", [0.5, 2.0, 4.5])
 def test_blur_is_symmetric_and_contracts(std):
     K = DIGITS.matrix(8, torch.tensor(std, dtype=torch.float64))

@@ -374,6 +374,34 @@ def test_finished_cells_load_no_models(tmp_path, monkeypatch):
     assert second.arrays.keys() == first.arrays.keys()
 
 
+def test_one_transformer_sees_pieces_overlaps_and_long_series(tmp_path, monkeypatch):
+    """A network a seed. Pieces of 16, overlaps of 8; of the baseline two evaluations of series of 32, all conditioned."""
+    config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | {"steps": 1})
+    seen, trained, labels = [], [], np.arange(8) % 4
+    sets = {split: (np.random.default_rng(i).normal(size=(8, 6, 40)), labels) for i, split in enumerate(("train", "test"))}
+
+    def train(settings, frames, conditions, names, folder, device, label, spread):
+        trained.append((names, frames.values.shape, frames.values.abs().max().item(), conditions.values.argmax(1).tolist()))
+        network = torch.nn.Identity()
+        network.forward = lambda joined, level: seen.append(joined.detach()) or joined[:, :6]
+        return ConditionalNoise(network, motions.PROCESS, 6, 4, spread)
+
+    monkeypatch.setattr(motions, "load_motions", sets.get)
+    monkeypatch.setattr(motions, "train_transformer", train)
+    book = book_of(PAPER, config, "naive", tmp_path)
+    motions.naive(book, "BasicMotions")
+    assert trained == [(("motion transformer", seed), (320, 6), 1.0, labels.tolist()) for seed in (0, 1)]
+    widths = [one.shape[-1] for one in seen]
+    assert widths[:8] == [16] * 4 + [32] * 4 and widths[-4:] == [16, 8, 16, 8], "the model itself, Baseline; DiffCollage"
+    assert all((one[:, 6:].sum(1) == 1).all() for one in seen), "nothing is unconditional"
+    records = book.measurements
+    assert {(m.method, m.variant) for m in records} == {(m, "one transformer") for m in ("MDM", *motions.TABULATED)}
+    found = {m.method: m for m in records if m.metric == "fid"}
+    assert {(m.over, m.n_seeds, m.n_samples) for m in found.values()} == {("trainings", 2, 48)}
+    assert found["Baseline"].protocol["length"] == 32 and found["MDM"].protocol["length"] == 16
+    assert set(book.arrays) == {f"naive/{m}" for m in (*motions.TABULATED, "activities")}
+
+
 def test_each_seed_trains_the_networks_of_motions(tmp_path, monkeypatch):
     """Two seeds: two networks each, one judge. Real series are those held out and those trained on, of equal number."""
     config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | {"steps": 2})

@@ -292,6 +292,12 @@ def test_claims_select_the_records_of_the_laptop_config():
     heun = problems.HEUN
     keys |= {("exact", "digits_gaussian", "Soft Diffusion", f"blur; {heun}", "frechet", n - 1) for n in laptop.gaussian.nfes}
     keys |= {("D", "digits", "Soft Diffusion", f"{name}; ncsnpp", "train_time_ratio", None) for name in ("blur", "masking")}
+    keys |= {
+        ("E", "digits", "Soft Diffusion", rivals.AFTER(label=VARIANTS[name].label, steps=length), "fid", nfe)
+        for name in rivals.MASKED
+        for length in laptop.masks.lengths
+        for nfe in laptop.masks.nfes
+    }
     keys.add(("fig6", "digits", "Soft Diffusion", "blur; other data", "schedule_gap", None))
     keys |= {("fig6", name, "Soft Diffusion", "blur; other images", "schedule_gap", None) for name in ("digits", "faces")}
     rest = (1.0, 0.1, 2, "trainings", 3, 1, "", "laptop", "cpu", 0.0, "v", "h")

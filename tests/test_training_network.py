@@ -1,5 +1,6 @@
 """Training of networks: the loop written out, the average, the order of the data, resume after kill -9, two processes."""
 
+import copy
 import math
 import multiprocessing
 import signal
@@ -16,6 +17,7 @@ from rescore.random import derive_seed, make_generator
 from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from training_case import ADAM, DATA, SETTINGS, Network, losses, run, train
 
 
@@ -91,6 +93,36 @@ def test_average_in_closed_form(ramp):
 
 
 # the order of the data
+
+
+def test_an_update_is_the_librarys_to_the_bit():
+    """Parameters, buffers and count, over several steps; then of another network."""
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ours, theirs = averaged_copy(network, 0.9), averaged_copy(network, 0.9)
+    for step, one in enumerate((network, network, network, copy.deepcopy(network))):
+        with torch.no_grad():
+            for value in (*one.parameters(), one[1].running_mean):
+                value.normal_(generator=torch.Generator().manual_seed(step))
+        ours.update_parameters(one)
+        AveragedModel.update_parameters(theirs, one)
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        assert all(torch.equal(mine, theirs.state_dict()[name]) for name, mine in ours.state_dict().items())
+    assert ours.n_averaged == 5
+
+
+def test_a_step_seeds_dropout_as_torch_does(tmp_path):
+    """On a CPU by its generator, which is all that `torch.manual_seed` changes there: two parts of each step."""
+    drawn = []
+
+    def some(network, rows, generator):
+        drawn.append(torch.rand(1).item())
+        return losses(network, rows, generator)
+
+    train_network(Network(), some, SETTINGS, tmp_path)
+    for k, number in enumerate(drawn):
+        torch.manual_seed(derive_seed("dropout", SETTINGS.seed, *divmod(k, 2)))
+        assert number == torch.rand(1).item()
+    assert len(set(drawn)) == 2 * SETTINGS.adam.steps
 
 
 def test_every_pass_holds_each_point_once_also_where_a_batch_straddles_two():

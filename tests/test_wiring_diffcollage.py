@@ -28,3 +28,9 @@ def test_numbers_of_known_laws_are_what_they_were(tmp_path: Path):
     for job in ("laws", "pictures"):
         result = measured(PAPER, config, job, tmp_path)
         check_pinned(f"diffcollage_{job}", result.measurements, result)
+
+
+def test_numbers_of_one_transformer_are_what_they_were(tmp_path: Path):
+    config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | {"steps": 2})
+    result = measured(PAPER, config, "naive", tmp_path)
+    check_pinned("diffcollage_naive", result.measurements, result)

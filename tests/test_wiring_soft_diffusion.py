@@ -39,6 +39,28 @@ def test_numbers_of_the_rivals_are_what_they_were(tmp_path):
     check_pinned("soft_diffusion_more", result.measurements, result)
 
 
+def test_masks_on_the_way_are_those_of_a_shorter_training(tmp_path):
+    """To the bit: samples after 4 of 8 steps, and those of a training of 4. After 8 they are others. Every number is kept."""
+    tiny = content()
+    tiny["networks"] |= {"samples": 70}
+    whole, short = (
+        measured(
+            PAPER, configured(PAPER, tiny | {"masks": {"lengths": lengths, "nfes": [4]}}), "masks", tmp_path / str(lengths)
+        )
+        for lengths in ([4, 8], [4])
+    )
+    check_pinned("soft_diffusion_masks", whole.measurements, whole)
+    samples = {name: array for name, array in whole.arrays.items() if name.startswith("samples/")}
+    labels = [
+        f"samples/{problems.VARIANTS[name].label}; after {{}} steps of training/4" for name in ("masking", "masking-clean")
+    ]
+    assert set(samples) == {label.format(steps) for label in labels for steps in (4, 8)}
+    for label in labels:
+        assert np.array_equal(samples[label.format(4)], short.arrays[label.format(4)])
+        assert not np.array_equal(samples[label.format(4)], samples[label.format(8)])
+    assert {one.protocol["train_steps"] for one in whole.measurements if "after 4 steps" in one.variant} == {4}
+
+
 class StubJudge:
     """Its floor is 0.5."""
 
@@ -69,12 +91,13 @@ def studio_of(folder, **training):
 
 def test_networks_are_trained_as_the_config_says(monkeypatch, tmp_path, sets):
     asked = []
-    stub = SimpleNamespace(network=torch.nn.Identity())
+    stub = SimpleNamespace(network=torch.nn.Identity(), snapshots={})
     monkeypatch.setattr(together, "train_network", lambda *arguments: asked.append(arguments) or stub)
     studio = studio_of(tmp_path, clip=0.7, together=False)
     assert list(studio.trained) == ["main"] and len(asked) == 2
     settings = studio.settings.training
-    for seed, (_, _, plan, folder, device, every, label) in zip((0, 1), asked, strict=True):
+    for seed, (_, _, plan, folder, device, every, label, snapshots) in zip((0, 1), asked, strict=True):
+        assert snapshots is None
         adam = plan.adam
         assert (adam.steps, adam.lr, adam.warmup, adam.clip) == (settings.steps, settings.lr, settings.warmup, 0.7)
         assert (plan.data, plan.batch, plan.ema) == (12, settings.batch, settings.ema)

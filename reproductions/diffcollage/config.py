@@ -136,6 +136,13 @@ class Motion(Pieces):
     features: PositiveInt = 16
 
 
+class Naive(Motion):
+    """BasicMotions once more, from one transformer of pieces of any length; layers, heads: of it."""
+
+    layers: PositiveInt = 2
+    heads: PositiveInt = 2
+
+
 class HumanML(Pieces):
     """HumanML3D, in frames of 0.05 s; one network of pieces of any length.
 
@@ -160,10 +167,11 @@ class Job(ModelJob):
         measure: of a texture or scene `panoramas`, wide images by all methods (Tables 4.1 and 4.2), `lengths` (fig. 4.5),
             `loop`, `grid`, `cubemap` and `connect`; of a texture also `exact`, the panoramas with exact scores of the training
             patches in place of networks, `amortised`, those of one network in place of two, and `inpaint`, from strips of the
-            photograph. Of BasicMotions `motion`, long series of activities (Table 4.3 in small), of HumanML3D `humanml`, those
-            of captions (Table 4.3). Of laws that are known `samplers`, every sampler on the composed score of exact pieces, and
-            `pictures`, larger ones, and `strokes`, from coarse ones; of `sky to gravel` `change`, from one texture to another;
-            of `sky and ground` `doodle`, a cube under a label map.
+            photograph. Of BasicMotions `motion`, long series of activities (Table 4.3 in small), and `naive`, those of one
+            transformer, which also denoises them directly; of HumanML3D `humanml`, those of captions (Table 4.3). Of laws that
+            are known `samplers`, every sampler on the composed score of exact pieces, and `pictures`, larger ones, and
+            `strokes`, from coarse ones; of `sky to gravel` `change`, from one texture to another; of `sky and ground`
+            `doodle`, a cube under a label map.
     """
 
     subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {
@@ -171,6 +179,7 @@ class Job(ModelJob):
         "amortised": Texture,
         "inpaint": Texture,
         "motion": Literal["BasicMotions"],
+        "naive": Literal["BasicMotions"],
         "humanml": Literal["HumanML3D"],
         "samplers": Laws,
         "pictures": Scenes,
@@ -224,6 +233,7 @@ class Config(ModelConfig):
     inpaint: Inpaint = Inpaint()
     amortised: Amortised | None = None
     motion: Motion | None = None
+    naive: Naive | None = None
     humanml: HumanML | None = None
     jobs: dict[str, Job]
 

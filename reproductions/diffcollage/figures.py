@@ -1,6 +1,6 @@
 """The figures of DiffCollage: each function draws one, named in paper.yaml, from what was found at one scale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -249,15 +249,14 @@ def shapes(found: draw.PaperResults, out: Path) -> None:
 def motion(found: draw.PaperResults, out: Path) -> None:
     """Fig. 4.8: series with bands of activities."""
     arrays = found.arrays
-    with found.sheet(out, 3, 1, (8.0, 2.9)) as (_, axes):
+    with found.sheet(out, 4, 1, (8.0, 2.9)) as (_, axes):
+        if "naive/activities" in arrays:
+            _long_series(axes[3], arrays, "naive", "from one transformer; the baseline denoises the long series directly")
         if "motion/real" not in arrays:
             return
         _traces(axes[0], arrays["motion/real"], [[k] for k in range(len(ACTIVITIES))], ACTIVITIES)
         axes[0].set_title("real series, one of each activity")
-        which = int(arrays["motion/activities"].argmax())  # the livelier one
-        activity = int(arrays["motion/activities"][which])
-        _traces(axes[1], [arrays[f"motion/{m}"][which] for m in TABULATED], [[activity]] * len(TABULATED), TABULATED)
-        axes[1].set_title(f"long series of one activity, {ACTIVITIES[activity].lower()}")
+        _long_series(axes[1], arrays, "motion", "from a network of pieces and one of overlaps")
         plan = arrays["several/plan"].tolist()
         _traces(axes[2], [arrays[f"several/{m}"] for m in TABULATED], [plan] * len(TABULATED), TABULATED)
         axes[2].set(title="one activity after another", xlabel="samples of 0.1 s, four series one after another")
@@ -266,6 +265,14 @@ def motion(found: draw.PaperResults, out: Path) -> None:
             for name, color in zip(ACTIVITIES, BANDS, strict=True)
         ]
         axes[2].legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.18))
+
+
+def _long_series(ax: Axes, arrays: Mapping[str, np.ndarray], section: str, title: str) -> None:
+    """A long series of each method, of the livelier one of two activities."""
+    which = int(arrays[f"{section}/activities"].argmax())
+    activity = int(arrays[f"{section}/activities"][which])
+    _traces(ax, [arrays[f"{section}/{m}"][which] for m in TABULATED], [[activity]] * len(TABULATED), TABULATED)
+    ax.set_title(f"long series of one activity, {ACTIVITIES[activity].lower()}, {title}")
 
 
 def _traces(ax: Axes, series: Sequence[np.ndarray], plans: Sequence[Sequence[int]], labels: Sequence[str]) -> None:

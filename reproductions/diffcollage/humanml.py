@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from rescore.collage import LongSeries
 from rescore.data.crops import Ragged, random_stretches
-from rescore.data.humanml import CROPPED, FEATURES, Motion, load_humanml, load_scales
+from rescore.data.humanml import CROPPED, Motion, load_humanml, load_scales
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book
 from rescore.metrics.features import Features
 from rescore.metrics.text_motion import NAME, POOL, Evaluator, load_evaluator, match_scores
-from rescore.networks.conditional import ConditionalNoise, SequenceTransformer
-from rescore.random import derive_seed, make_generator, seeded
+from rescore.networks.conditional import ConditionalNoise
+from rescore.random import make_generator
 from torch import Tensor
 
 from reproductions.diffcollage.config import HumanML
-from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on
+from reproductions.diffcollage.series import SHORT, Measured, long_series, protocol, rows, train_transformer
 
 PAIRS = 300  # of diversity, as published
 
@@ -75,7 +75,7 @@ def train(
     folder: Path,
     device: str,
 ) -> ConditionalNoise:
-    """One network of pieces and overlaps: every other batch, at random, has windows of the overlap's length.
+    """The network of pieces and overlaps, of all motions that are no shorter than a piece.
 
     Args:
         conditions: of each motion, those of its captions (captions, K).
@@ -86,19 +86,7 @@ def train(
     mean, deviation = scales
     frames = Ragged([(torch.from_numpy(motions[k].features) - mean) / deviation for k in usable], device)
     captions = Ragged([conditions[k] for k in usable], device)
-    told = captions.values.shape[1]
-    sizes = FEATURES + told, FEATURES, settings.hidden, settings.layers, settings.heads
-    transformer = seeded(lambda: SequenceTransformer(*sizes), derive_seed("humanml") % 2**31)
-    network = ConditionalNoise(transformer, PROCESS, FEATURES, told)
-
-    def batch(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        u = torch.rand(2 * len(rows) + 1, generator=generator, device=device)
-        width = settings.overlap if u[-1] < 0.5 else settings.width
-        x = frames.stretches(rows, u[: len(rows)], width)
-        return x.mT.unsqueeze(2), captions.stretches(rows, u[len(rows) : -1])[:, 0]
-
-    names = "humanml", "batches"
-    return train_on(network, batch, len(usable), settings, names, folder / "humanml", device, "HumanML3D")
+    return train_transformer(settings, frames, captions, ("humanml",), folder / "humanml", device, "HumanML3D")
 
 
 def _conditions(evaluator: Evaluator, motions: Sequence[Motion]) -> tuple[list[Tensor], Tensor, Tensor]:

@@ -4,7 +4,7 @@ from reproductions.diffcollage.amortised import amortised
 from reproductions.diffcollage.doodle import doodle
 from reproductions.diffcollage.humanml import humanml
 from reproductions.diffcollage.laws import samplers
-from reproductions.diffcollage.motion import motion
+from reproductions.diffcollage.motion import motion, naive
 from reproductions.diffcollage.panoramas import exact, lengths, panoramas
 from reproductions.diffcollage.scenery import change, pictures, strokes
 from reproductions.diffcollage.shapes import connect, cube, grid, inpaint, loop
@@ -20,6 +20,7 @@ SECTIONS = {
     "connect": connect,
     "inpaint": inpaint,
     "motion": motion,
+    "naive": naive,
     "humanml": humanml,
     "samplers": samplers,
     "pictures": pictures,

@@ -4,17 +4,20 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from rescore.collage import METHODS, LongSeries, Made, Maker
+from rescore.data.crops import Ragged
 from rescore.experiments.book import Book
 from rescore.ledger.records import Over
 from rescore.models.conditional import Batch, train_conditional
-from rescore.networks.conditional import ConditionalNoise
+from rescore.networks.conditional import ConditionalNoise, SequenceTransformer
 from rescore.processes import VP
 from rescore.progress import progress
-from rescore.random import derive_seed
+from rescore.random import derive_seed, seeded
 from rescore.training import Adam, Training
+from torch import Tensor
 
-from reproductions.diffcollage.config import Config, Pieces
+from reproductions.diffcollage.config import Config, HumanML, Naive, Pieces
 from reproductions.diffcollage.images import make_sampler, sampling
 
 PROCESS = VP()
@@ -43,6 +46,37 @@ def train_on(
     return train_conditional(network, batch, settings.null_rate, training, folder, device, label)
 
 
+def train_transformer(
+    settings: HumanML | Naive,
+    frames: Ragged,
+    conditions: Ragged,
+    names: Sequence[object],
+    folder: Path,
+    device: str,
+    label: str,
+    spread: float = 1.0,
+) -> ConditionalNoise:
+    """One network of pieces and overlaps: every other batch, at random, has windows of the overlap's length.
+
+    Args:
+        frames: the series (T_k, C); conditions: of each series one or several (., K), of which a batch draws one.
+        names: of the weights at the start, and of the order and the noise.
+        spread: of the frames.
+    """
+    channels, told = frames.values.shape[1], conditions.values.shape[1]
+    sizes = channels + told, channels, settings.hidden, settings.layers, settings.heads
+    transformer = seeded(lambda: SequenceTransformer(*sizes), derive_seed(*names) % 2**31)
+    network = ConditionalNoise(transformer, PROCESS, channels, told, spread)
+
+    def batch(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        u = torch.rand(2 * len(rows) + 1, generator=generator, device=device)
+        width = settings.overlap if u[-1] < 0.5 else settings.width
+        x = frames.stretches(rows, u[: len(rows)], width)
+        return x.mT.unsqueeze(2), conditions.stretches(rows, u[len(rows) : -1])[:, 0]
+
+    return train_on(network, batch, len(frames.lengths), settings, (*names, "batches"), folder, device, label)
+
+
 def long_series(
     config: Config,
     settings: Pieces,
@@ -64,14 +98,17 @@ def rows(
     n: int,
     over: Over,
     measure: Callable[[str, int, MutableMapping[str, np.ndarray]], Measured],
+    variant: str = "",
+    methods: Sequence[str] = METHODS,
 ) -> None:
     """Table 4.3 of n series a seed.
 
     Args:
         measure: of a method and a seed the series and their metrics; it may leave arrays in the last argument.
+        variant: of the records.
     """
-    for method in progress((SHORT, *METHODS), desc=dataset):
-        with book.cell("4.3", dataset, method, protocol=about, n=n, over=over) as cell:
+    for method in progress((SHORT, *methods), desc=dataset):
+        with book.cell("4.3", dataset, method, variant, protocol=about, n=n, over=over) as cell:
             if cell.todo:
                 found = []
                 for seed in book.config.seeds:

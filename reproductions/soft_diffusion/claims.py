@@ -18,6 +18,7 @@ MASKING_CLEAN = "masking; clean-prediction loss (Bansal et al.)"
 REVERSE, VE_FLOW = "reverse diffusion", "probability flow"  # of networks of noise alone
 EFFICIENT = 1.1  # an iteration with C_t over one of noise alone: our bound for "very efficiently"
 STEPS = 280
+LENGTHS = (250, 500, 1000)  # of the training of masks
 CURVE = (10, 20, 50, 100, 280)
 FEW = (10, 20, 50)
 
@@ -44,6 +45,10 @@ def held_out(variant: str, metric: str) -> Selector:
 
 def exact(variant: str, nfe: int = STEPS, metric: str = "frechet", method: str = "Soft Diffusion") -> Selector:
     return row(table="exact", dataset="digits_gaussian", method=method, variant=variant, metric=metric, nfe=nfe)
+
+
+def masks(variant: str, length: int, nfe: int) -> Selector:
+    return row(table="E", dataset="digits", variant=f"{variant}; after {length} steps of training", metric="fid", nfe=nfe)
 
 
 def path(variant: str, metric: str) -> Selector:
@@ -219,6 +224,14 @@ CLAIMS = [
         "Masking with the clean-prediction loss has in 16 steps a smaller FID than with the soft loss in 256.",
         "Appendix E: Soft Score Matching sometimes leads to slower sampling",
         smaller(trained(MASKING_CLEAN, 16), trained("masking", 256)),
+    ),
+    Claim(
+        "masking-clean-needs-fewer-steps-early",
+        "So it is after every length of one training: masking with the clean-prediction loss has in 16 steps a smaller FID "
+        "than with the soft loss in 64.",
+        "Appendix E: Soft Score Matching sometimes leads to slower sampling; it names no length. Written after the claim above "
+        "had failed, before these numbers",
+        all_of(*(smaller(masks(MASKING_CLEAN, length, 16), masks("masking", length, 64)) for length in LENGTHS)),
     ),
     Claim(
         "projecting-is-efficient",

@@ -7,7 +7,7 @@ from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 from rescore.specs.training import TogetherTraining
 
-Section = Literal["schedules", "gaussian", "networks", "rivals", "solvers", "overhead", "subsets"]
+Section = Literal["schedules", "gaussian", "networks", "rivals", "solvers", "overhead", "subsets", "masks"]
 VariantName = Literal[
     "main", "clean", "mse", "joint", "sigma-0.05", "sigma-0.025", "masking", "image", "score", "unit", "ve", "masking-clean"
 ]
@@ -54,7 +54,7 @@ class Networks(SectionSettings):
         nfes: steps of each network's samplers; `main` runs all three.
     """
 
-    sections: ClassVar = ("networks", "rivals", "overhead")
+    sections: ClassVar = ("networks", "rivals", "overhead", "masks")
 
     training: Training
     samples: PositiveInt = 500
@@ -73,6 +73,17 @@ class Rivals(SectionSettings):
 
     nfes: dict[VariantName, tuple[PositiveInt, ...]] = {}
     cutoffs: tuple[PositiveFloat, ...] = (0.1, 0.01, 0.001)
+
+
+class Masks(SectionSettings):
+    """Masks by both losses, from networks as they were after so many steps of one training (appendix E).
+
+    Args:
+        lengths: steps of the training; nfes: of the sampler.
+    """
+
+    lengths: tuple[PositiveInt, ...] = Field((250, 500, 1000), min_length=1)
+    nfes: tuple[PositiveInt, ...] = (16, 64)
 
 
 class Overhead(SectionSettings):
@@ -120,6 +131,7 @@ class Config(PaperConfig):
     gaussian: Gaussian = Gaussian()
     networks: Networks
     rivals: Rivals = Rivals()
+    masks: Masks = Masks()
     overhead: Overhead = Overhead()
     subsets: Subsets = Subsets()
     jobs: dict[str, Job]

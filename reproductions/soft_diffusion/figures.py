@@ -6,6 +6,7 @@ from pathlib import Path
 from rescore import figures as draw
 
 from reproductions.soft_diffusion.networks import STRIP_TIMES
+from reproductions.soft_diffusion.rivals import AFTER
 
 MOMENTUM = "blur; Momentum Sampler"
 SAMPLERS = {
@@ -135,6 +136,21 @@ def rivals(found: draw.PaperResults, out: Path) -> None:
         for ax in (predicts, alone, masks):
             if ax.has_data():
                 draw.real_images(ax, found.select(table="real", metric="fid"))
+
+
+def masks(found: draw.PaperResults, out: Path) -> None:
+    """Appendix E: FID of masks by both losses against the steps of the training, in few steps of the sampler and in more."""
+    records = found.select(table="E", metric="fid")
+    note = f"One training, mean over {len(found.config.seeds)} networks of each loss. {draw.INTERVALS}"
+    with found.sheet(out, 1, 1, (4.6, 3.4), note if records else "") as (_figure, (ax,)):
+        for variant, (label, color, marker, _) in MASKS.items():
+            at = AFTER.by("steps", found.config.masks.lengths, label=variant)
+            for nfe, line in zip(found.config.masks.nfes, ("--", "-"), strict=False):
+                draw.curve(ax, draw.select(records, nfe=nfe), f"{label}, {nfe} steps", color, marker, line, x=at)
+        if ax.has_data():
+            ax.set(title="Masks", ylabel="FID")
+            draw.against_evaluations(ax, found.config.masks.lengths, "steps of the training")
+            ax.legend(fontsize=6.5)
 
 
 def ablations(found: draw.PaperResults, out: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reproductions.soft_diffusion.networks import networks
 from reproductions.soft_diffusion.problems import HEUN, METHOD, SAMPLERS, VARIANTS, Corruptions
-from reproductions.soft_diffusion.rivals import overhead, rivals, within
+from reproductions.soft_diffusion.rivals import masks, overhead, rivals, within
 
 GAUSSIAN_VARIANTS = ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")
 
@@ -139,6 +139,7 @@ SECTIONS: dict[str, Section] = {
     "gaussian": gaussian,
     "networks": networks,
     "rivals": rivals,
+    "masks": masks,
     "solvers": solvers,
     "overhead": overhead,
     "subsets": subsets,

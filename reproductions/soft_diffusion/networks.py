@@ -1,7 +1,9 @@
 """Networks for the corruptions: their training, and what their samples are worth."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property, partial
+from pathlib import Path
 
 import torch
 from rescore.corruptions.process import Clean
@@ -23,7 +25,7 @@ from rescore.training.network import Losses
 from rescore.training.together import train_each
 from torch import Tensor, nn
 
-from reproductions.soft_diffusion.config import VariantName
+from reproductions.soft_diffusion.config import Training, VariantName
 from reproductions.soft_diffusion.problems import METHOD, SAMPLERS, VARIANTS, Corruptions, Variant
 
 KINDS = {"soft": SoftScoreMatching, "clean": CleanPrediction}
@@ -64,9 +66,14 @@ def objective(variant: Variant) -> SoftScoreMatching:
 
 
 class Studio:
-    """Variants, those of the job if not named: their corruptions, and their networks and judge once a cell asks for them."""
+    """Variants, those of the job if not named: their corruptions, and their networks and judge once a cell asks for them.
 
-    def __init__(self, book: Book, names: Sequence[VariantName] | None = None):
+    Attributes:
+        training: of the networks, that of the config if not given.
+    """
+
+    def __init__(self, book: Book, names: Sequence[VariantName] | None = None, training: Training | None = None):
+        self.training = training or book.config.networks.training
         self.book, self.config, self.run, self.settings = book, book.config, book.run, book.config.networks
         self.data, self.held_out = (load_images(self.config.data, split) for split in ("train", "test"))
         self.corruptions = Corruptions.of(book)
@@ -82,15 +89,30 @@ class Studio:
     @cached_property
     def trained(self) -> dict[VariantName, list[nn.Module]]:
         """One network for each variant and seed."""
-        settings, seeds = self.settings.training, self.config.seeds
+        return self._train(self.run.folder)[self.training.steps]
+
+    def on_the_way(self, every: int) -> dict[int, "Studio"]:
+        """The same with the networks as they were after `every` so many steps of one training, and at its end, by the steps."""
+        judge, found = self.judge, {}
+        for steps, networks in self._train(self.run.folder / "on-the-way", every).items():
+            found[steps] = copy(self)
+            found[steps].judge, found[steps].trained = judge, networks
+            found[steps].training = self.training.model_copy(update={"steps": steps})
+        return found
+
+    def _train(self, folder: Path, every: int | None = None) -> dict[int, dict[VariantName, list[nn.Module]]]:
+        settings, seeds = self.training, self.config.seeds
         make = partial(make_network, settings.network, settings.settings, *self.data.shape[:2])
         made = {(name, seed): make(derive_seed("soft", name, seed) % 2**31) for name in self.processes for seed in seeds}
-        found = train_each(made, self.losses, settings, len(self.data), "soft", self.run.folder, self.run.device)
-        return {name: [found[name, seed] for seed in seeds] for name in self.processes}
+        found = train_each(made, self.losses, settings, len(self.data), "soft", folder, self.run.device, every)
+        return {
+            steps: {name: [networks[name, seed] for seed in seeds] for name in self.processes}
+            for steps, networks in found.items()
+        }
 
     def losses(self, group: Sequence[tuple[VariantName, int]]) -> Losses:
         """The sum of the losses of all networks of a group, each with its own times and noise, on the same images: (n,)."""
-        settings = self.settings.training
+        settings = self.training
         images = self.data.images.to(self.run.device)
         names = list(dict.fromkeys(name for name, _ in group))
         share = len(group) // len(names)  # networks of each variant, next to each other
@@ -114,7 +136,7 @@ class Studio:
 
     def network(self, name: VariantName, i: int) -> Network:
         """A variant's network i, (x, t) -> what it predicts, without gradients."""
-        process, level = self.processes[name], LEVELS[self.settings.training.level]
+        process, level = self.processes[name], LEVELS[self.training.level]
         network = place(self.trained[name][i], self.run.device)
 
         @torch.inference_mode()
@@ -132,7 +154,7 @@ class Studio:
 
     def protocol(self, name: VariantName, **more: object) -> dict[str, object]:
         """What the ledger says about a variant's network."""
-        settings, noise = self.settings.training, self.processes[name].noise
+        settings, noise = self.training, self.processes[name].noise
         variant = VARIANTS[name]
         told = {} if variant.predicts == "residual" else {"predicts": variant.predicts}
         return {
@@ -182,11 +204,14 @@ def held_out_losses(studio: Studio, name: VariantName) -> None:
             cell.add(f"{kind}_loss", [sum(each) / len(each) for each in values])
 
 
-def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler, cutoff: float | None = None) -> None:
+def sample(
+    studio: Studio, name: VariantName, label: str, sampler: Sampler, cutoff: float | None = None, table: str | None = None
+) -> None:
     """Samples of every network of a variant: FID, IS, total variance over the data's, distance to the training images.
 
     Args:
         cutoff: see `Studio.clean`.
+        table: of the records; that of the variant if None.
     """
     config, variant, real = studio.config, VARIANTS[name], studio.real
     shape = tuple(studio.corruptions.images.shape[1:])
@@ -210,7 +235,7 @@ def sample(studio: Studio, name: VariantName, label: str, sampler: Sampler, cuto
         found = draw(sampler, clean, shape, studio.settings.samples, generator)
         return Drawn(2 * found.x - 1, found.nfe)
 
-    place = variant.table, config.data, variant.method, label
+    place = table or variant.table, config.data, variant.method, label
     with studio.book.cell(*place, sampler.nfe, how, n=studio.settings.samples, over="trainings") as cell:
         if cell.todo:
             draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}

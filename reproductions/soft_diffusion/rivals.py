@@ -4,12 +4,14 @@ Their records stand beside those of the section `networks`; of `main` there are 
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import numpy as np
 import torch
 from rescore.cost.timing import Step, clock, interleaved, training_step
+from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import make_network
 from rescore.random import derive_seed, make_generator
@@ -23,6 +25,9 @@ TIMED: tuple[VariantName, ...] = ("ve", "main", "clean", "masking", "masking-cle
 PROJECTED: dict[VariantName, VariantName] = {"main": "clean", "masking": "masking-clean"}
 """With Soft Score Matching, and without C_t in the loss: what the projection takes."""
 
+MASKED: tuple[VariantName, ...] = ("masking", "masking-clean")
+AFTER = Axes("{label}; after {steps} steps of training")
+
 
 def rivals(book: Book) -> None:
     """Train the job's variants, one network a seed each, and measure losses and samples."""
@@ -34,6 +39,18 @@ def rivals(book: Book) -> None:
             for label, kind, cutoff in runs(name, book.config.rivals.cutoffs):
                 for nfe in book.config.rivals.nfes[name]:
                     sample(studio, name, label, within(nfe, kind)(studio.processes[name]), cutoff)
+
+
+def masks(book: Book) -> None:
+    """Appendix E after several lengths of one training: masks by both losses, in few steps of the sampler and in more."""
+    config, settings = book.config, book.config.masks
+    training = config.networks.training.model_copy(update={"steps": max(settings.lengths)})
+    with book.skipping(dataset=config.data):
+        studio = Studio(book, MASKED, training)
+        after = studio.on_the_way(math.gcd(*settings.lengths))
+        for length, name, nfe in itertools.product(settings.lengths, MASKED, settings.nfes):
+            label = AFTER(label=VARIANTS[name].label, steps=length)
+            sample(after[length], name, label, MomentumSampler(studio.processes[name], uniform_times(nfe)), table="E")
 
 
 def runs(name: VariantName, cutoffs: tuple[float, ...]) -> Iterator[tuple[str, type, float | None]]:

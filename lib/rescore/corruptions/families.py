@@ -37,6 +37,12 @@ class Separable:
         return _lift(self.rows, x) @ x @ _lift(self.columns, x).mT
 
 
+def _separable(size: tuple[int, int], matrix: Callable[[int], Tensor]) -> Separable:
+    """From the matrix of each dimension, made once for a square."""
+    rows = matrix(size[0])
+    return Separable(rows, rows if size[1] == size[0] else matrix(size[1]))
+
+
 def pseudo_inverse(operator: Separable | Diagonal, cutoff: float) -> Callable[[Tensor], Tensor]:
     """C^+ of an operator on images, with singular values of C (whole, not of its factors) below `cutoff` > 0 taken as 0."""
     check_number("pseudo-inverse", "cutoff", cutoff, 0, brackets="()")
@@ -112,8 +118,7 @@ class Blur(Family):
         check_number(self, "highest", self.highest, self.lowest)
 
     def operator(self, level: Tensor) -> Separable:
-        rows, columns = (self.matrix(n, level) for n in self.size)
-        return Separable(rows, columns)
+        return _separable(self.size, lambda n: self.matrix(n, level))
 
     def matrix(self, n: int, std: Tensor) -> Tensor:
         """K, the symmetric Toeplitz matrix of one dimension: (*std.shape, n, n)."""
@@ -141,8 +146,7 @@ class DCTBlur(Family):
         check_number(self, "highest", self.highest, self.lowest)
 
     def operator(self, level: Tensor) -> Separable:
-        rows, columns = (self.matrix(n, level) for n in self.size)
-        return Separable(rows, columns)
+        return _separable(self.size, lambda n: self.matrix(n, level))
 
     def matrix(self, n: int, std: Tensor) -> Tensor:
         """V^T exp(-lambda std^2 / 2) V of one dimension: (*std.shape, n, n)."""

@@ -1,5 +1,6 @@
 """Exponential moving averages of a network's parameters."""
 
+import weakref
 from typing import Generic, TypeVar
 
 import torch
@@ -23,7 +24,24 @@ class Average(AveragedModel, Generic[Net]):
 
         super().__init__(network, multi_avg_fn=update)
         self.decay, self.ramp = decay, ramp
+        self._tensors: tuple[weakref.ref[nn.Module], list[list[Tensor]]] | None = None
         self.update_parameters(network)  # the library's first update copies
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """The library's, which looks for all tensors of both networks at every step; here that is done once for a network."""
+        if self.n_averaged == 0:
+            super().update_parameters(model)
+            return
+        if self._tensors is None or self._tensors[0]() is not model:
+            of_both = [list(found()) for one in (self.module, model) for found in (one.parameters, one.buffers)]
+            self._tensors = weakref.ref(model), of_both
+        average, buffers, current, its_buffers = self._tensors[1]
+        assert self.multi_avg_fn is not None  # as it was made
+        self.multi_avg_fn([mine.detach() for mine in average], [its.detach() for its in current], self.n_averaged)
+        for mine, its in zip(buffers, its_buffers, strict=True):
+            mine.copy_(its)
+        self.n_averaged += 1
 
     @torch.no_grad()
     def update_if(self, good: Tensor, network: nn.Module) -> None:

@@ -180,7 +180,9 @@ def _backward(network: nn.Module, losses: Losses, settings: Training, here: Worl
         total = torch.zeros((), device=here.device)
         for part in mine:
             names = (settings.seed, step, part)
-            torch.manual_seed(derive_seed("dropout", *names))
+            # Torch's own function also writes down a stack for each kind of device that is not there.
+            seed_torch = torch.manual_seed if on_gpu else torch.default_generator.manual_seed
+            seed_torch(derive_seed("dropout", *names))
             generator = make_generator("noise", *names, device=here.device)
             # Only the last part sends the summed gradient to the other processes.
             with model.no_sync() if isinstance(model, DistributedDataParallel) and part != mine[-1] else nullcontext():
