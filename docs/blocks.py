@@ -29,7 +29,7 @@ from one_number import (
     published_row,
     record_row,
 )
-from rescore.config import SCALES
+from rescore.config import REPORTED
 from rescore.ledger import diff as diff_module
 from rescore.ledger.cost import COST, kept_costs, read_proofs
 from rescore.ledger.tables import MARKS, paper_table
@@ -179,7 +179,7 @@ def _output(command: list[str]) -> str:
 def report_links() -> str:
     """The pages of the report, which the site holds a copy of: a row for each, a column for each scale."""
     papers = find_papers(ROOT)
-    scales = [scale for scale in SCALES if any(scale in paper.scales for paper in papers.values())]
+    scales = [scale for scale in REPORTED if any(scale in paper.scales for paper in papers.values())]
     pages = {name: name for name in ("numbers", "claims", "compare", "matrix", "cost")}
     pages = {"overview": "index"} | pages | {paper.meta.title: f"paper-{name}" for name, paper in papers.items()}
     return table(

@@ -100,7 +100,9 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help=help_, description=help_, parents=[places])
     report.set_defaults(handler=reading.report)
     report.add_argument("--scale", help=f"one of {', '.join(SCALES)} (default: laptop, with --reference all)")
-    report.add_argument("--reference", action="store_true", help="the committed results, of all scales unless --scale is given")
+    report.add_argument(
+        "--reference", action="store_true", help="the committed results, of all scales but smoke unless --scale is given"
+    )
     report.add_argument("--against", type=Path, metavar="FOLDER", help="mark what moved since the results in this folder")
     report.add_argument(
         "--out",

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from rescore.errors import RescoreError
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
+REPORTED = tuple(scale for scale in SCALES if scale != "smoke")
+"""Whose references a report of all shows: smoke's numbers mean nothing but "unchanged", and its pages are as many."""
 THREADS_PER_GPU = 4  # what a job on one does on the CPU besides, such as metrics, is slow in one
 RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 

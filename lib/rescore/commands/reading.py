@@ -15,7 +15,7 @@ from rescore.commands.places import (
     scale_reference,
     selected,
 )
-from rescore.config import SCALES, check_choice
+from rescore.config import REPORTED, check_choice
 from rescore.errors import RescoreError
 from rescore.ledger.records import format_rows
 from rescore.papers import find_papers, find_root
@@ -81,7 +81,7 @@ def report(args: argparse.Namespace) -> None:
     if every:
         places = {
             scale: next((place for place in reference_places(args, scale) if (place / "diff.csv").is_file()), None)
-            for scale in SCALES
+            for scale in REPORTED
         }
         references = [
             read_results(place, papers, root) if place else nothing_run(scale, papers, root)
