@@ -17,7 +17,7 @@ from markdown_text import DOCS, ROOT
 
 SITE = ROOT / "site"
 SOURCE, HTML = SITE / "source", SITE / "html"
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "reproductions/*/README.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/**/*.md", "reproductions/*/README.md")
 FILES = ("docs/**/*.png", "docs/*.css", "docs/examples/*.py", "tests/data/new_paper/**/*", "CITATION.cff", "LICENSE")
 
 
