@@ -18,7 +18,7 @@ TOLERANCES = tuple(10 ** (1 - k / 4) for k in range(32))  # from 10 to about 2e-
 class AdaptiveSDE(Sampler):
     """Stochastic improved Euler with an error estimate (Jolicoeur-Martineau et al. 2021, arXiv 2105.14080, algorithm 1).
 
-    x' = x - h [F x - GG s](x, t) + sqrt(h) G_t z, then x~ the same from x with drift and G at (x', t - h), x'' = (x' + x~) / 2.
+    x' = x - h (F x - GG s)(x, t) + sqrt(h) G_t z, then x~ the same from x with drift and G at (x', t - h), x'' = (x' + x~) / 2.
     With delta = max(atol, rtol max(|x'|, |x'_prev|)) the step is accepted, and x'' is its end, where E = RMS((x' - x'') /
     delta) <= 1; then h <- theta h E^-r, and never beyond t0. Two evaluations a trial; new noise each time, as in the algorithm.
 
