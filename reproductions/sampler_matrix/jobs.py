@@ -17,7 +17,7 @@ from rescore.problems.flow import by_tolerance
 from rescore.problems.runs import ExactRuns
 from rescore.progress import progress
 from rescore.random import Streams, make_generator
-from rescore.samplers import Method, solve_within, with_noise_powers, within_budget
+from rescore.samplers import Method, Solution, solve_within, with_noise_powers, within_budget
 from rescore.scores import EmpiricalData
 from torch import Tensor
 
@@ -101,28 +101,26 @@ def adaptive(column: Column, method: str, make: Method, run: Callable[..., None]
     samplers = {
         tolerance: make(problem.process, grid(problem.process, 1), rtol=tolerance, atol=tolerance) for tolerance in tolerances
     }
-
-    def start(tolerance: float) -> tuple[Tensor, Streams]:
-        """States and noise, the same whenever a tolerance is tried."""
-        return column.start, problem.streams(TABLE, method, column.name, tolerance)
-
-    taken: dict[float, int] = {}
+    found: dict[float, Solution] = {}
     for tolerance, sampler in samplers.items():
-        tried = solve_within(sampler, problem.score, *start(tolerance), max(budgets))
+        noise = problem.streams(TABLE, method, column.name, tolerance)
+        tried = solve_within(sampler, problem.score, column.start, noise, max(budgets))
         if tried is None:  # nor, as a rule, can a tighter one be paid for
             break
-        taken[tolerance] = tried.nfe
-    before, least = None, taken.get(tolerances[0], f"more than {max(budgets)}")
+        found[tolerance] = tried
+    before, least = None, found[tolerances[0]].nfe if tolerances[0] in found else f"more than {max(budgets)}"
     for budget in budgets:
-        tightest = min((tolerance for tolerance, nfe in taken.items() if nfe <= budget), default=None)
+        tightest = min((tolerance for tolerance, tried in found.items() if tried.nfe <= budget), default=None)
         if tightest is None:
             column.skip(method, budget, f"its loosest tolerance {tolerances[0]:g} takes {least} evaluations")
         elif tightest == before:
-            column.skip(method, budget, f"no listed tolerance takes more than {taken[before]} and at most {budget} evaluations")
+            column.skip(
+                method, budget, f"no listed tolerance takes more than {found[before].nfe} and at most {budget} evaluations"
+            )
         else:
-            before, sampler = tightest, samplers[tightest]
-            one = Sampling(TABLE, method, column.name, "", sampler, {"budget": budget, "tolerance": tightest})
-            run(one, solve=partial(sampler.solve, problem.score, *start(tightest)))
+            before = tightest
+            one = Sampling(TABLE, method, column.name, "", samplers[tightest], {"budget": budget, "tolerance": tightest})
+            run(one, solve=partial(found.get, tightest))
 
 
 SECTIONS = {"column": column}
