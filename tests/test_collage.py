@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from collage_case import ar1
 from rescore.collage import averaged_score, chain, composed_score, cycle, grid, side_by_side, tilings
 from rescore.collage.cubemap import FACES, RINGS, cubemap, directions, equirectangular
 from rescore.collage.graph import FactorGraph
@@ -23,12 +24,6 @@ GRAPHS = {
     "tilings": tilings((8, 12), 4),
     "cubemap": cubemap(4),
 }
-
-
-def ar1(n: int, rho: float) -> Tensor:
-    """Covariance of a stationary first-order chain of unit variance."""
-    k = torch.arange(n, dtype=torch.float64)
-    return rho ** (k[:, None] - k).abs()
 
 
 def matrix(graph: FactorGraph, covariance: Tensor, s2: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from collage_case import ar1
 from rescore.collage import (
     chain,
     clipped_score,
@@ -31,11 +32,6 @@ def gaussian(covariance: Tensor):
         return -(u.flatten(1) @ precision).reshape(u.shape)
 
     return score
-
-
-def ar1(n: int, rho: float) -> Tensor:
-    k = torch.arange(n, dtype=torch.float64)
-    return rho ** (k[:, None] - k).abs()
 
 
 def clean(score, u: Tensor, t: float) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from collage_case import ar1
 from rescore.collage import (
     METHODS,
     LongSeries,
@@ -20,7 +21,6 @@ from rescore.errors import RescoreError
 from rescore.processes import VP, grids
 from rescore.random import Streams
 from rescore.samplers import AdaptiveFlow, ddim
-from test_collage import ar1
 from torch import Tensor
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from collage_case import ar1
 from conftest import ROOT
 from rescore.collage import chain
 from rescore.networks.conditional import ConditionalNoise
@@ -12,11 +13,6 @@ from rescore.samplers import ddim
 
 laws = load_paper("diffcollage", ROOT).module("laws")
 F64 = torch.float64
-
-
-def ar1(n: int, rho: float) -> torch.Tensor:
-    k = torch.arange(n, dtype=F64)
-    return rho ** (k[:, None] - k).abs()
 
 
 @pytest.mark.parametrize("process", [VP(), CLD()], ids=["VP", "CLD"])

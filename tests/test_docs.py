@@ -201,6 +201,23 @@ def test_links_lead_somewhere(path):
             assert anchor in anchors(target), f"{path}: {link}; there are {', '.join(sorted(anchors(target)))}"
 
 
+def test_pages_that_are_linked_are_on_the_site(blocks):
+    patterns = importlib.import_module("build").PAGES
+    site = {page for pattern in patterns for page in ROOT.glob(pattern)}
+    for path in PAGES:
+        linked = {(path.parent / link.partition("#")[0]).resolve() for link in LINK.findall(prose(path)) if ":" not in link}
+        assert {page for page in linked if page.suffix == ".md"} <= site, path
+
+
+def test_no_formula_of_a_docstring_reads_as_a_link():
+    """`f [x](x, t)` is one in Markdown, to a place that the site does not have."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    for path in (ROOT / "lib").rglob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, documented)]
+        texts = [re.sub("`[^`]*`", "", ast.get_docstring(node) or "") for node in nodes]
+        assert [found for text in texts for found in re.findall(r"\[[^\]]*\]\((?!http)[^)]*\)", text)] == [], path
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_named_in_code_is_there(path):
     """Dotted names of the library and paths of the repository, in backticks."""
