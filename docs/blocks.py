@@ -177,17 +177,21 @@ def _output(command: list[str]) -> str:
 
 
 def report_links() -> str:
-    """The pages of the report, which the site holds a copy of: a row for each, a column for each scale."""
+    """The pages of the report, which the site holds a copy of: a row for each, a column for each scale.
+
+    A page on which nothing has been measured has no link; the overview and the estimates of cost always have.
+    """
     papers = find_papers(ROOT)
     scales = [scale for scale in REPORTED if any(scale in paper.scales for paper in papers.values())]
-    pages = {name: name for name in ("numbers", "claims", "compare", "matrix", "cost")}
-    pages = {"overview": "index"} | pages | {paper.meta.title: f"paper-{name}" for name, paper in papers.items()}
-    return table(
-        [
-            {"page": text} | {scale: f"[{scale}](../report/{scale}/{page}.html)" for scale in scales}
-            for text, page in pages.items()
-        ]
-    )
+    pages = {"overview": "index"} | {name: name for name in ("cost", "numbers", "claims", "compare", "matrix")}
+    pages |= {paper.meta.title: f"paper-{name}" for name, paper in papers.items()}
+
+    def link(scale: str, page: str) -> str:
+        of = page.removeprefix("paper-") if page.startswith("paper-") else "*"
+        measured = any((REFERENCE / scale / "records").glob(f"{of}.csv"))
+        return f"[{scale}](../report/{scale}/{page}.html)" if measured or page in ("index", "cost") else "not run"
+
+    return table([{"page": text} | {scale: link(scale, page) for scale in scales} for text, page in pages.items()])
 
 
 def card_link() -> str:
