@@ -230,10 +230,10 @@ def test_what_is_named_in_code_is_there(path):
 
 
 def commands() -> list[tuple[str, str]]:
-    """The `rescore` commands that pages show on lines of their own."""
+    """The `rescore` commands that pages show on lines of their own, or first in a row of a table."""
     found = []
     for path in PAGES:
-        for line in re.findall(r"^ {4}(rescore .+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for line in re.findall(r"^(?: {4}|\| `)(rescore [^`\n]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             found.append((path.name, line.partition(" #")[0].strip()))
     return found
 
