@@ -7,7 +7,7 @@ import pytest
 from measuring import book_of, measured
 from pinned import check_pinned
 from rescore import samplers
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.ledger.published import read_published
 from rescore.papers import load_config, load_paper
 from rescore.processes import CLD, Blurring, Isotropic, LinearSDE
@@ -109,6 +109,29 @@ def test_a_budget_gets_the_tightest_tolerance_that_it_pays_for(tmp_path):
         (loose - 1, f"its loosest tolerance 1 takes {loosest} evaluations"),
         (loosest, f"no listed tolerance takes more than {loose} and at most {loosest} evaluations"),
     ]
+
+
+def test_a_tolerance_that_diverges_costs_only_its_own_budgets(tmp_path):
+    """A solution that is not finite at the loosest tolerance leaves the tighter ones; where all do, each budget says so."""
+    jobs, config = PAPER.module("jobs"), load_config(PAPER, "smoke").model_copy(update={"samples": 2})
+    make = methods.METHODS["adaptive SDE"]
+
+    def broken(process, times, *, rtol, **options):
+        sampler = make(process, times, rtol=rtol, **options)
+        if rtol >= bad:
+            sampler.solve = lambda score, u, generator: (_ for _ in ()).throw(Diverged(f"not finite at {rtol:g}"))
+        return sampler
+
+    for bad, kept in ((1.0, 0.1), (0.1, None)):
+        budgets = {"budgets": (1, 500), "tolerances": (1.0, 0.1)}
+        book = book_of(PAPER, config.model_copy(update=budgets), "all", tmp_path / f"{bad:g}")
+        column = jobs.Column.of(book, "VP")
+        jobs.adaptive(
+            column, "adaptive SDE", broken, partial(column.run, metrics={"mean": lambda x: x.flatten(1).mean(1).tolist()})
+        )
+        assert [row.protocol["tolerance"] for row in book.measurements] == ([kept] if kept else [])
+        reason = "its loosest tolerance 1 diverged: not finite at 1"
+        assert [(row["nfe"], row["reason"]) for row in book.skipped] == [(n, reason) for n in ((1,) if kept else (1, 500))]
 
 
 def test_numbers_are_what_they_were(result):

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from rescore.data.digits import load_digits
-from rescore.errors import RescoreError
+from rescore.errors import Diverged, RescoreError
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem
@@ -102,17 +102,24 @@ def adaptive(column: Column, method: str, make: Method, run: Callable[..., None]
         tolerance: make(problem.process, grid(problem.process, 1), rtol=tolerance, atol=tolerance) for tolerance in tolerances
     }
     found: dict[float, Solution] = {}
+    without: dict[float, str] = {}  # tolerances that no budget has a solution of
     for tolerance, sampler in samplers.items():
         noise = problem.streams(TABLE, method, column.name, tolerance)
-        tried = solve_within(sampler, problem.score, column.start, noise, max(budgets))
+        try:
+            tried = solve_within(sampler, problem.score, column.start, noise, max(budgets))
+        except Diverged as error:  # a tighter one need not
+            without[tolerance] = f"diverged: {error}"
+            continue
         if tried is None:  # nor, as a rule, can a tighter one be paid for
+            without[tolerance] = f"takes more than {max(budgets)} evaluations"
             break
         found[tolerance] = tried
-    before, least = None, found[tolerances[0]].nfe if tolerances[0] in found else f"more than {max(budgets)}"
+    before, loosest = None, tolerances[0]
+    loosest_says = without.get(loosest) or f"takes {found[loosest].nfe} evaluations"
     for budget in budgets:
         tightest = min((tolerance for tolerance, tried in found.items() if tried.nfe <= budget), default=None)
         if tightest is None:
-            column.skip(method, budget, f"its loosest tolerance {tolerances[0]:g} takes {least} evaluations")
+            column.skip(method, budget, f"its loosest tolerance {loosest:g} {loosest_says}")
         elif tightest == before:
             column.skip(
                 method, budget, f"no listed tolerance takes more than {found[before].nfe} and at most {budget} evaluations"
