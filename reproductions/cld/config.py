@@ -144,11 +144,18 @@ class Learned(PointNetworks, SectionSettings):
 
 
 class Multiscale(PointNetworks, SectionSettings):
-    """Figs. 12 and 13: networks trained on five Swiss rolls, CLD's and VPSDE's, mixed score; arguments as in `Learned`."""
+    """Figs. 12 and 13: networks trained on five small Swiss rolls, CLD's and VPSDE's, with the mixed score.
+
+    Args:
+        times, samples, nfe: as in `Learned`.
+        exact_samples: of each member, by the exact score of rolls of so many `components`.
+    """
 
     times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
     samples: PositiveInt = 1000
     nfe: PositiveInt = 200
+    exact_samples: PositiveInt = 60
+    components: int = Field(300, ge=2)
 
 
 class Jacobians(SectionSettings):
