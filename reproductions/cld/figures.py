@@ -175,9 +175,7 @@ def multiscale(found: draw.PaperResults, out: Path) -> None:
         "CLD/exact": ("CLD, exact score", draw.GREEN),
         "VPSDE/exact": ("VPSDE, exact score", draw.ORANGE),
     }
-    note = (
-        "Networks of three trainings, one shown, mixed score; EM-QS. Below: the roll in the middle, with the noise-free roll."
-    )
+    note = "One of the trainings, mixed score; EM-QS. Below: the roll in the middle, with the noise-free roll."
     roll, n = ROLLS.curve(400)[0].numpy(), len(panels)
     with found.sheet(out, 2 * n, n, (2.3, 2.4), note) as (_, axes):
         for i, (name, (title, color)) in enumerate(panels.items()):
