@@ -91,3 +91,20 @@ def test_networks_of_the_digits_are_named_by_what_they_predict():
     for name, (method, metric) in trained.NETWORKS.items():
         assert models[name].process.name == {"CLD": "CLD", "VPSDE": "VP"}[method]
         assert (metric == "jacobian_mixed") == (method == "CLD" and models[name].network.mixed)
+
+
+def test_a_cell_holds_the_distance_of_its_points_at_both_scales():
+    """Points off one noise-free roll by 0.01: that is their distance, all are off it, and one roll has all the mass."""
+    found = {}
+
+    class Cell:
+        add = staticmethod(found.__setitem__)
+
+    curve = ROLLS.curve(801)[3]
+    along = (curve[2:] - curve[:-2]) / (curve[2:] - curve[:-2]).norm(dim=1, keepdim=True)
+    points = curve[1:-1] + 0.01 * torch.stack((-along[:, 1], along[:, 0]), 1)
+    multiscale.compare(Cell, torch.stack((points, curve[1:-1])), torch.stack((points, points)))
+    assert found["roll_distance"] == pytest.approx([0.01, 0], abs=2e-6)
+    assert found["off_roll"] == [1, 0]
+    assert [found[f"mass_{k}"] for k in range(5)] == [[float(k == 3)] * 2 for k in range(5)]
+    assert found["sw2"][0] == 0 and 0.001 < found["sw2"][1] < 0.01, "half of the offset lies along a projection"
