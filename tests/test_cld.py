@@ -27,6 +27,7 @@ from scipy.linalg import sqrtm
 PAPER = load_paper("cld")
 problems, sampled = PAPER.module("problems"), PAPER.module("sampled")
 MAIN = problems.MAIN
+ON_MODELS = {"trained", "jacobians"}  # sections of trained networks
 B = torch.tensor([0.1, 0.7, 3.0], dtype=torch.float64)
 START = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.diag(torch.tensor([0.0, 0.01], dtype=torch.float64))
 
@@ -36,7 +37,7 @@ def smoke_run(tmp_path_factory):
     """The smoke run's result, without trained networks, and its records."""
     config = load_config(PAPER, "smoke")
     job = config.jobs["all"]
-    job = job.model_copy(update={"models": (), "measure": tuple(name for name in job.measure if name != "trained")})
+    job = job.model_copy(update={"models": (), "measure": tuple(name for name in job.measure if name not in ON_MODELS)})
     result = measured(PAPER, config.model_copy(update={"jobs": {"all": job}}), "all", tmp_path_factory.mktemp("run"))
     return result, as_records(PAPER, result)
 
@@ -291,7 +292,7 @@ def test_every_scale_validates():
     for scale, sections in {"smoke": everything, "laptop": everything, "gpu": {"trained"}, "paper": {"trained"}}.items():
         jobs = load_config(PAPER, scale).jobs.values()
         assert {name for job in jobs for name in job.measure} == sections
-        assert all(bool(job.models) == ("trained" in job.measure) for job in jobs)
+        assert all(bool(job.models) == bool(ON_MODELS & set(job.measure)) for job in jobs)
 
 
 def test_smoke_has_what_claims_and_verdicts_need(smoke):

@@ -15,7 +15,7 @@ from torch import nn
 
 PAPER = load_paper("cld")
 CONFIG = load_config(PAPER, "smoke")
-learned, paths, problems = (PAPER.module(name) for name in ("learned", "paths", "problems"))
+learned, networks, paths, problems = (PAPER.module(name) for name in ("learned", "networks", "paths", "problems"))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -43,21 +43,21 @@ def test_the_exact_network_has_the_exact_jacobian_and_score(method, mixed):
     """F of the exact score gives that score back under each parametrisation, and the norm that fig. 2's section computes."""
     process, t = learned.METHODS[method][0], 0.2
     score = GaussianMixture(process, learned.MODES, learned.MODE_STD)
-    model = learned.model_of(process, mixed, Exact(process, score, t, mixed))
+    model = networks.model_of(process, mixed, Exact(process, score, t, mixed))
     u = score.sample(30, t, generator())
     noisy = (lambda s: s[:, 1]) if method == "CLD" else (lambda s: s)
     assert torch.allclose(noisy(model.score()(u, t)), noisy(score(u, t)), rtol=1e-9)
     expected = jacobian_norms(process, score, u, t)[mixed]
-    assert learned.network_jacobian(model, u, t) == pytest.approx(expected, rel=1e-9)
+    assert networks.network_jacobian(model, u, t) == pytest.approx(expected, rel=1e-9)
 
 
 def test_networks_of_both_processes_start_alike_by_member():
     """Each member has weights of its own; CLD's networks see x and v and give as many numbers as VPSDE's."""
     settings = CONFIG.learned
-    cld, vp = (learned.networks(settings, process) for process in (CLD(eps0=0.0), VP()))
+    cld, vp = (networks.untrained(settings, process, "learned") for process in (CLD(eps0=0.0), VP()))
     assert (cld[0].shape, cld[0].out_shape, vp[0].shape, vp[0].out_shape) == ((4,), (2,), (2,), (2,))
     assert not torch.equal(vp[0].first.weight, vp[1].first.weight)
-    again = learned.networks(settings, VP())
+    again = networks.untrained(settings, VP(), "learned")
     assert torch.equal(vp[0].first.weight, again[0].first.weight)
 
 
@@ -69,7 +69,7 @@ def test_training_lowers_the_loss_of_every_member(method, tmp_path):
     )
     book = book_of(PAPER, config.model_copy(update={"jobs": CONFIG.jobs}), "all", tmp_path)
     models = learned.train(book, "one", process, False)
-    start = [learned.model_of(process, False, net) for net in learned.networks(config.learned, process)]
+    start = [networks.model_of(process, False, net) for net in networks.untrained(config.learned, process, "learned")]
     rows = torch.randint(9, (4000,), generator=generator(1))
     x = (learned.MODES[rows] + learned.MODE_STD * torch.randn(4000, 2, generator=generator(2), dtype=torch.float64)).float()
     objective = HSM() if method == "CLD" else DSM()
@@ -106,7 +106,7 @@ def test_gradient_traces_of_a_linear_network():
         def forward(self, images, level):
             return self.w * images[:, 2:]
 
-    model, t, n = learned.model_of(learned.STABILISED, False, Linear()), 0.05, 400
+    model, t, n = networks.model_of(learned.STABILISED, False, Linear()), 0.05, 400
     found = learned.gradient_traces(model, n, t, 3)
     draws = learned.make_generator("cld", "gradients", t, 3)
     x0 = learned.MODES[torch.randint(9, (n,), generator=draws)]

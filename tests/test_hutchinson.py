@@ -8,6 +8,7 @@ import torch
 from rescore.errors import RescoreError
 from rescore.objectives import LCSS, RepeatedTimes, UniformTimes
 from rescore.objectives.hutchinson import probe_variance, trace_estimates
+from rescore.problems.score_norms import jacobian_norm, probed_jacobian_norm
 from rescore.processes import VE
 from rescore.processes.quadrature import gauss_hermite
 from rescore.random import make_generator
@@ -43,6 +44,30 @@ def test_the_variance_is_that_over_all_probes(probe, every):
     assert (weights @ found).item() == pytest.approx(A.trace().item(), abs=1e-12)
     variance = weights @ (found - A.trace()).square()
     assert probe_variance(A[None], probe).item() == pytest.approx(variance.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("matrix", [A, A[:2], A[:, :2]])
+def test_the_norm_of_a_linear_function_by_probes(matrix):
+    """One-hot probes give |A|^2 itself, all signs too in the mean; one sign probe has the variance of v^T A A^T v."""
+    d, n = matrix.shape
+    u = torch.randn(4, n, generator=make_generator("u"), dtype=F64).requires_grad_()
+    y, norm = u @ matrix.T, matrix.square().sum().item()
+    one_hot = math.sqrt(d) * torch.eye(d, dtype=F64)[:, None].expand(d, 4, d)
+    assert probed_jacobian_norm(y, u, one_hot) == pytest.approx(norm, rel=1e-14)
+    signs, weights = all_signs(d)
+    each = torch.tensor([probed_jacobian_norm(y, u, v.expand(1, 4, d)) for v in signs], dtype=F64)
+    assert (weights @ each).item() == pytest.approx(norm, rel=1e-14)
+    variance = probe_variance((matrix @ matrix.T)[None], "rademacher").item()
+    assert (weights @ (each - norm).square()).item() == pytest.approx(variance, rel=1e-12)
+
+
+def test_the_norm_of_a_curved_function_is_the_mean_over_its_rows():
+    u = torch.randn(5, 3, generator=make_generator("u"), dtype=F64).requires_grad_()
+    y = (u @ A.T).tanh()
+    one_hot = math.sqrt(3) * torch.eye(3, dtype=F64)[:, None].expand(3, 5, 3)
+    assert probed_jacobian_norm(y, u, one_hot) == pytest.approx(jacobian_norm(y, u), rel=1e-14)
+    slope = 1 - y.detach().square()
+    assert jacobian_norm(y, u) == pytest.approx((slope[:, :, None] * A).square().sum((1, 2)).mean().item(), rel=1e-14)
 
 
 def test_several_probes_are_averaged_for_each_matrix():

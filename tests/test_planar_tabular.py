@@ -23,7 +23,7 @@ def test_draws_are_seeded_and_on_the_support(name):
     x, same, other = (data.sample(N, make_generator(name, seed)) for seed in (0, 0, 1))
     assert x.shape == (N, 2) and x.dtype == torch.float64
     assert torch.equal(x, same) and not torch.equal(x, other)
-    assert data.off_support(x) < (0.003 if name == "spirals" else 1e-9)
+    assert data.off_support(x) < {"spirals": 0.003, "swiss_rolls": 0.004}.get(name, 1e-9)
     assert data.off_support(x + torch.tensor([30.0, 0.0])) == 1
 
 
@@ -74,6 +74,37 @@ def test_spirals_match_their_arm():
     point = (torch.tensor([[-r * math.cos(r), r * math.sin(r)]]).double() + 0.25) / 3
     assert data.distance(point).item() < 0.01 and data.distance(-point).item() < 0.01
     assert data.sample(N, make_generator("mean")).mean(0).abs().max() < 0.05
+
+
+def test_swiss_rolls_are_scikit_learns():
+    """On a roll the distance is 0; an offset along the normal, and beyond an end along the tangent, is the distance."""
+    from sklearn.datasets import make_swiss_roll
+
+    data = planar_set("swiss_rolls")
+    roll, a = make_swiss_roll(2000, noise=0.0, random_state=0)
+    centre, a = torch.tensor([-0.8, 0.8], dtype=torch.float64), torch.from_numpy(a)
+    on = centre + 0.01 * torch.from_numpy(roll[:, [0, 2]])
+    assert data.distance(on).max() < 1e-6
+    tangent = torch.stack((a.cos() - a * a.sin(), a.sin() + a * a.cos()), 1) / (1 + a**2).sqrt()[:, None]
+    normal = torch.stack((-tangent[:, 1], tangent[:, 0]), 1)
+    for offset in (0.004, -0.02):
+        assert (data.distance(on + offset * normal) - abs(offset)).abs().max() < 1e-6
+    last = centre + 0.01 * 4.5 * math.pi * torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    beyond = torch.tensor([[-4.5 * math.pi, 1.0]], dtype=torch.float64) / math.hypot(4.5 * math.pi, 1)
+    assert data.distance(last + 0.01 * beyond).item() == pytest.approx(0.01, abs=1e-8)
+    assert data.off_support(on + 0.0061 * normal) == 1 and data.off_support(on + 0.0059 * normal) == 0
+
+
+def test_swiss_rolls_have_equal_masses_and_thin_noise():
+    data = planar_set("swiss_rolls")
+    x = data.sample(N, make_generator("rolls"))
+    shares = torch.bincount(data.roll(x), minlength=5) / N
+    assert (shares - 0.2).abs().max() < 0.01
+    assert data.distance(x).square().mean().sqrt().item() == pytest.approx(0.002, rel=0.02)
+    assert data.distance(x).median().item() == pytest.approx(0.6745 * 0.002, rel=0.03), "the normal part of the noise"
+    radius = (x - torch.tensor(data.centres)[data.roll(x)]).norm(dim=1).clamp(0.015 * math.pi, 0.045 * math.pi)
+    quarters = torch.histc(radius, 4, 0.015 * math.pi, 0.045 * math.pi) / N
+    assert (quarters - 0.25).abs().max() < 0.015, "uniform in the angle, not along the curve"
 
 
 def test_unknown_planar_set():

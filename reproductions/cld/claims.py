@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from rescore.ledger.claims import Claim, Predicate, Selector, above, all_of, below, monotone, row, smaller
 
-from reproductions.cld.learned_claims import LEARNED
+from reproductions.cld.learned_claims import DIGITS, LEARNED
 
 TIMES = ("0.001", "0.003", "0.01", "0.03", "0.05", "0.1", "0.2", "0.3", "0.5", "0.7", "1")
 WEIGHT_TIMES = ("1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "0.5", "1")
@@ -141,6 +141,7 @@ TRAINED = [
         "section 3.2: HSM reduces the variance of the objective (no number printed; sampler EM-QS)",
         smaller(ablation("sec5.3", "mixed-score"), ablation("hsm", "DSM")),
     ),
+    *DIGITS,
 ]
 
 CLAIMS = [

@@ -20,6 +20,8 @@ Section = Literal[
     "learned",
     "gradients",
     "paths",
+    "multiscale",
+    "jacobians",
 ]
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
@@ -110,16 +112,8 @@ class Trained(Budgets):
     ablation_nfe: PositiveInt = 150
 
 
-class Learned(EnsembleTraining, SectionSettings):
-    """Figs. 2 (bottom), 7, 9, 10 and 12: residual MLPs trained on the mixture, CLD's and VPSDE's, with and without mixed score.
-
-    Args:
-        width, blocks: of a network.
-        times: of the Jacobians, each of `samples` points.
-        nfe: evaluations of the samplers, whose `samples` stand beside the data.
-    """
-
-    sections: ClassVar[tuple[str, ...]] = ("learned", "gradients")
+class PointNetworks(EnsembleTraining):
+    """Residual MLPs of points in the plane, of `width` and so many `blocks`, that train side by side."""
 
     width: int = Field(64, ge=4, multiple_of=2)
     blocks: PositiveInt = 2
@@ -127,9 +121,49 @@ class Learned(EnsembleTraining, SectionSettings):
     lr: PositiveFloat = 1e-3
     batch: PositiveInt = 256
     members: int = Field(3, ge=2)
+
+    @property
+    def network(self) -> str:
+        """What the ledger says of the architecture."""
+        return f"mlp {self.width}x{self.blocks}"
+
+
+class Learned(PointNetworks, SectionSettings):
+    """Figs. 2 (bottom), 7, 9, 10 and 12: networks trained on the mixture, CLD's and VPSDE's, with and without mixed score.
+
+    Args:
+        times: of the Jacobians, each of `samples` points.
+        nfe: evaluations of the samplers, whose `samples` stand beside the data.
+    """
+
+    sections: ClassVar[tuple[str, ...]] = ("learned", "gradients")
+
     times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
     samples: PositiveInt = 1000
     nfe: PositiveInt = 200
+
+
+class Multiscale(PointNetworks, SectionSettings):
+    """Figs. 12 and 13: networks trained on five small Swiss rolls, CLD's and VPSDE's, with the mixed score.
+
+    Args:
+        times, samples, nfe: as in `Learned`.
+        exact_samples: of each member, by the exact score of rolls of so many `components`.
+    """
+
+    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    samples: PositiveInt = 1000
+    nfe: PositiveInt = 200
+    exact_samples: PositiveInt = 60
+    components: int = Field(300, ge=2)
+
+
+class Jacobians(SectionSettings):
+    """Figs. 2 (bottom), 9 and 12 of networks trained on images: `probes` for each of `samples` held-out images and time."""
+
+    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    samples: PositiveInt = 200
+    probes: PositiveInt = 4
 
 
 class Gradients(SectionSettings):
@@ -149,7 +183,7 @@ class Paths(SectionSettings):
 
 
 class Job(ModelJob):
-    """One process: the sections that it measures; `trained` is the tables on its `models`."""
+    """One process: the sections that it measures; `trained` is the tables on its `models`, `jacobians` their Jacobians."""
 
     measure: tuple[Section, ...] = ()
 
@@ -170,4 +204,6 @@ class Config(ModelConfig):
     learned: Learned = Learned()
     gradients: Gradients = Gradients()
     paths: Paths = Paths()
+    multiscale: Multiscale = Multiscale()
+    jacobians: Jacobians = Jacobians()
     jobs: dict[str, Job]

@@ -9,6 +9,7 @@ from rescore.processes import VP
 
 from reproductions.cld.densities import REACH
 from reproductions.cld.exact import FRICTION
+from reproductions.cld.multiscale import ROLLS
 from reproductions.cld.problems import STRIDINGS, mixture
 from reproductions.cld.sampled import AT
 
@@ -163,6 +164,51 @@ def learned(found: draw.PaperResults, out: Path) -> None:
                 if data is not None:
                     ax.plot(*data[:1000].T, ".", color="#C4C4C4", markersize=3, markeredgewidth=0)
                 ax.plot(*x.T, ".", color=FIG_2[method][1], markersize=2, markeredgewidth=0)
+
+
+def multiscale(found: draw.PaperResults, out: Path) -> None:
+    """Fig. 13: the rolls and samples of them, all and the one in the middle."""
+    panels = {
+        "data": ("data", draw.GREY),
+        "CLD": ("CLD", draw.GREEN),
+        "VPSDE": ("VPSDE", draw.ORANGE),
+        "CLD/exact": ("CLD, exact score", draw.GREEN),
+        "VPSDE/exact": ("VPSDE, exact score", draw.ORANGE),
+    }
+    note = "One of the trainings, mixed score; EM-QS. Below: the roll in the middle, with the noise-free roll."
+    roll, n = ROLLS.curve(400)[0].numpy(), len(panels)
+    with found.sheet(out, 2 * n, n, (2.3, 2.4), note) as (_, axes):
+        for i, (name, (title, color)) in enumerate(panels.items()):
+            if (x := found.arrays.get(f"multiscale/{name}")) is None:
+                continue
+            for ax, reach in ((axes[i], 1.1), (axes[n + i], 0.25)):
+                if reach < 1:
+                    ax.plot(*roll.T, color=draw.BLACK, linewidth=0.4)
+                ax.plot(*x.T, ".", color=color, markersize=2 if reach > 1 else 3, markeredgewidth=0)
+                ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            axes[i].set_title(title)
+
+
+def jacobians(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 2 (bottom), 9 and 12: Jacobians of networks trained on the multi-scale toy and on the digits."""
+    settings = found.config
+    panels = {
+        ("fig12", "swiss_rolls"): ("multi-scale toy", settings.multiscale.times),
+        ("fig9", found.trained_data or "digits"): (found.trained_data or "digits", settings.jacobians.times),
+    }
+    scores = {"jacobian": ("plain", "-"), "jacobian_mixed": ("mixed score", "--")}
+    note = f"""M = 1/4, gamma = 0.04. {draw.INTERVALS} Right: by {settings.jacobians.probes} random probes for each image and
+        time; the network of VPSDE is plain."""
+    with found.sheet(out, len(panels), 2, (4.2, 3.0), note, grid="both") as (_, axes):
+        for ax, ((table, dataset), (title, times)) in zip(axes, panels.items(), strict=True):
+            for method in ("CLD", "VPSDE"):
+                for metric, (label, line) in scores.items():
+                    rows = found.select(table=table, dataset=dataset, method=method, metric=metric)
+                    x = AT.by("t", times)
+                    draw.curve(ax, rows, f"{method}, {label}", FIG_2[method][1], line=line, x=x)
+            ax.set(title=title, xlabel="t", xscale="log", yscale="log")
+            draw.legend(ax)
+        axes[0].set_ylabel("$J_F(t)$, squared")
 
 
 def paths(found: draw.PaperResults, out: Path) -> None:

@@ -1,6 +1,6 @@
 """Networks trained on the mixture of nine Gaussians: Jacobians (figs. 2, 9, 12), samples (fig. 10), gradients (fig. 7)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -8,20 +8,14 @@ import torch
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import NoisePrediction, VelocityPrediction
-from rescore.networks.ensemble import Ensemble
-from rescore.networks.mlp import MLP, MLPConfig
-from rescore.objectives import DSM, HSM
 from rescore.problems import ExactProblem, distances
-from rescore.problems.score_norms import jacobian_norm
 from rescore.processes import CLD, LinearSDE
-from rescore.processes.base import Time
-from rescore.random import derive_seed, make_generator, seeded
-from rescore.scores import GaussianMixture
-from rescore.training import Adam, fit
-from torch import Tensor, nn
+from rescore.random import make_generator
+from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from reproductions.cld.config import Learned
+from reproductions.cld import networks
+from reproductions.cld.networks import each_block, network_jacobian
 from reproductions.cld.problems import MODE_STD, MODES, OFF_MODE, sampler_of
 from reproductions.cld.sampled import AT, FIG_2
 
@@ -32,43 +26,15 @@ SAMPLER = "EM-QS"
 WITH = Axes("{score} score")
 
 
-class MixedNoise(NoisePrediction):
-    """VPSDE's mixed score: s = -x - F / sigma_t for a network F, that is eps = sigma_t x + F."""
-
-    def forward(self, u: Tensor, t: Time) -> Tensor:
-        return self.process.R(t)(u) + super().forward(u, t)
-
-
-def model_of(process: LinearSDE, mixed: bool, network: nn.Module) -> NoisePrediction:
-    """The noise prediction of states with points of the plane in them."""
-    if isinstance(process, CLD):
-        return VelocityPrediction(network, process, mixed, "steps")
-    return (MixedNoise if mixed else NoisePrediction)(network, process, "steps")
-
-
-def networks(settings: Learned, process: LinearSDE) -> list[MLP]:
-    """Untrained ones, by member; they see x and v of CLD."""
-    config = MLPConfig(width=settings.width, blocks=settings.blocks)
-    inputs = (2 * MODES.shape[1] if isinstance(process, CLD) else MODES.shape[1],)
-    seeds = [derive_seed("cld", "learned", seed) % 2**31 for seed in range(settings.members)]
-    return [seeded(lambda: MLP(config, inputs, (MODES.shape[1],)), seed) for seed in seeds]
+def of_mixture(n: int, draws: torch.Generator) -> Tensor:
+    """Points of the nine modes, (n, 2)."""
+    rows = torch.randint(len(MODES), (n,), generator=draws)
+    return MODES[rows] + MODE_STD * torch.randn(n, MODES.shape[1], generator=draws, dtype=torch.float64)
 
 
 def train(book: Book, name: str, process: LinearSDE, mixed: bool) -> list[NoisePrediction]:
-    """A model for each member, trained with HSM on CLD and DSM on VPSDE, each with the weight of CLD's image quality."""
-    settings = book.config.learned
-    ensemble = Ensemble(networks(settings, process))
-    model, objective = model_of(process, mixed, ensemble), HSM() if isinstance(process, CLD) else DSM()
-    data = GaussianMixture(process, MODES, MODE_STD)
-
-    def loss(draws: torch.Generator) -> Tensor:
-        rows = torch.randint(len(MODES), (settings.members * settings.batch,), generator=draws)
-        x = MODES[rows] + MODE_STD * torch.randn(len(rows), MODES.shape[1], generator=draws, dtype=torch.float64)
-        return settings.members * objective(model, data.process, x.float(), draws).mean()
-
-    draws = make_generator("cld", "learned", name)
-    fit(model, loss, Adam.of(settings), draws, book.run.folder / name, checkpoint_every=500, label=name)
-    return [model_of(process, mixed, ensemble.member(i).requires_grad_(False)) for i in range(settings.members)]
+    """The models of a section, by member."""
+    return networks.train(book.config.learned, process, mixed, of_mixture, "learned", name, book.run.folder)
 
 
 def learned(book: Book) -> None:
@@ -88,7 +54,7 @@ def learned(book: Book) -> None:
                 "beta": beta,
                 "score": "trained",
                 "mixed": mixed,
-                "network": f"mlp {settings.width}x{settings.blocks}",
+                "network": settings.network,
             }
             for t in settings.times:
                 with book.cell(
@@ -100,18 +66,12 @@ def learned(book: Book) -> None:
             sampled(book, problem, method, score, models, protocol)
 
 
-def network_jacobian(model: NoisePrediction, u: Tensor, t: float) -> float:
-    """E |dF / du|^2 of the bare network, whatever score is made of it, at states u."""
-    u = u.detach().requires_grad_()
-    return jacobian_norm(model.evaluate(u, torch.full((len(u),), t, dtype=torch.float64)), u)
-
-
 def sampled(
     book: Book,
     problem: ExactProblem,
     method: str,
     score: str,
-    models: Callable[[], Iterable[NoisePrediction]],
+    models: Callable[[], Sequence[NoisePrediction]],
     protocol: dict[str, object],
 ) -> None:
     """Fig. 10."""
@@ -121,13 +81,7 @@ def sampled(
         if not cell.todo:
             return
         start, noise = problem.start(), problem.streams("cld", "learned", "noise", method)
-        scores = [model.score() for model in models()]
-
-        def each(u: Tensor, t: float) -> Tensor:
-            with torch.no_grad():
-                return torch.cat([of(part, t) for of, part in zip(scores, u.chunk(len(scores)), strict=True)])
-
-        x = problem.by_seed(sampler(each, start, noise)).double()
+        x = problem.by_seed(sampler(each_block(models()), start, noise)).double()
         cell.add("sw2", distances.sw2(x, problem.draws("cld", "learned", "data"), 50))
         cell.add("off_mode", distances.off_modes(x, MODES, OFF_MODE))
         shares = torch.cdist(x, MODES.expand(len(x), *MODES.shape)).argmin(2)
@@ -144,7 +98,7 @@ def gradients(book: Book) -> None:
     settings, training = book.config.gradients, book.config.learned
     models = cache(partial(train, book, "CLD-main", STABILISED, True))
     protocol = training.protocol | {
-        "network": f"mlp {training.width}x{training.blocks}",
+        "network": training.network,
         "weight": "1 / ell_hsm^2",
         "eps_num": STABILISED.eps_num,
         "mixed": True,
@@ -176,9 +130,7 @@ def velocity_targets(process: CLD, x0: Tensor, t: float, draws: torch.Generator)
 def gradient_traces(model: VelocityPrediction, n: int, t: float, seed: int) -> tuple[float, float]:
     """tr Cov of the gradient of |alpha - target|^2 by the network's weights, over n draws, for HSM's and DSM's target."""
     draws = make_generator("cld", "gradients", t, seed)
-    x0 = MODES[torch.randint(len(MODES), (n,), generator=draws)]
-    x0 = x0 + MODE_STD * torch.randn(x0.shape, generator=draws, dtype=torch.float64)
-    u, *targets = velocity_targets(model.process, x0, t, draws)
+    u, *targets = velocity_targets(model.process, of_mixture(n, draws), t, draws)
     weights = {name: value.detach() for name, value in model.named_parameters()}
     found = []
     for target in targets:

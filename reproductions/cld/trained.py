@@ -1,12 +1,20 @@
-"""Tables 1, 3, 4, 5 and 9 and section 5.3 with trained networks: FID, inception score, bits per dimension."""
+"""Tables 1, 3, 4, 5 and 9 and section 5.3 with trained networks: FID, inception score, bits per dimension; Jacobians."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+from rescore.data.pixels import to_unit
 from rescore.experiments.book import Book
 from rescore.models.evaluate import Sampling, TrainedModels
+from rescore.networks import NoisePrediction
+from rescore.objectives.pointwise import probes
+from rescore.problems.score_norms import probed_jacobian_norm
+from rescore.random import make_generator
+from torch import Tensor
 
 from reproductions.cld.problems import flow, sampler_of, sampling
+from reproductions.cld.sampled import AT
 
 MODELS = {"CLD": "cld", "VPSDE": "vp"}
 # Models of the ablations, and where the paper has them; the sampler is not stated there.
@@ -48,3 +56,34 @@ def samplings(book: Book, models: TrainedModels) -> Iterator[Sampling]:
         sampler = sampler_of("CLD", settings.ablation, models.process(model), settings.ablation_nfe)
         for table, variant in ABLATIONS[model]:
             yield Sampling(table, "CLD-ablation", variant, model, sampler, {"sampler": settings.ablation})
+
+
+NETWORKS = {"vp": ("VPSDE", "jacobian"), "cld": ("CLD", "jacobian_mixed"), "cld-nomixed": ("CLD", "jacobian")}
+
+
+def jacobians(book: Book) -> None:
+    """Figs. 2 (bottom), 9, 12: Hutchinson's estimate of E |dF / du|^2 of trained networks F, at states of held-out images."""
+    models, settings = TrainedModels(book), book.config.jacobians
+    x = to_unit(models.held_out.images[: settings.samples])
+    for name in filter(models.names.__contains__, NETWORKS):
+        (method, metric), spec = NETWORKS[name], models.spec(name)
+        protocol = spec.protocol | {"process": spec.process.name, "score": "trained", "images": models.held_out.source}
+        protocol |= {"mixed": metric == "jacobian_mixed", "probes": settings.probes, "probe": "rademacher"}
+        for t in settings.times:
+            place = "fig9", models.data, method, AT(t=t), None
+            with book.cell(*place, protocol | {"t": t}, n=len(x), over=models.over) as cell:
+                if cell.todo:
+                    found = []
+                    for training, seed in models.repeats:
+                        noise = make_generator("cld", "jacobians", name, t, seed)
+                        network = models.load(name, training).network
+                        u = network.process.perturb(x, t, noise, network.factor)[0]
+                        found.append(estimated_jacobian(network, u, t, settings.probes, noise))
+                    cell.add(metric, found)
+
+
+def estimated_jacobian(model: NoisePrediction, u: Tensor, t: float, n: int, noise: torch.Generator) -> float:
+    """E |dF / du|^2 of the bare network at states u, by n probes of signs for each."""
+    u = u.detach().requires_grad_()
+    y = model.evaluate(u, torch.full((len(u),), t, dtype=torch.float64))
+    return probed_jacobian_norm(y, u, torch.stack([probes(y.detach(), noise, "rademacher") for _ in range(n)]))

@@ -1,10 +1,11 @@
-"""Sharp densities in the plane, made from a seed: the sets of DiffFlow's figures 3.4 and 3.5.
+"""Sharp densities in the plane, made from a seed: the sets of DiffFlow's figures 3.4 and 3.5, and CLD's multi-scale toy.
 
 Spirals and checkerboard are FFJORD's, the rings the authors'. Their tree and carpet are sampled from pictures; those here are
 procedural: the support is known exactly. Raw coordinates; `rescore.data.standardise` brings a set to mean 0 and variance 1.
 
 References:
     thesis, chapter 3: DiffFlow, arXiv:2110.07579.
+    CLD: arXiv:2112.07068, the released code.
 """
 
 import math
@@ -25,8 +26,8 @@ class PlanarSet(ABC):
 
     Attributes:
         tolerance: how far from the noise-free support, in raw units, a point still counts as on it. 0 where the support has an
-            area; three standard deviations of the data's own noise for the spirals; for the rings, which are far thinner than
-            any method here resolves, 0.05 of their radius.
+            area; three standard deviations of the data's own noise for spirals and rolls; for the rings, which are far thinner
+            than any method here resolves, 0.05 of their radius.
         entropy: of the distribution in nats, raw coordinates; None where there is no closed form.
     """
 
@@ -213,6 +214,59 @@ class SierpinskiCarpet(PlanarSet):
         return (~inside).to(x)
 
 
+@dataclass(frozen=True)
+class SwissRolls(PlanarSet):
+    """Small rolls far apart, each as likely: centre + scale (a cos a, a sin a), a uniform on [3 pi / 2, 9 pi / 2].
+
+    CLD's multi-scale toy (fig. 13), as in the released code: scikit-learn's roll, its coordinates 0 and 2, with Gaussian noise
+    of standard deviation 0.2, all times 0.01. The rolls are 1.1 apart, their arms 0.063, and the noise is 0.002 wide.
+    """
+
+    tolerance: float = 0.006
+    centres: tuple[tuple[float, float], ...] = ((0, 0), (0.8, 0.8), (0.8, -0.8), (-0.8, -0.8), (-0.8, 0.8))
+    scale: float = 0.01
+    std: float = 0.2
+
+    @property
+    def _centres(self) -> Tensor:
+        return torch.tensor(self.centres, dtype=torch.float64)
+
+    def curve(self, n: int) -> Tensor:
+        """Points of the noise-free rolls at n angles, evenly from the first to the last: (K, n, 2)."""
+        return self._centres[:, None] + self._roll(torch.linspace(1.5 * math.pi, 4.5 * math.pi, n, dtype=torch.float64))
+
+    def _roll(self, angle: Tensor) -> Tensor:
+        return self.scale * angle[:, None] * torch.stack((angle.cos(), angle.sin()), 1)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        roll = torch.randint(len(self.centres), (n,), generator=generator)
+        noise = self.scale * self.std * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+        return self._centres[roll] + self._roll(1.5 * math.pi * (1 + 2 * _uniform(n, generator))) + noise
+
+    @cached_property
+    def _vertices(self) -> Tensor:
+        return self.curve(1500)
+
+    def distance(self, x: Tensor) -> Tensor:
+        """Of a polygon with vertices every 0.0006, which the curve leaves by 1e-6 at most."""
+        n, flat = self._vertices.shape[1], self._vertices.flatten(0, 1)
+        found = []
+        for part in x.split(512):
+            nearest = torch.cdist(part, flat).argmin(1)
+            sides = []
+            for step in (-1, 1):  # the sides that meet in the nearest vertex
+                other = (nearest % n + step).clamp(0, n - 1) + nearest // n * n
+                offset, vector = part - flat[nearest], flat[other] - flat[nearest]
+                share = ((offset * vector).sum(1) / vector.square().sum(1).clamp_min(1e-30)).clamp(0, 1)
+                sides.append((offset - share[:, None] * vector).norm(dim=1))
+            found.append(torch.minimum(*sides))
+        return torch.cat(found)
+
+    def roll(self, x: Tensor) -> Tensor:
+        """The roll whose centre is nearest to each point, (n,)."""
+        return torch.cdist(x, self._centres).argmin(1)
+
+
 OLYMPIC = ((-1.75, 0.75), (0, 0.75), (1.75, 0.75), (-1.05, -0.75), (1.05, -0.75))
 CARPET_LEVELS = 4
 PLANAR: dict[str, PlanarSet] = {
@@ -222,6 +276,7 @@ PLANAR: dict[str, PlanarSet] = {
     "checkerboard": Checkerboard(),
     "tree": FractalTree(),
     "carpet": SierpinskiCarpet(entropy=CARPET_LEVELS * math.log(8 / 9), levels=CARPET_LEVELS),
+    "swiss_rolls": SwissRolls(),
 }
 
 

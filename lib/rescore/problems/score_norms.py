@@ -44,6 +44,18 @@ def jacobian_norm(y: Tensor, u: Tensor) -> float:
     return sum(row.square().flatten(1).sum(1).mean().item() for row in rows)
 
 
+def probed_jacobian_norm(y: Tensor, u: Tensor, probes: Tensor) -> float:
+    """Hutchinson's estimate of `jacobian_norm`: the mean over rows and probes v of |v^T dy / du|^2, as E v v^T = I.
+
+    Its expectation is tr(J J^T) = |J|^2; probes sqrt(d) e_1, ..., sqrt(d) e_d give that itself.
+
+    Args:
+        probes: (M, *y), a direction in the space of y for each row of y.
+    """
+    products = (torch.autograd.grad(y, u, v, retain_graph=True)[0] for v in probes)
+    return sum(row.square().flatten(1).sum(1).mean().item() for row in products) / len(probes)
+
+
 def target_variance(process: CLD, t: Tensor, data_variance: float) -> Tensor:
     """E |target - score|^2 a coordinate, target = -ell_t eps_v, on data N(0, data_variance): the noise of the regression.
 
