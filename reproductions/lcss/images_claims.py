@@ -7,7 +7,7 @@ OF_ONE = "by the FID of one network of each, trained on MNIST"
 
 
 def fid(method: str, when: str) -> Selector:
-    return row(table="figs. 2-6", dataset="mnist", method=method, variant=f"NCSNv2, {when}", metric="fid")
+    return row(table="figs. 2-6", dataset="mnist14", method=method, variant=f"NCSNv2, {when}", metric="fid")
 
 
 def ahead(when: str, rivals: tuple[str, ...]) -> Predicate:
