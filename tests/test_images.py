@@ -151,6 +151,17 @@ def test_fashion_mnist_is_read_plain_and_packed(folder, small_idx, place, packed
     assert images_at_hand("fashion_mnist", "test") == "present"
 
 
+def test_mnist14_is_the_mean_of_two_by_two_pixels(folder, small_idx):
+    """Each pixel within half a grey level of the mean of its square, a half rounded up; MNIST's labels."""
+    for name, array in small_idx.values():
+        write_idx(folder / "MNIST/raw" / name, array)
+    data, whole = load_images("mnist14", "test"), torch.from_numpy(small_idx["images"][1].copy()).double()[:, None]
+    means = (whole[..., ::2, ::2] + whole[..., 1::2, ::2] + whole[..., ::2, 1::2] + whole[..., 1::2, 1::2]) / 4
+    assert torch.equal(data.images.double(), (means + 0.5).floor()) and (means % 1 == 0.5).any()
+    assert data.shape == images.image_shape("mnist14") == (1, 14, 14) and data.labels.tolist() == [3, 1, 2]
+    assert torch.equal(load_images("mnist", "test").images.double(), whole)
+
+
 def test_a_download_is_made_once_and_checked(tmp_path, monkeypatch, small_idx, server):
     for name, array in small_idx.values():
         server.files[f"/{name}.gz"] = gzip.compress(write_idx(tmp_path / "scratch", array), mtime=0)

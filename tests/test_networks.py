@@ -7,6 +7,7 @@ from rescore.errors import RescoreError
 from rescore.networks import NETWORKS, NoisePrediction, VelocityPrediction, make_network, state_channels
 from rescore.networks.base import configured
 from rescore.networks.mlp import MLPConfig
+from rescore.networks.refinenet import Residual
 from rescore.processes import CLD, VE, VP, SubVP
 from torch import nn
 
@@ -237,26 +238,50 @@ def test_discrete_ve_embeds_the_label_and_divides_by_its_sigma():
         NoisePrediction(network, VP(), "labels")
 
 
-def test_patches_are_channels_of_a_coarser_image():
+@pytest.mark.parametrize(("name", "settings"), [("ddpmpp", {"multipliers": (1,)}), ("ncsnv2", {"unit_input": False})])
+def test_patches_are_channels_of_a_coarser_image(name, settings):
     """With the same weights: the network of the 4x4 squares' pixels as channels, and its output as pixels again."""
-    settings = SMALL["ddpmpp"] | {"multipliers": (1,)}
-    whole = stirred(make_network("ddpmpp", settings | {"patch": 4}, 2, (28, 12), 0, 1))
-    coarse = make_network("ddpmpp", settings, 2 * 16, (7, 3), 0, 16).double().eval()
+    settings = SMALL[name] | settings
+    whole = stirred(make_network(name, settings | {"patch": 4}, 2, (28, 12), 0, 1))
+    coarse = make_network(name, settings, 2 * 16, (7, 3), 0, 16).double().eval()
     coarse.load_state_dict(whole.state_dict())
     x, levels = images(3, 2, 28, 12, dtype=torch.float64), LEVELS.double()
     squares = x.reshape(3, 2, 7, 4, 3, 4).permute(0, 1, 3, 5, 2, 4).reshape(3, 32, 7, 3)
     with torch.no_grad():
         found = coarse(squares, levels).reshape(3, 1, 4, 4, 7, 3).permute(0, 1, 4, 2, 5, 3).reshape(3, 1, 28, 12)
         assert torch.allclose(whole(x, levels), found, rtol=1e-12, atol=1e-12)
+
+
+def test_squares_that_a_unet_cannot_have_are_one_clear_error():
+    settings = SMALL["ddpmpp"]
     with pytest.raises(RescoreError, match="1 halvings of squares of 4 pixels of images of side 28; .* divisible by 8"):
         make_network("ddpmpp", settings | {"multipliers": (1, 1), "patch": 4}, 1, 28, 0)
     with pytest.raises(RescoreError, match="patch = 0; allowed are integers from 1 on"):
         make_network("ddpmpp", settings | {"patch": 0}, 1, 28, 0)
 
 
-def test_odd_sides_and_wrong_parametrisations_are_one_clear_error():
-    with pytest.raises(RescoreError, match="images of side 7; allowed are even sides"):
-        make_network("ncsnv2", {}, 1, 7, 0)
+def test_odd_sides_halve_to_the_mean_of_what_is_there():
+    """7x7 becomes 4x4 places: behind the last row and column there is nothing to average."""
+    block, x = Residual(2, 3, 0, first=True, halve=True).double(), images(1, 2, 7, 7, dtype=torch.float64)
+    whole = Residual(2, 3, 0, first=True).double()
+    whole.shortcut = block.shortcut
+    whole.load_state_dict(block.state_dict())
+    index = torch.zeros(1, dtype=torch.long)
+    with torch.no_grad():
+        fine, coarse = whole(x, index)[0], block(x, index)[0]
+    means = [[fine[:, i : i + 2, j : j + 2].mean((1, 2)) for j in range(0, 7, 2)] for i in range(0, 7, 2)]
+    assert torch.allclose(coarse, torch.stack([torch.stack(row, 1) for row in means], 1), rtol=1e-12, atol=1e-12)
+    assert small("ncsnv2", side=7)(images(3, 3, 7, 7), LEVELS).shape == (3, 3, 7, 7)
+
+
+def test_wrong_sides_and_parametrisations_are_one_clear_error():
+    with pytest.raises(RescoreError, match="images of side 1; allowed are multiples of 1 from 2 on"):
+        make_network("ncsnv2", {}, 1, 1, 0)
+    for side in (30, 4):
+        with pytest.raises(RescoreError, match=f"images of side {side}; allowed are multiples of 4 from 8 on"):
+            make_network("ncsnv2", {"patch": 4}, 1, side, 0)
+    with pytest.raises(RescoreError, match="network RefineNet: patch = 0; allowed are integers from 1 on"):
+        make_network("ncsnv2", {"patch": 0}, 1, 28, 0)
     with pytest.raises(RescoreError, match="level for CLD 'sigma'; allowed are 'time', 'steps'"):
         NoisePrediction(Constant(0.0, 1), CLD(), "sigma")
     with pytest.raises(RescoreError, match="output for VP 'epsilon'; allowed are 'noise', 'score', 'v'"):

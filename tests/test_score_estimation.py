@@ -122,9 +122,12 @@ def test_levels_are_said_and_younger_than_the_keys():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": {"levels": 4, "importance": True}}, "levels: allowed are dsm and lcss"),
+        ({"objective": {"levels": 4, "importance": True}}, "levels: allowed are dsm, lcss, ssm and fd_ssm without"),
         ({"objective": {"levels": 4}, "process": {"name": "VP"}}, "objective.levels: the process VP .* allowed: VE"),
         ({"objective": {"levels": 1}}, "levels"),
+        ({"objective": {"name": "hsm", "levels": 4}}, "levels: allowed are dsm, lcss, ssm and fd_ssm without"),
+        ({"objective": {"name": "ssm", "reduction": "mean"}}, "reduction: mean is for dsm and lcss; allowed with ssm: sum"),
+        ({"objective": {"name": "ssm"}, "gpu": 1}, "gpu: ssm differentiates twice, .* allowed: 0, or fd_ssm"),
     ],
 )
 def test_levels_that_cannot_be(changes, message):

@@ -28,6 +28,12 @@ SPECS = {
     "cld": {"process": {"name": "CLD"}, "network": MLP | {"level": "time"}, "objective": {"name": "hsm", "importance": True}},
     "cld velocities": {"process": {"name": "CLD"}, "network": MLP, "objective": {"name": "velocity_dsm"}},
     "blurring": {"process": {"name": "Blurring"}, "network": MLP, "flip": True},
+    "ssm": {"process": {"name": "VE"}, "network": MLP, "objective": {"name": "ssm", "weighting": "sigma^2", "levels": 4}},
+    "fd_ssm": {
+        "process": {"name": "VE"},
+        "network": {"name": "ncsnv2", "level": "sigma", "output": "score", "settings": {"width": 2, "patch": 2}},
+        "objective": {"name": "fd_ssm", "weighting": "sigma^2", "levels": 4},
+    },
     "v": {"process": {"name": "CosineVP"}, "network": MLP | {"output": "v"}, "clip": None},
     "unet": {"process": {"name": "VP"}, "network": UNET, "objective": {"weighting": "likelihood"}},
 }
@@ -56,11 +62,13 @@ def test_other_weights_have_another_version(found):
     here = f"{device_name('cpu')}, torch {torch.__version__.partition('+')[0]}"
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else None
     relative = 1e-5 if kept is None or kept["machine"] == here else 1e-2
-    moved = [] if kept is None else [name for name in SPECS if not same(found[name], kept["numbers"].get(name, []), relative)]
-    if os.environ.get("RESCORE_PIN") and (kept is None or not moved or kept["version"] != TRAINING_VERSION):
+    numbers = {} if kept is None else kept["numbers"]
+    moved = [name for name in numbers if not same(found.get(name, []), numbers[name], relative)]
+    if os.environ.get("RESCORE_PIN") and (not moved or kept["version"] != TRAINING_VERSION):
         KEPT.write_text(json.dumps({"version": TRAINING_VERSION, "machine": here, "numbers": found}, indent=1) + "\n")
         return
     assert kept["version"] == TRAINING_VERSION, "write the numbers of this version: RESCORE_PIN=1 pytest"
+    assert numbers.keys() == SPECS.keys(), "write the numbers of a new spec: RESCORE_PIN=1 pytest"
     assert not moved, (
         f"{', '.join(moved)} train other weights: raise TRAINING_VERSION in rescore.specs.model, then RESCORE_PIN=1 pytest"
     )

@@ -14,7 +14,7 @@ from rescore.data.pixels import random_flip, to_unit
 from rescore.models import build
 from rescore.models import train as node
 from rescore.models.build import make_model, make_objective, make_process
-from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, UniformTimes, VelocityDSM
+from rescore.objectives import DSM, HSM, LCSS, DiscreteTimes, ImportanceTimes, TraceMatching, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP
 from rescore.random import derive_seed, make_generator
 from rescore.specs.model import ModelSpec, Network, Objective, Part, Trainings
@@ -32,6 +32,14 @@ from wiring_case import SEEDS, SPEC, TRAIN
         (Objective(name="lcss", gamma=2.0, importance=True), LCSS("simple", ImportanceTimes(1e-5), predicts="R", gamma=2.0)),
         (Objective(name="hsm", weighting="likelihood"), HSM("likelihood", UniformTimes(1e-5))),
         (Objective(name="velocity_dsm", importance=True), VelocityDSM("simple", ImportanceTimes(1e-5))),
+        (
+            Objective(name="ssm", weighting="sigma^2", levels=3),
+            TraceMatching("ssm_vr", "sigma^2", DiscreteTimes((0.0, 0.5, 1.0)), "R", "gaussian"),
+        ),
+        (
+            Objective(name="fd_ssm", factor="L", weighting="likelihood", t0=1e-3),
+            TraceMatching("fd_ssm", "likelihood", UniformTimes(1e-3), "L", "sphere"),
+        ),
     ],
 )
 def test_objectives_of_a_spec(objective, expected):

@@ -1,6 +1,7 @@
 """Smoke models of a paper, trained once for a test, and the records of its jobs that use them."""
 
 import json
+import shutil
 from pathlib import Path
 
 from measuring import as_records, measured
@@ -9,6 +10,7 @@ from rescore.ledger.records import Record
 from rescore.models.build import train_model
 from rescore.papers import Paper
 from rescore.training import save_weights
+from rescore.workflow.paths import SNAPSHOTS
 
 
 def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Path]:
@@ -19,8 +21,11 @@ def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Pat
         paths[name] = place / "weights.safetensors"
         if paths[name].is_file():  # another job's too
             continue
-        place.mkdir(parents=True)
-        save_weights(place / "weights.safetensors", train_model(spec, place / "training", "cpu", name).network)
+        (place / SNAPSHOTS).mkdir(parents=True)
+        trained = train_model(spec, place / "training", "cpu", name)
+        for path in trained.snapshots.values():
+            shutil.copyfile(path, place / SNAPSHOTS / path.name)
+        save_weights(place / "weights.safetensors", trained.network)
         about = {"device": "cpu", "images_per_second": None, "peak_memory_mb": 1.0, "peak_gpu_memory_mb": 0.0}
         (place / "about.json").write_text(json.dumps(about))
     return paths

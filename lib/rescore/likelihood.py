@@ -25,7 +25,8 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.machine.precision import full_precision
-from rescore.objectives import DSM, HSM, LCSS, ImportanceTimes, Network, VelocityDSM, score_of
+from rescore.objectives import DSM, HSM, ImportanceTimes, Network, VelocityDSM, score_of
+from rescore.objectives.matching import Objective
 from rescore.objectives.times import T0
 from rescore.ode import dormand_prince
 from rescore.processes import CLD
@@ -112,9 +113,7 @@ def flow_log_prob(
 
 
 @full_precision()
-def elbo(
-    network: Network, process: LinearSDE, objective: DSM | LCSS | HSM, x: Tensor, generator: Noise, t0: float = T0
-) -> Tensor:
+def elbo(network: Network, process: LinearSDE, objective: Objective, x: Tensor, generator: Noise, t0: float = T0) -> Tensor:
     """An unbiased estimate, (n,) nats, of a lower bound of log p(x) under the reverse SDE (Song et al. 2021, theorem 3).
 
         log p(x) >= E log p(x | u_t0) - KL(p(u_T | x) || prior) - 1/2 integral from t0 to T of E |G^T (s_theta - s)|^2 dt
@@ -128,8 +127,8 @@ def elbo(
         network: as in training with `objective`.
         objective: only what its network predicts matters.
 
-    Raises RescoreError for `VelocityDSM`, whose score is conditioned on v_0, and for `LCSS`, whose loss lacks a term of the
-    bound: its network is DSM's.
+    Raises RescoreError for `VelocityDSM`, whose score is conditioned on v_0, and for `LCSS` and `TraceMatching`, whose losses
+    lack a term of the bound: their networks are DSM's.
     """
     if not isinstance(objective, (DSM, HSM)):
         raise RescoreError(f"elbo: objective {type(objective).__name__}: allowed are DSM and HSM")

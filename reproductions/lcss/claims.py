@@ -6,6 +6,8 @@ from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all
 from rescore.ledger.diff import DEFAULT_FLOOR
 from rescore.ledger.published import read_published
 
+from reproductions.lcss.images_claims import MNIST
+
 PRINTED = {
     (one.table, one.dataset, one.method, one.variant, one.metric): one.number
     for one in read_published(Path(__file__).with_name("published.csv"), "lcss")
@@ -383,4 +385,5 @@ CLAIMS = [
         "section 4.4: gamma scales the length of the score",
         monotone([ablated(gamma) for gamma in ("0.5", "2", "10")], increasing=False),
     ),
+    *MNIST,
 ]

@@ -7,7 +7,9 @@ from rescore.config import SectionSettings
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import EnsembleTraining
 
-Section = Literal["theory", "checkerboard", "timing", "stability", "one_draw", "hutchinson", "quality", "variants"]
+Section = Literal["theory", "checkerboard", "timing", "stability", "one_draw", "hutchinson", "quality", "variants", "images"]
+OBJECTIVES = {"ssm": "SSM", "fd_ssm": "FD-SSM", "dsm": "DSM", "lcss": "LCSS"}  # the paper's names
+OF_MODELS = {"quality", "variants", "images"}
 
 
 class Theory(SectionSettings):
@@ -121,16 +123,27 @@ class Variants(SectionSettings):
     gammas: tuple[PositiveFloat, ...] = ()
 
 
+class Images(SectionSettings):
+    """Figs. 2 to 6: samples early in a training and at its end, by annealed Langevin dynamics over its noise levels.
+
+    The defaults are NCSNv2's for CIFAR-10's 232 levels, where its step of 6.2e-6 belongs to sigma = 0.01.
+    """
+
+    early: PositiveInt = Field(5000, description="steps of the training; the models keep `snapshots` there")
+    steps_per_level: PositiveInt = 5
+    relative_step: PositiveFloat = Field(0.062, lt=1, description="of a step at sigma: so much of sigma^2 s")
+
+
 class Job(ModelJob):
-    """Some sections; `quality` and `variants` are of a DSM and an LCSS model on one process."""
+    """Some sections; `quality` and `variants` are of a DSM and an LCSS model on one process, `images` of any objectives."""
 
     measure: tuple[Section, ...] = Field(min_length=1)
     variant: str = Field("", description="what the records call the models, as the paper does: network, depth and process")
 
     @model_validator(mode="after")
     def _models_have_a_name(self) -> "Job":
-        if bool(self.models) != bool({"quality", "variants"} & set(self.measure)) or bool(self.models) != bool(self.variant):
-            raise ValueError("models and variant belong to the sections quality and variants, and these need both")
+        if bool(self.models) != bool(OF_MODELS & set(self.measure)) or bool(self.models) != bool(self.variant):
+            raise ValueError("models and variant belong to the sections quality, variants and images, and these need both")
         return self
 
 
@@ -153,13 +166,24 @@ class Config(ModelConfig):
     sampling: Sampling = Sampling()
     quality: Quality = Quality()
     variants: Variants = Variants()
+    images: Images = Images()
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
     def _pairs(self) -> "Config":
         for name, job in self.jobs.items():
-            objectives = [self.models[model].objective.name for model in job.models if model in self.models]
-            if job.models and objectives != ["dsm", "lcss"]:
-                found = ", ".join(objectives)
+            models = [self.models[model] for model in job.models if model in self.models]
+            objectives, found = [of.objective.name for of in models], ", ".join(of.objective.name for of in models)
+            if {"quality", "variants"} & set(job.measure) and objectives != ["dsm", "lcss"]:
                 raise ValueError(f"jobs.{name}.models: objectives {found}; allowed: one of dsm, then one of lcss")
+            if "images" in job.measure:
+                if len(set(objectives)) < len(objectives) or not OBJECTIVES.keys() >= set(objectives):
+                    raise ValueError(f"jobs.{name}.models: objectives {found}; allowed: one each of {', '.join(OBJECTIVES)}")
+                early = self.under(name).images.early
+                for model, of in zip(job.models, models, strict=True):
+                    if not of.objective.levels or not of.snapshots or early % of.snapshots or early >= of.steps:
+                        raise ValueError(
+                            f"models.{model}: section images needs levels of the objective, and snapshots after "
+                            f"{early} steps (images.early), before its last"
+                        )
         return self

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from rescore import figures as draw
+from rescore.experiments.axes import samples_name
 from rescore.models.evaluate import repeats
 
 from reproductions.lcss.checkerboard import HALF_WIDTH, METHODS
 from reproductions.lcss.claims import STAND_INS, printed_ratio
 from reproductions.lcss.estimates import DRAWS, ONE_PROBE, PROBES
+from reproductions.lcss.images import TABLE, WHEN
 from reproductions.lcss.langevin import EXACT_VARIANT, SMALL_STEP
 from reproductions.lcss.quality import AFTER, TIMES_SCORE, WITH_GAMMA
 from reproductions.lcss.theory import GAMMA, GAMMAS, SIGMA
@@ -193,3 +195,27 @@ def gamma(found: draw.PaperResults, out: Path) -> None:
         shown = found.named_arrays(pictures | {"real": "samples/real"} if pictures else {})
         draw.image_rows(samples, {label: images[:SHOWN] for label, images in shown.items()})
         samples.set_title("Samples")
+
+
+def images(found: draw.PaperResults, out: Path) -> None:
+    """Figs. 2 to 6: FID early and late, and samples."""
+    rows = found.select(table=TABLE, metric="fid")
+    measured = draw.select(rows, method=METHODS)
+    if not measured:
+        return draw.not_measured(out)
+    (job,) = (job for job in found.config.jobs.values() if "images" in job.measure)
+    data, times = measured[0].dataset, WHEN.by("when", ("early", "late"), model=job.variant)
+    note = f"{draw.INTERVALS} They are over samplings of one training of each. {draw.FLOOR_NOTE}"
+    with found.sheet(out, 3, 3, (3.6, 3.0), note) as (_, (scores, *grids)):
+        for at, method in enumerate(METHODS):
+            ends = draw.select(measured, method=method)
+            x = {variant: i + 0.06 * (at - 1.5) for i, variant in enumerate(times)}
+            draw.curve(scores, ends, method, COLORS[method], x=x, **MARKS.get(method, {}))
+        draw.real_images(scores, rows)
+        draw.log_values(scores, job.variant, "FID, features of a small classifier", grid="y")
+        scores.set_xticks(range(2), times.values())
+        draw.legend(scores)
+        for ax, (variant, when) in zip(grids, times.items(), strict=True):
+            names = {method: samples_name(data, TABLE, method, variant, measured[0].nfe) for method in METHODS}
+            draw.image_rows(ax, found.named_arrays(names | {"real": f"{data}/real"}))
+            ax.set_title(f"Samples, {when}")

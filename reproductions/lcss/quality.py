@@ -22,7 +22,8 @@ from rescore.specs.model import ModelSpec
 from rescore.training import weight_distance
 from torch import Tensor
 
-NAMES = {"dsm": "DSM", "lcss": "LCSS"}
+from reproductions.lcss.config import OBJECTIVES
+
 LIKELIHOOD_T0 = 1e-5  # Score-SDE's
 TWINS = 100  # samples, at most
 AFTER = Axes("{model}, {iterations} iterations")
@@ -100,7 +101,7 @@ class Pair(TrainedModels):
 
     def judged(self, table: str, spec: ModelSpec, load: Load, variant: str) -> None:
         """FID, inception score and bits per dimension of one model."""
-        method, sampler = NAMES[spec.objective.name], self.sampler(spec)
+        method, sampler = OBJECTIVES[spec.objective.name], self.sampler(spec)
         with self.cell(table, method, variant, self.sampled(spec, sampler), self.samples) as cell:
             if cell.todo:
                 judge_samples(cell, self.judge, self.draws(sampler, load), METRICS, array=f"samples/{variant}/{method}")
@@ -150,7 +151,7 @@ class Pair(TrainedModels):
         """
         sampler = self.sampler(spec, corrected=False)
         protocol = self.sampled(spec, sampler, gamma=spec.objective.gamma, score_times=factor)
-        with self.cell("fig7", NAMES["lcss"], variant, protocol, self.samples) as cell:
+        with self.cell("fig7", OBJECTIVES["lcss"], variant, protocol, self.samples) as cell:
             if cell.todo:
                 real = to_unit(self.train.images)
                 ratios = {f"{of.__name__}_ratio": lambda x, of=of: of(x) / of(real) for of in (variance, roughness)}

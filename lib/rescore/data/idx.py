@@ -1,7 +1,7 @@
 """MNIST (LeCun, Cortes, Burges) and Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 60,000 and 10,000 grey images of 28x28."""
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ class Idx:
         url: folder of the downloads, each with `.gz`.
         packed: SHA-256 of the downloads.
         content: SHA-256 of what they hold; a local `.gz` may be packed in another way.
+        pooled: an image is the means of its squares of so many pixels a side, rounded (halves up).
     """
 
     name: str
@@ -33,6 +34,7 @@ class Idx:
     url: str
     packed: dict[str, str]
     content: dict[str, str]
+    pooled: int = 1
 
     def find(self, file: str) -> Path | None:
         """The local copy of `file`, None if there is none; downloads nothing."""
@@ -45,11 +47,15 @@ class Idx:
         return all(self.find(file) for file in self._files(split))
 
     def read(self, split: str) -> tuple["np.ndarray", "np.ndarray"]:
-        """Images (n, 1, 28, 28) and labels (n,), uint8. Raises MissingData, or RescoreError for a wrong checksum."""
+        """Images (n, 1, side, side) and labels (n,), uint8, where the side is 28 / pooled.
+
+        Raises MissingData, or RescoreError for a wrong checksum.
+        """
         import numpy as np
 
         images, labels = (self._content(file) for file in self._files(split))
-        return np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28), np.frombuffer(labels, np.uint8, offset=8)
+        pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
+        return _pooled(pixels, self.pooled), np.frombuffer(labels, np.uint8, offset=8)
 
     def _files(self, split: str) -> list[str]:
         return [f"{PREFIX[split]}-{part}" for part in PARTS.values()]
@@ -61,6 +67,15 @@ class Idx:
             if path.suffix == ".gz":
                 content = gzip.decompress(content)
         return check_content(content, self.content[file], path)
+
+
+def _pooled(images: "np.ndarray", k: int) -> "np.ndarray":
+    """Means over squares of k x k pixels of images (n, 1, H, W), uint8, rounded in integers."""
+    if k == 1:
+        return images
+    n, _, height, width = images.shape
+    sums = images.reshape(n, 1, height // k, k, width // k, k).sum((3, 5), dtype="uint32")
+    return ((sums + k * k // 2) // (k * k)).astype("uint8")
 
 
 MNIST = Idx(
@@ -80,6 +95,7 @@ MNIST = Idx(
         "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
 )
+MNIST14 = replace(MNIST, pooled=2)
 FASHION_MNIST = Idx(
     "fashion_mnist",
     ("FashionMNIST/raw", "fashion-mnist"),  # the second: as Debian's package dataset-fashion-mnist lays it out

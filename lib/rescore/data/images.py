@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rescore.data import cifar, folders, scenes, textures
 from rescore.data.digits import digits_and_labels
-from rescore.data.idx import FASHION_MNIST, MNIST
+from rescore.data.idx import FASHION_MNIST, MNIST, MNIST14
 from rescore.data.idx import SPLITS as IDX_SPLITS
 from rescore.errors import MissingData, RescoreError
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:  # configs import this module, and torch is slow to import
     import numpy as np
     from torch import Tensor
 
-IDX = {"mnist": MNIST, "fashion_mnist": FASHION_MNIST}
+IDX = {"mnist": MNIST, "mnist14": MNIST14, "fashion_mnist": FASHION_MNIST}
 OWN = ("folder", "npz")
 SPLITS: dict[str, tuple[str, ...]] = {
     "digits": ("all", "train", "test"),
     "mnist": IDX_SPLITS,
+    "mnist14": IDX_SPLITS,
     "fashion_mnist": IDX_SPLITS,
     "cifar10": cifar.SPLITS,
     "celeba64": tuple(folders.CELEBA_SPLITS),
@@ -31,7 +32,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 GREY_LEVELS = {"digits": 17}  # spread over 0 to 255; the other sets have all 256
 DIGITS_TEST_EVERY = 5  # scikit-learn has no split; every fifth image is ours
 LAYOUT = {
-    "mnist": "MNIST/raw/train-images-idx3-ubyte and the other three IDX files",
+    **dict.fromkeys(("mnist", "mnist14"), "MNIST/raw/train-images-idx3-ubyte and the other three IDX files"),
     "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte and the other three IDX files, plain or .gz",
     "cifar10": f"cifar10/{cifar.ARCHIVE} or {cifar.BATCHES}/ of torchvision",
     "celeba64": f"{folders.CELEBA_IMAGES}/*.jpg and {folders.CELEBA_PARTITION}",
@@ -93,10 +94,11 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
     """The images of a data set's split, (n, C, H, W) uint8 in a fixed order.
 
     `digits` (1,797 of 8x8, their 17 grey levels spread over 0 to 255; every fifth is `test`), `mnist`, `fashion_mnist` (28x28),
-    `cifar10` (32x32), `celeba64` (centre crop of 140, then 64x64; `rescore.data.folders.read_celeba64`), patches of textures
-    such as `brick-8x4` (all of `rescore.data.textures.NAMES`; not every patch is square), squares of landscapes and towers
-    such as `lhq64` and their halves (all of `rescore.data.scenes.NAMES`), `folder` and `npz`
-    (any size; `split` is `all`, or a sub-folder, or the start of the npz's keys).
+    `mnist14` (MNIST's means over 2x2 pixels), `cifar10` (32x32), `celeba64` (centre crop of 140, then 64x64;
+    `rescore.data.folders.read_celeba64`), patches of textures such as `brick-8x4` (all of `rescore.data.textures.NAMES`; not
+    every patch is square), squares of landscapes and towers such as `lhq64` and their halves (all of
+    `rescore.data.scenes.NAMES`), `folder` and `npz` (any size; `split` is `all`, or a sub-folder, or the start of the npz's
+    keys).
 
     Args:
         name: as above.
@@ -131,6 +133,7 @@ def image_shape(name: str) -> tuple[int, int, int]:
     sides = {
         "digits": (1, 8, 8),
         "mnist": (1, 28, 28),
+        "mnist14": (1, 14, 14),
         "fashion_mnist": (1, 28, 28),
         "cifar10": (3, 32, 32),
         "celeba64": (3, 64, 64),

@@ -15,7 +15,8 @@ from rescore.data.images import load_images
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import RescoreError
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
-from rescore.objectives import DSM, HSM, LCSS, DiscreteTimes, ImportanceTimes, UniformTimes, VelocityDSM
+from rescore.objectives import DSM, HSM, LCSS, DiscreteTimes, ImportanceTimes, TraceMatching, UniformTimes, VelocityDSM
+from rescore.objectives.matching import Objective as Loss
 from rescore.objectives.network import Network
 from rescore.processes import CLD, LinearSDE
 from rescore.processes.base import require
@@ -25,6 +26,7 @@ from rescore.specs.model import ModelSpec, Objective, Part
 from rescore.training import Trained, Training, load_weights, own_device, train_network
 
 OBJECTIVES = {"hsm": HSM, "velocity_dsm": VelocityDSM}
+TRACES: dict[str, dict[str, Any]] = {"ssm": {"form": "ssm_vr"}, "fd_ssm": {"form": "fd_ssm", "probe": "sphere"}}
 
 
 def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
@@ -37,7 +39,7 @@ def make_process(part: Part, shape: tuple[int, int, int]) -> LinearSDE:
         raise RescoreError(f"process {part.name}: {error}") from None
 
 
-def make_objective(objective: Objective) -> DSM | LCSS | HSM:
+def make_objective(objective: Objective) -> Loss:
     """The loss that a spec names, with its weighting, times, prediction and reduction."""
     times: DiscreteTimes | ImportanceTimes | UniformTimes
     if objective.levels:
@@ -49,6 +51,9 @@ def make_objective(objective: Objective) -> DSM | LCSS | HSM:
         return DSM(objective.weighting, times, **whole)
     if objective.name == "lcss":
         return LCSS(objective.weighting, times, **whole, gamma=objective.gamma)
+    if objective.name in TRACES:
+        trace = TraceMatching(weighting=objective.weighting, times=times, predicts=objective.factor, **TRACES[objective.name])
+        return cast(Loss, trace)  # which refuses a process that is not isotropic
     return OBJECTIVES[objective.name](objective.weighting, times)
 
 

@@ -28,6 +28,7 @@ DATA_KEYS = ("data", "dataset", "datasets")
 DOWNLOADS_MB = {
     "cifar10": 162,
     "mnist": 12,
+    "mnist14": 12,
     "fashion_mnist": 31,
     "inception": 91,
     "tabular": 817,

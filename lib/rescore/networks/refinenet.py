@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from rescore.domain import check_count
 from rescore.errors import RescoreError
 from rescore.networks.base import Side, check_input, configured, size_of
 from rescore.networks.layers import ModulesOf
@@ -23,6 +25,8 @@ class RefineNetConfig:
         levels: NCSN's noise levels, geometric from sigma_max down to sigma_min; a sigma between two counts as the nearer.
         sigma_max, sigma_min: only used with levels.
         unit_input: data lie in [0, 1]; x -> 2 x - 1 comes first.
+        patch: the pixels of each patch x patch square become channels before the first layer, and pixels again after the last.
+            With 4 a network of 28x28 has 7x7 places.
     """
 
     width: int = 128
@@ -30,10 +34,12 @@ class RefineNetConfig:
     sigma_max: float = 1.0
     sigma_min: float = 0.01
     unit_input: bool = True
+    patch: int = 1
 
     def __post_init__(self):
         if self.width < 2 or self.levels < 0 or self.levels == 1 or not 0 < self.sigma_min < self.sigma_max:
             raise RescoreError("network RefineNet: allowed are width >= 2, levels 0 or >= 2 and 0 < sigma_min < sigma_max")
+        check_count("network RefineNet", "patch", self.patch)
 
 
 class InstanceNormPlus(nn.Module):
@@ -74,6 +80,7 @@ def conv(n_in: int, n_out: int, dilation: int = 1, bias: bool = True) -> nn.Conv
 class Residual(nn.Module):
     """shortcut(x) + conv2(elu(norm2(conv1(elu(norm1(x)))))), then the mean over 2x2 pixels if `halve`.
 
+    Behind the last row and column of an odd side there is nothing: the mean is over the pixels that are there.
     The first block of a stage has a convolution as its shortcut: 1x1 if it halves, 3x3 dilated if it dilates instead.
     """
 
@@ -90,7 +97,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, index: Tensor) -> Tensor:
         h = self.conv1(functional.elu(self.norm1(x, index)))
         h = self.shortcut(x) + self.conv2(functional.elu(self.norm2(h, index)))
-        return functional.avg_pool2d(h, 2) if self.halve else h
+        return functional.avg_pool2d(h, 2, ceil_mode=True) if self.halve else h
 
 
 class ConvUnits(nn.Module):
@@ -150,16 +157,21 @@ class RefineNet(nn.Module):
 
     Args:
         config: see there.
-        channels, side: of the images taken, (height, width) where they are not square; both are even.
+        channels, side: of the images taken, (height, width) where they are not square.
         out_channels: of the images given; as many as taken if None.
+
+    Raises RescoreError for a side that is no multiple of `patch`, or of less than two such squares.
     """
 
     def __init__(self, config: RefineNetConfig, channels: int, side: Side, out_channels: int | None = None):
         super().__init__()
         size = size_of(side)
-        if any(length % 2 for length in size):
-            raise RescoreError(f"network RefineNet: images of side {side}; allowed are even sides")
+        if any(length % config.patch or length < 2 * config.patch for length in size):
+            raise RescoreError(
+                f"network RefineNet: images of side {side}; allowed are multiples of {config.patch} from {2 * config.patch} on"
+            )
         self.config, self.shape = config, (channels, *size)
+        channels, given = channels * config.patch**2, (out_channels or channels) * config.patch**2
         n, m, levels = config.width, 2 * config.width, config.levels
         self.first = nn.Conv2d(channels, n, 3, padding=1)
         self.stages: ModulesOf[nn.ModuleList] = ModulesOf(
@@ -173,7 +185,7 @@ class RefineNet(nn.Module):
         )
         refine = Refine([m], m, levels), Refine([m, m], m, levels), Refine([m, m], n, levels), Refine([n, n], n, levels, 3)
         self.refine = nn.ModuleList(refine)
-        self.norm, self.last = InstanceNormPlus(n, levels), nn.Conv2d(n, out_channels or channels, 3, padding=1)
+        self.norm, self.last = InstanceNormPlus(n, levels), nn.Conv2d(n, given, 3, padding=1)
 
     def _index(self, sigma: Tensor) -> Tensor:
         """The number of the level nearest to sigma in log sigma; 0 for NCSNv2."""
@@ -187,7 +199,8 @@ class RefineNet(nn.Module):
         """(batch, out_channels, height, width) from x (batch, channels, height, width) and sigma (batch,)."""
         check_input("RefineNet", x, level, self.shape)
         index = self._index(level)
-        h = self.first(2 * x - 1 if self.config.unit_input else x)
+        x = 2 * x - 1 if self.config.unit_input else x
+        h = self.first(pixel_unshuffle(x, self.config.patch))
         features = []
         for stage in self.stages:
             for block in stage:
@@ -196,7 +209,7 @@ class RefineNet(nn.Module):
         h = self.refine[0]([features[3]], index)
         for refine, feature in zip(self.refine[1:], features[2::-1], strict=True):
             h = refine([feature, h], index)
-        h = self.last(functional.elu(self.norm(h, index)))
+        h = pixel_shuffle(self.last(functional.elu(self.norm(h, index))), self.config.patch)
         return h if self.config.levels else h / level[:, None, None, None]
 
 

@@ -36,20 +36,22 @@ class Objective(Grown):
     """How the network is trained; see `rescore.objectives`.
 
     Args:
-        name: `dsm` or `lcss`, or for CLD's velocities `hsm` (hybrid) and `velocity_dsm` (the ablation).
-        factor: K of the noise that a `dsm` or `lcss` network predicts.
+        name: `dsm` or `lcss`; without the noise `ssm` (one Gaussian probe of the trace, the square as it is) or `fd_ssm` (by
+            finite differences, a probe on the sphere), of isotropic processes; or for CLD's velocities `hsm` (hybrid) and
+            `velocity_dsm` (the ablation).
+        factor: K of the noise that a network predicts, but for one of velocities.
         weighting: of the residual's square.
         importance: times of training with density proportional to the likelihood weight.
         t0: the smallest time of training.
         gamma: of `lcss` only: the weight of its first term (LCSS eq. 21).
         reduction: of the loss over the dimensions of a state. Adam does not notice, a gradient clip does: with the sum and
             `clip: 1` the gradient of a CIFAR-10 image is scaled as with the mean and 1 / 3072. Score-SDE's VP and sub-VP
-            (`reduce_mean`) and gDDIM take the mean, its VE, NCSN and CLD the sum. `hsm` and `velocity_dsm` have the sum only.
+            (`reduce_mean`) and gDDIM take the mean, its VE, NCSN and CLD the sum. All but `dsm` and `lcss` have the sum.
         levels: train at so many times, evenly from 0 to T and each as likely, in place of uniform ones: NCSN's geometric
-            sigmas of `dsm` or `lcss` on VE. None: all times from t0 on.
+            sigmas on VE. None: all times from t0 on.
     """
 
-    name: Literal["dsm", "lcss", "hsm", "velocity_dsm"] = "dsm"
+    name: Literal["dsm", "lcss", "ssm", "fd_ssm", "hsm", "velocity_dsm"] = "dsm"
     factor: Literal["R", "L"] = "R"
     weighting: Literal["simple", "sigma^2", "likelihood"] = "simple"
     importance: bool = False
@@ -67,15 +69,15 @@ class Objective(Grown):
         return self
 
     @model_validator(mode="after")
-    def _velocities_have_the_sum(self) -> "Objective":
-        if self.reduction == "mean" and self.of_velocities:
+    def _others_have_the_sum(self) -> "Objective":
+        if self.reduction == "mean" and self.name not in ("dsm", "lcss"):
             raise ValueError(f"reduction: mean is for dsm and lcss; allowed with {self.name}: sum")
         return self
 
     @model_validator(mode="after")
     def _levels_have_their_own_times(self) -> "Objective":
         if self.levels and (self.importance or self.of_velocities):
-            raise ValueError("levels: allowed are dsm and lcss without importance")
+            raise ValueError("levels: allowed are dsm, lcss, ssm and fd_ssm without importance")
         return self
 
     @property
@@ -162,6 +164,14 @@ class ModelSpec(Resources, NetworkTraining):
     def _levels_are_of_ve(self) -> "ModelSpec":
         if self.objective.levels and self.process.name != "VE":
             raise ValueError(f"objective.levels: the process {self.process.name} may have no noise at time 0; allowed: VE")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_networks_have_one_derivative(self) -> "ModelSpec":
+        if self.objective.name == "ssm" and self.gpu:
+            raise ValueError(
+                "gpu: ssm differentiates twice, which a network compiled for a GPU does not allow; allowed: 0, or fd_ssm"
+            )
         return self
 
     @field_validator("process")
