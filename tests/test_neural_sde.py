@@ -2,9 +2,11 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
+from rescore.cost.evaluations import CountEvaluations
 from rescore.cost.saved_bytes import SavedBytes
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde import (
@@ -54,8 +56,9 @@ def relative_error(ours: list[Tensor], truth: list[Tensor]) -> float:
     return max((a - b).norm().item() / b.norm().item() for a, b in zip(ours, truth, strict=True))
 
 
+@pytest.mark.parametrize("graphs", [False, True])
 @pytest.mark.parametrize(("n", "chunk"), [(1, 8), (5, 1), (12, 5), (40, 8)])
-def test_adjoint_is_autograd_in_float64(n, chunk):
+def test_adjoint_is_autograd_in_float64(n, chunk, graphs):
     """Thesis section 3.3.2, with weighted samples, g that varies, and a random grid."""
     generator = make_generator("adjoint", n)
     model = small_model(g=lambda t: 0.2 + 3 * t)
@@ -63,9 +66,28 @@ def test_adjoint_is_autograd_in_float64(n, chunk):
     times = hat_l_beta(n, generator, 0.001, 0.5) if n > 1 else l_beta(1, T=0.5)
     noise = draw_noise(x.detach(), n, generator)
     weight = torch.rand(6, generator=generator, dtype=torch.float64)
-    plain, ours = path_loss(model, x, times, noise), adjoint_loss(model, x, times, noise, chunk)
+    plain, ours = path_loss(model, x, times, noise), adjoint_loss(model, x, times, noise, chunk, graphs)
     assert torch.allclose(ours, plain, rtol=1e-12)
     assert relative_error(gradients(weight @ ours, model, x), gradients(weight @ plain, model, x)) < 1e-9
+
+
+def test_a_frozen_parameter_has_no_gradient():
+    """An MLP that is not trained as a whole is replayed by graphs; what is trained has the gradient of back-propagation."""
+    model, generator = small_model(), make_generator("frozen")
+    model.drift.first.weight.requires_grad_(False)
+    x, times = torch.randn(5, 2, generator=generator, dtype=torch.float64), l_beta(6)
+    noise, trained = draw_noise(x, 6, generator), [p for p in model.parameters() if p.requires_grad]
+    ours, plain = (torch.autograd.grad(loss(model, x, times, noise).sum(), trained) for loss in (adjoint_loss, path_loss))
+    assert relative_error(ours, plain) < 1e-9
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_the_adjoint_evaluates_each_field_as_often(graphs):
+    """The drift at N + 1 states and the score at N, of 5 points, going forward and again in the replay."""
+    model, x = small_model(), torch.zeros(5, 2, dtype=torch.float64)
+    with CountEvaluations() as counted:
+        adjoint_loss(model, x, l_beta(10), draw_noise(x, 10, make_generator("count")), 4, graphs).sum().backward()
+    assert counted.total == 2 * 5 * (11 + 10)
 
 
 def test_adjoint_in_float32():
@@ -117,8 +139,8 @@ def saved_bytes(loss, model: NeuralSDE, n: int, batch: int) -> tuple[int, int]:
 
 def test_memory_is_that_of_the_states():
     """The graph holds (N + 1) batch d float64, to the byte; the replay adds a constant; plain back-propagation grows with N."""
-    model, batch = small_model(), 16
-    ours, plain = ({n: saved_bytes(loss, model, n, batch) for n in (10, 50, 200)} for loss in (adjoint_loss, path_loss))
+    model, batch, by_graphs = small_model(), 16, partial(adjoint_loss, graphs=True)
+    ours, plain = ({n: saved_bytes(loss, model, n, batch) for n in (10, 50, 200)} for loss in (by_graphs, path_loss))
     states = {n: (n + 1) * batch * 2 * 8 for n in ours}
     assert {n: forward for n, (forward, _) in ours.items()} == states
     replay = {n: peak - states[n] for n, (_, peak) in ours.items()}

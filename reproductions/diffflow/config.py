@@ -169,7 +169,7 @@ class Images(SectionSettings, Grown):
 
     Args:
         side: images are padded to it with black.
-        gain: drift and score are so many times what their networks give. A drift that carries a pixel over 1 in time T is 1 / T.
+        gain: drift and score are so many times what their networks give (`rescore.neural_sde.ImageField`).
     """
 
     sections = ("images", "grids", "sampling", "losses", "bits")

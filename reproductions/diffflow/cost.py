@@ -71,7 +71,8 @@ def count_memory(book: Book, problem: PlanarProblem) -> None:
         if cell.todo:
             x, pair = problem.train[: fit.batch], methods.diffflow_pair(fit, 2, "diffflow", "memory", 0)
             paths, states = (pair, x, l_beta(n), make_generator("diffflow", "memory")), (n + 1) * x.nbytes
-            adjoint, autograd = (peak_bytes(pair, partial(on_new_paths, loss, *paths)) for loss in (adjoint_loss, path_loss))
+            losses = partial(adjoint_loss, graphs=True), path_loss
+            adjoint, autograd = (peak_bytes(pair, partial(on_new_paths, loss, *paths)) for loss in losses)
             cell.exact("states_percent_of_adjoint", 100 * states / adjoint)
             cell.exact("states_percent_of_autograd", 100 * states / autograd)
             cell.exact("adjoint_over_autograd_memory", adjoint / autograd)

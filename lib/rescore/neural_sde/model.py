@@ -127,6 +127,11 @@ def backward_noise(steps: Steps, nodes: slice, before: Tensor, after: Tensor, dr
     return (before - after + (drift - g.square() * score) * dt) / (g * dt.sqrt())
 
 
+def on_grid(field: nn.Module, t: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """(x, i) -> field(x, t_i) on a grid t (N + 1,), by the field's own `on_grid` where it has one."""
+    return field.on_grid(t) if hasattr(field, "on_grid") else lambda x, i: field(x, t[i])
+
+
 def column(values: Tensor, like: Tensor) -> Tensor:
     """(K,) as (K, 1, ..., 1), to multiply (K, n, *data)."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))

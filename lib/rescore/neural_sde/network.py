@@ -6,6 +6,10 @@ References:
     thesis, chapter 3: DiffFlow, arXiv:2110.07579.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,16 +41,31 @@ class FourierMLP(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """(*times, n, d) from x (*times, n, d) and t (*times)."""
+        return self._at(x, self.embed(t))
+
+    def embed(self, t: Tensor) -> Tensor:
+        """What the time adds to the first layer, (*times, width)."""
+        angle = t.to(self.phase)[..., None] * self.frequency + self.phase
+        return self.time(torch.cat((angle.sin(), angle.cos()), -1))
+
+    def on_grid(self, t: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """(x (n, d), i) -> the field at (x, t_i), for times t (N + 1,): their part of the network is evaluated once."""
+        embedded = self.embed(t).unbind()
+        return lambda x, i: self._at(x, embedded[i])
+
+    def _at(self, x: Tensor, embedded: Tensor) -> Tensor:
         note(x.shape[:-1].numel())
-        angle = t.to(x)[..., None] * self.frequency + self.phase
-        h = self.first(x) + self.time(torch.cat((angle.sin(), angle.cos()), -1)).unsqueeze(-2)
+        h = self.first(x) + embedded.unsqueeze(-2)
         for layer in self.hidden:
             h = layer(functional.gelu(h))
         return self.last(functional.gelu(h))
 
 
 class ImageField(nn.Module):
-    """A network of (images, levels) as a field: every image gets the time of its place, times `scale`; its output times `gain`."""
+    """A network of (images, levels) as a field: `gain` times its output. Each image gets the time of its place, times `scale`.
+
+    A drift that carries a pixel over 1 in time T is of size 1 / T, for which the last layer would have to grow.
+    """
 
     def __init__(self, network: nn.Module, scale: float, gain: float = 1.0):
         super().__init__()
