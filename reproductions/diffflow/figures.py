@@ -173,11 +173,7 @@ def bits(found: PaperResults, out: Path) -> None:
             pair = found.named_arrays({name: f"bits/mnist/{name}/{kind}" for name in ("DDPM", "DiffFlow")})
             if len(pair) == 2:
                 axes[1].plot(*pair.values(), linestyle="none", marker=marker, color=color, label=label)
-        low, high = (
-            np.floor(min(axes[1].get_xlim()[0], axes[1].get_ylim()[0])),
-            np.ceil(max(axes[1].get_xlim()[1], axes[1].get_ylim()[1])),
-        )
-        axes[1].plot([low, high], [low, high], color=draw.BLACK, linewidth=0.8, linestyle=":")
+        axes[1].axline((4, 4), slope=1, color=draw.BLACK, linewidth=0.8, linestyle=":")
         axes[1].set(xlabel="bits per dimension, DDPM", ylabel="DiffFlow", title="MNIST")
         axes[1].legend()
 
