@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from rescore.errors import RescoreError
 from rescore.neural_sde.loss import offset
 from rescore.neural_sde.model import CHUNK, NeuralSDE, Steps, backward_noise, column, on_grid, prior_log_prob, require_finite
-from rescore.neural_sde.tape import Gradients, by_hand, tape_of
+from rescore.neural_sde.tape import Replay
 
 
 def adjoint_loss(
@@ -90,17 +90,15 @@ def _replay(
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradients to x_0 and to the trained parameters of drift and score."""
     weight = weight.reshape(-1, *(1,) * (states.ndim - 2))
-    drift, score = Gradients(model.drift), Gradients(model.score)
-    apart = graphs or not by_hand(model.drift)  # the drift at x_0: no more graphs at once than a chunk has
+    drift, score = Replay(model.drift, graphs), Replay(model.score, graphs)
     ahead = torch.zeros_like(states[-1])  # a_{i + 1} in full: the gradient to x_{i + 1}; no step follows x_N
     dts = (*steps.dt.unbind(), steps.dt.new_zeros(()))
     adjoint = weight * states[-1]  # that part of the gradient to x_i which does not pass through the fields at x_i or c_{i - 1}
     for stop in range(steps.n + 1, 1, -chunk):
         nodes = slice(max(stop - chunk, 1), stop)
-        last = nodes.start == 1 and not apart  # of the chunks: the drift at x_0 goes with its others
+        last = nodes.start == 1 and drift.by_hand  # the drift at x_0 goes with these; by graphs no more at once than a chunk
         its = slice(nodes.start - last, stop)
-        f = tape_of(model.drift, states[its], steps.t[its], graphs)
-        s = tape_of(model.score, states[nodes], steps.t[nodes], graphs, together=True)
+        f, s = drift.tape(states[its], steps.t[its]), score.tape(states[nodes], steps.t[nodes], together=True)
         before = states[nodes.start - 1 : nodes.stop - 1]
         delta = weight * backward_noise(steps, nodes, before, states[nodes], f.value[last:], s.value)
         g, dt = (column(v, states) for v in (steps.g[nodes], steps.dt[nodes.start - 1 : nodes.stop - 1]))
@@ -112,10 +110,8 @@ def _replay(
             adjoint = ahead + state
         if last:
             adjoint = adjoint + f.pull(0, ahead * dts[0])
-        drift.add(f.finish())
-        score.add(s.finish())
-    if apart:
-        f = tape_of(model.drift, states[:1], steps.t[:1], graphs)
-        adjoint = adjoint + f.pull(0, ahead * dts[0])
-        drift.add(f.finish())
-    return adjoint, drift.values + score.values
+        f.finish()
+        s.finish()
+    if not drift.by_hand:
+        adjoint = adjoint + drift.tape(states[:1], steps.t[:1]).pull(0, ahead * dts[0])
+    return adjoint, drift.gradients + score.gradients

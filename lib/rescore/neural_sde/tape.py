@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -20,32 +19,45 @@ from rescore.cost.evaluations import note
 from rescore.neural_sde.network import FourierMLP
 
 
-class Gradients:
-    """Sums of gradients to the trained parameters of a module, in their order; `values` are None where there is none."""
+class Replay:
+    """The tapes of a field and the sum of the gradients to its trained parameters.
 
-    def __init__(self, module: nn.Module):
-        self.values: list[Tensor | None] = [None for p in module.parameters() if p.requires_grad]
+    Args:
+        graphs: no tape by hand, which a `FourierMLP` has whose parameters are all trained.
+
+    Attributes:
+        gradients: in the order of `field.parameters()`, None where there is none.
+    """
+
+    def __init__(self, field: nn.Module, graphs: bool = False):
+        every = list(field.parameters())
+        self.field, self.parameters = field, [p for p in every if p.requires_grad]
+        self.by_hand = isinstance(field, FourierMLP) and len(every) == len(self.parameters) and not graphs
+        self.gradients: list[Tensor | None] = [None] * len(self.parameters)
+
+    def tape(self, x: Tensor, t: Tensor, together: bool = False) -> GraphTape | MLPTape:
+        """At states x (K, n, *data) and times t (K,); `together`: of one vector for all of them."""
+        return MLPTape(self, x, t) if self.by_hand else GraphTape(self, x, t, together)
 
     def add(self, more: Sequence[Tensor | None]) -> None:
         for i, grad in enumerate(more):
             if grad is not None:
-                before = self.values[i]
-                self.values[i] = grad if before is None else before.add_(grad)
+                before = self.gradients[i]
+                self.gradients[i] = grad if before is None else before.add_(grad)
 
 
 class GraphTape:
     """Of any field, by a graph for each time, or `together` by one for all.
 
     Attributes:
-        value: the field at states x (K, n, *data) and times t (K,), of the shape of x.
+        value: the field at the states, of their shape.
     """
 
-    def __init__(self, field: nn.Module, x: Tensor, t: Tensor, together: bool):
-        self._parameters = [p for p in field.parameters() if p.requires_grad]
-        self._gradients = Gradients(field)
+    def __init__(self, replay: Replay, x: Tensor, t: Tensor, together: bool):
+        self._replay = replay
         self._x = [part.detach().requires_grad_() for part in ([x] if together else x)]
         with torch.enable_grad():
-            self._values = [field(part, time) for part, time in zip(self._x, [t] if together else t, strict=True)]
+            self._values = [replay.field(part, time) for part, time in zip(self._x, [t] if together else t, strict=True)]
         self.value = self._values[0].detach() if together else torch.stack([value.detach() for value in self._values])
 
     def pull(self, k: int | slice, vector: Tensor) -> Tensor:
@@ -53,24 +65,25 @@ class GraphTape:
         value, x = self._values.pop(), self._x.pop()  # its graph ends here
         if not value.requires_grad:
             return torch.zeros_like(x)
-        to_x, *to_parameters = torch.autograd.grad(value, [x, *self._parameters], vector, allow_unused=True)
-        self._gradients.add(to_parameters)
+        to_x, *to_parameters = torch.autograd.grad(value, [x, *self._replay.parameters], vector, allow_unused=True)
+        self._replay.add(to_parameters)
         return torch.zeros_like(x) if to_x is None else to_x
 
-    def finish(self) -> Sequence[Tensor | None]:
-        """The gradients to the field's trained parameters of all that was pulled back."""
-        return self._gradients.values
+    def finish(self) -> None:
+        """Once all is pulled back, the replay has the gradients to the parameters."""
 
 
 class MLPTape:
-    """The same of a `FourierMLP` all of whose parameters are trained, by hand and without a graph.
+    """The same of a `FourierMLP`, by hand and without a graph.
 
     With h_0 = W_x x + time, a_l = gelu(h_l), h_{l+1} = W_l a_l + b_l: delta_l = (W_l^T delta_{l+1}) gelu'(h_l), and W_l has the
     gradient sum of delta_{l+1} a_l^T. It keeps a_l, gelu'(h_l) and delta_l.
     """
 
-    def __init__(self, field: FourierMLP, x: Tensor, t: Tensor):
-        self._field, self._layers = field, [field.first, *field.hidden, field.last]
+    def __init__(self, replay: Replay, x: Tensor, t: Tensor):
+        field = replay.field
+        assert isinstance(field, FourierMLP)
+        self._replay, self._layers = replay, [field.first, *field.hidden, field.last]
         note(x.shape[:-1].numel())
         with torch.enable_grad():
             self._embedded = field.embed(t)
@@ -90,27 +103,16 @@ class MLPTape:
         self._deltas[-1][k] = delta = vector
         for layer, slope, kept in zip(self._layers[:0:-1], self._slopes[::-1], self._deltas[-2::-1], strict=True):
             delta = torch.mul(delta @ layer.weight, slope[k], out=kept[k])
-        return delta @ self._field.first.weight
+        return delta @ self._layers[0].weight
 
-    def finish(self) -> Sequence[Tensor | None]:
-        field, found = self._field, {}
+    def finish(self) -> None:
+        found: list[Tensor] = []
         with torch.no_grad():
-            for layer, value, delta in zip(self._layers, self._inputs, self._deltas, strict=True):
+            for value, delta in zip(self._inputs, self._deltas, strict=True):
                 flat = delta.flatten(0, 1)
-                found |= {layer.weight: flat.T @ value.flatten(0, 1), layer.bias: flat.sum(0)}
-        of_time = [field.phase, *field.time.parameters()]
-        found |= dict(zip(of_time, torch.autograd.grad(self._embedded, of_time, self._deltas[0].sum(1)), strict=True))
-        return [found[p] for p in field.parameters()]
-
-
-def by_hand(field: nn.Module) -> TypeGuard[FourierMLP]:
-    """Whether it has an `MLPTape`: a `FourierMLP` all of whose parameters are trained."""
-    return isinstance(field, FourierMLP) and all(p.requires_grad for p in field.parameters())
-
-
-def tape_of(field: nn.Module, x: Tensor, t: Tensor, graphs: bool = False, together: bool = False) -> GraphTape | MLPTape:
-    """By hand where that can be and `graphs` are not asked for, else by graphs."""
-    return MLPTape(field, x, t) if by_hand(field) and not graphs else GraphTape(field, x, t, together)
+                found += [flat.T @ value.flatten(0, 1), flat.sum(0)]
+        of_time = self._replay.parameters[: -len(found)]  # its phases and its layers stand before the others
+        self._replay.add([*torch.autograd.grad(self._embedded, of_time, self._deltas[0].sum(1)), *found])
 
 
 def _gelu(h: Tensor) -> tuple[Tensor, Tensor]:
