@@ -129,7 +129,8 @@ def backward_noise(steps: Steps, nodes: slice, before: Tensor, after: Tensor, dr
 
 def on_grid(field: nn.Module, t: Tensor) -> Callable[[Tensor, int], Tensor]:
     """(x, i) -> field(x, t_i) on a grid t (N + 1,), by the field's own `on_grid` where it has one."""
-    return field.on_grid(t) if hasattr(field, "on_grid") else lambda x, i: field(x, t[i])
+    own = getattr(field, "on_grid", None)
+    return own(t) if own else lambda x, i: field(x, t[i])
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:
