@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from rescore.cost.evaluations import CountEvaluations
 from rescore.cost.saved_bytes import SavedBytes
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde import (
@@ -66,6 +67,24 @@ def test_adjoint_is_autograd_in_float64(n, chunk):
     plain, ours = path_loss(model, x, times, noise), adjoint_loss(model, x, times, noise, chunk)
     assert torch.allclose(ours, plain, rtol=1e-12)
     assert relative_error(gradients(weight @ ours, model, x), gradients(weight @ plain, model, x)) < 1e-9
+
+
+def test_a_frozen_parameter_has_no_gradient():
+    """What is trained has the gradient of back-propagation, beside what is not."""
+    model, generator = small_model(), make_generator("frozen")
+    model.drift.first.weight.requires_grad_(False)
+    x, times = torch.randn(5, 2, generator=generator, dtype=torch.float64), l_beta(6)
+    noise, trained = draw_noise(x, 6, generator), [p for p in model.parameters() if p.requires_grad]
+    ours, plain = (torch.autograd.grad(loss(model, x, times, noise).sum(), trained) for loss in (adjoint_loss, path_loss))
+    assert relative_error(ours, plain) < 1e-9
+
+
+def test_the_adjoint_evaluates_each_field_as_often():
+    """The drift at N + 1 states and the score at N, of 5 points, going forward and again in the replay."""
+    model, x = small_model(), torch.zeros(5, 2, dtype=torch.float64)
+    with CountEvaluations() as counted:
+        adjoint_loss(model, x, l_beta(10), draw_noise(x, 10, make_generator("count")), 4).sum().backward()
+    assert counted.total == 2 * 5 * (11 + 10)
 
 
 def test_adjoint_in_float32():

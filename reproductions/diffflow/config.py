@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from rescore.config import SectionSettings
 from rescore.data.images import images_at_hand
 from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.grown import Grown
 from rescore.specs.training import TrainingConfig
 
 Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "carpet"]
@@ -163,14 +164,16 @@ class Rivals(SectionSettings):
     ffjord: FFJORD
 
 
-class Images(SectionSettings):
+class Images(SectionSettings, Grown):
     """Tables 3.2 to 3.5 on the images of this scale; FID where the job names models, noise predictions for DDPM and DDIM.
 
     Args:
         side: images are padded to it with black.
+        gain: drift and score are so many times what their networks give (`rescore.neural_sde.ImageField`).
     """
 
-    sections = ("images", "grids", "sampling", "losses")
+    sections = ("images", "grids", "sampling", "losses", "bits")
+    younger = ("gain",)
 
     side: PositiveInt = 32
     network: str = "ddpm"
@@ -178,6 +181,7 @@ class Images(SectionSettings):
     training: DiffFlow
     test_images: PositiveInt = 1000
     timed: PositiveInt = 5
+    gain: PositiveFloat = 1.0
 
 
 class Job(ModelJob):
@@ -192,11 +196,12 @@ class Job(ModelJob):
         "rivals": Literal[Table, Pictures],
         "images": Pictures,
         "losses": Pictures,
+        "bits": Pictures,
     }
 
     measure: dict[
         Planar | Table | Pictures,
-        tuple[Literal["planar", "cost", "grids", "sampling", "tabular", "rivals", "images", "losses"], ...],
+        tuple[Literal["planar", "cost", "grids", "sampling", "tabular", "rivals", "images", "losses", "bits"], ...],
     ] = Field(min_length=1)
 
 
@@ -214,7 +219,7 @@ class Config(ModelConfig):
     rivals: Rivals | None = None
     losses: Losses = Losses()
     images: Images | None = None
-    jobs: dict[str, Job] = Field(min_length=1)
+    jobs: dict[str, Job]
 
     @model_validator(mode="after")
     def _sweep_rises(self) -> "Config":

@@ -157,6 +157,27 @@ def images(found: PaperResults, out: Path) -> None:
             ax.set_title(name)
 
 
+def bits(found: PaperResults, out: Path) -> None:
+    """MNIST in Table 3.2: samples, and bits per dimension image by image."""
+    shown = {"real": "data", "DiffFlow": "DiffFlow", "DDPM's ODE": "DDIM"}
+    pictures = found.named_arrays({label: f"shown/mnist/{name}" for label, name in shown.items()})
+    kinds = {"flow": ("ODE", draw.BLUE, "o"), "bound": ("bound", draw.SKY, "v")}
+    note = (
+        "One training of each; samples of 30 steps. Right: a point is a held-out image, below the line DiffFlow has fewer bits."
+    )
+    with found.sheet(out, 2 if pictures else 0, 2, (5.4, 3.0), note) as (_, axes):
+        if not pictures:
+            return
+        draw.image_rows(axes[0], pictures)
+        for kind, (label, color, marker) in kinds.items():
+            pair = found.named_arrays({name: f"bits/mnist/{name}/{kind}" for name in ("DDPM", "DiffFlow")})
+            if len(pair) == 2:
+                axes[1].plot(*pair.values(), linestyle="none", marker=marker, color=color, label=label)
+        axes[1].axline((4, 4), slope=1, color=draw.BLACK, linewidth=0.8, linestyle=":")
+        axes[1].set(xlabel="bits per dimension, DDPM", ylabel="DiffFlow", title="MNIST")
+        axes[1].legend()
+
+
 def _points(ax: Axes, x: np.ndarray, color: str, size: float) -> None:
     """Points (n, 2) on square axes without ticks."""
     ax.plot(*x.T, linestyle="none", marker=".", markersize=size, markeredgewidth=0, color=color)

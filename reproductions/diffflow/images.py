@@ -64,11 +64,15 @@ class Pictures:
 
     def pair(self, *names: object) -> NeuralSDE:
         """Drift and score, untrained."""
-        fields = (ImageField(self.network(*names, part), LEVEL / self.fit.T) for part in ("drift", "score"))
+        scale, gain = LEVEL / self.fit.T, self.settings.gain
+        fields = (ImageField(self.network(*names, part), scale, gain) for part in ("drift", "score"))
         return NeuralSDE(*fields, self.fit.g).to(self.device)
 
     def model(self, seed: int) -> DiffFlow:
-        names, of = ("diffflow", self.data, seed), self.settings.model_dump(include={"side", "network", "network_settings"})
+        names, of = (
+            ("diffflow", self.data, seed),
+            self.settings.model_dump(include={"side", "network", "network_settings", "gain"}),
+        )
 
         def make(folder: Path) -> DiffFlow:
             generator = make_generator(*names, device=self.device)

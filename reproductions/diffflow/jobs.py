@@ -1,6 +1,6 @@
 """What DiffFlow's jobs measure, by section."""
 
-from reproductions.diffflow import cost, grids, images, losses, planar, rivals, sampling, tabular
+from reproductions.diffflow import bits, cost, grids, images, losses, planar, rivals, sampling, tabular
 
 MODULES = {
     "planar": planar,
@@ -11,5 +11,6 @@ MODULES = {
     "rivals": rivals,
     "images": images,
     "losses": losses,
+    "bits": bits,
 }
 SECTIONS = {name: module.measure for name, module in MODULES.items()}

@@ -17,6 +17,7 @@ from rescore.likelihood import exact_divergence, hutchinson_divergence, probe
 from rescore.neural_sde.loss import on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE, prior_log_prob
 from rescore.ode import dormand_prince
+from rescore.random import Noise
 
 EXACT_DIMS = 2  # above, the trace is Hutchinson's unless asked otherwise
 Trace = Literal["auto", "exact", "hutchinson"]
@@ -36,7 +37,7 @@ def ode_log_prob(
     x: Tensor,
     t0: float,
     T: float,
-    generator: torch.Generator | None = None,
+    generator: Noise | None = None,
     trace: Trace = "auto",
     rtol: float = 1e-5,
     atol: float = 1e-5,
@@ -81,6 +82,6 @@ def ode_log_prob(
 
 
 @torch.no_grad()
-def elbo(model: NeuralSDE, x: Tensor, times: Tensor, generator: torch.Generator, draws: int = 1) -> Tensor:
+def elbo(model: NeuralSDE, x: Tensor, times: Tensor, generator: Noise, draws: int = 1) -> Tensor:
     """An unbiased estimate, (n,) nats, of a lower bound of the SDE's log p(x): minus `path_loss`, the mean of `draws` paths."""
     return -torch.stack([on_new_paths(path_loss, model, x, times, generator) for _ in range(draws)]).mean(0)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob, require_finite
+from rescore.random import Noise, Streams
 
 PathLoss = Callable[[NeuralSDE, Tensor, Tensor, Tensor], Tensor]
 """As `path_loss`."""
@@ -49,11 +50,14 @@ def offset(noise: Tensor, log_g_ratio: float) -> Tensor:
     return noise[0, 0].numel() * log_g_ratio - 0.5 * noise.square().flatten(2).sum((0, 2))
 
 
-def on_new_paths(loss: PathLoss, model: NeuralSDE, x0: Tensor, times: Tensor, generator: torch.Generator) -> Tensor:
+def on_new_paths(loss: PathLoss, model: NeuralSDE, x0: Tensor, times: Tensor, generator: Noise) -> Tensor:
     """A loss on one path of each of x0, (n,)."""
     return loss(model, x0, times, draw_noise(x0, len(times) - 1, generator))
 
 
-def draw_noise(x0: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """dF: standard normals (N, *x0.shape)."""
+def draw_noise(x0: Tensor, n: int, generator: Noise) -> Tensor:
+    """dF: standard normals (N, *x0.shape); of streams, each sample has the N of its own."""
+    if isinstance(generator, Streams):
+        its = generator.normal((len(x0) * n, *x0.shape[1:]), x0.dtype)
+        return its.unflatten(0, (len(x0), n)).transpose(0, 1).contiguous()
     return torch.randn((n, *x0.shape), generator=generator, dtype=x0.dtype, device=x0.device)

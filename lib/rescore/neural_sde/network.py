@@ -46,14 +46,17 @@ class FourierMLP(nn.Module):
 
 
 class ImageField(nn.Module):
-    """A network of (images, levels) as a field: every image gets the time of its place, times `scale`."""
+    """A network of (images, levels) as a field: `gain` times its output. Each image gets the time of its place, times `scale`.
 
-    def __init__(self, network: nn.Module, scale: float):
+    A drift that carries a pixel over 1 in time T is of size 1 / T, for which the last layer would have to grow.
+    """
+
+    def __init__(self, network: nn.Module, scale: float, gain: float = 1.0):
         super().__init__()
-        self.network, self.scale = network, scale
+        self.network, self.scale, self.gain = network, scale, gain
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """(*times, n, C, H, W) from x of that shape and t (*times)."""
         note(x.shape[:-3].numel())
         levels = (self.scale * t.to(x))[..., None].expand(x.shape[: t.ndim + 1])
-        return self.network(x.flatten(0, t.ndim), levels.flatten()).reshape(x.shape)
+        return self.gain * self.network(x.flatten(0, t.ndim), levels.flatten()).reshape(x.shape)

@@ -17,6 +17,7 @@ from rescore.neural_sde.grids import Progressive, hat_l_beta, l_beta
 from rescore.neural_sde.likelihood import elbo, ode_log_prob
 from rescore.neural_sde.loss import draw_noise, on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE
+from rescore.random import Noise
 from rescore.training.checkpoint import State
 from rescore.training.ema import averaged_copy
 from rescore.training.loop import Adam, minimise
@@ -74,12 +75,12 @@ class DiffFlow:
     model: NeuralSDE
     training: DiffFlowTraining
 
-    def log_prob(self, x: Tensor, generator: torch.Generator | None = None, tolerance: float = 1e-5) -> Tensor:
+    def log_prob(self, x: Tensor, generator: Noise | None = None, tolerance: float = 1e-5) -> Tensor:
         """log p(x) by the ODE, (n,); see `ode_log_prob`."""
         ends = self.training.t0, self.training.T
         return ode_log_prob(self.model, x, *ends, generator, rtol=tolerance, atol=tolerance).log_prob
 
-    def elbo(self, x: Tensor, generator: torch.Generator, steps: int | None = None, times: Tensor | None = None) -> Tensor:
+    def elbo(self, x: Tensor, generator: Noise, steps: int | None = None, times: Tensor | None = None) -> Tensor:
         """An unbiased estimate of a bound of log p(x), (n,), on the grid of so many steps or on given times."""
         return elbo(self.model, x, self._times(steps) if times is None else times, generator)
 
