@@ -237,6 +237,8 @@ def test_the_exact_velocity_prediction_gives_the_exact_velocity_score(mixed):
     assert torch.allclose(model.score()(u, t)[:, 1], GaussianMixture(process, point, 0.0)(u, t)[:, 1], rtol=1e-8)
     times = torch.full((5,), t, dtype=torch.float64)
     assert torch.allclose(model(u, times), model(u, t), atol=1e-12)
+    other = VelocityPrediction(Solved(), replace(process, M=1.0), mixed)  # what is kept of a time is of its process
+    assert torch.allclose(other(u, t), other(u, times), atol=1e-12) and torch.equal(other(u, t), model(u, t)) is not mixed
 
 
 @pytest.mark.parametrize("method", [euler_maruyama, SSCS])
