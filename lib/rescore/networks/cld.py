@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from rescore.errors import RescoreError
 from rescore.networks.parametrise import NoisePrediction
-from rescore.processes.base import Time
+from rescore.processes.base import LinearSDE, Time
 from rescore.processes.cld import CLD
 from rescore.processes.operators import Diagonal
 
 
-def _mix(process: CLD, hybrid: CLD, t: Time) -> Diagonal:
+def _mix(process: LinearSDE, hybrid: CLD, t: Time) -> Diagonal:
     """1 / (ell_t S_vv) of `VelocityPrediction`."""
     return Diagonal(process.L(t).values[..., 1, 1] / hybrid.Sigma(t).values[..., 1, 1])
 
