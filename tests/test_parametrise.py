@@ -241,6 +241,13 @@ def test_the_exact_velocity_prediction_gives_the_exact_velocity_score(mixed):
     assert torch.allclose(other(u, t), other(u, times), atol=1e-12) and torch.equal(other(u, t), model(u, t)) is not mixed
 
 
+def test_the_mixed_score_takes_the_coefficients_of_a_time_once(monkeypatch):
+    model, u = VelocityPrediction(Constant(0.3, 1), CLD(M=0.7)), images(2, 2, 1, 4, 4)
+    first = model(u, 0.4)
+    monkeypatch.setattr(CLD, "Sigma", None)
+    assert torch.equal(model(u, 0.4), first)
+
+
 @pytest.mark.parametrize("method", [euler_maruyama, SSCS])
 def test_clds_samplers_use_the_velocity_part_only(method):
     process = PAPER_CLD
