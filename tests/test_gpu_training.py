@@ -79,6 +79,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     for setter in ("set_num_threads", "set_deterministic_debug_mode"):
         monkeypatch.setattr(torch, setter, lambda value, name=setter: asked.append((name, value)))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)  # torch's own
     return asked
 
 
@@ -139,6 +140,7 @@ def test_a_gpu_takes_the_fastest_kernels_unless_asked(cards, monkeypatch, gpu, a
     assert prepare_torch(Resources(gpu=gpu, threads=3)) == ("cuda" if gpu else "cpu")
     assert ("set_deterministic_debug_mode", mode) in cards and ("set_num_threads", 3) in cards
     assert tried is None or torch.backends.cudnn.benchmark is tried
+    assert not torch.utils.deterministic.fill_uninitialized_memory, "new memory would be written twice"
 
 
 # what the host waits for

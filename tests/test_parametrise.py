@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusion_cases import generator
-from rescore.models.build import make_model, make_process
+from rescore.models.build import LoadedModel, make_model, make_process
 from rescore.networks import NoisePrediction, VelocityPrediction, autocast, make_network, place, state_channels
 from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.samplers import SSCS, euler_maruyama, gddim
 from rescore.scores import GaussianMixture, to_noise
 from rescore.specs.model import ModelSpec
-from test_networks import LEVELS, SMALL, TIMES, Constant, images, small
+from test_networks import LEVELS, SMALL, TIMES, Constant, images, small, stirred
 from torch import nn
 
 
@@ -87,6 +87,36 @@ def test_a_level_is_one_number_per_image_in_the_dtype_of_the_state():
     assert torch.allclose(steps, 999 * TIMES.float())
     assert torch.allclose(time, TIMES.float())
     assert shape == (3, 10, 4, 4), "positions and velocities are channels"
+
+
+@pytest.mark.parametrize(
+    ("process", "level"), [(VP(), "steps"), (VP(), "time"), (VE(), "sigma"), (VE(), "labels"), (VP(), "chain")]
+)
+def test_one_time_for_all_is_one_level_for_all(process, level):
+    """A number and a time expanded from one give the levels of a time for each, as one number: its layers see one row."""
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x, level):
+            seen.append(level)
+            return x
+
+    model, u = NoisePrediction(Spy(), process, level), images(3, 2, 4, 4)
+    one = TIMES[1:2]
+    for t in (0.5, one.expand(3), one.repeat(3)):
+        model(u, t)
+    number, expanded, each = seen
+    assert number.stride() == expanded.stride() == (0,) and each.stride() == (1,)
+    assert torch.equal(number, each) and torch.equal(expanded, each)
+
+
+def test_an_mlp_embeds_one_level_for_all_once():
+    network, x, rows = stirred(small("mlp")), images(5, 3, 8, 8, dtype=torch.float64), []
+    network.time.register_forward_hook(lambda *passed: rows.append(len(passed[-1])))
+    level = LEVELS[:1].double()
+    each, once = network(x, level.repeat(5)), network(x, level.expand(5))
+    assert rows == [5, 1] and each.abs().max() > 0.1
+    assert torch.allclose(once, each, rtol=0, atol=1e-12)
 
 
 def test_blurring_networks_see_pixels():
@@ -169,6 +199,27 @@ def test_a_model_of_velocities_has_the_mixed_score_of_its_process(objective, gam
     assert torch.allclose(model.score()(u, 1e-5)[:, 1], -u[:, 1] / PAPER_CLD.Sigma(1e-5).values[1, 1].float(), rtol=1e-5)
 
 
+def test_a_loaded_model_keeps_the_coefficients_of_its_times(monkeypatch):
+    """All samplers of a model on one grid take one R_t for each time, and the score is that of the network."""
+    process, asked = CLD(), []
+    spec = ModelSpec.model_validate(
+        {
+            "data": "digits",
+            "process": {"name": "CLD"},
+            "steps": 1,
+            "network": {"name": "mlp", "settings": {"width": 8, "blocks": 1}},
+        }
+    )
+    model = LoadedModel(spec, process, NoisePrediction(Constant(0.3, 2), process).eval(), "cpu")
+    R = CLD.R
+    monkeypatch.setattr(CLD, "R", lambda its, t: asked.append(t) or R(its, t))
+    u = images(3, 2, 1, 4, 4, dtype=torch.float64)
+    found = [model.score(u, t) for t in (0.5, 0.25, 0.5)]
+    assert asked == [0.5, 0.25]
+    expected = -R(process, 0.5).T.inv()(torch.full_like(u, 0.3))
+    assert torch.equal(found[0], found[2]) and torch.allclose(found[0], expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_exact_velocity_prediction_gives_the_exact_velocity_score(mixed):
     """A network that solves hybrid score matching for one data point predicts eps_v; its score is that of p(u_t | x)."""
@@ -186,6 +237,15 @@ def test_the_exact_velocity_prediction_gives_the_exact_velocity_score(mixed):
     assert torch.allclose(model.score()(u, t)[:, 1], GaussianMixture(process, point, 0.0)(u, t)[:, 1], rtol=1e-8)
     times = torch.full((5,), t, dtype=torch.float64)
     assert torch.allclose(model(u, times), model(u, t), atol=1e-12)
+    other = VelocityPrediction(Solved(), replace(process, M=1.0), mixed)  # what is kept of a time is of its process
+    assert torch.allclose(other(u, t), other(u, times), atol=1e-12) and torch.equal(other(u, t), model(u, t)) is not mixed
+
+
+def test_the_mixed_score_takes_the_coefficients_of_a_time_once(monkeypatch):
+    model, u = VelocityPrediction(Constant(0.3, 1), CLD(M=0.7)), images(2, 2, 1, 4, 4)
+    first = model(u, 0.4)
+    monkeypatch.setattr(CLD, "Sigma", None)
+    assert torch.equal(model(u, 0.4), first)
 
 
 @pytest.mark.parametrize("method", [euler_maruyama, SSCS])

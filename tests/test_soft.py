@@ -18,7 +18,16 @@ from rescore.corruptions import (
 )
 from rescore.data.digits import load_digits
 from rescore.errors import RescoreError
-from rescore.objectives import DSM, CleanPrediction, SoftScoreMatching, UniformTimes, clean_of, clean_of_score, score_of_clean
+from rescore.objectives import (
+    DSM,
+    CleanPrediction,
+    SoftScoreMatching,
+    UniformTimes,
+    clean_of,
+    clean_of_score,
+    score_of,
+    score_of_clean,
+)
 from rescore.processes import VE
 from rescore.processes.operators import Diagonal
 from rescore.samplers import (
@@ -231,6 +240,22 @@ def linear(x, t):
 
 def batch(n=6):
     return (load_digits()[:n] + 1) / 2
+
+
+def test_a_network_is_told_one_time_for_all():
+    """Expanded from one number, as in `score_of`: it embeds it once."""
+    told = []
+
+    def network(x, t):
+        told.append(t)
+        return linear(x, t)
+
+    x = batch()
+    clean_of(network)(x, 0.3)
+    clean_of_score(network, BLUR, 0.01)(x, 0.3)
+    score_of(network, VE(), "score")(x, 0.3)
+    assert [t.stride() for t in told] == [(0,)] * 3
+    assert all(torch.equal(t, torch.full((6,), 0.3, dtype=x.dtype)) for t in told)
 
 
 def test_soft_loss_without_corruption_is_dsm():

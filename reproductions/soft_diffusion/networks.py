@@ -16,6 +16,7 @@ from rescore.metrics.points import median_distance, nearest
 from rescore.models.judge import HELD_OUT, Drawn, Judge, draw, make_judge
 from rescore.models.judged_cells import floor, judge_samples
 from rescore.networks import autocast, make_network, place
+from rescore.networks.base import once
 from rescore.networks.parametrise import LEVELS
 from rescore.objectives import CleanPrediction, Network, SoftScoreMatching, clean_of, clean_of_score
 from rescore.problems.flow import trace
@@ -143,7 +144,7 @@ class Studio:
         def evaluate(x: Tensor, t: Tensor) -> Tensor:
             note(len(x))
             with autocast(self.run.device):
-                return network(x, level(process, t)).to(x.dtype)
+                return network(x, level(process, once(t)).expand(len(x))).to(x.dtype)
 
         return evaluate
 

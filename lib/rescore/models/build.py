@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -109,7 +110,7 @@ class LoadedModel:
     network: NoisePrediction
     device: str
 
-    @property
+    @cached_property  # it keeps the coefficients of the times that it has been asked for: samplers share their grids
     def score(self) -> Score:
         """(u, t) -> score for samplers: no gradients, bfloat16 on a GPU. `network.score()` has gradients, in float32."""
         score = self.network.score()

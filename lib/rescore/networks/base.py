@@ -48,3 +48,11 @@ def check_input(network: str, x: Tensor, level: Tensor, shape: tuple[int, ...]) 
         raise RescoreError(f"{network} takes floating point input of shape ({wanted}), not {x.dtype} of {tuple(x.shape)}")
     if level.shape != x.shape[:1]:
         raise RescoreError(f"{network} takes one noise level per input, shape ({len(x)},), not {tuple(level.shape)}")
+
+
+def once(levels: Tensor) -> Tensor:
+    """Of levels or times (n,) that are one number, expanded, that one, (1,); others as they are.
+
+    What is computed of it serves the whole batch by broadcasting: a network's layers for the level then see one row, not n.
+    """
+    return levels[:1] if levels.stride() == (0,) else levels

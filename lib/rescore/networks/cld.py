@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -9,9 +10,17 @@ from torch import Tensor, nn
 
 from rescore.errors import RescoreError
 from rescore.networks.parametrise import NoisePrediction
-from rescore.processes.base import Time
+from rescore.processes.base import LinearSDE, Time
 from rescore.processes.cld import CLD
 from rescore.processes.operators import Diagonal
+
+
+def _mix(process: LinearSDE, hybrid: CLD, t: Time) -> Diagonal:
+    """1 / (ell_t S_vv) of `VelocityPrediction`."""
+    return Diagonal(process.L(t).values[..., 1, 1] / hybrid.Sigma(t).values[..., 1, 1])
+
+
+_mix_at = lru_cache(4096)(_mix)  # samplers come back to their times; two covariances of CLD take as long as a small network
 
 
 class VelocityPrediction(NoisePrediction):
@@ -53,8 +62,8 @@ class VelocityPrediction(NoisePrediction):
         alpha = self.evaluate(u, t).reshape(v.shape)
         if not self.mixed:
             return alpha
-        root, covariance = self.process.L(t).values, self.hybrid.Sigma(t).values
-        return alpha + Diagonal(root[..., 1, 1] / covariance[..., 1, 1])(v)
+        mix = _mix_at if isinstance(t, float) else _mix
+        return alpha + mix(self.process, self.hybrid, t)(v)
 
     def forward(self, u: Tensor, t: Time) -> Tensor:
         alpha = self.alpha(u, t)

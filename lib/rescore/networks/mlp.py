@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rescore.errors import RescoreError
-from rescore.networks.base import check_choice, check_input, configured
+from rescore.networks.base import check_choice, check_input, configured, once
 from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
 from rescore.networks.layers import linear
 
@@ -77,14 +77,19 @@ class MLP(nn.Module):
         )
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """(batch, *out_shape) from x (batch, *shape) and noise levels (batch,)."""
+        """(batch, *out_shape) from x (batch, *shape) and noise levels (batch,), which may be one, expanded (`once`)."""
         check_input("MLP", x, level, self.shape)
-        time = self.time(level[:1] if level.stride() == (0,) else level)  # expanded: one level for all, as in sampling
+        time = self.time(once(level))
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = block(h, time)
         out = self.last(functional.silu(self.norm(h))).reshape(len(x), *self.out_shape)
-        return out if self.skip is None else out + (self.skip(time) @ x.flatten(2)).reshape(out.shape)
+        if self.skip is None:
+            return out
+        mix, pixels = self.skip(time), x.flatten(2)
+        # of one matrix for all images torch makes one for each, and a product for each: three times as long as this sum
+        mixed = mix @ pixels if len(mix) > 1 else (mix[..., None] * pixels[:, None]).sum(2)
+        return out + mixed.reshape(out.shape)
 
 
 def mlp(channels: int = 1, side: int | tuple[int, int] = 8, out_channels: int | None = None, **settings) -> MLP:

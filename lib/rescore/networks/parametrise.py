@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
 from rescore.machine.precision import float32
-from rescore.networks.base import check_choice
+from rescore.networks.base import check_choice, once
 from rescore.networks.embeddings import LABELS
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
 from rescore.processes.isotropic import VE, VP, DiscreteVP, Isotropic, VariancePreserving
@@ -100,7 +100,8 @@ class NoisePrediction(nn.Module):
         note(len(u))
         with float32(u):
             images = self.process.unrotate(u).flatten(1, 1 + len(self.process.state_shape(())))
-            levels = LEVELS[self.level](self.process, as_time(t)).to(device=u.device, dtype=u.dtype)
+            times = as_time(once(t) if isinstance(t, Tensor) else t)
+            levels = LEVELS[self.level](self.process, times).to(device=u.device, dtype=u.dtype)
         return self.network(images, levels.expand(len(u))).to(u.dtype)
 
     def forward(self, u: Tensor, t: Time) -> Tensor:

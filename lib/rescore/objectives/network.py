@@ -23,6 +23,11 @@ Predicts = Literal["R", "L", "score", "velocity"]
 PREDICTS = ("R", "L", "score", "velocity")
 
 
+def one_time(t: float, u: Tensor) -> Tensor:
+    """The time t of all states u (n, *state), (n,): one number, expanded: see `rescore.networks.base.once`."""
+    return torch.full((1,), t, dtype=u.dtype, device=u.device).expand(len(u))
+
+
 def score_of(network: Network, process: LinearSDE, predicts: Predicts = "R") -> Score:
     """The score (u, t) -> (n, *state), t a float, of a trained network: score = -K_t^{-T} eps (thesis eq. 7.4).
 
@@ -36,7 +41,7 @@ def score_of(network: Network, process: LinearSDE, predicts: Predicts = "R") -> 
         raise RescoreError(f"predicts {predicts!r}: allowed are {', '.join(PREDICTS)}")
 
     def output(u: Tensor, t: float) -> Tensor:
-        return network(u, torch.full((len(u),), t, dtype=u.dtype, device=u.device))
+        return network(u, one_time(t, u))
 
     if predicts == "score":
         return output

@@ -15,7 +15,7 @@ from torch import Tensor
 from rescore.corruptions import pseudo_inverse
 from rescore.corruptions.process import Clean, Corruption
 from rescore.errors import RescoreError
-from rescore.objectives.network import Network
+from rescore.objectives.network import Network, one_time
 from rescore.objectives.times import UniformTimes
 from rescore.processes.operators import Diagonal
 from rescore.scores import Score
@@ -96,7 +96,7 @@ def clean_of(network: Network, predicts: SoftPredicts = "residual") -> Clean:
         raise RescoreError("a score alone says C_t h: clean_of_score inverts C_t; allowed here are residual, image")
 
     def clean(x: Tensor, t: float) -> Tensor:
-        phi = network(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device))
+        phi = network(x, one_time(t, x))
         return phi + x if predicts == "residual" else phi
 
     return clean
@@ -110,7 +110,7 @@ def clean_of_score(network: Network, process: Corruption, cutoff: float) -> Clea
     """
 
     def clean(x: Tensor, t: float) -> Tensor:
-        scaled = network(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device))
+        scaled = network(x, one_time(t, x))
         return pseudo_inverse(process.C(t), cutoff)(x + Diagonal(process.sigma(t))(scaled))
 
     return clean
