@@ -27,7 +27,8 @@ def prepare_torch(settings: Resources) -> str:
     torch.set_num_threads(settings.threads)
     # use_deterministic_algorithms, without its 7 s import of the compiler
     torch.set_deterministic_debug_mode("warn" if exact else "default")
-    # that mode also writes NaN to all new memory, which no kernel of ours reads before it has written there: 4 % of a step
+    # that mode also writes NaN to all new memory, which no kernel of ours reads before it has written there: at width 128 that
+    # took 4 % of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
     torch.manual_seed(0)  # jobs seed what they draw; this only keeps an oversight reproducible
     if not settings.gpu:
