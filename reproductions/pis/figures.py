@@ -244,6 +244,7 @@ def torsions(found: draw.PaperResults, out: Path) -> None:
     """Densities of the torsions of Table 5.2, a panel each, a line a method."""
     dataset = "alanine_dipeptide"
     labels = {"md": ("molecular dynamics", draw.BLACK)} | {name: STYLES[name] for name in ("nn", "smc", "vi_nf")}
+    labels["snf"] = ("SNF", draw.PURPLE)
     arrays = found.named_arrays({method: f"{dataset}/{method}/torsions" for method in labels})
     absent = [labels[method][0] for method in labels if method not in arrays]
     gaps = f"Missing: {draw.join_names(absent)} ({found.why_missing(dataset)})." if absent else ""
