@@ -3,7 +3,9 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from measuring import as_records, measured
 from pinned import check_pinned
 from rescore.config import validated
@@ -11,14 +13,17 @@ from rescore.errors import Diverged, MissingData, RescoreError, TrainingDiverged
 from rescore.ledger.claims import evaluate
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
+from rescore.montecarlo.importance import prior_log_weights
+from rescore.montecarlo.logz import log_mean_exp, logz_statistics
 from rescore.papers import load_config, load_paper
+from rescore.random import make_generator
 from rescore.targets import Rescaled
 from rescore.targets.named import make_target
 
 PAPER = load_paper("log_z")
-METHODS = {"importance", "smc", "aft", "vi_nf", "pis", "dds", "dis"}
+METHODS = {"importance", "smc", "aft", "vi_nf", "snf", "pis", "dds", "dis"}
 CHEAP = frozenset({"importance", "smc", "aft"})
-OTHER_METHODS = {"brownian": METHODS | {"truth"}, "lgcp": CHEAP, "lgcp_synthetic": CHEAP}
+OTHER_METHODS = {"brownian": METHODS - {"snf"} | {"truth"}, "lgcp": CHEAP, "lgcp_synthetic": CHEAP}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,11 @@ def result(tmp_path_factory):
 @pytest.fixture(scope="module")
 def more(tmp_path_factory, pines):
     return measured(PAPER, load_config(PAPER, "smoke"), "more", tmp_path_factory.mktemp("log_z_more"))
+
+
+@pytest.fixture(scope="module")
+def snf(tmp_path_factory):
+    return measured(PAPER, load_config(PAPER, "smoke"), "snf", tmp_path_factory.mktemp("log_z_snf"))
 
 
 def test_scales_measure_all():
@@ -97,6 +107,40 @@ def test_later_rows_have_their_numbers(more):
         assert all(row["evaluations"].value == 20 * row["evaluations"].nfe for row in rows)
 
 
+def test_numbers_of_stochastic_flows_are_what_they_were(snf):
+    check_pinned("log_z_snf", snf.measurements, snf)
+
+
+def test_rows_of_stochastic_flows_have_their_numbers(snf):
+    found = {}
+    for row in as_records(PAPER, snf):
+        found.setdefault((row.dataset, row.method, row.variant), {})[row.metric] = row
+    assert set(found) == {(target, "SNF", "") for target in load_config(PAPER, "smoke").jobs["all"].measure} and not snf.skipped
+    names = {"logz_bias", "logz_std", "logz_rmse", "ess", "elbo_gap", "training_evaluations", "evaluations"}
+    for metrics in found.values():
+        # three blocks of two moves: weights take three evaluations, moves of the second and of the last block three each
+        assert set(metrics) == names and metrics["training_evaluations"].value == 3 * 10 * (3 + 3)
+        assert (metrics["evaluations"].value, metrics["ess"].nfe) == (40 * (3 + 2 * 3), 3 + 2 * 3)
+        assert (metrics["ess"].n_seeds, metrics["ess"].over) == (2, "trainings") and metrics["elbo_gap"].value > 0
+        assert "flow_blocks=3" in metrics["ess"].protocol and "metropolis_size=0.3" in metrics["ess"].protocol
+
+
+def test_stochastic_flows_without_a_training_or_maps_are_importance_sampling(tmp_path):
+    """One rate of 1e-30 and no moves: the weights of draws of N(0, I), run by run."""
+    content = load_config(PAPER, "smoke").model_dump()
+    content["snf"] |= {"lr": 1e-30, "moves": 0}
+    config = validated(PAPER.module("config").Config, content | {"jobs": {"x": {"measure": {"mg": ["snf"]}}}}, "c.yaml")
+    rows = {row.metric: row for row in measured(PAPER, config, "x", tmp_path).measurements}
+    target, found = Rescaled(make_target("mg"), 4), []
+    for seed in range(2):
+        streams = [make_generator("log_z", "mg", "SNF", "", "run", seed, r) for r in range(2)]
+        found.append(log_mean_exp(prior_log_weights(target, 40, streams, torch.float32)).numpy())
+    expected = logz_statistics(np.stack(found), 0.0)
+    assert {name: rows[name].value for name in expected} == {
+        name: pytest.approx(value, rel=1e-4) for name, (value, _) in expected.items()
+    }
+
+
 def test_without_the_pines_their_rows_say_so(monkeypatch, tmp_path):
     def absent():
         raise MissingData("no pines")
@@ -121,6 +165,7 @@ def test_claims_compare_the_table():
     def rows(**values):
         names = ("funnel", "brownian", "lgcp")
         pairs = [((name, method, ""), values[method]) for name in names for method in ("AFT", "SMC")]
+        pairs += [((name, m, ""), values[m]) for name in ("mg", "gmm40", "student2") for m in ("SNF", "VI-NF")]
         cells = dict([*pairs, (("brownian", "SMC", "long"), values["long"])])
         return [
             Record(
@@ -131,9 +176,13 @@ def test_claims_compare_the_table():
             for (dataset, method, variant), value in cells.items()
         ]  # fmt: skip
 
-    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(AFT=0.2, SMC=0.5, long=0.04))}
-    assert status == dict.fromkeys(("aft-better-funnel", "aft-better-brownian", "aft-better-lgcp", "brownian-log-z"), "holds")
-    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(AFT=0.5, SMC=0.2, long=0.2))}
+    better = {"AFT": 0.2, "SMC": 0.5, "SNF": 0.3, "VI-NF": 0.6, "long": 0.04}
+    worse = {"AFT": 0.5, "SMC": 0.2, "SNF": 0.6, "VI-NF": 0.3, "long": 0.2}
+    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(**better))}
+    names = [f"aft-better-{name}" for name in ("funnel", "brownian", "lgcp")]
+    names += [f"snf-better-{name}" for name in ("mg", "gmm40", "student2")]
+    assert status == dict.fromkeys((*names, "brownian-log-z"), "holds")
+    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(**worse))}
     assert set(status.values()) == {"fails"}
 
 

@@ -18,7 +18,7 @@ PAPER = load_paper("pis", ROOT)
 PUBLISHED = read_published(PAPER.folder / "published.csv", "pis")
 PRINTED = [row for row in PUBLISHED if (row.table, row.metric) == ("5.1", "logz_rmse")]
 TABLE_ORDER = ["PIS_RW-GT", "PIS-NN", "PIS-Grad", "PIS_RW-NN", "PIS_RW-Grad", "AFT", "SMC", "NUTS", "HMC", "VI-NF"]
-OTHER_TABLES = {"posteriors": "job vae", "torsions": "jobs alanine and alanine-snf"}  # their figures, and the jobs of scale smoke that fill them
+OTHER_TABLES = {"posteriors": "job vae", "torsions": "jobs alanine and alanine-snf"}  # of scale smoke
 ALL = sorted(set(PAPER.meta.figures) - set(OTHER_TABLES))
 
 
