@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from reproductions.log_z.config import Annealing, Flow
 
-TABLE, LONG = "log_z", "long"
+TABLE, LONG, IDENTITY = "log_z", "long", "identity"
 OBJECTIVES = {"KL": Controlled.cost, "log-variance": Controlled.log_variance}
 Arrays = dict[str, np.ndarray]
 One = Callable[[int, list[torch.Generator]], Arrays]
@@ -194,21 +194,27 @@ def variational_flow(book: Book, dataset: str) -> None:
 
 
 def stochastic_flow(book: Book, dataset: str) -> None:
-    """SNF: the weights of paths through flows and Metropolis moves, trained by reverse KL."""
+    """SNF: the weights of paths through flows and Metropolis moves, trained by reverse KL; and of the moves alone."""
     target, its = target_of(book, dataset), book.config.snf
     moves = snf.Moves(its.blocks, its.moves, its.step_size)
 
+    def untrained(seed: int) -> nn.ModuleList:
+        return nn.ModuleList(make_flow(book, target, its, "SNF", "init", seed, k) for k in range(its.blocks))
+
     def trained(seed: int) -> nn.Module:
-        maps = nn.ModuleList(make_flow(book, target, its, "SNF", "init", seed, k) for k in range(its.blocks))
+        maps = untrained(seed)
         return _fit(
             book, target, "SNF", "", seed, maps, its, lambda draws: snf.path_kl(maps, moves, target, its.batch, [draws])
         )
 
-    def one(seed: int, streams: list[torch.Generator]) -> Arrays:
-        return _weighted(snf.sample(trained(seed), moves, target, particles_of(book, dataset), streams).log_w)
+    def one(seed: int, streams: list[torch.Generator], maps_of: Callable) -> Arrays:
+        return _weighted(snf.sample(maps_of(seed), moves, target, particles_of(book, dataset), streams).log_w)
 
-    evaluations = its.steps * its.batch * moves.evaluations(training=True), moves.evaluations(training=False)
-    row(book, target, "SNF", "", one, evaluations, flow_protocol(book, target, its) | moves.protocol, trained=True)
+    each, protocol = moves.evaluations(training=False), flow_protocol(book, target, its) | moves.protocol
+    training = its.steps * its.batch * moves.evaluations(training=True)
+    row(book, target, "SNF", "", partial(one, maps_of=trained), (training, each), protocol, trained=True)
+    # flows begin at the identity
+    row(book, target, "SNF", IDENTITY, partial(one, maps_of=untrained), (0, each), moves.protocol, trained=False)
 
 
 def controlled(book: Book, dataset: str, method: str) -> None:
