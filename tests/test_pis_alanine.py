@@ -19,7 +19,7 @@ from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.montecarlo.hmc import tempered_log_prob
 from rescore.montecarlo.metropolis import random_walk
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.random import fill_normal, make_generator
 from rescore.targets.molecule import Boltzmann, ForceField, ZMatrix, bend_angle, cut_energy, torsion_angle
 from safetensors.torch import load_file
@@ -361,9 +361,9 @@ def test_the_row_of_stochastic_flows_is_of_their_paths(snf, monkeypatch, tmp_pat
     said |= {"metropolis_size": 0.1, "train_steps": 2, "train_batch": 5, "train_lr": 0.001, "coordinates": "internal"}
     assert said == {key: row.protocol[key] for key in said}
     # untrained maps are the identity: three blocks of Metropolis moves, drawn and weighted by hand
-    untrained = SETTINGS | {"snf": SETTINGS["snf"] | {"lr": 1e-30}}
+    untrained = configured(PAPER, SETTINGS | {"snf": SETTINGS["snf"] | {"lr": 1e-30}})
     monkeypatch.setattr(alanine, "simulate", frames)
-    again = {row.metric: row for row in measured(PAPER, configured(PAPER, untrained), "snf", tmp_path).measurements}
+    again = {row.metric: row for row in measured(PAPER, untrained, "snf", tmp_path).measurements}
     target, bounds, shares = alanine.make_molecule(config.Molecule()), [], []
     for seed in range(3):
         streams = [make_generator("alanine_dipeptide", "snf", "samples", seed)]
@@ -380,8 +380,10 @@ def test_the_row_of_stochastic_flows_is_of_their_paths(snf, monkeypatch, tmp_pat
     assert row.value != pytest.approx(again["kl_all_atom"].value, rel=1e-6), "two steps of training move it"
 
 
-def test_numbers_of_stochastic_flows_are_what_they_were(snf):
-    check_pinned("pis_alanine_snf", snf.measurements, snf)
+def test_the_scale_paper_runs_stochastic_flows_under_the_declared_protocol():
+    (declared,) = (one for one in PAPER.meta.protocols if one.match == {"table": "5.2", "method": "SNF"})
+    run = PAPER.module("variational").stochastic_flow_protocol(load_config(PAPER, "paper").snf)
+    assert declared.assumed == run and not declared.stated
 
 
 def test_claims_compare_pis_with_stochastic_flows(tiny, snf):
@@ -411,8 +413,9 @@ def test_printed_rows_are_shown_but_not_judged(tiny, snf):
     assert set(others["status"]) == {"not-run"} and not others["note"].str.contains("OpenMM").any()
 
 
-def test_numbers_are_what_they_were(tiny):
+def test_numbers_are_what_they_were(tiny, snf):
     check_pinned("pis_alanine", tiny.measurements, tiny)
+    check_pinned("pis_alanine_snf", snf.measurements, snf)
 
 
 def test_divergences_are_from_the_pooled_dynamics(tiny):

@@ -132,9 +132,8 @@ def _paths(
         moved.append(x)
         shares.append(share)
     y, end = torch.stack(mapped), torch.stack(moved)
-    beta = torch.tensor([moves.beta(k) for k in range(1, moves.blocks + 1)], dtype=torch.float64, device=x.device)[
-        :, None, None
-    ]
+    levels = [moves.beta(k) for k in range(1, moves.blocks + 1)]
+    beta = torch.tensor(levels, dtype=torch.float64, device=x.device)[:, None, None]
     log_w = log_w + ((1 - beta) * (standard_normal_log_prob(y) - standard_normal_log_prob(end))).sum(0)
     # of the target itself: not at the first block, where beta is 0, nor after the last moves, which drop out
     asked = torch.cat((y[1:], end[1:-1]))
