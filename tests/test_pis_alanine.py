@@ -368,13 +368,12 @@ def test_the_row_of_stochastic_flows_is_of_their_paths(snf, monkeypatch, tmp_pat
     for seed in range(3):
         streams = [make_generator("alanine_dipeptide", "snf", "samples", seed)]
         x = fill_normal(torch.empty(1, 40, 132), streams)
-        log_w = tempered_log_prob(x, 0.0, target.log_prob) * -1
+        log_w = -tempered_log_prob(x, 0.0, target.log_prob)
         for beta in (0.0, 0.5, 1.0):
             log_w += tempered_log_prob(x, beta, target.log_prob)
             x, share = random_walk(target, x, beta, 2, 0.1, streams)
             log_w -= tempered_log_prob(x, beta, target.log_prob)
-        bounds.append(-(log_w + target.log_prob(x)).mean().item())
-        shares.append(share.item())
+        bounds, shares = [*bounds, -(log_w + target.log_prob(x)).mean().item()], [*shares, share.item()]
     assert again["kl_all_atom"].value == pytest.approx(np.mean(bounds), rel=1e-5)
     assert again["acceptance"].value == pytest.approx(np.mean(shares), abs=1e-9)
     assert row.value != pytest.approx(again["kl_all_atom"].value, rel=1e-6), "two steps of training move it"
