@@ -6,6 +6,7 @@ import pytest
 import torch
 from rescore.flows.transport import (
     affine_autoregressive,
+    affine_coupling,
     diagonal_affine,
     differentiable_log_prob,
     flow_log_weights,
@@ -24,6 +25,7 @@ FLOWS = {
     "diagonal": lambda: diagonal_affine(DIM),
     "affine": lambda: affine_autoregressive(DIM, layers=3, hidden=(16, 16), seed=0),
     "spline": lambda: spline_autoregressive(DIM, layers=2, bins=6, bound=4.0, hidden=(16,), seed=0),
+    "coupling": lambda: affine_coupling(DIM, layers=2, hidden=(16, 16), seed=0),
 }
 
 
@@ -57,7 +59,19 @@ def test_log_det_is_the_jacobian(make):
     assert flow(noise(50, DIM))[1].std() > (0.01 if make is not FLOWS["diagonal"] else -1)
 
 
-@pytest.mark.parametrize("name", ["affine", "spline"])
+def test_a_pair_of_couplings_moves_the_second_half_by_the_first_and_then_the_first_by_the_second():
+    flow, odd = perturbed(affine_coupling(5, 2, (16,), seed=0)), affine_coupling(5, 2, (7, 6), seed=0)
+    first, second = ((lambda z, step=step: step().call_and_ladj(z)[0]) for step in flow.transforms)
+    z = noise(5)
+    y = first(z)
+    assert torch.equal(y[:2], z[:2]) and (y[2:] != z[2:]).all()
+    assert torch.equal(second(y)[2:], y[2:]) and (second(y)[:2] != y[:2]).all()
+    jacobian = torch.autograd.functional.jacobian(first, z)
+    assert (jacobian[2:, :2] != 0).all() and torch.equal(jacobian[2:, 2:], torch.diag(jacobian[2:, 2:].diagonal()))
+    assert [tuple(p.shape) for p in odd.transforms[0].hyper.parameters() if p.ndim == 2] == [(7, 2), (6, 7), (6, 6)]
+
+
+@pytest.mark.parametrize("name", ["affine", "spline", "coupling"])
 def test_forward_is_one_network_pass_a_layer_and_mixes_all_coordinates(name):
     flow = perturbed(FLOWS[name]())
     calls = []

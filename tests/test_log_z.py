@@ -3,7 +3,9 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from measuring import as_records, measured
 from pinned import check_pinned
 from rescore.config import validated
@@ -11,14 +13,18 @@ from rescore.errors import Diverged, MissingData, RescoreError, TrainingDiverged
 from rescore.ledger.claims import evaluate
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
+from rescore.montecarlo.importance import prior_log_weights
+from rescore.montecarlo.logz import log_mean_exp, logz_statistics
 from rescore.papers import load_config, load_paper
+from rescore.random import make_generator
 from rescore.targets import Rescaled
 from rescore.targets.named import make_target
 
 PAPER = load_paper("log_z")
-METHODS = {"importance", "smc", "aft", "vi_nf", "pis", "dds", "dis"}
+METHODS = {"importance", "smc", "aft", "vi_nf", "snf", "pis", "dds", "dis"}
+MODES_AND_OTHERS = ("mg", "gmm40", "student2", "funnel", "manywell32")  # of a claim on SNF
 CHEAP = frozenset({"importance", "smc", "aft"})
-OTHER_METHODS = {"brownian": METHODS | {"truth"}, "lgcp": CHEAP, "lgcp_synthetic": CHEAP}
+OTHER_METHODS = {"brownian": METHODS - {"snf"} | {"truth"}, "lgcp": CHEAP, "lgcp_synthetic": CHEAP}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +35,11 @@ def result(tmp_path_factory):
 @pytest.fixture(scope="module")
 def more(tmp_path_factory, pines):
     return measured(PAPER, load_config(PAPER, "smoke"), "more", tmp_path_factory.mktemp("log_z_more"))
+
+
+@pytest.fixture(scope="module")
+def snf(tmp_path_factory):
+    return measured(PAPER, load_config(PAPER, "smoke"), "snf", tmp_path_factory.mktemp("log_z_snf"))
 
 
 def test_scales_measure_all():
@@ -97,6 +108,44 @@ def test_later_rows_have_their_numbers(more):
         assert all(row["evaluations"].value == 20 * row["evaluations"].nfe for row in rows)
 
 
+def test_numbers_of_stochastic_flows_are_what_they_were(snf):
+    check_pinned("log_z_snf", snf.measurements, snf)
+
+
+def test_rows_of_stochastic_flows_have_their_numbers(snf):
+    found = {}
+    for row in as_records(PAPER, snf):
+        found.setdefault((row.dataset, row.method, row.variant), {})[row.metric] = row
+    targets = load_config(PAPER, "smoke").jobs["all"].measure
+    assert set(found) == {(target, "SNF", variant) for target in targets for variant in ("", "identity")} and not snf.skipped
+    names = {"logz_bias", "logz_std", "logz_rmse", "ess", "elbo_gap", "training_evaluations", "evaluations"}
+    for (_, _, variant), metrics in found.items():
+        # three blocks of two moves: weights take three evaluations, moves of the second and of the last block three each
+        assert set(metrics) == names and metrics["training_evaluations"].value == (0 if variant else 3 * 10 * (3 + 3))
+        assert (metrics["evaluations"].value, metrics["ess"].nfe) == (40 * (3 + 2 * 3), 3 + 2 * 3)
+        assert (metrics["ess"].n_seeds, metrics["ess"].over) == ((1, "runs") if variant else (2, "trainings"))
+        assert metrics["elbo_gap"].value > 0 and ("train_steps=3" in metrics["ess"].protocol) == (variant == "")
+        assert "flow_blocks=3" in metrics["ess"].protocol and "metropolis_size=0.3" in metrics["ess"].protocol
+
+
+def test_stochastic_flows_without_a_training_or_maps_are_importance_sampling(tmp_path):
+    """One rate of 1e-30 and no moves: the weights of draws of N(0, I), run by run."""
+    content = load_config(PAPER, "smoke").model_dump()
+    content["snf"] |= {"lr": 1e-30, "moves": 0}
+    config = validated(PAPER.module("config").Config, content | {"jobs": {"x": {"measure": {"mg": ["snf"]}}}}, "c.yaml")
+    result = measured(PAPER, config, "x", tmp_path)
+    rows, alone = ({row.metric: row for row in result.measurements if row.variant == of} for of in ("", "identity"))
+    target, found = Rescaled(make_target("mg"), 4), []
+    for seed in range(2):
+        streams = [make_generator("log_z", "mg", "SNF", "", "run", seed, r) for r in range(2)]
+        found.append(log_mean_exp(prior_log_weights(target, 40, streams, torch.float32)).numpy())
+    streams = [make_generator("log_z", "mg", "SNF", "identity", "run", 0, r) for r in range(4)]
+    same = log_mean_exp(prior_log_weights(target, 40, streams, torch.float32)).numpy()[None]
+    for its, log_z in ((rows, np.stack(found)), (alone, same)):
+        expected = {name: pytest.approx(value, rel=1e-4) for name, (value, _) in logz_statistics(log_z, 0.0).items()}
+        assert {name: its[name].value for name in expected} == expected
+
+
 def test_without_the_pines_their_rows_say_so(monkeypatch, tmp_path):
     def absent():
         raise MissingData("no pines")
@@ -121,6 +170,9 @@ def test_claims_compare_the_table():
     def rows(**values):
         names = ("funnel", "brownian", "lgcp")
         pairs = [((name, method, ""), values[method]) for name in names for method in ("AFT", "SMC")]
+        pairs += [((name, m, ""), values[m]) for name in ("mg", "gmm40", "student2") for m in ("SNF", "VI-NF")]
+        pairs += [((name, "SNF", ""), values["SNF"]) for name in ("funnel", "manywell32")]
+        pairs += [((name, "SNF", "identity"), values["identity"]) for name in MODES_AND_OTHERS]
         cells = dict([*pairs, (("brownian", "SMC", "long"), values["long"])])
         return [
             Record(
@@ -131,9 +183,14 @@ def test_claims_compare_the_table():
             for (dataset, method, variant), value in cells.items()
         ]  # fmt: skip
 
-    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(AFT=0.2, SMC=0.5, long=0.04))}
-    assert status == dict.fromkeys(("aft-better-funnel", "aft-better-brownian", "aft-better-lgcp", "brownian-log-z"), "holds")
-    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(AFT=0.5, SMC=0.2, long=0.2))}
+    better = {"AFT": 0.2, "SMC": 0.5, "SNF": 0.3, "VI-NF": 0.6, "identity": 0.7, "long": 0.04}
+    worse = {"AFT": 0.5, "SMC": 0.2, "SNF": 0.6, "VI-NF": 0.3, "identity": 0.4, "long": 0.2}
+    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(**better))}
+    names = [f"aft-better-{name}" for name in ("funnel", "brownian", "lgcp")]
+    names += [f"snf-better-{name}" for name in ("mg", "gmm40", "student2")]
+    names += [f"maps-help-moves-{name}" for name in MODES_AND_OTHERS]
+    assert status == dict.fromkeys((*names, "brownian-log-z"), "holds")
+    status = {row["claim"]: row["status"] for row in evaluate("log_z", claims, rows(**worse))}
     assert set(status.values()) == {"fails"}
 
 

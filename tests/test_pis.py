@@ -238,8 +238,8 @@ def test_the_exact_control_of_a_funnel_is_one_clear_error(tmp_path):
 
 
 ALLOWED_METHODS = (
-    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'nuts', 'hmc', 'exact', "
-    "'truth', 'md', "
+    "'gt', 'nn', 'grad', 'noise_scale', 'importance', 'importance_sizes', 'smc', 'aft', 'vi_nf', 'snf', 'nuts', 'hmc', "
+    "'exact', 'truth', 'md', "
     "'coverage', 'convergence', 'separation', 'discretisation', 'theorem_3', 'theorem_4' or 'monte_carlo'"
 )
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from measuring import as_records, configured, measured
 from pinned import check_pinned
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Result
+from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
-from rescore.papers import load_paper
-from rescore.random import make_generator
+from rescore.montecarlo.hmc import tempered_log_prob
+from rescore.montecarlo.metropolis import random_walk
+from rescore.papers import load_config, load_paper
+from rescore.random import fill_normal, make_generator
 from rescore.targets.molecule import Boltzmann, ForceField, ZMatrix, bend_angle, cut_energy, torsion_angle
 from safetensors.torch import load_file
 from torch import Tensor
@@ -273,6 +277,7 @@ SETTINGS = {
     "particles": 30,
     "steps": 100,
     "runs": 6,
+    "snf": {"blocks": 3, "hidden": [8], "moves": 2, "steps": 2, "batch": 5},
     "datasets": {
         "alanine_dipeptide": {
             "molecule": {"samples": 40, "md": {"trajectories": 3, "picoseconds": 1, "every": 100}},
@@ -288,7 +293,10 @@ SETTINGS = {
             "vi_nf": FLOW,
         }
     },
-    "jobs": {"x": {"measure": {"alanine_dipeptide": ["md", "nn", "smc", "vi_nf"]}}},
+    "jobs": {
+        "x": {"measure": {"alanine_dipeptide": ["md", "nn", "smc", "vi_nf"]}},
+        "snf": {"measure": {"alanine_dipeptide": ["snf"]}},
+    },
 }
 
 
@@ -309,10 +317,23 @@ def frames(
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Result:
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("alanine")
+
+
+@pytest.fixture(scope="module")
+def tiny(folder) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alanine, "simulate", frames)
-        return measured(PAPER, configured(PAPER, SETTINGS), "x", tmp_path_factory.mktemp("alanine"))
+        return measured(PAPER, configured(PAPER, SETTINGS), "x", folder)
+
+
+@pytest.fixture(scope="module")
+def snf(tiny, folder) -> Result:
+    """Beside the others' results, whose dynamics it takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(alanine, "simulate")
+        return measured(PAPER, configured(PAPER, SETTINGS), "snf", folder)
 
 
 def test_rows_are_those_of_the_table(tiny):
@@ -330,20 +351,70 @@ def test_rows_are_those_of_the_table(tiny):
     assert tiny.skipped == [] and all(np.isfinite(array).all() for array in tiny.arrays.values())
 
 
-def test_printed_rows_are_shown_but_not_judged(tiny):
+def test_the_row_of_stochastic_flows_is_of_their_paths(snf, monkeypatch, tmp_path):
+    rows = {row.metric: row for row in snf.measurements}
+    torsions = {f"kl_{name}" for name in ("phi", "psi", "eta1", "eta2", "eta3")}
+    assert set(rows) == torsions | {"kl_all_atom", "acceptance"} and snf.skipped == []
+    row = rows["kl_all_atom"]
+    assert (row.method, row.variant, row.nfe, row.over, row.n_seeds, row.n_samples) == ("SNF", "", None, "trainings", 3, 120)
+    said = {"flow": "affine_coupling", "flow_blocks": 3, "flow_layers": 2, "flow_hidden": "8", "metropolis_steps": 2}
+    said |= {"metropolis_size": 0.1, "train_steps": 2, "train_batch": 5, "train_lr": 0.001, "coordinates": "internal"}
+    assert said == {key: row.protocol[key] for key in said}
+    # untrained maps are the identity: three blocks of Metropolis moves, drawn and weighted by hand
+    untrained = configured(PAPER, SETTINGS | {"snf": SETTINGS["snf"] | {"lr": 1e-30}})
+    monkeypatch.setattr(alanine, "simulate", frames)
+    again = {row.metric: row for row in measured(PAPER, untrained, "snf", tmp_path).measurements}
+    target, bounds, shares = alanine.make_molecule(config.Molecule()), [], []
+    for seed in range(3):
+        streams = [make_generator("alanine_dipeptide", "snf", "samples", seed)]
+        x = fill_normal(torch.empty(1, 40, 132), streams)
+        log_w = -tempered_log_prob(x, 0.0, target.log_prob)
+        for beta in (0.0, 0.5, 1.0):
+            log_w += tempered_log_prob(x, beta, target.log_prob)
+            x, share = random_walk(target, x, beta, 2, 0.1, streams)
+            log_w -= tempered_log_prob(x, beta, target.log_prob)
+        bounds, shares = [*bounds, -(log_w + target.log_prob(x)).mean().item()], [*shares, share.item()]
+    assert again["kl_all_atom"].value == pytest.approx(np.mean(bounds), rel=1e-5)
+    assert again["acceptance"].value == pytest.approx(np.mean(shares), abs=1e-9)
+    assert row.value != pytest.approx(again["kl_all_atom"].value, rel=1e-6), "two steps of training move it"
+
+
+def test_the_scale_paper_runs_stochastic_flows_under_the_declared_protocol():
+    (declared,) = (one for one in PAPER.meta.protocols if one.match == {"table": "5.2", "method": "SNF"})
+    run = PAPER.module("variational").stochastic_flow_protocol(load_config(PAPER, "paper").snf)
+    assert declared.assumed == run and not declared.stated
+
+
+def test_claims_compare_pis_with_stochastic_flows(tiny, snf):
+    records = as_records(PAPER, tiny) + as_records(PAPER, snf)
+    names = {"pis-lower-divergence-than-snf": ("kl_phi", "kl_psi"), "pis-lower-all-atom-divergence-than-snf": ("kl_all_atom",)}
+    for name, metrics in names.items():
+        (claim,) = (claim for claim in PAPER.module("claims").CLAIMS if claim.name == name)
+        for shift, status in ((50.0, "holds"), (-50.0, "fails")):
+            moved = [
+                replace(one, value=shift * (one.method == "SNF") + 100, stderr=1.0) if one.metric in metrics else one
+                for one in records
+            ]
+            (found,) = evaluate("pis", [claim], moved)
+            assert found["status"] == status, (name, found)
+            assert all(f"SNF/{metric}" in found["evidence"] for metric in metrics)
+
+
+def test_printed_rows_are_shown_but_not_judged(tiny, snf):
     rows = [row for row in read_published(PAPER.folder / "published.csv", "pis") if row.table == "5.2"]
-    verdicts = diff(as_records(PAPER, tiny), rows, {"pis": PAPER})
+    verdicts = diff(as_records(PAPER, tiny) + as_records(PAPER, snf), rows, {"pis": PAPER})
     shown = verdicts[verdicts["status"] == "indicative"]
     assert len(rows) == 24 and set(zip(shown["method"], shown["metric"], strict=True)) == {
-        (row.method, row.metric) for row in rows if row.method != "SNF" and (row.method, row.metric) != ("SMC", "kl_all_atom")
+        (row.method, row.metric) for row in rows if (row.method, row.metric) != ("SMC", "kl_all_atom")
     }
     assert shown["note"].str.contains("coordinates=internal").all()
     others = verdicts[verdicts["status"] != "indicative"]
     assert set(others["status"]) == {"not-run"} and not others["note"].str.contains("OpenMM").any()
 
 
-def test_numbers_are_what_they_were(tiny):
+def test_numbers_are_what_they_were(tiny, snf):
     check_pinned("pis_alanine", tiny.measurements, tiny)
+    check_pinned("pis_alanine_snf", snf.measurements, snf)
 
 
 def test_divergences_are_from_the_pooled_dynamics(tiny):

@@ -36,6 +36,13 @@ def fill_normal(out: Tensor, generators: list[torch.Generator]) -> Tensor:
     return out
 
 
+def fill_uniform(out: Tensor, generators: list[torch.Generator]) -> Tensor:
+    """Fill out[i] with uniforms on [0, 1) of generators[i], in place; else as `fill_normal`."""
+    for row, generator in zip(out, generators, strict=True):
+        row.uniform_(generator=generator)
+    return out
+
+
 LEAST_BLOCK, BLOCK_NUMBERS = 16, 4096
 
 

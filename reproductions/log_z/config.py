@@ -11,7 +11,7 @@ from rescore.specs.training import TrainingConfig
 TargetName = Literal[
     "mg_released", "mg", "gmm40", "student2", "funnel1", "funnel", "manywell32", "brownian", "lgcp", "lgcp_synthetic"
 ]
-Method = Literal["importance", "smc", "aft", "vi_nf", "pis", "dds", "dis", "truth"]
+Method = Literal["importance", "smc", "aft", "vi_nf", "snf", "pis", "dds", "dis", "truth"]
 Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
 
 
@@ -67,6 +67,18 @@ class Transport(Flow):
     lr: PositiveFloat = 1e-2
 
 
+class StochasticFlow(Flow):
+    """SNF: in each block a flow of its own, then Metropolis moves of `step_size`, in the unit of the target."""
+
+    sections = ("snf",)
+
+    blocks: int = Field(5, ge=2)
+    moves: int = Field(5, ge=0)
+    step_size: PositiveFloat = 0.3
+    layers: PositiveInt = 1
+    lr: PositiveFloat = 1e-2
+
+
 class Dataset(Grown):
     """A target: the unit in which all samplers see it, the leapfrog's step size in it, and the family of flow.
 
@@ -101,6 +113,7 @@ class Config(PaperConfig):
     annealing: Annealing = Annealing()
     flow: Flow
     aft: Transport = Transport(steps=50)
+    snf: StochasticFlow = StochasticFlow(steps=50)
     truth: LongAnnealing = LongAnnealing()
     datasets: dict[TargetName, Dataset]
     jobs: dict[str, Job]

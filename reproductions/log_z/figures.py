@@ -5,11 +5,16 @@ from pathlib import Path
 import numpy as np
 from rescore import figures as draw
 
-from reproductions.log_z.jobs import OBJECTIVES, TABLE
+from reproductions.log_z.jobs import IDENTITY, OBJECTIVES, TABLE
 
-ROWS = {("importance", ""): "importance", ("SMC", ""): "SMC", ("AFT", ""): "AFT", ("VI-NF", ""): "VI-NF"} | {
-    (method, loss): f"{method}, {loss}" for method in ("PIS", "DDS", "DIS") for loss in OBJECTIVES
-}
+ROWS = {
+    ("importance", ""): "importance",
+    ("SMC", ""): "SMC",
+    ("AFT", ""): "AFT",
+    ("VI-NF", ""): "VI-NF",
+    ("SNF", ""): "SNF",
+    ("SNF", IDENTITY): "SNF, identity",
+} | {(method, loss): f"{method}, {loss}" for method in ("PIS", "DDS", "DIS") for loss in OBJECTIVES}
 TICKS = (0.001, 0.01, 0.1, 1, 10, 100)
 
 

@@ -12,7 +12,7 @@ from rescore.errors import Diverged, TrainingDiverged
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
-from rescore.montecarlo import aft, importance, smc
+from rescore.montecarlo import aft, importance, smc, snf
 from rescore.montecarlo.logz import estimates, logz_statistics
 from rescore.random import derive_seed, fill_normal, make_generator
 from rescore.targets import Rescaled, Target
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from reproductions.log_z.config import Annealing, Flow
 
-TABLE, LONG = "log_z", "long"
+TABLE, LONG, IDENTITY = "log_z", "long", "identity"
 OBJECTIVES = {"KL": Controlled.cost, "log-variance": Controlled.log_variance}
 Arrays = dict[str, np.ndarray]
 One = Callable[[int, list[torch.Generator]], Arrays]
@@ -193,6 +193,30 @@ def variational_flow(book: Book, dataset: str) -> None:
     row(book, target, "VI-NF", "", one, (its.steps * its.batch, 1), flow_protocol(book, target, its), trained=True)
 
 
+def stochastic_flow(book: Book, dataset: str) -> None:
+    """SNF: the weights of paths through flows and Metropolis moves, trained by reverse KL; and of the moves alone."""
+    target, its = target_of(book, dataset), book.config.snf
+    moves = snf.Moves(its.blocks, its.moves, its.step_size)
+
+    def untrained(seed: int) -> nn.ModuleList:
+        return nn.ModuleList(make_flow(book, target, its, "SNF", "init", seed, k) for k in range(its.blocks))
+
+    def trained(seed: int) -> nn.Module:
+        maps = untrained(seed)
+        return _fit(
+            book, target, "SNF", "", seed, maps, its, lambda draws: snf.path_kl(maps, moves, target, its.batch, [draws])
+        )
+
+    def one(seed: int, streams: list[torch.Generator], maps_of: Callable) -> Arrays:
+        return _weighted(snf.sample(maps_of(seed), moves, target, particles_of(book, dataset), streams).log_w)
+
+    each, protocol = moves.evaluations(training=False), flow_protocol(book, target, its) | moves.protocol
+    training = its.steps * its.batch * moves.evaluations(training=True)
+    row(book, target, "SNF", "", partial(one, maps_of=trained), (training, each), protocol, trained=True)
+    # flows begin at the identity
+    row(book, target, "SNF", IDENTITY, partial(one, maps_of=untrained), (0, each), moves.protocol, trained=False)
+
+
 def controlled(book: Book, dataset: str, method: str) -> None:
     """PIS, DDS or DIS with the gradient-guided policy, trained by either loss: the weighted estimate."""
     config, target, its = book.config, target_of(book, dataset), book.config.training
@@ -243,6 +267,7 @@ SECTIONS = {
     "aft": annealed_flow,
     "truth": truth,
     "vi_nf": variational_flow,
+    "snf": stochastic_flow,
     "pis": partial(controlled, method="PIS"),
     "dds": partial(controlled, method="DDS"),
     "dis": partial(controlled, method="DIS"),

@@ -11,7 +11,7 @@ from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.flows import transport as flows
 from rescore.ledger.records import Over
-from rescore.montecarlo import smc
+from rescore.montecarlo import smc, snf
 from rescore.random import derive_seed
 from rescore.targets.molecule import Boltzmann, ForceField, ZMatrix, torsion_angle
 from torch import Tensor
@@ -20,7 +20,13 @@ from reproductions.pis.config import Molecule
 from reproductions.pis.openmm_md import EXPORTED, simulate
 from reproductions.pis.policies import trained_policy
 from reproductions.pis.study import Study
-from reproductions.pis.variational import flow_protocol, trained_flow
+from reproductions.pis.variational import (
+    flow_protocol,
+    moves_of,
+    stochastic_flow_protocol,
+    trained_flow,
+    trained_stochastic_flow,
+)
 
 TABLE = "5.2"
 ANNEALED = Axes("{temperatures}-temperatures")
@@ -231,6 +237,19 @@ def variational_flow(study: MoleculeStudy, method: str) -> None:
     study.enter("VI-NF", "", None, flow_protocol(study.settings.vi_nf), method, sample, "trainings")
 
 
+def stochastic_flow(study: MoleculeStudy, method: str) -> None:
+    """SNF; minus its mean log path weight is its KL* of all atoms, as PIS's path cost up to log Z a bound from above."""
+    settings = study.config.snf
+
+    def sample(seed: int) -> tuple[Tensor, dict[str, float]]:
+        maps, _ = trained_stochastic_flow(study, method, seed)
+        streams = [study.generator(method, "samples", seed)]
+        paths = snf.sample(maps, moves_of(settings), study.target, study.molecule.samples, streams)
+        return paths.x[0], {"kl_all_atom": -paths.log_w.mean().item(), "acceptance": paths.acceptance[0, -1].item()}
+
+    study.enter("SNF", "", None, stochastic_flow_protocol(settings), method, sample, "trainings")
+
+
 def annealed(study: MoleculeStudy, method: str) -> None:
     """SMC, its particles drawn by their weights at the end; their mean energy, in kT, stands beside that of the dynamics."""
     of = study.settings.annealing
@@ -266,6 +285,7 @@ SECTIONS: dict[str, Callable[[MoleculeStudy, str], None]] = {
     "nn": path_integral,
     "smc": annealed,
     "vi_nf": variational_flow,
+    "snf": stochastic_flow,
 }
 
 

@@ -24,6 +24,7 @@ Method = Literal[
     "smc",
     "aft",
     "vi_nf",
+    "snf",
     "nuts",
     "hmc",
     "exact",
@@ -81,6 +82,26 @@ class VariationalFlow(Flow):
     """VI-NF."""
 
     sections = ("vi_nf", "coverage", "separation")
+
+
+class StochasticFlow(SectionSettings, TrainingConfig):
+    """SNF: in each block a pair of affine couplings, then Metropolis moves; the defaults are those of its authors' code.
+
+    Args:
+        hidden: widths of a coupling's network.
+        moves: of a block.
+        step_size: of a move, in each coordinate.
+    """
+
+    sections = ("snf",)
+
+    blocks: int = Field(5, ge=2)
+    hidden: tuple[PositiveInt, ...] = (128, 128, 128)
+    moves: int = Field(20, ge=0)
+    step_size: PositiveFloat = 0.1
+    steps: PositiveInt = 1000
+    batch: PositiveInt = 128
+    lr: PositiveFloat = 1e-3
 
 
 class DecoderFile(Settings):
@@ -254,6 +275,7 @@ class Config(PaperConfig):
     theorem_4: Theorem4 = Theorem4()
     monte_carlo: MonteCarlo = MonteCarlo()
     short: Short = Short()
+    snf: StochasticFlow = StochasticFlow()
     datasets: dict[DatasetName, Dataset]
     jobs: dict[str, Job]
 

@@ -244,9 +244,11 @@ def torsions(found: draw.PaperResults, out: Path) -> None:
     """Densities of the torsions of Table 5.2, a panel each, a line a method."""
     dataset = "alanine_dipeptide"
     labels = {"md": ("molecular dynamics", draw.BLACK)} | {name: STYLES[name] for name in ("nn", "smc", "vi_nf")}
+    labels["snf"] = ("SNF", draw.PURPLE)
     arrays = found.named_arrays({method: f"{dataset}/{method}/torsions" for method in labels})
-    absent = [labels[method][0] for method in labels if method not in arrays]
-    gaps = f"Missing: {draw.join_names(absent)} ({found.why_missing(dataset)})." if absent else ""
+    absent = [method for method in labels if method not in arrays]
+    names = draw.join_names([labels[method][0] for method in absent])
+    gaps = f"Missing: {names} ({found.why_missing(dataset, absent)})." if absent else ""
     note = "Samples of the first seed, unweighted; histograms of 50 bins, smoothed as for Table 5.2 and normalised."
     with found.sheet(out, len(alanine.TORSIONS), 3, (3.3, 2.5), note, gaps, sharex=True) as (figure, axes):
         middles = np.linspace(-180, 180, alanine.BINS, endpoint=False) + 180 / alanine.BINS

@@ -59,5 +59,5 @@ def theory(name: str, book: Book, dataset: str) -> None:
 
 
 THEORY = {"theorem_3": theorem_3, "theorem_4": theorem_4, "monte_carlo": monte_carlo}
-SECTIONS = {method: partial(measure, method) for method in (*METHODS, "truth", "md")}
+SECTIONS = {method: partial(measure, method) for method in (*METHODS, "truth", "md", "snf")}
 SECTIONS |= {name: partial(theory, name) for name in THEORY}

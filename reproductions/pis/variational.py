@@ -1,16 +1,17 @@
-"""Flows, which AFT uses too, and VI-NF, which is one flow trained by reverse KL."""
+"""Flows, which AFT uses too; VI-NF, one flow trained by reverse KL, and SNF, which has Metropolis moves between flows."""
 
 from functools import cache
 
 import numpy as np
 import torch
 from rescore.flows import transport as flows
+from rescore.montecarlo import snf
 from rescore.montecarlo.logz import estimates
 from rescore.random import derive_seed, fill_normal
 from rescore.training import Adam
 from torch import Tensor, nn
 
-from reproductions.pis.config import Flow
+from reproductions.pis.config import Flow, StochasticFlow
 from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 
 
@@ -62,3 +63,28 @@ def variational_flow(study: Study, method: str) -> None:
     protocol = flow_protocol(study.settings.vi_nf)
     study.row("VI-NF", "", None, protocol | {"estimator": "elbo"}, runs, "elbo", arrays=arrays)
     study.row("VI-NF", "RW", None, protocol | {"estimator": "importance"}, runs, "importance", weights=True)
+
+
+PAIR = 2  # couplings of a block: each half of the coordinates moves the other
+
+
+def moves_of(settings: StochasticFlow) -> snf.Moves:
+    return snf.Moves(settings.blocks, settings.moves, settings.step_size)
+
+
+def stochastic_flow_protocol(settings: StochasticFlow) -> dict[str, object]:
+    flow = {"flow": "affine_coupling", "flow_layers": PAIR, "flow_hidden": "/".join(map(str, settings.hidden))}
+    return settings.protocol | flow | moves_of(settings).protocol
+
+
+def trained_stochastic_flow(study: Study, method: str, seed: int) -> tuple[nn.ModuleList, np.ndarray]:
+    """The maps of SNF and the history of its paths' reverse KL."""
+    settings, target = study.config.snf, study.target
+    names = [(study.dataset, method, "init", seed, k) for k in range(settings.blocks)]
+    maps = nn.ModuleList(flows.affine_coupling(target.dim, PAIR, settings.hidden, derive_seed(*of) % 2**31) for of in names)
+    maps = maps.to(study.book.run.device)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        return snf.path_kl(maps, moves_of(settings), target, settings.batch, [generator])
+
+    return maps, study.train(method, seed, maps, loss, Adam.of(settings), settings.model_dump())

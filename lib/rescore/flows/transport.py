@@ -1,7 +1,8 @@
 """Normalizing flows as forward maps x = T(z), z ~ N(0, I), and their reverse-KL objective (VI-NF).
 
 The transforms are zuko's. An autoregressive map is built in the direction output from input (inverse autoregressive
-flow), so T and log |det dT/dz| cost one network pass; the inverse, which nothing here needs, would cost `dim` passes.
+flow), so T and log |det dT/dz| cost one network pass; the inverse, which nothing here needs, would cost `dim` passes, but for
+couplings.
 Every flow starts at the identity.
 """
 
@@ -11,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
@@ -64,6 +66,18 @@ def spline_autoregressive(dim: int, layers: int, bins: int, bound: float, hidden
     return _autoregressive(dim, layers, hidden, seed, univariate=spline, shapes=((bins,), (bins,), (bins - 1,)))
 
 
+def affine_coupling(dim: int, layers: int, hidden: Sequence[int], seed: int) -> Flow:
+    """RealNVP (Dinh et al. 2017): `layers` maps x_B = exp(a(z_A)) z_B + b(z_A), x_A = z_A; two of them are a pair.
+
+    A is the first half of the coordinates in the first map, the second half in the next, and so on. The networks, of ReLU, have
+    the widths `hidden`. dim must be at least 2. `seed` initialises the networks.
+    """
+    first = torch.arange(dim) < dim // 2
+    masks = [first if i % 2 == 0 else ~first for i in range(layers)]
+    maps = seeded(lambda: [GeneralCouplingTransform(dim, mask=mask, hidden_features=hidden) for mask in masks], seed)
+    return _at_the_identity(maps)
+
+
 Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
 
 
@@ -83,6 +97,11 @@ def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **t
     orders = [rising if i % 2 == 0 else rising.flip(0) for i in range(layers)]
     options = {"hidden_features": hidden, "activation": nn.ELU, **transform}
     maps = seeded(lambda: [MaskedAutoregressiveTransform(dim, order=order, **options) for order in orders], seed)
+    return _at_the_identity(maps)
+
+
+def _at_the_identity(maps: Sequence[LazyTransform]) -> Flow:
+    """Their composition, with zeros in the last layer of each network."""
     for last in (map_.hyper[-1] for map_ in maps):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

@@ -1,11 +1,24 @@
 """Hamiltonian Monte Carlo on the geometric path from N(0, I) to a target."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rescore.targets.base import Target, standard_normal_log_prob
+
+
+def tempered_log_prob(x: Tensor, beta: float, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
+    """log gamma_beta(x) = (1 - beta) log N(x; 0, I) + beta log muhat(x), (..., d) -> (...), float64.
+
+    `log_prob`, that of the target, is not called for beta 0.
+    """
+    if beta == 0:
+        return standard_normal_log_prob(x)
+    if beta == 1:
+        return log_prob(x).double()
+    return (1 - beta) * standard_normal_log_prob(x) + beta * log_prob(x).double()
 
 
 @dataclass
@@ -29,12 +42,8 @@ class Particles:
         return cls(x, log_prob.double(), score)
 
     def tempered_log_prob(self, beta: float) -> Tensor:
-        """log gamma_beta(x) = (1 - beta) log N(x; 0, I) + beta log muhat(x), (...), float64."""
-        if beta == 0:
-            return standard_normal_log_prob(self.x)
-        if beta == 1:
-            return self.log_prob
-        return (1 - beta) * standard_normal_log_prob(self.x) + beta * self.log_prob
+        """log gamma_beta(x), (...), float64."""
+        return tempered_log_prob(self.x, beta, lambda x: self.log_prob)
 
 
 def leapfrog(target: Target, start: Particles, momentum: Tensor, beta: float, step_size: float, n_leapfrog: int) -> Particles:

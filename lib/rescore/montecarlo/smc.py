@@ -11,7 +11,7 @@ from rescore.cost.evaluations import note
 from rescore.errors import RescoreError
 from rescore.montecarlo.hmc import Particles, hmc_step
 from rescore.montecarlo.logz import ess
-from rescore.random import fill_normal
+from rescore.random import fill_normal, fill_uniform
 from rescore.targets.base import Target
 
 PATH_TIMES = (0.0, 0.25, 0.5, 1.0)
@@ -134,8 +134,7 @@ def anneal(
         _resample(particles, log_weights, ess(log_weights) < annealing.resample_below, generators)
         for _ in range(annealing.n_hmc_steps):
             fill_normal(momentum, generators)
-            for row, generator in zip(log_uniform, generators, strict=True):
-                row.uniform_(generator=generator).log_()
+            fill_uniform(log_uniform, generators).log_()
             step_size = annealing.step_size(k)
             accepted = hmc_step(target, particles, momentum, log_uniform, beta, step_size, annealing.n_leapfrog)
             acceptance[:, k - 1] += accepted.double().mean(-1) / annealing.n_hmc_steps
