@@ -1,4 +1,4 @@
-"""What Table 6.2 says about its columns, asked of exact scores or of any network; with it all claims on MNIST's network."""
+"""What Table 6.2 says about its columns, of exact scores or of any network; with it all claims on MNIST's network."""
 
 from collections.abc import Callable
 from dataclasses import replace
