@@ -39,6 +39,7 @@ def test_numbers_are_what_they_were(job, tmp_path):
     content = load_config(PAPER, "smoke").model_dump(mode="json")
     content |= TINY | {"plane": content["plane"] | TINY["plane"]}
     content["jobs"]["plane"]["measure"] = {"rings": ["planar"], "checkerboard": ["planar"]}
+    content["jobs"]["more"]["measure"]["digits"].append("bits")  # of MNIST elsewhere
     config = configured(PAPER, content)
     result = measured(PAPER, config, job, tmp_path, trained_models(config, job, tmp_path / "models"))
     check_pinned(f"diffflow_{job}", result.measurements, result)
