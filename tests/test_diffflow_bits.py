@@ -14,22 +14,12 @@ from rescore.neural_sde import DiffFlow, DiffFlowTraining, ImageField, NeuralSDE
 from rescore.papers import load_config, load_paper
 from rescore.random import Streams, make_generator
 from rescore.training.loop import Adam
+from test_diffflow_variants import Linear
 from torch import nn
 
 PAPER = load_paper("diffflow")
 BITS = PAPER.module("bits")
 T0, T, N, G = 0.1, 1.3, 4, 0.5
-
-
-class Linear(nn.Module):
-    """A field a x."""
-
-    def __init__(self, a: float):
-        super().__init__()
-        self.a = a
-
-    def forward(self, x, t):
-        return self.a * x
 
 
 def linear_flow(a: float, b: float) -> DiffFlow:

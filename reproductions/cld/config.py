@@ -23,13 +23,14 @@ Section = Literal[
     "multiscale",
     "jacobians",
 ]
+TIMES = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
 
 class Scores(SectionSettings):
     """Fig. 2: distances of scores from the score of N(0, I), and Jacobians, at these times."""
 
-    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    times: tuple[PositiveFloat, ...] = TIMES
     samples: PositiveInt = Field(5000, description="for each seed and time")
 
 
@@ -138,7 +139,7 @@ class Learned(PointNetworks, SectionSettings):
 
     sections: ClassVar[tuple[str, ...]] = ("learned", "gradients")
 
-    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    times: tuple[PositiveFloat, ...] = TIMES
     samples: PositiveInt = 1000
     nfe: PositiveInt = 200
 
@@ -151,7 +152,7 @@ class Multiscale(PointNetworks, SectionSettings):
         exact_samples: of each member, by the exact score of rolls of so many `components`.
     """
 
-    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    times: tuple[PositiveFloat, ...] = TIMES
     samples: PositiveInt = 1000
     nfe: PositiveInt = 200
     exact_samples: PositiveInt = 60
@@ -161,7 +162,7 @@ class Multiscale(PointNetworks, SectionSettings):
 class Jacobians(SectionSettings):
     """Figs. 2 (bottom), 9 and 12 of networks trained on images: `probes` for each of `samples` held-out images and time."""
 
-    times: tuple[PositiveFloat, ...] = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    times: tuple[PositiveFloat, ...] = TIMES
     samples: PositiveInt = 200
     probes: PositiveInt = 4
 

@@ -69,10 +69,8 @@ class Pictures:
         return NeuralSDE(*fields, self.fit.g).to(self.device)
 
     def model(self, seed: int) -> DiffFlow:
-        names, of = (
-            ("diffflow", self.data, seed),
-            self.settings.model_dump(include={"side", "network", "network_settings", "gain"}),
-        )
+        names = "diffflow", self.data, seed
+        of = self.settings.model_dump(include={"side", "network", "network_settings", "gain"})
 
         def make(folder: Path) -> DiffFlow:
             generator = make_generator(*names, device=self.device)

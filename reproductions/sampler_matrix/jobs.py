@@ -102,24 +102,23 @@ def adaptive(column: Column, method: str, make: Method, run: Callable[..., None]
         tolerance: make(problem.process, grid(problem.process, 1), rtol=tolerance, atol=tolerance) for tolerance in tolerances
     }
     found: dict[float, Solution] = {}
-    without: dict[float, str] = {}  # tolerances that no budget has a solution of
+    outcome: dict[float, str] = {}
     for tolerance, sampler in samplers.items():
         noise = problem.streams(TABLE, method, column.name, tolerance)
         try:
             tried = solve_within(sampler, problem.score, column.start, noise, max(budgets))
         except Diverged as error:  # a tighter one need not
-            without[tolerance] = f"diverged: {error}"
+            outcome[tolerance] = f"diverged: {error}"
             continue
         if tried is None:  # nor, as a rule, can a tighter one be paid for
-            without[tolerance] = f"takes more than {max(budgets)} evaluations"
+            outcome[tolerance] = f"takes more than {max(budgets)} evaluations"
             break
-        found[tolerance] = tried
+        found[tolerance], outcome[tolerance] = tried, f"takes {tried.nfe} evaluations"
     before, loosest = None, tolerances[0]
-    loosest_says = without.get(loosest) or f"takes {found[loosest].nfe} evaluations"
     for budget in budgets:
         tightest = min((tolerance for tolerance, tried in found.items() if tried.nfe <= budget), default=None)
         if tightest is None:
-            column.skip(method, budget, f"its loosest tolerance {loosest:g} {loosest_says}")
+            column.skip(method, budget, f"its loosest tolerance {loosest:g} {outcome[loosest]}")
         elif tightest == before:
             column.skip(
                 method, budget, f"no listed tolerance takes more than {found[before].nfe} and at most {budget} evaluations"
