@@ -14,11 +14,12 @@ from rescore.errors import MissingData, RescoreError
 from rescore.estimates import NETWORKS, ModelPlan, network_id, read_networks
 from rescore.models import needs as needing
 from rescore.models import train
-from rescore.models.build import make_model, make_process
+from rescore.models.build import make_model, make_objective, make_process
 from rescore.models.needs import Need, needs
 from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
 from rescore.plan import network_cost
+from rescore.random import make_generator
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.model import ModelSpec
 from rescore.workflow.suite import load_suite
@@ -77,6 +78,23 @@ def test_hours_are_the_arithmetic_that_is_printed():
         "At the 180 TFLOP/s that rescore proof measured on A GPU: 0.0 GPU-hours."
     ]
     assert estimates.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
+
+
+@pytest.mark.parametrize("name", ["dsm", "lcss", "ssm", "fd_ssm"])
+def test_a_training_step_takes_the_passes_that_hours_count(name):
+    """Its operations, counted; what does not see the state, such as the embedding of time, has no second derivative."""
+    network = {"name": "mlp", "settings": {"width": 64, "blocks": 8}}
+    change = {"process": {"name": "VE"}, "objective": {"name": name}, "network": network, "gpu": 0}
+    spec = validated(ModelSpec, SPEC.model_dump(mode="json") | change, "spec")
+    one = ModelPlan("key", ("p/a",), spec, (0,), *network_cost(spec), False)
+    model = make_model(spec, make_process(spec.process, (1, 8, 8)), (1, 8, 8))
+    generator = make_generator("images")
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1, generator=generator)
+    images = torch.randn(16, 1, 8, 8, generator=generator)
+    with FlopCounterMode(display=False) as count:
+        make_objective(spec.objective)(model.network, model.process, images, generator).sum().backward()
+    assert 0.8 < count.get_total_flops() / 16e9 / (one.work / one.images) < 1
 
 
 def test_sizes_of_networks_are_kept_and_read(tmp_path):

@@ -19,6 +19,8 @@ from rescore.specs.model import ModelSpec
 from rescore.workflow.suite import Suite
 
 BACKWARD = 3  # a training step takes three times the operations of the network's forward pass: the backward pass is two of them
+PASSES = {"ssm": 2, "fd_ssm": 2}
+"""By objective, that many times it: fd_ssm has two evaluations, ssm differentiates an evaluation and its derivative."""
 SPEED = (50.0, 100.0)
 """Sustained TFLOP/s of one H100 in bf16: an assumption. What `rescore proof` measured stands beside it, from its own record."""
 NETWORKS = "networks.csv"  # in results/reference
@@ -71,9 +73,14 @@ class ModelPlan:
         return 0 if self.spec.weights else self.spec.steps * self.spec.batch * len(self.seeds)
 
     @property
+    def passes(self) -> int:
+        """What a training step takes, in forward passes of the network for each of its images."""
+        return BACKWARD * PASSES.get(self.spec.objective.name, 1)
+
+    @property
     def work(self) -> float:
         """GFLOP of all its trainings; 0 where the network's are not known."""
-        return BACKWARD * (self.gflop or 0.0) * self.images
+        return self.passes * (self.gflop or 0.0) * self.images
 
     def gpu_hours(self, tflops: float) -> float:
         """Of its trainings, at a sustained speed; 0 on the CPU."""
@@ -183,7 +190,7 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, Any]] =
     return [
         f"Estimate, not measured: training takes {BACKWARD} x (GFLOP an image) x (steps x batch x trainings), at a sustained "
         f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed).",
-        f"For example {dear.names[0]}: {BACKWARD} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
+        f"For example {dear.names[0]}: {dear.passes} x {dear.gflop:.1f} GFLOP x {dear.images:,} images = "
         f"{dear.work:.2e} GFLOP: {dear.gpu_hours(fast):.1f} to {dear.gpu_hours(slow):.1f} GPU-hours.",
         f"All {len(gpu)} models on GPUs: {work:.2e} GFLOP: {sum(plan.gpu_hours(fast) for plan in gpu):.1f} to "
         f"{sum(plan.gpu_hours(slow) for plan in gpu):.1f} GPU-hours. Sampling, likelihoods and trainings inside jobs come on "
