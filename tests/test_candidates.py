@@ -11,10 +11,11 @@ from rescore.cli import main
 from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings, job_hash, step_hash, validated
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book, Run
-from rescore.ledger.diff import candidate_verdicts, diff, read_diff
+from rescore.ledger.diff import candidate_verdicts, diff, is_explained, read_diff, write_diff
 from rescore.ledger.explain import GROUPS, explain
 from rescore.ledger.records import read_records
 from rescore.ledger.reference import accept
+from rescore.ledger.tables import readme_block
 from rescore.papers import Candidate, Paper, find_papers, load_config
 from rescore.specs.config import ModelConfig, ModelJob
 from test_gate import save
@@ -32,6 +33,14 @@ def explained(*candidates: dict, records=(), **changes) -> str:
     (row,) = diff([record(value=-2.0), *records], [printed(**changes)], papers(*candidates)).to_dict("records")
     assert row["status"] == "off", "the verdict is the main protocol's"
     return row["explained_by"]
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [("", None), ("2 not decided", None), ("none of 3, 1 not decided", None), ("none of 3", False), ("1000-runs, b", True)],
+)
+def test_a_row_is_explained_by_names_alone(said, verdict):
+    assert is_explained(said) is verdict
 
 
 LONG = {"name": "long", "protocol": {"steps": 200}}
@@ -106,6 +115,21 @@ def test_a_run_is_accepted_into_an_older_reference(tmp_path):
     assert head.endswith(",explained_by") and "explained_by" not in (reference / "diff.csv").read_text()
     accept(run, reference, paper="toy")
     assert list(read_diff(reference / "diff.csv")["explained_by"]) == ["", ""]
+
+
+def test_the_readme_says_how_many_numbers_that_are_off_are_explained(tmp_path):
+    names = ("a", "b", "c", "open")
+    records = [record(value=-2.0, dataset=name) for name in names]
+    records += [under("long", "runs=100; steps=200", dataset=name, value=-3.0 if name == "c" else -1.0) for name in names[:3]]
+    published = [printed(dataset=name) for name in (*names, "no candidates")]
+    write_diff(tmp_path / "laptop" / "diff.csv", diff(records, published, papers({**LONG, "match": {"dataset": list(names)}})))
+    said = " ".join(readme_block(tmp_path, ("laptop",)).split())
+    assert (
+        "Of the 4 off, 2 come out under a candidate protocol" in said
+        and "before it was run, and 1 under none; for 1 that" in said
+    )
+    write_diff(tmp_path / "laptop" / "diff.csv", diff(records[:4], published, papers(LONG)))
+    assert "Of the 4 off" not in readme_block(tmp_path, ("laptop",)), "no candidate has been run"
 
 
 def test_rows_are_told_apart_by_what_reproduces_them():

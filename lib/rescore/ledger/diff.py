@@ -1,6 +1,7 @@
 """Verdicts: each published number beside the measured one, and whether they agree."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +207,13 @@ def explained_by(candidates: Sequence[CandidateVerdict]) -> str:
     off = sum(one.status == "off" for one in candidates)
     open_ = len(candidates) - off
     return ", ".join(filter(None, (f"none of {off}" if off else "", f"{open_} not decided" if open_ else "")))
+
+
+def is_explained(text: str) -> bool | None:
+    """What `explained_by` said of a row: True for names of candidates, False where none reproduces it, else None."""
+    if not text or re.fullmatch(r"(none of \d+, )?\d+ not decided", text):
+        return None
+    return not re.fullmatch(r"none of \d+", text)
 
 
 def _check_candidates(paper: "Paper") -> None:

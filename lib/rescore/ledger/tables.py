@@ -193,7 +193,7 @@ def best_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         key = tuple(None if pd.isna(row[column]) else row[column] for column in KEY)
         if key not in best or row["order"] < best[key]["order"]:
             best[key] = row
-    return pd.DataFrame(list(best.values()), columns=[*KEY, "status", "scale"])
+    return pd.DataFrame(list(best.values()), columns=[*KEY, "status", "scale", "explained_by"])
 
 
 def readme_block(reference: Path, scales: Sequence[str]) -> str:
@@ -217,6 +217,13 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
         f"{number['indicative']} are indicative, measured under another protocol than the paper's, such as a shortened "
         f"training or smaller data; {number['not-run']} are not run."
     )
+    off = [diff_module.is_explained(text) for text in best["explained_by"][best["status"] == "off"]]
+    if any(verdict is not None for verdict in off):
+        text += (
+            f" Of the {len(off)} off, {off.count(True)} come out under a candidate protocol, one that the paper leaves open "
+            f"and that was named before it was run, and {off.count(False)} under none; for {off.count(None)} that is not "
+            "decided (`rescore explain`)."
+        )
     table = counts(best, diff_module.STATUSES)
     table.insert(1, "printed", table[list(diff_module.STATUSES)].sum(axis=1))
     shown = table.astype(object).mask(table == 0, "")
