@@ -1,6 +1,7 @@
 """Candidate protocols: how a config declares them, what their jobs leave, and which of them explain a printed number."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rescore.errors import RescoreError
 from rescore.experiments.book import Book, Run
 from rescore.ledger.diff import candidate_verdicts, diff, is_explained, read_diff, write_diff
 from rescore.ledger.explain import GROUPS, explain
-from rescore.ledger.records import read_records
+from rescore.ledger.records import read_records, write_records
 from rescore.ledger.reference import accept
 from rescore.ledger.tables import readme_block
 from rescore.papers import Candidate, Paper, find_papers, load_config
@@ -333,6 +334,22 @@ def test_a_numbers_card_and_its_papers_page_show_its_candidates(root, capsys):
     assert main(["report", "--scale", "smoke", *options]) == 0
     page = (root / "results/smoke/report/paper-half_score.html").read_text()
     assert page.count('<th scope="row">more-samples</th>') == 3 and more in page
+    assert 'class="explained"' not in page, "none of 1"
+
+
+def test_a_cell_names_the_candidate_that_reproduces_its_number(root, tmp_path):
+    """The candidate's record is given the printed value."""
+    shutil.copytree(root / "results", tmp_path / "results")
+    path = tmp_path / "results" / "smoke" / "records.csv"
+    found = [
+        replace(one, value=0.22, stderr=1e-4) if one.variant == "share=1@more-samples" else one for one in read_records(path)
+    ]
+    write_records(path, found)
+    options = ["--scale", "smoke", "--root", str(root), "--results", str(tmp_path / "results")]
+    assert not main(["tables", *options]) and not main(["report", *options])
+    page = (path.parent / "report" / "paper-half_score.html").read_text()
+    cells = [cell for cell in page.split("<td ") if 'title="reproduced under more-samples"' in cell]
+    assert len(cells) == 1 and cells[0].startswith('class="cell off"') and "printed</span> 0.22" in cells[0]
 
 
 def test_a_candidate_is_declared_before_it_is_run(root, tmp_path):

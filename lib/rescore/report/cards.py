@@ -62,6 +62,12 @@ class Card:
     command: str = ""
     candidates: Sequence[CandidateVerdict] = ()
 
+    @property
+    def explanations(self) -> list[str]:
+        """Of a number that the main protocol does not reproduce, the names of the candidates that do."""
+        reproduced = [one.name for one in self.candidates if one.status == "reproduced"]
+        return [] if self.status == "reproduced" else reproduced
+
 
 @dataclass(frozen=True)
 class Cards:
