@@ -215,6 +215,10 @@ def test_the_digest_is_of_the_library_the_paper_and_the_device(tmp_path, monkeyp
     (tmp_path / "jobs.py").write_text("two")
     assert code_digest(tmp_path, "cpu") != before
     (tmp_path / "jobs.py").write_text("one")
+    monkeypatch.setattr("rescore.experiments.journal._library_digest", lambda: b"another library")
+    assert code_digest(tmp_path, "cpu") != before
+    monkeypatch.undo()
+    assert code_digest(tmp_path, "cpu") == before
     monkeypatch.setattr("rescore.machine.hardware.device_name", lambda device: "another machine")
     assert code_digest(tmp_path, "cpu") != before
 

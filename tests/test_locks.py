@@ -4,7 +4,6 @@ import fcntl
 import multiprocessing
 import os
 import platform
-import sys
 import threading
 import time
 from pathlib import Path

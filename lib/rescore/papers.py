@@ -124,7 +124,8 @@ _modules: dict[str, dict[str, ModuleType]] = {}  # by root, those of `reproducti
 
 def use_root(root: Path) -> None:
     """From here on `reproductions` is the package of this root; a root that was in use before finds its own modules again."""
-    now, loaded = str(root), {name: module for name, module in sys.modules.items() if name.split(".")[0] == "reproductions"}
+    names = [name for name in sys.modules if name == "reproductions" or name.startswith("reproductions.")]
+    now, loaded = str(root), {name: sys.modules[name] for name in names}
     if sys.path[0] != now:
         sys.path[:] = [now, *(place for place in sys.path if place != now)]
     before = next(
