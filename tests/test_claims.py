@@ -27,7 +27,6 @@ from rescore.ledger.claims import (
 )
 from rescore.ledger.statistics import decided
 from rescore.papers import Paper, PaperMeta
-from scipy.stats import false_discovery_control
 
 A, B, C = (row(method=name) for name in "ABC")
 
@@ -185,6 +184,8 @@ def test_the_count_of_claims_that_chance_decides():
 
 def test_a_false_discovery_rate_decides_as_scipy_does():
     """Of Benjamini and Hochberg's steps the last that holds counts, also behind one that does not."""
+    from scipy.stats import false_discovery_control  # slow to import
+
     assert decided([]) == 0 and decided([0.03, 0.04, 0.05, 0.5]) == 0 and decided([0.04, 0.04]) == 2
     generator = np.random.default_rng(0)
     counts = set()
