@@ -23,18 +23,23 @@ SEPARATOR = "=" * 20 + "\n"
 SLOWEST = (
     "test_workflow",
     "test_trained_tables",
-    "test_training_network",
-    "test_report_browser",
-    "test_wiring_diffcollage",
-    "test_lcss",
-    "test_imported",
     "test_smld_sde",
+    "test_deis",
+    "test_figures_without_results",
     "test_diffcollage_scales",
+    "test_mnist",
+    "test_wiring_diffcollage",
+    "test_gddim",
+    "test_cld",
+    "test_report_browser",
+    "test_imported",
+    "test_pis",
     "test_pis_killed",
-    "test_locks",
-    "test_book",
-    "test_proof",
+    "test_pis_figures",
+    "test_wiring_soft_diffusion",
+    "test_wiring_diffflow",
 )
+"""The dearest by processor time, and of those whose names come last what takes several seconds."""
 
 
 SLOW = ("test_trained_tables", "test_diffcollage_scales")

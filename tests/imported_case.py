@@ -67,9 +67,9 @@ def edm_state(kind: str) -> dict[str, Tensor]:
 
 def as_the_authors_name(network: nn.Module, spelling: str) -> dict[str, Tensor]:
     """The weights of a U-Net of ours under the authors' names and in their shapes: the inverse of an import."""
-    found = {}
+    found, ours = {}, network.state_dict()
     for origin in origins(network, spelling):
-        value = network.state_dict()[origin.target]
+        value = ours[origin.target]
         if spelling == "edm" and ".qkv." in origin.target:
             value = value.unflatten(0, (3, -1)).transpose(0, 1).flatten(0, 1)
         for source, part in zip(origin.sources, value.chunk(len(origin.sources)), strict=True):

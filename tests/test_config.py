@@ -70,6 +70,7 @@ def test_every_problem_has_its_line() -> None:
     ("text", "expected"),
     [
         ("a: 1\nb: 2\na: 3\n", r"x.yaml, line 3: key 'a' appears twice"),
+        ("a: 1\nb:\n- [{c: 1,\n    c: 2}]\n", r"x.yaml, line 4: key 'c' appears twice"),
         ("a: [1\n", r"x.yaml, line 2: "),
         ("- 1\n", r"x.yaml: \(top level\): "),
     ],
@@ -158,6 +159,16 @@ def test_modules_come_from_the_paper_s_own_root(tmp_path: Path) -> None:
     assert [load_config(paper, "smoke").seed for paper in papers] == [1, 2, 1]
     first, other, again = (paper.module("config") for paper in papers)
     assert first is again is not other, "a root that was left finds its own modules again, with what a caller has changed there"
+
+
+def test_a_paper_is_read_alone(tmp_path: Path) -> None:
+    for name in ("sound", "other"):
+        shutil.copytree(TOY, tmp_path / "reproductions" / name)
+    (tmp_path / "reproductions" / "other" / "paper.yaml").write_text("figure: {}\n")
+    assert load_paper("sound", tmp_path).meta == read_yaml(TOY / "paper.yaml", PaperMeta)
+    for read in (find_papers, lambda root: load_paper("other", root)):
+        with pytest.raises(RescoreError, match="other/paper.yaml: figure: unknown key"):
+            read(tmp_path)
 
 
 def test_paper_yaml_refuses_unknown_keys() -> None:

@@ -1,6 +1,7 @@
 """What the code imports is declared in pyproject.toml, and what is declared is imported and pinned."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
@@ -42,6 +43,7 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+@functools.cache
 def foreign(*folders: str) -> dict[str, set[str]]:
     """Distribution: the files that import it; of modules that are neither Python's own nor the repository's."""
     names, found = importlib.metadata.packages_distributions(), {}
@@ -54,25 +56,25 @@ def foreign(*folders: str) -> dict[str, set[str]]:
     return found
 
 
-CODE, TESTS = foreign("lib", "reproductions"), foreign("tests")
+CODE, TESTS = ("lib", "reproductions"), ("tests",)
 ALWAYS = declared(PROJECT["dependencies"])
 EXTRA = {name: declared(requirements) for name, requirements in PROJECT["optional-dependencies"].items()}
 
 
 def test_what_the_code_imports_is_declared():
-    assert {"torch", "pooch", "torchvision", "pillow", "pot"} <= set(CODE), "the search finds them"
-    wrong = {name: files for name, files in CODE.items() if name not in ALWAYS | EXTRA.get(EXTRAS.get(name), set())}
+    assert {"torch", "pooch", "torchvision", "pillow", "pot"} <= set(foreign(*CODE)), "the search finds them"
+    wrong = {name: files for name, files in foreign(*CODE).items() if name not in ALWAYS | EXTRA.get(EXTRAS.get(name), set())}
     assert not wrong
 
 
 def test_what_the_tests_import_is_declared():
     allowed = ALWAYS | EXTRA["test"] | EXTRA["browser"] | EXTRA["mutation"]
-    assert not {name: files for name, files in TESTS.items() if name not in allowed}
+    assert not {name: files for name, files in foreign(*TESTS).items() if name not in allowed}
 
 
 def test_what_is_declared_is_imported():
-    assert ALWAYS - set(CODE) - NOT_IMPORTED == set()
-    imported = set(CODE) | set(TESTS) | NOT_IMPORTED
+    assert ALWAYS - set(foreign(*CODE)) - NOT_IMPORTED == set()
+    imported = set(foreign(*CODE)) | set(foreign(*TESTS)) | NOT_IMPORTED
     imported |= EXTRA["lint"] | EXTRA["benchmark"]  # commands of `make lint`; what `make benchmark` imports if it is there
     assert set().union(*EXTRA.values()) - imported == set()
 

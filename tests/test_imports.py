@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 from rescore.papers import find_papers
 from rescore.workflow.suite import load_suite
@@ -21,26 +22,33 @@ WITHOUT_TORCH = (
 )
 
 
-def loaded(code: str) -> set[str]:
-    """The heavy libraries in a process of its own after this code."""
-    script = f"import sys, json\n{code}\nprint(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    return set(json.loads(done.stdout.splitlines()[-1]))
-
-
-def test_what_only_reads_numbers_imports_no_heavy_library():
-    assert loaded("\n".join(f"import {name}" for name in WITHOUT_TORCH)) == set()
-
-
-def test_a_job_of_any_paper_starts_with_torch_alone():
-    papers = "; ".join(f"load_paper({name!r}).module('jobs')" for name in find_papers(ROOT))
-    assert loaded(f"import rescore.experiments.run\nfrom rescore.papers import load_paper\n{papers}") == {"torch"}
-
-
-def test_a_training_adds_what_torch_s_optimiser_imports(tmp_path):
-    """No data set of the digits' trainings needs scikit-learn, and nothing of them the networks of judges."""
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> list[set[str]]:
+    """The heavy libraries in one process: that only reads numbers, then has the papers' jobs, then has trained a model."""
     suite = load_suite({"scale": "smoke"}, ROOT)
     key = next(key for key in suite.short_models if suite.models[key].spec.data == "digits")
-    words = ["train", key, "--scale", "smoke", "--results", str(tmp_path)]
-    assert loaded(f"from rescore.cli import main\nassert main({words}) == 0") == {"torch", "torch._dynamo"}
+    words = ["train", key, "--scale", "smoke", "--results", str(tmp_path_factory.mktemp("trained"))]
+    papers = "; ".join(f"load_paper({name!r}).module('jobs')" for name in find_papers(ROOT))
+    stages = (
+        "\n".join(f"import {name}" for name in WITHOUT_TORCH),
+        f"import rescore.experiments.run\nfrom rescore.papers import load_paper\n{papers}",
+        f"from rescore.cli import main\nassert main({words}) == 0",
+    )
+    tell = f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    script = "\n".join(["import sys, json", *(f"{stage}\n{tell}" for stage in stages)])
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return [set(json.loads(line)) for line in done.stdout.splitlines() if line.startswith('["') or line == "[]"]
+
+
+def test_what_only_reads_numbers_imports_no_heavy_library(loaded):
+    assert loaded[0] == set()
+
+
+def test_a_job_of_any_paper_starts_with_torch_alone(loaded):
+    assert loaded[1] == {"torch"}
+
+
+def test_a_training_adds_what_torch_s_optimiser_imports(loaded):
+    """No data set of the digits' trainings needs scikit-learn, and nothing of them the networks of judges."""
+    assert len(loaded) == 3 and loaded[2] == {"torch", "torch._dynamo"}

@@ -24,7 +24,9 @@ from rescore.papers import find_papers, load_config, load_paper
 from rescore.targets import gaussian, named
 
 PAPER = load_paper("pis", ROOT)
-config, study, jobs, annealed, chains = (PAPER.module(name) for name in ("config", "study", "jobs", "annealed", "chains"))
+config, study, jobs, annealed, chains, theory = (
+    PAPER.module(name) for name in ("config", "study", "jobs", "annealed", "chains", "theory")
+)
 
 TRAINING = {"steps": 4, "batch": 10, "checkpoint_every": 2}
 ANNEALING = {"temperatures": 2, "hmc_steps": 2, "leapfrogs": 2, "step_sizes": [0.3, 0.3, 0.2, 0.2]}
@@ -303,6 +305,8 @@ def without_computing(monkeypatch) -> None:
     monkeypatch.setattr(annealed, "train_once", lambda path, train, blank: blank)
     monkeypatch.setattr(ControlledSDE, "simulate", lambda *_: Paths(torch.zeros(1, 5, 2), torch.zeros(1, 5)))
     monkeypatch.setattr(chains, "run_chain", run_chain)
+    monkeypatch.setattr(theory, "mixture_end", lambda *_: None)
+    monkeypatch.setattr(theory, "w2", lambda *_: 0.5)
     monkeypatch.setitem(jobs.METHODS, "noise_scale", lambda *_: None)
 
 

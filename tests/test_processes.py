@@ -19,7 +19,7 @@ each_with_discrete = pytest.mark.parametrize("name", WITH_DISCRETE)
 
 
 def integrate(rate, start, s, t, rtol=1e-13):
-    """The matrix ODE dX/dt = rate(t, X), X(s) = start, at t."""
+    """The ODE dX/dt = rate(t, X) of one matrix or of several, X(s) = start, at t."""
     shape = start.shape
     solution = solve_ivp(
         lambda t, x: rate(t, x.reshape(shape)).ravel(), (s, t), start.ravel(), "DOP853", rtol=rtol, atol=rtol / 100
@@ -31,14 +31,16 @@ def integrate(rate, start, s, t, rtol=1e-13):
 @pytest.mark.parametrize(("s", "t"), [(0.01, 0.15), (0.3, 0.9), (0.6, 0.2)])
 def test_transition_and_covariance_solve_their_odes(name, s, t):
     process, n = PROCESSES[name], size(name)
-    F, GG = (lambda t: matrix(process.F(t), n)), (lambda t: matrix(process.GG(t), n))
-    psi = integrate(lambda t, x: F(t) @ x, np.eye(n), s, t)
-    assert relative(matrix(process.Psi(t, s), n), psi) < 1e-10
-    if t > s:  # backwards these two are ill-posed
-        sigma = integrate(lambda t, x: F(t) @ x + x @ F(t).T + GG(t), matrix(process.Sigma(s), n), s, t)
-        assert relative(matrix(process.Sigma(t), n), sigma) < 1e-10
-        q = integrate(lambda t, x: F(t) @ x + x @ F(t).T + GG(t), np.zeros((n, n)), s, t)
-        assert relative(matrix(process.Q(t, s), n), q) < 1e-10
+
+    def rate(t, x):
+        F, GG = matrix(process.F(t), n), matrix(process.GG(t), n)
+        return np.stack([F @ x[0], *(F @ one + one @ F.T + GG for one in x[1:])])
+
+    forwards = [matrix(process.Sigma(s), n), np.zeros((n, n))] if t > s else []  # backwards these two are ill-posed
+    found = integrate(rate, np.stack([np.eye(n), *forwards]), s, t)
+    closed = [process.Psi(t, s), process.Sigma(t), process.Q(t, s)][: len(found)]
+    for operator, solution in zip(closed, found, strict=True):
+        assert relative(matrix(operator, n), solution) < 1e-10
 
 
 def test_cld_against_matrix_exponentials():
@@ -202,15 +204,14 @@ def test_psi_hat_and_its_covariance_solve_their_odes(name, lam):
     """Thesis Prop. 9, with -lam^2 in eq. 7.23: from s down to t < s."""
     process, n, s, t = PROCESSES[name], size(name), 0.6, 0.2
 
-    def F_hat(t):
-        pull = matrix(process.GG(t), n) @ np.linalg.inv(matrix(process.Sigma(t), n))
-        return matrix(process.F(t), n) + (1 + lam**2) / 2 * pull
+    def rate(t, x):
+        GG = matrix(process.GG(t), n)
+        F_hat = matrix(process.F(t), n) + (1 + lam**2) / 2 * GG @ np.linalg.inv(matrix(process.Sigma(t), n))
+        return np.stack([F_hat @ x[0], F_hat @ x[1] + x[1] @ F_hat.T - lam**2 * GG])
 
     psi_hat = process.Psi_hat(t, s, lam)
-    assert relative(matrix(psi_hat, n), integrate(lambda t, x: F_hat(t) @ x, np.eye(n), s, t, 1e-11)) < 1e-9
-    covariance = integrate(
-        lambda t, x: F_hat(t) @ x + x @ F_hat(t).T - lam**2 * matrix(process.GG(t), n), np.zeros((n, n)), s, t, 1e-11
-    )
+    solution, covariance = integrate(rate, np.stack([np.eye(n), np.zeros((n, n))]), s, t, 1e-11)
+    assert relative(matrix(psi_hat, n), solution) < 1e-9
     closed = process.Sigma(t) - psi_hat @ process.Sigma(s) @ psi_hat.T
     assert np.abs(matrix(closed, n) - covariance).max() / matrix(process.Sigma(s), n).max() < 1e-9
     assert np.linalg.eigvalsh(matrix(closed, n)).min() > -1e-12

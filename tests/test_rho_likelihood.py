@@ -28,14 +28,21 @@ def test_it_is_the_density(process, bound):
     assert nfe == 400 and (found - exact).abs().max() < bound
 
 
+@pytest.fixture(scope="module")
+def of_order_four():
+    """VP, a score, its draws and their log densities by 300 steps of order 4."""
+    process = VP()
+    score, u, _ = problem(process, 0.02)
+    times = grids.log_rho(process, 300, t0=0.02)
+    return process, score, u, rho_log_prob(score, process, u, times, exact_divergence, "rk4").log_prob
+
+
 @pytest.mark.parametrize(
     ("method", "order"), [("heun2", 2), ("midpoint2", 2), ("ralston2", 2), ("kutta3", 3), ("rk4", 4), (0, 1), (1, 2), (2, 3)]
 )
-def test_orders(method, order):
+def test_orders(of_order_four, method, order):
     """log2 of the ratio of errors at n and 2 n steps from the value of 300 steps of order 4."""
-    process = VP()
-    score, u, _ = problem(process, 0.02)
-    exact = rho_log_prob(score, process, u, grids.log_rho(process, 300, t0=0.02), exact_divergence, "rk4").log_prob
+    process, score, u, exact = of_order_four
     n = 40 if isinstance(method, str) else 100
 
     def error(steps):

@@ -1,6 +1,7 @@
 """The rooms of the library: none imports one below it in docs/architecture.md, no module imports in a circle."""
 
 import ast
+import functools
 import graphlib
 import re
 from collections import defaultdict
@@ -12,6 +13,7 @@ LIBRARY = ROOT / "lib" / "rescore"
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """The files of the library by the names that imports have for them."""
     names = {}
@@ -21,6 +23,7 @@ def modules() -> dict[str, Path]:
     return names
 
 
+@functools.cache
 def imports() -> dict[str, set[str]]:
     """What each module imports of the library, inside functions too."""
     known, found = modules(), defaultdict(set)

@@ -38,8 +38,9 @@ def mixture(name, std=0.3):
 def chain_covariances(sampler, variance, start):
     """Covariances along a one-step sampler with the exact score of N(0, variance) data, from covariance `start`."""
     covariance, covariances = start, []
-    for i, t in enumerate(sampler.times[:-1]):
-        step = sampler.A[i] + sampler.B[i] @ gaussian_score_operator(sampler.process, t, variance)
+    scores = gaussian_score_operator(sampler.process, torch.tensor(sampler.times[:-1], dtype=torch.float64), variance)
+    for i in range(sampler.steps):
+        step = sampler.A[i] + sampler.B[i] @ scores[i]
         covariance = step @ covariance @ step.T
         if sampler.C[i] is not None:
             covariance = covariance + sampler.C[i] @ sampler.C[i].T

@@ -153,8 +153,9 @@ def test_basin_boundary():
     assert sum(parts) == pytest.approx(0, abs=1e-12)
 
 
-def test_toy_levels_are_the_components_widths(tmp_path):
+def test_toy_levels_are_the_components_widths(tmp_path, monkeypatch):
     """NCSN's toy: the last level of the annealing is the mixture itself, N((5, 5), I) and N((-5, -5), I)."""
+    monkeypatch.setattr(langevin, "PROJECTIONS", 1)  # of distances, which are not looked at here
     annealing = {"sigma_first": 20, "sigma_last": 1, "steps_per_level": 1, "step_size": 0.1}
     settings = {"particles": 2000, "steps": 1, "annealing": annealing}
     book = book_of(PAPER, configured(PAPER, {"toy": settings, "jobs": {"one": {"measure": ["toy"]}}}), "one", tmp_path)

@@ -249,17 +249,27 @@ def _section_fields(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {name: value.sections or (name,) for name, value in values.items() if isinstance(value, SectionSettings)}
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's parser is ten times as fast
     """YAML in which a key may not appear twice."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
-            seen.append(key.value)
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        _refuse_repeated_keys(node, set())
         return node
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, known: set[int]) -> None:
+    """Raise MarkedYAMLError for the second of two keys; `known` are the ids of nodes looked at, which aliases reach again."""
+    if isinstance(node, yaml.CollectionNode) and id(node) not in known:
+        known.add(id(node))
+        seen = []
+        for part in node.value:
+            if isinstance(part, tuple):
+                key, part = part
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
+                seen.append(key.value)
+            _refuse_repeated_keys(part, known)
 
 
 class ConfigLoader(_Loader):

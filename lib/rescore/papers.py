@@ -124,7 +124,8 @@ _modules: dict[str, dict[str, ModuleType]] = {}  # by root, those of `reproducti
 
 def use_root(root: Path) -> None:
     """From here on `reproductions` is the package of this root; a root that was in use before finds its own modules again."""
-    now, loaded = str(root), {name: module for name, module in sys.modules.items() if name.split(".")[0] == "reproductions"}
+    names = [name for name in sys.modules if name == "reproductions" or name.startswith("reproductions.")]
+    now, loaded = str(root), {name: sys.modules[name] for name in names}
     if sys.path[0] != now:
         sys.path[:] = [now, *(place for place in sys.path if place != now)]
     before = next(
@@ -146,24 +147,31 @@ def find_root(root: Path | str | None = None) -> Path:
     raise RescoreError(f"{candidates[0]}: no folder reproductions/ here; run in the repository or name it with --root")
 
 
-def find_papers(root: Path | str | None = None) -> dict[str, Paper]:
-    """All papers by name, sorted."""
-    papers = {}
-    for path in sorted((find_root(root) / "reproductions").glob("*/paper.yaml")):
-        name = path.parent.name
+def _paper_files(root: Path | str | None) -> dict[str, Path]:
+    """Where the `paper.yaml` of each paper is, by name, sorted; raises RescoreError for a name that a paper cannot have."""
+    files = {path.parent.name: path for path in sorted((find_root(root) / "reproductions").glob("*/paper.yaml"))}
+    for name, path in files.items():
         if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
             raise RescoreError(
                 f"{path.parent}: a paper's name is a-z, 0-9 and '_', from a letter on, and not one of {', '.join(RESERVED)}"
             )
-        papers[name] = Paper(name, path.parent, read_yaml(path, PaperMeta))
-    return papers
+    return files
+
+
+def _read_paper(name: str, path: Path) -> Paper:
+    return Paper(name, path.parent, read_yaml(path, PaperMeta))
+
+
+def find_papers(root: Path | str | None = None) -> dict[str, Paper]:
+    """All papers by name, sorted; raises RescoreError for what is wrong in one of them."""
+    return {name: _read_paper(name, path) for name, path in _paper_files(root).items()}
 
 
 def load_paper(name: str, root: Path | str | None = None) -> Paper:
-    """One paper; raises RescoreError naming the known ones."""
-    papers = find_papers(root)
-    check_choice("paper", name, papers)
-    return papers[name]
+    """One paper; raises RescoreError naming the known ones. Of the others nothing is read."""
+    files = _paper_files(root)
+    check_choice("paper", name, files)
+    return _read_paper(name, files[name])
 
 
 def load_config(paper: Paper, scale: str) -> Any:

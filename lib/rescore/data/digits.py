@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,15 @@ def load_digits() -> Tensor:
 def digits_and_labels() -> tuple[np.ndarray, np.ndarray]:
     """Images (1797, 8, 8) float64, whole numbers 0 to 16, and labels (1797,), as `sklearn.datasets.load_digits` gives them.
 
-    Read from its file, for importing scikit-learn takes as long as a short training.
+    Read from its file, for importing scikit-learn takes as long as a short training; the caller's own, to write in.
     """
+    images, labels = _read()
+    return images.copy(), labels.copy()
+
+
+@cache
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """As `digits_and_labels`; once a process, for the file is text."""
     import numpy as np
 
     installed = find_spec("sklearn")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,10 +117,20 @@ def code_digest(paper: Path | None, device: str) -> str:
     """Of the library's code and a paper's, of torch and the machine class."""
     import torch
 
-    import rescore
     from rescore.machine.hardware import device_name
 
-    digest = hashlib.sha256(f"{torch.__version__} {device_name(device)}".encode())
-    for path in sorted([*Path(rescore.__file__).parent.rglob("*.py"), *(paper.glob("*.py") if paper else ())]):
+    digest = hashlib.sha256(f"{torch.__version__} {device_name(device)}".encode() + _library_digest())
+    for path in sorted(paper.glob("*.py") if paper else ()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _library_digest() -> bytes:
+    """Of the library's code, once a process: a section asks for it, and it is a megabyte."""
+    import rescore
+
+    digest = hashlib.sha256()
+    for path in sorted(Path(rescore.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()

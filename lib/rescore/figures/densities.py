@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rescore.figures.style import GREY, SMALL
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class DensityMap:
     log_density: np.ndarray
 
     @classmethod
-    def of(cls, log_prob: Callable[[torch.Tensor], torch.Tensor], half_width: float, n: int = 600) -> "DensityMap":
+    def of(cls, log_prob: Callable[["Tensor"], "Tensor"], half_width: float, n: int = 600) -> "DensityMap":
+        import torch  # most figures have no density, and it takes longer to import than they to draw
+
         axis = torch.linspace(-half_width, half_width, n, dtype=torch.float64)
         x = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
         log_density = log_prob(x)

@@ -74,7 +74,7 @@ def paper_table(verdicts: pd.DataFrame, paper: str, table: str) -> str:
 
 def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, table: str) -> str:
     """What we measured beside a printed table, one number a row, in markdown; "" if there is nothing."""
-    judged = set(diff_module.keys(verdicts))
+    judged = set(diff_module.keys(verdicts[(verdicts["paper"] == paper) & (verdicts["table"] == table)]))
     own = [record for record in records if (record.paper, record.table) == (paper, table) and record.key not in judged]
     if not own:
         return ""

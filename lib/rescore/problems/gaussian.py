@@ -259,12 +259,18 @@ def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw
 
 def _corrected(sampler: PredictorCorrector, i: int, score: Score, law: GaussianLaw) -> GaussianLaw:
     """Behind the corrector steps at times[i]."""
-    t, unit = sampler.times[i], GaussianLaw.independent(torch.zeros(law.shape), torch.ones(law.shape)).expected_norm
+    t, unit = sampler.times[i], _expected_noise_norm(law.shape)
     for _ in range(sampler.corrector_steps):
         norm = law.after(lambda u, draw: score(u, t), draws=0).expected_norm
         step = partial(_langevin, score, t, 2 * sampler.signal[i] * (sampler.snr * unit / norm) ** 2)
         law = law.after(step, draws=1)
     return law
+
+
+@lru_cache(64)
+def _expected_noise_norm(shape: tuple[int, ...]) -> float:
+    """E|z| of standard noise: the same at every step."""
+    return GaussianLaw.independent(torch.zeros(shape), torch.ones(shape)).expected_norm
 
 
 def _langevin(score: Score, t: float, size: float, u: Tensor, draw: Draw) -> Tensor:
