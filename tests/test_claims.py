@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from ledger_case import record
 from rescore.errors import RescoreError
@@ -25,7 +24,6 @@ from rescore.ledger.claims import (
     smaller,
     write_claims,
 )
-from rescore.ledger.statistics import decided
 from rescore.papers import Paper, PaperMeta
 
 A, B, C = (row(method=name) for name in "ABC")
@@ -180,21 +178,6 @@ def test_the_count_of_claims_that_chance_decides():
         "at most 0.1. At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are."
     )
     assert by_chance(rows[2:]) == ""
-
-
-def test_a_false_discovery_rate_decides_as_scipy_does():
-    """Of Benjamini and Hochberg's steps the last that holds counts, also behind one that does not."""
-    from scipy.stats import false_discovery_control  # slow to import
-
-    assert decided([]) == 0 and decided([0.03, 0.04, 0.05, 0.5]) == 0 and decided([0.04, 0.04]) == 2
-    generator = np.random.default_rng(0)
-    counts = set()
-    for n in (1, 2, 5, 30):
-        for power in (1, 3, 9):  # more of them small
-            p_values = generator.uniform(size=n) ** power
-            counts.add(decided(p_values))
-            assert decided(p_values) == (false_discovery_control(p_values) <= 0.05).sum()
-    assert len(counts) > 4
 
 
 def test_exact_numbers_decide_without_an_error():

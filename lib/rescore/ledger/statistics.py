@@ -73,5 +73,8 @@ def z_value(margin: float, error: Error) -> float:
 
 def decided(p_values: Sequence[float], rate: float = 0.05) -> int:
     """How many of these two-sided p values a false discovery rate allows to call decided (Benjamini and Hochberg 1995)."""
-    n = len(p_values)
-    return max((k for k, p in enumerate(sorted(p_values), 1) if p * n / k <= rate), default=0)
+    if not p_values:
+        return 0
+    from scipy.stats import false_discovery_control
+
+    return int((false_discovery_control(p_values) <= rate).sum())
