@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from rescore.collage import Made, Maker, chain, cycle, looped
@@ -37,6 +36,10 @@ class Networks(Images):
         self.scenery, self.dataset, self.n = Scenery(book, name), name, book.config.pictures.contents
         self.protocol |= {"overlap": HALF, "length": self.scenery.length}
 
+    def noise(self, what: str, seed: int) -> torch.Generator:
+        """As of `Scenery.generator`, where the networks are."""
+        return self.generator("pictures", self.dataset, what, seed)
+
     def pictures(
         self,
         what: str,
@@ -44,19 +47,15 @@ class Networks(Images):
         make: Callable[[Maker, torch.Generator], Made],
         judge: Callable[[Tensor], Mapping[str, float]],
         shown: Callable[[Tensor], Tensor] = lambda x: x[:SHOWN],
-        **of_cell: Any,
+        n: int | None = None,
+        **protocol: object,
     ) -> None:
         """A cell of what is found in the contents of every training."""
-        self.measure(
-            "pictures",
-            method,
-            lambda pieces, seed: make(pieces, self.generator("pictures", self.dataset, what, seed)),
-            lambda x, seed: judge(x),
-            f"trained/{self.dataset}/{what}/{method}",
-            shown,
-            variant=f"{what}, trained",
-            **of_cell,
-        )
+        with self.cell("pictures", method, f"{what}, trained", n, **protocol) as cell:
+            if cell.todo:
+                made = [make(pieces, self.noise(what, seed)).x for seed, pieces in self.each]
+                cell.add_each([judge(x) for x in made])
+                cell.arrays[f"trained/{self.dataset}/{what}/{method}"] = shown(made[0]).numpy()
 
     def distances(self, pieces: Maker, seed: int) -> dict[str, float]:
         """How far networks are from the exact scores of squares and of overlaps, at squares of the exact law."""
@@ -84,18 +83,21 @@ def trained(book: Book, name: str) -> None:
     """What `scenery.pictures` makes, by networks; how far these are from the exact pieces; and the photograph's own numbers."""
     of, n = Networks(book, name), book.config.pictures.contents
     numbers, length = of.scenery.numbers, of.scenery.length
+    graph, ring = chain(SIDE, length, SIDE, HALF), cycle(SIDE, length, SIDE, HALF)
+
+    def wide(method: str, pieces: Maker, noise: torch.Generator, n: int = n) -> Made:
+        return pieces.chained(method, graph, n, noise)
+
+    def circle(pieces: Maker, noise: torch.Generator, n: int = n) -> Made:
+        return looped(pieces, ring, n, noise)
+
     photograph(book, of.scenery)
     with of.cell("pictures", "networks", "pieces, trained", n=COMPARED, times=",".join(map(str, TIMES))) as cell:
         if cell.todo:
             cell.add_each([of.distances(pieces, seed) for seed, pieces in of.each])
-    graph, ring = chain(SIDE, length, SIDE, HALF), cycle(SIDE, length, SIDE, HALF)
-
-    def wide(method: str, pieces: Maker, noise: torch.Generator) -> Made:
-        return pieces.chained(method, graph, n, noise)
-
-    def circle(pieces: Maker, noise: torch.Generator) -> Made:
-        return looped(pieces, ring, n, noise)
-
+            for what, make in (("wide", partial(wide, "DiffCollage")), ("circle", circle)):
+                shown = make(of.scenery.maker(), of.noise(what, of.seeds[0][1]), n=SHOWN)
+                cell.arrays[f"trained/{name}/{what}/exact pieces"] = shown.x.numpy()
     for method in progress(MADE, desc=f"pictures of networks, {name}"):
         of.pictures("wide", method, partial(wide, method), numbers, graph="chain")
     of.pictures("circle", "DiffCollage", circle, closed(of.scenery), graph="cycle")
