@@ -162,32 +162,45 @@ def scenery(found: draw.PaperResults, out: Path) -> None:
 def trained(found: draw.PaperResults, out: Path) -> None:
     """The same by networks, beside the photographs and exact pieces that begin at the same noise."""
     arrays = {key: _coloured(key, found) for key in found.arrays if key.startswith("trained/") and not key.endswith("palette")}
-    methods = {"exact pieces": "exact pieces"} | {f"networks, {method}": method for method in MADE}
     if not arrays:
         draw.not_measured(out)
         return
-
-    def there(keys: Mapping[str, str]) -> dict[str, np.ndarray]:
-        return {label: arrays[key][0] for label, key in keys.items() if key in arrays}
-
     note = (
         "Exact pieces and the networks of the first training begin at the same noise. A photograph is narrower than a panorama."
     )
-    with found.sheet(out, 4, 1, (8.0, 3.4), note) as (_, (*panoramas, circles, cubes)):
+    with found.sheet(out, 4, 2, (7.0, 4.3), note) as (_, (*panoramas, circles, cubes)):
+        labels = {
+            "photograph": "photograph",
+            "wide/exact pieces": "exact pieces",
+            **{f"wide/{m}": f"networks, {m}" for m in MADE},
+        }
         for ax, name in zip(panoramas, SCENES, strict=True):
-            keys = {label: f"trained/{name}/wide/{method}" for label, method in methods.items()}
-            if rows := there({"photograph": f"trained/{name}/photograph"} | keys):
+            rows = {label: x[0] for key, label in labels.items() if (x := arrays.get(f"trained/{name}/{key}")) is not None}
+            if rows:
                 draw.image_stack(ax, _as_wide(list(rows.values())), list(rows))
             ax.set_title(f"{name}: pieces of 32x32, panoramas of 32x{found.config.pictures.ratio * 32}")
-        kinds = {"exact pieces": "exact pieces", "networks": "DiffCollage"}
-        keys = {f"{name}, {kind}": f"trained/{name}/circle/{method}" for name in SCENES for kind, method in kinds.items()}
-        if rings := there(keys):
-            drawn = [draw.ring_picture(x, pixels=4) for x in rings.values()]
-            draw.image_row(circles, [np.broadcast_to(x, (3, *x.shape[1:])) for x in drawn], list(rings))
-        circles.set_title("closed circles by DiffCollage")
-        if faces := there({label: f"trained/sky/cube/{method}" for label, method in methods.items()}):
-            draw.image_row(cubes, list(faces.values()), list(faces))
+        rings = {name: [f"trained/{name}/circle/{kind}" for kind in ("exact pieces", "DiffCollage")] for name in SCENES}
+        _pairs(
+            circles, {name: [draw.ring_picture(arrays[k][0], 4) for k in keys if k in arrays] for name, keys in rings.items()}
+        )
+        circles.set_title("closed circles by DiffCollage: exact pieces, networks")
+        faces = {
+            "DiffCollage:\nexact pieces, networks": ("exact pieces", "DiffCollage"),
+            "networks:\nBaseline, Replacement": MADE[:2],
+        }
+        around = {label: [f"trained/sky/cube/{method}" for method in methods] for label, methods in faces.items()}
+        _pairs(cubes, {label: [arrays[key][0] for key in keys if key in arrays] for label, keys in around.items()})
         cubes.set_title("the sky on a cube, all around")
+
+
+def _pairs(ax: Axes, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Images (C, H, W) of one size beside each other, a labelled row of them for each entry that has some."""
+    there = {label: [np.broadcast_to(x, (3, *x.shape[1:])) for x in images] for label, images in rows.items() if images}
+    beside = [
+        np.concatenate([np.pad(x, ((0, 0), (0, 0), (0, 8)), constant_values=np.nan) for x in row], 2) for row in there.values()
+    ]
+    if beside:
+        draw.image_stack(ax, beside, list(there))
 
 
 def _as_wide(images: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from reproductions.diffcollage.scenery import MADE, PROCESS, SHOWN, SKY, Scenery
 
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which networks are compared with exact scores
 COMPARED = 64  # squares, of each training
+around = partial(equirectangular_of, SHOWN)
 
 
 class Networks(Images):
@@ -91,20 +92,25 @@ def trained(book: Book, name: str) -> None:
     def circle(pieces: Maker, noise: torch.Generator, n: int = n) -> Made:
         return looped(pieces, ring, n, noise)
 
+    def on_cube(method: str, pieces: Maker, noise: torch.Generator, n: int = cubes(n)) -> Made:
+        return cube(method, n, pieces, noise)
+
     photograph(book, of.scenery)
+    composed = {"wide": partial(wide, "DiffCollage"), "circle": circle}
+    composed |= {"cube": partial(on_cube, "DiffCollage")} if name == SKY else {}
     with of.cell("pictures", "networks", "pieces, trained", n=COMPARED, times=",".join(map(str, TIMES))) as cell:
         if cell.todo:
             cell.add_each([of.distances(pieces, seed) for seed, pieces in of.each])
-            for what, make in (("wide", partial(wide, "DiffCollage")), ("circle", circle)):
-                shown = make(of.scenery.maker(), of.noise(what, of.seeds[0][1]), n=SHOWN)
-                cell.arrays[f"trained/{name}/{what}/exact pieces"] = shown.x.numpy()
+            for what, make in composed.items():
+                x = make(of.scenery.maker(), of.noise(what, of.seeds[0][1]), n=SHOWN).x
+                cell.arrays[f"trained/{name}/{what}/exact pieces"] = (around(x) if what == "cube" else x).numpy()
     for method in progress(MADE, desc=f"pictures of networks, {name}"):
         of.pictures("wide", method, partial(wide, method), numbers, graph="chain")
     of.pictures("circle", "DiffCollage", circle, closed(of.scenery), graph="cycle")
     if name == SKY:
         book.arrays["trained/sky/palette"] = sky_palette()
         for method in MADE:
-            of.pictures("cube", method, partial(cube, method, cubes(n)), edges, partial(equirectangular_of, SHOWN), n=cubes(n))
+            of.pictures("cube", method, partial(on_cube, method), edges, around, n=cubes(n))
 
 
 def photograph(book: Book, scenery: Scenery) -> None:
