@@ -172,7 +172,7 @@ def trained(found: draw.PaperResults, out: Path) -> None:
         labels = {
             "photograph": "photograph",
             "wide/exact pieces": "exact pieces",
-            **{f"wide/{m}": f"networks, {m}" for m in MADE},
+            **{f"wide/{m}": f"networks,\n{m}" for m in MADE},
         }
         for ax, name in zip(panoramas, SCENES, strict=True):
             rows = {label: x[0] for key, label in labels.items() if (x := arrays.get(f"trained/{name}/{key}")) is not None}
