@@ -37,7 +37,7 @@ SPEC = ModelSpec(
 
 @pytest.mark.parametrize("name", textures.TEXTURES)
 def test_patches_of_train_and_test_share_no_pixel(name):
-    columns = {split: {c for band in textures.bands(split) for c in range(*band)} for split in textures.SPLITS}
+    columns = {split: {c for band in textures.bands(split) for c in range(*band)} for split in textures.SPLITS["textures-8x8"]}
     assert not columns["train"] & columns["test"] and len(columns["train"] | columns["test"]) == 128
     for split, bands in (("train", (40, 40, 16)), ("test", (16, 16))):
         assert [b - a for a, b in textures.bands(split)] == list(bands)

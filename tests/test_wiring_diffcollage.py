@@ -37,6 +37,12 @@ def test_numbers_of_known_laws_are_what_they_were(tmp_path: Path):
         check_pinned(f"diffcollage_{job}", result.measurements, result)
 
 
+def test_numbers_of_networks_of_photographs_are_what_they_were(tmp_path: Path):
+    config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | LAWS)
+    result = measured(PAPER, config, "trained", tmp_path, trained_models(config, "trained", tmp_path / "models"))
+    check_pinned("diffcollage_trained", result.measurements, result)
+
+
 @needs_motions
 def test_numbers_of_one_transformer_are_what_they_were(tmp_path: Path):
     config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | {"steps": 2})

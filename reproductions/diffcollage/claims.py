@@ -3,6 +3,7 @@
 from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, monotone, row, smaller
 
 from reproductions.diffcollage.law_claims import LAW_CLAIMS
+from reproductions.diffcollage.trained_claims import TRAINED_CLAIMS
 
 OTHERS = ("Baseline", "Replacement", "Reconstruction")
 AUTOREGRESSIVE = OTHERS[1:]
@@ -287,4 +288,5 @@ CLAIMS = [
         ),
     ),
     *LAW_CLAIMS,
+    *TRAINED_CLAIMS,
 ]

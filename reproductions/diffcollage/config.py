@@ -15,7 +15,14 @@ Series = Literal["BasicMotions", "HumanML3D"]
 Scenes = Literal["sky", "brick wall"]  # pictures of a known law
 Laws = Literal["Gaussian chain", "mode chain"]  # contents that are drawn from no data
 HALF, QUARTER = "_half", "_quarter"  # of the names of the models of overlaps
+PHOTOGRAPHS = {"sky": "sky", "brick wall": "brick"}  # of the scenes, as `rescore.data.textures` calls them
+LARGE = {"": "32x32", HALF: "32x16"}  # the pieces of scenes and their overlaps
 AT_HAND = {"BasicMotions": motions_at_hand, "HumanML3D": humanml_at_hand}
+
+
+def pieces_of(scene: str) -> str:
+    """The model of a scene's pieces; that of their overlaps has `HALF` at its end."""
+    return f"{PHOTOGRAPHS[scene]}32"
 
 
 class Exact(SectionSettings):
@@ -55,15 +62,15 @@ class Amortised(SectionSettings, TrainingConfig):
 
 
 class Pictures(SectionSettings):
-    """Pictures of 32 pixels height from exact pieces of 32x32 (figs. 4.4 and 4.9).
+    """Pictures of 32 pixels height from pieces of 32x32 (figs. 4.4 and 4.9).
 
     Args:
-        seeds: of the contents.
+        seeds: of the contents of exact pieces.
         contents: of each seed; ratio: width over height.
         stride, followers: of the tiles of the brick wall.
     """
 
-    sections: ClassVar[tuple[str, ...]] = ("pictures", "strokes", "change", "doodle")
+    sections: ClassVar[tuple[str, ...]] = ("pictures", "trained", "strokes", "change", "doodle")
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5), min_length=2)
 
@@ -169,9 +176,9 @@ class Job(ModelJob):
             patches in place of networks, `amortised`, those of one network in place of two, and `inpaint`, from strips of the
             photograph. Of BasicMotions `motion`, long series of activities (Table 4.3 in small), and `naive`, those of one
             transformer, which also denoises them directly; of HumanML3D `humanml`, those of captions (Table 4.3). Of laws that
-            are known `samplers`, every sampler on the composed score of exact pieces, and `pictures`, larger ones, and
-            `strokes`, from coarse ones; of `sky to gravel` `change`, from one texture to another; of `sky and ground`
-            `doodle`, a cube under a label map.
+            are known `samplers`, every sampler on the composed score of exact pieces, and `pictures`, larger ones,
+            `trained`, the same of networks of their photographs' pieces, and `strokes`, from coarse ones; of
+            `sky to gravel` `change`, from one texture to another; of `sky and ground` `doodle`, a cube under a label map.
     """
 
     subjects_of = dict.fromkeys(("panoramas", "lengths", "loop", "grid", "cubemap", "connect"), Images) | {
@@ -183,6 +190,7 @@ class Job(ModelJob):
         "humanml": Literal["HumanML3D"],
         "samplers": Laws,
         "pictures": Scenes,
+        "trained": Scenes,
         "strokes": Literal["brick wall"],
         "doodle": Literal["sky and ground"],
         "change": Literal["sky to gravel"],
@@ -199,6 +207,8 @@ class Job(ModelJob):
         for subject, sections in self.measure.items():
             if subject in get_args(Images) and not set(sections) <= {"exact", "amortised"}:
                 needed |= {subject, subject + HALF, *([subject + QUARTER] if "grid" in sections else [])}
+            if "trained" in sections:
+                needed |= {pieces_of(subject) + part for part in LARGE}
         return sorted(needed)
 
 
@@ -236,6 +246,15 @@ class Config(ModelConfig):
     naive: Naive | None = None
     humanml: HumanML | None = None
     jobs: dict[str, Job]
+
+    @model_validator(mode="after")
+    def _scenes_have_networks_of_their_photographs(self) -> "Config":
+        for scene in {subject for job in self.jobs.values() for subject, of in job.measure.items() if "trained" in of}:
+            for part, size in LARGE.items():
+                name, data = pieces_of(scene) + part, f"{PHOTOGRAPHS[scene]}-{size}"
+                if self.models[name].data != data:
+                    raise ValueError(f"models.{name}.data: {self.models[name].data}; allowed: {data}")
+        return self
 
     def data_fingerprint(self, job: str) -> str:
         return ", ".join(at_hand() for subject, at_hand in AT_HAND.items() if subject in self.jobs[job].measure)

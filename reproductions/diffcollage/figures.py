@@ -14,6 +14,7 @@ from rescore.ledger.records import Record
 
 from reproductions.diffcollage.images import ExactImages
 from reproductions.diffcollage.panoramas import TABLES, TABULATED
+from reproductions.diffcollage.scenery import MADE
 
 EXACT = ExactImages.variant
 IMAGES = [(name, "") for name in TABLES] + [(name, EXACT) for name in TEXTURES]  # data, and the variant of the records
@@ -26,7 +27,8 @@ STYLES = {
 }
 BANDS = (draw.GREY, draw.RED, draw.BLUE, draw.GREEN)  # of the activities
 INPAINTED = ("Split, Reconstruction", "Outpainted, Replacement", "DiffCollage, Reconstruction")
-WIDE = ("Baseline", "Replacement", "DiffCollage", "exact draws")
+SCENES = ("sky", "brick wall")
+WIDE = (*MADE, "exact draws")
 CHANGES = ("DiffCollage, interpolated", "DiffCollage, switched", "Replacement, interpolated")
 CONTRAST, WHITE = 120, 0.45  # of the sky: grey levels for a whole unit, and what is as bright as the photograph's mean
 SKY, GROUND = (-0.25, 0.1, 0.45), (0.25, 0.1, -0.1)  # what the doodle's labels add to red, green and blue
@@ -141,20 +143,70 @@ def scenery(found: draw.PaperResults, out: Path) -> None:
     """Figs. 4.4 and 4.9 at a height of 32 pixels: panoramas, circles, and cubes as panoramas all around."""
     arrays = {key: _coloured(key, found) for key in found.arrays if key.startswith("pictures/") and not key.endswith("palette")}
     with found.sheet(out, 4, 1, (8.0, 3.2)) as (_, (sky, wall, circles, cubes)):
-        for ax, name in ((sky, "sky"), (wall, "brick wall")):
+        for ax, name in zip((sky, wall), SCENES, strict=True):
             rows = {method: arrays.get(f"pictures/{name}/wide/{method}") for method in WIDE}
             there = {method: x[0] for method, x in rows.items() if x is not None}
             if there:
                 draw.image_stack(ax, list(there.values()), list(there))
             ax.set_title(f"{name}: pieces of 32x32, panoramas of 32x{found.config.pictures.ratio * 32}")
-        rings = [arrays.get(f"pictures/{name}/circle/DiffCollage") for name in ("sky", "brick wall")]
+        rings = [arrays.get(f"pictures/{name}/circle/DiffCollage") for name in SCENES]
         if rings := [draw.ring_picture(x[0], pixels=4) for x in rings if x is not None]:
-            draw.image_row(circles, [np.broadcast_to(x, (3, *x.shape[1:])) for x in rings], ["sky", "brick wall"][: len(rings)])
+            draw.image_row(circles, [np.broadcast_to(x, (3, *x.shape[1:])) for x in rings], SCENES[: len(rings)])
         circles.set_title("closed circles")
         faces = {method: arrays.get(f"pictures/sky/cube/{method}") for method in ("Baseline", "DiffCollage")}
         if there := {method: x[0] for method, x in faces.items() if x is not None}:
             draw.image_row(cubes, list(there.values()), list(there))
         cubes.set_title("the sky on a cube, all around")
+
+
+def trained(found: draw.PaperResults, out: Path) -> None:
+    """The same by networks, beside the photographs and exact pieces that begin at the same noise."""
+    arrays = {key: _coloured(key, found) for key in found.arrays if key.startswith("trained/") and not key.endswith("palette")}
+    if not arrays:
+        draw.not_measured(out)
+        return
+    note = (
+        "Exact pieces and the networks of the first training begin at the same noise. A photograph is narrower than a panorama."
+    )
+    with found.sheet(out, 4, 2, (7.0, 4.3), note) as (_, (*panoramas, circles, cubes)):
+        labels = {
+            "photograph": "photograph",
+            "wide/exact pieces": "exact pieces",
+            **{f"wide/{m}": f"networks,\n{m}" for m in MADE},
+        }
+        for ax, name in zip(panoramas, SCENES, strict=True):
+            rows = {label: x[0] for key, label in labels.items() if (x := arrays.get(f"trained/{name}/{key}")) is not None}
+            if rows:
+                draw.image_stack(ax, _as_wide(list(rows.values())), list(rows))
+            ax.set_title(f"{name}: pieces of 32x32, panoramas of 32x{found.config.pictures.ratio * 32}")
+        rings = {name: [f"trained/{name}/circle/{kind}" for kind in ("exact pieces", "DiffCollage")] for name in SCENES}
+        _pairs(
+            circles, {name: [draw.ring_picture(arrays[k][0], 4) for k in keys if k in arrays] for name, keys in rings.items()}
+        )
+        circles.set_title("closed circles by DiffCollage: exact pieces, networks")
+        faces = {
+            "DiffCollage:\nexact pieces, networks": ("exact pieces", "DiffCollage"),
+            "networks:\nBaseline, Replacement": MADE[:2],
+        }
+        around = {label: [f"trained/sky/cube/{method}" for method in methods] for label, methods in faces.items()}
+        _pairs(cubes, {label: [arrays[key][0] for key in keys if key in arrays] for label, keys in around.items()})
+        cubes.set_title("the sky on a cube, all around")
+
+
+def _pairs(ax: Axes, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Images (C, H, W) of one size beside each other, a labelled row of them for each entry that has some."""
+    there = {label: [np.broadcast_to(x, (3, *x.shape[1:])) for x in images] for label, images in rows.items() if images}
+    beside = [
+        np.concatenate([np.pad(x, ((0, 0), (0, 0), (0, 8)), constant_values=np.nan) for x in row], 2) for row in there.values()
+    ]
+    if beside:
+        draw.image_stack(ax, beside, list(there))
+
+
+def _as_wide(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images (C, H, W) as wide as the widest, white beside them."""
+    width = max(image.shape[2] for image in images)
+    return [np.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2])), constant_values=np.nan) for x in images]
 
 
 def strokes(found: draw.PaperResults, out: Path) -> None:
@@ -183,10 +235,10 @@ def doodle(found: draw.PaperResults, out: Path) -> None:
 
 def _coloured(key: str, found: draw.PaperResults) -> np.ndarray:
     """The contents of an array, in [-1, 1]; of the sky in its own colours (n, 3, H, W), contrast stretched."""
-    x = found.arrays[key]
-    if not key.startswith("pictures/sky/"):
+    x, section = found.arrays[key], key.split("/")[0]
+    if not key.startswith(f"{section}/sky/"):
         return x.clip(-1, 1)
-    mean, change = found.arrays["pictures/sky/palette"][:, :, None, None]
+    mean, change = found.arrays[f"{section}/sky/palette"][:, :, None, None]
     return ((mean + CONTRAST * change * (x - WHITE)) / 127.5 - 1).clip(-1, 1)
 
 

@@ -48,7 +48,7 @@ class Images:
     """A texture or scene in a section. Models and judges are loaded when a cell first asks for them.
 
     Attributes:
-        variant: of the records.
+        variant, dataset: of the records.
         n: contents of each repeat.
         seeds: of each repeat that of the training and that of the contents.
         over: what is repeated: trainings of the models, samplings of a single training, or runs of pieces that are not trained.
@@ -57,7 +57,7 @@ class Images:
     variant = ""
 
     def __init__(self, book: Book, name: str):
-        self.book, self.config, self.run, self.name = book, book.config, book.run, name
+        self.book, self.config, self.run, self.name, self.dataset = book, book.config, book.run, name, name
         self.over, self.seeds = repeats(self.config.training_seeds, self.config.seeds)
         self.n, self.pieces = self.config.samples, cache(self._load)
 
@@ -129,7 +129,8 @@ class Images:
     def cell(self, table: str, method: str, variant: str | None = None, n: int | None = None, **protocol: object) -> Cell:
         """A cell of this data set; n: contents of each repeat."""
         variant = self.variant if variant is None else variant
-        return self.book.cell(table, self.name, method, variant, None, self.protocol | protocol, n=n or self.n, over=self.over)
+        protocol = self.protocol | protocol
+        return self.book.cell(table, self.dataset, method, variant, None, protocol, n=n or self.n, over=self.over)
 
     def fill(
         self,
@@ -173,7 +174,8 @@ class Images:
     def _part(self, part: str) -> tuple[int, int, int]:
         """The shape of the pieces that a model is of. Raises RescoreError where they cannot be the squares' overlaps."""
         model = self.name + part
-        shape = load_images(self.config.models[model].data, limit=1).shape
+        spec = self.config.models[model]
+        shape = load_images(spec.data, spec.split, limit=1).shape
         channels, side, width = self.train.shape
         fits, allowed = {
             "": (side == width, "squares"),

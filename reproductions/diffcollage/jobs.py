@@ -8,6 +8,7 @@ from reproductions.diffcollage.motion import motion, naive
 from reproductions.diffcollage.panoramas import exact, lengths, panoramas
 from reproductions.diffcollage.scenery import change, pictures, strokes
 from reproductions.diffcollage.shapes import connect, cube, grid, inpaint, loop
+from reproductions.diffcollage.trained import trained
 
 SECTIONS = {
     "panoramas": panoramas,
@@ -24,6 +25,7 @@ SECTIONS = {
     "humanml": humanml,
     "samplers": samplers,
     "pictures": pictures,
+    "trained": trained,
     "strokes": strokes,
     "change": change,
     "doodle": doodle,

@@ -5,12 +5,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from rescore.data.textures import load_texture, windows
+from rescore.data.textures import SKY, SKY_STD, load_texture, sky_colours, windows, without_slope
 from torch import Tensor
 
 SIDE, HALF = 32, 16  # of a piece, and of what two neighbours share
-STD = 0.3  # of a field
-SKY = (slice(0, 128), slice(330, 640))  # of scikit-learn's photograph `china.jpg`: above the lake, right of the tower
+STD = SKY_STD  # of a field
 PERIOD = 640  # of a field's torus: more than a panorama and a photograph together, so that no lag wraps
 
 
@@ -89,11 +88,8 @@ class Field:
 
         Under a Hann window, so that its edges do not show in the spectrum.
         """
-        image = sky_colours().mean(2) if self.name == "sky" else load_texture(self.name).astype(float)
-        y, x = np.indices(image.shape)
-        plane = np.stack([np.ones(image.size), y.ravel(), x.ravel()], 1)
-        rest = image - (plane @ np.linalg.lstsq(plane, image.ravel(), rcond=None)[0]).reshape(image.shape)
-        return rest * np.outer(*(np.hanning(length) for length in image.shape))
+        image = sky_colours().mean(2) if self.name == SKY else load_texture(self.name).astype(float)
+        return without_slope(image) * np.outer(*(np.hanning(length) for length in image.shape))
 
     @cached_property
     def spectrum(self) -> Tensor:
@@ -126,14 +122,6 @@ class Field:
             errors = [(x[..., :-lag] * x[..., lag:]).mean().item() - self.lags[0, lag].item() for lag in lags]
             numbers[f"{name}_lags"] = float(np.sqrt(np.mean(np.square(errors)))) / STD**2
         return numbers
-
-
-def sky_colours() -> np.ndarray:
-    """(64, 155, 3), 0 to 255: block means of 2x2, without which the blocks of the JPEG show."""
-    from sklearn.datasets import load_sample_image
-
-    image = load_sample_image("china.jpg")[SKY].astype(float)
-    return image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 3).mean((1, 3))
 
 
 def sky_palette() -> np.ndarray:

@@ -90,6 +90,9 @@ def pictures(book: Book, name: str) -> None:
     def panorama(method: str, generator: torch.Generator) -> Tensor:
         return of.maker().chained(method, graph, of.n, generator).x
 
+    def faces(method: str, generator: torch.Generator) -> Tensor:
+        return cube(method, cubes(of.n), of.maker(), generator).x
+
     of.fill("wide", "exact draws", partial(of.law.draw, of.n, of.length), of.numbers)
     for method in progress(MADE, desc=f"pictures, {name}"):
         of.fill("wide", method, partial(panorama, method), of.numbers, graph="chain")
@@ -98,7 +101,7 @@ def pictures(book: Book, name: str) -> None:
     if name == SKY:
         book.arrays["pictures/sky/palette"] = sky_palette()
         for method in MADE:
-            of.fill("cube", method, partial(cube, of, method), edges, partial(equirectangular_of, SHOWN))
+            of.fill("cube", method, partial(faces, method), edges, partial(equirectangular_of, SHOWN))
 
 
 def closed(of: Scenery) -> Callable[[Tensor], dict[str, float]]:
@@ -106,9 +109,13 @@ def closed(of: Scenery) -> Callable[[Tensor], dict[str, float]]:
     return lambda x: of.numbers(torch.cat((x, x[..., :HALF]), -1)) | {"wrap_seam": wrap_seam(x)}
 
 
-def cube(of: Scenery, method: str, generator: torch.Generator) -> Tensor:
+def cube(method: str, n: int, maker: Maker, generator: torch.Generator) -> Made:
+    return on_a_cube(maker, method, SIDE, HALF, n, generator)
+
+
+def cubes(contents: int) -> int:
     """Half as many as of other pictures: a cube has three rings."""
-    return on_a_cube(of.maker(), method, SIDE, HALF, max(1, of.n // 2), generator).x
+    return max(1, contents // 2)
 
 
 def edges(x: Tensor) -> dict[str, float]:

@@ -26,7 +26,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "fashion_mnist": IDX_SPLITS,
     "cifar10": cifar.SPLITS,
     "celeba64": tuple(folders.CELEBA_SPLITS),
-    **dict.fromkeys(textures.NAMES, textures.SPLITS),
+    **textures.SPLITS,
     **dict.fromkeys(scenes.NAMES, scenes.SPLITS),
 }
 GREY_LEVELS = {"digits": 17}  # spread over 0 to 255; the other sets have all 256
@@ -95,10 +95,10 @@ def load_images(name: str, split: str = "train", limit: int | None = None, path:
 
     `digits` (1,797 of 8x8, their 17 grey levels spread over 0 to 255; every fifth is `test`), `mnist`, `fashion_mnist` (28x28),
     `mnist14` (MNIST's means over 2x2 pixels), `cifar10` (32x32), `celeba64` (centre crop of 140, then 64x64;
-    `rescore.data.folders.read_celeba64`), patches of textures such as `brick-8x4` (all of `rescore.data.textures.NAMES`; not
-    every patch is square), squares of landscapes and towers such as `lhq64` and their halves (all of
-    `rescore.data.scenes.NAMES`), `folder` and `npz` (any size; `split` is `all`, or a sub-folder, or the start of the npz's
-    keys).
+    `rescore.data.folders.read_celeba64`), patches of textures and of a sky such as `brick-8x4` (all of
+    `rescore.data.textures.SPLITS`; not every patch is square), squares of landscapes and towers such as `lhq64` and their
+    halves (all of `rescore.data.scenes.NAMES`), `folder` and `npz` (any size; `split` is `all`, or a sub-folder, or the start
+    of the npz's keys).
 
     Args:
         name: as above.
@@ -140,7 +140,7 @@ def image_shape(name: str) -> tuple[int, int, int]:
     }
     if name in sides:
         return sides[name]
-    if name in textures.NAMES:
+    if name in textures.SPLITS:
         height, width = map(int, name.partition("-")[2].split("x"))
         return 1, height, width
     if name in scenes.NAMES:
@@ -152,7 +152,7 @@ def images_at_hand(name: str, split: str = "train", limit: int | None = None, pa
     """`present` or `absent`, without a download or a digest: for a job that ran without them and is to run again with them."""
     _check(name, split, limit, path)
     match name:
-        case _ if name == "digits" or name in textures.NAMES:
+        case _ if name == "digits" or name in textures.SPLITS:
             there = True
         case _ if name in scenes.NAMES:
             there = scenes.at_hand(name)
@@ -215,7 +215,7 @@ def _read(name: str, split: str, limit: int | None, path: Path | None) -> tuple[
             return folders.read_folder(path, split, limit), None
         case "npz" if path is not None:
             return folders.read_npz(path, split)
-        case _ if name in textures.NAMES:
+        case _ if name in textures.SPLITS:
             return textures.read(name, split)
         case _ if name in scenes.NAMES:
             return scenes.read(name, split, limit), None
