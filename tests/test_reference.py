@@ -252,3 +252,24 @@ def test_a_reference_keeps_what_its_jobs_took_and_one_paper_changes_its_own(tmp_
     shutil.rmtree(run / "other")
     accept(run, reference)
     assert not (reference / COST).exists(), "an older run says nothing of its costs"
+
+
+def trained(run: Path, **seconds: float) -> None:
+    """What two trainings of each model took, together."""
+    for key, took in seconds.items():
+        for seed in "01":
+            about = run / "models" / key / seed / "about.json"
+            about.parent.mkdir(parents=True, exist_ok=True)
+            about.write_text(json.dumps({"seconds": took / 2, "cpu_seconds": took / 4}))
+
+
+def test_one_paper_brings_what_its_models_took_and_models_out_of_use_leave(tmp_path, reference):
+    run = run_of_two(tmp_path / "laptop", -1.0, -2.0)
+    trained(run, a=2.0, b=4.0, gone=6.0)
+    accept(run, reference)
+    shutil.rmtree(run / "models" / "a")
+    trained(run, b=8.0, new=10.0)
+    shutil.rmtree(run / "models" / "gone")
+    accept(run, reference, paper="toy", models={"a", "b", "new"})
+    took = [("a", "2.0"), ("b", "8.0"), ("new", "10.0")]
+    assert [(row["job"], row["seconds"]) for row in kept_costs(reference / COST)] == took

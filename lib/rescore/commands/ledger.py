@@ -155,11 +155,13 @@ def gate(args: argparse.Namespace) -> int:
 def accept(args: argparse.Namespace) -> None:
     """Make a run the reference."""
     from rescore.ledger.reference import accept
+    from rescore.workflow.suite import load_suite
 
     if args.paper is not None:
         check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
-    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper)
+    models = load_suite({"scale": args.scale, "results": str(args.results)}, args.root).models
+    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, models)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

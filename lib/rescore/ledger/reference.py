@@ -6,14 +6,14 @@ It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`, which says
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
-from rescore.ledger.cost import COST, COSTS, kept_costs, run_costs
+from rescore.ledger.cost import COST, COSTS, MODELS, kept_costs, run_costs
 from rescore.ledger.records import (
     Record,
     collect_records,
@@ -58,13 +58,17 @@ def portable(reason: str) -> str:
     return FOLDERS.sub(".../", reason)
 
 
-def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | None = None) -> str:
+def accept(
+    run: Path, reference: Path, allow_dirty: bool = False, paper: str | None = None, models: Container[str] | None = None
+) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
     Args:
         run: results/<scale>.
         reference: the folder of that scale's reference.
         paper: replace what is of this paper only; where the scale has no reference yet, one of this paper alone is begun.
+            What the trainings of the run took is kept too, since papers share them.
+        models: keys of all that the scale trains: what others took is then dropped; None drops none.
 
     Raises:
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
@@ -86,7 +90,7 @@ def accept(run: Path, reference: Path, allow_dirty: bool = False, paper: str | N
     skipped, costs = skipped_rows(run), run_costs(run)
     if paper is not None:
         kept = kept_costs(reference / COST) if is_begun and (reference / COST).is_file() else []
-        costs = _of_one_paper(costs, kept, paper)
+        costs = _with_models(costs, kept, paper, models)
         for name, rows in tables.items():
             tables[name] = _of_one_paper(rows, _rows(reference / name, TABLES[name]) if is_begun else [], paper)
         before = skipped_rows(reference) if is_begun else None
@@ -131,6 +135,19 @@ def _of_one_paper(run: Iterable[dict], reference: Iterable[dict], paper: str) ->
     """The reference's rows with those of one paper replaced by the run's, in the order of a whole run."""
     kept = [row for row in reference if row["paper"] != paper] + [row for row in run if row["paper"] == paper]
     return sorted(kept, key=lambda row: row["paper"])  # stable
+
+
+def _with_models(run: Sequence[dict], reference: Sequence[dict], paper: str, models: Container[str] | None) -> list[dict]:
+    """Costs as `_of_one_paper` joins them; of trainings those of the run, and those of the reference that are still in use."""
+    trained = [row for row in run if row["paper"] == MODELS]
+    keys = {row["job"] for row in trained}
+    older = [
+        row
+        for row in reference
+        if row["paper"] == MODELS and row["job"] not in keys and (models is None or row["job"] in models)
+    ]
+    jobs = _of_one_paper(run, [row for row in reference if row["paper"] != MODELS], paper)
+    return sorted(trained + older, key=lambda row: row["job"]) + jobs
 
 
 def _require(folder: Path, names: Sequence[str], command: str) -> None:
