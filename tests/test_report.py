@@ -96,9 +96,9 @@ def test_cards_have_the_numbers_of_diff_and_all_records_have_one(committed):
     assert len(judged) == 84
     for key, row in zip(keys(judged), judged.to_dict("records"), strict=True):
         card = cards[address(key)]
-        assert (card["v"], card["e"], card["tol"], card["del"], card["pub"], card["st"]) == tuple(
-            row[name] for name in ("measured", "stderr", "tolerance", "delta", "published", "status")
-        )
+        numbers = [row[name] for name in ("measured", "stderr", "tolerance", "delta")]
+        assert [card[name] for name in ("v", "e", "tol", "del")] == pytest.approx(numbers, rel=1e-8)  # records keep ten digits
+        assert (card["pub"], card["st"]) == (row["published"], row["status"])
         assert data["protocols"][card["p"]] == row["protocol"]
         assert not card.get("dif"), "a judged number was made by the declared protocol"
         assert len(card.get("met", ())) + len(card.get("ass", ())) >= 3
@@ -235,8 +235,8 @@ def test_what_was_not_run_has_estimates(committed):
     slow, fast = SPEED
     assert f"{plans[0].gpu_hours(fast):.2f} to {plans[0].gpu_hours(slow):.2f}" in said
     assert len(re.findall("<tr><td>", (committed / "gpu" / "cost.html").read_text())) == len(plans) + len(suite.job_files) // 2
-    of_paper = text_of(committed / "paper" / "cost.html")
-    assert "gddim/cld" in of_paper and "GPU-hours" in of_paper and "pis mg-nn" not in of_paper
+    took, _, of_paper = text_of(committed / "paper" / "cost.html").partition("Not run: estimates")
+    assert "gddim/cld" in of_paper and "GPU-hours" in of_paper and "pis mg-nn" not in of_paper and "pis mg-nn" in took
     measured = {path.stem for path in (ROOT / "results" / "reference" / "laptop" / "records").glob("*.csv")}
     without = set(load_suite({"scale": "laptop"}, ROOT).papers) - measured
     assert ("Not run: estimates" in text_of(committed / "laptop" / "cost.html")) == bool(without)
