@@ -119,6 +119,17 @@ def test_an_adaptive_solver_may_take_other_evaluations_elsewhere(tmp_path):
     assert ("fail", "value", "110") in moved(tmp_path, far, SECOND, reference=reference)
 
 
+def test_a_training_may_be_of_another_machine_elsewhere(tmp_path):
+    reference = (record(protocol="runs=100; trained_on=cpu a"), SECOND)
+    for protocol, change, expected in (
+        ("runs=100; trained_on=cpu b", OTHER, False),
+        ("runs=100; trained_on=cpu b", {}, True),
+        ("runs=200; trained_on=cpu b", OTHER, True),
+    ):
+        lines = moved(tmp_path, record(protocol=protocol, **change), SECOND, reference=reference)
+        assert (("fail", "protocol", "100") in lines) == expected
+
+
 def test_a_number_without_evaluations_is_not_one_with_others(tmp_path):
     reference, fresh = (record(nfe=110), SECOND), record(nfe=None, dataset=SECOND.dataset, method="new", **OTHER)
     found = moved(

@@ -147,11 +147,13 @@ def _renamed(fresh: Mapping[tuple, Record], reference: Mapping[tuple, Record]) -
 
 
 def _same_protocol(fresh: Record, reference: Record) -> bool:
-    """Equal texts; on another machine class, the evaluations that an adaptive solver took may differ."""
+    """Equal texts; on another machine class, that of the training, and evaluations that an adaptive solver took, may differ."""
     if fresh.protocol == reference.protocol or same_class(fresh, reference):
         return fresh.protocol == reference.protocol
     after, before = (parse_protocol(record.protocol) for record in (fresh, reference))
-    took = [float(protocol.pop("evaluations", "nan")) for protocol in (after, before)]
+    for protocol in (after, before):
+        protocol.pop("trained_on", None)
+    took = [float(protocol.pop("evaluations", 0)) for protocol in (after, before)]
     return after == before and abs(took[0] - took[1]) <= EVALUATIONS_RELATIVE * took[1]
 
 
