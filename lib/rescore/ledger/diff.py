@@ -200,9 +200,14 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
     return found
 
 
+def explanations(candidates: Sequence[CandidateVerdict]) -> list[str]:
+    """The names of the candidates that reproduce the row."""
+    return [one.name for one in candidates if one.status == "reproduced"]
+
+
 def explained_by(candidates: Sequence[CandidateVerdict]) -> str:
-    """The names of the candidates that reproduce the row; else how many of them do not, and of how many that is not known."""
-    if names := [one.name for one in candidates if one.status == "reproduced"]:
+    """`explanations` as text; without one how many candidates do not reproduce the row, and of how many that is not known."""
+    if names := explanations(candidates):
         return ", ".join(names)
     off = sum(one.status == "off" for one in candidates)
     open_ = len(candidates) - off

@@ -139,15 +139,10 @@ def _of_one_paper(run: Iterable[dict], reference: Iterable[dict], paper: str) ->
 
 def _with_models(run: Sequence[dict], reference: Sequence[dict], paper: str, models: Container[str] | None) -> list[dict]:
     """Costs as `_of_one_paper` joins them; of trainings those of the run, and those of the reference that are still in use."""
-    trained = [row for row in run if row["paper"] == MODELS]
-    keys = {row["job"] for row in trained}
-    older = [
-        row
-        for row in reference
-        if row["paper"] == MODELS and row["job"] not in keys and (models is None or row["job"] in models)
-    ]
+    older = {row["job"]: row for row in reference if row["paper"] == MODELS and (models is None or row["job"] in models)}
+    trained = older | {row["job"]: row for row in run if row["paper"] == MODELS}
     jobs = _of_one_paper(run, [row for row in reference if row["paper"] != MODELS], paper)
-    return sorted(trained + older, key=lambda row: row["job"]) + jobs
+    return [trained[key] for key in sorted(trained)] + jobs
 
 
 def _require(folder: Path, names: Sequence[str], command: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rescore.errors import RescoreError
-from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, stand_in
+from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, explanations, stand_in
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
 from rescore.ledger.published import Published, load_published
 from rescore.ledger.records import Record, describe, run_command
@@ -65,8 +65,7 @@ class Card:
     @property
     def explanations(self) -> list[str]:
         """Of a number that the main protocol does not reproduce, the names of the candidates that do."""
-        reproduced = [one.name for one in self.candidates if one.status == "reproduced"]
-        return [] if self.status == "reproduced" else reproduced
+        return [] if self.status == "reproduced" else explanations(self.candidates)
 
 
 @dataclass(frozen=True)
