@@ -108,7 +108,7 @@ rule model:
     wildcard_constraints:
         key=SUITE.model_pattern,
     threads: SUITE.model_resource("threads")
-    priority: SUITE.model_resource("priority")
+    priority: SUITE.model_priority
     resources:
         gpu=SUITE.model_resource("gpu"),
         mem_mb=SUITE.model_resource("mem_mb"),
@@ -228,3 +228,4 @@ onerror:
     for failure in failures(f"{SUITE.folder}/logs", STARTED):
         print(failure, file=sys.stderr)
     print("What has finished is kept; the same command goes on from there.", file=sys.stderr)
+    print(f"A report of it: rescore report --so-far --scale {SUITE.scale}", file=sys.stderr)

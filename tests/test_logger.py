@@ -7,14 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from reports import hostile_suite
 from rescore.cli import main
 from rescore.errors import RescoreError
-from rescore.ledger.cost import COST, MODELS, cost_by_rule, kept_costs, run_costs
+from rescore.ledger.cost import COLUMNS, COST, MODELS, cost_by_rule, kept_costs, run_costs
 from rescore.ledger.diff import read_diff
 from rescore.ledger.records import write_records
 from rescore.ledger.reference import read_reference
+from rescore.workflow.suite import load_suite
 from snakemake_interface_logger_plugins.common import LogEvent
-from snakemake_logger_plugin_rescore import Forecast, LogHandler, verdicts, words
+from snakemake_logger_plugin_rescore import RENEWED, Forecast, LogHandler, ReportSoFar, verdicts, words
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "paper"
 HEADER = "paper,job,seconds,cpu_seconds,function_evaluations,peak_memory_mb,peak_gpu_memory_mb\n"
@@ -127,15 +129,55 @@ def ended(tmp_path):
     return path, found
 
 
+class Started:
+    """Stands for processes: the commands, and the exit status of the last, None while it runs."""
+
+    def __init__(self):
+        self.commands, self.status, self.now = [], None, 0.0
+
+    def __call__(self, command):
+        self.commands.append(command)
+        return SimpleNamespace(poll=lambda: self.status, terminate=lambda: self.commands.append("terminated"))
+
+
 def test_a_job_s_line_has_its_verdicts(ended, capsys):
     path, found = ended
-    handler = LogHandler(SimpleNamespace(), None)
+    handler, started = LogHandler(SimpleNamespace(), None), Started()
+    handler.report = ReportSoFar(started)
     told(handler, capsys, LogEvent.RUN_INFO, stats={"pis_measure": 1, "total": 1})
     job = {"jobid": 1, "rule_name": "pis_measure", "wildcards": {"job": "mg"}, "output": [path, path.with_name("cost.json")]}
     told(handler, capsys, LogEvent.JOB_INFO, **job)
-    assert "`rescore diff --so-far --scale paper`" in told(handler, capsys, LogEvent.JOB_FINISHED, job_id=1)
+    told(handler, capsys, LogEvent.JOB_FINISHED, job_id=1)
+    results = path.parents[3]
+    assert started.commands[0][1:] == f"-m rescore report --so-far --scale paper --results {results}".split()
     of = f"{found.total()} printed numbers: {found['reproduced']} reproduced, {found['off']} off"
-    assert f"[1/1] pis mg, 0 s ({of}" in told(handler, capsys, LogEvent.PROGRESS, done=1, total=1)
+    said = told(handler, capsys, LogEvent.PROGRESS, done=1, total=1)
+    assert f"[1/1] pis mg, 0 s ({of}" in said and "report" not in said
+    started.status = 0
+    page = f"report so far: {results}/paper/so-far/index.html\n"
+    assert told(handler, capsys, LogEvent.PROGRESS, done=1, total=1).endswith(page)
+    assert page not in told(handler, capsys, LogEvent.PROGRESS, done=1, total=1), "said once"
+
+
+def test_one_report_so_far_at_a_time_and_not_often():
+    started = Started()
+    report = ReportSoFar(started, lambda: started.now)
+    report.stop()
+    for started.now, status, count in (
+        (0, None, 1),
+        (1, None, 1),
+        (RENEWED, None, 1),
+        (RENEWED, 0, 2),
+        (2 * RENEWED - 1, 0, 2),
+    ):
+        started.status = status
+        report.renew(Path("results"), "laptop")
+        assert len(started.commands) == count, started.now
+    started.status = 1
+    assert report.news() == "", "it failed"
+    started.status = None
+    report.stop()
+    assert started.commands[-1] == "terminated"
 
 
 def test_what_cannot_be_read_has_no_verdicts(ended):
@@ -154,3 +196,38 @@ def test_verdicts_so_far(ended, capsys):
     assert main(["diff", "--so-far", "--paper", "cld", *options]) == 2
     assert "no job of cld has ended there yet" in capsys.readouterr().err
     assert main(["diff", "--so-far", "--reference", *options]) == 2
+
+
+def test_report_so_far(ended, capsys):
+    """Of the job that has ended; the figures and the verdicts of an earlier run are not its."""
+    path, found = ended
+    folder, options = path.parents[2], ["--scale", "paper", "--results", str(path.parents[3])]
+    path.with_name("cost.json").write_text(
+        json.dumps(dict.fromkeys(COLUMNS, 1.0) | {"paper": "pis", "job": "mg", "version": "", "config_hash": ""})
+    )
+    path.with_name("skipped.csv").write_text("paper,dataset,reason\npis,lgcp,no pines\n")
+    for old in ("diff.csv", "claims.csv", "records.csv", "skipped.csv"):
+        (folder / old).write_text("of before")
+    (folder / "figures" / "pis").mkdir(parents=True)
+    (folder / "figures" / "pis" / "rings.png").write_text("")
+    assert main(["report", "--so-far", *options]) == 0
+    page, err = capsys.readouterr()
+    assert page == f"{folder}/so-far/index.html\n" and err == "so far: 1 jobs have ended\n"
+    frame = read_diff(folder / "so-far" / "data" / "diff.csv")
+    assert {name: n for name, n in frame["status"].value_counts().items() if name != "not-run"} == found
+    assert "no pines" in set(frame["note"])
+    wanted = sum(len(rules.wanted) for rules in load_suite({"scale": "paper"}).papers.values())
+    text = (folder / "so-far" / "paper-pis.html").read_text()
+    assert f"So far: 1 jobs have ended, {wanted} have not." in text and "Some figures have not been drawn yet" in text
+    assert "The run has not ended" in (folder / "so-far" / "index.html").read_text()
+    assert main(["report", "--so-far", "--reference", *options]) == 2
+    assert "--so-far is of a run that goes on" in capsys.readouterr().err
+
+
+def test_the_report_of_a_run_takes_the_place_of_the_one_so_far(tmp_path, monkeypatch, capsys):
+    folder = hostile_suite(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "--so-far"]) == 0 and (folder / "so-far" / "paper-toy.html").is_file()
+    assert main(["report", "--out", str(tmp_path / "elsewhere")]) == 0 and (folder / "so-far").is_dir()
+    assert main(["report"]) == 0 and not (folder / "so-far").exists()
+    assert "So far:" not in (folder / "report" / "index.html").read_text()

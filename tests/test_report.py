@@ -179,6 +179,13 @@ def test_a_run_s_cards_name_job_command_and_log(hostile):
     assert missing["st"] == "not-run" and missing["note"] == "no <b>time</b>" and "v" not in missing
 
 
+def test_a_report_is_no_job(hostile, tmp_path):
+    """The records that a report keeps are not those of a job `data` of a paper `zz`."""
+    results = hostile.parent
+    assert main(["report", "--out", str(results / "zz")]) == 0 and (results / "zz" / "data" / "records.csv").is_file()
+    assert set(read_results(results, find_papers(tmp_path), tmp_path).jobs.values()) == {"mg"}
+
+
 def test_broken_claims_are_told_on_the_overview(hostile):
     overview = (hostile / "index.html").read_text()
     assert "1 broken claim" in overview and "selects 4 records" in overview

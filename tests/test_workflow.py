@@ -19,7 +19,9 @@ from conftest import ROOT, Run, Workspace
 from rescore import progress
 from rescore.config import SCALES, step_hash
 from rescore.errors import RescoreError
-from rescore.papers import RESERVED
+from rescore.papers import RESERVED, find_papers
+from rescore.report.cards import make_cards
+from rescore.report.source import read_results
 from rescore.specs.model import ModelSpec
 from rescore.workflow.rule_text import in_rule, in_shell
 from rescore.workflow.suite import failures, load_suite
@@ -119,6 +121,23 @@ def test_short_trainings_share_a_process(workspace: Workspace, story: SimpleName
     made = re.search(r"rule short_models:\n +output: (.*)\n", printed)[1].split(", ")
     assert made == [f"results/smoke/models/{key}" for key in suite.short_models]
     assert not load_suite({"scale": "gpu"}, workspace.root).short_models
+
+
+def test_printed_numbers_come_first() -> None:
+    """At laptop: the jobs that the reference has printed numbers of, and their models; MNIST's waits for a long training."""
+    suite = load_suite({"scale": "laptop"}, ROOT)
+    papers = find_papers(ROOT)
+    cards = make_cards(read_results(ROOT / "results" / "reference" / "laptop", papers, ROOT), papers).cards.values()
+    printed = {(card.key[0], card.job) for card in cards if card.published and card.record}
+    assert len(printed) > 30
+    configs = {name: rules.known for name, rules in suite.papers.items() if rules.jobs}
+    first = {(name, job) for name, config in configs.items() for job in config.jobs if config.jobs[job].priority >= 10}
+    assert first == printed - {("diffflow", "mnist")}
+    needed = {of.key for name, job in first for of in configs[name].job_trainings(job).values()}
+    early = {key for key in suite.models if suite.model_priority(SimpleNamespace(key=key)) >= 10}
+    assert early == needed and suite.models.keys() - early
+    at_once = [(configs[name], job) for name, job in first if configs[name].jobs[job].priority >= 20]
+    assert len(at_once) > 10 and not any(config.job_trainings(job) for config, job in at_once)
 
 
 def test_a_bundle_s_inputs_are_the_folders_of_its_models(workspace: Workspace, story: SimpleNamespace) -> None:

@@ -103,12 +103,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--reference", action="store_true", help="the committed results, of all scales but smoke unless --scale is given"
     )
+    report.add_argument("--so-far", action="store_true", help="of the jobs that have ended, while a run goes on")
     report.add_argument("--against", type=Path, metavar="FOLDER", help="mark what moved since the results in this folder")
     report.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="where to write it (default: results/<scale>/report, of a reference results/report)",
+        help="where to write it (default: results/<scale>/report or so-far, of a reference results/report)",
     )
     report.add_argument("--open", action="store_true", help="open it in a browser")
     gate = add("gate", ledger.gate, "compare a run with the committed reference; 1 if anything failed", one_paper)

@@ -1,14 +1,17 @@
 """`snakemake --logger rescore`: one line for each job that ends, with its verdicts and the time left by the reference's costs.
 
+From the first verdicts on, a process beside the run writes the report of the jobs that have ended, `rescore report --so-far`.
+
 Snakemake finds the plugin by the name of this package. Warnings and errors are shown as they are; bars of running jobs come
 from the jobs themselves.
 """
 
 import re
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import WARNING, LogRecord
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 KNOWN = 0.03  # of the whole cost: so much must be done before the rest is foretold
+RENEWED = 300.0  # seconds between two reports of the jobs that have ended; writing one takes some seconds of one core
 
 
 def words(seconds: float) -> str:
@@ -79,6 +83,42 @@ def verdicts(outputs: Iterable[Path]) -> str:
     return f"{found.total()} printed number{'s' * (found.total() > 1)}: {of}" if of else ""
 
 
+def started(command: list[str]) -> subprocess.Popen[bytes]:
+    """A process that says nothing."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class ReportSoFar:
+    """The report of the jobs that have ended, which a process of its own writes while the others go on.
+
+    Args:
+        start: starts a command and gives its process.
+        clock: seconds.
+    """
+
+    def __init__(self, start: Callable[[list[str]], Any] = started, clock: Callable[[], float] = time.monotonic):
+        self.start, self.clock = start, clock
+        self.writer: Any = None
+        self.since = -float("inf")
+
+    def renew(self, results: Path, scale: str) -> None:
+        """Write it anew in results/<scale>/so-far, unless that has been done less than `RENEWED` ago."""
+        if self.clock() - self.since >= RENEWED and (self.writer is None or self.writer.poll() is not None):
+            command = [sys.executable, "-m", "rescore", "report", "--so-far", "--scale", scale, "--results", str(results)]
+            self.writer, self.since, self.page = self.start(command), self.clock(), results / scale / "so-far" / "index.html"
+
+    def news(self) -> str:
+        """The page that has been written since this was asked last; empty without one."""
+        if self.writer is None or self.writer.poll() != 0:
+            return ""
+        self.writer = None
+        return f"report so far: {self.page}"
+
+    def stop(self) -> None:
+        if self.writer is not None:
+            self.writer.terminate()
+
+
 class LogHandler(LogHandlerBase):
     """Writes the lines to stderr."""
 
@@ -93,7 +133,7 @@ class LogHandler(LogHandlerBase):
         self.ended: list[str] = []
         self.planned: Counter[str] = Counter()
         self.forecast: Forecast | None = None
-        self.told = False
+        self.report = ReportSoFar()
         self.since = time.monotonic()
 
     def emit(self, record: LogRecord) -> None:
@@ -125,10 +165,9 @@ class LogHandler(LogHandlerBase):
         name, seconds = re.sub("_measure$", "", rule).replace("_", " "), time.monotonic() - since
         of = verdicts(outputs)
         self.ended.append(f"{name} {job}".strip() + f", {words(seconds)}" + f" ({of})" * bool(of))
-        if of and not self.told:
-            self.told = True
-            scale = next(path.parts[-4] for path in outputs if path.name == "records.csv")
-            self.say(f"The first verdicts: `rescore diff --so-far --scale {scale}` shows those of the jobs that have ended.")
+        if of:
+            folder = next(path.parents[2] for path in outputs if path.name == "records.csv")
+            self.report.renew(folder.parent, folder.name)
         if self.forecast:
             self.forecast.finish(rule, job)
 
@@ -137,6 +176,12 @@ class LogHandler(LogHandlerBase):
         rest = "" if left is None else f"; about {words(left)} left"
         self.say(f"[{done}/{total}] {'; '.join(self.ended)}{rest}")
         self.ended.clear()
+        if news := self.report.news():
+            self.say(news)
+
+    def close(self) -> None:
+        self.report.stop()
+        super().close()
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

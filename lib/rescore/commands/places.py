@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,27 +63,30 @@ def measured(args: argparse.Namespace) -> "list[Record]":
     return read_records(path, args.scale)
 
 
-def so_far(args: argparse.Namespace) -> "list[Record]":
-    """The records of the jobs that have ended, while a run goes on or after one that failed; how many is said on stderr."""
-    from rescore.ledger.records import collect_records
+def ended(args: argparse.Namespace, papers: Iterable[str]) -> list[Path]:
+    """The records of the jobs that have ended, while a run goes on or after one that failed; how many is said on stderr.
 
-    papers = selected(args, find_papers(args.root))
-    files = [path for name in papers for path in sorted(scale_folder(args).glob(f"{name}/*/records.csv"))]
+    Raises RescoreError where there are none.
+    """
+    from rescore.workflow.paths import ended_jobs
+
+    files = ended_jobs(scale_folder(args), papers, "records")
     if not files:
         raise RescoreError(f"{scale_folder(args)}: no job of {', '.join(papers)} has ended there yet")
     print(f"so far: {len(files)} jobs have ended", file=sys.stderr)
-    return collect_records(files, args.scale)
+    return files
 
 
 def judged(args: argparse.Namespace) -> "pd.DataFrame":
     """The verdicts on the run's records."""
     from rescore.ledger.diff import diff
     from rescore.ledger.published import load_published
-    from rescore.ledger.records import read_skipped
+    from rescore.ledger.records import collect_records, read_skipped
 
     papers, early = find_papers(args.root), getattr(args, "so_far", False)
-    skipped = scale_folder(args) / "skipped.csv"
-    published, records = load_published(selected(args, papers)), so_far(args) if early else measured(args)
+    skipped, chosen = scale_folder(args) / "skipped.csv", selected(args, papers)
+    published = load_published(chosen)
+    records = collect_records(ended(args, chosen), args.scale) if early else measured(args)
     return diff(records, published, papers, read_skipped(skipped) if skipped.is_file() and not early else ())
 
 
@@ -110,6 +114,14 @@ def open_results(args: argparse.Namespace, papers: dict) -> "Results":
     if not (folder / "diff.csv").is_file():
         measured(args)  # tells where there is nothing at all
     return read_results(folder, papers, find_root(args.root))
+
+
+def ended_results(args: argparse.Namespace, papers: dict) -> "Results":
+    """What the jobs that have ended of a run measured. Raises RescoreError where there are none."""
+    from rescore.report.source import read_results
+
+    ended(args, papers)
+    return read_results(scale_folder(args), papers, find_root(args.root), so_far=True)
 
 
 def chosen_suite(args: argparse.Namespace) -> "Suite":

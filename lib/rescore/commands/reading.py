@@ -2,11 +2,13 @@
 
 import argparse
 import html
+import shutil
 import webbrowser
 from typing import TYPE_CHECKING
 
 from rescore.commands.output import print_frame, print_table
 from rescore.commands.places import (
+    ended_results,
     instead_of_run,
     measured,
     open_results,
@@ -75,6 +77,8 @@ def report(args: argparse.Namespace) -> None:
     from rescore.report.source import nothing_run, read_results
 
     papers, root = find_papers(args.root), find_root(args.root)
+    if args.so_far and (args.reference or args.against):
+        raise RescoreError("report: --so-far is of a run that goes on; allowed beside it: --scale and --out")
     before = read_results(args.against, papers, root) if args.against else None
     every = args.reference and args.scale is None
     args.scale = args.scale or "laptop"
@@ -91,16 +95,19 @@ def report(args: argparse.Namespace) -> None:
         if not any(places.values()):
             raise RescoreError(f"{args.results / 'reference'}: no committed results; make some with `rescore accept`")
     else:
-        results = open_results(args, papers)
+        results = ended_results(args, papers) if args.so_far else open_results(args, papers)
         references = [results] if results.kind == "reference" else []
     if references:
         out = args.out or args.results / "report"
         page = write_reference_report(out, references, papers, before, str(args.against))
     else:
         words = str(args.against)
-        if before is None and (scale_reference(args) / "diff.csv").is_file():
+        if before is None and not args.so_far and (scale_reference(args) / "diff.csv").is_file():
             before, words = read_results(scale_reference(args), papers, root), "the committed reference"
-        page = write_report(args.out or scale_folder(args) / "report", results, papers, before, words)
+        place = scale_folder(args) / ("so-far" if args.so_far else "report")
+        page = write_report(args.out or place, results, papers, before, words)
+        if not args.so_far and not args.out:
+            shutil.rmtree(scale_folder(args) / "so-far", ignore_errors=True)  # of the run while it went on
     print(page)
     if args.open:
         webbrowser.open(page.resolve().as_uri())

@@ -26,6 +26,11 @@ SCALES_IN_WORDS = {
     "gpu": "One GPU, networks meant for an hour or less.",
     "paper": "The papers' own budgets.",
 }
+NOTHING_TO_COMPARE = {
+    "run": "There is no committed reference of this scale to compare with.",
+    "so far": "The run has not ended.",
+    "reference": "These are the committed results themselves.",
+}
 JOB_HEADS = {"gpu": "GPUs", "mem_mb": "memory limit (MiB)", "minutes": "time limit (minutes)"}  # of rows of `rescore plan`
 MARGIN_RANGE = 6.0  # standard errors at each end of a claim's bar
 MOST_CHANGES = 200  # that the overview lists
@@ -55,11 +60,6 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
     busy, idle = ([tile for tile in tiles if bool(tile["measured"]) is measured] for measured in (True, False))
     verdicts = verdict_counts(row for key, row in results.verdicts.items() if key[0] in papers)
     counts = Counter(change.what for change in changes)
-    nothing = (
-        "There is no committed reference of this scale to compare with."
-        if results.kind == "run"
-        else "These are the committed results themselves."
-    )
     return {
         "tiles": busy,
         "idle": idle,
@@ -72,7 +72,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
         "change_counts": {what: counts[what] for what in ORDER if counts[what]},
         "most": MOST_CHANGES,
         "against_words": against,
-        "nothing_to_compare": nothing,
+        "nothing_to_compare": NOTHING_TO_COMPARE[results.kind],
     }
 
 

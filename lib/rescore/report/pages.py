@@ -80,6 +80,7 @@ class Site:
     everywhere: Sequence[str]
     papers: Sequence[tuple[str, str]]
     against: str
+    missing: str
 
 
 def write_report(
@@ -149,7 +150,8 @@ def _write_scale(
         pages.append(("workflow.html", "Workflow"))
     everywhere = [*PAGES, *(f"paper-{name}.html" for name in papers)]
     titles = [(name, paper.meta.title) for name, paper in papers.items()]
-    site = Site(results.scale, results.kind, scales, assets, pages, everywhere, titles, before_words if before else "")
+    against, missing = before_words if before else "", _still_missing(results)
+    site = Site(results.scale, results.kind, scales, assets, pages, everywhere, titles, against, missing)
     _copy_files(out, results)
     for name in papers:
         atomic_write(out / "data" / f"{name}.js", _paper_data(name, cards, results, before, changes))
@@ -177,7 +179,7 @@ def _write_scale(
         "index.html",
         "index.html",
         "Overview",
-        **overview(results, papers, changes, before_words if before else ""),
+        **overview(results, papers, changes, against),
         by_chance=chance,
         broken=[row for row in every_claim if row["status"] == "broken"],
     )
@@ -208,6 +210,14 @@ def _write_scale(
     if results.parity:
         write("parity.html", "parity.html", "Parity", uses_tables=True, columns=results.parity[0], rows=results.parity[1])
     return out / "index.html"
+
+
+def _still_missing(results: Results) -> str:
+    """What a run that goes on has not measured yet, in words; empty for one that has ended."""
+    waiting = sum(not job["on_request"] for job in results.waiting)
+    if results.kind != "so far":
+        return ""
+    return f"So far: {len(results.costs)} jobs have ended, {waiting} have not. What these measure stands as not run."
 
 
 def _remove_old(out: Path) -> None:

@@ -21,11 +21,11 @@ from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
 from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.published import load_published
-from rescore.ledger.records import KEY, Record, parse_nfe, read_records
+from rescore.ledger.records import KEY, Record, collect_records, parse_nfe, read_records, read_skipped
 from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
 from rescore.workflow.paper_rules import PaperRules
-from rescore.workflow.paths import JOB_FILES, MODEL_FILES, figure_folder, log_path, missing_data
+from rescore.workflow.paths import MODEL_FILES, ended_jobs, figure_folder, log_path, missing_data
 from rescore.workflow.suite import Options, Suite
 
 Key = tuple[str | int | None, ...]
@@ -36,7 +36,7 @@ class Results:
     """One scale's results.
 
     Args:
-        kind: `run` or `reference`.
+        kind: `run`, `so far` of one that goes on, or `reference`.
         folder: results/<scale> or results/reference/<scale>.
         verdicts: by key the row of `diff.csv`, numbers as floats or None, in the order of the printed numbers.
         claims: rows of `claims.csv`.
@@ -53,7 +53,7 @@ class Results:
     """
 
     scale: str
-    kind: Literal["run", "reference"]
+    kind: Literal["run", "so far", "reference"]
     folder: Path
     records: Mapping[Key, Record]
     verdicts: Mapping[Key, dict[str, Any]]
@@ -74,17 +74,20 @@ class Results:
         return [record for record in self.records.values() if record.paper == paper]
 
 
-def read_results(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
+def read_results(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: bool = False) -> Results:
     """The results in `folder`: of a run where it has a `records.csv`, else of a reference.
 
     Verdicts and claims are those beside the records; a run that has none yet gets them from its records.
+
+    Args:
+        so_far: those of the jobs that have ended, while a run goes on, with their verdicts and claims.
 
     Raises:
         RescoreError: neither is there, or a file cannot be read.
     """
     folder = Path(folder)
-    if (folder / "records.csv").is_file():
-        return _read_run(folder, papers, root)
+    if so_far or (folder / "records.csv").is_file():
+        return _read_run(folder, papers, root, so_far)
     if not (folder / "records").is_dir():
         raise RescoreError(f"{folder}: neither a run (records.csv) nor a reference (records/<paper>.csv) is there")
     return _read_committed(folder, papers, root)
@@ -107,16 +110,22 @@ def nothing_run(scale: str, papers: Mapping[str, Paper], root: Path) -> Results:
     )
 
 
-def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
+def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: bool) -> Results:
     name = folder.resolve().name
-    records = read_records(folder / "records.csv", name if name in SCALES else None)
-    scale = name if name in SCALES else next((record.scale for record in records), "laptop")
-    skipped = skipped_rows(folder) or []
-    fresh = diff(records, load_published(papers), papers, skipped) if not (folder / "diff.csv").is_file() else None
-    claims = read_claims(folder / "claims.csv") if (folder / "claims.csv").is_file() else evaluate_all(papers, records)
+    ended = ended_jobs(folder, papers, "records")
+    known_scale = name if name in SCALES else None
+    records = collect_records(ended, known_scale) if so_far else read_records(folder / "records.csv", known_scale)
+    scale = known_scale or next((record.scale for record in records), "laptop")
+    if so_far:
+        skipped = [row for path in ended_jobs(folder, papers, "skipped") for row in read_skipped(path)]
+    else:
+        skipped = skipped_rows(folder) or []
+    kept = {name: not so_far and (folder / name).is_file() for name in ("diff.csv", "claims.csv")}
+    frame = read_diff(folder / "diff.csv") if kept["diff.csv"] else diff(records, load_published(papers), papers, skipped)
+    claims = read_claims(folder / "claims.csv") if kept["claims.csv"] else evaluate_all(papers, records)
     jobs: dict[Key, str] = {}
     made: dict[str, str] = {}
-    for path in sorted(folder.glob(f"*/*/{JOB_FILES['records']}")):
+    for path in ended:
         paper, job = path.parts[-3:-1]
         jobs |= dict.fromkeys(_keys_in(path), job)
         made[paper] = max(made.get(paper, ""), date.fromtimestamp(path.stat().st_mtime).isoformat())
@@ -128,16 +137,16 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
         name: {
             figure: path
             for figure in paper.meta.figures
-            if (path := figure_folder(folder.parent, folder.name, name) / f"{figure}.png").is_file()
+            if not so_far and (path := figure_folder(folder.parent, folder.name, name) / f"{figure}.png").is_file()
         }
         for name, paper in papers.items()
     }
     return Results(
         scale,
-        "run",
+        "so far" if so_far else "run",
         folder,
         _by_key(records),
-        _verdicts(read_diff(folder / "diff.csv") if fresh is None else fresh),
+        _verdicts(frame),
         claims,
         skipped,
         jobs,

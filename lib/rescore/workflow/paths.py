@@ -15,6 +15,11 @@ def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
     return Path(results) / scale / paper / job
 
 
+def ended_jobs(folder: Path, papers: Iterable[str], name: str) -> list[Path]:
+    """The file `JOB_FILES[name]` of every job of these papers that has ended in results/<scale>, `folder`."""
+    return [path for paper in papers for path in sorted(folder.glob(f"{paper}/*/{JOB_FILES[name]}"))]
+
+
 def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
     """Where a job keeps its training state: undeclared, because Snakemake deletes declared outputs before it runs a job."""
     return Path(results) / scale / "runs" / config_hash

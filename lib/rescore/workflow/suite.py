@@ -153,8 +153,23 @@ class Suite:
         return str(model_folder(in_rule(self.options.results), self.scale, "{key}"))
 
     def model_resource(self, name: str) -> Callable[[Any], int]:
-        """`threads`, `gpu`, `mem_mb`, `runtime` or `priority` of a model, for Snakemake to ask for."""
+        """`threads`, `gpu`, `mem_mb` or `runtime` of a model, for Snakemake to ask for."""
         return lambda wildcards: getattr(self.models[wildcards.key].spec, name)
+
+    def model_priority(self, wildcards: Any) -> int:
+        """The highest of the jobs that wait for the model."""
+        return self._model_priorities[wildcards.key]
+
+    @cached_property
+    def _model_priorities(self) -> Mapping[str, int]:
+        configs = [rules.config for rules in self.papers.values() if rules.config]
+        waiting = [
+            (of.key, max(of.spec.priority, config.jobs[job].priority))
+            for config in configs
+            for job in config.jobs
+            for of in config.job_trainings(job).values()
+        ]
+        return {key: max(priority for its, priority in waiting if its == key) for key, _ in waiting}
 
     def forget_missing(self) -> None:
         """Drop the models not trained for lack of data or weights which lie there now: so the next run trains them."""
