@@ -1,6 +1,7 @@
 """The command line, on a throwaway paper in a temporary folder."""
 
 import dataclasses
+import os
 import shutil
 import sys
 import types
@@ -310,6 +311,20 @@ def test_figures_need_results(suite, capsys):
     assert "results/laptop/toy/*/arrays.npz: no such file; make them with `snakemake`" in failure(capsys, "figures", "toy")
     assert "--processes" in failure(capsys, "figures", "toy", "--processes", "0")
     assert "figures toy,toy: names of figures follow one paper, not 2" in failure(capsys, "figures", "toy,toy", "histogram")
+
+
+@pytest.mark.parametrize("told, used", [(None, "passive"), ("active", "active")])
+def test_threads_that_wait_sleep_unless_told_otherwise(monkeypatch, told, used):
+    """Set before a job imports torch, whose threads read it once (`test_imports`: a command by itself imports none)."""
+    seen = []
+    stand_in = types.ModuleType("rescore.experiments.run")
+    stand_in.main_run = lambda args: seen.append(os.environ["OMP_WAIT_POLICY"])
+    monkeypatch.setitem(sys.modules, "rescore.experiments.run", stand_in)
+    monkeypatch.setenv("OMP_WAIT_POLICY", told or "")
+    if told is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main(["run", "pis", "measure", "--scale", "smoke", "--job", "mg"]) == 0
+    assert seen == [used]
 
 
 def test_run_and_figure_pass_their_options_on(monkeypatch):

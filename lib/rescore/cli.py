@@ -14,6 +14,9 @@ from rescore.errors import RescoreError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 (a gate or a check failed) or 2 (bad input, told in one message)."""
     args = parser().parse_args(arguments)
+    # A thread that waits for the others of its job would else spin: beside other work on the same cores steps of two threads
+    # took many times as long, and their processor seconds counted the waiting.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         status = args.handler(args) or 0
         sys.stdout.flush()
