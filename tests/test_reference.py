@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 from ledger_case import record
@@ -43,6 +44,12 @@ def run_of_two(folder: Path, toy: float, other: float) -> Path:
     return folder
 
 
+def assert_same_tables(reference: Path, run: Path) -> None:
+    """Of verdicts a reference keeps ten digits."""
+    assert (reference / "claims.csv").read_bytes() == (run / "claims.csv").read_bytes()
+    pd.testing.assert_frame_equal(read_diff(reference / "diff.csv"), read_diff(run / "diff.csv"), rtol=1e-9, atol=0)
+
+
 def test_versions_are_read_in_parts():
     assert parse_version("0.1.0+gabc1234.dirty.torch2.15.0+cpu") == {
         "release": "0.1.0",
@@ -60,6 +67,9 @@ def test_a_reference_keeps_ten_digits(tmp_path, reference):
     accept(run, reference)
     (kept,) = read_reference(reference)
     assert (kept.value, kept.seconds) == (1.23456789, 3.14)
+    verdicts = [read_diff(folder / "diff.csv").iloc[0] for folder in (run, reference)]
+    assert [row["measured"] for row in verdicts] == [1.2345678901234567, 1.23456789]
+    assert [row["published"] for row in verdicts] == [verdicts[0]["published"]] * 2
     assert not gate(run, reference).moved
 
 
@@ -69,8 +79,7 @@ def test_accept_keeps_one_file_a_paper_and_nothing_of_papers_that_are_gone(tmp_p
     files = {"records/toy.csv", "records/other.csv", "diff.csv", "claims.csv"}
     assert contents(reference).keys() == files
     assert read_reference(reference) == read_records(run / "records.csv")
-    for name in ("diff.csv", "claims.csv"):
-        assert (reference / name).read_bytes() == (run / name).read_bytes()
+    assert_same_tables(reference, run)
     before = contents(reference)
     accept(run, reference)
     assert contents(reference) == before
@@ -124,7 +133,7 @@ def test_accept_of_one_paper_leaves_the_others(tmp_path, reference):
         assert [row for row in new if row.startswith("toy")] != [row for row in old if row.startswith("toy")]
     accept(run, reference, paper="other")
     assert contents(reference).keys() == before.keys()
-    assert all((reference / name).read_bytes() == (run / name).read_bytes() for name in ("diff.csv", "claims.csv"))
+    assert_same_tables(reference, run)
 
 
 def test_one_paper_needs_records(tmp_path, reference):

@@ -86,6 +86,7 @@ def accept(
     tables = {name: _rows(run / name, columns) for name, columns in TABLES.items()}
     for row in tables["diff.csv"]:
         row["note"] = portable(row["note"])
+        row |= {name: str(_cut(float(row[name]))) for name in diff.NUMBERS if row[name]}
     claims.require_sound(row for row in tables["claims.csv"] if paper in (None, row["paper"]))
     skipped, costs = skipped_rows(run), run_costs(run)
     if paper is not None:
@@ -184,5 +185,9 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
 
 def _shortened(record: Record) -> Record:
     """The numbers to as many digits as the gate can tell apart, and some: a reference is committed and should be small."""
-    stderr = None if record.stderr is None else float(f"{record.stderr:.{DIGITS}g}")
-    return replace(record, value=float(f"{record.value:.{DIGITS}g}"), stderr=stderr, seconds=round(record.seconds, 2))
+    stderr = None if record.stderr is None else _cut(record.stderr)
+    return replace(record, value=_cut(record.value), stderr=stderr, seconds=round(record.seconds, 2))
+
+
+def _cut(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")
