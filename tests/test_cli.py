@@ -208,6 +208,15 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
     assert "README.md: the line <!-- results:start -->" in failure(capsys, "readme")
 
 
+def test_what_cannot_be_written_is_one_error(collected, capsys):
+    assert "results: Is a directory" in failure(capsys, "diff", "--out", "results")
+    assert "README.md: File exists" in failure(capsys, "claims", "--out", "README.md/claims.csv")
+    shutil.rmtree("results/laptop/tables", ignore_errors=True)
+    (collected / "results" / "laptop" / "tables").write_text("a file in place of a folder")
+    assert "results/laptop/tables: File exists" in failure(capsys, "tables")
+    assert len(read_records("results/laptop/records.csv")) == 2
+
+
 @pytest.mark.parametrize(
     "command",
     [

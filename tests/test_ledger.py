@@ -7,7 +7,7 @@ import pytest
 from ledger_case import paper, printed, record
 from rescore.errors import RescoreError
 from rescore.ledger import diff as verdicts
-from rescore.ledger.cost import read_costs
+from rescore.ledger.cost import COSTS, cost_frame, kept_costs, read_costs
 from rescore.ledger.diff import RELATIVE_FLOOR, diff, read_diff, tolerance, within, write_diff
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
@@ -268,3 +268,12 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
         path.write_text(bad)
         with pytest.raises(RescoreError, match=problem):
             read_costs(tmp_path)
+
+
+def test_a_kept_cost_is_a_number(tmp_path):
+    path = tmp_path / "cost.csv"
+    path.write_text(f"{','.join(COSTS)}\ntoy,mg,2.5,,10,100.0,\n")
+    assert cost_frame(kept_costs(path))["seconds"].tolist() == [2.5]
+    path.write_text(path.read_text().replace("2.5", "2.x"))
+    with pytest.raises(RescoreError, match=r"cost.csv, line 2, column seconds: '2.x' is not a number"):
+        kept_costs(path)

@@ -3,7 +3,6 @@
 import csv
 import functools
 import io
-import json
 import shutil
 import subprocess
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ import pandas as pd
 from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
 from rescore.estimates import NETWORKS, ModelPlan, job_rows, known_plans, read_networks
+from rescore.files import read_json
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
 from rescore.ledger.diff import diff, keys, read_diff
@@ -251,7 +251,7 @@ def _models(folder: Path) -> list[dict[str, Any]]:
         if reason := missing_data(model):
             rows.append({"model": model.name, "reason": reason})
         for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
-            about = json.loads(path.read_text())
+            about = read_json(path)
             spec = about.get("spec", {})
             rows.append(
                 {
@@ -273,7 +273,10 @@ def _parity(folder: Path) -> tuple[list[str], list[list[str]]] | None:
     path = next((p for p in (folder / "parity.csv", folder.parent / "parity.csv") if p.is_file()), None)
     if path is None:
         return None
-    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    except (ValueError, csv.Error) as error:
+        raise RescoreError(f"{path}: not a table of UTF-8 text: {error}") from None
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise RescoreError(f"{path}: not a table: a row has another number of fields than the header")
     return rows[0], rows[1:]

@@ -1,8 +1,9 @@
 """Where the files of a run lie: results/<scale>/..."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
+
+from rescore.files import read_json
 
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
 MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
@@ -40,7 +41,7 @@ def snapshots(weights: Path) -> dict[int, Path]:
 def missing_data(folder: Path) -> str | None:
     """Why a model was not trained, from its folder; None if it was."""
     path = folder / MISSING
-    return json.loads(path.read_text())["missing"] if path.is_file() else None
+    return read_json(path, ["missing"])["missing"] if path.is_file() else None
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
@@ -55,6 +56,6 @@ def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
 
 def training_commits(weights: Iterable[Path]) -> str:
     """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567` or ""."""
-    versions = {json.loads(path.with_name(MODEL_FILES["about"]).read_text())["version"] for path in weights}
+    versions = {read_json(path.with_name(MODEL_FILES["about"]), ["version"])["version"] for path in weights}
     commits = sorted({version.partition(".torch")[0].partition("+")[2] for version in versions} - {""})
     return "".join(f".weights+{commit}" for commit in commits)
