@@ -246,7 +246,7 @@ def _unrun(
 
 def _models(folder: Path) -> list[dict[str, Any]]:
     """A row for each training of a model, or why there is none."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for model in sorted(folder.glob("models/*")):
         if reason := missing_data(model):
             rows.append({"model": model.name, "reason": reason})
