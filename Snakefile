@@ -154,8 +154,10 @@ rule collect:
         skipped=f"{SUITE.folder}/skipped.csv",
     log:
         SUITE.log("collect"),
+    params:
+        others=SUITE.finished_elsewhere,
     shell:
-        SUITE.logged("collect {input:q}")
+        SUITE.logged("collect {input:q} {params.others:q}")
 
 
 # One process for all that is made of the records: starting Python three times would take longer than the work.

@@ -255,11 +255,10 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
         '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}'
     )
     path.write_text(good)
-    assert read_costs(tmp_path)["seconds"].tolist() == [2.5] and read_costs(tmp_path)["cpu_seconds"].isna().all(), (
-        "an older file"
-    )
+    found = read_costs([path.parent])
+    assert found["seconds"].tolist() == [2.5] and found["cpu_seconds"].isna().all(), "an older file"
     path.write_text(good.replace('"function', '"cpu_seconds": 2.25, "function'))
-    assert read_costs(tmp_path)["cpu_seconds"].tolist() == [2.25]
+    assert read_costs([path.parent])["cpu_seconds"].tolist() == [2.25]
     for bad, problem in (
         (good[:-9], "not JSON"),
         (good.replace("seconds", "time"), "expected the keys paper, job, seconds"),
@@ -267,7 +266,7 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
     ):
         path.write_text(bad)
         with pytest.raises(RescoreError, match=problem):
-            read_costs(tmp_path)
+            read_costs([path.parent])
 
 
 def test_a_kept_cost_is_a_number(tmp_path):

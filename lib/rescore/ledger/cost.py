@@ -1,6 +1,6 @@
 """What jobs cost: seconds, of them on the CPU, function evaluations, peak memory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -37,9 +37,9 @@ def read_cost(path: Path) -> dict[str, object]:
     return cost
 
 
-def read_costs(folder: Path) -> pd.DataFrame:
-    """The costs of all jobs under `results/<scale>/<paper>/<job>/cost.json`, most seconds first."""
-    rows = [read_cost(path) for path in sorted(folder.glob("*/*/cost.json"))]
+def read_costs(jobs: Iterable[Path]) -> pd.DataFrame:
+    """The costs of jobs, from their folders, `results/<scale>/<paper>/<job>`, most seconds first."""
+    rows = [read_cost(path) for path in sorted(job / "cost.json" for job in jobs) if path.is_file()]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -117,8 +117,12 @@ def cost_by_rule(path: Path) -> dict[tuple[str, str], float]:
     }
 
 
-def run_costs(run: Path) -> list[dict[str, object]]:
-    """What the jobs and the trainings of a run took."""
+def run_costs(run: Path, current: Mapping[str, Container[str]] | None = None) -> list[dict[str, object]]:
+    """What the jobs and the trainings of a run took.
+
+    Args:
+        current: by paper its jobs, and by `MODELS` the keys of its models: what others took is left out; None leaves out none.
+    """
     jobs = [read_cost(path) for path in run.glob("*/*/cost.json")]
     rows = [{name: job.get(name) for name in COSTS} for job in jobs]
     for folder in (run / "models").glob("*"):
@@ -129,4 +133,5 @@ def run_costs(run: Path) -> list[dict[str, object]]:
             rows.append({"paper": MODELS, "job": folder.name, "function_evaluations": None} | took | memory)
     digits = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
     rows = [row | {name: round(float(str(row[name])), 1) for name in digits if row[name]} for row in rows]
+    rows = [row for row in rows if current is None or row["job"] in current.get(str(row["paper"]), ())]
     return sorted(rows, key=lambda row: (row["paper"], row["job"]))
