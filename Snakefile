@@ -230,4 +230,4 @@ onerror:
     for failure in failures(f"{SUITE.folder}/logs", STARTED):
         print(failure, file=sys.stderr)
     print("What has finished is kept; the same command goes on from there.", file=sys.stderr)
-    print(f"A report of it: rescore report --so-far --scale {SUITE.scale}", file=sys.stderr)
+    print(f"A report of it: {SUITE.report_so_far}", file=sys.stderr)

@@ -229,6 +229,13 @@ def test_a_run_of_one_paper_keeps_what_others_have_measured(tmp_path: Path, monk
     assert suite.finished_elsewhere(None, suite.job_files) == [f"{job}/records.csv", f"{job}/skipped.csv"]
 
 
+def test_a_failed_run_names_the_report_of_its_own_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    suites = (load_suite({"papers": "pis", "results": folder}, ROOT) for folder in ("results", "my runs"))
+    command = "rescore report --so-far --scale laptop"
+    assert [suite.report_so_far for suite in suites] == [command, f"{command} --results 'my runs'"]
+
+
 def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(story: SimpleNamespace) -> None:
     broken = story.printed["broken"]
     assert "ValueError: the toy is broken" in broken and "exit status 1" in broken

@@ -254,6 +254,11 @@ class Suite:
         pages = self.command("report")
         return f"({command} {in_shell(options)} && {pages}) > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
 
+    @property
+    def report_so_far(self) -> str:
+        """The command that reports on what has ended, as one types it."""
+        return f"rescore report --so-far --scale {self.scale}{place_options(self.options.results, self.root)}"
+
     def print_summary(self) -> None:
         """The counts of verdicts and where the report is: the last words of a run."""
         folder = Path(self.options.results, self.scale)
