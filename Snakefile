@@ -154,8 +154,10 @@ rule collect:
         skipped=f"{SUITE.folder}/skipped.csv",
     log:
         SUITE.log("collect"),
+    params:
+        others=SUITE.finished_elsewhere,
     shell:
-        SUITE.logged("collect {input:q}")
+        SUITE.logged("collect {input:q} {params.others:q}")
 
 
 # One process for all that is made of the records: starting Python three times would take longer than the work.
@@ -228,4 +230,4 @@ onerror:
     for failure in failures(f"{SUITE.folder}/logs", STARTED):
         print(failure, file=sys.stderr)
     print("What has finished is kept; the same command goes on from there.", file=sys.stderr)
-    print(f"A report of it: rescore report --so-far --scale {SUITE.scale}", file=sys.stderr)
+    print(f"A report of it: {SUITE.report_so_far}", file=sys.stderr)

@@ -209,6 +209,31 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
     assert "README.md: the line <!-- results:start -->" in failure(capsys, "readme")
 
 
+def test_verdicts_and_tables_are_those_of_the_records_beside_them(collected, capsys):
+    """Also where what follows `collect` is stopped, or a table has been renamed."""
+    folder = collected / "results" / "laptop"
+    assert main(["tables"]) == 0 and main(["accept"]) == 0
+    (folder / "tables" / "toy-old.md").write_text("a table that is gone")
+    write_records(folder / "toy" / "mg" / "records.csv", [record(value=-9.0)])
+    assert main(["collect", "results/laptop/toy/mg", "results/laptop/toy/funnel"]) == 0
+    assert not (folder / "diff.csv").exists() and not (folder / "claims.csv").exists()
+    for command in ("accept", "gate"):
+        assert "results/laptop/diff.csv: no such file; make it with `snakemake`" in failure(capsys, command)
+    assert main(["show", "toy/1/mg/PIS/NN/logz_bias/100"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("off: ")
+    assert main(["tables"]) == 0
+    assert sorted(path.name for path in (folder / "tables").iterdir()) == ["summary.md", "toy-1.md"]
+
+
+def test_what_cannot_be_written_is_one_error(collected, capsys):
+    assert "results: Is a directory" in failure(capsys, "diff", "--out", "results")
+    assert "README.md: File exists" in failure(capsys, "claims", "--out", "README.md/claims.csv")
+    shutil.rmtree("results/laptop/tables", ignore_errors=True)
+    (collected / "results" / "laptop" / "tables").write_text("a file in place of a folder")
+    assert "results/laptop/tables: File exists" in failure(capsys, "tables")
+    assert len(read_records("results/laptop/records.csv")) == 2
+
+
 @pytest.mark.parametrize(
     "command",
     [

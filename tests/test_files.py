@@ -3,7 +3,8 @@
 import hashlib
 
 import pytest
-from rescore.files import atomic_path, atomic_write, sha256
+from rescore.errors import RescoreError
+from rescore.files import atomic_path, atomic_write, read_json, sha256
 
 
 def test_a_write_makes_folders_and_leaves_no_temporary_file(tmp_path):
@@ -49,3 +50,25 @@ def test_sha256(tmp_path):
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
     assert sha256(tmp_path / "file") != sha256(__file__)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "x.json: not JSON: Expecting value"),
+        (b'{"a": 1, "b"', "x.json: not JSON: "),
+        (b"\xff\xfe", "x.json: not JSON: 'utf-8' codec"),
+        (b"[1]", "x.json: expected an object with a, b; found list"),
+        (b'{"b": 1}', "x.json: expected an object with a, b; found no a"),
+        (b'{"a": "x", "b": "2"}', "x.json, key b: '2' is not a number"),
+        (b'{"a": "x", "b": true}', "x.json, key b: True is not a number"),
+    ],
+)
+def test_damaged_json_is_one_clear_error(tmp_path, content, problem):
+    path = tmp_path / "x.json"
+    path.write_bytes(b'{"a": "x", "b": null}')
+    assert read_json(path, ["a", "b"], numbers=["b", "c"]) == {"a": "x", "b": None}
+    path.write_bytes(content)
+    with pytest.raises(RescoreError) as error:
+        read_json(path, ["a", "b"], numbers=["b", "c"])
+    assert problem in str(error.value)

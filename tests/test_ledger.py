@@ -7,7 +7,7 @@ import pytest
 from ledger_case import paper, printed, record
 from rescore.errors import RescoreError
 from rescore.ledger import diff as verdicts
-from rescore.ledger.cost import read_costs
+from rescore.ledger.cost import COSTS, cost_frame, kept_costs, read_costs
 from rescore.ledger.diff import RELATIVE_FLOOR, diff, read_diff, tolerance, within, write_diff
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
@@ -255,11 +255,10 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
         '"peak_gpu_memory_mb": 0.0, "version": "0.1.0.torch2.11", "config_hash": "a"}'
     )
     path.write_text(good)
-    assert read_costs(tmp_path)["seconds"].tolist() == [2.5] and read_costs(tmp_path)["cpu_seconds"].isna().all(), (
-        "an older file"
-    )
+    found = read_costs([path.parent])
+    assert found["seconds"].tolist() == [2.5] and found["cpu_seconds"].isna().all(), "an older file"
     path.write_text(good.replace('"function', '"cpu_seconds": 2.25, "function'))
-    assert read_costs(tmp_path)["cpu_seconds"].tolist() == [2.25]
+    assert read_costs([path.parent])["cpu_seconds"].tolist() == [2.25]
     for bad, problem in (
         (good[:-9], "not JSON"),
         (good.replace("seconds", "time"), "expected the keys paper, job, seconds"),
@@ -267,4 +266,13 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
     ):
         path.write_text(bad)
         with pytest.raises(RescoreError, match=problem):
-            read_costs(tmp_path)
+            read_costs([path.parent])
+
+
+def test_a_kept_cost_is_a_number(tmp_path):
+    path = tmp_path / "cost.csv"
+    path.write_text(f"{','.join(COSTS)}\ntoy,mg,2.5,,10,100.0,\n")
+    assert cost_frame(kept_costs(path))["seconds"].tolist() == [2.5]
+    path.write_text(path.read_text().replace("2.5", "2.x"))
+    with pytest.raises(RescoreError, match=r"cost.csv, line 2, column seconds: '2.x' is not a number"):
+        kept_costs(path)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,15 +10,19 @@ from types import SimpleNamespace
 import pytest
 from reports import hostile_suite
 from rescore.cli import main
+from rescore.config import job_hash
 from rescore.errors import RescoreError
 from rescore.ledger.cost import COLUMNS, COST, MODELS, cost_by_rule, kept_costs, run_costs
 from rescore.ledger.diff import read_diff
 from rescore.ledger.records import write_records
 from rescore.ledger.reference import read_reference
+from rescore.papers import find_papers, load_config, load_paper
+from rescore.report.source import read_results
 from rescore.workflow.suite import load_suite
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_logger_plugin_rescore import RENEWED, Forecast, LogHandler, ReportSoFar, verdicts, words
 
+JOB = "mg-grad"
 REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "paper"
 HEADER = "paper,job,seconds,cpu_seconds,function_evaluations,peak_memory_mb,peak_gpu_memory_mb\n"
 COSTS = HEADER + "pis,mg,80.0,60.0,1,9.0,\npis,funnel,50.0,40.0,1,9.0,\n(models),ab12,130.0,100.0,,9.0,\n"
@@ -120,7 +125,7 @@ def test_a_cost_file_that_is_cut_short_is_one_error(costs):
 def ended(tmp_path):
     """A run at scale paper of which one job of PIS has ended, with the reference's records of Table 5.1's `mg`."""
     records = [record for record in read_reference(REFERENCE) if record.paper == "pis" and record.dataset == "mg"]
-    path = tmp_path / "results" / "paper" / "pis" / "mg" / "records.csv"
+    path = tmp_path / "results" / "paper" / "pis" / JOB / "records.csv"
     path.parent.mkdir(parents=True)
     write_records(path, records)
     frame = read_diff(REFERENCE / "diff.csv")
@@ -202,8 +207,9 @@ def test_report_so_far(ended, capsys):
     """Of the job that has ended; the figures and the verdicts of an earlier run are not its."""
     path, found = ended
     folder, options = path.parents[2], ["--scale", "paper", "--results", str(path.parents[3])]
+    digest = job_hash(load_config(load_paper("pis"), "paper"), "pis", JOB)
     path.with_name("cost.json").write_text(
-        json.dumps(dict.fromkeys(COLUMNS, 1.0) | {"paper": "pis", "job": "mg", "version": "", "config_hash": ""})
+        json.dumps(dict.fromkeys(COLUMNS, 1.0) | {"paper": "pis", "job": JOB, "version": "", "config_hash": digest})
     )
     path.with_name("skipped.csv").write_text("paper,dataset,reason\npis,lgcp,no pines\n")
     for old in ("diff.csv", "claims.csv", "records.csv", "skipped.csv"):
@@ -218,10 +224,26 @@ def test_report_so_far(ended, capsys):
     assert "no pines" in set(frame["note"])
     wanted = sum(len(rules.wanted) for rules in load_suite({"scale": "paper"}).papers.values())
     text = (folder / "so-far" / "paper-pis.html").read_text()
-    assert f"So far: 1 jobs have ended, {wanted} have not." in text and "Some figures have not been drawn yet" in text
+    assert f"So far: 1 jobs have ended, {wanted - 1} have not." in text and "Some figures have not been drawn yet" in text
     assert "The run has not ended" in (folder / "so-far" / "index.html").read_text()
     assert main(["report", "--so-far", "--reference", *options]) == 2
     assert "--so-far is of a run that goes on" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_job_that_is_gone_or_was_of_other_settings_is_none(ended, capsys):
+    """A renamed job's folder stays, and its numbers are the new one's; other settings are to be run again."""
+    path, found = ended
+    folder, options = path.parents[2], ["--scale", "paper", "--results", str(path.parents[3])]
+    shutil.copytree(path.parent, folder / "pis" / "mg-renamed")
+    shutil.copy(path, folder / "records.csv")
+    assert set(read_results(folder, find_papers(), Path()).jobs.values()) == {JOB}
+    assert main(["diff", "--so-far", "--paper", "pis", *options]) == 0
+    out, err = capsys.readouterr()
+    assert err == "so far: 1 jobs have ended\n" and f"; {found.total()} in all" in out
+    cost = {"paper": "pis", "job": JOB, "version": "", "config_hash": "0123456789ab"}
+    path.with_name("cost.json").write_text(json.dumps(dict.fromkeys(COLUMNS, 1.0) | cost))
+    assert main(["diff", "--so-far", "--paper", "pis", *options]) == 2
+    assert "no job of pis has ended there yet" in capsys.readouterr().err
 
 
 def test_the_report_of_a_run_takes_the_place_of_the_one_so_far(tmp_path, monkeypatch, capsys):

@@ -1,10 +1,14 @@
 """A model whose data are missing is not trained, and its jobs say so instead of failing. No test touches the network."""
 
+from contextlib import nullcontext
+
 import pytest
 from rescore.cli import main
+from rescore.files import atomic_write
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.ledger.records import read_records, read_skipped
+from rescore.models import train
 from rescore.papers import load_config, load_paper
 from rescore.workflow import suite as workflow
 
@@ -41,6 +45,20 @@ def test_without_data_jobs_are_skipped_with_the_reason(nothing_at_hand, capsys):
     table = diff([], read_published(DEIS.folder / "published.csv", "deis"), {"deis": DEIS}, [row])
     assert table[table["dataset"] == "cifar10"]["note"].str.contains("no network").all()
     assert not main(["figures", "deis", *options])
+
+
+def test_a_model_trained_by_hand_is_missing_no_more(nothing_at_hand, monkeypatch):
+    """Its data have come, and `rescore train` is called, not the DAG, which removes the folder first."""
+    command = ["train", MODEL.key, "--scale", "gpu", "--results", str(nothing_at_hand)]
+    assert not main(command)
+    folder = nothing_at_hand / "gpu" / "models" / MODEL.key
+    assert workflow.missing_data(folder)
+    monkeypatch.setattr(train, "load_images", lambda name, split: None)
+    monkeypatch.setattr(train, "_look_for_judges", lambda suite, key: None)
+    monkeypatch.setattr(train, "claim_gpus", lambda gpu: nullcontext())
+    monkeypatch.setattr(train, "_train", lambda trainings, folder, states: atomic_write(folder / "0" / "about.json", "{}"))
+    assert not main(command)
+    assert workflow.missing_data(folder) is None and [path.name for path in folder.iterdir()] == ["0"]
 
 
 def test_a_key_that_no_config_has_is_named_with_those_there_are(nothing_at_hand, capsys):

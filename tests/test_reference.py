@@ -10,7 +10,7 @@ from conftest import ROOT
 from ledger_case import record
 from rescore.errors import RescoreError
 from rescore.ledger import reference as module
-from rescore.ledger.cost import COST, kept_costs
+from rescore.ledger.cost import COST, MODELS, kept_costs
 from rescore.ledger.diff import read_diff
 from rescore.ledger.gate import gate
 from rescore.ledger.records import read_records, write_skipped
@@ -235,12 +235,12 @@ def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last
     assert not gate(run, reference).moved
 
 
-def spent(run: Path, paper: str, seconds: float) -> None:
+def spent(run: Path, paper: str, seconds: float, job: str = "mg") -> None:
     """One job's cost, as `rescore run` writes it."""
-    cost = {"paper": paper, "job": "mg", "seconds": seconds, "cpu_seconds": seconds / 2, "function_evaluations": 7}
+    cost = {"paper": paper, "job": job, "seconds": seconds, "cpu_seconds": seconds / 2, "function_evaluations": 7}
     cost |= {"peak_memory_mb": 9.0, "peak_gpu_memory_mb": None, "version": "v", "config_hash": "h"}
-    (run / paper / "mg").mkdir(parents=True, exist_ok=True)
-    (run / paper / "mg" / "cost.json").write_text(json.dumps(cost))
+    (run / paper / job).mkdir(parents=True, exist_ok=True)
+    (run / paper / job / "cost.json").write_text(json.dumps(cost))
 
 
 def test_a_reference_keeps_what_its_jobs_took_and_one_paper_changes_its_own(tmp_path, reference):
@@ -263,6 +263,22 @@ def test_a_reference_keeps_what_its_jobs_took_and_one_paper_changes_its_own(tmp_
     assert not (reference / COST).exists(), "an older run says nothing of its costs"
 
 
+def test_a_whole_reference_loses_no_paper_that_was_not_run(tmp_path, reference):
+    """A run of some papers is not one of all; what a job that is gone took is not kept."""
+    run, current = run_of_two(tmp_path / "laptop", -1.0, -2.0), {"toy": ["mg"], "other": ["mg"]}
+    for job in ("mg", "renamed"):
+        spent(run, "toy", 4.0, job)
+    accept(run, reference, current=current)
+    assert [row["job"] for row in kept_costs(reference / COST)] == ["mg"]
+    before = contents(reference)
+    save(run, record(value=1.0))
+    with pytest.raises(RescoreError, match=r"no records of other, which the reference would lose; run all .* --paper"):
+        accept(run, reference, current=current)
+    assert contents(reference) == before
+    accept(run, reference, current=current | {"other": []})
+    assert "records/other.csv" not in contents(reference), "it has no jobs any more"
+
+
 def trained(run: Path, **seconds: float) -> None:
     """What two trainings of each model took, together."""
     for key, took in seconds.items():
@@ -278,7 +294,6 @@ def test_one_paper_brings_what_its_models_took_and_models_out_of_use_leave(tmp_p
     accept(run, reference)
     shutil.rmtree(run / "models" / "a")
     trained(run, b=8.0, new=10.0)
-    shutil.rmtree(run / "models" / "gone")
-    accept(run, reference, paper="toy", models={"a", "b", "new"})
+    accept(run, reference, paper="toy", current={MODELS: {"a", "b", "new"}})
     took = [("a", "2.0"), ("b", "8.0"), ("new", "10.0")]
     assert [(row["job"], row["seconds"]) for row in kept_costs(reference / COST)] == took

@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -213,6 +214,36 @@ def test_an_old_page_goes_and_snakemake_s_stays(hostile, tmp_path):
     assert '<a href="workflow.html">Workflow</a>' in (hostile / "index.html").read_text()
 
 
+def test_a_report_removes_nothing_of_others(hostile, tmp_path, capsys):
+    """`--out` may name any folder: that of a run has `figures` and `logs`, and results/ has those of all scales."""
+    log = tmp_path / "results/laptop/logs/toy-mg.log"
+    reference = tmp_path / "results/reference/laptop"
+    shutil.copytree(hostile / "data", reference)  # verdicts and claims
+    (reference / "records").mkdir()
+    (reference / "records.csv").rename(reference / "records" / "toy.csv")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    for out, named in (
+        ("results/laptop", "results/laptop/logs"),
+        ("results", "results/laptop/logs"),
+        ("site", "site/index.html"),
+    ):
+        for more in ([], ["--reference", "--scale", "laptop"]):
+            assert main(["report", "--out", out, *more]) == 2
+            assert f"--out {out}: {named} is of no report, and would be removed" in capsys.readouterr().err
+    assert log.read_text() == "measured\n" and (tmp_path / "site/index.html").read_text() == "mine"
+    pictures = tmp_path / "pictures"
+    (pictures / "assets").mkdir(parents=True)
+    (pictures / "one.png").write_text("kept")
+    assert main(["report", "--out", "pictures"]) == 0
+    (pictures / "assets" / "report.js").write_text("")  # which the real one writes
+    (pictures / "paper").mkdir()
+    (pictures / "paper" / "index.html").write_text("of a scale that had a reference then")
+    assert main(["report", "--reference", "--scale", "laptop", "--out", "pictures"]) == 0
+    assert (pictures / "one.png").read_text() == "kept" and not list((pictures / "paper").iterdir())
+    assert [path.name for path in pictures.glob("*.html")] == ["index.html"] and not (pictures / "data").exists()
+
+
 def text_of(page: Path) -> str:
     """What a page says, in one line."""
     return re.sub(r"\s+", " ", re.sub(r"<script.*?</script>|<[^>]+>", " ", page.read_text(), flags=re.DOTALL))
@@ -346,6 +377,12 @@ def test_against_marks_what_moved(hostile, tmp_path):
     assert "1 numbers moved" in (hostile / "index.html").read_text()
     (card,) = [card for card in data_of(hostile, "toy")["cards"] if "was" in card]
     assert card["k"][4] == "tuned" and card["was"]["v"] == pytest.approx(0.3)
+
+
+def test_only_one_scale_is_compared_with_another_run_of_it(hostile, tmp_path, capsys):
+    write_records(tmp_path / "paper" / "records.csv", [record(scale="paper")])
+    assert main(["report", "--against", "paper"]) == 2
+    assert "--against paper is of scale paper, which is not shown; allowed: laptop" in capsys.readouterr().err
 
 
 def test_show_prints_one_card(hostile, capsys):

@@ -19,6 +19,7 @@ from conftest import ROOT, Run, Workspace
 from rescore import progress
 from rescore.config import SCALES, step_hash
 from rescore.errors import RescoreError
+from rescore.ledger.records import write_records, write_skipped
 from rescore.papers import RESERVED, find_papers
 from rescore.report.cards import make_cards
 from rescore.report.source import read_results
@@ -214,6 +215,25 @@ def test_paths_and_commands_as_text_of_rules(tmp_path: Path, monkeypatch: pytest
     assert reached.resolve() == tmp_path / "a/{b}/<c>/d/e" and not (tmp_path / "a/{b}/<c>/d").exists()
     assert in_rule("a/{c}") != in_rule("a/{b}")
     assert in_shell("x {a}").format() == "x {a}"
+
+
+def test_a_run_of_one_paper_keeps_what_others_have_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of jobs that their configs still name: else the ledger, and a report, would say that the others were not run."""
+    monkeypatch.chdir(tmp_path)
+    for job in ("all", "renamed"):
+        folder = Path("results", "smoke", "sampler_matrix", job)
+        write_records(folder / "records.csv", [])
+        write_skipped(folder / "skipped.csv", [])
+    suite = load_suite({"scale": "smoke", "papers": "pis"}, ROOT)
+    job = "results/smoke/sampler_matrix/all"
+    assert suite.finished_elsewhere(None, suite.job_files) == [f"{job}/records.csv", f"{job}/skipped.csv"]
+
+
+def test_a_failed_run_names_the_report_of_its_own_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    suites = (load_suite({"papers": "pis", "results": folder}, ROOT) for folder in ("results", "my runs"))
+    command = "rescore report --so-far --scale laptop"
+    assert [suite.report_so_far for suite in suites] == [command, f"{command} --results 'my runs'"]
 
 
 def test_a_failing_job_names_itself_its_log_and_the_command_that_repeats_it(story: SimpleNamespace) -> None:

@@ -27,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a table, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a folder that may not be written, one in place of a file, a full disk
+        place = error.filename2 or error.filename  # of a rename that to which
+        print(f"rescore: error: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr)
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,11 +1,15 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and what JSON they hold."""
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from rescore.errors import RescoreError
 
 
 @contextmanager
@@ -35,6 +39,30 @@ def atomic_write(path: Path | str, content: str | bytes) -> None:
     """Write `content` to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def read_json(path: Path | str, keys: Sequence[str] = (), numbers: Iterable[str] = ()) -> dict[str, Any]:
+    """A JSON file of one object.
+
+    Args:
+        keys: that it must have; it may have others.
+        numbers: keys whose values, where they are there and not null, are numbers.
+
+    Raises:
+        RescoreError: the file is cut short, holds something else or lacks a key.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # of text that is not UTF-8 too
+        raise RescoreError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict) or (missing := [key for key in keys if key not in content]):
+        found = f"no {', '.join(missing)}" if isinstance(content, dict) else type(content).__name__
+        raise RescoreError(f"{path}: expected an object{' with ' * bool(keys)}{', '.join(keys)}; found {found}")
+    for key in numbers:
+        value = content.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise RescoreError(f"{path}, key {key}: {value!r} is not a number")
+    return content
 
 
 def sha256(path: Path | str) -> str:

@@ -98,6 +98,7 @@ def cost(args: argparse.Namespace) -> None:
     from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_proofs, run_costs, timings
     from rescore.ledger.records import run_command
     from rescore.ledger.reference import read_reference
+    from rescore.workflow.paths import ended_jobs
 
     papers = selected(args, find_papers(args.root))
     if reference := instead_of_run(args, "*/*/cost.json"):
@@ -107,7 +108,9 @@ def cost(args: argparse.Namespace) -> None:
             frame = timings(read_reference(reference))
             print(f"no {reference / COST}: seconds are the timings that records name, less than the whole job", file=sys.stderr)
     else:
-        frame = cost_frame(run_costs(scale_folder(args)))
+        jobs = ended_jobs(scale_folder(args), papers)
+        rows = run_costs(scale_folder(args))
+        frame = cost_frame(row for row in rows if row["paper"] == MODELS or (row["paper"], row["job"]) in jobs)
     shown = [*papers] if args.paper else [*papers, MODELS]
     frame, proofs = frame[frame["paper"].isin(shown)], read_proofs(args.results)
     if proofs:

@@ -27,6 +27,8 @@ def collect(args: argparse.Namespace) -> None:
     files = [file for path in args.paths for file in ([path / name for name in names] if path.is_dir() else [path])]
     records = ledger.collect_records((file for file in files if file.name == "records.csv"), args.scale)
     skipped = [row for file in files if file.name == "skipped.csv" for row in ledger.read_skipped(file)]
+    for name in ("diff.csv", "claims.csv"):  # of other records: `tables` makes them anew
+        (folder / name).unlink(missing_ok=True)
     ledger.write_records(folder / "records.csv", records)
     ledger.write_skipped(folder / "skipped.csv", skipped)
     print(f"{len(records)} records, {len(skipped)} skipped: {folder}")
@@ -154,14 +156,16 @@ def gate(args: argparse.Namespace) -> int:
 
 def accept(args: argparse.Namespace) -> None:
     """Make a run the reference."""
+    from rescore.ledger.cost import MODELS
     from rescore.ledger.reference import accept
     from rescore.workflow.suite import load_suite
 
     if args.paper is not None:
         check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
-    models = load_suite({"scale": args.scale, "results": str(args.results)}, args.root).models
-    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, models)
+    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
+    current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: list(suite.models)}
+    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rescore.ledger.records import Record
+    from rescore.papers import Paper
     from rescore.report.source import Results
     from rescore.workflow.suite import Suite
 
@@ -63,18 +64,18 @@ def measured(args: argparse.Namespace) -> "list[Record]":
     return read_records(path, args.scale)
 
 
-def ended(args: argparse.Namespace, papers: Iterable[str]) -> list[Path]:
+def ended(args: argparse.Namespace, papers: "Mapping[str, Paper]") -> list[Path]:
     """The records of the jobs that have ended, while a run goes on or after one that failed; how many is said on stderr.
 
     Raises RescoreError where there are none.
     """
     from rescore.workflow.paths import ended_jobs
 
-    files = ended_jobs(scale_folder(args), papers, "records")
-    if not files:
+    jobs = ended_jobs(scale_folder(args), papers, so_far=True)
+    if not jobs:
         raise RescoreError(f"{scale_folder(args)}: no job of {', '.join(papers)} has ended there yet")
-    print(f"so far: {len(files)} jobs have ended", file=sys.stderr)
-    return files
+    print(f"so far: {len(jobs)} jobs have ended", file=sys.stderr)
+    return [path / "records.csv" for path in jobs.values()]
 
 
 def judged(args: argparse.Namespace) -> "pd.DataFrame":

@@ -73,12 +73,14 @@ def show(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write the report."""
-    from rescore.report.pages import write_reference_report, write_report
+    from rescore.report.pages import require_own_folder, write_reference_report, write_report
     from rescore.report.source import nothing_run, read_results
 
     papers, root = find_papers(args.root), find_root(args.root)
     if args.so_far and (args.reference or args.against):
         raise RescoreError("report: --so-far is of a run that goes on; allowed beside it: --scale and --out")
+    if args.out:
+        require_own_folder(args.out)
     before = read_results(args.against, papers, root) if args.against else None
     every = args.reference and args.scale is None
     args.scale = args.scale or "laptop"
@@ -97,6 +99,11 @@ def report(args: argparse.Namespace) -> None:
     else:
         results = ended_results(args, papers) if args.so_far else open_results(args, papers)
         references = [results] if results.kind == "reference" else []
+    scales = [result.scale for result in references] or [results.scale]
+    if before and before.scale not in scales:
+        raise RescoreError(
+            f"report: --against {args.against} is of scale {before.scale}, which is not shown; allowed: {', '.join(scales)}"
+        )
     if references:
         out = args.out or args.results / "report"
         page = write_reference_report(out, references, papers, before, str(args.against))

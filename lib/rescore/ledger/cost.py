@@ -1,12 +1,12 @@
 """What jobs cost: seconds, of them on the CPU, function evaluations, peak memory."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from rescore.errors import RescoreError
+from rescore.files import read_json
 from rescore.ledger.records import Record, read_rows
 
 COLUMNS = (
@@ -31,22 +31,15 @@ MODELS = "(models)"
 
 def read_cost(path: Path) -> dict[str, object]:
     """One job's `cost.json`; raises RescoreError where it is cut short or lacks a key."""
-    try:
-        cost = json.loads(path.read_text())
-    except ValueError as error:
-        raise RescoreError(f"{path}: not JSON: {error}") from None
-    if not isinstance(cost, dict) or set(cost) | YOUNGER != set(COLUMNS):
-        found = ", ".join(cost) if isinstance(cost, dict) else type(cost).__name__
-        raise RescoreError(f"{path}: expected the keys {', '.join(COLUMNS)}; found {found}")
-    for key in NUMBERS:
-        if cost.get(key) is not None and (isinstance(cost[key], bool) or not isinstance(cost[key], int | float)):
-            raise RescoreError(f"{path}, key {key}: {cost[key]!r} is not a number")
+    cost = read_json(path, numbers=NUMBERS)
+    if set(cost) | YOUNGER != set(COLUMNS):
+        raise RescoreError(f"{path}: expected the keys {', '.join(COLUMNS)}; found {', '.join(cost) or 'none'}")
     return cost
 
 
-def read_costs(folder: Path) -> pd.DataFrame:
-    """The costs of all jobs under `results/<scale>/<paper>/<job>/cost.json`, most seconds first."""
-    rows = [read_cost(path) for path in sorted(folder.glob("*/*/cost.json"))]
+def read_costs(jobs: Iterable[Path]) -> pd.DataFrame:
+    """The costs of jobs, from their folders, `results/<scale>/<paper>/<job>`, most seconds first."""
+    rows = [read_cost(path) for path in sorted(job / "cost.json" for job in jobs) if path.is_file()]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -71,7 +64,7 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
     paths = {path.name: path for folder in (results / "reference", results) for path in folder.glob("proof-*.json")}
     for _, path in sorted(paths.items()):
         try:
-            found = json.loads(path.read_text())
+            found = read_json(path)
             sampling, likelihood = found.get("sampling", {}), found.get("likelihood", {})  # absent: that part failed
             common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M"}
             versions = found.get("versions", {})  # of each part, where not all are of one
@@ -90,14 +83,21 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
                 }
                 for way in found["training"]
             ]
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
     return rows
 
 
 def kept_costs(path: Path) -> list[dict[str, str]]:
-    """The rows of a `cost.csv`; a number that was not measured is empty."""
-    return [row for _, row in read_rows(path, COSTS)]
+    """The rows of a `cost.csv`; a number that was not measured is empty. Raises RescoreError for what is no number."""
+    rows = read_rows(path, COSTS)
+    for line, row in rows:
+        for column in COSTS[2:]:
+            try:
+                float(row[column] or 0)
+            except ValueError:
+                raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
+    return [row for _, row in rows]
 
 
 def cost_frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
@@ -117,16 +117,21 @@ def cost_by_rule(path: Path) -> dict[tuple[str, str], float]:
     }
 
 
-def run_costs(run: Path) -> list[dict[str, object]]:
-    """What the jobs and the trainings of a run took."""
+def run_costs(run: Path, current: Mapping[str, Container[str]] | None = None) -> list[dict[str, object]]:
+    """What the jobs and the trainings of a run took.
+
+    Args:
+        current: by paper its jobs, and by `MODELS` the keys of its models: what others took is left out; None leaves out none.
+    """
     jobs = [read_cost(path) for path in run.glob("*/*/cost.json")]
     rows = [{name: job.get(name) for name in COSTS} for job in jobs]
     for folder in (run / "models").glob("*"):
-        seeds = [json.loads(path.read_text()) for path in folder.glob("*/about.json")]
+        seeds = [read_json(path, numbers=(*COSTS[2:4], *COSTS[-2:])) for path in folder.glob("*/about.json")]
         if seeds and all("seconds" in seed for seed in seeds):  # published weights took no training
             took = {name: sum(seed.get(name) or 0.0 for seed in seeds) for name in ("seconds", "cpu_seconds")}
             memory = {name: max(seed.get(name) or 0.0 for seed in seeds) for name in COSTS[-2:]}
             rows.append({"paper": MODELS, "job": folder.name, "function_evaluations": None} | took | memory)
     digits = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
     rows = [row | {name: round(float(str(row[name])), 1) for name in digits if row[name]} for row in rows]
+    rows = [row for row in rows if current is None or row["job"] in current.get(str(row["paper"]), ())]
     return sorted(rows, key=lambda row: (row["paper"], row["job"]))

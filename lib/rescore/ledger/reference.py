@@ -59,7 +59,11 @@ def portable(reason: str) -> str:
 
 
 def accept(
-    run: Path, reference: Path, allow_dirty: bool = False, paper: str | None = None, models: Container[str] | None = None
+    run: Path,
+    reference: Path,
+    allow_dirty: bool = False,
+    paper: str | None = None,
+    current: Mapping[str, Container[str]] | None = None,
 ) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
@@ -68,11 +72,12 @@ def accept(
         reference: the folder of that scale's reference.
         paper: replace what is of this paper only; where the scale has no reference yet, one of this paper alone is begun.
             What the trainings of the run took is kept too, since papers share them.
-        models: keys of all that the scale trains: what others took is then dropped; None drops none.
+        current: by paper the jobs of the scale, and by `MODELS` the keys of all that it trains: what others took is dropped,
+            and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing.
 
     Raises:
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
-            broken claims; with `paper`, a reference that has other papers but is not whole.
+            broken claims; a paper that would be lost; with `paper`, a reference that has other papers but is not whole.
     """
     require_run(run)
     is_begun = paper is not None and _is_begun(reference, paper)
@@ -83,15 +88,21 @@ def accept(
         if paper in (None, record.paper):
             records.setdefault(record.paper, []).append(_shortened(record))
     commits = _commits(run / "records.csv", records, allow_dirty, paper)
+    present = [path.stem for path in sorted((reference / "records").glob("*.csv"))] if paper is None else []
+    if records and (lost := [name for name in present if name not in records and current and current.get(name)]):
+        raise RescoreError(
+            f"{run / 'records.csv'}: no records of {', '.join(lost)}, which the reference would lose; "
+            "run all papers, or accept single ones with --paper"
+        )
     tables = {name: _rows(run / name, columns) for name, columns in TABLES.items()}
     for row in tables["diff.csv"]:
         row["note"] = portable(row["note"])
         row |= {name: str(_cut(float(row[name]))) for name in diff.NUMBERS if row[name]}
     claims.require_sound(row for row in tables["claims.csv"] if paper in (None, row["paper"]))
-    skipped, costs = skipped_rows(run), run_costs(run)
+    skipped, costs = skipped_rows(run), run_costs(run, current)
     if paper is not None:
         kept = kept_costs(reference / COST) if is_begun and (reference / COST).is_file() else []
-        costs = _with_models(costs, kept, paper, models)
+        costs = _with_models(costs, kept, paper, None if current is None else current.get(MODELS, ()))
         for name, rows in tables.items():
             tables[name] = _of_one_paper(rows, _rows(reference / name, TABLES[name]) if is_begun else [], paper)
         before = skipped_rows(reference) if is_begun else None

@@ -121,6 +121,9 @@ def write_tables(
         for paper, table in names
     }
     pages["summary.md"] = summary_markdown(verdicts, claims)
+    for path in folder.glob("*.md"):  # of a paper or a table that is gone
+        if path.name not in pages:
+            path.unlink()
     for name, content in pages.items():
         atomic_write(folder / name, content)
     return [folder / name for name in pages]

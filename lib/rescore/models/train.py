@@ -14,7 +14,7 @@ import numpy as np
 
 from rescore.data.images import load_images
 from rescore.errors import MissingData
-from rescore.files import atomic_path, atomic_write
+from rescore.files import atomic_path, atomic_write, read_json
 from rescore.machine.hardware import claim_gpus, device_name, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.ranks import own_rank, start_ranks
@@ -64,6 +64,7 @@ def _train_model(suite: Suite, key: str, results: Path, scale: str, command: Seq
             except MissingData as error:
                 _leave_missing(key, folder, str(error))
                 return
+            (folder / MISSING).unlink(missing_ok=True)  # of an earlier call: jobs would go on being skipped
             if spec.weights:
                 try:
                     _import(trainings, folder)
@@ -153,4 +154,4 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
 
 def read_about(weights: Path) -> dict[str, Any]:
     """What is written beside a model's weights: spec, device, version, and what its training took."""
-    return json.loads(weights.with_name(MODEL_FILES["about"]).read_text())
+    return read_json(weights.with_name(MODEL_FILES["about"]))

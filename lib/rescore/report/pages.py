@@ -18,6 +18,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from rescore.config import SCALES
+from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
@@ -89,7 +91,7 @@ def write_report(
     """Write the report of one scale; returns the page to open.
 
     Args:
-        before: what it is compared with, in words `before_words`; None for nothing.
+        before: what it is compared with, of the same scale, in words `before_words`; None for nothing.
     """
     write_assets(out / "assets")
     return _write_scale(out, results, papers, "assets", [results.scale], before, before_words)
@@ -98,19 +100,25 @@ def write_report(
 def write_reference_report(
     out: Path, references: Sequence[Results], papers: Mapping[str, Paper], before: Results | None = None, before_words: str = ""
 ) -> Path:
-    """Write the committed results of several scales, each in a folder of its own, and a page that leads to them."""
+    """Write the committed results of several scales, each in a folder of its own, and a page that leads to them.
+
+    That of the scale of `before` is compared with it.
+    """
     write_assets(out / "assets")
+    for folder in (out, *(out / scale for scale in SCALES)):  # of other scales, or a run's
+        _remove_old(folder)
     names = [results.scale for results in references]
     for results in references:
-        _write_scale(out / results.scale, results, papers, "../assets", names, before, before_words)
+        compared = before if before and before.scale == results.scale else None
+        _write_scale(out / results.scale, results, papers, "../assets", names, compared, before_words)
     rows = [
         {
             "name": results.scale,
             "words": SCALES_IN_WORDS[results.scale],
-            "verdicts": (counts := verdict_counts(results.verdicts.values())),
+            "verdicts": (counts := verdict_counts(row for key, row in results.verdicts.items() if key[0] in papers)),
             "judged": judged(counts),
-            "measured": len(results.records),
-            "claims": claim_counts(results.claims),
+            "measured": sum(len(results.of(name)) for name in papers),
+            "claims": claim_counts(row for row in results.claims if row["paper"] in papers),
         }
         for results in references
     ]
@@ -220,13 +228,26 @@ def _still_missing(results: Results) -> str:
     return f"So far: {len(results.costs)} jobs have ended, {waiting} have not. What these measure stands as not run."
 
 
+def require_own_folder(out: Path) -> None:
+    """Raise RescoreError where a report in a folder that somebody names would remove what no earlier one has left."""
+    found = next((path for folder in (out, *(out / scale for scale in SCALES)) for path in _old(folder)), None)
+    if found and not (out / "assets" / "report.js").is_file():
+        raise RescoreError(f"--out {out}: {found} is of no report, and would be removed; allowed: a new folder, or a report's")
+
+
+def _old(out: Path) -> list[Path]:
+    """What an earlier report of the folder left; not Snakemake's page."""
+    folders = [out / name for name in ("data", "figures", "logs") if (out / name).is_dir()]
+    return [path for path in sorted(out.glob("*.html")) if path.name != "workflow.html"] + folders
+
+
 def _remove_old(out: Path) -> None:
-    """What an earlier report of the folder left, so that no page of a paper that is gone stays; not Snakemake's page."""
-    for path in out.glob("*.html"):
-        if path.name != "workflow.html":
+    """So that no page of a paper that is gone stays."""
+    for path in _old(out):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink()
-    for folder in ("data", "figures", "logs"):
-        shutil.rmtree(out / folder, ignore_errors=True)
 
 
 def _copy_files(out: Path, results: Results) -> None:

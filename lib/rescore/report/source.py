@@ -3,7 +3,6 @@
 import csv
 import functools
 import io
-import json
 import shutil
 import subprocess
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -17,11 +16,12 @@ import pandas as pd
 from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
 from rescore.estimates import NETWORKS, ModelPlan, job_rows, known_plans, read_networks
+from rescore.files import read_json
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
 from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.published import load_published
-from rescore.ledger.records import KEY, Record, collect_records, parse_nfe, read_records, read_skipped
+from rescore.ledger.records import Record, collect_records, read_records
 from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
 from rescore.workflow.paper_rules import PaperRules
@@ -112,24 +112,24 @@ def nothing_run(scale: str, papers: Mapping[str, Paper], root: Path) -> Results:
 
 def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: bool) -> Results:
     name = folder.resolve().name
-    ended = ended_jobs(folder, papers, "records")
+    ended = ended_jobs(folder, papers, so_far)
     known_scale = name if name in SCALES else None
-    records = collect_records(ended, known_scale) if so_far else read_records(folder / "records.csv", known_scale)
+    records = (
+        collect_records([path / "records.csv" for path in ended.values()], known_scale)
+        if so_far
+        else read_records(folder / "records.csv", known_scale)
+    )
     scale = known_scale or next((record.scale for record in records), "laptop")
-    if so_far:
-        skipped = [row for path in ended_jobs(folder, papers, "skipped") for row in read_skipped(path)]
-    else:
-        skipped = skipped_rows(folder) or []
+    skipped = [row for path in (ended.values() if so_far else [folder]) for row in skipped_rows(path) or ()]
     kept = {name: not so_far and (folder / name).is_file() for name in ("diff.csv", "claims.csv")}
     frame = read_diff(folder / "diff.csv") if kept["diff.csv"] else diff(records, load_published(papers), papers, skipped)
     claims = read_claims(folder / "claims.csv") if kept["claims.csv"] else evaluate_all(papers, records)
     jobs: dict[Key, str] = {}
     made: dict[str, str] = {}
-    for path in ended:
-        paper, job = path.parts[-3:-1]
-        jobs |= dict.fromkeys(_keys_in(path), job)
-        made[paper] = max(made.get(paper, ""), date.fromtimestamp(path.stat().st_mtime).isoformat())
-    costs, models = read_costs(folder), _models(folder)
+    for (paper, job), path in ended.items():
+        jobs |= {record.key: job for record in read_records(path / "records.csv")}
+        made[paper] = max(made.get(paper, ""), date.fromtimestamp((path / "records.csv").stat().st_mtime).isoformat())
+    costs, models = read_costs(ended.values()), _models(folder)
     trained = {model["model"] for model in models if "reason" not in model}
     ran = set(zip(costs["paper"], costs["job"], strict=True))
     logs = {pair: path for pair in ran if (path := log_path(folder.parent, folder.name, *pair)).is_file()}
@@ -196,13 +196,6 @@ def _verdicts(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     return dict(zip(keys(frame), rows, strict=True))
 
 
-def _keys_in(path: Path) -> list[Key]:
-    """Keys of a job's records, which `records.csv` of the run has already been checked with."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return [tuple(parse_nfe(row[column]) if column == "nfe" else row[column] for column in KEY) for row in rows]
-
-
 def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
     """The job of each hash that records of the paper's present config carry; a config that cannot be used names none."""
     try:
@@ -246,12 +239,12 @@ def _unrun(
 
 def _models(folder: Path) -> list[dict[str, Any]]:
     """A row for each training of a model, or why there is none."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for model in sorted(folder.glob("models/*")):
         if reason := missing_data(model):
             rows.append({"model": model.name, "reason": reason})
         for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
-            about = json.loads(path.read_text())
+            about = read_json(path)
             spec = about.get("spec", {})
             rows.append(
                 {
@@ -273,7 +266,10 @@ def _parity(folder: Path) -> tuple[list[str], list[list[str]]] | None:
     path = next((p for p in (folder / "parity.csv", folder.parent / "parity.csv") if p.is_file()), None)
     if path is None:
         return None
-    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    except (ValueError, csv.Error) as error:
+        raise RescoreError(f"{path}: not a table of UTF-8 text: {error}") from None
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise RescoreError(f"{path}: not a table: a row has another number of fields than the header")
     return rows[0], rows[1:]

@@ -10,7 +10,7 @@ from typing import Any
 
 from rescore.config import JobConfig, PaperConfig, job_hash
 from rescore.papers import Paper
-from rescore.workflow.paths import JOB_FILES, figure_folder, job_folder, log_path, model_folder
+from rescore.workflow.paths import JOB_FILES, LEDGER_FILES, figure_folder, job_folder, log_path, model_folder
 from rescore.workflow.rule_text import in_rule, in_shell
 
 NOTHING = "(?!)"  # a regular expression that matches no text
@@ -166,4 +166,4 @@ class PaperRules:
     def job_files(self) -> list[str]:
         """What `rescore collect` reads: two files a job, of those `on_request` if they have run."""
         asked = [job for job in self.jobs if job not in self.wanted and Path(self.outputs["records"].format(job=job)).is_file()]
-        return [self.outputs[key].format(job=job) for job in [*self.wanted, *asked] for key in ("records", "skipped")]
+        return [self.outputs[key].format(job=job) for job in [*self.wanted, *asked] for key in LEDGER_FILES]

@@ -1,10 +1,14 @@
 """Where the files of a run lie: results/<scale>/..."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rescore.config import PaperConfig, job_hash
+from rescore.files import read_json
+from rescore.papers import Paper, load_config
+
 JOB_FILES = {"records": "records.csv", "skipped": "skipped.csv", "cost": "cost.json", "arrays": "arrays.npz"}
+LEDGER_FILES = ("records", "skipped")  # those of `JOB_FILES` that `rescore collect` joins
 MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
 SNAPSHOTS = "snapshots"  # a folder beside the weights
 MISSING = "missing.json"
@@ -15,9 +19,34 @@ def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
     return Path(results) / scale / paper / job
 
 
-def ended_jobs(folder: Path, papers: Iterable[str], name: str) -> list[Path]:
-    """The file `JOB_FILES[name]` of every job of these papers that has ended in results/<scale>, `folder`."""
-    return [path for paper in papers for path in sorted(folder.glob(f"{paper}/*/{JOB_FILES[name]}"))]
+def ended_jobs(folder: Path, papers: Mapping[str, Paper], so_far: bool = False) -> dict[tuple[str, str], Path]:
+    """The folder of every job of these papers that has ended in results/<scale>, `folder`, by the names of paper and job.
+
+    Not of a job that its paper's config does not name any more: its folder stays, but its numbers may be another job's now.
+
+    Args:
+        so_far: in a run that goes on: those that ran under other settings are still to run again.
+    """
+    found = {}
+    for name, paper in papers.items():
+        paths = sorted(folder.glob(f"{name}/*/{JOB_FILES['records']}"))
+        config = _config(paper, folder.resolve().name) if paths else None
+        for path in paths:
+            job, cost = path.parent.name, path.with_name(JOB_FILES["cost"])
+            known = config is None or job in config.jobs
+            if known and so_far and config is not None and cost.is_file():
+                known = read_json(cost).get("config_hash") == job_hash(config, name, job)
+            if known:
+                found[name, job] = path.parent
+    return found
+
+
+def _config(paper: Paper, scale: str) -> PaperConfig | None:
+    """A paper's config; None where there is none that can be used."""
+    try:
+        return load_config(paper, scale) if scale in paper.scales else None
+    except Exception:  # numbers that are there are shown whatever has become of the code that made them
+        return None
 
 
 def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
@@ -40,7 +69,7 @@ def snapshots(weights: Path) -> dict[int, Path]:
 def missing_data(folder: Path) -> str | None:
     """Why a model was not trained, from its folder; None if it was."""
     path = folder / MISSING
-    return json.loads(path.read_text())["missing"] if path.is_file() else None
+    return read_json(path, ["missing"])["missing"] if path.is_file() else None
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
@@ -55,6 +84,6 @@ def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
 
 def training_commits(weights: Iterable[Path]) -> str:
     """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567` or ""."""
-    versions = {json.loads(path.with_name(MODEL_FILES["about"]).read_text())["version"] for path in weights}
+    versions = {read_json(path.with_name(MODEL_FILES["about"]), ["version"])["version"] for path in weights}
     commits = sorted({version.partition(".torch")[0].partition("+")[2] for version in versions} - {""})
     return "".join(f".weights+{commit}" for commit in commits)

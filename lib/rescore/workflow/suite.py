@@ -19,7 +19,7 @@ from rescore.data.weights import weights_at_hand
 from rescore.papers import Paper, find_papers, find_root, load_config
 from rescore.specs.model import Trainings
 from rescore.workflow.paper_rules import NOTHING, PaperRules, place_options
-from rescore.workflow.paths import missing_data, model_folder
+from rescore.workflow.paths import JOB_FILES, LEDGER_FILES, ended_jobs, missing_data, model_folder
 from rescore.workflow.rule_text import in_rule, in_shell
 
 
@@ -218,8 +218,13 @@ class Suite:
         return f"{self.command('claims')} 2> {{log:q}} > /dev/null || (cat {{log:q}}; false)"
 
     def finished_elsewhere(self, wildcards: Any, input: Iterable[str]) -> list[str]:
-        """Files for `rescore collect` that are there already and not in `input`: of other papers' finished jobs."""
-        return [path for path in self.job_files if path not in set(input) and Path(path).is_file()]
+        """Files for `rescore collect` that are there already and not in `input`: of other papers' finished jobs.
+
+        Also of papers that this run does not choose: the ledger is of all.
+        """
+        others = {name: paper for name, paper in find_papers(self.root).items() if name not in self.papers}
+        files = [str(path / JOB_FILES[key]) for path in ended_jobs(Path(self.folder), others).values() for key in LEDGER_FILES]
+        return [path for path in [*self.job_files, *files] if path not in set(input) and Path(path).is_file()]
 
     def update_ledger(self, paper: str) -> str:
         """Bring ledger and figures up to date with a paper's jobs (`input.jobs`), show its tables, check its claims."""
@@ -248,6 +253,11 @@ class Suite:
         command = "python -m snakemake everything --report {output.workflow:q} --nolock --workflow-profile none --cores 1"
         pages = self.command("report")
         return f"({command} {in_shell(options)} && {pages}) > {{log:q}} 2>&1 || (cat {{log:q}}; false)"
+
+    @property
+    def report_so_far(self) -> str:
+        """The command that reports on what has ended, as one types it."""
+        return f"rescore report --so-far --scale {self.scale}{place_options(self.options.results, self.root)}"
 
     def print_summary(self) -> None:
         """The counts of verdicts and where the report is: the last words of a run."""
