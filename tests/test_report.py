@@ -283,7 +283,7 @@ def test_what_was_not_run_has_estimates(committed):
 def test_a_run_estimates_what_it_has_not_run_yet(tmp_path):
     results = tmp_path / "gpu"
     write_records(results / "records.csv", [])
-    (results / "deis" / "trained").mkdir(parents=True)
+    write_records(results / "deis" / "trained" / "records.csv", [])
     (results / "deis" / "trained" / "cost.json").write_text(COST.replace("toy", "deis").replace("mg", "trained"))
     key = load_suite({"scale": "gpu"}, ROOT).model_key("deis/vp")
     (results / "models" / key / "0").mkdir(parents=True)
