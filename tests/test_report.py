@@ -18,11 +18,11 @@ from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, write_records
 from rescore.papers import find_papers
 from rescore.report import pages
-from rescore.report.cards import address, with_error
-from rescore.report.content import evidence_parts, matrix
+from rescore.report.cards import Cards, address, with_error
+from rescore.report.content import evidence_parts, matrix, paper_page
 from rescore.report.layout import printed_table
 from rescore.report.moved import moved
-from rescore.report.readme import readme_html
+from rescore.report.readme import code, readme_html
 from rescore.report.source import Results, read_results
 from rescore.workflow.paths import MODEL_FILES
 from rescore.workflow.suite import load_suite
@@ -95,6 +95,7 @@ def test_cards_have_the_numbers_of_diff_and_all_records_have_one(committed):
     cards = {address(card["k"]): card for card in data["cards"]}
     judged = frame[(frame["paper"] == "pis") & frame["status"].isin(["reproduced", "off", "imprecise"])]
     assert len(judged) == 84
+    assert all(len(cards[address(key)]["can"]) >= 3 for key in keys(judged)), "candidates are on the card"
     for key, row in zip(keys(judged), judged.to_dict("records"), strict=True):
         card = cards[address(key)]
         numbers = [row[name] for name in ("measured", "stderr", "tolerance", "delta")]
@@ -250,17 +251,50 @@ def text_of(page: Path) -> str:
 
 
 def test_the_overview_says_what_is_judged_first(committed):
-    """17 + 48 of PIS; the numbers are those of diff.csv."""
+    """The numbers of diff.csv, and of papers that have got a config since it was written, which are not run."""
     frame = read_diff(ROOT / "results" / "reference" / "paper" / "diff.csv")
     counts = frame["status"].value_counts()
+    scales = {name: paper.scales for name, paper in find_papers(ROOT).items()}
+    total = sum("paper" in scales[row.paper] for row in published())
+    counts["not-run"] += total - len(frame)
     said = text_of(committed / "paper" / "index.html")
-    first = f"{counts['reproduced'] + counts['off']} of {len(frame)} printed numbers are judged at scale paper"
+    first = f"{counts['reproduced'] + counts['off']} of {total} printed numbers are judged at scale paper"
     assert said.index(first) < said.index("Printed numbers")
     rows = re.findall(r"(\d+) . (reproduced|off|imprecise|indicative|not run) (?:same|another|not)", said)
     assert {name.replace(" ", "-"): int(n) for n, name in rows} == {"indicative": 0} | counts.to_dict()
     assert "0 of" in text_of(committed / "gpu" / "index.html") and "nothing has been run yet" in text_of(
         committed / "index.html"
     )
+
+
+def test_a_paper_without_numbers_has_its_tables_where_it_has_the_scale(committed):
+    """Also one that the committed diff.csv does not know."""
+    for name, paper in find_papers(ROOT).items():
+        for scale in ("gpu", "paper"):
+            page = committed / scale / f"paper-{name}.html"
+            wanted = {address(row.key) for row in published() if row.paper == name} if scale in paper.scales else set()
+            assert set(Page(page.read_text()).cells) == wanted
+            assert (f"It has no configs/{scale}.yaml" in text_of(page).replace(" .", ".")) == (scale not in paper.scales)
+
+
+def test_assumptions_are_those_of_each_number():
+    """A later entry of `protocols` takes the place of an earlier one: it is not counted twice."""
+    page = paper_page(find_papers(ROOT)["pis"], Cards(results_of([])), results_of([]))
+    counted = {(fact, value): (n, of) for fact, value, n, of in page["assumptions"]}
+    assert counted["sigma2", "3.2"] == (12, "PIS on mg") and counted["sigma2", "0.8"] == (6, "PIS on lgcp")
+    assert sum(n for (fact, _), (n, _) in counted.items() if fact == "sigma2") == sum(
+        row.paper == "pis" and row.method == "PIS" for row in published()
+    )
+
+
+def test_a_table_says_which_values_are_better_and_why_it_has_none(committed):
+    """Zero is better only of a bias; a reason is said once, whatever the paper remarks on single values."""
+    text = text_of(committed / "laptop" / "paper-diffcollage.html")
+    assert "multimodal_distance: lower is better" in text and "diversity: nearer to 0" not in text
+    assert "logz_bias: nearer to 0 is better" in text_of(committed / "paper" / "paper-pis.html")
+    text = text_of(committed / "paper" / "paper-diffcollage.html")
+    assert text.count("needs the internal landscape set and a fine-tuned GLIDE") == 1
+    assert "Fig. 7" in text_of(committed / "laptop" / "paper-smld_sde.html")
 
 
 def test_what_was_not_run_has_estimates(committed):
@@ -428,6 +462,7 @@ def test_evidence_and_readme():
     ]
     assert evidence_parts("no record: a/b") == []
     html = readme_html("# A\n\n| a |\n| - |\n| `x` |\n\n[in *here*](b.md) <b>")
+    assert code("a `b<c>` <i>") == "a <code>b&lt;c&gt;</code> &lt;i&gt;"
     assert html.startswith("<h3>A</h3>") and '<div class="scroll"><table>' in html and "in <em>here</em> &lt;b&gt;" in html
 
 

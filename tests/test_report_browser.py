@@ -240,6 +240,7 @@ def test_a_card_opens_by_keyboard_and_by_its_address(page, reference):
     page.locator('td.cell a[data-card="pis/5.1/mg/PIS/NN/logz_rmse/100"]').focus()
     page.keyboard.press("Enter")
     assert facts(page) == by_address and by_address["published"] == "1.731"
+    assert "median: 2.34 ± 0.11, off" in page.locator("#card-body").inner_text(), "candidates, as in the terminal"
 
 
 def test_compare_plots_and_its_link_restores_the_choice(page, reference):

@@ -26,7 +26,7 @@ class Published:
     Args:
         value: as printed: `-1.3e3`, `0.0591`, `>100`.
         uncertainty: the printed plus-minus, as printed, or empty.
-        direction: `lower` or `higher` is better, or the number has a `target` (zero).
+        direction: `lower` or `higher` is better, or the number has a `target`, which of a bias is zero.
         source: where it is printed.
         note: a remark on the printed value itself.
     """

@@ -220,18 +220,25 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
         f"{number['indicative']} are indicative, measured under another protocol than the paper's, such as a shortened "
         f"training or smaller data; {number['not-run']} are not run."
     )
-    off = [diff_module.is_explained(text) for text in best["explained_by"][best["status"] == "off"]]
-    if any(verdict is not None for verdict in off):
-        text += (
-            f" Of the {len(off)} off, {off.count(True)} come out under a candidate protocol, one that the paper leaves open "
-            f"and that was named before it was run, and {off.count(False)} under none; for {off.count(None)} that is not "
-            "decided (`rescore explain`)."
-        )
+    if explained := of_the_off(best["explained_by"][best["status"] == "off"]):
+        text += f" {explained}"
     table = counts(best, diff_module.STATUSES)
     table.insert(1, "printed", table[list(diff_module.STATUSES)].sum(axis=1))
     shown = table.astype(object).mask(table == 0, "")
     shown["paper"] = [f"[{paper}](reproductions/{paper}/README.md)" for paper in table["paper"]]
     return f"{textwrap.fill(text, WIDTH, break_long_words=False)}\n\n{markdown(shown.astype(str))}\n"
+
+
+def of_the_off(explained: Iterable[str]) -> str:
+    """How many numbers that are off come out under a candidate protocol, in words; empty where that is decided of none."""
+    off = [diff_module.is_explained(text) for text in explained]
+    if all(verdict is None for verdict in off):
+        return ""
+    return (
+        f"Of the {len(off)} off, {off.count(True)} come out under a candidate protocol, one that the paper leaves open "
+        f"and that was named before it was run, and {off.count(False)} under none; for {off.count(None)} that is not "
+        "decided (`rescore explain`)."
+    )
 
 
 def with_block(readme: str, block: str, source: Path, markers: tuple[str, str] = README_MARKERS) -> str:

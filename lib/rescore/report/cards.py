@@ -291,4 +291,5 @@ def card_data(card: Card, protocols: dict[str, int], devices: dict[str, int], ve
         if card.is_stand_in:
             data["as"] = address(r.key)
     data |= {"met": card.met, "ass": card.assumed, "dif": card.differs}
+    data["can"] = [(one.name, candidate_text(one), one.source) for one in card.candidates]
     return {name: value for name, value in data.items() if value not in (None, "", [], ())} | {"st": card.status}

@@ -1,6 +1,7 @@
 """What each page shows: the values that its template is filled with."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 from rescore.estimates import ModelPlan, arithmetic, model_rows
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
-from rescore.ledger.protocol import format_value
-from rescore.ledger.published import load_published
-from rescore.ledger.records import KEY, matches
+from rescore.ledger.diff import explained_by
+from rescore.ledger.protocol import declared_protocol, format_value
+from rescore.ledger.published import Published, load_published
+from rescore.ledger.records import KEY
+from rescore.ledger.tables import of_the_off
 from rescore.papers import Paper
 from rescore.report.cards import Card, Cards
 from rescore.report.layout import printed_table
@@ -19,7 +22,8 @@ from rescore.report.readme import readme_html
 from rescore.report.source import Results, commit_of
 
 MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
-BETTER = {"lower": "lower is better", "higher": "higher is better", "target": "nearer to 0 is better"}
+BETTER = {"lower": "lower is better", "higher": "higher is better"}
+PLACES = {"fig": "Fig.", "sec": "Section", "section-": "Section"}  # in a paper: `fig7`
 SCALES_IN_WORDS = {
     "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
     "laptop": "Full-size targets and small real data, shortened training, on a CPU.",
@@ -31,7 +35,14 @@ NOTHING_TO_COMPARE = {
     "so far": "The run has not ended.",
     "reference": "These are the committed results themselves.",
 }
-JOB_HEADS = {"gpu": "GPUs", "mem_mb": "memory limit (MiB)", "minutes": "time limit (minutes)"}  # of rows of `rescore plan`
+HEADS = {  # of columns of costs, and of rows of `rescore plan`
+    "cpu_seconds": "CPU seconds",
+    "peak_memory_mb": "peak memory (MiB)",
+    "peak_gpu_memory_mb": "peak GPU memory (MiB)",
+    "gpu": "GPUs",
+    "mem_mb": "memory limit (MiB)",
+    "minutes": "time limit (minutes)",
+}
 MARGIN_RANGE = 6.0  # standard errors at each end of a claim's bar
 MOST_CHANGES = 200  # that the overview lists
 
@@ -46,6 +57,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
             {
                 "name": name,
                 "title": paper.meta.title,
+                "has_scale": results.scale in paper.scales,
                 "measured": len(records),
                 "verdicts": verdict_counts(row for key, row in results.verdicts.items() if key[0] == name),
                 "claims": claim_counts(row for row in results.claims if row["paper"] == name),
@@ -88,16 +100,22 @@ def judged(counts: Mapping[str, int]) -> int:
 
 
 def _heading(table: str) -> str:
-    """`Table 5.1`; other names, which are ours for numbers from elsewhere in the paper, as words."""
+    """`Table 5.1`, `Fig. 7`; other names, which are ours for numbers from elsewhere in the paper, as words."""
+    if place := re.fullmatch(r"(fig|sec|section-)(\d.*)", table):
+        return f"{PLACES[place[1]]} {place[2]}"
     words = table.replace("-", " ").replace("_", " ")
     return f"Table {table}" if table[:1].isdigit() else words[:1].upper() + words[1:]
 
 
+def _better(entry: Published) -> str:
+    """Which values are better, in words; empty where none is, as of a number of parameters. A bias should be zero."""
+    return BETTER.get(entry.direction, "nearer to 0 is better" if "bias" in entry.metric else "")
+
+
 def _why_not(cards: Sequence[Card]) -> list[tuple[str, int]]:
-    """Why numbers of a table have not been run, with how many each reason is of."""
-    return Counter(
-        str(card.verdict["note"]) for card in cards if card.status == "not-run" and card.verdict["note"]
-    ).most_common()
+    """Why numbers of a table have not been run, with how many each reason is of; without remarks on the printed values."""
+    notes = [(str(card.verdict["note"]), card.published) for card in cards if card.status == "not-run" and card.verdict["note"]]
+    return Counter(note.removesuffix(f"; {entry.note}") if entry else note for note, entry in notes).most_common()
 
 
 def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
@@ -113,10 +131,10 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
     tables = []
     for index, (name, found) in enumerate(printed.items()):
         grid = printed_table([dict(zip(KEY, card.key, strict=True)) for card in found])
-        said = {card.key[5]: card.published.direction for card in found if card.published}
-        directions = {BETTER[direction] for direction in said.values()}
+        said = {str(card.key[5]): _better(card.published) for card in found if card.published}
+        directions = set(said.values())
         metrics = (
-            directions.pop() if len(directions) == 1 else "; ".join(f"{metric}: {BETTER[way]}" for metric, way in said.items())
+            directions.pop() if len(directions) == 1 else "; ".join(f"{metric}: {way}" for metric, way in said.items() if way)
         )
         tables.append(
             {
@@ -153,6 +171,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
     readme = paper.folder / "README.md"
     return {
         "paper": paper.name,
+        "has_scale": results.scale in paper.scales,
         "heading": paper.meta.title,
         "citation": paper.meta.citation,
         "url": paper.meta.url,
@@ -161,21 +180,31 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "no_figures": missing,
         "assumptions": _assumptions(paper),
         "candidates": [card for card in own if card.candidates],
+        "explained": of_the_off(explained_by(card.candidates) for card in own if card.status == "off"),
         "own": [(name, n) for name, n in extra.items() if name not in printed],
         "verdict_counts": verdict_counts(card.verdict for card in own if card.verdict),
         "readme": readme_html(readme.read_text(encoding="utf-8")) if readme.is_file() else "",
     }
 
 
-def _assumptions(paper: Paper) -> list[tuple[str, str, str]]:
-    """Each assumed fact with its value and how many printed numbers it is assumed for."""
+def _assumptions(paper: Paper) -> list[tuple[str, str, int, str]]:
+    """Each assumed fact with its value, of how many printed numbers, and of which methods and data sets unless of all."""
     printed = load_published({paper.name: paper})
-    counts: Counter[tuple[str, str]] = Counter()
-    for entry in paper.meta.protocols:
-        n = sum(matches(entry.match, row) for row in printed)
-        for key, value in entry.assumed.items():
-            counts[key, format_value(value)] += n
-    return [(key, value, str(n)) for (key, value), n in counts.items()]
+    facts: dict[str, dict[str, list[Published]]] = {}
+    for entry in printed:
+        for key, value in declared_protocol(paper.meta.protocols, entry)[1].items():
+            facts.setdefault(key, {}).setdefault(format_value(value), []).append(entry)
+    return [
+        (key, value, len(rows), " on ".join(filter(None, (_some(printed, rows, column) for column in ("method", "dataset")))))
+        for key, values in facts.items()
+        for value, rows in values.items()
+    ]
+
+
+def _some(printed: Iterable[Published], rows: Iterable[Published], column: str) -> str:
+    """What the rows have in a column; empty if that is all that any printed number has there."""
+    every, own = (dict.fromkeys(getattr(row, column) for row in found) for found in (printed, rows))
+    return "" if len(own) == len(every) else ", ".join(filter(None, own))
 
 
 def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
@@ -199,7 +228,7 @@ def cost(results: Results) -> dict[str, Any]:
     return {
         "jobs": _table(shown),
         "models": _table(results.models),
-        "waiting": _table(_filled({JOB_HEADS.get(name, name): x for name, x in row.items()} for row in results.waiting)),
+        "waiting": _table(_filled(results.waiting)),
         "planned": _table(_filled(map(_planned, results.planned))),
         "arithmetic": arithmetic(results.planned, results.proofs) if results.planned else [],
         "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown],
@@ -235,7 +264,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return {
-        "columns": [column.replace("_", " ") for column in columns],
+        "columns": [HEADS.get(column, column.replace("_", " ")) for column in columns],
         "rows": [[row.get(c) for c in columns] for row in rows],
     }
 

@@ -39,6 +39,7 @@ from rescore.report.content import (
     verdict_counts,
 )
 from rescore.report.moved import Change, moved
+from rescore.report.readme import code
 from rescore.report.source import Results, commit_of
 
 PAGES = {
@@ -68,6 +69,7 @@ CLAIMS_SAY = {  # of one, of several
 }
 CLAIM_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "broken": "!"}
 LOG_TAIL = 20_000  # bytes of a log that the report keeps
+LONGEST = 1e12  # a whole number that is shown with all its digits
 
 
 @dataclass(frozen=True)
@@ -166,13 +168,14 @@ def _write_scale(
     _write_csv(out / "data", results)
     moved_keys = {change.key for change in changes if change.key and change.what != "gone"}
     moved_claims = {(c.paper, c.name): c.before for c in changes if c.what == "claim"}
+    measured_first = sorted(papers, key=lambda name: not results.of(name))
     shared = {
         "site": site,
         "measured": len(results.records),
         "run_command": run_command(results.scale),
         "moved_keys": moved_keys,
         "moved_claims": moved_claims,
-        "data_files": list(papers),
+        "data_files": measured_first,
         "count": len(cards.cards),
     }
     environment = _environment()
@@ -181,7 +184,7 @@ def _write_scale(
         text = environment.get_template(template).render(**shared | context | {"page": page, "title": title})
         atomic_write(out / page, text)
 
-    every_claim = [claim_row(row) for row in results.claims if row["paper"] in papers]
+    every_claim = [claim_row(row) for name in measured_first for row in results.claims if row["paper"] == name]
     chance = claims_module.by_chance(results.claims)
     write(
         "index.html",
@@ -225,7 +228,8 @@ def _still_missing(results: Results) -> str:
     waiting = sum(not job["on_request"] for job in results.waiting)
     if results.kind != "so far":
         return ""
-    return f"So far: {len(results.costs)} jobs have ended, {waiting} have not. What these measure stands as not run."
+    ended = "1 job has ended" if len(results.costs) == 1 else f"{len(results.costs)} jobs have ended"
+    return f"So far: {ended}, {waiting} have not. What these measure stands as not run."
 
 
 def require_own_folder(out: Path) -> None:
@@ -295,7 +299,9 @@ def _paper_data(name: str, cards: Cards, results: Results, before: Results | Non
 def _show(value: object) -> str:
     if value is None or value != value:
         return ""
-    return number(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < LONGEST else number(value)
+    return str(value)
 
 
 @functools.cache
@@ -307,6 +313,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
     environment.globals |= {
         "MARKS": MARKS | CLAIM_MARKS,
         "WORDS": WORDS,

@@ -21,6 +21,11 @@ def readme_html(text: str) -> Markup:
     return Markup(html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>"))
 
 
+def code(text: str) -> Markup:
+    """A text as HTML, with what stands between backticks as code."""
+    return Markup(MarkdownIt("zero", {"html": False}).enable("backticks").renderInline(text))
+
+
 def _offline(tokens: Iterable[Token]) -> Iterable[Token]:
     kept = []
     for token in tokens:

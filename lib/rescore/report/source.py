@@ -171,13 +171,16 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
     made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
     costs = cost_frame(kept_costs(folder / COST)) if (folder / COST).is_file() else timings(records)
     of_jobs = costs[costs["paper"] != MODELS].reset_index(drop=True)
+    frame, claims = read_diff(folder / "diff.csv"), read_claims(folder / "claims.csv")
+    known = {*frame["paper"], *(row["paper"] for row in claims)}
+    younger = {name: paper for name, paper in papers.items() if scale in paper.scales and name not in known}
     return Results(
         scale,
         "reference",
         folder,
         _by_key(records),
-        _verdicts(read_diff(folder / "diff.csv")),
-        read_claims(folder / "claims.csv"),
+        _verdicts(frame) | _verdicts(diff([], load_published(younger), younger)),
+        [*claims, *evaluate_all(younger, [])],
         skipped_rows(folder) or [],
         jobs,
         of_jobs,

@@ -35,7 +35,7 @@ document.addEventListener("DOMContentLoaded", () => {
       }
       const share = (Math.log(card.v) - low) / (high - low), colour = ramp(card.v > 0 ? share : 0);
       const dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 140;
-      const link = cardLink(card, digits(card.v, 2));
+      const link = cardLink(card, card.v >= 1e-4 && card.v < 10 ? card.v.toPrecision(2) : digits(card.v, 2));
       link.title = `${method} on ${process}: ${withError(card.v, card.e)}`;
       return el("td", {style: `background: rgb(${colour}); color: ${dark ? "#fff" : "#111"}`}, link);
     })));

@@ -106,6 +106,7 @@ function cardBody(card) {
   }
   const rest = pairs(protocolOf(card)).filter(([key]) => !known.has(key));
   if (rest.length) body.append(el("div", {class: "protocols"}, listOf(card.pub !== undefined ? "Also recorded" : "Protocol", rest.map(equal))));
+  if (card.can) body.append(el("h3", {}, "Candidate protocols"), el("ul", {class: "plain-list"}, ...card.can.map(([name, found, source]) => el("li", {}, el("b", {}, name), `: ${found} `, el("span", {class: "note"}, source)))));
   body.append(el("h3", {}, "Where it comes from"));
   const facts = el("dl", {class: "card-facts"});
   if (card.v !== undefined) {
