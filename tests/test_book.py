@@ -177,6 +177,18 @@ def test_finished_cells_are_taken_up_again_to_the_bit(tmp_path):
     assert without_times(three(book(tmp_path), measured=measured)) == without_times(whole) and measured == []
 
 
+def test_what_finished_cells_took_stays_the_job_s(tmp_path, monkeypatch):
+    """A job that is killed and started again took the seconds of both processes, but for the cell that was cut off."""
+    opened_a_b, opened_c, opened = [(0.0, 0.0), (2.0, 1.0), (5.0, 3.0)], [(90.0, 40.0), (91.0, 40.5)], [(7.0, 7.0)]
+    clock = iter(opened_a_b + opened_c + opened)
+    monkeypatch.setattr("rescore.experiments.book._clocks", lambda: next(clock))
+    with pytest.raises(KeyboardInterrupt):
+        three(book(tmp_path), fail="c")
+    again, whole = three(book(tmp_path)).result, three(book(tmp_path)).result
+    assert (again.earlier_seconds, again.earlier_cpu_seconds) == (5.0, 3.0)
+    assert (whole.earlier_seconds, whole.earlier_cpu_seconds) == (6.0, 3.5)
+
+
 def test_a_line_that_a_kill_has_cut_is_measured_again_and_spoils_no_other(tmp_path):
     three(book(tmp_path))
     path = tmp_path / "cells" / "cells.jsonl"

@@ -1,5 +1,6 @@
 """A job of PIS that is killed at random moments."""
 
+import json
 import os
 import random
 import select
@@ -110,6 +111,10 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
+def cpu_seconds(folder: Path) -> float:
+    return json.loads((folder / "smoke" / "pis" / "mg" / "cost.json").read_text())["cpu_seconds"]
+
+
 def test_a_job_killed_at_random_moments_ends_in_bit_identical_records(launcher):
     whole, killed, moment = launcher.root / "whole", launcher.root / "killed", random.Random(5)
     runs = killed / "smoke" / "runs"
@@ -135,3 +140,8 @@ def test_a_job_killed_at_random_moments_ends_in_bit_identical_records(launcher):
     assert len(records_text(whole)) == 1 + 7 + 6, "two rows, and B, S and A of each by medians"
     assert arrays(killed).keys() == arrays(whole).keys()
     assert all(np.array_equal(arrays(killed)[name], array) for name, array in arrays(whole).items())
+
+    took = [cpu_seconds(whole)]
+    launcher.run("whole")
+    took.append(cpu_seconds(whole))
+    assert took[1] > took[0] / 2, "what earlier processes took stays the job's: this one only reads"

@@ -57,12 +57,15 @@ class Result:
         skipped: what could not be measured, each with a `reason` and the record's key columns that apply.
         function_evaluations: calls of a score, a network or a density for one point, training included.
         arrays: what figures need.
+        earlier_seconds, earlier_cpu_seconds: what earlier processes took for the cells that this one found finished.
     """
 
     measurements: list[Measurement]
     skipped: list[Mapping[str, object]] = field(default_factory=list)
     function_evaluations: int = 0
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    earlier_seconds: float = 0.0
+    earlier_cpu_seconds: float = 0.0
 
 
 class Cell:
@@ -116,6 +119,7 @@ class Cell:
         seconds = time.perf_counter() - self._started
         self._found.measurements = [replace(one, seconds=seconds) for one in self._found.measurements]
         self._found.evaluations = self._counter.total
+        self._found.seconds, self._found.cpu_seconds = self.book.lap()
         self.book.journal.keep(self._name, self._found)
         self.book.take(self._found, counted=True)
         return True
@@ -245,7 +249,8 @@ class Book:
         self.measurements: list[Measurement] = []
         self.skipped: list[Mapping[str, object]] = []
         self.arrays: dict[str, np.ndarray] = {}
-        self._evaluations = 0  # of cells that an earlier process measured
+        self._evaluations, self._seconds, self._cpu_seconds = 0, 0.0, 0.0  # of cells that an earlier process measured
+        self._lap = _clocks()
         self._counter = CountEvaluations().__enter__()
         self._opened = Counter[str]()
 
@@ -334,16 +339,29 @@ class Book:
             self.skip(str(error), **key)
 
     def take(self, found: Found, counted: bool = False) -> None:
-        """Enter a finished cell; `counted`: its evaluations were made by this process."""
+        """Enter a finished cell; `counted`: this process measured it."""
         self.measurements += found.measurements
         self.skipped += found.skipped
         self.arrays |= found.arrays
-        self._evaluations += 0 if counted else found.evaluations
+        if not counted:
+            self._evaluations += found.evaluations
+            self._seconds += found.seconds
+            self._cpu_seconds += found.cpu_seconds
+
+    def lap(self) -> tuple[float, float]:
+        """Seconds and processor seconds since the last call, at first since the book was opened."""
+        (began, computed), self._lap = self._lap, _clocks()
+        return self._lap[0] - began, self._lap[1] - computed
 
     @property
     def result(self) -> Result:
         arrays = {} if self.run and self.run.candidate else self.arrays
-        return Result(self.measurements, self.skipped, self._evaluations + self._counter.total, arrays)
+        evaluations = self._evaluations + self._counter.total
+        return Result(self.measurements, self.skipped, evaluations, arrays, self._seconds, self._cpu_seconds)
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def _digest(content: Mapping[str, object]) -> str:

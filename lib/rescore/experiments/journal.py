@@ -39,12 +39,18 @@ class Measurement:
 
 @dataclass
 class Found:
-    """The contents of a cell."""
+    """The contents of a cell.
+
+    Args:
+        seconds, cpu_seconds: what it took since the cell before it, with whatever else the section did, such as a training.
+    """
 
     measurements: list[Measurement] = field(default_factory=list)
     skipped: list[Mapping[str, object]] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     evaluations: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class Journal:
@@ -84,7 +90,8 @@ class Journal:
                 return None
             with np.load(path) as stored:
                 arrays = dict(stored)
-        return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, entry["evaluations"])
+        took = entry["evaluations"], entry["seconds"], entry["cpu_seconds"]
+        return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, *took)
 
     def keep(self, cell: str, found: Found) -> None:
         """Write a finished cell."""
@@ -106,6 +113,8 @@ class Journal:
             "skipped": found.skipped,
             "arrays": name,
             "evaluations": found.evaluations,
+            "seconds": found.seconds,
+            "cpu_seconds": found.cpu_seconds,
         }
         path = self.folder / "cells.jsonl"
         cut = path.is_file() and not path.read_bytes().endswith(b"\n")

@@ -162,8 +162,9 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
         cost = {
             "paper": paper.name,
             "job": job,
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": time.process_time() - computed,  # of all threads; other work on the machine does not add to it
+            "seconds": result.earlier_seconds + time.perf_counter() - started,
+            # of all threads; other work on the machine does not add to it
+            "cpu_seconds": result.earlier_cpu_seconds + time.process_time() - computed,
             "function_evaluations": result.function_evaluations,
             "peak_memory_mb": peak_memory_mb(),
             "peak_gpu_memory_mb": peak_gpu_memory_mb(device),
@@ -215,6 +216,8 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
             joined.skipped + skipped,
             joined.function_evaluations + found.function_evaluations,
             {**joined.arrays, **found.arrays},
+            joined.earlier_seconds + found.earlier_seconds,
+            joined.earlier_cpu_seconds + found.earlier_cpu_seconds,
         )
     return joined
 
