@@ -1,10 +1,13 @@
 """Results for tests of the report: a paper whose texts are hostile, as a run with a broken claim, and a run without records."""
 
+import json
+import re
 from pathlib import Path
 
 from ledger_case import record
 from rescore.ledger.published import COLUMNS
 from rescore.ledger.records import write_records, write_skipped
+from rescore.report.source import Results
 
 SCRIPT = "<script>document.title='owned'</script>"
 QUOTED = 'it\'s "quoted" & <b>bold</b>'
@@ -89,3 +92,14 @@ def hostile_suite(root: Path, measured: bool = True) -> Path:
     write_records(results / "records.csv", records)
     write_skipped(results / "skipped.csv", SKIPPED if measured else [])
     return results
+
+
+def data_of(folder: Path, paper: str) -> dict:
+    """What a report's script adds of a paper."""
+    text = (folder / "data" / f"{paper}.js").read_text()
+    found = re.fullmatch(r'RESCORE\.add\("\w+", (.*)\);\n', text)
+    return json.loads(found[1])
+
+
+def results_of(records, claims=()) -> Results:
+    return Results("laptop", "run", Path(), {r.key: r for r in records}, {}, claims)
