@@ -225,7 +225,8 @@ def test_report_so_far(ended, capsys):
     wanted = sum(len(rules.wanted) for rules in load_suite({"scale": "paper"}).papers.values())
     text = (folder / "so-far" / "paper-pis.html").read_text()
     assert f"So far: 1 job has ended, {wanted - 1} have not." in text and "Some figures have not been drawn yet" in text
-    assert "The run has not ended" in (folder / "so-far" / "index.html").read_text()
+    overview = (folder / "so-far" / "index.html").read_text()
+    assert "The run has not ended" in overview and "<h2>Not run yet</h2>" in overview and "in 1 job<" in overview
     assert main(["report", "--so-far", "--reference", *options]) == 2
     assert "--so-far is of a run that goes on" in capsys.readouterr().err
 

@@ -66,7 +66,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
                     "device": ", ".join(sorted({record.device for record in records})),
                     "date": results.made.get(name, ""),
                 },
-                "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} jobs" if len(costs) else "",
+                "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} job{'s' * (len(costs) > 1)}" if len(costs) else "",
             }
         )
     busy, idle = ([tile for tile in tiles if bool(tile["measured"]) is measured] for measured in (True, False))
