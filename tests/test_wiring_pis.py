@@ -145,7 +145,7 @@ def test_annealed_rows_are_made_under_their_schedule(study, monkeypatch):
         return SimpleNamespace(x=torch.zeros(runs, n, 2), log_z=log_z, acceptance=torch.full((runs, 2), 0.5))
 
     monkeypatch.setattr(annealed.smc, "anneal", anneal)
-    monkeypatch.setattr(annealed, "trained_transports", lambda study, schedule, n, seed: f"transport {seed}")
+    monkeypatch.setattr(annealed, "trained_transports", lambda study, schedule, seed: f"transport {seed}")
     annealed.annealed(study, "smc")
     schedule = annealed.smc.Annealing(2, 3, 4, (0.4, 0.3, 0.2, 0.1), 0.6)
     assert seen == [(schedule, 5, annealed.smc.no_transport, [derive_seed("mg", "smc", "run", 0, r) for r in range(4)])]

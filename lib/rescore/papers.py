@@ -72,6 +72,8 @@ class Candidate(Settings):
         use: key columns of its record; the others are the row's. `{name}` stands for the candidate's name, `{variant}` and the
             like for what the row has there.
         protocol: what its record must say, over what `protocols` declare for the row.
+        repeats: `main`, or a candidate of the same row, of which this is only more repeats: it has that one's protocol with the
+            changes of `protocol`, and the two count as one protocol, decided if either is.
     """
 
     match: dict[str, Value | list[Value]] = {}
@@ -79,6 +81,7 @@ class Candidate(Settings):
     source: str = Field(min_length=1)
     use: dict[str, Value] = Field({"variant": "{variant}@{name}"}, min_length=1)
     protocol: dict[str, Value] = Field(min_length=1)
+    repeats: str | None = None
 
 
 class PaperMeta(Settings):

@@ -50,7 +50,7 @@ def annealed(study: Study, method: str) -> None:
 
     @cache
     def transport_of(seed: int) -> smc.TransportAt:
-        return trained_transports(study, schedule, n, seed) if trained else smc.no_transport
+        return trained_transports(study, schedule, seed) if trained else smc.no_transport
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
         done = smc.anneal(study.target, schedule, n, generators, transport_of(seed))
@@ -67,7 +67,7 @@ def annealed(study: Study, method: str) -> None:
     study.row(method.upper(), variant, steps, protocol, runs, "log_z", arrays=arrays)
 
 
-def trained_transports(study: Study, schedule: smc.Annealing, n: int, seed: int) -> smc.TransportAt:
+def trained_transports(study: Study, schedule: smc.Annealing, seed: int) -> smc.TransportAt:
     """One flow a temperature, learned in a run of their own, or loaded."""
     settings = study.settings.aft
     needs = settings.model_dump() | {"annealing": study.settings.annealing.model_dump()}

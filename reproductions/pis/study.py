@@ -123,7 +123,7 @@ class Study:
                 for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
                     cell.estimate(metric, value, stderr, repeats, seeds=trainings)
                 cell.arrays |= self.arrays(runs.name, arrays())
-        if self.target.log_z is None or self.book.run.candidate or self.table != TABLE:
+        if self.target.log_z is None or self.table != TABLE or not self._is_repeated:
             return
         others = {MEDIAN: ({"statistic": MEDIAN}, partial(bias_std_rmse, robust=True))}
         if trainings >= 3:
@@ -135,6 +135,12 @@ class Study:
                 if cell.todo:
                     for metric, (value, stderr) in statistics(runs.results[estimate], self.target.log_z).items():
                         cell.estimate(metric, value, stderr, repeats, seeds=trainings)
+
+    @property
+    def _is_repeated(self) -> bool:
+        """Whether the job has the main protocol, with as many or more repeats."""
+        candidate = self.book.run.candidate
+        return candidate is None or self.config.candidates[candidate].keys() <= {"seeds", "runs"}
 
 
 @dataclass

@@ -35,6 +35,7 @@ COLUMNS = (
     "note",
     "explained_by",
 )
+MAIN = "main"  # the protocol that `protocols` declares, where a candidate says which one it repeats
 YOUNGER = ("explained_by",)  # columns that older files lack
 NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 
@@ -90,6 +91,7 @@ class CandidateVerdict:
     Args:
         key: of the record that answers it; `record` is None where there is none.
         error: `measured_error`, None where it is not known.
+        protocol: the protocol that it repeats, `main` or a candidate's name, else its own.
     """
 
     name: str
@@ -98,6 +100,7 @@ class CandidateVerdict:
     record: Record | None
     status: str
     error: float | None
+    protocol: str
 
 
 def diff(
@@ -162,14 +165,14 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     note = f"assumes {assumptions}" if assumptions else ""
     if error > allowed and within(entry.bound, delta, allowed + error):
-        return found | {"status": "imprecise", "note": "; ".join(filter(None, (_would_decide(record, allowed), note)))}
+        return found | {"status": "imprecise", "note": "; ".join(filter(None, (would_decide(record, allowed), note)))}
     if error <= allowed:
         allowed = max(allowed, math.hypot(2 * float(entry.uncertainty or 0), error))
     status = "reproduced" if within(entry.bound, delta, allowed) else "off"
     return found | {"tolerance": allowed, "status": status, "note": note}
 
 
-def _would_decide(record: Record, allowed: float) -> str:
+def would_decide(record: Record, allowed: float) -> str:
     """How many repeats would bring the error of a record within `allowed`."""
     if record.over == "samplings":
         return "one training, of which only samplings were repeated: several trainings would decide"
@@ -183,21 +186,44 @@ def _would_decide(record: Record, allowed: float) -> str:
 def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> list[CandidateVerdict]:
     """The candidate protocols of a published row, each with its record and the verdict that the rule for all rows gives it."""
     found: list[CandidateVerdict] = []
+    changes: dict[str | None, Mapping[str, object]] = {None: {}, MAIN: {}}
+    roots = {MAIN: MAIN}
     stated, assumed = declared_protocol(paper.meta.protocols, entry)
     for one in paper.meta.candidates:
         if not matches(one.match, entry):
             continue
-        if one.name in [other.name for other in found]:
-            raise RescoreError(f"paper {paper.name}: candidates: two named {one.name} match {describe(entry.key)}")
+        where = f"paper {paper.name}: candidate {one.name} of {describe(entry.key)}"
+        if one.name in changes:
+            raise RescoreError(f"{where}: two have this name, or it is {MAIN}, which means what `protocols` declare")
+        if one.repeats not in changes:
+            allowed = ", ".join(name for name in changes if name)
+            raise RescoreError(f"{where}: repeats: {one.repeats}; allowed: {allowed}, those before it that match the number")
+        protocol = changes[one.name] = {**changes[one.repeats], **one.protocol}
+        root = roots[one.name] = roots[one.repeats] if one.repeats else one.name
         key = {column: getattr(entry, column) for column in KEY}
         names = key | {"name": one.name}
         key |= {column: value.format(**names) if isinstance(value, str) else value for column, value in one.use.items()}
         record = measured.get(tuple(key.values()))
-        guessed = {name: value for name, value in assumed.items() if name not in one.protocol}
-        verdict = judge(entry, record, stated | one.protocol, guessed) if record else {"status": "not-run"}
+        guessed = {name: value for name, value in assumed.items() if name not in protocol}
+        verdict = judge(entry, record, {**stated, **protocol}, guessed) if record else {"status": "not-run"}
         status, error = str(verdict["status"]), cast("float | None", verdict.get("error"))
-        found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error))
+        found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error, root))
     return found
+
+
+def by_protocol(candidates: Sequence[CandidateVerdict], main: str | None = None) -> dict[str, str | None]:
+    """Of each protocol with all its repeats: `reproduced` if one of them is, else `off` if one is, else None: not decided.
+
+    Args:
+        main: the verdict of the main protocol, if it is to count beside its repeats.
+    """
+    found: dict[str, set[str]] = {MAIN: {main}} if main else {}
+    for one in candidates:
+        found.setdefault(one.protocol, set()).add(one.status)
+    return {
+        name: next((verdict for verdict in ("reproduced", "off") if verdict in statuses), None)
+        for name, statuses in found.items()
+    }
 
 
 def explanations(candidates: Sequence[CandidateVerdict]) -> list[str]:
@@ -209,8 +235,8 @@ def explained_by(candidates: Sequence[CandidateVerdict]) -> str:
     """`explanations` as text; without one how many candidates do not reproduce the row, and of how many that is not known."""
     if names := explanations(candidates):
         return ", ".join(names)
-    off = sum(one.status == "off" for one in candidates)
-    open_ = len(candidates) - off
+    verdicts = list(by_protocol(candidates).values())
+    off, open_ = verdicts.count("off"), verdicts.count(None)
     return ", ".join(filter(None, (f"none of {off}" if off else "", f"{open_} not decided" if open_ else "")))
 
 

@@ -4,14 +4,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rescore.ledger.diff import candidate_verdicts, diff, keys
+from rescore.ledger.diff import (
+    CandidateVerdict,
+    by_protocol,
+    candidate_verdicts,
+    diff,
+    explanations,
+    keys,
+    tolerance,
+    would_decide,
+)
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record, describe
 
 if TYPE_CHECKING:
     from rescore.papers import Paper
 
-COLUMNS = ("row", "published", "protocol", "measured", "error", "status", "source")
+COLUMNS = ("row", "published", "protocol", "measured", "error", "status", "note", "source")
 MAIN = "(main)"
 GROUPS = ("reproduced by the main protocol", "explained by a candidate", "reproduced by none", "not decided")
 
@@ -37,17 +46,24 @@ def explain(
         found = candidate_verdicts(entry, papers[entry.paper], measured)
         if not found:
             continue
-        row = main[entry.key]
-        groups[_group(row["status"], [one.status for one in found])] += 1
-        add(describe(entry.key), entry.value, MAIN, row["measured"], row["error"], row["status"], row["source"])
+        row, record = main[entry.key], measured.get(entry.key)
+        groups[_group(row["status"], found)] += 1
+        note = _note(entry, row["status"], record)
+        add(describe(entry.key), entry.value, MAIN, row["measured"], row["error"], row["status"], note, row["source"])
         for one in found:
-            add("", "", one.name, one.record.value if one.record else None, one.error, one.status, one.source)
+            measured_value, note = one.record.value if one.record else None, _note(entry, one.status, one.record)
+            add("", "", one.name, measured_value, one.error, one.status, note, one.source)
     return lines, groups
 
 
-def _group(main: str, candidates: Sequence[str]) -> str:
+def _note(entry: Published, status: str, record: Record | None) -> str:
+    return would_decide(record, tolerance(entry)) if record and status == "imprecise" else ""
+
+
+def _group(main: str, candidates: Sequence[CandidateVerdict]) -> str:
     if main == "reproduced":
         return GROUPS[0]
-    if "reproduced" in candidates:
+    if explanations(candidates):
         return GROUPS[1]
-    return GROUPS[2] if {main, *candidates} == {"off"} else GROUPS[3]
+    decided = set(by_protocol(candidates, main).values())
+    return GROUPS[2] if decided == {"off"} else GROUPS[3]
