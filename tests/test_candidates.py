@@ -16,6 +16,7 @@ from rescore.ledger.diff import candidate_verdicts, diff, is_explained, read_dif
 from rescore.ledger.explain import GROUPS, explain
 from rescore.ledger.records import read_records, write_records
 from rescore.ledger.reference import accept
+from rescore.ledger.statistics import repeats_needed
 from rescore.ledger.tables import readme_block
 from rescore.papers import Candidate, Paper, find_papers, load_config
 from rescore.specs.config import ModelConfig, ModelJob
@@ -397,6 +398,24 @@ def test_a_cell_names_the_candidate_that_reproduces_its_number(root, tmp_path):
     page = (path.parent / "report" / "paper-half_score.html").read_text()
     cells = [cell for cell in page.split("<td ") if 'title="reproduced under more-samples"' in cell]
     assert len(cells) == 1 and cells[0].startswith('class="cell off"') and "printed</span> 0.22" in cells[0]
+
+
+def test_a_candidate_too_imprecise_says_how_many_repeats_would_decide(root, tmp_path, capsys):
+    shutil.copytree(root / "results", tmp_path / "results")
+    path = tmp_path / "results" / "smoke" / "records.csv"
+    found = [
+        replace(one, value=0.22, stderr=0.1, df=3) if one.variant == "share=1@more-samples" else one
+        for one in read_records(path)
+    ]
+    write_records(path, found)
+    options = ["--scale", "smoke", "--root", str(root), "--results", str(tmp_path / "results")]
+    assert not main(["tables", *options]) and not main(["report", *options])
+    needed = repeats_needed(0.1, 3, allowed=2 * 0.05)
+    note = f"about {needed} {found[-1].over} would decide, 4 were made"
+    assert note in (path.parent / "report" / "paper-half_score.html").read_text()
+    capsys.readouterr()
+    assert main(["show", "half_score/1/mixture/Half-score Euler/share=1/solver_rmse/10", *options]) == 0
+    assert f"more-samples: 0.22 ± 0.10, imprecise: {note} (an assumption)" in capsys.readouterr().out
 
 
 def test_a_candidate_is_declared_before_it_is_run(root, tmp_path):

@@ -92,6 +92,7 @@ class CandidateVerdict:
         key: of the record that answers it; `record` is None where there is none.
         error: `measured_error`, None where it is not known.
         protocol: the protocol that it repeats, `main` or a candidate's name, else its own.
+        note: of one that is imprecise, how many repeats would decide.
     """
 
     name: str
@@ -101,6 +102,7 @@ class CandidateVerdict:
     status: str
     error: float | None
     protocol: str
+    note: str
 
 
 def diff(
@@ -165,14 +167,19 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     note = f"assumes {assumptions}" if assumptions else ""
     if error > allowed and within(entry.bound, delta, allowed + error):
-        return found | {"status": "imprecise", "note": "; ".join(filter(None, (would_decide(record, allowed), note)))}
+        return found | {"status": "imprecise", "note": "; ".join(filter(None, (_would_decide(record, allowed), note)))}
     if error <= allowed:
         allowed = max(allowed, math.hypot(2 * float(entry.uncertainty or 0), error))
     status = "reproduced" if within(entry.bound, delta, allowed) else "off"
     return found | {"tolerance": allowed, "status": status, "note": note}
 
 
-def would_decide(record: Record, allowed: float) -> str:
+def decided_by(entry: Published, status: str, record: Record | None) -> str:
+    """Of an imprecise record, in words how many repeats would decide; else empty."""
+    return _would_decide(record, tolerance(entry)) if record and status == "imprecise" else ""
+
+
+def _would_decide(record: Record, allowed: float) -> str:
     """How many repeats would bring the error of a record within `allowed`."""
     if record.over == "samplings":
         return "one training, of which only samplings were repeated: several trainings would decide"
@@ -207,7 +214,11 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
         guessed = {name: value for name, value in assumed.items() if name not in protocol}
         verdict = judge(entry, record, {**stated, **protocol}, guessed) if record else {"status": "not-run"}
         status, error = str(verdict["status"]), cast("float | None", verdict.get("error"))
-        found.append(CandidateVerdict(one.name, one.source, tuple(key.values()), record, status, error, root))
+        found.append(
+            CandidateVerdict(
+                one.name, one.source, tuple(key.values()), record, status, error, root, decided_by(entry, status, record)
+            )
+        )
     return found
 
 

@@ -4,16 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rescore.ledger.diff import (
-    CandidateVerdict,
-    by_protocol,
-    candidate_verdicts,
-    diff,
-    explanations,
-    keys,
-    tolerance,
-    would_decide,
-)
+from rescore.ledger.diff import CandidateVerdict, by_protocol, candidate_verdicts, decided_by, diff, explanations, keys
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record, describe
 
@@ -46,18 +37,14 @@ def explain(
         found = candidate_verdicts(entry, papers[entry.paper], measured)
         if not found:
             continue
-        row, record = main[entry.key], measured.get(entry.key)
+        row = main[entry.key]
         groups[_group(row["status"], found)] += 1
-        note = _note(entry, row["status"], record)
+        note = decided_by(entry, row["status"], measured.get(entry.key))
         add(describe(entry.key), entry.value, MAIN, row["measured"], row["error"], row["status"], note, row["source"])
         for one in found:
-            measured_value, note = one.record.value if one.record else None, _note(entry, one.status, one.record)
-            add("", "", one.name, measured_value, one.error, one.status, note, one.source)
+            value = one.record.value if one.record else None
+            add("", "", one.name, value, one.error, one.status, one.note, one.source)
     return lines, groups
-
-
-def _note(entry: Published, status: str, record: Record | None) -> str:
-    return would_decide(record, tolerance(entry)) if record and status == "imprecise" else ""
 
 
 def _group(main: str, candidates: Sequence[CandidateVerdict]) -> str:

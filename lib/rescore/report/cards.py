@@ -193,7 +193,8 @@ def with_error(value: float, stderr: float | None) -> str:
 
 def candidate_text(one: CandidateVerdict) -> str:
     """What was measured under a candidate protocol, and its verdict."""
-    return f"{with_error(one.record.value, one.record.stderr)}, {WORDS[one.status]}" if one.record else WORDS[one.status]
+    verdict = f"{WORDS[one.status]}: {one.note}" if one.note else WORDS[one.status]
+    return f"{with_error(one.record.value, one.record.stderr)}, {verdict}" if one.record else verdict
 
 
 def card_text(cards: Cards, card: Card) -> str:
