@@ -178,6 +178,8 @@ def test_the_count_of_claims_that_chance_decides():
         "at most 0.1. At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are."
     )
     assert by_chance(rows[2:]) == ""
+    unknown = evaluate("toy", claims[:1], [record(method="A", value=-9.0, stderr=None, df=None, over="trainings")])
+    assert unknown[0]["status"] == "inconclusive" and by_chance(unknown) == "", "a number without a known error"
 
 
 def test_exact_numbers_decide_without_an_error():

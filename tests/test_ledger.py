@@ -28,6 +28,7 @@ def test_tolerance_is_the_largest_of_three():
     assert tolerance(printed(value="5e-3")) == pytest.approx(0.0005)  # half a unit, equal to the floor here
     assert tolerance(printed(value="-1.3e3", metric="kl_phi")) == pytest.approx(65.0)  # default floor 0.05
     assert tolerance(printed(value="2", metric="fid")) == pytest.approx(0.5)
+    assert tolerance(printed(value="=2", metric="fid")) == pytest.approx(0.1), "exact: not rounded to a digit"
     assert tolerance(printed(value="-1.0", uncertainty="0.3")) == pytest.approx(0.6)
     assert tolerance(printed(value=">100", metric="fid")) == pytest.approx(5.0)
 
@@ -211,8 +212,18 @@ def test_compare_orders_by_direction():
         "mg",
     )
     assert list(higher["value"]) == [9.5, 8.0]
+    own = compare([record(metric="ess", value=v, nfe=n) for n, v in [(1, 0.1), (2, 0.9)]], [], "ess", "mg")
+    assert list(own["value"]) == [0.9, 0.1], "of the effective sample size more is better, though no paper prints it"
     with pytest.raises(RescoreError, match="unknown dataset for metric logz_bias 'mgg'; allowed: mg"):
         compare(records, [], "logz_bias", "mgg")
+
+
+def test_compare_keeps_the_printed_order_where_no_value_is_better():
+    """A diversity should be that of the data, which is in the table too."""
+    published = [printed(metric="diversity", method=name, value=v) for name, v in [("data", "9.5"), ("A", "6.8"), ("B", "8.1")]]
+    assert list(compare([], published, "diversity", "mg")["method"]) == ["data", "A", "B"]
+    records = [record(metric="weights", method=name, value=v) for name, v in [("A", 2.0), ("B", -1.0)]]
+    assert list(compare(records, [], "weights", "mg")["method"]) == ["A", "B"]
 
 
 def test_readme_block_sits_between_its_markers(tmp_path):

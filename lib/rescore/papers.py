@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rescore.config import SCALES, ConfigLoader, Settings, check_choice, read_yaml
 from rescore.errors import RescoreError
@@ -63,6 +63,9 @@ class StandIn(Settings):
     use: dict[str, Value | None] = Field(min_length=1)
 
 
+REPEATS = ("runs", "trainings")  # what a candidate that `repeats` another protocol may change
+
+
 class Candidate(Settings):
     """Another protocol under which the published rows that `match` may have been made, where the paper does not say.
 
@@ -82,6 +85,15 @@ class Candidate(Settings):
     use: dict[str, Value] = Field({"variant": "{variant}@{name}"}, min_length=1)
     protocol: dict[str, Value] = Field(min_length=1)
     repeats: str | None = None
+
+    @model_validator(mode="after")
+    def _repeats_change_numbers_of_repeats_alone(self) -> "Candidate":
+        if self.repeats and (others := self.protocol.keys() - set(REPEATS)):
+            raise ValueError(
+                f"candidate {self.name}: protocol: {', '.join(sorted(others))} of one that repeats {self.repeats}; "
+                f"allowed: {', '.join(REPEATS)}"
+            )
+        return self
 
 
 class PaperMeta(Settings):

@@ -295,12 +295,17 @@ def read_claims(path: Path | str) -> list[dict[str, object]]:
     return rows
 
 
+def _has_error(row: Mapping[str, Any]) -> bool:
+    """Whether a claim rests on numbers with a known error: else z is infinite, of exact ones, or 0 whatever the margin."""
+    return row["z"] is not None and math.isfinite(row["z"]) and (row["z"] != 0 or row["margin"] == 0)
+
+
 def by_chance(rows: Iterable[Mapping[str, Any]]) -> str:
     """How many claims chance may have decided, in words; "" where no claim rests on numbers with an error.
 
     A claim at its margin of 0 is decided, one way or the other, with probability LEVEL at most.
     """
-    p_values = [float(row["p"]) for row in rows if row["p"] is not None and row["z"] is not None and math.isfinite(row["z"])]
+    p_values = [float(row["p"]) for row in rows if row["p"] is not None and _has_error(row)]
     if not p_values:
         return ""
     n, found, kept = len(p_values), sum(p <= LEVEL for p in p_values), decided(p_values)

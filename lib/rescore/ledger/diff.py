@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rescore.papers import Paper
 
 STATUSES = ("reproduced", "off", "imprecise", "indicative", "not-run")
+JUDGED = STATUSES[:2]
 COLUMNS = (
     *KEY,
     "published",
@@ -56,11 +57,10 @@ RELATIVE_FLOOR = {
 def tolerance(published: Published) -> float:
     """What a printed number allows: `max(half a unit of its last digit, 2 * printed uncertainty, floor * |published|)`.
 
-    The same rule for every number. A bound was not rounded to what is printed, so its half unit does not count.
+    The same rule for every number. A bound or an exact value was not rounded to what is printed, so it has no half unit.
     """
-    half_unit = 0.0 if published.bound else published.half_unit
     floor = RELATIVE_FLOOR.get(published.metric, DEFAULT_FLOOR) * abs(published.number)
-    return max(half_unit, 2 * float(published.uncertainty or 0), floor)
+    return max(published.half_unit, 2 * float(published.uncertainty or 0), floor)
 
 
 def measured_error(record: Record) -> float:
@@ -147,7 +147,8 @@ def diff(
             row |= judge(entry, record, *declared_protocol(papers[entry.paper].meta.protocols, entry))
         row["note"] = "; ".join(filter(None, (row["note"], entry.note)))
         row["source"] = entry.source
-        row["explained_by"] = explained_by(candidate_verdicts(entry, papers[entry.paper], measured))
+        candidates = candidate_verdicts(entry, papers[entry.paper], measured)
+        row["explained_by"] = explained_by(candidates, str(row["status"]), cast("float | None", row.get("error")))
         rows.append(row)
     return _typed(pd.DataFrame(rows, columns=COLUMNS))
 
@@ -222,32 +223,38 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
     return found
 
 
-def by_protocol(candidates: Sequence[CandidateVerdict], main: str | None = None) -> dict[str, str | None]:
-    """Of each protocol with all its repeats: `reproduced` if one of them is, else `off` if one is, else None: not decided.
+def by_protocol(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> dict[str, tuple[str, str]]:
+    """The verdict of each protocol with all its repeats, `MAIN` first, and who gives it: of those decided the most precise.
+
+    Runs of fewer repeats are often among those of more, so the two are no two chances to agree.
 
     Args:
-        main: the verdict of the main protocol, if it is to count beside its repeats.
+        status, error: of the main protocol's own record.
+
+    Returns:
+        by protocol `reproduced` or `off` and the name of the candidate, or `MAIN`; two empty texts where none is decided.
     """
-    found: dict[str, set[str]] = {MAIN: {main}} if main else {}
-    for one in candidates:
-        found.setdefault(one.protocol, set()).add(one.status)
-    return {
-        name: next((verdict for verdict in ("reproduced", "off") if verdict in statuses), None)
-        for name, statuses in found.items()
-    }
+    found: dict[str, list[tuple[float, str, str]]] = {MAIN: []}
+    own = [(MAIN, MAIN, status, error)]
+    for protocol, name, verdict, width in own + [(one.protocol, one.name, one.status, one.error) for one in candidates]:
+        decided = found.setdefault(protocol, [])
+        if verdict in JUDGED:
+            decided.append((width or 0.0, verdict, name))
+    return {protocol: min(decided, default=(0.0, "", ""), key=lambda one: one[0])[1:] for protocol, decided in found.items()}
 
 
-def explanations(candidates: Sequence[CandidateVerdict]) -> list[str]:
-    """The names of the candidates that reproduce the row."""
-    return [one.name for one in candidates if one.status == "reproduced"]
+def explanations(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> list[str]:
+    """The names of the candidates by which their protocol reproduces the row; arguments as of `by_protocol`."""
+    decided = by_protocol(candidates, status, error).values()
+    return [name for verdict, name in decided if verdict == "reproduced" and name != MAIN]
 
 
-def explained_by(candidates: Sequence[CandidateVerdict]) -> str:
-    """`explanations` as text; without one how many candidates do not reproduce the row, and of how many that is not known."""
-    if names := explanations(candidates):
+def explained_by(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> str:
+    """`explanations` as text; else how many candidate protocols do not reproduce the row, and of how many that is not known."""
+    if names := explanations(candidates, status, error):
         return ", ".join(names)
-    verdicts = list(by_protocol(candidates).values())
-    off, open_ = verdicts.count("off"), verdicts.count(None)
+    others = [verdict for protocol, (verdict, _) in by_protocol(candidates, status, error).items() if protocol != MAIN]
+    off, open_ = others.count("off"), others.count("")
     return ", ".join(filter(None, (f"none of {off}" if off else "", f"{open_} not decided" if open_ else "")))
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rescore.ledger.diff import CandidateVerdict, by_protocol, candidate_verdicts, decided_by, diff, explanations, keys
+from rescore.ledger import diff as diff_module
+from rescore.ledger.diff import CandidateVerdict, by_protocol, candidate_verdicts, decided_by, diff, keys
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record, describe
 
@@ -38,7 +39,7 @@ def explain(
         if not found:
             continue
         row = main[entry.key]
-        groups[_group(row["status"], found)] += 1
+        groups[_group(found, row["status"], row["error"])] += 1
         note = decided_by(entry, row["status"], measured.get(entry.key))
         add(describe(entry.key), entry.value, MAIN, row["measured"], row["error"], row["status"], note, row["source"])
         for one in found:
@@ -47,10 +48,10 @@ def explain(
     return lines, groups
 
 
-def _group(main: str, candidates: Sequence[CandidateVerdict]) -> str:
-    if main == "reproduced":
+def _group(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> str:
+    decided = {protocol: verdict for protocol, (verdict, _) in by_protocol(candidates, status, error).items()}
+    if decided[diff_module.MAIN] == "reproduced":
         return GROUPS[0]
-    if explanations(candidates):
+    if "reproduced" in decided.values():
         return GROUPS[1]
-    decided = set(by_protocol(candidates, main).values())
-    return GROUPS[2] if decided == {"off"} else GROUPS[3]
+    return GROUPS[2] if set(decided.values()) == {"off"} else GROUPS[3]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 COLUMNS = (*KEY, "value", "uncertainty", "direction", "source", "note")
 DIRECTIONS = ("lower", "higher", "target")
-_PRINTED = re.compile(r"(>=|<=|>|<)?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_PRINTED = re.compile(r"(>=|<=|>|<|=)?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+
+
+OWN_METRICS = {  # of those that no paper prints, which way is better
+    "higher": r"ess|accuracy|mode_coverage|ring_\d_covered|r_precision_top\d|\w+_per_second",
+    "lower": r"(\w+_)?(rmse|error|distance|w2|sw2|tv|kl|frechet|seconds|memory_mb)|off_\w+|path_cost|sequential passes",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Published:
     """One printed number.
 
     Args:
-        value: as printed: `-1.3e3`, `0.0591`, `>100`.
+        value: as printed: `-1.3e3`, `0.0591`, `>100`; `=0.6` is an exact value that was not rounded, as of a parameter.
         uncertainty: the printed plus-minus, as printed, or empty.
         direction: `lower` or `higher` is better, or the number has a `target`, which of a bias is zero.
         source: where it is printed.
@@ -50,27 +56,38 @@ class Published:
 
     @property
     def bound(self) -> str:
-        """One of `>`, `>=`, `<`, `<=`, or empty for a plain number."""
-        return self._parts[0]
+        """One of `>`, `>=`, `<`, `<=`, or empty for a plain or an exact number."""
+        return self._parts[0].removeprefix("=")
 
     @property
     def number(self) -> float:
-        """The printed number, without the sign of a bound."""
+        """The printed number, without its sign."""
         return float(self._parts[1])
 
     @property
     def half_unit(self) -> float:
-        """Half a unit of the last printed digit: 50 for `-1.3e3`, 0.0005 for `5e-3`, 0.5 for `436`."""
+        """Half a unit of the last printed digit: 50 for `-1.3e3`, 0.0005 for `5e-3`, 0.5 for `436`; 0 with a sign."""
+        if self._parts[0]:
+            return 0.0
         exponent = cast(int, Decimal(self._parts[1]).as_tuple().exponent)  # only infinities and NaN have a letter there
         return float(Decimal(5).scaleb(exponent - 1))
 
     @property
     def _parts(self) -> tuple[str, str]:
-        """The bound's sign, or nothing, and the number, as printed."""
+        """The sign, or nothing, and the number, as printed."""
         found = _PRINTED.fullmatch(self.value)
         if found is None:
             raise RescoreError(f"{describe(self.key)}: {self.value!r} is not a number as printed")
         return found[1] or "", found[2]
+
+
+def direction_of(metric: str, published: Iterable[Published]) -> str:
+    """Which values of a metric are better: `lower`, `higher`, of a bias `zero`; empty where none is, or it is not known."""
+    if "bias" in metric:
+        return "zero"
+    if printed := next((row.direction for row in published if row.metric == metric), None):
+        return "" if printed == "target" else printed
+    return next((direction for direction, pattern in OWN_METRICS.items() if re.fullmatch(pattern, metric)), "")
 
 
 def read_published(path: Path | str, paper: str) -> list[Published]:

@@ -16,7 +16,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
-from rescore.ledger.published import Published
+from rescore.ledger.published import Published, direction_of
 from rescore.ledger.records import KEY, Record
 
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
@@ -136,7 +136,7 @@ def _file_name(table: str) -> str:
 def compare(
     records: Iterable[Record], published: Iterable[Published], metric: str, dataset: str, methods: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Methods side by side over all papers, best first: by size for a metric whose target is zero, else by its direction.
+    """Methods side by side over all papers, best first (`direction_of`); where none is better, as they were printed.
 
     Published rows that were not measured come last.
 
@@ -153,9 +153,13 @@ def compare(
     there = sorted({row.method for row in rows if (row.metric, row.dataset) == (metric, dataset)})
     for method in methods or ():
         check_choice(f"method for metric {metric} on {dataset}", method, there)
-    direction = next((row.direction for row in printed.values() if row.metric == metric), "lower")
-    merits: dict[str, Callable[[float], float]] = {"target": abs, "higher": lambda value: -value, "lower": float}
-    merit = merits[direction]
+    merits: dict[str, Callable[[float], float]] = {
+        "zero": abs,
+        "higher": lambda value: -value,
+        "lower": float,
+        "": lambda value: 0.0,
+    }
+    merit = merits[direction_of(metric, printed.values())]
     lines: list[dict[str, Any]] = []
     for key in {row.key: None for row in rows if (row.metric, row.dataset) == (metric, dataset)}:
         record, paper = measured.get(key), printed.get(key)
@@ -236,8 +240,8 @@ def of_the_off(explained: Iterable[str]) -> str:
         return ""
     return (
         f"Of the {len(off)} off, {off.count(True)} come out under a candidate protocol, one that the paper leaves open "
-        f"and that was named before it was run, and {off.count(False)} under none; for {off.count(None)} that is not "
-        "decided (`rescore explain`)."
+        f"and that was named before it was run, or with more repeats, and {off.count(False)} under none; for "
+        f"{off.count(None)} that is not decided (`rescore explain`)."
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rescore.errors import RescoreError
-from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, explanations, stand_in
+from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, explained_by, explanations, stand_in
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
-from rescore.ledger.published import Published, load_published
+from rescore.ledger.published import Published, direction_of, load_published
 from rescore.ledger.records import Record, describe, run_command
 from rescore.papers import Paper
 from rescore.report.source import Key, Results, commit_of
@@ -65,7 +65,12 @@ class Card:
     @property
     def explanations(self) -> list[str]:
         """Of a number that the main protocol does not reproduce, the names of the candidates that do."""
-        return [] if self.status == "reproduced" else explanations(self.candidates)
+        return [] if self.status == "reproduced" else explanations(self.candidates, self.status, self.verdict.get("error"))
+
+    @property
+    def explained_by(self) -> str:
+        """As `rescore.ledger.diff` says it."""
+        return explained_by(self.candidates, self.status, self.verdict.get("error"))
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class Cards:
 
     def of(self, paper: str) -> list[Card]:
         return [card for card in self.cards.values() if card.key[0] == paper]
+
+    def direction(self, metric: str) -> str:
+        """`rescore.ledger.published.direction_of` the metric."""
+        return direction_of(metric, (card.published for card in self.cards.values() if card.published))
 
     def elsewhere(self, card: Card) -> list[Record]:
         """The records of the paper with this method, variant, metric and nfe, in other tables or on other data."""
@@ -273,7 +282,7 @@ def card_data(card: Card, protocols: dict[str, int], devices: dict[str, int], ve
             "src": verdict["source"],
         }
     if card.published:
-        data |= {"num": card.published.number, "dir": card.published.direction}
+        data |= {"num": card.published.number}
     if card.record:
         r = card.record
         data |= {

@@ -9,7 +9,6 @@ from typing import Any
 from rescore.estimates import ModelPlan, arithmetic, model_rows
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
-from rescore.ledger.diff import explained_by
 from rescore.ledger.protocol import declared_protocol, format_value
 from rescore.ledger.published import Published, load_published
 from rescore.ledger.records import KEY
@@ -180,7 +179,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "no_figures": missing,
         "assumptions": _assumptions(paper),
         "candidates": [card for card in own if card.candidates],
-        "explained": of_the_off(explained_by(card.candidates) for card in own if card.status == "off"),
+        "explained": of_the_off(card.explained_by for card in own if card.status == "off"),
         "own": [(name, n) for name, n in extra.items() if name not in printed],
         "verdict_counts": verdict_counts(card.verdict for card in own if card.verdict),
         "readme": readme_html(readme.read_text(encoding="utf-8")) if readme.is_file() else "",

@@ -291,6 +291,9 @@ def _paper_data(name: str, cards: Cards, results: Results, before: Results | Non
         "commits": [commit_of(version) for version in versions],
         "logs": logs,
         "cards": data,
+        "better": {
+            metric: way for metric in dict.fromkeys(entry["k"][5] for entry in data) if (way := cards.direction(metric))
+        },
     }
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f"RESCORE.add({json.dumps(name)}, {text});\n"
@@ -325,7 +328,6 @@ def _environment() -> jinja2.Environment:
         "address": address,
         "number": number,
         "with_error": with_error,
-        "explained_by": diff_module.explained_by,
         "describe": describe,
         "show": _show,
         "infinity": math.inf,

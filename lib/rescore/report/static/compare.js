@@ -19,6 +19,7 @@ function byChoice() {
   return found;
 }
 const measuredHere = (card) => card.v !== undefined && !card.as;
+const direction = (cards) => RESCORE.papers.get(cards[0].paper).better[cards[0].metric]; /* which values are better, if any */
 const seriesName = (card) => [card.method, card.variant, `(${card.paper})`].filter(Boolean).join(" ");
 
 function fill(select, entries, chosen) {
@@ -62,11 +63,11 @@ document.addEventListener("DOMContentLoaded", async () => {
 
   /* The methods with the best values, those with printed numbers before others; of those that the plot can show. */
   function bestOf(cards, counted) {
-    const direction = cards.find((c) => c.dir)?.dir, best = new Map();
+    const better = direction(cards), best = new Map();
     for (const c of cards) {
       if (counted && c.nfe === null) continue;
       const name = seriesName(c), known = best.get(name) ?? {value: Infinity, printed: false};
-      const v = measuredHere(c) ? c.v : c.num, merit = direction === "higher" ? -v : direction === "target" ? Math.abs(v) : v;
+      const v = measuredHere(c) ? c.v : c.num, merit = {higher: -v, lower: v, zero: Math.abs(v)}[better] ?? 0; /* else as they were printed */
       best.set(name, {value: Math.min(known.value, merit), printed: known.printed || c.num !== undefined});
     }
     return [...best].sort(([, a], [, b]) => b.printed - a.printed || a.value - b.value).slice(0, MOST).map(([name]) => name);
@@ -105,7 +106,7 @@ document.addEventListener("DOMContentLoaded", async () => {
   }
 
   async function draw(cards) {
-    const plot = document.getElementById("plot"), traces = [], counted = across.value === "nfe", direction = cards.find((c) => c.dir)?.dir;
+    const plot = document.getElementById("plot"), traces = [], counted = across.value === "nfe", which = direction(cards);
     const visible = new Map(shownSeries.filter((s) => s.on).map((s) => [s.name, s]));
     const bars = (rows) => ({type: "data", array: rows.map((c) => c.e ?? 0), thickness: 1.2, width: 3});
     for (const series of visible.values()) {
@@ -117,7 +118,7 @@ document.addEventListener("DOMContentLoaded", async () => {
       if (printed.length) traces.push({...common, type: "scatter", mode: "markers", x: counted ? printed.map((c) => c.nfe) : printed.map((c) => c.num), y: counted ? printed.map((c) => c.num) : printed.map(() => plain(series.name)), marker: {symbol: `${series.symbol}-open`, size: 12, color: series.colour, line: {width: 1.8}}, hovertext: hover(printed, "published"), customdata: printed.map((c) => c.id)});
     }
     const drawn = traces.flatMap((trace) => (counted ? trace.y : trace.x)).filter((v) => v > 0), narrow = Math.max(...drawn) < 5 * Math.min(...drawn); /* of one decade only some digits have a tick */
-    const better = {lower: "lower is better", higher: "higher is better", target: metric.value.includes("bias") ? "nearer to 0 is better" : ""}[direction];
+    const better = {lower: "lower is better", higher: "higher is better", zero: "nearer to 0 is better"}[which];
     const axis = {title: {text: plain(metric.value) + (better ? ` (${better})` : "")}, type: ly.checked ? "log" : "linear", gridcolor: "#e6e9ee", zerolinecolor: "#c3c9d1", automargin: true, exponentformat: "power", ...(ly.checked ? {dtick: narrow ? "D1" : counted || plot.clientWidth > 600 ? "D2" : 1, tickformat: "~g"} : {})};
     const evaluations = {title: {text: "evaluations per sample"}, type: lx.checked ? "log" : "linear", gridcolor: "#e6e9ee", automargin: true, ...(lx.checked ? {tickvals: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000]} : {})};
     const layout = {margin: {l: 60, r: 10, t: 10, b: 50}, font: {family: "system-ui, sans-serif", size: 13, color: "#1d2530"}, hovermode: "closest", paper_bgcolor: "#fff", plot_bgcolor: "#fff", xaxis: counted ? evaluations : axis, yaxis: counted ? axis : {automargin: true, autorange: "reversed", gridcolor: "#e6e9ee", tickfont: {size: 11}}};
@@ -130,7 +131,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     const negative = ly.checked && cards.some((c) => (measuredHere(c) && c.v <= 0) || c.num <= 0);
     document.getElementById("series-count").textContent = `${visible.size} of ${shownSeries.length} shown`;
     document.getElementById("plot-note").textContent = `${metric.value} on ${dataset.value}. Filled marks are measured, with standard errors; hollow marks are published. ${left ? `${left} numbers without a count of evaluations are in the table only. ` : ""}${negative ? "A log axis shows no numbers at or below 0. " : ""}`;
-    const merit = (c) => { const v = measuredHere(c) ? c.v : c.num; return direction === "higher" ? -v : direction === "target" ? Math.abs(v) : v; };
+    const merit = (c) => { const v = measuredHere(c) ? c.v : c.num; return {higher: -v, lower: v, zero: Math.abs(v)}[which] ?? 0; };
     const rows = cards.filter((c) => visible.has(seriesName(c))).sort((a, b) => measuredHere(b) - measuredHere(a) || merit(a) - merit(b));
     if (!table) {
       const column = RESCORE.column;
