@@ -76,7 +76,7 @@ class Candidate(Settings):
             like for what the row has there.
         protocol: what its record must say, over what `protocols` declare for the row.
         repeats: `main`, or a candidate of the same row, of which this is only more repeats: it has that one's protocol with the
-            changes of `protocol`, and the two count as one protocol, decided if either is.
+            changes of `protocol` (`REPEATS`), and the two count as one protocol, of which the more precise record decides.
     """
 
     match: dict[str, Value | list[Value]] = {}
