@@ -1,6 +1,7 @@
 """Books and cells: what a number becomes of its repeats, what a failure leaves, and what a killed job finds again."""
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -112,6 +113,19 @@ def test_a_cell_that_diverges_is_skipped_whole_and_bad_input_is_not():
     assert found.skipped == [{**key, "reason": "diverged: too large"}]
     with pytest.raises(RescoreError, match="^bad input$"), found.cell(*KEY):
         raise RescoreError("bad input")
+
+
+@pytest.mark.parametrize(("values", "said"), [([1.0, math.nan], "score is nan"), ([1.0, math.inf], "score is inf")])
+def test_a_number_that_is_not_finite_is_skipped_and_the_others_stay(values, said):
+    """Else its record would be refused when all is done, and again after each restart."""
+    found = book()
+    for name, repeats in {"A": values, "B": [1.0, 3.0]}.items():
+        with found.cell("1", "mg", name, "") as cell:
+            cell.add("before", [1.0, 2.0])
+            cell.add("score", repeats)
+    assert [(one.method, one.metric) for one in found.measurements] == [("B", "before"), ("B", "score")]
+    (skipped,) = found.skipped
+    assert skipped["method"] == "A" and skipped["reason"].startswith(f"diverged: {said}")
 
 
 def test_what_cannot_be_measured_is_skipped_with_its_reason():

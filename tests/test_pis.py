@@ -143,7 +143,7 @@ def test_rows_of_a_target_with_a_truth(tiny):
         ("importance", "prior-1000", 1): LOGZ,
         ("importance", "prior-2000", 1): LOGZ,
         ("SMC", "2-temperatures", 8): LOGZ,
-        ("AFT", "2-temperatures", 8): LOGZ,
+        ("AFT", "2-temperatures", 8): LOGZ | {"maps_learned"},
         ("VI-NF", "", None): LOGZ,
         ("VI-NF", "RW", None): LOGZ | {"ess"},
         ("NUTS", "library", None): chain,

@@ -1,6 +1,8 @@
 """Table 5.2: divergences of torsions, and the rows, verdicts and claims of alanine dipeptide."""
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from measuring import as_records, configured, measured
+from measuring import as_records, book_of, configured, measured
 from pinned import check_pinned
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Result
@@ -128,6 +130,29 @@ def snf(tiny, folder) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(alanine, "simulate")
         return measured(PAPER, configured(PAPER, SETTINGS), "snf", folder)
+
+
+def test_jobs_side_by_side_simulate_each_trajectory_once(tmp_path, monkeypatch):
+    """Three jobs need the reference: the second waits for the first, and a killed one goes on at its next trajectory."""
+    seeds: list[int] = []
+
+    def slow(*args: object) -> openmm_md.Trajectory:
+        time.sleep(0.05)
+        seeds.append(args[-1])
+        if len(seeds) == 2:
+            raise KeyboardInterrupt
+        return frames(*args)
+
+    monkeypatch.setattr(alanine, "simulate", slow)
+    studies = [
+        alanine.MoleculeStudy(book_of(PAPER, configured(PAPER, SETTINGS), "x", tmp_path), "alanine_dipeptide") for _ in range(3)
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        _ = studies[0].reference
+    with ThreadPoolExecutor() as threads:
+        found = list(threads.map(lambda study: study.reference["torsions"], studies))
+    assert len(seeds) == 4 and seeds[1] == seeds[2] and len(set(seeds)) == 3
+    assert all(np.array_equal(one, found[0]) for one in found) and len(found[0]) == 3
 
 
 def test_rows_are_those_of_the_table(tiny):

@@ -253,6 +253,27 @@ def test_the_section_s_truth_of_a_linear_decoder_is_its_closed_form(tmp_path, mo
     np.testing.assert_allclose(of.truths, np.stack([expected, expected], 1), rtol=0, atol=1e-4)
 
 
+def test_a_killed_truth_goes_on_at_its_next_image(tmp_path, monkeypatch, capsys):
+    of, made = posteriors(tmp_path, images=4), []
+
+    def truth(self, image):
+        if image == 2 and made == [0, 1]:
+            raise KeyboardInterrupt
+        made.append(image)
+        return np.full(2, float(image))
+
+    monkeypatch.setattr(vae.Posteriors, "_truth", truth)
+    with pytest.raises(KeyboardInterrupt):
+        _ = of.truths
+    expected = [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+    made.append("killed")
+    assert posteriors(tmp_path, images=4).truths.tolist() == expected and made == [0, 1, "killed", 2, 3]
+    (path,) = (of.folder("truth")).glob("*.npz")
+    path.write_bytes(path.read_bytes()[:40])
+    assert posteriors(tmp_path, images=4).truths.tolist() == expected and made[5:] == [0, 1, 2, 3]
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
 def test_a_job_runs_again_once_its_images_are_there(monkeypatch):
     images = {"mnist": "absent", "digits": "present"}
     monkeypatch.setattr(PAPER.module("config"), "images_at_hand", lambda data, split: images[data])

@@ -146,6 +146,8 @@ def test_annealed_rows_are_made_under_their_schedule(study, monkeypatch):
 
     monkeypatch.setattr(annealed.smc, "anneal", anneal)
     monkeypatch.setattr(annealed, "trained_transports", lambda study, schedule, seed: f"transport {seed}")
+    monkeypatch.setattr(annealed.aft, "frozen", lambda transports: transports)
+    monkeypatch.setattr(annealed, "share_learned", lambda study, transports, seed: float(transports.split()[1]) / 10)
     annealed.annealed(study, "smc")
     schedule = annealed.smc.Annealing(2, 3, 4, (0.4, 0.3, 0.2, 0.1), 0.6)
     assert seen == [(schedule, 5, annealed.smc.no_transport, [derive_seed("mg", "smc", "run", 0, r) for r in range(4)])]
@@ -156,9 +158,20 @@ def test_annealed_rows_are_made_under_their_schedule(study, monkeypatch):
     ]
     rows = rows_of(study)
     assert_row(rows["SMC", "2-temperatures"], torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    learned = rows["AFT", "2-temperatures"].pop("maps_learned")
+    assert (learned.value, learned.stderr, learned.df) == (pytest.approx(0.5), pytest.approx(0.1), 1)
     assert_row(rows["AFT", "2-temperatures"], torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
     assert {(row["logz_bias"].nfe, row["logz_bias"].n_samples) for row in rows.values()} == {(24, 20)}
     assert study.book.arrays["mg/aft/acceptance"].shape == (2, 2, 2)
+
+
+def test_maps_that_have_left_the_identity_are_learned(study):
+    """A map whose validation loss only rises keeps its first parameters: there AFT is SMC."""
+    maps = torch.nn.ModuleList(annealed.new_map(study, 4, k) for k in (1, 2))
+    assert annealed.share_learned(study, maps, 4) == 0.0
+    with torch.no_grad():
+        next(maps[1].parameters()).add_(1e-3)
+    assert annealed.share_learned(study, maps, 4) == 0.5
 
 
 def test_chains_start_from_named_draws(study, monkeypatch):

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
+from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
 from rescore.ledger.records import Over
+from rescore.machine.locks import folder_lock
 from rescore.montecarlo import smc, snf
 from rescore.random import derive_seed
 from rescore.targets.molecule import Boltzmann, ForceField, ZMatrix, torsion_angle
@@ -161,11 +163,11 @@ class MoleculeStudy(Study):
     @cached_property
     def reference(self) -> Mapping[str, np.ndarray]:
         """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; for all jobs. Raises MissingData."""
-        of = self.molecule.md
+        of, label = self.molecule.md, f"{self.dataset}: molecular dynamics"
         key = self.training_folder("md", 0, of.model_dump() | {"temperature": self.molecule.temperature})
-        path = key.with_suffix(".npz")
-        if not path.is_file():
-            start = np.array(json.loads(EXPORTED.read_text())["positions"])
+        start = np.array(json.loads(EXPORTED.read_text())["positions"])
+
+        def trajectories(which: range) -> dict[str, np.ndarray]:
             runs = [
                 simulate(
                     start,
@@ -177,13 +179,13 @@ class MoleculeStudy(Study):
                     of.settle,
                     derive_seed(self.dataset, "md", k) % 2**31,
                 )
-                for k in range(of.trajectories)
+                for k in which
             ]
             torsions = np.stack([torsions_of(torch.tensor(run.positions)) for run in runs])
-            energies = np.stack([run.energies for run in runs]) / self.target.kt
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, torsions=torsions, energies=energies)
-        return np.load(path)
+            return {"torsions": torsions, "energies": np.stack([run.energies for run in runs]) / self.target.kt}
+
+        with folder_lock(key, label):  # three jobs need it
+            return repeat_runs(trajectories, of.trajectories, 1, key.with_suffix(".npz"), label)
 
     def compared(self, samples: Tensor) -> dict[str, float]:
         """The divergences of samples (n, dim) of the target."""

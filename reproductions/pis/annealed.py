@@ -49,11 +49,12 @@ def annealed(study: Study, method: str) -> None:
     )
 
     @cache
-    def transport_of(seed: int) -> smc.TransportAt:
-        return trained_transports(study, schedule, seed) if trained else smc.no_transport
+    def transports_of(seed: int) -> nn.ModuleList:
+        return trained_transports(study, schedule, seed)
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
-        done = smc.anneal(study.target, schedule, n, generators, transport_of(seed))
+        transport = aft.frozen(transports_of(seed)) if trained else smc.no_transport
+        done = smc.anneal(study.target, schedule, n, generators, transport)
         final = np.stack([shown(x)[: SHOWN // 10] for x in done.x])
         return {"log_z": done.log_z.numpy(), "acceptance": done.acceptance.numpy(), "samples": final}
 
@@ -64,17 +65,15 @@ def annealed(study: Study, method: str) -> None:
     runs = Runs(study, method, n, one, trained)
     protocol = {"estimator": "annealed"} | schedule.protocol | (flow_protocol(study.settings.aft) if trained else {})
     variant, steps = ANNEALED(temperatures=settings.temperatures), settings.temperatures * schedule.steps_per_temperature
-    study.row(method.upper(), variant, steps, protocol, runs, "log_z", arrays=arrays)
+    also = {"maps_learned": lambda seed: share_learned(study, transports_of(seed), seed)} if trained else {}
+    study.row(method.upper(), variant, steps, protocol, runs, "log_z", arrays=arrays, also=also)
 
 
-def trained_transports(study: Study, schedule: smc.Annealing, seed: int) -> smc.TransportAt:
+def trained_transports(study: Study, schedule: smc.Annealing, seed: int) -> nn.ModuleList:
     """One flow a temperature, learned in a run of their own, or loaded."""
     settings = study.settings.aft
     needs = settings.model_dump() | {"annealing": study.settings.annealing.model_dump()}
-    folder = study.training_folder("aft", seed, needs)
-
-    def make(k: int) -> nn.Module:
-        return make_flow(settings, study.target.dim, study.dataset, "aft", seed, "init", k)
+    folder, make = study.training_folder("aft", seed, needs), partial(new_map, study, seed)
 
     def train() -> nn.Module:
         streams = (study.generator("aft", "train", seed), study.generator("aft", "validate", seed))
@@ -82,4 +81,24 @@ def trained_transports(study: Study, schedule: smc.Annealing, seed: int) -> smc.
 
     blank = nn.ModuleList(make(k) for k in range(1, schedule.n_temperatures + 1))
     with folder_lock(folder, f"{study.dataset} aft seed {seed}: training"):
-        return aft.frozen(train_once(folder / "transports.safetensors", train, blank))
+        return train_once(folder / "transports.safetensors", train, blank)
+
+
+def new_map(study: Study, seed: int, k: int) -> nn.Module:
+    """That of temperature k before its training, the identity."""
+    return make_flow(study.settings.aft, study.target.dim, study.dataset, "aft", seed, "init", k)
+
+
+def share_learned(study: Study, transports: nn.ModuleList, seed: int) -> float:
+    """The share of temperatures whose map has left the identity: of the others the least validation loss was the first.
+
+    Where it is 0, AFT is SMC.
+    """
+    learned = [
+        any(
+            not torch.equal(now.cpu(), then)
+            for now, then in zip(one.parameters(), new_map(study, seed, k).parameters(), strict=True)
+        )
+        for k, one in enumerate(transports, 1)
+    ]
+    return float(np.mean(learned))

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -105,11 +106,13 @@ class Study:
         estimate: str,
         weights: bool = False,
         arrays: Callable[[], Arrays] = dict,
+        also: Mapping[str, Callable[[int], float]] = MappingProxyType({}),
     ) -> None:
         """A row of the table: the statistics of one estimate of log Z over the runs.
 
         Args:
             weights: also their effective sample size.
+            also: other numbers of the row by metric, each of a training seed.
             arrays: for figures, kept with this row.
         """
         trainings = len(runs.seeds)
@@ -122,6 +125,8 @@ class Study:
                 log_z, sizes = runs.results[estimate], runs.results["ess"] if weights else None
                 for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
                     cell.estimate(metric, value, stderr, repeats, seeds=trainings)
+                for metric, of in also.items():
+                    cell.add(metric, [of(seed) for seed in runs.seeds], n=1)
                 cell.arrays |= self.arrays(runs.name, arrays())
         if self.target.log_z is None or self.table != TABLE or not self._is_repeated:
             return

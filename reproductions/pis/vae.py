@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from rescore.data.fetch import check, data_folder
 from rescore.data.images import load_images
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Book
+from rescore.experiments.repeat import repeat_runs
 from rescore.ledger.records import Over
 from rescore.machine.locks import folder_lock
 from rescore.montecarlo import smc
@@ -115,17 +117,14 @@ class Posteriors:
 
     @cached_property
     def truths(self) -> np.ndarray:
-        """log Z by long SMC of every image, (images, runs); kept for all jobs."""
-        of = self.vae.truth
-        folder = self.folder("truth")
-        path = folder / f"{config_hash(of)}-{self.vae.images}.npz"
-        with folder_lock(folder, f"{self.dataset}: long SMC"):
-            if path.is_file():
-                return np.load(path)["log_z"]
-            found = np.stack([self._truth(image) for image in range(self.vae.images)])
-            folder.mkdir(parents=True, exist_ok=True)
-            np.savez(path, log_z=found)
-        return found
+        """log Z by long SMC of every image, (images, runs); kept for all jobs, image by image."""
+        folder, label = self.folder("truth"), f"{self.dataset}: long SMC"
+
+        def of_images(which: range) -> dict[str, np.ndarray]:
+            return {"log_z": np.stack([self._truth(image) for image in which])}
+
+        with folder_lock(folder, label):
+            return repeat_runs(of_images, self.vae.images, 1, folder / f"{config_hash(self.vae.truth)}.npz", label)["log_z"]
 
     def _truth(self, image: int) -> np.ndarray:
         of = self.vae.truth
@@ -188,7 +187,9 @@ class ImageStudy(Study):
         estimate: str,
         weights: bool = False,
         arrays: Callable[[], Arrays] = dict,
+        also: Mapping[str, Callable[[int], float]] = MappingProxyType({}),
     ) -> None:
+        """`also` of `Study.row` is left out: Table 5.3 is of all images together."""
         over: Over = "trainings" if runs.trained else "runs"
         protocol = {"runs": runs.total, "particles": runs.n} | protocol
         row = self.rows.setdefault((method, variant), Row(method, variant, nfe, protocol, over, runs.n * runs.total))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -71,7 +72,7 @@ class Result:
 class Cell:
     """One place in a table, and what is found there; made by `Book.cell`, used as a `with` block.
 
-    Where the block diverges the cell is skipped with the reason, and the job goes on.
+    Where the block diverges, or adds a number that is not finite, the cell is skipped with the reason, and the job goes on.
 
     Attributes:
         todo: whether it is still to be measured; False where an interrupted run has finished it.
@@ -139,7 +140,8 @@ class Cell:
             (value,) = values
             self._add(metric, float(value), 0.0, None, "exact", 1, n, 1, protocol)
             return float(value), 0.0
-        mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
+        with np.errstate(invalid="ignore"):  # of what is not finite, `_add` tells
+            mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
         return mean, stderr
 
@@ -209,6 +211,8 @@ class Cell:
         count: int,
         protocol: Mapping[str, object],
     ) -> None:
+        if not all(math.isfinite(x) for x in (value, stderr or 0.0)):
+            raise Diverged(f"{metric} is {value:g}" + (f" ± {stderr:g}" if stderr is not None else ""))
         size = round((self.n if n is None else n) * count)
         full = {**self.book.protocol, **self.protocol, **protocol}
         self._found.measurements.append(
