@@ -373,3 +373,18 @@ def test_trained_rows_have_at_least_three_seeds_and_full_size(scale):
     assert len(set(settings.seeds)) >= 3
     assert (settings.steps, settings.datasets["lgcp"].side) == (100, 40)
     assert settings.horizon * settings.sigma**2 == pytest.approx(1)
+
+
+def test_the_config_has_the_noise_scale_of_least_cost_but_where_the_readme_says_so():
+    """README.md, "The noise scale": of the committed run. One training decides the cost on `mg` and on the funnel."""
+    config, costs = load_config(PAPER, "paper"), {}
+    for row in read_records(ROOT / "results" / "reference" / "paper" / "records" / "pis.csv"):
+        if found := re.fullmatch(r"(NN|Grad)-variance-(\d+)", row.variant):
+            costs.setdefault((row.dataset, found[1]), {})[int(found[2])] = row.value
+    chosen = {
+        (name, policy): round(config.datasets[name].sigma.get(policy.lower(), config.sigma) ** 2 * config.horizon, 6)
+        for name, policy in costs
+    }
+    assert len(costs) == 6 and all(set(of) == {1, 4, 16} for of in costs.values())
+    assert {which for which, of in costs.items() if min(of, key=of.get) != chosen[which]} == {("mg", "NN")}
+    assert "16 is an assumption for PIS-NN on `mg`" in (PAPER.folder / "README.md").read_text()
