@@ -10,6 +10,7 @@ from measuring import book_of, configured
 from rescore.data.images import load_images
 from rescore.data.pixels import dequantise
 from rescore.flows.density import ffjord, fit_flow, flow_log_prob, made, naf
+from rescore.models import evaluate
 from rescore.models.bits import ImageBits
 from rescore.neural_sde import DiffFlow, DiffFlowTraining, NeuralSDE, Progressive, elbo, hat_l_beta, l_beta
 from rescore.papers import load_config, load_paper
@@ -195,10 +196,42 @@ def test_sampling_times_are_of_enough_steps(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SAMPLING, "interleaved", interleaved)
     SAMPLING.speed(
-        book, lambda table, nfe, variant, protocol: book.cell(table, "x", "DiffFlow", variant, nfe, protocol), distances, draws
+        book,
+        lambda table, nfe, variant, protocol: book.cell(table, "x", "DiffFlow", variant, nfe, protocol),
+        distances,
+        draws,
+        7,
     )
+    assert {one.protocol["drawn_at_once"] for one in book.measurements} == {7}
     assert {one.metric: one.value for one in book.measurements} == {"sampling_steps_ratio": 1.5, "sampling_time_ratio": 4.0}
     assert drawn == [("DiffFlow", 0, 5), ("DDPM", 0, 10), ("DiffFlow", 1, 5), ("DDPM", 1, 5)]
+
+
+def test_timed_draws_of_images_are_of_like_batches(tmp_path, monkeypatch):
+    """And those whose FID is measured of the batches that they had: 70 images, 16 at a time in a training."""
+    config, timed = smoke(), []
+    sizes: dict[str, list[int]] = {"DiffFlow": [], "DDPM": []}
+
+    def sample(u, generator, steps, lam=1.0, **options):
+        sizes["DiffFlow"].append(len(u))
+        return u
+
+    def score(u, t):
+        sizes["DDPM"].append(len(u))
+        return -u
+
+    monkeypatch.setattr(SAMPLING.Pictures, "model", lambda self, seed: SimpleNamespace(sample=sample))
+    monkeypatch.setattr(evaluate.TrainedModels, "_load", lambda self, name, seed: SimpleNamespace(score=score))
+    monkeypatch.setattr(SAMPLING.Pictures, "judge", property(lambda self: lambda x, metrics: {"fid": float(len(x))}))
+    monkeypatch.setattr(SAMPLING, "kernels", lambda book, open_cell, judged, steps: judged(0, steps))
+    monkeypatch.setattr(SAMPLING, "speed", lambda book, open_cell, distances, draws, at_once: timed.append((draws, at_once)))
+    SAMPLING.images(book_of(PAPER, config, "more", tmp_path), "digits")
+    assert sizes == {"DiffFlow": [16, 16, 16, 16, 6], "DDPM": []}
+    sizes["DiffFlow"].clear()
+    ((draws, at_once),) = timed
+    for draw in draws.values():
+        assert len(draw(0, 2)) == config.evaluation.samples == 70
+    assert set(sizes["DDPM"]) == set(sizes["DiffFlow"]) == {at_once} == {70}
 
 
 def test_sections_share_a_training_and_no_other(tmp_path):

@@ -124,8 +124,10 @@ class Sampling(SectionSettings):
         lambdas: of eq. 3.16; all but 1, which is always there.
         slack: a number of steps is enough where the distance is at most so many times that of the largest of the sweep.
         timed: rounds in which sampling is timed.
+        protocol_version: as the config's, of this section alone.
     """
 
+    protocol_version: int = 2
     lambdas: tuple[NonNegativeFloat, ...] = (0.0, 0.25, 0.5, 0.75)
     slack: PositiveFloat = 1.1
     timed: PositiveInt = 3

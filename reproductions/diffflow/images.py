@@ -79,13 +79,24 @@ class Pictures:
         return trained_once(self.book, self.fit, f"{self.data}-{seed}", make, of)
 
     def drawn(
-        self, model: DiffFlow, n: int, steps: int, generator: torch.Generator, lam: float = 1.0, **options: str
+        self,
+        model: DiffFlow,
+        n: int,
+        steps: int,
+        generator: torch.Generator,
+        lam: float = 1.0,
+        batch: int | None = None,
+        **options: str,
     ) -> Tensor:
-        """n images (n, *shape) in [-1, 1], without the borders that the model has."""
+        """n images (n, *shape) in [-1, 1], without the borders that the model has.
+
+        Args:
+            batch: images at a time, on which the draws depend; None: as many as in an iteration of the training.
+        """
         channels, *size = self.images.shape
-        parts = []
-        for start in range(0, n, self.fit.batch):
-            state = (min(self.fit.batch, n - start), channels, self.settings.side, self.settings.side)
+        parts, batch = [], batch or self.fit.batch
+        for start in range(0, n, batch):
+            state = (min(batch, n - start), channels, self.settings.side, self.settings.side)
             u = torch.randn(state, generator=generator, device=generator.device)
             parts.append(model.sample(u, generator, steps, lam, **options).cpu())
         return crop_to(torch.cat(parts), tuple(size))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import cycle
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from rescore.cost.timing import clock, interleaved
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book, Cell
 from rescore.models.evaluate import Sampling
+from rescore.models.judge import BATCH
 from rescore.random import make_generator
 
 from reproductions.diffflow import config as settings
@@ -45,7 +46,7 @@ def points(book: Book, name: str) -> None:
     kernels(book, open_cell, judged, here.plane.diffflow.sampling_steps)
     draws = {method: lambda seed, n, method=method: here.sample(method, seed, n) for method in ("DiffFlow", "DDPM")}
     distances = {method: partial(here.distance, method) for method in draws}
-    speed(book, open_cell, distances, draws)
+    speed(book, open_cell, distances, draws, here.plane.samples)
 
 
 def images(book: Book, name: str) -> None:
@@ -54,7 +55,7 @@ def images(book: Book, name: str) -> None:
     process = here.rivals.process("vp")
     its_ddpm = dict(zip(book.config.seeds, cycle(book.config.training_seeds), strict=False))
 
-    def drawn(seed: int, steps: int, **options: object) -> torch.Tensor:
+    def drawn(seed: int, steps: int, **options: Any) -> torch.Tensor:
         generator = make_generator("diffflow", name, seed, TABLE, device=here.device)
         return here.drawn(model(seed), samples, steps, generator, **options)
 
@@ -73,7 +74,9 @@ def images(book: Book, name: str) -> None:
         "DiffFlow": lambda seed, n: judged(seed, n)["fid"],
         "DDPM": lambda seed, n: here.rival_fid("vp", False, n, its_ddpm[seed]),
     }
-    speed(book, open_cell, distances, {"DiffFlow": drawn, "DDPM": ancestral})
+    # both in the judge's batches: smaller ones take more time an image
+    draws = {"DiffFlow": partial(drawn, batch=BATCH), "DDPM": ancestral}
+    speed(book, open_cell, distances, draws, min(BATCH, samples))
 
 
 def kernels(book: Book, open_cell: Callable[..., Cell], judged: Judged, steps: int) -> None:
@@ -106,6 +109,7 @@ def speed(
     open_cell: Callable[..., Cell],
     distances: Mapping[str, Callable[[int, int], float]],
     draws: Mapping[str, Callable[[int, int], torch.Tensor]],
+    at_once: int,
 ) -> None:
     """How many times fewer steps, and how much less time, DiffFlow's samples take than DDPM's "without losing much quality".
 
@@ -113,6 +117,7 @@ def speed(
 
     Args:
         distances, draws: by method, of (training seed, steps).
+        at_once: samples that each method draws in a batch.
     """
     config, its = book.config, book.config.sampling
     protocol = {
@@ -120,6 +125,7 @@ def speed(
         "enough": f"{its.slack:g} times the distance of the largest N",
         "clock": clock(book.run.device),
         "timed": its.timed,
+        "drawn_at_once": at_once,
     }
     with open_cell("text", None, "", protocol) as cell:
         if not cell.todo:

@@ -27,6 +27,8 @@ from rescore.random import Streams, make_generator
 from rescore.samplers import Solver
 from rescore.scores import Score
 
+BATCH = 1000  # samples that are drawn at once
+
 
 class Drawn(NamedTuple):
     """Samples x (n, C, H, W) in data coordinates, on the CPU, and the evaluations of each (of several batches the most)."""
@@ -36,7 +38,7 @@ class Drawn(NamedTuple):
 
 
 def draw(
-    sampler: Solver, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = 1000
+    sampler: Solver, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = BATCH
 ) -> Drawn:
     """n samples, `batch` at a time; start and noise of a sample follow from the seed of `generator` and its index alone."""
     process, parts, nfe = sampler.process, [], 0
