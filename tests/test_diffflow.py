@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ledger_case import record
 from measuring import book_of, configured
 from rescore.config import read_yaml, step_hash
 from rescore.data.images import load_images
 from rescore.data.pixels import crop_to, dequantise, pad_to
 from rescore.errors import Diverged, RescoreError
+from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
 from rescore.neural_sde import train as training
@@ -88,6 +90,23 @@ def test_every_published_row_has_a_status():
     table = diff([], rows, {"diffflow": PAPER})
     assert len(table) == 114 and (table["status"] == "not-run").all()
     assert not table["note"].str.startswith("no record").any()
+
+
+def test_states_are_few_of_the_memory_with_the_adjoint_on_images():
+    """Section 3.3.2 speaks of images and of all the memory in use: not of rings, nor of what plain back-propagation keeps."""
+    of = {"paper": "diffflow", "table": "text", "method": "DiffFlow", "variant": "", "nfe": None, "stderr": 0.0}
+    rings = record(**of, dataset="rings", metric="states_percent_of_autograd", value=0.14)
+    for value, status in ((5.2, "fails"), (4.8, "holds")):
+        records = [rings, record(**of, dataset="digits", metric="states_percent_of_adjoint", value=value)]
+        found = {line["claim"]: line["status"] for line in evaluate("diffflow", PAPER.module("claims").CLAIMS, records)}
+        assert found["states-are-few"] == status
+    (printed,) = (
+        one for one in read_published(PAPER.folder / "published.csv", "diffflow") if one.metric == "states_percent_of_adjoint"
+    )
+    shown = diff(
+        [*records, record(**of, dataset="rings", metric="states_percent_of_adjoint", value=1.0)], [printed], {"diffflow": PAPER}
+    )
+    assert shown["measured"].tolist() == [4.8]
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
