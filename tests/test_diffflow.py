@@ -209,6 +209,25 @@ def test_early_stopping_keeps_the_best_and_resumes(tmp_path):
     assert json.loads((tmp_path / "stages.json").read_text()) == [3.0, 1.0, 2.0]
 
 
+def test_stages_of_a_table_keep_the_schedule_of_the_whole_training(tmp_path, monkeypatch):
+    """N = 3 in the first half of eight iterations and 5 in the second, though validation stops the training after four."""
+    content = load_config(PAPER, "smoke").model_dump(mode="json")
+    content["tabular"]["diffflow"] |= {"steps": 8, "progressive": {3: 0.5, 5: 0.5}}
+    config, numbers = configured(PAPER, content), []
+    times = training.DiffFlowTraining.times
+
+    def noted(self, n, generator=None):
+        numbers.append(n)
+        return times(self, n, generator)
+
+    monkeypatch.setattr(training.DiffFlowTraining, "times", noted)
+    rows = torch.randn(40, 3, generator=make_generator("rows"))
+    train_to, _, _ = PAPER.module("tabular").diffflow_trainer(config, rows, "diffflow", "DiffFlow", "x", 0)
+    for stop in (4, 8):
+        train_to(stop, tmp_path)
+    assert numbers == [3, 3, 3, 3, 5, 5, 5, 5]
+
+
 def test_planar_problem_is_standard_and_knows_its_support():
     config = load_config(PAPER, "smoke")
     problem = PAPER.module("planar").make_problem(config, "checkerboard")

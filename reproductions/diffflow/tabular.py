@@ -89,8 +89,8 @@ def diffflow_trainer(config: Config, train: Tensor, *names: object) -> Trainer:
     training = methods.diffflow_training(fit)
 
     def train_to(steps: int, folder: Path) -> nn.Module:
-        stage = replace(training, adam=replace(training.adam, steps=steps))
-        return train_diffflow(pair, train, stage, batches, folder, label=" ".join(names[1:3])).model
+        # stopped, not shortened: the shares of N are of the whole training
+        return train_diffflow(pair, train, training, batches, folder, label=" ".join(names[1:3]), stop=steps).model
 
     def log_prob(x: Tensor) -> Tensor:
         model, probes = DiffFlow(blank, training), make_generator(*names, "probes")

@@ -4,7 +4,7 @@ References:
     thesis, chapter 3: DiffFlow, arXiv:2110.07579.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -116,26 +116,32 @@ def train_diffflow(
     folder: Path,
     checkpoint_every: int = 1000,
     label: str = "DiffFlow",
+    stop: int | None = None,
 ) -> TrainedDiffFlow:
     """Minimise the mean loss per dimension on batches of `data` (n, *data); resumes from `folder` after an interruption.
 
     Per dimension, so that one clip of the gradient serves points and images; Adam itself does not notice.
 
+    Args:
+        stop: iterations after which this call ends, of the `settings.adam.steps` that the schedule's shares are of; None: all.
+            A later call with a later stop goes on from `folder`.
+
     Raises RescoreError as `path_loss` and `rescore.training.fit`.
     """
-    loss_of = GRADIENTS[settings.gradient]
-    history = torch.zeros(settings.adam.steps, dtype=torch.float64)
+    loss_of, whole = GRADIENTS[settings.gradient], settings.adam.steps
+    adam = settings.adam if stop is None else replace(settings.adam, steps=stop)
+    history = torch.zeros(adam.steps, dtype=torch.float64)
     average = averaged_copy(model, settings.ema)
     state = State(model, settings.adam.optimizer(model), history, generator, average)
 
     def backward(step: int) -> Tensor:
         rows = torch.randint(len(data), (settings.batch,), generator=generator, device=generator.device)
         x = data[rows.to(data.device)]
-        times = settings.times(settings.schedule.at(step, settings.adam.steps), generator)
+        times = settings.times(settings.schedule.at(step, whole), generator)
         loss = on_new_paths(loss_of, model, x, times, generator).mean()
         (loss / x[0].numel()).backward()
         return loss.detach()
 
-    minimise(state, backward, settings.adam, folder, checkpoint_every, label)
+    minimise(state, backward, adam, folder, checkpoint_every, label)
     cost = state.cost.get("seconds", 0.0) / max(1, state.cost.get("steps", 0))
     return TrainedDiffFlow(average.module.requires_grad_(False), settings, history, cost)
