@@ -52,7 +52,7 @@ def test_scales_and_their_jobs():
             "{rings: [tabular],",
             "jobs.plane: measure.rings: tabular; allowed: planar, cost, grids, sampling$",
         ),
-        ("cost: {iterations: 14", "cost: {iterations: 5", "greater than 10"),
+        ("cost: {iterations: 14", "cost: {iterations: 0", "greater than 0"),
         ("tabular:\n", "tabula:\n", "tabula: unknown key; allowed: tabular"),
         ("ddpm: {steps: 20", "ddpm: {steps: 0", r"^\S+: plane.ddpm.steps: input should be greater than 0, not 0$"),
     ],

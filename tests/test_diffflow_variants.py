@@ -12,16 +12,17 @@ from rescore.data.pixels import dequantise
 from rescore.flows.density import ffjord, fit_flow, flow_log_prob, made, naf
 from rescore.models import evaluate
 from rescore.models.bits import ImageBits
-from rescore.neural_sde import DiffFlow, DiffFlowTraining, NeuralSDE, Progressive, elbo, hat_l_beta, l_beta
+from rescore.neural_sde import DiffFlow, DiffFlowTraining, NeuralSDE, Progressive, elbo, hat_l_beta, l_beta, train
 from rescore.papers import load_config, load_paper
 from rescore.processes import VP
 from rescore.random import make_generator
+from rescore.training import loop
 from rescore.training.loop import Adam
 from torch import nn
 
 PAPER = load_paper("diffflow")
-GRIDS, SAMPLING, LOSSES, RIVALS, METHODS, CONFIG = (
-    PAPER.module(name) for name in ("grids", "sampling", "losses", "rivals", "methods", "config")
+GRIDS, SAMPLING, LOSSES, RIVALS, METHODS, CONFIG, COST = (
+    PAPER.module(name) for name in ("grids", "sampling", "losses", "rivals", "methods", "config", "cost")
 )
 F64 = torch.float64
 
@@ -120,6 +121,29 @@ def test_figure_3_3_has_one_random_time_in_each_cell():
     assert len(fixed) == len(random) == 11 and (fixed[[0, -1]] == random[[0, -1]]).all()
     edges = l_beta(9).numpy()
     assert (edges[:-1] <= random[1:-1]).all() and (random[1:-1] <= edges[1:]).all() and not np.allclose(fixed, random)
+
+
+def test_a_progressive_training_is_timed_from_its_first_iteration_on(tmp_path, monkeypatch):
+    """By a clock on which an iteration takes N seconds: 50 of N = 30 over 30 of 5, 15 of 10 and 5 of 20, 1500 / 400."""
+    content = smoke().model_dump(mode="json")
+    content["cost"] |= {"iterations": 50, "fixed_steps": 30}
+    content["plane"]["diffflow"] |= {"progressive": {5: 0.6, 10: 0.3, 20: 0.1}, "width": 8, "batch": 4}
+    config, now = configured(PAPER, content), [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def losses(loss_of, model, x, times, generator):
+        now[0] += len(times) - 1
+        return sum(parameter.sum() for parameter in model.parameters()) * torch.ones(len(x))
+
+    monkeypatch.setattr(train, "on_new_paths", losses)
+    book = book_of(PAPER, config, "rest", tmp_path)
+    COST.compare_schedules(book, PAPER.module("planar").make_problem(config, "rings"))
+    found = {(one.variant, one.metric): (one.value, one.stderr) for one in book.measurements if one.metric != "nll"}
+    assert found == {
+        ("progressive", "train_seconds"): (400.0, 0.0),
+        ("fixed", "train_seconds"): (1500.0, 0.0),
+        ("", "progressive_time_ratio"): (3.75, 0.0),
+    }
 
 
 # --- samples by eq. 3.16 ------------------------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ class Plane(SectionSettings):
 class Cost(SectionSettings):
     """Fixed against progressive N, and the cost of an iteration beside DDPM's, on one set of the plane."""
 
-    iterations: int = Field(100, gt=10, description="of each training; the first ten do not count in its time")
+    protocol_version: int = Field(2, description="as the config's, of this section alone")
+    iterations: PositiveInt = Field(100, description="of each training")
     fixed_steps: PositiveInt = 30
     timed: PositiveInt = Field(10, description="iterations that are timed, of each method")
 

@@ -77,9 +77,9 @@ Model = TrainedDiffFlow | TrainedDDPM | ContinuousFlow
 
 def train(method: str, fit: settings.Fit, x: Tensor, folder: Path, *names: object) -> Model:
     """A model of points x by one of the methods; `names` name the seeds of weights and batches."""
-    batches, label = make_generator(*names, "batches"), f"{method} {names[-2]}"
     if method == "DiffFlow":
-        return train_diffflow(diffflow_pair(fit, 2, *names), x, diffflow_training(fit), batches, folder, label=label)
+        return train_pair(fit, x, folder, *names)
+    batches, label = make_generator(*names, "batches"), f"{method} {names[-2]}"
     if method == "FFJORD":
         flow = ffjord(2, fit.hidden, derive_seed(*names), fit.tolerance)
         fit_flow(flow, x, fit.batch, Adam.of(fit), batches, folder, label)
@@ -91,6 +91,13 @@ def train(method: str, fit: settings.Fit, x: Tensor, folder: Path, *names: objec
         return objective(model, model.process, x[rows], generator).mean()
 
     return TrainedDDPM(fit_averaged(model, loss, Adam.of(fit), batches, folder, EMA, label=label), fit.sampling_steps)
+
+
+def train_pair(fit: settings.DiffFlow, x: Tensor, folder: Path, *names: object, **options: int) -> TrainedDiffFlow:
+    """DiffFlow of points x, `names` as those of `train`; options as those of `train_diffflow`."""
+    batches, label = make_generator(*names, "batches"), f"DiffFlow {names[-2]}"
+    pair = diffflow_pair(fit, x.shape[1], *names)
+    return train_diffflow(pair, x, diffflow_training(fit), batches, folder, label=label, **options)
 
 
 def trained_once(book: Book, fit: settings.Fit, name: str, make: Callable[[Path], Made], *of: object) -> Made:

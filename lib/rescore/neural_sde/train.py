@@ -20,7 +20,7 @@ from rescore.neural_sde.model import NeuralSDE
 from rescore.random import Noise
 from rescore.training.checkpoint import State
 from rescore.training.ema import averaged_copy
-from rescore.training.loop import Adam, minimise
+from rescore.training.loop import SETTLING, Adam, minimise
 
 GRIDS = ("L_beta", "hat L_beta")
 GRADIENTS = {"adjoint": adjoint_loss, "autograd": path_loss}
@@ -117,6 +117,7 @@ def train_diffflow(
     checkpoint_every: int = 1000,
     label: str = "DiffFlow",
     stop: int | None = None,
+    settling: int = SETTLING,
 ) -> TrainedDiffFlow:
     """Minimise the mean loss per dimension on batches of `data` (n, *data); resumes from `folder` after an interruption.
 
@@ -125,6 +126,8 @@ def train_diffflow(
     Args:
         stop: iterations after which this call ends, of the `settings.adam.steps` that the schedule's shares are of; None: all.
             A later call with a later stop goes on from `folder`.
+        settling: first iterations that `seconds_per_step` leaves out. Under a progressive N these are the cheapest: 0 counts
+            all, where something has warmed the process up.
 
     Raises RescoreError as `path_loss` and `rescore.training.fit`.
     """
@@ -142,6 +145,6 @@ def train_diffflow(
         (loss / x[0].numel()).backward()
         return loss.detach()
 
-    minimise(state, backward, adam, folder, checkpoint_every, label)
+    minimise(state, backward, adam, folder, checkpoint_every, label, settling=settling)
     cost = state.cost.get("seconds", 0.0) / max(1, state.cost.get("steps", 0))
     return TrainedDiffFlow(average.module.requires_grad_(False), settings, history, cost)

@@ -137,6 +137,7 @@ def minimise(
     label: str,
     writes: bool = True,
     after: Callable[[int], None] = lambda steps: None,
+    settling: int = SETTLING,
 ) -> None:
     """The loop of `fit`, for any `State`.
 
@@ -148,6 +149,7 @@ def minimise(
             depend on the step and on `state` only.
         writes: whether this process writes checkpoints and shows a bar: one of several does.
         after: after(steps) is called after so many steps, in every process.
+        settling: first steps of the process whose time `state.cost` does not count; 0 where something has warmed it up.
     """
     start = load_checkpoint(folder, state)
     parameters = list(state.model.parameters())
@@ -170,10 +172,10 @@ def minimise(
         last = steps == settings.steps
         saves = last or (steps % checkpoint_every == 0 and saved.due())
         if (
-            saves or steps % look_every == 0 or steps == start + SETTLING
+            saves or steps % look_every == 0 or steps == start + settling
         ):  # then what was queued is done, and its time is counted
             watch.look(steps)
-        if step >= start + SETTLING:
+        if step >= start + settling:
             state.cost["seconds"] = state.cost.get("seconds", 0.0) + time.perf_counter() - began
             state.cost["steps"] = state.cost.get("steps", 0) + 1
         after(steps)
