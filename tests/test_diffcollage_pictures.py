@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from measuring import book_of
 from rescore.collage import chain, composed_score
 from rescore.papers import load_config, load_paper
 from rescore.problems.gaussian import GaussianLaw, score_on_axes
@@ -100,10 +101,23 @@ def test_a_circles_wrap_is_a_join():
     assert scenery.closed(Law())(x)["joins"] == expected
 
 
-def test_samplers_that_begin_late_take_the_last_steps():
+def test_samplers_that_begin_late_begin_there_and_take_the_last_steps():
     images, config = PAPER.module("images"), load_config(PAPER, "laptop")
-    whole, late = (images.make_sampler(config, VP(), start) for start in (1.0, 0.5))
-    assert whole.steps == 30 and late.times == [t for t in whole.times if t <= 0.5] and 15 < late.steps < 25
+    whole = images.make_sampler(config, VP())
+    assert whole.steps == 30 and whole.times[0] == 1
+    for start in (0.3, 0.5, 0.7, whole.times[10]):
+        late = images.make_sampler(config, VP(), start)
+        assert late.times == [start, *(t for t in whole.times if t < start)]
+
+
+def test_records_of_strokes_have_the_steps_that_were_taken(tmp_path):
+    config = load_config(PAPER, "smoke")
+    assert config.strokes.starts == (0.3, 0.5, 0.7)
+    book = book_of(PAPER, config, "pictures", tmp_path)
+    scenery.strokes(book, "brick wall")
+    found = {one.variant: one.protocol["steps"] for one in book.measurements}
+    times = PAPER.module("images").make_sampler(config, VP()).times
+    assert found == {f"from t={t:g}": sum(time < t for time in times) for t in (0.3, 0.5, 0.7)}
 
 
 def test_a_piece_under_labels_is_two_fields_side_by_side():

@@ -86,8 +86,10 @@ class Strokes(SectionSettings):
     Args:
         block: pixels of a stroke, high and wide.
         starts: times to which they are noised.
+        protocol_version: as the config's, of this section alone.
     """
 
+    protocol_version: int = 2
     block: PositiveInt = 8
     starts: tuple[float, ...] = (0.3, 0.5, 0.7)
 

@@ -28,9 +28,10 @@ SHOWN = 3  # contents of each method in the figures
 
 
 def make_sampler(config: Config, process: LinearSDE, start: float = 1.0) -> Sampler:
-    """The steps from time `start` on of those of all contents."""
-    times = grids.quadratic(process, config.steps, config.t0)
-    return ddim(process, times[times <= start * process.T], eta=config.eta, denoise="tweedie")
+    """The times of all contents' steps that are below `start`, a share of the whole time, and `start` before them."""
+    times, first = grids.quadratic(process, config.steps, config.t0), start * process.T
+    later = times[times < first]
+    return ddim(process, torch.cat((later.new_tensor([first]), later)), eta=config.eta, denoise="tweedie")
 
 
 def sampling(config: Config, bound: float = 1.0) -> dict[str, object]:

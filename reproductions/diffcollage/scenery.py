@@ -144,7 +144,7 @@ def strokes(book: Book, name: str) -> None:
     for start in settings.starts:
         maker = replace(of.maker(), sampler=make_sampler(book.config, PROCESS, start))
         for how in ("Split", "DiffCollage"):
-            with of.cell(START(start=start), how, table="strokes", block=settings.block) as cell:
+            with of.cell(START(start=start), how, table="strokes", block=settings.block, steps=maker.sampler.steps) as cell:
                 if not cell.todo:
                     continue
                 found = []
