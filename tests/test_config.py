@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from conftest import ROOT, TOY
 from pydantic import Field
-from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, validated
+from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, step_hash, validated
 from rescore.errors import RescoreError
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
@@ -106,6 +106,19 @@ def test_hash_ignores_resources_and_follows_everything_else() -> None:
     other_job = Config(jobs={"a": Job(**JOB), "z": Job(samples=99)})
     assert job_hash(other_job, "pis", "a") == base, "another job must not matter"
     assert job_hash(Config(jobs={"a": Job(**JOB)}), "other", "a") != base
+
+
+def test_a_version_of_a_section_is_in_the_hashes_of_its_steps_alone() -> None:
+    class Raised(Config):
+        section_versions = {"b": 2}
+
+    jobs = {"one": Job(**JOB, measure=("a",)), "both": Job(**JOB, measure=("a", "b"))}
+    old, new = Config(jobs=jobs), Raised(jobs=jobs)
+    assert job_hash(old, "pis", "one") == job_hash(new, "pis", "one")
+    assert job_hash(old, "pis", "both") != job_hash(new, "pis", "both")
+    first, second = jobs["both"].steps
+    assert step_hash(old, "pis", "both", first) == step_hash(new, "pis", "both", first)
+    assert step_hash(old, "pis", "both", second) != step_hash(new, "pis", "both", second)
 
 
 def test_hash_does_not_depend_on_the_order_of_keys_or_the_platform() -> None:

@@ -128,7 +128,8 @@ class PaperConfig(Settings):
     all others are shared by all sections.
 
     Args:
-        protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
+        protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again. For one
+            section see `section_versions`.
         jobs: the jobs by name; a name is a part of a path.
         candidates: candidate protocols by name, each the settings that differ from the main ones, spelled as here. Only jobs
             that name one depend on it; `paper.yaml` says which printed numbers it may explain, and where it comes from.
@@ -137,6 +138,9 @@ class PaperConfig(Settings):
     by_subject: ClassVar[tuple[str, ...]] = ("datasets",)
     """Shared settings that hold an entry for each subject: a step depends on its own subject's alone, and where the entry has
     `SectionSettings`, on its own section's."""
+
+    section_versions: ClassVar[Mapping[str, int]] = {}
+    """By section, raised by hand when its code changes in a way that alters its numbers alone: only jobs with it run again."""
 
     protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
@@ -212,6 +216,8 @@ class PaperConfig(Settings):
     def step_dependencies(self, job: str, step: Step) -> dict[str, Any]:
         """What the numbers of one step depend on: those of the job, its subject's alone, and the section's own settings."""
         needs = self.job_dependencies(job) | {"section": step.section, "subject": step.subject}
+        if step.section in self.section_versions:
+            needs["section_version"] = self.section_versions[step.section]
         for name in self.by_subject if step.subject else ():
             if name in needs and step.subject in needs[name]:
                 settings = getattr(self, name)[step.subject]

@@ -86,10 +86,8 @@ class Strokes(SectionSettings):
     Args:
         block: pixels of a stroke, high and wide.
         starts: times to which they are noised.
-        protocol_version: as the config's, of this section alone.
     """
 
-    protocol_version: int = 2
     block: PositiveInt = 8
     starts: tuple[float, ...] = (0.3, 0.5, 0.7)
 
@@ -226,6 +224,8 @@ class Config(ModelConfig):
         ratio: width over height of the panoramas.
         classifier_steps: of the network whose features FID of textures compares; that of scenes is `evaluation.features`.
     """
+
+    section_versions = {"strokes": 2}
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300

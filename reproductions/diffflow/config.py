@@ -85,7 +85,6 @@ class Plane(SectionSettings):
 class Cost(SectionSettings):
     """Fixed against progressive N, and the cost of an iteration beside DDPM's, on one set of the plane."""
 
-    protocol_version: int = Field(2, description="as the config's, of this section alone")
     iterations: PositiveInt = Field(100, description="of each training")
     fixed_steps: PositiveInt = 30
     timed: PositiveInt = Field(10, description="iterations that are timed, of each method")
@@ -125,10 +124,8 @@ class Sampling(SectionSettings):
         lambdas: of eq. 3.16; all but 1, which is always there.
         slack: a number of steps is enough where the distance is at most so many times that of the largest of the sweep.
         timed: rounds in which sampling is timed.
-        protocol_version: as the config's, of this section alone.
     """
 
-    protocol_version: int = 2
     lambdas: tuple[NonNegativeFloat, ...] = (0.0, 0.25, 0.5, 0.75)
     slack: PositiveFloat = 1.1
     timed: PositiveInt = 3
@@ -210,6 +207,8 @@ class Job(ModelJob):
 
 class Config(ModelConfig):
     """One scale of the paper."""
+
+    section_versions = {"cost": 2, "sampling": 2}
 
     seeds: tuple[int, ...] = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")
     sweep: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100), min_length=2, description="N of Tables 3.4 and 3.5")
