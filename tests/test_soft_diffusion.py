@@ -1,6 +1,7 @@
 """The paper's own code: exact laws of samplers, the networks' joint loss, configs and claims."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -231,6 +232,22 @@ def test_overhead_is_a_ratio_of_the_same_round(smoke, tmp_path, monkeypatch):
     assert found["masking", "projection_time_ratio"] == pytest.approx(1.25)
     assert found["blur", "iqr_train_time_ratio"] == pytest.approx(0, abs=1e-12)
     assert {m.variant for m in book.measurements if m.metric == "projection_time_ratio"} == {"blur; mlp", "masking; mlp"}
+
+
+def test_schedules_of_fig_6_say_of_how_many_images_they_are(smoke, tmp_path, monkeypatch):
+    """Distances are measured on 16 images at this scale, of faces and by the MSE rule too."""
+    seen = []
+
+    def kept(folder, name, family, x, *_):
+        seen.append((name, len(x)))
+        return (lambda t: t), SimpleNamespace(nodes=[0, 1], epsilon=1.0), np.eye(2)
+
+    monkeypatch.setattr(problems, "kept_schedule", kept)
+    book = book_of(PAPER, smoke, "all", tmp_path)
+    jobs.schedules(book)
+    assert set(seen) == {("digits", 16), ("faces", 16)}
+    assert {(one.dataset, one.n_samples) for one in book.measurements} == {("digits", 16), ("faces", 16)}
+    assert {one.variant for one in book.measurements} == {"blur; Wasserstein schedule", "blur; MSE-matched blur schedule"}
 
 
 def test_gaps_of_schedules_are_between_other_images(smoke, tmp_path, monkeypatch):

@@ -119,6 +119,8 @@ class Config(PaperConfig):
         start_modes: directions of the Gaussian that sampling starts from.
     """
 
+    section_versions = {"schedules": 2}
+
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     data: Literal["digits", "cifar10", "celeba64"] = "digits"
     blur: Blur = Blur()

@@ -8,6 +8,7 @@ from rescore import figures as draw
 from reproductions.soft_diffusion.networks import STRIP_TIMES
 from reproductions.soft_diffusion.rivals import AFTER
 
+FACES = 100  # that there are
 MOMENTUM = "blur; Momentum Sampler"
 SAMPLERS = {
     MOMENTUM: ("Momentum", draw.BLUE, "o", "-"),
@@ -71,8 +72,11 @@ def _strips(found: draw.PaperResults, out: Path, rows: Sequence[tuple[str, str, 
 def schedules(found: draw.PaperResults, out: Path) -> None:
     """Fig. 6: noise and blur over time."""
     names = {found.config.data: draw.BLUE, "faces": draw.GREEN, "mse": draw.ORANGE}
-    nodes, candidates = found.config.schedule.nodes, found.config.schedule.candidates
-    note = f"Shortest paths of {nodes} nodes through {candidates} levels. Faces: 100 images of 25x25 pixels."
+    its = found.config.schedule
+    note = (
+        f"Shortest paths of {its.nodes} nodes through {its.candidates} levels, of {its.images} images. Faces: "
+        f"{min(its.images, FACES)} images of 25x25 pixels."
+    )
     with found.sheet(out, 2, 2, (3.6, 2.8), note, grid="both") as (_figure, axes):
         t = found.arrays.get("schedule/t")
         if t is None:

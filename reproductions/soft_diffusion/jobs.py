@@ -31,7 +31,8 @@ def schedules(book: Book) -> None:
         book.arrays |= {"schedule/t": t.numpy(), "schedule/sigma": corruptions(VARIANTS["main"]).sigma(t).numpy()}
         settings = config.schedule.model_dump() | {"distance": "W2 exact"}
         for name, x in {config.data: images, "faces": load_faces()}.items():
-            with book.cell("fig6", name, METHOD, "blur; Wasserstein schedule", None, settings, n=len(x)) as cell:
+            n = len(x[: config.schedule.images])
+            with book.cell("fig6", name, METHOD, "blur; Wasserstein schedule", None, settings, n=n) as cell:
                 if cell.todo:
                     schedule, path, distances = corruptions.shortest_path(name, x)
                     hops = [distances[a, b] for a, b in zip(path.nodes, path.nodes[1:], strict=False)]
