@@ -209,6 +209,35 @@ def test_early_stopping_keeps_the_best_and_resumes(tmp_path):
     assert json.loads((tmp_path / "stages.json").read_text()) == [3.0, 1.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ([math.nan, 1.0, 2.0], 1),
+        ([3.0, math.nan, 2.0], 2),
+        ([2.0, math.nan, 3.0], 0),
+        ([math.inf, 5.0, math.nan], 1),
+        ([math.nan, math.inf], 0),
+    ],
+)
+def test_early_stopping_passes_over_losses_that_are_not_finite(losses, best, tmp_path):
+    """At one go, and where it is killed after every stop."""
+    nets = [nn.Linear(1, 1) for _ in losses]
+    for k, net in enumerate(nets):
+        nn.init.constant_(net.weight, k)
+    stops = list(range(len(losses)))
+    for name, ends in (("whole", [len(stops)]), ("parts", [k + 1 for k in stops])):
+        for end in ends:
+            blank = nn.Linear(1, 1)
+            stopped_at_best(
+                blank,
+                lambda stop, folder: nets[stop],
+                lambda b=blank: losses[int(b.weight.item())],
+                stops[:end],
+                tmp_path / name,
+            )
+        assert blank.weight.item() == best
+
+
 def test_stages_of_a_table_keep_the_schedule_of_the_whole_training(tmp_path, monkeypatch):
     """N = 3 in the first half of eight iterations and 5 in the second, though validation stops the training after four."""
     content = load_config(PAPER, "smoke").model_dump(mode="json")

@@ -14,7 +14,7 @@ from rescore.training.weights import load_weights, save_weights
 def stopped_at_best(
     blank: nn.Module, train_to: Callable[[int, Path], nn.Module], loss: Callable[[], float], stops: Sequence[int], folder: Path
 ) -> None:
-    """Leave in `blank` the weights with the least validation loss at the `stops`.
+    """Leave in `blank` the weights with the least validation loss at the `stops`; one that is not finite counts as infinite.
 
     Args:
         train_to: train_to(steps, folder) goes on to so many steps and returns the model to keep.
@@ -27,7 +27,8 @@ def stopped_at_best(
         save_weights(folder / "latest.safetensors", train_to(stop, folder / "training"))
         load_weights(folder / "latest.safetensors", blank)
         value = loss()
-        if not done or value < min(done) or not math.isfinite(min(done)):
+        best = min((past for past in done if math.isfinite(past)), default=math.inf)  # NaN has no order
+        if not done or value < best:
             save_weights(weights, blank)
         done.append(value)
         atomic_write(notes, json.dumps(done))
