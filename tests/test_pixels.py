@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from rescore.data.pixels import dequantise, random_flip, to_uint8, to_unit
+from rescore.data.pixels import crop_to, dequantise, pad_to, random_flip, to_uint8, to_unit
 from rescore.random import make_generator
 from test_images import failure
 
@@ -69,3 +69,13 @@ def test_flips_are_mirror_images_of_half():
     assert ((flipped == images).all((1, 2, 3)) ^ mirrored).all(), "each is itself or its mirror image"
     assert mirrored.double().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / 4000**0.5)
     assert torch.equal(flipped, random_flip(images, make_generator("flip")))
+
+
+def test_borders_are_added_and_taken_off_and_nothing_else():
+    """A side below the images' would cut them, a size above them read nothing."""
+    images = torch.zeros(2, 1, 28, 27)
+    assert pad_to(images, 28).shape == (2, 1, 28, 28) and crop_to(images, (28, 27)).shape == images.shape
+    assert "pad_to: side 27 of images of 28x27; allowed: 28 or more" in failure(pad_to, images, 27)
+    for size in ((29, 27), (28, 28)):
+        message = f"crop_to: size {size[0]}x{size[1]} of images of 28x27; allowed: no more than theirs"
+        assert message in failure(crop_to, images, size)

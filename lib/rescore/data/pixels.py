@@ -70,14 +70,26 @@ def dequantise(images: Tensor, generator: Noise, grey_levels: int = 256) -> tupl
 
 
 def pad_to(images: Tensor, side: int) -> Tensor:
-    """(n, C, H, W) with borders of 0 up to side x side. Before dequantisation: a constant pixel would have no density."""
+    """(n, C, H, W) with borders of 0 up to side x side. Before dequantisation: a constant pixel would have no density.
+
+    Raises RescoreError for a side below that of the images.
+    """
+    height, width = images.shape[-2:]
+    if side < max(height, width):
+        raise RescoreError(f"pad_to: side {side} of images of {height}x{width}; allowed: {max(height, width)} or more")
     borders = [half for n in (images.shape[-1], images.shape[-2]) for half in ((side - n) // 2, (side - n + 1) // 2)]
     return functional.pad(images, borders)
 
 
 def crop_to(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """The inner (height, width) of images (n, C, side, side): without the borders of `pad_to`."""
-    top, left = ((whole - part) // 2 for whole, part in zip(images.shape[-2:], size, strict=True))
+    """The inner (height, width) of images (n, C, side, side): without the borders of `pad_to`.
+
+    Raises RescoreError for a size above that of the images.
+    """
+    height, width = images.shape[-2:]
+    if size[0] > height or size[1] > width:
+        raise RescoreError(f"crop_to: size {size[0]}x{size[1]} of images of {height}x{width}; allowed: no more than theirs")
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
     return images[..., top : top + size[0], left : left + size[1]]
 
 
