@@ -13,6 +13,7 @@ from rescore.collage import (
     outpaint,
     reconstructed_score,
     replaced_score,
+    side_by_side,
 )
 from rescore.collage.cubemap import FACES, RINGS, directions
 from rescore.errors import RescoreError
@@ -79,6 +80,24 @@ def test_reconstruction_is_an_exact_line_search_along_the_gradient():
         and (best <= left(1.01 * step[:, 0])).all()
         and (best <= left(0.99 * step[:, 0])).all()
     )
+
+
+def test_pieces_that_are_apart_have_line_searches_of_their_own():
+    """Two halves of a content, side by side, as each by itself; with one length for both they are not."""
+    half, u, t = gaussian(ar1(3, 0.9)), states(4, 2, 1, 6), 0.4
+    known, mask = 3 * states(1, 1, 1, 6).flip(-1), torch.tensor([1.0, 0, 1, 0, 1, 0]).reshape(1, 1, 1, 6)
+
+    def each(u: Tensor, t: float) -> Tensor:
+        """Channels apart too."""
+        return half(u.reshape(-1, 3), t).reshape(u.shape)
+
+    sides = [slice(0, 3), slice(3, 6)]
+    alone = torch.cat([reconstructed_score(PROCESS, each, known[..., s], mask[..., s])(u[..., s], t) for s in sides], -1)
+    apart = side_by_side(1, 6, 3)
+    assert torch.allclose(reconstructed_score(PROCESS, each, known, mask, apart=apart)(u, t), alone, rtol=1e-9)
+    assert not torch.allclose(reconstructed_score(PROCESS, each, known, mask)(u, t), alone, rtol=0.1)
+    with pytest.raises(RescoreError, match="1 pieces that do not fill a content of \\(1, 6\\) once"):
+        reconstructed_score(PROCESS, each, known, mask, apart=apart[:1])
 
 
 def test_reconstruction_goes_through_a_composed_score_and_can_replace():

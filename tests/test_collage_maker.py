@@ -74,6 +74,33 @@ def test_known_pixels_stay(how, maker):
     assert (x[:, :, mask[0, 0]] == 0.7).all() and torch.allclose(x[:, :, ~mask[0, 0]], torch.tensor(0.3), atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "ways"), [("Replacement", 1), ("Reconstruction", 2)])
+@pytest.mark.parametrize("how", ["Split", "DiffCollage"])
+def test_each_evaluation_of_reconstruction_has_its_way_back(how, kind, ways, maker):
+    mask = torch.ones(1, 1, 4, 16, dtype=torch.bool)
+    made = inpainted(maker, how, kind, chain(4, 16, 4, 2), torch.zeros(3, 1, 4, 16), mask, torch.Generator().manual_seed(0))
+    assert made.passes == ways * maker.sampler.nfe
+
+
+def test_split_squares_know_nothing_of_each_other(maker):
+    """Whatever is known of the second square, the first is the same, by each way."""
+    graph, mask = chain(4, 8, 4, 2), torch.rand(1, 1, 4, 8, generator=torch.Generator().manual_seed(1)) < 0.5
+    x = torch.zeros(3, 1, 4, 8)
+    other = torch.cat((x[..., :4], torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(2))), -1)
+
+    def bent(u: Tensor, t: float) -> Tensor:
+        """Of no Gaussian: the length of a step depends on the states."""
+        return maker.piece(u, t) - 0.3 * u**3
+
+    bent_maker = replace(maker, piece=bent, differentiable=bent)
+    for kind in ("Replacement", "Reconstruction"):
+        first, second = (
+            inpainted(bent_maker, "Split", kind, graph, given, mask, torch.Generator().manual_seed(0)).x for given in (x, other)
+        )
+        assert torch.allclose(first[..., :4], second[..., :4], atol=1e-6)
+        assert (first[..., 4:] - second[..., 4:]).abs().max() > 0.01
+
+
 def test_connected_contents_are_under_their_conditions():
     """Point masses at y: what is not given is at the mean of its factors' conditions, less the variable's; ends stay."""
     process = VP()

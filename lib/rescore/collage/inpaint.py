@@ -67,17 +67,22 @@ def replaced_score(process: Isotropic, score: Score, known: Tensor, mask: Tensor
     return conditioned
 
 
-def reconstructed_score(process: Isotropic, score: Score, known: Tensor, mask: Tensor, replace: bool = False) -> Score:
+def reconstructed_score(
+    process: Isotropic, score: Score, known: Tensor, mask: Tensor, replace: bool = False, apart: Tensor | None = None
+) -> Score:
     """Reconstruction: x0 - w grad_u l, l = |x0(u, t) - known|^2 over the known pixels, w by exact line search for each sample.
 
     With delta = x0 - known and g = grad_u l, both on the known pixels, w = <delta, g> / <g, g> minimises |delta - w g|. The
     gradient goes through the model: `score` must let gradients pass.
 
-    Args: as of `replaced_score`; replace: overwrite the known pixels of the result as well.
+    Args: as of `replaced_score`; replace: overwrite the known pixels of the result as well; apart: flat positions (n, *patch)
+        of pieces that fill the content and that the score makes independently of each other: each has a w of its own.
 
-    Raises RescoreError as `replaced_score`; when called, for a score that no gradient passes.
+    Raises RescoreError as `replaced_score`, or for pieces that do not fill the content once; when called, for a score that no
+    gradient passes.
     """
     _check(process, known, mask)
+    piece_of = None if apart is None else _pieces(apart, mask.shape[2:])
 
     def conditioned(u: Tensor, t: float) -> Tensor:
         m, variance = _coefficients(process, t)
@@ -92,9 +97,8 @@ def reconstructed_score(process: Isotropic, score: Score, known: Tensor, mask: T
             (gradient,) = torch.autograd.grad(delta.square().sum(), point)
         x0, delta = x0.detach(), delta.detach()
         seen = torch.where(mask.bool(), gradient, 0.0)
-        square = seen.square().flatten(1).sum(1)
-        w = (delta * seen).flatten(1).sum(1) / square.clamp_min(torch.finfo(u.dtype).tiny)
-        x0 = x0 - w.reshape(-1, *[1] * (u.ndim - 1)) * gradient
+        length, square = (_sums(of, piece_of) for of in (delta * seen, seen.square()))
+        x0 = x0 - length / square.clamp_min(torch.finfo(u.dtype).tiny) * gradient
         if replace:
             x0 = torch.where(mask.bool(), known.to(u), x0)
         return (m * x0 - u) / variance
@@ -185,6 +189,25 @@ def from_the_middle(*lattice: int) -> list[list[int]]:
 
 def _under(factor: Callable[..., Tensor], y: Tensor, u: Tensor, t: float) -> Tensor:
     return factor(u, t, y)
+
+
+def _pieces(apart: Tensor, size: Sequence[int]) -> Tensor:
+    """The number of the piece that each position is in, (P,)."""
+    if not torch.equal(apart.flatten().sort().values.cpu(), torch.arange(math.prod(size))):
+        raise RescoreError(f"reconstructed_score: {len(apart)} pieces that do not fill a content of {tuple(size)} once")
+    piece_of = torch.empty(math.prod(size), dtype=torch.long)
+    for number, positions in enumerate(apart):
+        piece_of[positions.flatten().cpu()] = number
+    return piece_of
+
+
+def _sums(x: Tensor, piece_of: Tensor | None) -> Tensor:
+    """Of x (batch, C, *size) the sums of each sample, or of each of its pieces, broadcast to x."""
+    if piece_of is None:
+        return x.flatten(1).sum(1).reshape(-1, *[1] * (x.ndim - 1))
+    piece_of, each = piece_of.to(x.device), x.flatten(2).sum(1)
+    sums = torch.zeros(len(x), int(piece_of.max()) + 1, dtype=x.dtype, device=x.device).index_add_(1, piece_of, each)
+    return sums[:, piece_of].reshape(len(x), 1, *x.shape[2:])
 
 
 def _coefficients(process: Isotropic, t: float) -> tuple[float, float]:

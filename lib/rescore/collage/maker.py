@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from rescore.collage.compose import PieceScore, averaged_score, composed_score
 from rescore.collage.graph import FactorGraph, side_by_side
-from rescore.collage.inpaint import Known, clipped_score, outpaint
+from rescore.collage.inpaint import Known, clipped_score, outpaint, reconstructed_score, replaced_score
 from rescore.config import check_choice
 from rescore.errors import RescoreError
 from rescore.random import Streams
@@ -67,12 +68,19 @@ class Maker:
         )
 
     def sample_given(
-        self, condition: Callable[..., Score], score: Score, x: Tensor, mask: Tensor, generator: torch.Generator
+        self, kind: Known, score: Score, x: Tensor, mask: Tensor, generator: torch.Generator, apart: Tensor | None = None
     ) -> Made:
-        """Contents like x under its pixels that the mask knows; `condition` is `replaced_score` or `reconstructed_score`."""
+        """Contents like x under its pixels that the mask knows. By reconstruction each evaluation has its way back.
+
+        Args:
+            apart: of pieces that the score makes independently of each other (`reconstructed_score`).
+        """
         process, device, mask = self.sampler.process, generator.device, mask.to(generator.device)
+        back = kind == "reconstruction"
+        condition: Callable[..., Score] = partial(reconstructed_score, apart=apart) if back else replaced_score
         parts = ((rows, x[rows.start : rows.stop].to(device)) for rows in self._batches(len(x)))
-        return _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
+        made = _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
+        return made._replace(passes=made.passes * (1 + back))
 
     def sample_from(self, score: Score, x: Tensor, generator: torch.Generator) -> Made:
         """Contents that begin at x (n, C, *size), noised to the sampler's first time, in place of the prior: SDEdit.

@@ -11,11 +11,9 @@ from torch import Tensor
 from rescore.collage.compose import averaged_score, composed_score
 from rescore.collage.cubemap import cube_squares, cubemap
 from rescore.collage.graph import FactorGraph, cycle, grid, side_by_side, tilings
-from rescore.collage.inpaint import from_the_middle, reconstructed_score, replaced_score
+from rescore.collage.inpaint import from_the_middle
 from rescore.collage.maker import AUTOREGRESSIVE, Made, Maker
 from rescore.config import check_choice
-
-CONDITIONS = {"Replacement": replaced_score, "Reconstruction": reconstructed_score}
 
 
 def looped(maker: Maker, graph: FactorGraph, n: int, generator: torch.Generator) -> Made:
@@ -81,7 +79,7 @@ def connected(
     mask[:, :side] = mask[:, -side:] = True
     if method == "DiffCollage":
         score = composed_score(graph, maker.piece, maker.part, conditions, shared=shared)
-        made = maker.sample_given(replaced_score, score, x, mask, generator)
+        made = maker.sample_given("replacement", score, x, mask, generator)
     else:
         height, length = graph.size
         squares = side_by_side(height, length, side) if method == "Baseline" else graph.factors
@@ -98,13 +96,14 @@ def inpainted(
     """Contents of a chain like x (n, C, *size) where the mask (1, 1, *size) knows it.
 
     Args:
-        how: `Split`, squares side by side; `Outpainted`, one after another; or `DiffCollage`.
+        how: `Split`, squares side by side, which know nothing of each other; `Outpainted`, one after another; or `DiffCollage`.
         kind: of `AUTOREGRESSIVE`: what known pixels do.
     """
     if how == "Outpainted":
         given = x * mask, mask[0, 0]
         made = maker.outpaint(AUTOREGRESSIVE[kind], graph.size, graph.factors, len(x), generator, None, given)
     else:
+        squares = None
         if how == "Split":
             height, length = graph.size
             squares = side_by_side(height, length, graph.factors.shape[-1])
@@ -112,7 +111,7 @@ def inpainted(
         else:
             score = composed_score(graph, maker.differentiable, maker.differentiable_part)
         with torch.no_grad():
-            made = maker.sample_given(CONDITIONS[kind], score, x, mask, generator)
+            made = maker.sample_given(AUTOREGRESSIVE[kind], score, x, mask, generator, squares)
     return Made(torch.where(mask, x, made.x), made.passes)
 
 
