@@ -393,3 +393,26 @@ def test_a_ring_seen_from_above():
     assert ring[:, middle][~np.isnan(ring[:, middle])][0] == 0 and ring[middle, 168] == 10, "the top, and a quarter on"
     assert ring[168, middle] == 19, "the bottom, just before it"
     assert set(np.unique(ring[~np.isnan(ring)])) == set(image.ravel()), "every pixel is there"
+
+
+def test_protocols_name_the_graph_of_each_method(tmp_path, monkeypatch):
+    """The baseline has no overlaps: neither two tilings nor rings."""
+    seen = {}
+
+    def measure(self, table, method, *_, graph, **others):
+        seen[table, method] = graph
+
+    monkeypatch.setattr(images.Images, "measure", measure)
+    book, shapes = book_of(PAPER, load_config(PAPER, "smoke"), "all", tmp_path), PAPER.module("shapes")
+    shapes.grid(book, "brick")
+    shapes.cube(book, "brick")
+    outpainting = "Replacement", "Reconstruction"
+    assert seen == {
+        ("grid", "Baseline"): "squares side by side",
+        ("grid", "Averaging"): "two tilings",
+        ("grid", "DiffCollage"): "two tilings",
+        ("cubemap", "Baseline"): "six faces",
+        ("cubemap", "DiffCollage"): "cubemap of three cycles",
+        **{("grid", method): "lattice" for method in outpainting},
+        **{("cubemap", method): "squares over edges" for method in outpainting},
+    }

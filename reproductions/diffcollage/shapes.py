@@ -28,6 +28,13 @@ from reproductions.diffcollage.panoramas import TABULATED
 
 GRID = 3  # squares high and wide
 PANORAMA_HEIGHT = 6  # faces high
+# by method: how the squares of a picture come together
+TILED = {"Baseline": "squares side by side", "Averaging": "two tilings", "DiffCollage": "two tilings"} | dict.fromkeys(
+    AUTOREGRESSIVE, "lattice"
+)
+ON_CUBES = {"Baseline": "six faces", "DiffCollage": "cubemap of three cycles"} | dict.fromkeys(
+    AUTOREGRESSIVE, "squares over edges"
+)
 INPAINTING = {  # by method: how the pieces come together, and what known pixels do
     f"{how}, {kind}": (how, kind)
     for how, kind in (
@@ -70,7 +77,7 @@ def grid(book: Book, name: str) -> None:
         return {"fid_plus": images.fid_plus(x, "grid", name, seed), "seam": seam(both, range(half, size[1] - side, side))}
 
     for method in METHODS:
-        about = {"graph": "lattice" if method in AUTOREGRESSIVE else "two tilings", "size": f"{size[0]}x{size[1]}"}
+        about = {"graph": TILED[method], "size": f"{size[0]}x{size[1]}"}
         images.measure("grid", method, partial(make, method), judge, f"grid/{method}", passes=True, **about)
 
 
@@ -91,9 +98,8 @@ def cube(book: Book, name: str) -> None:
         return equirectangular(x[:2], PANORAMA_HEIGHT * side)
 
     for method in TABULATED:
-        kind = "squares over edges" if method in AUTOREGRESSIVE else "cubemap of three cycles"
-        array = f"cubemap/{method}"
-        images.measure("cubemap", method, partial(make, method), judge, array, shown, n=n, passes=True, graph=kind)
+        about = {"n": n, "passes": True, "graph": ON_CUBES[method]}
+        images.measure("cubemap", method, partial(make, method), judge, f"cubemap/{method}", shown, **about)
 
 
 def connect(book: Book, name: str) -> None:
