@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from ledger_case import record
 from measuring import book_of, configured
 from rescore.data.images import load_images
 from rescore.data.pixels import dequantise
+from rescore.figures import PaperResults
 from rescore.flows.density import ffjord, fit_flow, flow_log_prob, made, naf
 from rescore.models import evaluate
 from rescore.models.bits import ImageBits
@@ -197,6 +199,34 @@ def test_distances_are_relative_to_lambda_1_of_the_same_training(tmp_path):
     assert len(found) == 14 and len(asked) == 2 * 2 * 4, "each training is sampled once by each"
     steps = {(one.variant, one.protocol["last_step"]) for one in book.measurements}
     assert (SAMPLING.NOISE, "noise") in steps and ("lambda=0", "mean") in steps and len(steps) == 4
+
+
+def test_the_figure_of_the_kernels_has_every_number_of_steps(tmp_path, monkeypatch):
+    """Points with 5 and 30, images with 5 and 100, as at scale paper: a curve each, and all of them in the legend."""
+    figures, shown, legends = PAPER.module("figures"), [], []
+    of = {"paper": "diffflow", "table": "eq3.16", "method": "DiffFlow", "variant": "lambda=0", "value": 1.1, "stderr": 0.1}
+    records = [
+        record(**of, dataset=dataset, metric=metric, nfe=n)
+        for dataset, metric, numbers in (("rings", "sw2_ratio", (5, 30)), ("cifar10", "fid_ratio", (5, 100)))
+        for n in numbers
+    ]
+
+    def curve(ax, rows, label, *_, **__):
+        if "noisy" not in label:
+            shown.extend((label, row.dataset) for row in rows)
+            ax.plot([0], [1], label=label)
+
+    monkeypatch.setattr(figures.draw, "curve", curve)
+    monkeypatch.setattr(
+        figures.draw,
+        "shared_legend",
+        lambda figure, axes, **_: legends.extend(label for ax in axes for label in ax.get_legend_handles_labels()[1]),
+    )
+    found = PaperResults(tmp_path / "paper", PAPER, load_config(PAPER, "paper"))
+    vars(found).update(records=records)
+    figures.kernels(found, tmp_path / "kernels.png")
+    assert sorted(shown) == sorted([("N = 5", "rings"), ("N = 30", "rings"), ("N = 5", "cifar10"), ("N = 100", "cifar10")])
+    assert {"N = 5", "N = 30", "N = 100"} <= set(legends)
 
 
 def test_enough_steps():

@@ -37,7 +37,7 @@ SWEPT_SETS = SETS | {"digits": "8x8 digits, FID", "cifar10": "CIFAR-10, FID"}
 PICTURES = ("digits", "mnist", "cifar10")
 RINGS = (draw.BLUE, draw.ORANGE, draw.GREEN, draw.RED, draw.PURPLE)
 KINDS = ("progressive", "fixed")
-NUMBERS = {5: draw.ORANGE, 30: draw.BLUE}  # steps of the samples by eq. 3.16
+NUMBERS = (draw.ORANGE, draw.BLUE, draw.GREEN)  # by the steps of the samples by eq. 3.16, the fewest first
 SMOOTH = 10  # iterations whose mean loss is drawn
 REACH = 3.2  # of a panel, in standard deviations
 SHOWN = 2500  # points of a panel
@@ -134,17 +134,20 @@ def kernels(found: PaperResults, out: Path) -> None:
     names = [name for name in SWEPT_SETS if found.select(table=TABLE, dataset=name)]
     by_lambda = LAMBDA.by("lam", found.config.sampling.lambdas)
     note = f"{draw.INTERVALS} Each point is relative to lambda = 1, without noise in the last step, of the same trainings."
+    numbers = sorted(
+        {row.nfe for row in found.select(table=TABLE) if row.nfe is not None}
+    )  # images may have others than points
     with found.sheet(out, len(names), len(names), (2.6, 2.4), note) as (figure, axes):
         for ax, name in zip(axes, names, strict=True):
             rows = [row for row in found.select(table=TABLE, dataset=name) if row.metric in ("sw2_ratio", "fid_ratio")]
-            for (steps, color), shift in zip(NUMBERS.items(), (-0.01, 0.01), strict=True):
-                its = draw.select(rows, nfe=steps)
+            for k, steps in enumerate(numbers):
+                its, color, shift = draw.select(rows, nfe=steps), NUMBERS[k], 0.02 * k - 0.01
                 places = {variant: lam + shift for variant, lam in by_lambda.items()}
                 draw.curve(ax, its, f"N = {steps}", color, x=places)
                 draw.curve(ax, its, f"N = {steps}, last step noisy", color, "D", "none", x={NOISE: 1 + 3 * shift})
             ax.axhline(1.0, color=draw.BLACK, linewidth=0.8, linestyle=":")
             ax.set(title=SWEPT_SETS[name], xlabel="lambda", ylabel="relative distance")
-        draw.shared_legend(figure, axes[:1], columns=2)
+        draw.shared_legend(figure, axes, columns=2)
 
 
 def images(found: PaperResults, out: Path) -> None:
