@@ -21,7 +21,8 @@ class FourierMLP(nn.Module):
     Args:
         dim: d of the points.
         width: features of the hidden layers.
-        layers: hidden layers after the sum; 4 layers act on x in all with 3, as the thesis' "less than 5 layers".
+        layers: linear layers from width to width after the sum. With the released code's 3, five linear layers act on x, with
+            four layers of hidden units between them; the thesis says "less than 5 layers".
     """
 
     frequency: Tensor
