@@ -36,7 +36,7 @@ Value = str | int | float | bool
 
 
 class ProtocolEntry(Settings):
-    """How the published rows that `match` were made: facts the paper states, and those it does not and we assume."""
+    """How the published rows that `match` were made: facts the paper or its released settings state, and those we assume."""
 
     match: dict[str, Value | list[Value]] = {}
     stated: dict[str, Value] = {}
