@@ -15,7 +15,7 @@ from rescore.data.crops import Ragged, all_stretches, random_squares, random_str
 from rescore.data.images import load_images
 from rescore.errors import RescoreError
 from rescore.figures import image_row, image_stack, ring_picture
-from rescore.ledger.protocol import format_protocol
+from rescore.ledger.protocol import declared_protocol, format_protocol
 from rescore.ledger.published import read_published
 from rescore.metrics.seams import seam, wrap_seam
 from rescore.metrics.series import SeriesJudge
@@ -393,6 +393,14 @@ def test_a_ring_seen_from_above():
     assert ring[:, middle][~np.isnan(ring[:, middle])][0] == 0 and ring[middle, 168] == 10, "the top, and a quarter on"
     assert ring[168, middle] == 19, "the bottom, just before it"
     assert set(np.unique(ring[~np.isnan(ring)])) == set(image.ravel()), "every pixel is there"
+
+
+def test_what_the_text_does_not_say_of_motions_is_assumed():
+    """Of the evaluation of Table 4.3 chapter 4 gives the 24 s, and no number of frames, of captions in a pool or of pairs."""
+    rows = [row for row in read_published(PAPER.folder / "published.csv", "diffcollage") if row.table == "4.3"]
+    (entry,) = {row.method: row for row in rows if row.method == "DiffCollage" and row.metric == "fid"}.values()
+    stated, assumed = declared_protocol(PAPER.meta.protocols, entry)
+    assert set(stated) == {"score"} and assumed == {"length": 480, "pool": 32, "pairs": 300, "crop": 160}
 
 
 def test_protocols_name_the_graph_of_each_method(tmp_path, monkeypatch):
