@@ -172,6 +172,19 @@ def test_exact_draws_of_the_digits_are_data(smoke):
         assert [m.value for m in rows if m.metric == "off_data"] == [0.0]
 
 
+def test_the_printed_numbers_of_ddim_are_those_of_table_6_2():
+    """A claim and the README quote them; DEIS's folder has the table."""
+    deis = load_paper("deis")
+    printed = {
+        row.variant or row.method: row.value
+        for row in read_published(deis.folder / "published.csv", "deis")
+        if (row.table, row.dataset, row.metric, row.nfe) == ("6.2", "cifar10", "fid", 10)
+    }
+    (claim,) = (claim for claim in PAPER.module("claims").CLAIMS if claim.name == "mnist-steps-help")
+    assert claim.source == f"Tables 6.2 and 7.3 (printed {printed['tAB3']} and {printed['DDIM']})"
+    assert f"VP's multistep {printed['tAB3']}, far from DDIM's {printed['DDIM']};" in (PAPER.folder / "README.md").read_text()
+
+
 def test_figures_show_what_was_measured(smoke, tmp_path):
     """Every figure is drawn; the curves of a panel are its records, those of RK45 at the evaluations it took."""
     figures, found = PAPER.module("figures"), PaperResults(tmp_path / "smoke", PAPER, smoke[0])

@@ -112,7 +112,7 @@ MNIST = [
     Claim(
         "mnist-steps-help",
         f"With 10 evaluations gDDIM of several steps is better than that of one, which is DDIM{ON_MNIST}.",
-        "Tables 6.2 and 7.3 (printed 4.17 and 13.36)",
+        "Tables 6.2 and 7.3 (printed 4.17 and 11.14)",
         on_the_network(smaller(mnist("gDDIM", 10), mnist("gDDIM, q=1", 10))),
     ),
 ]
