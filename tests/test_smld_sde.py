@@ -246,6 +246,21 @@ def test_every_scale_validates():
         )
 
 
+def test_claims_on_correctors_say_where_fig_17_prints_the_opposite():
+    rows = read_published(PAPER.folder / "published.csv", "smld_sde")
+    fids = {(row.method, row.variant): row.value for row in rows if row.table == "fig17"}
+    claims = PAPER.module("claims")
+    sources = {claim.name: claim.source for claim in claims.CLAIMS}
+    for kind, expected in (("VE", set(claims.PREDICTORS)), ("VP", {"probability flow"})):
+        pairs = {name: (fids[name, f"{kind} PC1000"], fids[name, f"{kind} P2000"]) for name in claims.PREDICTORS}
+        assert {name for name, (corrected, longer) in pairs.items() if float(corrected) < float(longer)} == expected
+        trained = sources[f"trained-corrector-beats-more-steps-{kind}"]
+        for source in (sources[f"corrector-beats-more-steps-{kind.lower()}"], trained):
+            assert ("for probability flow alone" in source) == (kind == "VP")
+        against = [f"{name} {' against '.join(pairs[name])}" for name in claims.PREDICTORS if name not in expected]
+        assert all(text in trained for text in against)
+
+
 def test_claims_have_names_of_their_own():
     names = [claim.name for claim in PAPER.module("claims").CLAIMS]
     assert len(set(names)) == len(names)
