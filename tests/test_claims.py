@@ -9,6 +9,7 @@ from rescore.errors import RescoreError
 from rescore.ledger.claims import (
     Claim,
     above,
+    above_share,
     agrees,
     all_of,
     apart,
@@ -46,6 +47,15 @@ def test_two_standard_errors_are_inconclusive(value, status):
     line = judge(below(A, 0.0), record(method="A", value=value, stderr=0.5))
     assert line["status"] == status and line["margin"] == -value
     assert judge(above(A, 0.0), record(method="A", value=-value, stderr=0.5))["status"] == status
+
+
+def test_above_a_share_takes_that_share_of_the_error():
+    """3 > 0.5 * 4 by 1, with errors 0.3 and half of 0.8."""
+    line = judge(above_share(A, B, 0.5), *abc(3.0, 4.0)[:1], record(method="B", value=4.0, stderr=0.8))
+    assert line["margin"] == pytest.approx(1.0) and line["z"] == pytest.approx(2.0, rel=1e-6)
+    assert line["evidence"].endswith("mg/B/NN/logz_bias/100 = 4 ± 0.8 over 1000000001 trainings")
+    assert judge(above_share(A, B, 0.9), *abc(3.0, 4.0, stderr=0.0))["status"] == "fails"
+    assert judge(above_share(A, B, 0.7), *abc(3.0, 4.0, stderr=0.0))["status"] == "holds"
 
 
 def test_smaller_adds_errors_in_quadrature():

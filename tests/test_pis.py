@@ -15,6 +15,7 @@ from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Result, Run
 from rescore.experiments.journal import Measurement
 from rescore.experiments.run import measure as run_sections
+from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import candidate_verdicts, diff
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.published import Published, read_published
@@ -388,3 +389,15 @@ def test_the_config_has_the_noise_scale_of_least_cost_but_where_the_readme_says_
     assert len(costs) == 6 and all(set(of) == {1, 4, 16} for of in costs.values())
     assert {which for which, of in costs.items() if min(of, key=of.get) != chosen[which]} == {("mg", "NN")}
     assert "16 is an assumption for PIS-NN on `mg`" in (PAPER.folder / "README.md").read_text()
+
+
+def test_claims_on_the_committed_records():
+    """The ESS of an error is relative to that of u* on as many steps; HMC by itself is in no sentence of the text."""
+    records = read_records(ROOT / "results" / "reference" / "laptop" / "records" / "pis.csv")
+    found = {line["claim"]: line for line in evaluate("pis", PAPER.module("claims").CLAIMS, records)}
+    one = found["ess-of-an-error-of-eps"]
+    assert one["status"] == "holds" and "corrected after" in one["source"] and "error=0/ess/10000" in one["evidence"]
+    hmc = found["rw-nn-beats-hmc-funnel"]
+    assert (
+        hmc["source"].startswith("Table 5.1 (an order that the text does not spell out") and "annealing" not in hmc["statement"]
+    )

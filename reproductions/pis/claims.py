@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rescore.ledger.claims import Claim, Comparison, Predicate, Selector, above, agrees, all_of, below, monotone, row, smaller
+from rescore.ledger.claims import (
+    Claim,
+    Comparison,
+    Predicate,
+    Selector,
+    above,
+    above_share,
+    agrees,
+    all_of,
+    below,
+    monotone,
+    row,
+    smaller,
+)
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import Record
 from rescore.ledger.statistics import Error
@@ -59,6 +72,11 @@ def nearer_to_printed(near: Selector, far: Selector, of: tuple[str, ...]) -> Pre
 
 def theory(table: str, dataset: str, variant: str, metric: str, **more: int) -> Selector:
     return row(table=table, dataset=dataset, variant=variant, metric=metric, **more)
+
+
+def ess_of(error: float) -> Selector:
+    """Under u* with such an error, times T, on 10,000 steps."""
+    return theory("theorem 4", "gaussian", f"error={error:g}", "ess", nfe=10_000)
 
 
 def covered(method: str) -> Selector:
@@ -151,8 +169,8 @@ CLAIMS = [
     ),
     Claim(
         "rw-nn-beats-hmc-funnel",
-        "Even without annealing and gradient, RW-NN beats HMC on the funnel.",
-        TEXT,
+        "RW-NN beats HMC on the funnel.",
+        "Table 5.1 (an order that the text does not spell out: its sentence is of SMC, whose kernel is HMC)",
         smaller(rmse("funnel", "PIS", "RW-NN"), rmse("funnel", "HMC")),
     ),
     Claim(
@@ -300,14 +318,10 @@ CLAIMS = [
     ),
     Claim(
         "ess-of-an-error-of-eps",
-        "An error |u - u*|^2 of eps / T leaves an ESS of at least 1 - eps, the steps being fine (10,000).",
-        "Theorem 4 (stated here after exp(-eps) had been computed)",
-        all_of(
-            *(
-                above(theory("theorem 4", "gaussian", f"error={eps:g}", "ess", nfe=10_000), 1 - eps)
-                for eps in (0.01, 0.1, 0.3, 0.9)
-            )
-        ),
+        "An error |u - u*|^2 of eps / T leaves at least 1 - eps of the ESS of u*, the steps being as many and fine (10,000).",
+        "Theorem 4 (stated here after exp(-eps) had been computed; first of the ESS itself, which failed by the steps of u* "
+        "alone, and corrected after that)",
+        all_of(*(above_share(ess_of(eps), ess_of(0), 1 - eps) for eps in (0.01, 0.1, 0.3, 0.9))),
     ),
     Claim(
         "uncontrolled-estimate-fails-with-dimension",

@@ -150,6 +150,17 @@ def apart(left: Selector, right: Selector, by_more_than: float) -> Predicate:
     return compare
 
 
+def above_share(left: Selector, right: Selector, share: float) -> Predicate:
+    """`left > share * right`."""
+
+    def compare(records: Sequence[Record]) -> list[Comparison]:
+        a, b = left(records), right(records)
+        part = replace(b, value=share * b.value, stderr=None if b.stderr is None else abs(share) * b.stderr)
+        return [replace(_comparison(a.value - part.value, a, part), evidence=(_evidence(a), _evidence(b)))]
+
+    return compare
+
+
 def monotone(rows: Sequence[Selector], increasing: bool, by: Transform = float) -> Predicate:
     """Each value is above (or below) the one before it."""
     pairs = list(itertools.pairwise(rows))
