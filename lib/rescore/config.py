@@ -128,8 +128,7 @@ class PaperConfig(Settings):
     all others are shared by all sections.
 
     Args:
-        protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again. For one
-            section see `section_versions`.
+        protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
         jobs: the jobs by name; a name is a part of a path.
         candidates: candidate protocols by name, each the settings that differ from the main ones, spelled as here. Only jobs
             that name one depend on it; `paper.yaml` says which printed numbers it may explain, and where it comes from.
@@ -141,7 +140,6 @@ class PaperConfig(Settings):
 
     section_versions: ClassVar[Mapping[str, int]] = {}
     """By section, raised by hand when its code changes in a way that alters its numbers alone: only jobs with it run again."""
-
     protocol_version: int = 2
     jobs: Mapping[str, JobConfig] = {}
     candidates: dict[str, dict[str, Any]] = {}
@@ -161,9 +159,8 @@ class PaperConfig(Settings):
         """The config as a job has it: with its own settings, and then with those of its candidate."""
         one = self.jobs[job]
         own = self._changed(one.instead, f"jobs.{job}.instead", "a single job")
-        if one.candidate is None:
-            return own
-        return own._changed(self.candidates[one.candidate], f"candidates.{one.candidate}", "a candidate")
+        candidate = {} if one.candidate is None else self.candidates[one.candidate]
+        return own._changed(candidate, f"candidates.{one.candidate}", "a candidate")
 
     def _changed(self, changes: Mapping[str, Any], source: str, of: str) -> Self:
         """With these settings; raises ValueError, with their place `source`, for what is no setting `of` whoever has them."""
@@ -207,17 +204,15 @@ class PaperConfig(Settings):
         settings = self.jobs[job]
         needs = self.model_dump(mode="json", exclude={"jobs", "candidates", *_section_fields(self)})
         subjects = {step.subject for step in settings.steps} - {None}
-        for name in self.by_subject if subjects else ():
-            if name in needs:
-                needs[name] = {subject: value for subject, value in needs[name].items() if subject in subjects}
+        for name in needs.keys() & {*self.by_subject} if subjects else ():
+            needs[name] = {subject: value for subject, value in needs[name].items() if subject in subjects}
         unhashed = {*settings.unhashed, "measure", *(() if settings.candidate else ("candidate",))}
         return needs | {"job": settings.model_dump(mode="json", exclude=unhashed)}
 
     def step_dependencies(self, job: str, step: Step) -> dict[str, Any]:
         """What the numbers of one step depend on: those of the job, its subject's alone, and the section's own settings."""
         needs = self.job_dependencies(job) | {"section": step.section, "subject": step.subject}
-        if step.section in self.section_versions:
-            needs["section_version"] = self.section_versions[step.section]
+        needs |= {"section_version": self.section_versions[step.section]} if step.section in self.section_versions else {}
         for name in self.by_subject if step.subject else ():
             if name in needs and step.subject in needs[name]:
                 settings = getattr(self, name)[step.subject]
@@ -395,8 +390,7 @@ def config_hash(model: BaseModel | Mapping[str, Any], *extra: str) -> str:
 
 def step_hash(config: PaperConfig, paper: str, job: str, step: Step) -> str:
     """The hash of what a step of `job` depends on: the name of its run folder."""
-    config = config.under(job)
-    return config_hash(config.step_dependencies(job, step), paper)
+    return config_hash(config.under(job).step_dependencies(job, step), paper)
 
 
 def job_hash(config: PaperConfig, paper: str, job: str) -> str:

@@ -188,7 +188,8 @@ CLAIMS = [
     Claim(
         "progressive-is-faster",
         "Progressive N takes less than half the time of a fixed N for as many iterations.",
-        "section 3.3.3: significantly less training time; the bound 2 is ours",
+        "section 3.3.3: significantly less training time; the bound 2 is ours. The first ten iterations, the cheapest of "
+        "progressive N, did not count: corrected after the numbers had been seen",
         above(cost("progressive_time_ratio"), 2.0),
     ),
     Claim(
@@ -360,12 +361,17 @@ CLAIMS = [
             name,
             f"DiffFlow samples at least 10 times faster than DDPM, each with as many steps as it needs, on {where}.",
             "section 3.1: a 20 times speedup without decreasing sampling quality much; the measure and the "
-            "bound, half of it, are ours",
+            f"bound, half of it, are ours{corrected}",
             all_of(*(above(cost("sampling_time_ratio", dataset=d), 10.0) for d in datasets)),
         )
-        for name, where, datasets in (
-            ("samples-faster", "the rings and the checkerboard", COMPARED),
-            ("images-sample-faster", "the digits", ("digits",)),
+        for name, where, datasets, corrected in (
+            ("samples-faster", "the rings and the checkerboard", COMPARED, ""),
+            (
+                "images-sample-faster",
+                "the digits",
+                ("digits",),
+                ". DiffFlow's images were drawn in smaller batches than DDPM's: corrected after the numbers had been seen",
+            ),
         )
     ),
 ]
