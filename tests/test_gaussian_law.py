@@ -37,6 +37,7 @@ from rescore.samplers import (
     gddim_stochastic,
     probability_flow,
     reverse_diffusion,
+    score_sde_sampler,
     uniform_times,
 )
 from rescore.scores import GaussianMixture
@@ -227,6 +228,16 @@ def test_law_behind_a_corrector_is_that_of_samples(predictor, first):
     process, n = VE(0.01, 5.0), 20_000
     sampler = PredictorCorrector(process, grids.uniform(process, 20, 0.02), predictor, 0.2, 2, first)
     score = exact_score(process, DATA)
+    x = sampler(score, prior_law(process, (2,)).sample(n, generator()), generator(1))
+    law = law_after(sampler, score, prior_law(process, (2,)))
+    assert ((x.mean(0) - law.mean[0]).abs() < 4.5 * (law.variances / n).sqrt()).all()
+    assert ((x.var(0) / law.variances - 1).abs() < 5 * math.sqrt(2 / n)).all()
+
+
+def test_law_behind_the_last_corrector_is_that_of_samples():
+    """Of Score-SDE's sampler, which corrects at t0 too before its last step."""
+    process, n = VE(0.01, 5.0), 20_000
+    sampler, score = score_sde_sampler(process, grids.uniform(process, 5, 0.3), 0.4), exact_score(process, DATA)
     x = sampler(score, prior_law(process, (2,)).sample(n, generator()), generator(1))
     law = law_after(sampler, score, prior_law(process, (2,)))
     assert ((x.mean(0) - law.mean[0]).abs() < 4.5 * (law.variances / n).sqrt()).all()

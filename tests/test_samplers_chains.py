@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from diffusion_cases import gaussian_score_operator, generator, relative
-from rescore.processes import CLD, VE, DiscreteVP, grids
+from rescore.problems.gaussian import GaussianLaw, exact_score, law_after, prior_law
+from rescore.processes import CLD, VE, VP, DiscreteVP, SubVP, grids
 from rescore.samplers import (
     SSCS,
     AnnealedLangevin,
@@ -16,6 +17,7 @@ from rescore.samplers import (
     langevin,
     probability_flow,
     reverse_diffusion,
+    score_sde_sampler,
 )
 from rescore.samplers.sscs import analytic_part
 from rescore.scores import GaussianMixture
@@ -143,6 +145,58 @@ def test_a_corrector_has_the_alpha_of_its_own_level():
         assert torch.allclose(sampler(lambda u, t: -3 * u, u, generator(1)), corrected(alphas), rtol=1e-12)
     late = PredictorCorrector(process, [1.0, 2 / 3, 1 / 3], None, snr=0.1, corrector_first=False)
     assert torch.allclose(late(lambda u, t: -3 * u, u, generator(1)), corrected((0.8, 0.9)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("corrector_steps", [0, 1])
+def test_score_sde_sampler_leaves_no_noise_on_a_point(corrector_steps):
+    """Its last update is at t = eps, and on VE down to sigma 0: nothing of sigma_min = 0.01 is left."""
+    process, point = VE(), torch.tensor([[0.3, -0.7]], dtype=torch.float64)
+    sampler = score_sde_sampler(process, grids.uniform(process, 100), 0.16, corrector_steps)
+    u = process.prior_sample((50, 2), generator(), torch.float64)
+    found = sampler.solve(GaussianMixture(process, point, 0.0), u, generator(1))
+    assert (found.u - point).abs().max() < 1e-3
+    assert found.nfe == sampler.nfe == 101 * (1 + corrector_steps), "each of the 101 times has its updates"
+
+
+@pytest.mark.parametrize("std", [1e-4, 0.01, 0.1])
+@pytest.mark.parametrize("process", [VP(), SubVP()])
+def test_score_sde_sampler_is_the_authors_euler_maruyama(process, std):
+    """`get_pc_sampler` on N(0, std^2): N = 1000 steps of 1 / N at linspace(T, eps, N), the mean of the last."""
+    n, variance = 1000, 1.0
+    t = torch.linspace(1, process.eps, n, dtype=torch.float64)
+    marginals = (process.mean(t).values ** 2 * std**2 + process.Sigma(t).values).tolist()
+    F, GG = process.F(t).values.tolist(), process.GG(t).values.tolist()
+    for i in range(n):
+        variance *= (1 - (F[i] + GG[i] / marginals[i]) / n) ** 2
+        variance += GG[i] / n if i < n - 1 else 0
+    assert final_variance(score_sde_sampler(process, grids.uniform(process, n - 1), 0.16), std) == pytest.approx(
+        variance, rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("std", [1e-4, 0.01, 0.1])
+def test_score_sde_sampler_is_the_authors_on_ve(std):
+    """`get_pc_sampler` on N(0, std^2): the corrector, then reverse diffusion with their table of sigmas, in which 0 is below
+    the last. Scores are at sigma(t), whose square is off the table's by the share 2 eps log(5000) at most; we remove the noise
+    of sigma(t)."""
+    process, n, snr, variance = VE(), 1000, 0.16, 2500.0
+    sigmas = torch.linspace(math.log(0.01), math.log(50.0), n, dtype=torch.float64).exp().tolist()
+    for i, t in enumerate(torch.linspace(1, process.eps, n, dtype=torch.float64).tolist()):
+        marginal = std**2 + process.Sigma(t).values.item()
+        size = 2 * (snr * marginal) ** 2 / variance
+        variance = (1 - size / marginal) ** 2 * variance + 2 * size
+        index = n - 1 - i
+        removed = sigmas[index] ** 2 - (sigmas[index - 1] ** 2 if index else 0)
+        variance = (1 - removed / marginal) ** 2 * variance + (removed if index else 0)
+    found = final_variance(score_sde_sampler(process, grids.uniform(process, n - 1), snr), std)
+    off = 2 * process.eps * math.log(5000)
+    assert math.sqrt(found) == pytest.approx(math.sqrt(variance), rel=10 * off, abs=2 * off * process.sigma_min)
+
+
+def final_variance(sampler, std):
+    """Of what the sampler makes of its prior, for data N(0, std^2)."""
+    data = GaussianLaw.independent(torch.zeros(1), torch.full((1,), std**2, dtype=torch.float64))
+    return law_after(sampler, exact_score(sampler.process, data), prior_law(sampler.process, (1,))).variances.item()
 
 
 def test_the_note_langevin_example():

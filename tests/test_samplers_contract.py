@@ -159,6 +159,11 @@ def test_a_score_that_is_not_finite(method, name):
         (lambda p, t: euler_maruyama(p, t, denoise="last"), "allowed for OneStep are none, mean, euler, tweedie"),
         (lambda p, t: PredictorCorrector(p, t, None, corrector_steps=0), "at least one"),
         (lambda p, t: PredictorCorrector(p, t, None, denoise="mean"), "the predictor comes last"),
+        (
+            lambda p, t: PredictorCorrector(p, t, denoise="mean", correct_last=True),
+            "correct_last: allowed with corrector_first",
+        ),
+        (lambda p, t: PredictorCorrector(p, t, corrector_first=False, correct_last=True), "correct_last: allowed with"),
         (lambda p, t: AnnealedLangevin(p, t, 0.1, 0), "steps_per_level = 0; allowed are integers from 1 on"),
         (lambda p, t: AnnealedLangevin(p, t, 0.1, 1, denoise="mean"), "allows none, euler, tweedie"),
         (lambda p, t: gddim(VP(beta_max=1e5), [1.0, 0.1]), "a coefficient of the sampler is not finite"),

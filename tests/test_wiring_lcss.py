@@ -208,12 +208,14 @@ def test_samplers(pair_of):
     for corrected in (True, False):
         sampler = pair.sampler(spec, corrected)
         assert isinstance(sampler, PredictorCorrector) and sampler.corrector_steps == int(corrected)
-        assert (sampler.snr, sampler.steps, sampler.corrector_first, sampler.denoise) == (0.16, 5, True, "mean")
+        assert (sampler.snr, len(sampler.times), sampler.corrector_first, sampler.denoise) == (0.16, 5, True, "tweedie")
+        assert sampler.nfe == (10 if corrected else 5)
         name = "reverse diffusion and Langevin, snr 0.16" if corrected else "reverse diffusion"
         assert pair.sampled(spec, sampler)["sampler"] == name
     spec = spec.model_copy(update={"process": spec.process.model_copy(update={"name": "VP", "settings": {}})})
     sampler = pair.sampler(spec)
-    assert type(sampler) is OneStep and sampler.denoise == "mean" and torch.equal(sampler.grid, grids.uniform(VP(), 5))
+    assert type(sampler) is OneStep and sampler.denoise == "euler" and torch.equal(sampler.grid, grids.uniform(VP(), 4))
+    assert sampler.nfe == 5
     assert pair.sampled(spec, sampler)["sampler"] == "Euler-Maruyama"
 
 

@@ -35,7 +35,10 @@ def test_samplings_of_trained_models(models):
             assert sampler.denoise == "none" and sampler.rtol == sampler.atol == CONFIG.trained.tolerance
         elif one.table == "score-sde-3":
             assert (one.method, one.variant) == ("MLP", kind)
-            assert sampler.steps == CONFIG.trained.steps and sampler.denoise == "mean"
+            updates = CONFIG.trained.steps
+            assert len(sampler.times) == updates and sampler.times[-1] == models.process(one.model).eps
+            assert sampler.nfe == (2 * updates if kind == "VE" else updates)
+            assert sampler.denoise == ("tweedie" if kind == "VE" else "euler"), "the last update is at eps, without noise"
             assert isinstance(sampler, PredictorCorrector if kind == "VE" else OneStep)
             assert one.protocol.get("snr") == (0.16 if kind == "VE" else None)
         else:

@@ -106,8 +106,9 @@ class Sampling(SectionSettings):
 
     sections = ("quality", "variants")
 
-    steps: PositiveInt = Field(1000, description="a predictor and a corrector step each for VE, Euler-Maruyama for the others")
+    steps: int = Field(1000, ge=2, description="a predictor and a corrector step each for VE, Euler-Maruyama for the others")
     snr: PositiveFloat = Field(0.16, description="of the corrector")
+    protocol_version: int = Field(2, description="as the config's own, of these sections alone")
 
 
 class Quality(SectionSettings):

@@ -68,9 +68,9 @@ class Pair(TrainedModels):
         self.variant, self.samples = book.job.variant, self.config.evaluation.samples
 
     def sampler(self, spec: ModelSpec, corrected: bool = True) -> Sampler:
-        """Score-SDE's."""
+        """Score-SDE's, of as many updates as `steps` says, the last at eps."""
         settings, process = self.config.sampling, make_process(spec.process, self.train.shape)
-        return score_sde_sampler(process, uniform(process, settings.steps), settings.snr, int(corrected))
+        return score_sde_sampler(process, uniform(process, settings.steps - 1), settings.snr, int(corrected))
 
     def protocol(self, spec: ModelSpec, **how: object) -> dict[str, object]:
         return spec.protocol | {"train_seeds": " ".join(map(str, self.config.training_seeds))} | how

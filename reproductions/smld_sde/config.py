@@ -86,20 +86,22 @@ class Trained(SectionSettings):
 
     Args:
         levels: N of fig. 17's chains, 1000 in the paper.
-        steps: N of Table 3's samplers, 1000 in the paper; with a corrector twice the evaluations.
+        steps: N of Table 3's samplers, 1000 in the paper, the last at eps; with a corrector twice the evaluations.
         tolerance: of Table 2's ODE solver.
         chains: the model of fig. 17 and Table 1 for each kind of chain.
         table2, table3: the printed name of each model that has a row there; None: `ve`, `vp` and `subvp`, by their networks.
+        protocol_version: as the config's own, of these sections alone.
     """
 
     sections: ClassVar[tuple[str, ...]] = ("trained", "likelihoods")
 
     levels: int = Field(1000, gt=BETA_MAX)
-    steps: PositiveInt = 1000
+    steps: int = Field(1000, ge=2)
     tolerance: PositiveFloat = 1e-5
     chains: dict[Literal["VE", "VP"], str] = {"VE": "ve", "VP": "vp"}
     table2: dict[str, str] | None = None
     table3: dict[str, str] | None = None
+    protocol_version: int = 2
 
 
 class Losses(SectionSettings):

@@ -86,8 +86,8 @@ def table_samplings(
 ) -> Iterator[Sampling]:
     """Tables 3 and 2.
 
-    Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE, and a chain's sampler on a network
-    trained for the chain. Table 2: the ODE solver.
+    Table 3: Euler-Maruyama on VP and subVP, reverse diffusion with a corrector on VE, each with its last update at eps, and a
+    chain's sampler on a network trained for the chain. Table 2: the ODE solver.
     """
     settings = book.config.trained
     for model, name in samplers.items():
@@ -99,7 +99,7 @@ def table_samplings(
             yield on_chain(models, model, one, "score-sde-3", name, kind, settings.levels)
             continue
         snr = SNR["VE"]["reverse diffusion"]
-        sampler = score_sde_sampler(process, grids.uniform(process, settings.steps), snr)
+        sampler = score_sde_sampler(process, grids.uniform(process, settings.steps - 1), snr)
         protocol = {"grid": "uniform"} | ({"snr": snr} if kind == "VE" else {})
         yield Sampling("score-sde-3", name, kind, model, sampler, protocol)
     for model, name in flows.items():

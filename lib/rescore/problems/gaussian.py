@@ -254,6 +254,8 @@ def law_after(sampler: Sampler, score: Score, start: GaussianLaw) -> GaussianLaw
             law = law.after(partial(predictor.step, i, score))
         if corrector and not corrector.corrector_first:
             law = _corrected(corrector, i + 1, score, law)
+    if corrector and corrector.correct_last:
+        law = _corrected(corrector, corrector.steps, score, law)
     return law if sampler.denoise in ("none", "mean") else law.after(lambda u, draw: sampler.last(score, u), draws=0)
 
 

@@ -77,6 +77,7 @@ class PredictorCorrector(Sampler):
         corrector_steps: M; the sampler takes (1 + M) evaluations per step, M without a predictor.
         corrector_first: correct at t_i before predicting t_{i-1} (the authors' code), so that the predictor's mean comes last;
             False corrects at t_{i-1} after predicting (the printed algorithms).
+        correct_last: correct at t0 too, with corrector_first, before what `denoise` does there.
     """
 
     stochastic = True
@@ -90,18 +91,26 @@ class PredictorCorrector(Sampler):
         corrector_steps: int = 1,
         corrector_first: bool = True,
         denoise: Denoise = "none",
+        correct_last: bool = False,
     ):
         require(process, Isotropic, "predictor-corrector")
         super().__init__(process, times, denoise)
         if denoise == "mean" and not (predictor and corrector_first):
             raise RescoreError("denoise 'mean': allowed with a predictor and corrector_first, where the predictor comes last")
+        if correct_last and (denoise == "mean" or not corrector_first):
+            raise RescoreError("correct_last: allowed with corrector_first and denoise 'none', 'euler' and 'tweedie'")
         self.predictor = predictor(process, times, denoise="mean" if denoise == "mean" else "none") if predictor else None
         self.evaluations_per_step = corrector_steps + (predictor is not None)
         if not self.evaluations_per_step:
             raise RescoreError("predictor-corrector: neither a predictor nor corrector steps; allowed are at least one of them")
         self.snr, self.corrector_steps, self.corrector_first = snr, corrector_steps, corrector_first
+        self.correct_last = correct_last
         below = torch.cat((self.grid[1:], torch.zeros(1, dtype=torch.float64)))
         self.signal = (process.Psi(self.grid, below).values ** 2).tolist()
+
+    @property
+    def _denoise_nfe(self) -> int:
+        return super()._denoise_nfe + self.correct_last * self.corrector_steps
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         for i in range(self.steps):
@@ -111,7 +120,7 @@ class PredictorCorrector(Sampler):
                 u = self.predictor.step(i, score, u, draw)
             if not self.corrector_first:
                 u = self.correct(i + 1, score, u, draw)
-        return u
+        return self.correct(self.steps, score, u, draw) if self.correct_last else u
 
     def correct(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
         """The corrector steps at times[i]."""
@@ -130,11 +139,16 @@ predictor_corrector = method(
 def score_sde_sampler(process: LinearSDE, times: Times, snr: float, corrector_steps: int = 1) -> Sampler:
     """Score-SDE's for images (Table 3): reverse diffusion with the corrector on VE, Euler-Maruyama on others.
 
-    The last step is without noise.
+    As in the authors' `get_pc_sampler`, an update starts at each of the times, also at the last, t0, where it goes down to the
+    data without noise: on VE to sigma 0, which removes all of the noise there (Tweedie's estimate). Theirs are of N times
+    from T to eps, uniform(process, N - 1), and take N evaluations, (1 + `corrector_steps`) N on VE. Their Euler steps are all
+    of 1 / N; these keep to the clock, which is the same where N eps = T, as for their N = 1000 on VP and sub-VP.
     """
     if isinstance(process, VE):
-        return PredictorCorrector(process, times, snr=snr, corrector_steps=corrector_steps, denoise="mean")
-    return euler_maruyama(process, times, denoise="mean")
+        return PredictorCorrector(
+            process, times, snr=snr, corrector_steps=corrector_steps, denoise="tweedie", correct_last=True
+        )
+    return euler_maruyama(process, times, denoise="euler")
 
 
 def _norm(v: Tensor) -> Tensor:
