@@ -44,7 +44,7 @@ ROWS = {  # of each file: one that is lost is noticed
     "score_sde_ncsnpp_ve_continuous": 1,
     "score_sde_ncsnpp_ve_discrete": 2,
     "score_sde_ncsnpp_vp": 1,
-    "score_sde_ode_sampler": 6,
+    "score_sde_ode_sampler": 12,
     "score_sde_pc_samplers": 40,
     "score_sde_single_steps": 24,
 }
@@ -75,6 +75,7 @@ def test_golden_numbers(name):
     ("name", "quantity", "least"),
     [
         ("score_sde_pc_samplers", "vp/euler_maruyama/none/denoised, Table 3's sampler", 0.03),
+        ("score_sde_ode_sampler", "vp, adaptive flow at 1e-07, denoised", 1e-4),
         ("cld_samplers", "sscs/10/quadratic/denoised/beta_0.1_6.9", 0.05),
         ("gddim_cld", "covariance, lambda 1", 1.0),
         ("gddim_cld", "R by Euler's method", 5e-3),
@@ -94,6 +95,7 @@ def test_where_we_differ_on_purpose_we_do_differ(name, quantity, least):
 @pytest.mark.parametrize(
     ("name", "quantity"),
     [
+        ("score_sde_ode_sampler", "ve, adaptive flow at 1e-07, denoised"),
         ("score_sde_pc_samplers", "vp/euler_maruyama/none/denoised"),
         ("score_sde_pc_samplers", "ve/reverse_diffusion/langevin1/denoised, Table 3's sampler"),
         ("cld_samplers", "sscs/10/quadratic/denoised/beta_0.1_6.9, both halves as their first"),
