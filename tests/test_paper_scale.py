@@ -4,10 +4,12 @@ import dataclasses
 import re
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from measuring import configured
+from recorded_models import RecordedModels
 from rescore import samplers
 from rescore.data.weights import newest
 from rescore.errors import MissingData, RescoreError
@@ -18,12 +20,13 @@ from rescore.ledger.protocol import declared_protocol, format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record
 from rescore.metrics.features import INCEPTION_FILE, INCEPTION_SHA256
+from rescore.models import evaluate
 from rescore.models.evaluate import TrainedModels
 from rescore.models.listing import JobCells, listable, listed
 from rescore.models.parts import Parts
 from rescore.networks import NoisePrediction
 from rescore.papers import load_config, load_paper
-from rescore.processes import VP, DiscreteVP, SubVP
+from rescore.processes import VE, VP, DiscreteVP, SubVP
 from rescore.scores import on_process
 from rescore.specs.config import TRAINED_HERE, role
 from rescore.workflow.suite import load_suite
@@ -274,6 +277,58 @@ def test_a_model_on_other_data_names_them():
 
 
 # networks trained on DDPM's chain
+
+
+@pytest.mark.parametrize("kind", ["VE", "VP"])
+def test_a_doubled_chain_of_table_1_has_labels_of_halves(kind):
+    """Score-SDE's P2000: with `linear` the network is given i / 2 for i = 0, ..., 1999, VE's from the largest sigma; with
+    `rounding`, and on its own chain, whole labels."""
+    paper, seen = load_paper("smld_sde"), []
+    chains, trained = paper.module("chains"), paper.module("trained")
+
+    class Network(torch.nn.Module):
+        def forward(self, x, level):
+            seen.append(level[0].item())
+            return torch.ones_like(x)
+
+    process = VE(0.02, 100.0) if kind == "VE" else VP(T=1.01)
+    level = "labels" if kind == "VE" else "chain"
+    network = NoisePrediction(Network(), process, level, "score" if kind == "VE" else "noise")
+    models, u = RecordedModels({"model": process}, levels={"model": level}), torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    expected = {"linear": [i / 2 for i in range(2000)], "rounding": [i // 2 for i in range(2000)], "own": list(range(1000))}
+    checked = set()
+    for one in chains.chain_samplers(1000, [kind]):
+        sampling = trained.on_chain(models, "model", one, one.table, one.method, one.variant, 1000)
+        used = network.on_doubled_chain() if sampling.doubled else network
+        seen.clear()
+        score = sampling.adapt(used.score())
+        for t in one.sampler.times[:-1]:
+            score(u, t)
+        found = seen if kind == "VE" else seen[::-1]
+        assert found == expected[one.scores]
+        checked.add(one.scores)
+    assert checked == set(expected)
+
+
+def test_only_networks_of_a_chain_have_halves_of_its_labels():
+    model = NoisePrediction(torch.nn.Identity(), VP(), "steps")
+    with pytest.raises(RescoreError, match="level on a doubled chain 'steps'; allowed are 'labels', 'chain'"):
+        model.on_doubled_chain()
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_samples_are_of_the_network_that_a_sampling_asks_for(monkeypatch, doubled):
+    monkeypatch.setattr(evaluate, "draw", lambda sampler, score, shape, n, generator: score)
+    model = SimpleNamespace(score="own", on_doubled_chain=lambda: SimpleNamespace(score="of halves"))
+    models = SimpleNamespace(
+        load=lambda name, seed: model,
+        data="digits",
+        run=SimpleNamespace(device="cpu"),
+        train=SimpleNamespace(shape=(1, 8, 8)),
+        config=SimpleNamespace(evaluation=SimpleNamespace(samples=1)),
+    )
+    one = evaluate.Sampling("1", "", "", "model", samplers.ancestral(VP(), [1.0, 0.5]), doubled=doubled)
+    assert TrainedModels.draw(models, one, 0, 0) == ("of halves" if doubled else "own")
 
 
 def test_level_chain_is_the_index_of_the_chain():

@@ -71,14 +71,19 @@ def chain_samplings(book: Book, models: TrainedModels) -> Iterator[Sampling]:
 def on_chain(
     models: TrainedModels, model: str, one: ChainSampler, table: str, method: str, variant: str, levels: int
 ) -> Sampling:
-    """A chain's sampler on the score of a network at the chain's own ratios of noise to signal."""
+    """A chain's sampler on the score of a network at the chain's own ratios of noise to signal.
+
+    A network of a chain is given its own whole labels, or with `linear` scores of a doubled chain the label i / 2.
+    """
 
     def adapt(score: Score) -> Score:
         return one.at_levels(on_process(score, models.process(model), one.process))
 
-    time = "discrete" if models.spec(model).network.level in DISCRETE else "continuous"
+    discrete = models.spec(model).network.level in DISCRETE
+    time = "discrete" if discrete else "continuous"
     protocol = {"levels": levels, "scores": one.scores, "network_time": time} | dict(one.correction)
-    return Sampling(table, method, variant, model, one.sampler, protocol, adapt)
+    doubled = discrete and one.scores == "linear"
+    return Sampling(table, method, variant, model, one.sampler, protocol, adapt, doubled=doubled)
 
 
 def table_samplings(

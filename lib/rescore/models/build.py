@@ -122,6 +122,10 @@ class LoadedModel:
 
         return evaluate
 
+    def on_doubled_chain(self) -> LoadedModel:
+        """The same for a chain of twice as many levels, of which it is given i / 2 as level i."""
+        return replace(self, network=self.network.on_doubled_chain())
+
 
 def load_model(spec: ModelSpec, weights: Path, shape: tuple[int, int, int], device: str) -> LoadedModel:
     """A trained model of images (C, H, W). Raises RescoreError if the weights are missing, damaged or of another network."""

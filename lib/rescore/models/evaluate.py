@@ -55,6 +55,8 @@ class Sampling:
         prepare: from that score to the sampler that runs, where this depends on the score (a tolerance, a variance); `sampler`
             stands for it elsewhere. What it evaluates is no part of the sampler's evaluations.
         also: other (table, variant) in which the paper prints the same numbers.
+        doubled: the sampler goes down a chain of twice the levels that the network was trained on, which is given i / 2 as the
+            level i; else the nearest of its own.
     """
 
     table: str
@@ -66,6 +68,7 @@ class Sampling:
     adapt: Callable[[Score], Score] | None = None
     prepare: Callable[[Score], Solver] | None = None
     also: tuple[tuple[str, str], ...] = ()
+    doubled: bool = False
 
     def array(self, data: str) -> str:
         """The name of its samples for figures."""
@@ -219,7 +222,8 @@ class TrainedModels:
 
     def draw(self, one: Sampling, training: int, seed: int, step: int | None = None) -> Drawn:
         """Samples of the model of a training seed, after so many steps (None: the last weights); `seed` names their noise."""
-        score = (self.load(one.model, training) if step is None else self._load(one.model, training, step)).score
+        model = self.load(one.model, training) if step is None else self._load(one.model, training, step)
+        score = (model.on_doubled_chain() if one.doubled else model).score
         score = one.adapt(score) if one.adapt else score
         generator = make_generator("samples", self.data, seed, device=self.run.device)
         sampler = one.prepare(score) if one.prepare else one.sampler

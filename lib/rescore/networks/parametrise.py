@@ -6,10 +6,11 @@ References:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,23 +26,29 @@ from rescore.scores import Score, to_score
 LEVELS: dict[str, Callable[[LinearSDE, Tensor], Tensor]] = {
     "time": lambda process, t: t,
     "steps": lambda process, t: (LABELS - 1) * t,  # the index of DDPM's 1000 steps
-    "labels": lambda process, t: ((LABELS - 1) * (1 - t / process.T)).round(),  # NCSN++'s, 0 the largest sigma
-    "chain": lambda process, t: _chain_index(process, t),
+    "labels": lambda process, t: _label(process, t, LABELS),
+    "labels/2": lambda process, t: _label(process, t, 2 * LABELS) / 2,
+    "chain": lambda process, t: _chain_index(process, t, LABELS),
+    "chain/2": lambda process, t: _chain_index(process, t, 2 * LABELS) / 2,
     "sigma": lambda process, t: process.R(t).values,
 }
 
 
 @lru_cache
-def ddpm_chain(process: VP) -> DiscreteVP:
-    """DDPM's chain of 1000 betas, of which `process` is the limit (Score-SDE, appendix C)."""
-    betas = torch.linspace(process.beta_min / LABELS, process.beta_max / LABELS, LABELS, dtype=torch.float64)
-    return DiscreteVP(betas)
+def ddpm_chain(process: VP, steps: int = LABELS) -> DiscreteVP:
+    """DDPM's chain of 1000 betas, or of as many `steps`, of which `process` is the limit (Score-SDE, appendix C)."""
+    return DiscreteVP(torch.linspace(process.beta_min / steps, process.beta_max / steps, steps, dtype=torch.float64))
 
 
-def _chain_index(process: LinearSDE, t: Tensor) -> Tensor:
-    """The index of the step of DDPM's chain whose ratio of noise to signal is nearest."""
+def _chain_index(process: LinearSDE, t: Tensor, steps: int) -> Tensor:
+    """The index of the step of DDPM's chain of so many steps whose ratio of noise to signal is nearest."""
     vp = cast(VP, process)  # `NoisePrediction` allows this level for no other
-    return (LABELS * ddpm_chain(vp).time_of_rho(vp.rho(t))).round().clamp(1, LABELS) - 1
+    return (steps * ddpm_chain(vp, steps).time_of_rho(vp.rho(t))).round().clamp(1, steps) - 1
+
+
+def _label(process: LinearSDE, t: Tensor, count: int) -> Tensor:
+    """NCSN++'s label of the nearest of so many geometric sigmas, 0 the largest."""
+    return ((count - 1) * (1 - t / process.T)).round()
 
 
 def state_channels(process: LinearSDE, channels: int) -> int:
@@ -93,7 +100,18 @@ class NoisePrediction(nn.Module):
         check_choice(name, f"output for {kind}", output, outputs)
         check_choice(name, "factor", factor, ("R", "L"))
         self.network, self.process = network, process
-        self.level, self.output, self.factor = level, output, factor
+        self.level: str = level
+        self.output, self.factor = output, factor
+
+    def on_doubled_chain(self) -> Self:
+        """The same network for a chain of 2000 levels in place of its 1000: level i is i / 2 to it (Score-SDE Table 1).
+
+        Raises RescoreError for a network of no discrete levels.
+        """
+        check_choice(type(self).__name__, "level on a doubled chain", self.level, ("labels", "chain"))
+        doubled = copy.copy(self)
+        doubled.level = f"{self.level}/2"
+        return doubled
 
     def evaluate(self, u: Tensor, t: Time) -> Tensor:
         """The network's output for states (batch, *state) at one time or one per state; an image, in the dtype of u."""

@@ -42,7 +42,7 @@ class UNetConfig:
         fourier_scale: the standard deviation of Fourier frequencies.
         dropout: its probability.
         scale_by_sigma: divide the output by sigma: by c itself if "fourier"; if "positional", c is the label of one of LABELS
-            geometric levels, 0 the largest, and sigma that level's.
+            geometric levels, 0 the largest, and sigma that level's; between two labels it is that of the smaller one.
         sigmas: the smallest and the largest of these levels.
         unit_input: data lie in [0, 1]; x -> 2 x - 1 comes first.
         level_factor: what is embedded is c times this. With 0.5, and without `unit_input`, weights of "fourier" trained on
@@ -227,7 +227,9 @@ class ScoreUNet(nn.Module):
             h = pixel_shuffle(h, self.config.patch)
         if not self.config.scale_by_sigma:
             return h
-        sigma = level if self.config.sigmas is None else self.sigmas[level.round().long()].to(h)
+        sigma = (
+            level if self.config.sigmas is None else self.sigmas[level.long()].to(h)
+        )  # of 1 / 2, the level above, as the authors
         return h / sigma[:, None, None, None]
 
 
