@@ -207,6 +207,8 @@ def test_bad_input_is_one_clear_error():
             flow_log_prob(lambda u, t: -u, process, x, None, trace)
     with pytest.raises(Diverged, match=r"flow of VP\(.*\): the adaptive solver stopped at t = .* the rate of change is not"):
         flow_log_prob(lambda u, t: u * float("nan"), VP(), x, generator())
+    with pytest.raises(RescoreError, match="CLD with gamma = 0 starts at velocities 0, which have no density"):
+        flow_log_prob(lambda u, t: -u, CLD(gamma=0.0), x, generator())
     with pytest.raises(RescoreError, match="a batch of 0 states; allowed are 1 or more"):
         flow_log_prob(lambda u, t: -u, VP(), x[:0], generator())
     with pytest.raises(RescoreError, match="stopped at t = "):

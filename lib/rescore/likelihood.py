@@ -81,7 +81,8 @@ def flow_log_prob(
             `rescore.random.Streams` those of an image do not depend on its batch, and its density only by the solver's
             tolerance, for the error is controlled over the batch.
 
-    Raises RescoreError for an unknown trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
+    Raises RescoreError for an unknown trace, a missing generator, an empty batch or CLD with gamma 0, whose velocities at t = 0
+    have no density; Diverged for a solution that is not finite.
     """
     if trace not in ("exact", "rademacher", "gaussian"):
         raise RescoreError(f"trace {trace!r}: allowed are exact, rademacher, gaussian")
@@ -172,6 +173,10 @@ def _with_velocities(process: LinearSDE, x: Tensor, generator: Noise | None) -> 
     u = process.embed(x)
     if not isinstance(process, CLD):
         return u, u.new_zeros(len(u))
+    if process.gamma == 0:
+        raise RescoreError(
+            "flow_log_prob: CLD with gamma = 0 starts at velocities 0, which have no density; allowed are gamma > 0"
+        )
     variance = Diagonal(torch.tensor(process.gamma * process.M, dtype=torch.float64))
     assert generator is not None
     v = variance.cholesky()(normal(x.shape, generator, x.dtype, x.device))
