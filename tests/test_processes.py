@@ -43,6 +43,17 @@ def test_transition_and_covariance_solve_their_odes(name, s, t):
         assert relative(matrix(operator, n), solution) < 1e-10
 
 
+@pytest.mark.parametrize("process", [*ISOTROPIC.values(), DiscreteVE(torch.linspace(0.1, 3, 10, dtype=torch.float64))])
+def test_the_integral_of_the_diffusion(process):
+    """By Gauss-Legendre nodes within each 1/200 of the time, between which the chains' pieces end."""
+    t, s = 0.9, 0.15
+    nodes, weights = np.polynomial.legendre.leggauss(4)
+    starts = torch.arange(30, 180, dtype=torch.float64) / 200
+    at = starts[:, None] + (torch.from_numpy(nodes) + 1) / 400
+    numeric = (process.GG(at.flatten()).values.expand(at.numel()).reshape(at.shape) @ torch.from_numpy(weights)).sum() / 400
+    assert process.GG_integral(t, s).values.item() == pytest.approx(numeric.item(), rel=1e-9)
+
+
 def test_cld_against_matrix_exponentials():
     process, t = CLD(), 0.37
     F, GG = matrix(process.F(t), 2), matrix(process.GG(t), 2)

@@ -7,7 +7,7 @@ import torch
 from diffusion_cases import generator
 from rescore.errors import RescoreError
 from rescore.likelihood import exact_divergence, hutchinson_divergence
-from rescore.processes import CLD, VE, VP, grids
+from rescore.processes import CLD, VE, VP, DiscreteVE, DiscreteVP, grids
 from rescore.samplers import rho_log_prob
 from rescore.scores import GaussianMixture
 
@@ -60,6 +60,24 @@ def test_one_step_of_standard_normal_data_is_exact_but_for_curvature():
     times = grids.log_rho(process, 200, t0=0.02)
     exact = score.log_prob(u, 0.02)
     assert (rho_log_prob(score, process, u, times, exact_divergence, "rk4").log_prob - exact).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["VE", "VP"])
+def test_a_chain_is_integrated_over_all_of_its_pieces(kind):
+    """Ten levels, between which G G^T jumps; against the exact density of N(0, 0.5^2)."""
+    if kind == "VE":
+        process, t0 = DiscreteVE(torch.linspace(math.log(0.01), math.log(50.0), 10, dtype=torch.float64).exp()), 0.1
+    else:
+        process, t0 = DiscreteVP(torch.linspace(0.02, 0.9, 10, dtype=torch.float64)), 0.1
+    score = GaussianMixture(process, torch.zeros(1, 2, dtype=torch.float64), 0.5)
+    u = score.sample(5, t0, generator())
+    times = grids.log_rho(process, 400, t0=t0)
+    found = rho_log_prob(score, process, u, times, exact_divergence, "rk4").log_prob
+    first, last = ((0.25 * process.mean(t).values ** 2 + process.Sigma(t).values).sqrt() for t in (t0, 1.0))
+    end = u * (last / first)  # where the flow takes u
+    off = process.prior_log_prob(end) - score.log_prob(end, 1.0)  # the prior is not quite p_T
+    bits = (found - off - score.log_prob(u, t0)).abs() / (2 * math.log(2))
+    assert bits.max() < 1e-4
 
 
 def test_probes_see_the_divergence():

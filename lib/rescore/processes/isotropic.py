@@ -36,6 +36,10 @@ class Isotropic(LinearSDE):
     def time_of_rho(self, rho: Time) -> Tensor:
         """The inverse of `rho`."""
 
+    @abstractmethod
+    def GG_integral(self, t: Time, s: Time) -> Diagonal:
+        """The integral of G G^T from s to t, in closed form."""
+
 
 @dataclass(frozen=True)
 class VE(Isotropic):
@@ -78,6 +82,9 @@ class VE(Isotropic):
 
     def time_of_rho(self, rho: Time) -> Tensor:
         return torch.log(as_time(rho) / self.sigma_min) / self._rate
+
+    def GG_integral(self, t: Time, s: Time) -> Diagonal:
+        return self.Q(t, s)
 
     @property
     def prior_covariance(self) -> Diagonal:
@@ -123,6 +130,9 @@ class VariancePreserving(_Decaying):
 
     def time_of_rho(self, rho: Time) -> Tensor:
         return self.time_of_log_alpha(-torch.log1p(as_time(rho) ** 2))
+
+    def GG_integral(self, t: Time, s: Time) -> Diagonal:
+        return Diagonal(self.log_alpha(s) - self.log_alpha(t))
 
 
 class _LinearBeta:
@@ -179,6 +189,10 @@ class SubVP(_LinearBeta, _Decaying):
 
     def time_of_rho(self, rho: Time) -> Tensor:
         return self.time_of_log_alpha(-2 * torch.asinh(as_time(rho) / 2))
+
+    def GG_integral(self, t: Time, s: Time) -> Diagonal:
+        a, b = self.log_alpha(t), self.log_alpha(s)
+        return Diagonal(b - a + (torch.exp(2 * a) - torch.exp(2 * b)) / 2)
 
 
 @dataclass(frozen=True)
@@ -306,6 +320,9 @@ class DiscreteVE(Isotropic):
         variance = as_time(rho) ** 2
         i = (torch.searchsorted(self._knots, variance) - 1).clamp(0, len(self.sigmas) - 1)
         return (i + (variance - self._knots[i]) / self._knots.diff()[i]) / len(self.sigmas)
+
+    def GG_integral(self, t: Time, s: Time) -> Diagonal:
+        return self.Q(t, s)
 
     @property
     def prior_covariance(self) -> Diagonal:

@@ -14,7 +14,6 @@ from torch import Tensor
 from rescore.errors import RescoreError
 from rescore.processes import Isotropic, grids
 from rescore.processes.base import require
-from rescore.processes.quadrature import gauss_legendre
 from rescore.samplers.base import Times, require_steps
 from rescore.samplers.ode import TABLEAUS
 from rescore.samplers.weights import past, rho_weights, warm_started
@@ -45,7 +44,8 @@ def rho_log_prob(
 
         log p_t0(u) = log prior(u_T) + d log(m_T / m_t0) + integral of div_y eps drho,     div_y = m_t div_u.
 
-    What the prior's own score has for divergence is integrated in t to rounding; the method sees the rest.
+    What the prior's own score has for divergence is integrated in closed form, also over the pieces of a chain; the method sees
+    the rest.
 
     Args:
         score: differentiable in u.
@@ -94,9 +94,7 @@ def rho_log_prob(
             shares = its.values.tolist()
             y = y + sum(w * slope for w, (slope, _) in zip(shares, history, strict=True))
             total = total + sum(w * bend for w, (_, bend) in zip(shares, history, strict=True))
-    x, w = gauss_legendre(96)  # of G G^T, smooth in t
-    middle, half = (high + low) / 2, (high - low) / 2
-    spread = (process.GG(middle + half * x).values * w).sum().item() * half * precision.values.item() / 2
+    spread = process.GG_integral(high, low).values.item() * precision.values.item() / 2
     end = process.mean(high)
     linear = math.prod(state) * (math.log(end.values.item() / process.mean(low).values.item()) + spread)
     return RhoLikelihood(process.prior_log_prob(end(y)) + linear + total, nfe)
