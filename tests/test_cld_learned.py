@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from measuring import book_of, configured
+from rescore.errors import RescoreError
 from rescore.objectives import DSM, HSM
 from rescore.papers import load_config, load_paper
 from rescore.problems.score_norms import jacobian_norms
 from rescore.processes import CLD, VP
+from rescore.samplers import adaptive_flow
 from rescore.scores import GaussianMixture
 from torch import nn
 
@@ -126,12 +128,32 @@ def test_paths_keep_the_times_of_the_captions_and_the_steps_of_the_striding():
         asked.append(t)
         return torch.stack((-u[:, 0], -u[:, 1] / paths.STABILISED.M), 1)
 
-    striding = problems.GRIDS["QS"](paths.STABILISED, 20, 1e-3)
+    striding = paths.through(problems.GRIDS["QS"](paths.STABILISED, 20, 1e-3), times)
     states = dict(paths.path(replace(problem, score=score), times, striding, paths.sscs))
     assert tuple(states) == times
-    assert sorted(asked, reverse=True) == asked == sorted({*striding.tolist()[:-1], 0.5, 0.1}, reverse=True)
+    assert sorted(asked, reverse=True) == asked == striding.tolist()[:-1] and {0.5, 0.1} < set(asked)
+    assert len(asked) == 20, "a score a step"
     for u in states.values():
         assert u[:, 0].var().item() == pytest.approx(1, rel=0.02) and u[:, 1].var().item() == pytest.approx(0.25, rel=0.02)
+
+
+def test_fig_19_has_as_many_steps_as_its_caption_says(monkeypatch, tmp_path):
+    """ "using only 150 steps", in which the caption's times are."""
+    asked = []
+
+    def made(process, of):
+        asked.append(of)
+        return adaptive_flow(process, [of[0], of[-1]], 1.0, 1.0)
+
+    monkeypatch.setattr(paths, "sscs", made)
+    monkeypatch.setattr(paths, "adaptive_flow", lambda process, of, *tolerances: adaptive_flow(process, of, 1.0, 1.0))
+    settings = CONFIG.paths.model_copy(update={"steps": 150, "samples": 1})
+    book = book_of(PAPER, CONFIG.model_copy(update={"paths": settings}), "all", tmp_path)
+    paths.paths(book)
+    assert sum(len(of) - 1 for of in asked) == settings.steps
+    assert tuple(of[0] for of in asked) == settings.times[:-1]
+    with pytest.raises(RescoreError, match="paths: 5 steps go through no 6 times"):
+        paths.through(problems.GRIDS["QS"](paths.STABILISED, 5, 1e-5), settings.times)
 
 
 def test_excess_kurtosis():

@@ -179,8 +179,9 @@ class Paths(SectionSettings):
 
     times: tuple[PositiveFloat, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 1e-2, 1e-3, 1e-5)
     samples: PositiveInt = Field(200, description="for each seed")
-    steps: PositiveInt = Field(150, description="of SSCS with quadratic striding")
+    steps: PositiveInt = Field(150, description="of SSCS with quadratic striding, through all of `times`")
     tolerance: PositiveFloat = 1e-5
+    protocol_version: int = Field(2, description="as the config's own, of this section alone")
 
 
 class Job(ModelJob):

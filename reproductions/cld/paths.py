@@ -1,8 +1,9 @@
 """Figs. 18 and 19: how data and velocities come out of noise, on the exact score of the digits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from rescore.errors import RescoreError
 from rescore.experiments.book import Book
 from rescore.problems import ExactProblem
 from rescore.processes import CLD, LinearSDE, grids
@@ -19,7 +20,7 @@ def paths(book: Book) -> None:
     """Variance and excess kurtosis of the velocities and of the data at the captions' times, by the ODE and by SSCS-QS."""
     settings = book.config.paths
     problem, tolerance = problems.digits(book.config, STABILISED, settings.samples), settings.tolerance
-    striding = grids.quadratic_striding(STABILISED, settings.steps, settings.times[-1])
+    striding = through(grids.quadratic_striding(STABILISED, settings.steps, settings.times[-1]), settings.times)
     ways: dict[str, tuple[str, Callable[[LinearSDE, list[float]], Sampler], dict[str, object]]] = {
         "fig18": (
             "ODE-RK45",
@@ -41,6 +42,21 @@ def paths(book: Book) -> None:
                     cell.add(f"{name}_variance", by_seed.var(1).tolist())
                     cell.add(f"{name}_kurtosis", excess_kurtosis(by_seed).tolist())
                 cell.arrays[f"paths/{table}/{t:g}"] = states[t][:6].numpy()
+
+
+def through(striding: Tensor, times: Sequence[float]) -> Tensor:
+    """A striding with as many steps that goes through these times: each takes the place of the nearest one within it.
+
+    Raises RescoreError where two have the same place, or one none.
+    """
+    found, inner = striding.clone(), [t for t in times if striding[-1] < t < striding[0]]
+    places = [int((striding[1:-1] - t).abs().argmin()) + 1 for t in inner] if len(striding) > 2 else []
+    if len(set(places)) < len(inner):
+        steps = len(striding) - 1
+        raise RescoreError(f"paths: {steps} steps go through no {len(inner)} times between their ends; allowed are more steps")
+    for place, t in zip(places, inner, strict=True):
+        found[place] = t
+    return found
 
 
 def path(
