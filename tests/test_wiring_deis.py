@@ -1,8 +1,12 @@
 """How DEIS's sections are wired: starting points, the exact flow, steps for a budget."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from measuring import book_of, configured
+from rescore.errors import Diverged
 from rescore.papers import load_config, load_paper
 from rescore.problems.flow import by_quantiles
 from rescore.processes import VP, grids
@@ -97,10 +101,8 @@ def test_rivals_have_the_evaluations_of_their_cells_and_samplers_of_their_score(
     assert (held.sampler.most, held.sampler.times) == (20, [1.0, 1e-3])
 
 
-def test_the_gain_of_a_grid_that_other_seeds_choose(monkeypatch, tmp_path):
-    """FIDs by hand: uniform is best on average, but without the first seed quadratic is."""
-    networks = PAPER.module("networks")
-    fids = {"uniform": [1.0, 5.0, 5.0], "quadratic": [9.0, 4.0, 4.0]}
+def book_of_grids(monkeypatch, tmp_path, fids):
+    """A book of two grids whose samples have these FIDs, by grid; without some its sampler diverges."""
 
     class Models:
         data, repeats = "digits", [(0, 0), (1, 1), (2, 2)]
@@ -109,14 +111,84 @@ def test_the_gain_of_a_grid_that_other_seeds_choose(monkeypatch, tmp_path):
 
         def draw(self, one, training, seed):
             uniform = torch.equal(one.sampler.grid, grids.uniform(VP(), one.sampler.steps, t0=1e-3))
-            return type("Drawn", (), {"x": fids["uniform" if uniform else "quadratic"][seed]})
+            name = "uniform" if uniform else "quadratic"
+            if name not in fids:
+                raise Diverged("made to")
+            return type("Drawn", (), {"x": fids[name][seed]})
 
         def judge(self, x, metrics):
             return {"fid": x}
 
-    monkeypatch.setattr(networks, "TrainedModels", lambda book: Models())
+    monkeypatch.setattr(PAPER.module("networks"), "TrainedModels", lambda book: Models())
     settings = {"best_grids": {"rows": [5], "grids": ["uniform", "quadratic"]}, "jobs": {"a": {"measure": ["best_grids"]}}}
-    book = book_of(PAPER, configured(PAPER, SMALL | settings), "a", tmp_path)
+    return book_of(PAPER, configured(PAPER, SMALL | settings), "a", tmp_path)
+
+
+def test_a_grid_that_diverges_is_left_out_and_without_the_tables_there_is_no_gain(monkeypatch, tmp_path):
+    networks = PAPER.module("networks")
+    book = book_of_grids(monkeypatch, tmp_path / "one", {"uniform": [1.0, 5.0, 5.0]})
+    networks.best_grids(book)
+    assert {row.metric for row in book.measurements if row.variant == "tAB1"} == {"fid_uniform", "fid"}
+    (skip,) = [one for one in book.skipped if one["variant"] == "tAB1"]
+    assert skip["reason"] == "gain, gain_held_out: the table's grid, quadratic, diverged"
+    book = book_of_grids(monkeypatch, tmp_path / "none", {})
+    networks.best_grids(book)
+    assert not book.measurements and all("diverged: on each grid" in one["reason"] for one in book.skipped)
+
+
+@pytest.mark.parametrize("fails", ["flow_log_prob", "rho_log_prob"])
+def test_a_likelihood_that_diverges_leaves_a_skip_and_a_second_run_makes_no_solve(monkeypatch, tmp_path, fails):
+    """Once the first solve of the adaptive solver diverges, once that of a method; the others are kept."""
+    networks, calls = PAPER.module("networks"), []
+    solve = {name: getattr(networks, name) for name in ("flow_log_prob", "rho_log_prob")}
+
+    def solved(name, *arguments):
+        calls.append(name)
+        if name == fails and calls.count(name) == 1:
+            raise Diverged("made to")
+        return solve[name](*arguments)
+
+    class Models:
+        data = "digits"
+        spec = staticmethod(lambda name: SimpleNamespace(protocol={}, objective=SimpleNamespace(t0=1e-3)))
+        process = staticmethod(lambda name: VP())
+        held_out = SimpleNamespace(images=torch.zeros(3, 1, 2, 2, dtype=torch.uint8), grey_levels=17)
+        load = staticmethod(lambda name, seed: SimpleNamespace(network=SimpleNamespace(score=lambda: lambda u, t: -u)))
+
+    monkeypatch.setattr(networks, "TrainedModels", lambda book: Models())
+    for name in solve:
+        monkeypatch.setattr(networks, name, partial(solved, name))
+    settings = {
+        "likelihood": {"nfes": [12], "tolerance": 0.1},
+        "evaluation": {"likelihood_images": 2},
+        "training_seeds": [0, 1],
+        "jobs": {"a": {"measure": ["likelihood_trained"]}},
+    }
+    config = configured(PAPER, SMALL | settings)
+    first = book_of(PAPER, config, "a", tmp_path)
+    networks.likelihood_trained(first)
+    methods_, reasons = {row.method for row in first.measurements}, {one["method"]: one["reason"] for one in first.skipped}
+    of_deis = set(networks.LIKELIHOODS)
+    if fails == "flow_log_prob":
+        assert methods_ == of_deis and not [row for row in first.measurements if row.metric == "bpd_gap"]
+        assert reasons.pop("dopri5") == "diverged: seed 0: made to"
+        assert set(reasons) == of_deis and set(reasons.values()) == {"bpd_gap: the adaptive solver diverged: seed 0: made to"}
+    else:
+        assert reasons == {"rho2Heun": "diverged: made to"} and methods_ == of_deis - {"rho2Heun"} | {"dopri5"}
+    assert calls.count("flow_log_prob") == 2, "one for each training"
+    calls.clear()
+    again = book_of(PAPER, config, "a", tmp_path)
+    networks.likelihood_trained(again)
+    numbers = [[(row.method, row.metric, row.value) for row in book.measurements] for book in (first, again)]
+    assert not calls and numbers[0] == numbers[1] and again.skipped == first.skipped
+
+
+def test_the_gain_of_a_grid_that_other_seeds_choose(monkeypatch, tmp_path):
+    """FIDs by hand: uniform is best on average, but without the first seed quadratic is."""
+    networks = PAPER.module("networks")
+    fids = {"uniform": [1.0, 5.0, 5.0], "quadratic": [9.0, 4.0, 4.0]}
+
+    book = book_of_grids(monkeypatch, tmp_path, fids)
     networks.best_grids(book)
     found = {row.metric: row for row in book.measurements if row.variant == "tAB1"}
     assert found["fid"].value == pytest.approx(11 / 3) and found["fid"].protocol["grid"] == "uniform"
