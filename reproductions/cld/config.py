@@ -181,7 +181,6 @@ class Paths(SectionSettings):
     samples: PositiveInt = Field(200, description="for each seed")
     steps: PositiveInt = Field(150, description="of SSCS with quadratic striding, through all of `times`")
     tolerance: PositiveFloat = 1e-5
-    protocol_version: int = Field(2, description="as the config's own, of this section alone")
 
 
 class Job(ModelJob):
@@ -192,6 +191,8 @@ class Job(ModelJob):
 
 class Config(ModelConfig):
     """One scale of the paper."""
+
+    section_versions = {"paths": 2}
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
     scores: Scores = Scores()

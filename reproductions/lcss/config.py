@@ -108,7 +108,6 @@ class Sampling(SectionSettings):
 
     steps: int = Field(1000, ge=2, description="a predictor and a corrector step each for VE, Euler-Maruyama for the others")
     snr: PositiveFloat = Field(0.16, description="of the corrector")
-    protocol_version: int = Field(2, description="as the config's own, of these sections alone")
 
 
 class Quality(SectionSettings):
@@ -155,6 +154,8 @@ class Config(ModelConfig):
         seeds: of the draws of `theory`; and of the samples of trained models where `training_seeds` has a single one. Several
             training seeds have one set of samples each.
     """
+
+    section_versions = {"quality": 2, "variants": 2}
 
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
     theory: Theory = Theory()

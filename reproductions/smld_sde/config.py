@@ -90,7 +90,6 @@ class Trained(SectionSettings):
         tolerance: of Table 2's ODE solver.
         chains: the model of fig. 17 and Table 1 for each kind of chain.
         table2, table3: the printed name of each model that has a row there; None: `ve`, `vp` and `subvp`, by their networks.
-        protocol_version: as the config's own, of these sections alone.
     """
 
     sections: ClassVar[tuple[str, ...]] = ("trained", "likelihoods")
@@ -101,7 +100,6 @@ class Trained(SectionSettings):
     chains: dict[Literal["VE", "VP"], str] = {"VE": "ve", "VP": "vp"}
     table2: dict[str, str] | None = None
     table3: dict[str, str] | None = None
-    protocol_version: int = 2
 
 
 class Losses(SectionSettings):
@@ -178,6 +176,8 @@ class Job(ModelJob):
 
 class Config(ModelConfig):
     """One scale of the paper."""
+
+    section_versions = {"trained": 2, "likelihoods": 2}
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5, 6, 7), min_length=4)
     example: Example = Example()
