@@ -165,7 +165,7 @@ def accept(args: argparse.Namespace) -> None:
     reference = args.results / "reference" / args.scale
     suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
     current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: list(suite.models)}
-    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current)
+    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

@@ -152,7 +152,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
-        about = {"version": version() + training_commits(models.values()), "config_hash": digest}
+        about = {"version": version(paper.folder.parents[1]) + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         started, computed = time.perf_counter(), time.process_time()
         if missing:

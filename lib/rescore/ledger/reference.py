@@ -64,6 +64,7 @@ def accept(
     allow_dirty: bool = False,
     paper: str | None = None,
     current: Mapping[str, Container[str]] | None = None,
+    root: Path | None = None,
 ) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
@@ -74,6 +75,7 @@ def accept(
             What the trainings of the run took is kept too, since papers share them.
         current: by paper the jobs of the scale, and by `MODELS` the keys of all that it trains: what others took is dropped,
             and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing.
+        root: of the papers, whose commit git is asked for; None for the library's checkout.
 
     Raises:
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
@@ -87,7 +89,7 @@ def accept(
     for record in read_records(run / "records.csv", run.name):
         if paper in (None, record.paper):
             records.setdefault(record.paper, []).append(_shortened(record))
-    commits = _commits(run / "records.csv", records, allow_dirty, paper)
+    commits = _commits(run / "records.csv", records, allow_dirty, paper, root)
     present = [path.stem for path in sorted((reference / "records").glob("*.csv"))] if paper is None else []
     if records and (lost := [name for name in present if name not in records and current and current.get(name)]):
         raise RescoreError(
@@ -130,11 +132,20 @@ def accept(
 
 
 def parse_version(version: str) -> dict[str, str | None]:
-    """The parts `release`, `commit`, `dirty` and `torch` of `<release>[+g<commit>[.dirty]].torch<version>`."""
-    found = re.fullmatch(r"(?P<release>.+?)(\+g(?P<commit>[0-9a-f]+)(?P<dirty>\.dirty)?)?\.torch(?P<torch>.+)", version)
+    """The parts `release`, `commit`, `dirty` and `torch` of a `rescore.machine.hardware.version`.
+
+    The commit is that of the papers; `.dirty` is theirs or the library's.
+    """
+    found = re.fullmatch(
+        r"(?P<release>.+?)(\+g(?P<commit>[0-9a-f]+)(?P<dirty>\.dirty)?)?(\.lib\+g[0-9a-f]+(?P<library>\.dirty)?)?"
+        r"\.torch(?P<torch>.+)",
+        version,
+    )
     if not found:
         raise RescoreError(f"version {version!r}: expected <release>+g<commit>[.dirty].torch<version>")
-    return found.groupdict()
+    parts = found.groupdict()
+    library = parts.pop("library")
+    return parts | {"dirty": parts["dirty"] or library}
 
 
 def _is_begun(reference: Path, paper: str) -> bool:
@@ -169,7 +180,9 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return [dict.fromkeys(younger, "") | row for _, row in found]
 
 
-def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None) -> str:
+def _commits(
+    source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None, root: Path | None
+) -> str:
     if not records:
         raise RescoreError(f"{source}: no records{f' of {paper}' if paper else ''} to accept")
     commits: set[str] = set()
@@ -178,7 +191,7 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
         named = [version["commit"] for version in versions]
         found = {commit for commit in named if commit is not None}
         if None in named:
-            reason = git_refusal()
+            reason = git_refusal(root)
             raise RescoreError(
                 f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
                 "git refused, as the job's log says" + (f"; now it says: {reason}" if reason else "")
