@@ -163,8 +163,9 @@ def accept(args: argparse.Namespace) -> None:
     if args.paper is not None:
         check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
-    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
-    current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: list(suite.models)}
+    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=args.paper)
+    models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known
+    current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}
     commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 

@@ -50,7 +50,11 @@ def main_run(args: Namespace) -> None:
     On failure of one it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
     """
     paper = load_paper(args.paper, args.root)
-    config = load_config(paper, args.scale)
+    try:
+        config = load_config(paper, args.scale)
+    except RescoreError as error:
+        _print_cause(error)
+        raise
     for job in args.jobs:
         check_choice(f"job of {paper.name} at scale {args.scale}", job, config.jobs)
     for job in args.jobs:
@@ -64,6 +68,7 @@ def _run_or_exit(paper: Paper, config: PaperConfig, args: Namespace, job: str) -
             _run(paper, config, args.scale, job, args.results)
     except Exception as error:
         if isinstance(error, RescoreError):
+            _print_cause(error)
             print(f"error: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
@@ -75,6 +80,12 @@ def _run_or_exit(paper: Paper, config: PaperConfig, args: Namespace, job: str) -
             file=sys.stderr,
         )
         raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
+
+
+def _print_cause(error: RescoreError) -> None:
+    """The traceback of what a paper's own code raised, for who writes it."""
+    if error.__cause__:
+        traceback.print_exception(error.__cause__)
 
 
 def main_figures(args: Namespace) -> None:
@@ -194,7 +205,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
 
     Raises RescoreError for a section that the paper's jobs.py does not have.
     """
-    sections, joined = paper.module("jobs").SECTIONS, Result([])
+    sections, joined = paper.value("jobs", "SECTIONS"), Result([])
     config = config.under(run.job)
     run = replace(run, candidate=config.jobs[run.job].candidate)
     for step in config.jobs[run.job].steps:

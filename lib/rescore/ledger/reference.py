@@ -63,7 +63,7 @@ def accept(
     reference: Path,
     allow_dirty: bool = False,
     paper: str | None = None,
-    current: Mapping[str, Container[str]] | None = None,
+    current: Mapping[str, Container[str] | None] | None = None,
     root: Path | None = None,
 ) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
@@ -74,7 +74,8 @@ def accept(
         paper: replace what is of this paper only; where the scale has no reference yet, one of this paper alone is begun.
             What the trainings of the run took is kept too, since papers share them.
         current: by paper the jobs of the scale, and by `MODELS` the keys of all that it trains: what others took is dropped,
-            and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing.
+            and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing, and so
+            for one of them.
         root: of the papers, whose commit git is asked for; None for the library's checkout.
 
     Raises:

@@ -171,6 +171,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
     return {
         "paper": paper.name,
         "has_scale": results.scale in paper.scales,
+        "unusable": results.unusable.get(paper.name, ""),
         "heading": paper.meta.title,
         "citation": paper.meta.citation,
         "url": paper.meta.url,

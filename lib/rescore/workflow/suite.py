@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field
 from rescore.config import SCALES, Settings, check_choice, validated
 from rescore.data.images import images_at_hand
 from rescore.data.weights import weights_at_hand
+from rescore.errors import RescoreError
 from rescore.papers import Paper, find_papers, find_root, load_config
 from rescore.specs.model import Trainings
 from rescore.workflow.paper_rules import NOTHING, PaperRules, place_options
@@ -53,11 +54,16 @@ class Options(Settings):
 
 @dataclass(frozen=True)
 class Suite:
-    """All papers at one scale."""
+    """All papers at one scale.
+
+    Args:
+        unusable: by paper that is left out, why its config cannot be used.
+    """
 
     options: Options
     root: Path
     papers: Mapping[str, PaperRules]
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scale(self) -> str:
@@ -276,8 +282,11 @@ class Suite:
         return f"set -euo pipefail; export PATH={python}:$PATH PYTHONUNBUFFERED=1; "
 
 
-def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Suite:
+def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed: str | None = None) -> Suite:
     """Papers and their configs for what `snakemake --config` says.
+
+    Args:
+        needed: the one paper whose config has to be usable; others that are not are left out. None: all.
 
     Raises:
         RescoreError: an unknown option, scale or paper, naming the allowed ones; a bad paper.yaml or config.
@@ -289,7 +298,15 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Sui
     for name in options.papers:
         check_choice("paper", name, papers)
     chosen = {name: papers[name] for name in options.papers or papers}
-    return Suite(options, root, {name: _rules(paper, options, root) for name, paper in chosen.items()})
+    rules, unusable = {}, {}
+    for name, paper in chosen.items():
+        try:
+            rules[name] = _rules(paper, options, root)
+        except RescoreError as error:
+            if needed in (None, name):
+                raise
+            unusable[name] = str(error)
+    return Suite(options, root, rules, unusable)
 
 
 def _rules(paper: Paper, options: Options, root: Path) -> PaperRules:
