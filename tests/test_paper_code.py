@@ -6,6 +6,7 @@ import shutil
 import pytest
 from conftest import ROOT
 from ledger_case import record
+from reports import no_assets
 from rescore.cli import main
 from rescore.errors import RescoreError
 from rescore.ledger.cost import COLUMNS as COST
@@ -56,6 +57,7 @@ def root(tmp_path, monkeypatch):
         (run / name / "all" / "cost.json").write_text(json.dumps(cost))
         (run / name / "all" / "arrays.npz").touch()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rescore.report.pages.write_assets", no_assets)
     jobs = [str(run / name / "all") for name in ("half_score", "other")]
     assert main(["collect", *jobs, "--scale", "smoke"]) == main(["tables", "--scale", "smoke"]) == 0
     return tmp_path
@@ -65,13 +67,8 @@ def break_code(root, paper, file, text):
     (root / "reproductions" / paper / file).write_text(text)
 
 
-@pytest.fixture
-def no_assets(monkeypatch):
-    monkeypatch.setattr("rescore.report.pages.write_assets", lambda folder: None)  # 10 MB
-
-
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_config_s_code_that_fails_is_one_error(root, capsys, no_assets, fault):
+def test_a_config_s_code_that_fails_is_one_error(root, capsys, fault):
     text, told = FAULTS[fault]
     break_code(root, "half_score", "config.py", text)
     for name, (status, words) in COMMANDS.items():
@@ -85,7 +82,7 @@ def test_a_config_s_code_that_fails_is_one_error(root, capsys, no_assets, fault)
             assert (error.count("\n") == 1) is not traced and ("Traceback" in error) is traced, name
 
 
-def test_the_report_says_why_a_paper_s_jobs_are_not_known(root, no_assets):
+def test_the_report_says_why_a_paper_s_jobs_are_not_known(root):
     break_code(root, "other", "config.py", FAULTS["import"][0])
     assert main(["report", "--scale", "smoke"]) == 0
     pages = {name: (root / f"results/smoke/report/paper-{name}.html").read_text() for name in ("half_score", "other")}

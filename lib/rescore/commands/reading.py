@@ -73,14 +73,12 @@ def show(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write the report."""
-    from rescore.report.pages import require_own_folder, write_reference_report, write_report
+    from rescore.report.pages import is_report, require_own_folder, write_reference_report, write_report
     from rescore.report.source import nothing_run, read_results
 
     papers, root = find_papers(args.root), find_root(args.root)
     if args.so_far and (args.reference or args.against):
         raise RescoreError("report: --so-far is of a run that goes on; allowed beside it: --scale and --out")
-    if args.out:
-        require_own_folder(args.out)
     before = read_results(args.against, papers, root) if args.against else None
     every = args.reference and args.scale is None
     args.scale = args.scale or "laptop"
@@ -106,15 +104,18 @@ def report(args: argparse.Namespace) -> None:
         )
     if references:
         out = args.out or args.results / "report"
+        require_own_folder(out)
         page = write_reference_report(out, references, papers, before, str(args.against))
     else:
         words = str(args.against)
         if before is None and not args.so_far and (scale_reference(args) / "diff.csv").is_file():
             before, words = read_results(scale_reference(args), papers, root), "the committed reference"
-        place = scale_folder(args) / ("so-far" if args.so_far else "report")
-        page = write_report(args.out or place, results, papers, before, words)
-        if not args.so_far and not args.out:
-            shutil.rmtree(scale_folder(args) / "so-far", ignore_errors=True)  # of the run while it went on
+        so_far = scale_folder(args) / "so-far"
+        out = args.out or (so_far if args.so_far else scale_folder(args) / "report")
+        require_own_folder(out)
+        page = write_report(out, results, papers, before, words)
+        if not args.so_far and not args.out and is_report(so_far):
+            shutil.rmtree(so_far, ignore_errors=True)  # of the run while it went on
     print(page)
     if args.open:
         webbrowser.open(page.resolve().as_uri())

@@ -232,11 +232,18 @@ def _still_missing(results: Results) -> str:
     return f"So far: {ended}, {waiting} have not. What these measure stands as not run."
 
 
+def is_report(out: Path) -> bool:
+    """Whether an earlier report has been written to the folder."""
+    return (out / "assets" / "report.js").is_file()
+
+
 def require_own_folder(out: Path) -> None:
-    """Raise RescoreError where a report in a folder that somebody names would remove what no earlier one has left."""
+    """Raise RescoreError where a report in a folder would remove what no earlier one has left."""
     found = next((path for folder in (out, *(out / scale for scale in SCALES)) for path in _old(folder)), None)
-    if found and not (out / "assets" / "report.js").is_file():
-        raise RescoreError(f"--out {out}: {found} is of no report, and would be removed; allowed: a new folder, or a report's")
+    if found and not is_report(out):
+        raise RescoreError(
+            f"{found}: it is of no report, and one in {out} would remove it; allowed: a new folder, or a report's (--out)"
+        )
 
 
 def _old(out: Path) -> list[Path]:
