@@ -11,9 +11,11 @@ from conftest import ROOT, TOY
 from pydantic import Field
 from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, validated
 from rescore.errors import RescoreError
+from rescore.files import ConfigLoader
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
+from rescore.specs.config import ModelConfig
 from rescore.specs.model import Part
 from rescore.workflow.suite import load_suite
 
@@ -72,6 +74,13 @@ def test_every_problem_has_its_line() -> None:
         ("a: 1\nb: 2\na: 3\n", r"x.yaml, line 3: key 'a' appears twice"),
         ("a: 1\nb:\n- [{c: 1,\n    c: 2}]\n", r"x.yaml, line 4: key 'c' appears twice"),
         ("a: [1\n", r"x.yaml, line 2: "),
+        ("a: 1\nb: 2026-02-30\n", r"x.yaml, line 2: '2026-02-30' is no timestamp"),
+        ("a: {b: [0b_]}\n", r"x.yaml, line 1: '0b_' is no int"),
+        ("a: 0x_\n", r"x.yaml, line 1: '0x_' is no int"),
+        ("a: !!int foo\n", r"x.yaml, line 1: 'foo' is no int"),
+        ("a: !!float foo\n", r"x.yaml, line 1: 'foo' is no float"),
+        ("a: !!bool foo\n", r"x.yaml, line 1: 'foo' is no bool"),
+        ("a: !!timestamp foo\n", r"x.yaml, line 1: 'foo' is no timestamp"),
         ("- 1\n", r"x.yaml: \(top level\): "),
     ],
 )
@@ -199,6 +208,19 @@ jobs: {}
     assert spec.network.settings == {"width": 16, "embedding": "1e-3"}
     assert (spec.steps, spec.lr) == (10, 0.001)
     assert found.meta.protocols[0].match == {"variant": "1e-3"}, "names of published rows stay text"
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e999"])
+def test_a_number_that_is_not_finite_names_file_and_key(tmp_path: Path, value: str) -> None:
+    """Whose hash could not be told, nor its number computed."""
+    path = tmp_path / "x.yaml"
+    for text, key in (
+        (f"jobs: {{a: {{samples: 1, optimiser: {{kind: adam, lr: {value}}}}}}}\n", "jobs.a.optimiser.lr"),
+        (f"models: {{a: {{process: {{settings: {{T: {value}}}}}}}}}\n", r"models.a.process.settings.T"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RescoreError, match=rf"x.yaml: {key}: input should be a finite number, not -?(inf|nan)"):
+            read_yaml(path, Config if "jobs" in text else ModelConfig, ConfigLoader)
 
 
 def test_settings_of_a_process_are_numbers():

@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from rescore.config import SCALES, ConfigLoader, PaperConfig, Settings, check_choice, read_yaml
+from rescore.config import SCALES, PaperConfig, Settings, check_choice, read_yaml
 from rescore.errors import RescoreError
+from rescore.files import ConfigLoader
 
 RESERVED = (
     "all",
