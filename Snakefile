@@ -17,7 +17,7 @@ from rescore.workflow.suite import failures, load_suite
 STARTED = time.time()
 ALIVE = drop_stale_locks()
 SUITE = load_suite(config, workflow.basedir)
-SUITE.forget_missing()
+SUITE.forget_missing(dry=workflow.output_settings.dryrun or "--report" in sys.argv)  # a report looks at a run
 config.update(SUITE.options.model_dump(mode="json"))  # defaults too, for the report
 
 shell.prefix(SUITE.shell_prefix)

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -177,13 +178,35 @@ class Suite:
         ]
         return {key: max(priority for its, priority in waiting if its == key) for key, _ in waiting}
 
-    def forget_missing(self) -> None:
-        """Drop the models not trained for lack of data or weights which lie there now: so the next run trains them."""
-        for key, of in self.models.items():
-            folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
-            there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)
-            if missing_data(folder) and there and images_at_hand(of.spec.data, of.spec.split) == "present":
-                shutil.rmtree(folder)
+    def forget_missing(self, dry: bool = False) -> None:
+        """Drop the models not trained for lack of data or weights which lie there now: so the next run trains them.
+
+        Those that are another user's stay.
+
+        Args:
+            dry: drop none, but say that the next run will.
+        """
+        found = [key for key in self.models if self._can_be_trained_now(key)]
+        if dry and found:
+            print(
+                f"{len(found)} of the models were not trained for lack of data that are there now. A run that is not dry "
+                f"trains them, and measures anew what needs them: {', '.join(found)}",
+                file=sys.stderr,
+            )
+        for key in () if dry else found:
+            with suppress(OSError):
+                shutil.rmtree(model_folder(self.options.results, self.scale, key))
+
+    def _can_be_trained_now(self, key: str) -> bool:
+        """Whether a model was not trained for lack of what lies there now; not where one may not look."""
+        spec = self.models[key].spec
+        try:
+            if not missing_data(model_folder(self.options.results, self.scale, key)):
+                return False
+            there = not spec.weights or weights_at_hand(spec.weights.source, spec.weights.name, spec.weights.sha256)
+            return there and images_at_hand(spec.data, spec.split) == "present"
+        except OSError:
+            return False
 
     @property
     def train(self) -> str:
