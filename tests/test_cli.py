@@ -369,3 +369,22 @@ def test_run_and_figure_pass_their_options_on(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["run", "pis", "measure"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        (["run", "toy", "--job", "mg"], "; finished cells are kept: the same command goes on from there"),
+        (["train", "toy/x"], "; checkpoints are kept: the same command goes on from there"),
+        (["claims"], ""),
+    ],
+)
+def test_an_interrupted_command_says_so_in_a_line(suite, capsys, monkeypatch, command, kept):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for module in ("rescore.experiments.run", "rescore.models.train"):
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(main_run=interrupt, main_train=interrupt))
+    monkeypatch.setattr("rescore.commands.ledger.claim_rows", interrupt)
+    assert main(command) == 130
+    assert capsys.readouterr().err == f"rescore: interrupted{kept}\n"

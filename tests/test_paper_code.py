@@ -153,3 +153,43 @@ def test_a_suite_can_leave_out_what_it_does_not_need(root):
         load_suite({"scale": "smoke"}, root)
     suite = load_suite({"scale": "smoke"}, root, needed="half_score")
     assert list(suite.papers) == ["half_score"] and "SystemExit: 0" in suite.unusable["other"]
+
+
+def run_job(capsys, *options):
+    """The exit status of the job, and what it says."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(["run", "half_score", "--job", "all", "--scale", "smoke", *options])
+    return end.value.code, capsys.readouterr().err
+
+
+def test_a_job_that_the_system_refuses_a_file_says_so_in_a_line(root, capsys):
+    (root / "a file").touch()
+    status, error = run_job(capsys, "--results", "a file")
+    first, failed, repeat = error.splitlines()
+    assert status == 2 and first.startswith("error: a file/smoke/runs") and first.endswith(": Not a directory")
+    assert failed == "failed: half_score all" and repeat.endswith("--job all --results 'a file'"), "and there is no log"
+    break_code(
+        root, "half_score", "jobs.py", "def full(book):\n    raise OSError(28, 'No space left')\nSECTIONS = {'euler': full}\n"
+    )
+    log = root / "results/smoke/logs/half_score-all.log"
+    log.parent.mkdir()
+    log.touch()
+    status, error = run_job(capsys)
+    assert status == 2 and error.startswith("error: No space left\nfailed: half_score all\n  log: results/smoke/logs/")
+
+
+def test_a_job_s_other_errors_keep_their_traceback(root, capsys):
+    break_code(root, "half_score", "jobs.py", "def odd(book):\n    raise OSError('odd')\nSECTIONS = {'euler': odd}\n")
+    status, error = run_job(capsys)
+    assert status == 1 and error.startswith("Traceback")
+
+
+def test_figures_that_are_interrupted_say_so_in_a_line(root, capfd):
+    """As by Ctrl-C: processes that draw get it too."""
+    text = "import os, signal\ndef errors(found, out):\n    out.write_text('')\n"
+    for paper, pids in (("half_score", "os.getpid(), os.getppid()"), ("other", "")):
+        break_code(root, paper, "figures.py", f"{text}    for pid in [{pids}]:\n        os.kill(pid, signal.SIGINT)\n")
+    capfd.readouterr()
+    assert main(["figures", "half_score,other", "--processes", "2", "--scale", "smoke"]) == 130
+    assert capfd.readouterr().err == "rescore: interrupted\n"

@@ -1,6 +1,9 @@
 """Run one job or draw a paper's figures: `rescore run` and `rescore figures`."""
 
+import errno
 import json
+import os
+import signal
 import sys
 import time
 import traceback
@@ -17,7 +20,7 @@ import numpy as np
 
 from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
 from rescore.domain import check_count
-from rescore.errors import RescoreError
+from rescore.errors import RescoreError, os_error_text
 from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.journal import Measurement
 from rescore.files import atomic_path, atomic_write
@@ -47,7 +50,8 @@ _MEASURED = [column.name for column in fields(Measurement)]
 def main_run(args: Namespace) -> None:
     """`rescore run`: run jobs one after another and write their folders, records.csv last.
 
-    On failure of one it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
+    On failure of one it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, or where the
+    system refuses a file, else with 1.
     """
     paper = load_paper(args.paper, args.root)
     try:
@@ -67,19 +71,21 @@ def _run_or_exit(paper: Paper, config: PaperConfig, args: Namespace, job: str) -
         with redirect_stderr(stderr):
             _run(paper, config, args.scale, job, args.results)
     except Exception as error:
+        refused = isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC)
         if isinstance(error, RescoreError):
             _print_cause(error)
             print(f"error: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and refused:
+            print(f"error: {os_error_text(error)}", file=sys.stderr)
         else:
             traceback.print_exc()
+        print(f"failed: {paper.name} {job}", file=sys.stderr)
+        log = log_path(args.results, args.scale, paper.name, job)
+        if os.path.isfile(log):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
+            print(f"  log: {log}", file=sys.stderr)  # Snakemake's; a job by hand has none
         command = job_command(paper.name, args.scale, job, str(args.results), args.root)
-        print(
-            f"failed: {paper.name} {job}\n"
-            f"  log: {log_path(args.results, args.scale, paper.name, job)}\n"
-            f"  repeat it alone: {command}",
-            file=sys.stderr,
-        )
-        raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
+        print(f"  repeat it alone: {command}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, RescoreError) or refused else 1) from None
 
 
 def _print_cause(error: RescoreError) -> None:
@@ -111,9 +117,14 @@ def main_figures(args: Namespace) -> None:
         for task in tasks:
             _draw(*task)
         return
-    with ProcessPoolExecutor(args.processes, get_context("fork")) as pool:
-        for drawn in [pool.submit(_draw, *task) for task in sorted(tasks, key=lambda task: -len(task[1]))]:
-            drawn.result()
+    ignored = (signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C, which reaches all processes, one tells
+    with ProcessPoolExecutor(args.processes, get_context("fork"), signal.signal, ignored) as pool:
+        try:
+            for drawn in [pool.submit(_draw, *task) for task in sorted(tasks, key=lambda task: -len(task[1]))]:
+                drawn.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _draw(paper: Paper, names: Iterable[str], scale: str, results: Path) -> None:
