@@ -1,5 +1,6 @@
 """Papers are found, configs are checked, and a job's hash follows what its numbers depend on and nothing else."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -183,6 +184,23 @@ def test_a_paper_is_read_alone(tmp_path: Path) -> None:
 def test_paper_yaml_refuses_unknown_keys() -> None:
     with pytest.raises(RescoreError, match=r"p.yaml: figure: unknown key; allowed: figures, "):
         validated(PaperMeta, {"title": "t", "citation": "c", "figure": {}}, "p.yaml")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "-x", "_x", "", "a/b", "A", "a\n"])
+def test_a_job_s_name_is_a_folder_s_and_no_option(tmp_path: Path, name: str) -> None:
+    shutil.copytree(ROOT / "tests/data/new_paper", tmp_path / "reproductions" / "half_score")
+    path = tmp_path / "reproductions" / "half_score" / "configs" / "smoke.yaml"
+    path.write_text(path.read_text().replace("all:", f"{json.dumps(name)}:"))
+    with pytest.raises(RescoreError, match="(?s)smoke.yaml: jobs.*: a job's name is a part of a path"):
+        load_config(load_paper("half_score", tmp_path), "smoke")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "-x", "a.png", "_draw", ""])
+def test_a_figure_s_name_is_a_function_s(name: str) -> None:
+    with pytest.raises(
+        RescoreError, match=f"^p.yaml: figures: {re.escape(repr(name))}: a figure's name is that of its function"
+    ):
+        validated(PaperMeta, {"title": "t", "citation": "c", "figures": {name: "caption"}}, "p.yaml")
 
 
 def test_a_number_without_a_point_is_a_number(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rescore.config import SCALES, PaperConfig, Settings, check_choice, read_yaml
 from rescore.errors import RescoreError
@@ -109,6 +109,15 @@ class PaperMeta(Settings):
     stand_ins: list[StandIn] = []
     not_run: list[NotRunEntry] = []
     figures: dict[str, str] = {}
+
+    @field_validator("figures")
+    @classmethod
+    def _figures_are_functions(cls, figures: dict[str, str]) -> dict[str, str]:
+        if wrong := [name for name in figures if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)]:
+            raise ValueError(
+                f"{wrong[0]!r}: a figure's name is that of its function, and of its file: use a-z, A-Z, 0-9 and '_'"
+            )
+        return figures
 
 
 @dataclass(frozen=True)
@@ -229,8 +238,11 @@ def load_config(paper: Paper, scale: str) -> Any:
     path = paper.config_path(scale)
     config = read_yaml(path, _config_class(paper), ConfigLoader)
     for job in config.jobs:
-        if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
-            raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")
+        if not re.fullmatch("[a-z0-9][a-z0-9_.-]*", job):
+            raise RescoreError(
+                f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.', "
+                "from a letter or digit on"
+            )
     for name in config.candidates:  # named, with a source, before it is run
         check_choice(f"candidate of {path}, which paper.yaml must declare,", name, [one.name for one in paper.meta.candidates])
     return config
