@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,24 +178,34 @@ class Suite:
         ]
         return {key: max(priority for its, priority in waiting if its == key) for key, _ in waiting}
 
-    def forget_missing(self, dry: bool = False) -> None:
-        """Drop the models not trained for lack of data or weights which lie there now: so the next run trains them.
+    def forget_missing(self, workflow: Any) -> Callable[[Any], list[str]]:
+        """An input function of the rules that train: it adds no input, but drops models as `forget`, where jobs are to run.
+
+        Snakemake reads rules for much else, such as a dry run or a report, which shall change nothing.
+        """
+
+        def forget(wildcards: Any) -> list[str]:
+            runs = workflow.executor_plugin is not None and workflow.is_main_process and not workflow.touch
+            if runs:
+                self.forget([key] if (key := wildcards.get("key")) else self.short_models, workflow.dryrun)
+            return []
+
+        return forget
+
+    def forget(self, keys: Iterable[str], dry: bool = False) -> None:
+        """Drop the models not trained for lack of data or weights which lie there now: so this run trains them.
 
         Those that are another user's stay.
 
         Args:
-            dry: drop none, but say that the next run will.
+            dry: drop none, but say that a run will.
         """
-        found = [key for key in self.models if self._can_be_trained_now(key)]
-        if dry and found:
-            print(
-                f"{len(found)} of the models were not trained for lack of data that are there now. A run that is not dry "
-                f"trains them, and measures anew what needs them: {', '.join(found)}",
-                file=sys.stderr,
-            )
-        for key in () if dry else found:
-            with suppress(OSError):
-                shutil.rmtree(model_folder(self.options.results, self.scale, key))
+        for key in filter(self._can_be_trained_now, keys):
+            if dry:
+                _say_once(f"model {key} was not trained for lack of data that are there now; a run that is not dry trains it")
+            else:
+                with suppress(OSError):
+                    shutil.rmtree(model_folder(self.options.results, self.scale, key))
 
     def _can_be_trained_now(self, key: str) -> bool:
         """Whether a model was not trained for lack of what lies there now; not where one may not look."""
@@ -335,6 +345,12 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed
 def _rules(paper: Paper, options: Options, root: Path) -> PaperRules:
     config = load_config(paper, options.scale) if options.scale in paper.scales else None
     return PaperRules(paper, options.scale, options.results, root, config, options.bundle)
+
+
+@cache
+def _say_once(text: str) -> None:
+    """Snakemake calls an input function more than once."""
+    print(text, file=sys.stderr)
 
 
 def failures(logs: Path | str, since: float) -> Iterable[str]:
