@@ -233,7 +233,9 @@ def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last
     monkeypatch.undo()
     uses = (lambda: read_reference(reference), lambda: gate(run, reference), lambda: accept(run, reference, paper="toy"))
     for use in uses:
-        with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale laptop`"):
+        with pytest.raises(
+            RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale laptop --results /.*`"
+        ):
             use()
     accept(run, reference)
     assert not gate(run, reference).moved

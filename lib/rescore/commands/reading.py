@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rescore.commands.output import print_frame, print_table
 from rescore.commands.places import (
+    at_its_place,
     ended_results,
     instead_of_run,
     measured,
@@ -88,7 +89,7 @@ def report(args: argparse.Namespace) -> None:
             for scale in REPORTED
         }
         references = [
-            read_results(place, papers, root) if place else nothing_run(scale, papers, root)
+            at_its_place(args, read_results(place, papers, root) if place else nothing_run(scale, papers, root))
             for scale, place in places.items()
             if place or any(scale in paper.scales for paper in papers.values())
         ]

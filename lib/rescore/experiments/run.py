@@ -29,9 +29,9 @@ from rescore.ledger.records import Record, run_command, write_records, write_ski
 from rescore.machine.hardware import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.torch_setup import prepare_torch
-from rescore.papers import Paper, load_config, load_paper
+from rescore.papers import Paper, find_root, load_config, load_paper
 from rescore.progress import BarLines
-from rescore.workflow.paper_rules import job_command
+from rescore.workflow.paper_rules import job_command, place_options
 from rescore.workflow.paths import (
     JOB_FILES,
     MODEL_FILES,
@@ -106,7 +106,9 @@ def main_figures(args: Namespace) -> None:
         check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
         made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
         if not any(made.parents[1].glob(f"*/{made.name}")):
-            raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
+            raise RescoreError(
+                f"{made}: no such file; make them with `{run_command(args.scale, args.results, find_root(args.root))}`"
+            )
     import matplotlib
 
     matplotlib.use("Agg")
@@ -158,6 +160,7 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
+    root = paper.folder.parents[1]
     trainings = config.job_trainings(job)
     missing = {
         of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))
@@ -165,7 +168,11 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     models = (
         {}
         if missing
-        else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items() for seed in of.seeds}
+        else {
+            f"{name}/{seed}": _weights(results, scale, of.key, seed, root)
+            for name, of in trainings.items()
+            for seed in of.seeds
+        }
     )
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
     digest = job_hash(config, paper.name, job)
@@ -174,7 +181,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
-        about = {"version": version(paper.folder.parents[1]) + training_commits(models.values()), "config_hash": digest}
+        about = {"version": version(root) + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         started, computed = time.perf_counter(), time.process_time()
         if missing:
@@ -256,8 +263,9 @@ def _text(protocol: Mapping[str, object] | str) -> str:
     return protocol if isinstance(protocol, str) else format_protocol(protocol)
 
 
-def _weights(results: Path, scale: str, key: str, seed: int) -> Path:
+def _weights(results: Path, scale: str, key: str, seed: int, root: Path) -> Path:
     path = model_folder(results, scale, key) / str(seed) / MODEL_FILES["weights"]
     if not path.is_file():
-        raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
+        places = place_options(str(results), root)
+        raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}{places}")
     return path

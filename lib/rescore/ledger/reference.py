@@ -6,6 +6,7 @@ It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`, which says
 """
 
 import re
+import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,16 +35,18 @@ FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.+-]+/)+(?=[\w.+-])")  # of an absolut
 TABLES = {"claims.csv": claims.COLUMNS, "diff.csv": diff.COLUMNS}  # in the order of writing
 
 
-def require_run(folder: Path) -> None:
+def require_run(folder: Path, root: Path | None = None) -> None:
     """Raise RescoreError where a run's records, verdicts or claims are missing, with the command that makes them."""
-    _require(folder, RUN_FILES, run_command(folder.name))
+    _require(folder, RUN_FILES, run_command(folder.name, folder.parent, root))
 
 
 def read_reference(folder: Path) -> list[Record]:
     """All records of a reference, sorted by key; raises RescoreError where it is not whole."""
     paths = sorted((folder / "records").glob("*.csv"))
     missing = [] if paths else ["records/<paper>.csv"]
-    _require(folder, ("diff.csv", "claims.csv", *missing), f"rescore accept --scale {folder.name}")
+    results = folder.parent.parent
+    place = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+    _require(folder, ("diff.csv", "claims.csv", *missing), f"rescore accept --scale {folder.name}{place}")
     return collect_records(paths, folder.name)
 
 
@@ -82,7 +85,7 @@ def accept(
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
             broken claims; a paper that would be lost; with `paper`, a reference that has other papers but is not whole.
     """
-    require_run(run)
+    require_run(run, root)
     is_begun = paper is not None and _is_begun(reference, paper)
     if is_begun:
         read_reference(reference)

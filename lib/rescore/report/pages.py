@@ -26,7 +26,7 @@ from rescore.ledger import diff as diff_module
 from rescore.ledger.records import describe, run_command, write_records
 from rescore.ledger.tables import MARKS
 from rescore.papers import Paper
-from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, with_error
+from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, paper_command, with_error
 from rescore.report.content import (
     SCALES_IN_WORDS,
     claim_counts,
@@ -172,7 +172,7 @@ def _write_scale(
     shared = {
         "site": site,
         "measured": len(results.records),
-        "run_command": run_command(results.scale),
+        "run_command": run_command(results.scale, results.at, results.root),
         "moved_keys": moved_keys,
         "moved_claims": moved_claims,
         "data_files": measured_first,
@@ -204,6 +204,7 @@ def _write_scale(
             claims=own,
             claim_counts=claim_counts(own),
             measured=len(results.of(name)),
+            paper_command=paper_command(results, name),
         )
     write("numbers.html", "numbers.html", "Numbers", uses_tables=True)
     write(

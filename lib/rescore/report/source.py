@@ -15,7 +15,7 @@ import pandas as pd
 
 from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
-from rescore.estimates import NETWORKS, ModelPlan, job_rows, known_plans, read_networks
+from rescore.estimates import ModelPlan, job_rows, known_plans, networks_path, read_networks
 from rescore.files import read_json
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
@@ -51,6 +51,7 @@ class Results:
         figures: by paper, the figures drawn: name -> path.
         made: by paper the date of its numbers.
         unusable: by paper why its jobs are not known: what is wrong with its config.
+        at, root: where its commands find results and papers; None for the working directory.
     """
 
     scale: str
@@ -71,6 +72,8 @@ class Results:
     made: Mapping[str, str] = field(default_factory=dict)
     parity: tuple[list[str], list[list[str]]] | None = None
     unusable: Mapping[str, str] = field(default_factory=dict)
+    at: str = "results"
+    root: Path | None = None
 
     def of(self, paper: str) -> list[Record]:
         return [record for record in self.records.values() if record.paper == paper]
@@ -239,7 +242,7 @@ def _unrun(
         rules[name] = PaperRules(paper, scale, "results", root, config)
     suite = Suite(Options(scale=scale), root, rules)
     waiting = [row for row in job_rows(suite) if (row["paper"], row["job"]) not in ran]
-    networks = read_networks(root / "results" / "reference" / NETWORKS)
+    networks = read_networks(networks_path(root))
     planned = known_plans(suite, networks, trained)
     return {"waiting": waiting, "planned": planned, "proofs": read_proofs(results), "unusable": unusable}
 
