@@ -1,5 +1,6 @@
 """Code of a paper that cannot be used: what is wrong with it is told, with the place, and other papers go on."""
 
+import html
 import json
 import shutil
 
@@ -96,6 +97,29 @@ def test_another_paper_is_accepted(root, capsys, fault):
     assert main(["accept", "--paper", "half_score", "--scale", "smoke"]) == 0
     assert [one.paper for one in read_reference(root / "results/reference/smoke")] == ["half_score"]
     assert main(["accept", "--scale", "smoke"]) == 2, "all papers"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("paper.yaml", "name: Half a score\n", "paper.yaml: title: field required"),
+        ("paper.yaml", "title: t\ncitation: c\nprotocols: [{match: {method: Eulr}}]\n", "match.method: 'Eulr' fits no row"),
+        ("published.csv", "paper,table\n", "published.csv, line 1: missing column"),
+    ],
+)
+def test_another_paper_is_shown_and_accepted_beside_one_that_cannot_be_read(root, capsys, file, text, told):
+    break_code(root, "other", file, text)
+    assert main(["accept", "--paper", "half_score", "--scale", "smoke"]) == 0
+    capsys.readouterr()
+    for words in (["show", f"half_score/{NUMBER}"], ["report"], ["report", "--reference"]):
+        assert main([*words, "--scale", "smoke"]) == 0
+        assert f"paper other is left out: {root}/reproductions/other/{file}" in capsys.readouterr().err
+    for page in ("results/smoke/report", "results/report/smoke"):
+        text = html.unescape((root / page / "index.html").read_text())
+        assert "Left out" in text and told in text and not (root / page / "paper-other.html").exists()
+    assert main(["show", f"other/{NUMBER}", "--scale", "smoke"]) == 2
+    break_code(root, "half_score", file, text)
+    assert main(["show", f"half_score/{NUMBER}", "--scale", "smoke"]) == 2, "none is left"
 
 
 def test_trainings_of_a_paper_that_cannot_be_read_stay_in_the_reference(root, capsys):

@@ -215,9 +215,24 @@ def _read_paper(name: str, path: Path) -> Paper:
     return Paper(name, path.parent, read_yaml(path, PaperMeta))
 
 
-def find_papers(root: Path | str | None = None) -> dict[str, Paper]:
-    """All papers by name, sorted; raises RescoreError for what is wrong in one of them."""
-    return {name: _read_paper(name, path) for name, path in _paper_files(root).items()}
+def find_papers(root: Path | str | None = None, unusable: dict[str, str] | None = None) -> dict[str, Paper]:
+    """All papers by name, sorted.
+
+    Args:
+        unusable: takes, by paper, what is wrong with a paper.yaml, and the paper is left out.
+
+    Raises:
+        RescoreError: what is wrong in one of them, without `unusable`.
+    """
+    papers = {}
+    for name, path in _paper_files(root).items():
+        try:
+            papers[name] = _read_paper(name, path)
+        except RescoreError as error:
+            if unusable is None:
+                raise
+            unusable[name] = str(error)
+    return papers
 
 
 def load_paper(name: str, root: Path | str | None = None) -> Paper:

@@ -168,8 +168,6 @@ def accept(args: argparse.Namespace) -> None:
     from rescore.ledger.reference import accept
     from rescore.workflow.suite import load_suite
 
-    if args.paper is not None:
-        check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
     suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=args.paper)
     models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known

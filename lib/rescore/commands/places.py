@@ -115,6 +115,28 @@ def selected(args: argparse.Namespace, papers: dict) -> dict:
     return {name: papers[name]}
 
 
+def readable_papers(args: argparse.Namespace) -> "tuple[dict[str, Paper], dict[str, str]]":
+    """The papers whose printed numbers can be read, and what is wrong with each of the others, which is said on stderr.
+
+    Raises RescoreError where that is all of them.
+    """
+    from rescore.ledger.published import load_published
+
+    unusable: dict[str, str] = {}
+    papers = find_papers(args.root, unusable)
+    for name in [*papers]:
+        try:
+            load_published({name: papers[name]})
+        except RescoreError as error:
+            unusable[name] = str(error)
+            del papers[name]
+    if unusable and not papers:
+        raise RescoreError("; ".join(unusable.values()))
+    for name, reason in unusable.items():
+        print(f"paper {name} is left out: {reason}", file=sys.stderr)
+    return papers, unusable
+
+
 def open_results(args: argparse.Namespace, papers: dict) -> "Results":
     """The run of the scale, or the reference where that is asked for or there is no run."""
     from rescore.report.source import read_results

@@ -50,7 +50,8 @@ class Results:
         logs: by (paper, job) the log's path.
         figures: by paper, the figures drawn: name -> path.
         made: by paper the date of its numbers.
-        unusable: by paper why its jobs are not known: what is wrong with its config.
+        unusable: by paper what is wrong with its config, so that its jobs are not known, or with its printed numbers, so that
+            it is left out.
         at, root: where its commands find results and papers; None for the working directory.
     """
 

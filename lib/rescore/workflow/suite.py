@@ -58,7 +58,7 @@ class Suite:
     """All papers at one scale.
 
     Args:
-        unusable: by paper that is left out, why its config cannot be used.
+        unusable: by paper that is left out, what is wrong with its paper.yaml or config.
     """
 
     options: Options
@@ -319,7 +319,7 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed
     """Papers and their configs for what `snakemake --config` says.
 
     Args:
-        needed: the one paper whose config has to be usable; others that are not are left out. None: all.
+        needed: the one paper that has to be usable; others that are not are left out. None: all.
 
     Raises:
         RescoreError: an unknown option, scale or paper, naming the allowed ones; a bad paper.yaml or config.
@@ -327,11 +327,14 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed
     options = validated(Options, dict(config), "--config")
     check_choice("scale", options.scale, SCALES)
     root = find_root(root)
-    papers = find_papers(root)
-    for name in options.papers:
+    unusable: dict[str, str] = {}
+    papers = find_papers(root, unusable if needed else None)
+    if needed in unusable:
+        raise RescoreError(unusable[needed])
+    for name in (*options.papers, *([needed] if needed else [])):
         check_choice("paper", name, papers)
     chosen = {name: papers[name] for name in options.papers or papers}
-    rules, unusable = {}, {}
+    rules = {}
     for name, paper in chosen.items():
         try:
             rules[name] = _rules(paper, options, root)
