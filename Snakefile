@@ -17,7 +17,6 @@ from rescore.workflow.suite import failures, load_suite
 STARTED = time.time()
 ALIVE = drop_stale_locks()
 SUITE = load_suite(config, workflow.basedir)
-SUITE.forget_missing()
 config.update(SUITE.options.model_dump(mode="json"))  # defaults too, for the report
 
 shell.prefix(SUITE.shell_prefix)
@@ -101,6 +100,8 @@ for path in SUITE.own_rules:
 
 # A trained model, with all its seeds, is one node, whichever papers use it.
 rule model:
+    input:
+        SUITE.forget_missing(workflow),
     output:
         directory(SUITE.model_output),
     log:
@@ -121,6 +122,8 @@ rule model:
 if SUITE.short_models:
 
     rule short_models:
+        input:
+            SUITE.forget_missing(workflow),
         output:
             SUITE.short_model_outputs(directory),
         log:

@@ -212,13 +212,13 @@ def committed_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
     """The report of the paper whose texts are hostile, in a working directory of its own."""
-    from reports import hostile_suite
+    from reports import hostile_suite, no_assets
     from rescore.cli import main
     from rescore.report import pages
 
     hostile_suite(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pages, "write_assets", lambda folder: None)  # 10 MB, in the report of the committed results
+    monkeypatch.setattr(pages, "write_assets", no_assets)  # they are in the report of the committed results
     assert main(["report"]) == 0
     assert capsys.readouterr().out == "results/laptop/report/index.html\n"
     return tmp_path / "results" / "laptop" / "report"

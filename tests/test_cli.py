@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import sys
 import types
@@ -127,10 +128,12 @@ def test_a_broken_claim_fails_when_all_else_is_written(collected, capsys):
         (
             "import nothing_of_this_name\n",
             "claims.py",
-            "it gives no claims: ModuleNotFoundError: No module named 'nothing_of_this_name'",
+            r"it gives no claims: .*/toy/claims.py, line 1: cannot be imported: ModuleNotFoundError: No module named "
+            "'nothing_of_this_name'",
         ),
-        ("CLAIMS = [\n", "claims.py", "it gives no claims: SyntaxError: "),
-        ("", "claims.py", "it gives no claims: AttributeError: module 'reproductions.toy.claims' has no attribute 'CLAIMS'"),
+        ("CLAIMS = [\n", "claims.py", r"it gives no claims: .*/toy/claims.py, line 1: cannot be imported: SyntaxError: "),
+        ("raise SystemExit", "claims.py", r"it gives no claims: .*/toy/claims.py, line 1: cannot be imported: SystemExit: "),
+        ("", "claims.py", r"it gives no claims: .*/toy/claims.py: has no CLAIMS"),
         ("CLAIMS = [3]\n", "claims.py", "it gives no claims: AttributeError: "),
     ],
 )
@@ -141,7 +144,7 @@ def test_unusable_claims_are_one_broken_row_and_the_rest_is_written(collected, c
     (other / "paper.yaml").write_text("title: Another\ncitation: none\n")
     (other / "published.csv").write_text(",".join(PUBLISHED_COLUMNS) + "\n")
     (other / "claims.py").write_text(CLAIMS)
-    assert f"error: 1 broken claim: paper toy, claim '{claim}': {evidence}" in failure(capsys, "tables")
+    assert re.search(f"error: 1 broken claim: paper toy, claim '{claim}': {evidence}", failure(capsys, "tables"))
     rows = read_claims("results/laptop/claims.csv")
     assert [(row["paper"], row["claim"], row["status"]) for row in rows] == [
         ("toy", claim, "broken"),
@@ -366,3 +369,22 @@ def test_run_and_figure_pass_their_options_on(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["run", "pis", "measure"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        (["run", "toy", "--job", "mg"], "; finished cells are kept: the same command goes on from there"),
+        (["train", "toy/x"], "; checkpoints are kept: the same command goes on from there"),
+        (["claims"], ""),
+    ],
+)
+def test_an_interrupted_command_says_so_in_a_line(suite, capsys, monkeypatch, command, kept):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for module in ("rescore.experiments.run", "rescore.models.train"):
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(main_run=interrupt, main_train=interrupt))
+    monkeypatch.setattr("rescore.commands.ledger.claim_rows", interrupt)
+    assert main(command) == 130
+    assert capsys.readouterr().err == f"rescore: interrupted{kept}\n"

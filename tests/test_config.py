@@ -1,5 +1,6 @@
 """Papers are found, configs are checked, and a job's hash follows what its numbers depend on and nothing else."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,9 +12,11 @@ from conftest import ROOT, TOY
 from pydantic import Field
 from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, step_hash, validated
 from rescore.errors import RescoreError
+from rescore.files import ConfigLoader
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
+from rescore.specs.config import ModelConfig
 from rescore.specs.model import Part
 from rescore.workflow.suite import load_suite
 
@@ -72,6 +75,13 @@ def test_every_problem_has_its_line() -> None:
         ("a: 1\nb: 2\na: 3\n", r"x.yaml, line 3: key 'a' appears twice"),
         ("a: 1\nb:\n- [{c: 1,\n    c: 2}]\n", r"x.yaml, line 4: key 'c' appears twice"),
         ("a: [1\n", r"x.yaml, line 2: "),
+        ("a: 1\nb: 2026-02-30\n", r"x.yaml, line 2: '2026-02-30' is no timestamp"),
+        ("a: {b: [0b_]}\n", r"x.yaml, line 1: '0b_' is no int"),
+        ("a: 0x_\n", r"x.yaml, line 1: '0x_' is no int"),
+        ("a: !!int foo\n", r"x.yaml, line 1: 'foo' is no int"),
+        ("a: !!float foo\n", r"x.yaml, line 1: 'foo' is no float"),
+        ("a: !!bool foo\n", r"x.yaml, line 1: 'foo' is no bool"),
+        ("a: !!timestamp foo\n", r"x.yaml, line 1: 'foo' is no timestamp"),
         ("- 1\n", r"x.yaml: \(top level\): "),
     ],
 )
@@ -189,6 +199,23 @@ def test_paper_yaml_refuses_unknown_keys() -> None:
         validated(PaperMeta, {"title": "t", "citation": "c", "figure": {}}, "p.yaml")
 
 
+@pytest.mark.parametrize("name", ["..", ".", "-x", "_x", "", "a/b", "A", "a\n"])
+def test_a_job_s_name_is_a_folder_s_and_no_option(tmp_path: Path, name: str) -> None:
+    shutil.copytree(ROOT / "tests/data/new_paper", tmp_path / "reproductions" / "half_score")
+    path = tmp_path / "reproductions" / "half_score" / "configs" / "smoke.yaml"
+    path.write_text(path.read_text().replace("all:", f"{json.dumps(name)}:"))
+    with pytest.raises(RescoreError, match="(?s)smoke.yaml: jobs.*: a job's name is a part of a path"):
+        load_config(load_paper("half_score", tmp_path), "smoke")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "-x", "a.png", "_draw", ""])
+def test_a_figure_s_name_is_a_function_s(name: str) -> None:
+    with pytest.raises(
+        RescoreError, match=f"^p.yaml: figures: {re.escape(repr(name))}: a figure's name is that of its function"
+    ):
+        validated(PaperMeta, {"title": "t", "citation": "c", "figures": {name: "caption"}}, "p.yaml")
+
+
 def test_a_number_without_a_point_is_a_number(tmp_path):
     """YAML 1.1 reads 1e-3 as text, which a free setting would hand to the mathematics."""
     paper = tmp_path / "reproductions" / "exponents"
@@ -212,6 +239,19 @@ jobs: {}
     assert spec.network.settings == {"width": 16, "embedding": "1e-3"}
     assert (spec.steps, spec.lr) == (10, 0.001)
     assert found.meta.protocols[0].match == {"variant": "1e-3"}, "names of published rows stay text"
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e999"])
+def test_a_number_that_is_not_finite_names_file_and_key(tmp_path: Path, value: str) -> None:
+    """Whose hash could not be told, nor its number computed."""
+    path = tmp_path / "x.yaml"
+    for text, key in (
+        (f"jobs: {{a: {{samples: 1, optimiser: {{kind: adam, lr: {value}}}}}}}\n", "jobs.a.optimiser.lr"),
+        (f"models: {{a: {{process: {{settings: {{T: {value}}}}}}}}}\n", r"models.a.process.settings.T"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RescoreError, match=rf"x.yaml: {key}: input should be a finite number, not -?(inf|nan)"):
+            read_yaml(path, Config if "jobs" in text else ModelConfig, ConfigLoader)
 
 
 def test_settings_of_a_process_are_numbers():

@@ -69,6 +69,29 @@ def test_a_missing_folder_is_one_clear_error(tmp_path, monkeypatch):
     assert "no such folder" in failure(), "a file is no folder"
 
 
+def test_a_folder_that_may_not_be_read_is_one_clear_error(tmp_path, monkeypatch):
+    """Of another user, who is not root; those beside it may."""
+    closed = tmp_path / "closed"
+    (closed / "data").mkdir(parents=True)
+    monkeypatch.setattr(fetch.os, "access", lambda path, mode: Path(path) != closed)
+    monkeypatch.setenv("RESCORE_DATA", str(closed))
+    assert failure().startswith(f"RESCORE_DATA={closed}: may not be read; ")
+    monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
+    assert fetch.data_folder() == tmp_path
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cache_that_may_not_be_read_is_a_temporary_folder(tmp_path, monkeypatch, capsys, there):
+    closed = tmp_path / "closed"
+    cache = closed if there else closed / "deep" / "cache"
+    closed.mkdir()
+    monkeypatch.setenv("RESCORE_CACHE", str(cache))
+    assert fetch.cache_folder() == cache
+    monkeypatch.setattr(fetch.os, "access", lambda path, mode: Path(path) != closed)
+    assert not fetch.cache_folder().is_relative_to(closed)
+    assert f"warning: the cache {cache} may not be read: downloads" in capsys.readouterr().err
+
+
 def test_an_empty_variable_is_an_unset_one(monkeypatch):
     monkeypatch.setenv("RESCORE_DATA", "")
     assert fetch.data_folder() is None

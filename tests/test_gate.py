@@ -207,7 +207,7 @@ def test_one_paper_alone(tmp_path):
 
 def test_a_missing_reference_names_the_command(tmp_path):
     save(tmp_path / "smoke", record())
-    with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale smoke`"):
+    with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale smoke --results /.*`"):
         gate(tmp_path / "smoke", tmp_path / "reference" / "smoke")
-    with pytest.raises(RescoreError, match="make it with `snakemake --profile profiles/gpu`"):
+    with pytest.raises(RescoreError, match="make it with `snakemake --profile profiles/gpu --config results=/.*`"):
         gate(tmp_path / "gpu", tmp_path / "reference" / "gpu")

@@ -4,6 +4,7 @@ import fcntl
 import multiprocessing
 import os
 import platform
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -233,3 +234,25 @@ def test_git_s_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     (tmp_path / ".git").rmdir()
     assert machine.git_refusal() is None and "+g" not in machine.version()
     assert capsys.readouterr().err == ""
+
+
+def test_papers_elsewhere_have_a_commit_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, papers = tmp_path / "library", tmp_path / "papers"
+    for root in (library, papers):
+        (root / ".git").mkdir(parents=True)
+    monkeypatch.setattr(machine, "ROOT", library)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    commits = "case $2 in *papers) echo aaa1111 ;; *) echo bbb2222 ;; esac"
+    _git(tmp_path, f"[ $3 = status ] || {commits}")
+    assert "+gbbb2222.torch" in machine.version() and ".lib" not in machine.version(library)
+    assert "+gaaa1111.lib+gbbb2222.torch" in machine.version(papers)
+    for changed, folders in (("papers", "reproductions"), ("library", "lib")):  # of each what it gives, and nothing else
+        _git(tmp_path, f'if [ $3 = status ]; then case "$2 $6$7" in *"{changed} {folders}") echo M ;; esac; else {commits}; fi')
+        assert machine.version(papers).count(".dirty") == 1
+        assert f"{dict(papers='aaa1111', library='bbb2222')[changed]}.dirty" in machine.version(papers)
+    shutil.rmtree(papers / ".git")
+    _git(tmp_path, f"[ $3 = status ] || {commits}")
+    assert "+gaaa1111" not in machine.version(papers) and ".lib+gbbb2222.torch" in machine.version(papers)
+    _git(tmp_path, 'case $2 in *papers) echo "not yours" >&2; exit 1 ;; *) echo bbb2222 ;; esac')
+    (papers / ".git").mkdir()
+    assert machine.git_refusal() is None and machine.git_refusal(papers) == "not yours"

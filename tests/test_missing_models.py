@@ -67,16 +67,29 @@ def test_a_key_that_no_config_has_is_named_with_those_there_are(nothing_at_hand,
     assert "unknown model at scale gpu '0123456789ab'; allowed: " in said and MODEL.key in said
 
 
-def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch):
+def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch, capsys):
     main(["train", MODEL.key, "--scale", "gpu", "--results", str(nothing_at_hand)])
     folder = nothing_at_hand / "gpu" / "models" / MODEL.key
     suite = workflow.load_suite({"scale": "gpu", "results": str(nothing_at_hand)})
-    suite.forget_missing()
+    suite.forget(suite.models)
     assert folder.is_dir(), "nothing has changed"
     monkeypatch.setattr(workflow, "images_at_hand", lambda name, split: "present")
-    suite.forget_missing()
+    suite.forget(suite.models, dry=True)
+    assert folder.is_dir() and MODEL.key in capsys.readouterr().err, "a dry run changes nothing"
+
+    def another_user_s(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow.shutil, "rmtree", another_user_s)
+        suite.forget(suite.models)
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "missing_data", another_user_s)
+        suite.forget(suite.models)
+    assert folder.is_dir()
+    suite.forget(suite.models)
     assert not folder.exists()
     (folder / "0").mkdir(parents=True)
     (folder / "0" / "weights.safetensors").write_text("weights")
-    suite.forget_missing()
+    suite.forget(suite.models)
     assert folder.is_dir(), "a trained model stays"

@@ -1,28 +1,65 @@
 """A new paper is a new folder: a sampler of its own, a table, a claim and a figure in 120 lines, found by itself."""
 
+import shlex
 import shutil
+import subprocess
 
 import pytest
 from conftest import ROOT
 from rescore.cli import main
 from rescore.ledger.claims import read_claims
 from rescore.ledger.records import read_records
+from rescore.machine import hardware
 from rescore.papers import find_papers, load_paper
 
 SOURCE = ROOT / "tests" / "data" / "new_paper"
 
 
+def repository(root):
+    """This paper alone in a folder."""
+    shutil.copytree(SOURCE, root / "reproductions" / "half_score", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def run_it():
+    """The commands of the tutorial, without their comments."""
+    text = (ROOT / "docs" / "add-a-paper.md").read_text().partition("## Run it\n\n")[2].partition("\n\n")[0]
+    return [line.partition("   #")[0].strip() for line in text.splitlines()]
+
+
+def rescore(command, root):
+    return main([*command, "--root", str(root), "--results", str(root / "results")])
+
+
+def measure(root):
+    """What the DAG of this paper does, but for figures: of one job it is quicker by hand."""
+    job = str(root / "results" / "smoke" / "half_score" / "all")
+    for command in (["run", "half_score", "measure", "--job", "all"], ["collect", job], ["tables"]):
+        assert not rescore([*command, "--scale", "smoke"], root)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A repository of this paper alone, its job run, its numbers collected."""
-    root = tmp_path_factory.mktemp("repository")
-    shutil.copytree(SOURCE, root / "reproductions" / "half_score", ignore=shutil.ignore_patterns("__pycache__"))
-    options = ["--scale", "smoke", "--root", str(root), "--results", str(root / "results")]
-    folder = root / "results" / "smoke" / "half_score" / "all"
-    assert not main(["run", "half_score", "measure", "--job", "all", *options])
-    assert not main(["collect", str(folder), *options])
-    assert not main(["tables", *options])
-    assert not main(["figures", "half_score", *options])
+    """A checkout in which this paper is new, after the tutorial: its numbers are measured, and accepted."""
+    root = repository(tmp_path_factory.mktemp("checkout"))
+    shutil.copy(ROOT / ".gitignore", root)
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    for command in (["init", "--quiet"], ["add", ".gitignore"], [*who, "commit", "--quiet", "-m", "Before"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hardware, "ROOT", root)  # which is that of the library
+        for name in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{name}_NAME", "A")
+            patch.setenv(f"GIT_{name}_EMAIL", "a@example.org")
+        for line in run_it():
+            program, *arguments = shlex.split(line)
+            if program == "git":
+                subprocess.run(line, shell=True, cwd=root, check=True)
+            elif program == "snakemake":
+                measure(root)
+                assert not rescore(["figures", "half_score", "--scale", "smoke"], root)
+            else:
+                assert not rescore(arguments, root)
     return root
 
 
@@ -67,3 +104,16 @@ def test_its_figure_is_drawn(root):
     assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and figure.with_suffix(".rst").read_text().startswith(
         "The error of the"
     )
+
+
+def test_the_tutorial_ends_with_a_reference(root):
+    assert [line.split()[0] for line in run_it()] == ["git", "snakemake", "rescore", "rescore", "rescore"]
+    assert len(read_records(root / "results/reference/smoke/records/half_score.csv")) == 4
+
+
+def test_papers_outside_git_are_not_accepted(tmp_path, capsys):
+    """Whatever commit the library's checkout is at."""
+    root = repository(tmp_path)
+    measure(root)
+    assert rescore(["accept", "--scale", "smoke"], root) == 2
+    assert "records of half_score name no commit: they were measured outside a git checkout" in capsys.readouterr().err

@@ -58,6 +58,10 @@ def test_versions_are_read_in_parts():
         "torch": "2.15.0+cpu",
     }
     assert parse_version("0.1.0.torch2.11.0")["commit"] is None
+    own = {"release": "0.1.0", "commit": "abc1234", "torch": "2.11.0"}  # papers in a repository of their own
+    for library, dirty in ((".lib+gdef5678", None), (".lib+gdef5678.dirty", ".dirty")):
+        assert parse_version(f"0.1.0+gabc1234{library}.torch2.11.0") == own | {"dirty": dirty}
+    assert parse_version("0.1.0.lib+gdef5678.torch2.11.0") == own | {"commit": None, "dirty": None}
     with pytest.raises(RescoreError, match="expected <release>"):
         parse_version("0.1.0")
 
@@ -103,7 +107,7 @@ def test_accept_takes_one_clean_commit_of_each_paper(tmp_path, reference, monkey
         monkeypatch.context() as patch,
         pytest.raises(RescoreError, match="git refused, as the job's log says; now it says: no"),
     ):
-        patch.setattr(module, "git_refusal", lambda: "no")
+        patch.setattr(module, "git_refusal", lambda root: "no")
         accept(save(tmp_path / "laptop", record(version="0.1.0.torch2.11.0")), reference)
     assert contents(reference) == before  # a refusal leaves the reference as it was
     assert accept(save(tmp_path / "laptop", record(version=DIRTY)), reference, allow_dirty=True) == "abc1234"
@@ -229,7 +233,9 @@ def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last
     monkeypatch.undo()
     uses = (lambda: read_reference(reference), lambda: gate(run, reference), lambda: accept(run, reference, paper="toy"))
     for use in uses:
-        with pytest.raises(RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale laptop`"):
+        with pytest.raises(
+            RescoreError, match="diff.csv: no such file; make it with `rescore accept --scale laptop --results /.*`"
+        ):
             use()
     accept(run, reference)
     assert not gate(run, reference).moved

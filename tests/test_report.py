@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from reports import COST, LONG, QUOTED, SCRIPT, data_of, hostile_suite, results_of
+from reports import COST, LONG, QUOTED, SCRIPT, data_of, hostile_suite, no_assets, results_of
 from rescore.cli import main
 from rescore.estimates import NETWORKS, SPEED, known_plans, read_networks
 from rescore.ledger.diff import keys, read_diff
@@ -212,7 +212,7 @@ def test_a_report_removes_nothing_of_others(hostile, tmp_path, capsys):
     ):
         for more in ([], ["--reference", "--scale", "laptop"]):
             assert main(["report", "--out", out, *more]) == 2
-            assert f"--out {out}: {named} is of no report, and would be removed" in capsys.readouterr().err
+            assert f"error: {named}: it is of no report, and one in {out} would remove it" in capsys.readouterr().err
     assert log.read_text() == "measured\n" and (tmp_path / "site/index.html").read_text() == "mine"
     pictures = tmp_path / "pictures"
     (pictures / "assets").mkdir(parents=True)
@@ -224,6 +224,18 @@ def test_a_report_removes_nothing_of_others(hostile, tmp_path, capsys):
     assert main(["report", "--reference", "--scale", "laptop", "--out", "pictures"]) == 0
     assert (pictures / "one.png").read_text() == "kept" and not list((pictures / "paper").iterdir())
     assert [path.name for path in pictures.glob("*.html")] == ["index.html"] and not (pictures / "data").exists()
+
+
+def test_nor_in_the_usual_places(hostile, tmp_path, capsys):
+    """Where no `--out` names the folder, it may still be another's."""
+    so_far, usual = (tmp_path / "results" / "laptop" / name for name in ("so-far", "report"))
+    for folder, words in ((usual, []), (so_far, ["--so-far"])):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "thesis.html").write_text("mine")
+        assert main(["report", *words]) == 2 and f"{folder.name}/thesis.html: it is of no report" in capsys.readouterr().err
+    shutil.rmtree(usual)
+    assert main(["report"]) == 0 and (so_far / "thesis.html").read_text() == "mine"
 
 
 def text_of(page: Path) -> str:
@@ -319,9 +331,13 @@ def test_reasons_of_a_reference_are_shown(tmp_path, monkeypatch):
     assert main(["accept", "--allow-dirty", "--paper", "toy"]) == 0
     results = read_results(tmp_path / "results" / "reference" / "laptop", find_papers(tmp_path), tmp_path)
     assert results.kind == "reference" and results.skipped == read_results(run, find_papers(tmp_path), tmp_path).skipped
-    monkeypatch.setattr(pages, "write_assets", lambda folder: None)
-    assert main(["report", "--reference"]) == 0
+    monkeypatch.setattr(pages, "write_assets", no_assets)
     written = tmp_path / "results" / "report"
+    (written / "figures").mkdir(parents=True)
+    (written / "figures" / "mine.png").write_text("mine")
+    assert main(["report", "--reference"]) == 2 and (written / "figures" / "mine.png").is_file(), "of no report"
+    shutil.rmtree(written)
+    assert main(["report", "--reference"]) == 0
     assert "laptop/index.html" in (written / "index.html").read_text() and (written / "laptop" / "matrix.html").is_file()
     assert "Not run: 1 number: no &lt;b&gt;time&lt;/b&gt;." in (written / "laptop" / "paper-toy.html").read_text()
     facts = matrix(results, find_papers(tmp_path))["facts"]

@@ -180,11 +180,11 @@ def test_without_the_file_the_node_says_where_to_get_it_and_its_job_is_skipped(p
     assert row["reason"] == reason
 
     suite = load_suite({"scale": "smoke", "results": str(places / "results")}, places / "repository")
-    suite.forget_missing()
+    suite.forget(suite.models)
     assert folder.is_dir(), "nothing has changed"
     (places / "data" / "weights" / "score_sde" / "vp").mkdir(parents=True)
     shutil.copy(places / "tiny.pth", places / "data" / "weights" / "score_sde" / "vp" / "tiny.pth")
-    suite.forget_missing()
+    suite.forget(suite.models)
     assert not folder.exists()
 
 

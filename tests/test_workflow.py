@@ -69,6 +69,10 @@ def story(workspace: Workspace) -> SimpleNamespace:
     log.parent.mkdir(parents=True)
     log.write_text("failed: toy gone\n")
     os.utime(log, (1e9, 1e9))
+    models = load_suite({}, workspace.root).models.items()
+    missing = Path("results/laptop/models", next(key for key, of in models if of.spec.data == "digits"))  # always there
+    (workspace.root / missing).mkdir(parents=True)
+    (workspace.root / missing / "missing.json").write_text('{"missing": "there were no digits"}')
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
     vague = {"reproductions/toy/claims.py": (workspace.root / "reproductions" / "toy" / "claims.py").read_text() + VAGUE}
     elsewhere = workspace.root.parent / "else where"
@@ -90,7 +94,7 @@ def story(workspace: Workspace) -> SimpleNamespace:
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
-    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke", elsewhere=elsewhere)
+    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke", elsewhere=elsewhere, missing=missing)
 
 
 def test_profiles_exist() -> None:
@@ -111,6 +115,13 @@ def test_dry_run(workspace: Workspace, story: SimpleNamespace, profile: str) -> 
         assert int(counts.get(f"{name}_bundle", 0)) == int(bundled)
     assert counts["report"] == counts["figures"] == "1"
     assert counts.get("short_models") == ("1" if scale == "smoke" else None)
+
+
+def test_a_dry_run_changes_nothing(workspace: Workspace, story: SimpleNamespace) -> None:
+    """Not even where the data that a model lacked are there now: it is said."""
+    assert [path.name for path in (workspace.root / story.missing).iterdir()] == ["missing.json"]
+    said = f"model {story.missing.name} was not trained for lack of data that are there now; a run that is not dry trains it"
+    assert said in story.printed["default"] and said not in story.printed["rules"]
 
 
 def test_short_trainings_share_a_process(workspace: Workspace, story: SimpleNamespace) -> None:
@@ -280,7 +291,7 @@ def test_records_and_costs_name_code_machine_and_config(workspace: Workspace, st
     digest = suite.papers["toy"].hash(SimpleNamespace(job="normal"))
     record = next(row for row in rows(story.results / "records.csv") if row["dataset"] == "normal")
     assert record["config_hash"] == digest
-    assert re.fullmatch(r"\d+\.\d+\.\d+(\+g[0-9a-f]{7}(\.dirty)?)?\.torch\d.*", record["version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.lib\+g[0-9a-f]{7}(\.dirty)?)?\.torch\d.*", record["version"]), "no papers' commit"
     assert record["device"].startswith("cpu ")
     cost = json.loads((story.results / "toy" / "normal" / "cost.json").read_text())
     assert cost["function_evaluations"] == 1000 and cost["config_hash"] == digest

@@ -8,11 +8,18 @@ from pathlib import Path
 
 from rescore.commands import jobs, ledger, reading
 from rescore.config import SCALES
-from rescore.errors import RescoreError
+from rescore.errors import RescoreError, os_error_text
+
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+KEPT = {jobs.run: "finished cells are", jobs.train: "checkpoints are", jobs.fetch: "what has come whole is"}
+"""What an interrupted command leaves for its next call."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 (a gate or a check failed) or 2 (bad input, told in one message)."""
+    """Run one command; returns the exit status.
+
+    It is 0, 1 (a gate or a check failed), 2 (bad input, told in one message) or `INTERRUPTED`.
+    """
     args = parser().parse_args(arguments)
     # A thread that waits for the others of its job would else spin: beside other work on the same cores steps of two threads
     # took many times as long, and their processor seconds counted the waiting.
@@ -27,10 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a table, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a folder that may not be written, one in place of a file, a full disk
-        place = error.filename2 or error.filename  # of a rename that to which
-        print(f"rescore: error: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr)
+    except OSError as error:
+        print(f"rescore: error: {os_error_text(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        kept = KEPT.get(args.handler)
+        print(f"rescore: interrupted{f'; {kept} kept: the same command goes on from there' if kept else ''}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,16 +3,17 @@
 import difflib
 import hashlib
 import json
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from rescore.errors import RescoreError
+from rescore.files import Loader, load_yaml
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
 REPORTED = tuple(scale for scale in SCALES if scale != "smoke")
@@ -23,10 +24,21 @@ RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 M = TypeVar("M", bound=BaseModel)
 
 
-class Settings(BaseModel):
-    """Base of every config: frozen, an unknown key is an error."""
+def _finite(value: Any) -> Any:
+    """In pydantic's own words of a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("input should be a finite number")
+    return value
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+Free = Annotated[Any, AfterValidator(_finite)]
+"""A setting of any type, which whoever takes it checks."""
+
+
+class Settings(BaseModel):
+    """Base of every config: frozen, an unknown key is an error, and so is a number that is not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Resources(Settings):
@@ -250,49 +262,9 @@ def _section_fields(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {name: value.sections or (name,) for name, value in values.items() if isinstance(value, SectionSettings)}
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's parser is ten times as fast
-    """YAML in which a key may not appear twice."""
-
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        _refuse_repeated_keys(node, set())
-        return node
-
-
-def _refuse_repeated_keys(node: yaml.Node | None, known: set[int]) -> None:
-    """Raise MarkedYAMLError for the second of two keys; `known` are the ids of nodes looked at, which aliases reach again."""
-    if isinstance(node, yaml.CollectionNode) and id(node) not in known:
-        known.add(id(node))
-        seen = []
-        for part in node.value:
-            if isinstance(part, tuple):
-                key, part = part
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
-                seen.append(key.value)
-            _refuse_repeated_keys(part, known)
-
-
-class ConfigLoader(_Loader):
-    """YAML in which `1e-3` is a number, as in YAML 1.2; PyYAML's 1.1 reads it as text, for it has no point."""
-
-
-ConfigLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)[eE][-+]?[0-9]+\Z"), list("-+.0123456789")
-)
-
-
-def read_yaml(path: Path, model: type[M], loader: type[yaml.SafeLoader] = _Loader) -> M:
+def read_yaml(path: Path, model: type[M], loader: type[yaml.SafeLoader] = Loader) -> M:
     """Read `path` as a `model`; raises RescoreError with one line for each problem."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            content = yaml.load(stream, loader)
-    except FileNotFoundError:
-        raise RescoreError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else path
-        raise RescoreError(f"{where}: {getattr(error, 'problem', None) or error}") from None
+    content = load_yaml(path, loader)
     return validated(model, {} if content is None else content, str(path))
 
 

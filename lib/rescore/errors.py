@@ -19,3 +19,9 @@ class Diverged(RescoreError):
     def cell(self, **key: object) -> dict[str, object]:
         """The `skipped.csv` row of the cell with these key columns."""
         return {**key, "reason": f"diverged: {self}"}
+
+
+def os_error_text(error: OSError) -> str:
+    """What the system refuses, in a line: a folder that may not be written, a file in place of one, a full disk."""
+    place = error.filename2 or error.filename  # of a rename that to which
+    return f"{f'{place}: ' if place else ''}{error.strerror or error}"

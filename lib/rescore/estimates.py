@@ -23,7 +23,7 @@ PASSES = {"ssm": 2, "fd_ssm": 2}
 """By objective, that many times it: fd_ssm has two evaluations, ssm differentiates an evaluation and its derivative."""
 SPEED = (50.0, 100.0)
 """Sustained TFLOP/s of one H100 in bf16: an assumption. What `rescore proof` measured stands beside it, from its own record."""
-NETWORKS = "networks.csv"  # in results/reference
+NETWORKS = "networks.csv"
 COLUMNS = ("network", "parameters", "gflop")
 
 
@@ -31,6 +31,12 @@ def network_id(spec: ModelSpec) -> str:
     """A hash of what decides a network's size: its settings, the process's state, the images' shape, and what it predicts."""
     velocities = str(spec.objective.of_velocities)
     return config_hash(spec.network, spec.process.model_dump_json(), str(image_shape(spec.data)), velocities)
+
+
+def networks_path(root: Path) -> Path:
+    """Where the networks' sizes are kept, with the papers whose networks they are."""
+    path = Path("results", "reference", NETWORKS)
+    return path if root == Path.cwd() else root / path
 
 
 def read_networks(path: Path) -> dict[str, tuple[int, float]]:

@@ -3,15 +3,17 @@
 import importlib
 import re
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from rescore.config import SCALES, ConfigLoader, Settings, check_choice, read_yaml
+from rescore.config import SCALES, PaperConfig, Settings, check_choice, read_yaml
 from rescore.errors import RescoreError
+from rescore.files import ConfigLoader
 
 RESERVED = (
     "all",
@@ -108,6 +110,15 @@ class PaperMeta(Settings):
     not_run: list[NotRunEntry] = []
     figures: dict[str, str] = {}
 
+    @field_validator("figures")
+    @classmethod
+    def _figures_are_functions(cls, figures: dict[str, str]) -> dict[str, str]:
+        if wrong := [name for name in figures if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)]:
+            raise ValueError(
+                f"{wrong[0]!r}: a figure's name is that of its function, and of its file: use a-z, A-Z, 0-9 and '_'"
+            )
+        return figures
+
 
 @dataclass(frozen=True)
 class Paper:
@@ -126,12 +137,39 @@ class Paper:
         return self.folder / "configs" / f"{scale}.yaml"
 
     def module(self, name: str) -> ModuleType:
-        """Import `reproductions.<paper>.<name>`; raises RescoreError if there is no such file."""
+        """Import `reproductions.<paper>.<name>`.
+
+        Raises RescoreError, with the place, if there is no such file, or its code fails; what it raised is the `__cause__`.
+        """
         path = self.folder / f"{name}.py"
         if not path.is_file():
             raise RescoreError(f"{path}: no such file")
         use_root(self.folder.parents[1])
-        return importlib.import_module(f"reproductions.{self.name}.{name}")
+        try:
+            return importlib.import_module(f"reproductions.{self.name}.{name}")
+        except RescoreError:
+            raise
+        except (Exception, SystemExit) as error:
+            what = error.msg if isinstance(error, SyntaxError) else error  # which ends in the file and line that `_place` gives
+            place = _place(error, self.folder, path)
+            raise RescoreError(f"{place}: cannot be imported: {type(error).__name__}: {what}") from error
+
+    def value(self, module: str, name: str) -> Any:
+        """What a module of the paper calls `name`; raises RescoreError as `module`, or if there is nothing of that name."""
+        found = self.module(module)
+        if not hasattr(found, name):
+            raise RescoreError(f"{self.folder / f'{module}.py'}: has no {name}")
+        return getattr(found, name)
+
+
+def _place(error: BaseException, folder: Path, path: Path) -> str:
+    """`<file>, line <n>` in the paper's folder that an error comes from, as far as it is known; else `path`."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    own = [(file, line) for file, line in places if Path(file).is_relative_to(folder)]
+    file, line = own[-1] if own else (str(path), None)
+    return f"{file}, line {line}" if line else file
 
 
 _modules: dict[str, dict[str, ModuleType]] = {}  # by root, those of `reproductions` that another root has put aside
@@ -177,9 +215,24 @@ def _read_paper(name: str, path: Path) -> Paper:
     return Paper(name, path.parent, read_yaml(path, PaperMeta))
 
 
-def find_papers(root: Path | str | None = None) -> dict[str, Paper]:
-    """All papers by name, sorted; raises RescoreError for what is wrong in one of them."""
-    return {name: _read_paper(name, path) for name, path in _paper_files(root).items()}
+def find_papers(root: Path | str | None = None, unusable: dict[str, str] | None = None) -> dict[str, Paper]:
+    """All papers by name, sorted.
+
+    Args:
+        unusable: takes, by paper, what is wrong with a paper.yaml, and the paper is left out.
+
+    Raises:
+        RescoreError: what is wrong in one of them, without `unusable`.
+    """
+    papers = {}
+    for name, path in _paper_files(root).items():
+        try:
+            papers[name] = _read_paper(name, path)
+        except RescoreError as error:
+            if unusable is None:
+                raise
+            unusable[name] = str(error)
+    return papers
 
 
 def load_paper(name: str, root: Path | str | None = None) -> Paper:
@@ -198,15 +251,25 @@ def load_config(paper: Paper, scale: str) -> Any:
     check_choice("scale", scale, SCALES)
     check_choice(f"scale for paper {paper.name}", scale, paper.scales)
     path = paper.config_path(scale)
-    config = read_yaml(path, paper.module("config").Config, ConfigLoader)
+    config = read_yaml(path, _config_class(paper), ConfigLoader)
     for job in config.jobs:
-        if not job or not set(job) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
-            raise RescoreError(f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.'")
+        if not re.fullmatch("[a-z0-9][a-z0-9_.-]*", job):
+            raise RescoreError(
+                f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.', "
+                "from a letter or digit on"
+            )
     for name in config.candidates:  # named, with a source, before it is run
         check_choice(f"candidate of {path}, which paper.yaml must declare,", name, [one.name for one in paper.meta.candidates])
     return config
 
 
+def _config_class(paper: Paper) -> type[PaperConfig]:
+    found = paper.value("config", "Config")
+    if not (isinstance(found, type) and issubclass(found, PaperConfig)):
+        raise RescoreError(f"{paper.folder / 'config.py'}: Config is no rescore.config.PaperConfig")
+    return found
+
+
 def schema(paper: Paper) -> dict[str, Any]:
     """The JSON schema of a paper's config files."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | paper.module("config").Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _config_class(paper).model_json_schema()

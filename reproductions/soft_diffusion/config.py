@@ -1,9 +1,9 @@
 """The settings of a Soft Diffusion run. What the paper does not state is an assumption, listed in README.md."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
+from rescore.config import Free, JobConfig, PaperConfig, SectionSettings, Settings
 from rescore.data.images import images_at_hand
 from rescore.specs.training import TogetherTraining
 
@@ -32,7 +32,7 @@ class Training(TogetherTraining):
     """Of every network of a job; `level` is what it is told of t: 999 t or t."""
 
     network: str = "mlp"
-    settings: dict[str, Any] = {}
+    settings: dict[str, Free] = {}
     level: Literal["steps", "time"] = "steps"
     ema: float = Field(0.999, ge=0, lt=1)
 
@@ -91,7 +91,7 @@ class Overhead(SectionSettings):
 
     rounds: PositiveInt = 40
     batch: PositiveInt = 64
-    networks: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Free]] = {}
 
 
 class Subsets(SectionSettings):

@@ -4,10 +4,10 @@ import argparse
 import sys
 
 from rescore.commands.output import print_counts, print_frame, print_table
-from rescore.commands.places import chosen_suite, instead_of_run, scale_folder, selected
+from rescore.commands.places import chosen_suite, how_to_run, instead_of_run, scale_folder, selected
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
-from rescore.papers import find_papers
+from rescore.papers import find_papers, find_root
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def figures(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """Print what a scale needs before anything starts."""
-    from rescore.estimates import NETWORKS, arithmetic, job_rows, model_rows
+    from rescore.estimates import arithmetic, job_rows, model_rows, networks_path
     from rescore.ledger.cost import read_proofs
     from rescore.plan import all_needs, model_plans, need_rows, routes, sampling_plans, sampling_rows, write_networks
 
@@ -59,7 +59,7 @@ def plan(args: argparse.Namespace) -> None:
         print()
     print("\n".join([*arithmetic(plans, read_proofs(args.results)), *routes(samplings, plans)]))
     if args.write:
-        path = args.results / "reference" / NETWORKS
+        path = networks_path(find_root(args.root))  # which the report reads, whatever the results' folder
         print(f"{path}: {write_networks(path, plans)} networks")
 
 
@@ -96,7 +96,6 @@ def proof(args: argparse.Namespace) -> int:
 def cost(args: argparse.Namespace) -> None:
     """Print what each job took."""
     from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_proofs, run_costs, timings
-    from rescore.ledger.records import run_command
     from rescore.ledger.reference import read_reference
     from rescore.workflow.paths import ended_jobs
 
@@ -119,9 +118,7 @@ def cost(args: argparse.Namespace) -> None:
     if frame.empty and proofs:
         return
     if frame.empty:
-        raise RescoreError(
-            f"{scale_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{run_command(args.scale)}`"
-        )
+        raise RescoreError(f"{scale_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{how_to_run(args)}`")
     print_frame(frame)
     trainings = int((frame["paper"] == MODELS).sum())
     print(f"{len(frame) - trainings} jobs{f', {trainings} models' * (trainings > 0)}, {frame['seconds'].sum():.0f} s")

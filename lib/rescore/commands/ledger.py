@@ -4,7 +4,16 @@ import argparse
 import sys
 
 from rescore.commands.output import print_counts, print_table
-from rescore.commands.places import claim_rows, instead_of_run, judged, measured, scale_folder, scale_reference, selected
+from rescore.commands.places import (
+    claim_rows,
+    how_to_run,
+    instead_of_run,
+    judged,
+    measured,
+    scale_folder,
+    scale_reference,
+    selected,
+)
 from rescore.config import SCALES, check_choice
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
@@ -135,7 +144,6 @@ def tables(args: argparse.Namespace) -> None:
 def gate(args: argparse.Namespace) -> int:
     """Compare a run with the reference; 1 if anything failed."""
     from rescore.ledger.gate import COLUMNS, gate, gate_reference
-    from rescore.ledger.records import run_command
 
     papers, reference = selected(args, find_papers(args.root)), scale_reference(args)
     if args.reference:
@@ -143,7 +151,7 @@ def gate(args: argparse.Namespace) -> int:
     elif not (scale_folder(args) / "records.csv").is_file():
         raise RescoreError(
             f"{scale_folder(args) / 'records.csv'}: no such file: there is no run to compare with the reference; "
-            f"make one with `{run_command(args.scale)}`, or check the reference by itself with --reference"
+            f"make one with `{how_to_run(args)}`, or check the reference by itself with --reference"
         )
     else:
         report, what = gate(scale_folder(args), reference, args.paper), "numbers compared"
@@ -160,12 +168,11 @@ def accept(args: argparse.Namespace) -> None:
     from rescore.ledger.reference import accept
     from rescore.workflow.suite import load_suite
 
-    if args.paper is not None:
-        check_choice("paper", args.paper, find_papers(args.root))
     reference = args.results / "reference" / args.scale
-    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
-    current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: list(suite.models)}
-    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current)
+    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=args.paper)
+    models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known
+    current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}
+    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,13 +55,20 @@ def instead_of_run(args: argparse.Namespace, files: str = "records.csv") -> Path
     return reference
 
 
+def how_to_run(args: argparse.Namespace) -> str:
+    """The command that makes the results asked for."""
+    from rescore.ledger.records import run_command
+
+    return run_command(args.scale, args.results, find_root(args.root))
+
+
 def measured(args: argparse.Namespace) -> "list[Record]":
     """The records of the run. Raises RescoreError where there is none."""
-    from rescore.ledger.records import read_records, run_command
+    from rescore.ledger.records import read_records
 
     path = scale_folder(args) / "records.csv"
     if not path.is_file():
-        raise RescoreError(f"{path}: no such file; make it with `{run_command(args.scale)}`")
+        raise RescoreError(f"{path}: no such file; make it with `{how_to_run(args)}`")
     return read_records(path, args.scale)
 
 
@@ -107,6 +115,28 @@ def selected(args: argparse.Namespace, papers: dict) -> dict:
     return {name: papers[name]}
 
 
+def readable_papers(args: argparse.Namespace) -> "tuple[dict[str, Paper], dict[str, str]]":
+    """The papers whose printed numbers can be read, and what is wrong with each of the others, which is said on stderr.
+
+    Raises RescoreError where that is all of them.
+    """
+    from rescore.ledger.published import load_published
+
+    unusable: dict[str, str] = {}
+    papers = find_papers(args.root, unusable)
+    for name in [*papers]:
+        try:
+            load_published({name: papers[name]})
+        except RescoreError as error:
+            unusable[name] = str(error)
+            del papers[name]
+    if unusable and not papers:
+        raise RescoreError("; ".join(unusable.values()))
+    for name, reason in unusable.items():
+        print(f"paper {name} is left out: {reason}", file=sys.stderr)
+    return papers, unusable
+
+
 def open_results(args: argparse.Namespace, papers: dict) -> "Results":
     """The run of the scale, or the reference where that is asked for or there is no run."""
     from rescore.report.source import read_results
@@ -114,7 +144,7 @@ def open_results(args: argparse.Namespace, papers: dict) -> "Results":
     folder = instead_of_run(args) or scale_folder(args)
     if not (folder / "diff.csv").is_file():
         measured(args)  # tells where there is nothing at all
-    return read_results(folder, papers, find_root(args.root))
+    return at_its_place(args, read_results(folder, papers, find_root(args.root)))
 
 
 def ended_results(args: argparse.Namespace, papers: dict) -> "Results":
@@ -122,7 +152,12 @@ def ended_results(args: argparse.Namespace, papers: dict) -> "Results":
     from rescore.report.source import read_results
 
     ended(args, papers)
-    return read_results(scale_folder(args), papers, find_root(args.root), so_far=True)
+    return at_its_place(args, read_results(scale_folder(args), papers, find_root(args.root), so_far=True))
+
+
+def at_its_place(args: argparse.Namespace, results: "Results") -> "Results":
+    """Results whose commands name the places asked for."""
+    return replace(results, at=str(args.results), root=find_root(args.root))
 
 
 def chosen_suite(args: argparse.Namespace) -> "Suite":

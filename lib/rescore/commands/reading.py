@@ -4,14 +4,17 @@ import argparse
 import html
 import shutil
 import webbrowser
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rescore.commands.output import print_frame, print_table
 from rescore.commands.places import (
+    at_its_place,
     ended_results,
     instead_of_run,
     measured,
     open_results,
+    readable_papers,
     reference_places,
     scale_folder,
     scale_reference,
@@ -24,6 +27,8 @@ from rescore.papers import find_papers, find_root
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rescore.report.source import Results
 
 FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "latex": "latex_booktabs"}
 """Of `compare`: how tabulate calls them."""
@@ -66,21 +71,23 @@ def show(args: argparse.Namespace) -> None:
     """Print the card of one number."""
     from rescore.report.cards import card_text, make_cards
 
-    papers = find_papers(args.root)
+    papers, _ = readable_papers(args)
     cards = make_cards(open_results(args, papers), papers)
     print(card_text(cards, cards.find(args.key)), end="")
 
 
 def report(args: argparse.Namespace) -> None:
     """Write the report."""
-    from rescore.report.pages import require_own_folder, write_reference_report, write_report
+    from rescore.report.pages import is_report, require_own_folder, write_reference_report, write_report
     from rescore.report.source import nothing_run, read_results
 
-    papers, root = find_papers(args.root), find_root(args.root)
+    (papers, unusable), root = readable_papers(args), find_root(args.root)
     if args.so_far and (args.reference or args.against):
         raise RescoreError("report: --so-far is of a run that goes on; allowed beside it: --scale and --out")
-    if args.out:
-        require_own_folder(args.out)
+
+    def with_unusable(found: "Results") -> "Results":
+        return replace(found, unusable={**found.unusable, **unusable})
+
     before = read_results(args.against, papers, root) if args.against else None
     every = args.reference and args.scale is None
     args.scale = args.scale or "laptop"
@@ -90,14 +97,14 @@ def report(args: argparse.Namespace) -> None:
             for scale in REPORTED
         }
         references = [
-            read_results(place, papers, root) if place else nothing_run(scale, papers, root)
+            with_unusable(at_its_place(args, read_results(place, papers, root) if place else nothing_run(scale, papers, root)))
             for scale, place in places.items()
             if place or any(scale in paper.scales for paper in papers.values())
         ]
         if not any(places.values()):
             raise RescoreError(f"{args.results / 'reference'}: no committed results; make some with `rescore accept`")
     else:
-        results = ended_results(args, papers) if args.so_far else open_results(args, papers)
+        results = with_unusable(ended_results(args, papers) if args.so_far else open_results(args, papers))
         references = [results] if results.kind == "reference" else []
     scales = [result.scale for result in references] or [results.scale]
     if before and before.scale not in scales:
@@ -106,15 +113,18 @@ def report(args: argparse.Namespace) -> None:
         )
     if references:
         out = args.out or args.results / "report"
+        require_own_folder(out)
         page = write_reference_report(out, references, papers, before, str(args.against))
     else:
         words = str(args.against)
         if before is None and not args.so_far and (scale_reference(args) / "diff.csv").is_file():
             before, words = read_results(scale_reference(args), papers, root), "the committed reference"
-        place = scale_folder(args) / ("so-far" if args.so_far else "report")
-        page = write_report(args.out or place, results, papers, before, words)
-        if not args.so_far and not args.out:
-            shutil.rmtree(scale_folder(args) / "so-far", ignore_errors=True)  # of the run while it went on
+        so_far = scale_folder(args) / "so-far"
+        out = args.out or (so_far if args.so_far else scale_folder(args) / "report")
+        require_own_folder(out)
+        page = write_report(out, results, papers, before, words)
+        if not args.so_far and not args.out and is_report(so_far):
+            shutil.rmtree(so_far, ignore_errors=True)  # of the run while it went on
     print(page)
     if args.open:
         webbrowser.open(page.resolve().as_uri())

@@ -23,22 +23,36 @@ BAR_AFTER_SECONDS = 1.0
 
 
 def data_folder() -> Path | None:
-    """The folder that RESCORE_DATA names, or None when it is unset. Raises RescoreError if it is no folder."""
+    """The folder that RESCORE_DATA names, or None when it is unset. Raises RescoreError if it is none that may be read."""
     value = os.environ.get("RESCORE_DATA")
     if not value:
         return None
     folder = Path(os.path.expanduser(value))  # noqa: PTH111 - a `~` without a home stays; Path.expanduser raises
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where a folder above may not be entered
         raise RescoreError(f"RESCORE_DATA={value}: no such folder; set it to the folder that holds the data sets, or unset it")
+    if not _may_be_read(folder):
+        raise RescoreError(f"RESCORE_DATA={value}: may not be read; change its permissions, or name another folder")
     return folder
 
 
+def _may_be_read(folder: Path) -> bool:
+    """Whether this user may list a folder and open its files; of one that is not there, whether one may see that."""
+    nearest = next((place for place in (folder, *folder.parents) if os.path.exists(place)), folder)  # noqa: PTH110 - as above
+    if not os.path.isdir(nearest):  # noqa: PTH112 - as above
+        return True
+    return os.access(nearest, os.R_OK | os.X_OK if nearest == folder else os.X_OK)
+
+
 def cache_folder() -> Path:
-    """Where downloads are kept: $RESCORE_CACHE, else ~/.cache/rescore, else, for a user without a home, a temporary folder."""
+    """Where downloads are kept: $RESCORE_CACHE, else ~/.cache/rescore.
+
+    A temporary folder for a user without a home, or who may not read that one.
+    """
     try:
-        return Path(os.environ.get("RESCORE_CACHE") or "~/.cache/rescore").expanduser()
+        folder = Path(os.environ.get("RESCORE_CACHE") or "~/.cache/rescore").expanduser()
     except RuntimeError as error:  # HOME is unset and the user has no entry in the system's list
         return _temporary_folder(f"no home folder ({error})")
+    return folder if _may_be_read(folder) else _temporary_folder(f"the cache {folder} may not be read")
 
 
 def writable_cache() -> Path:

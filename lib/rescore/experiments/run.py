@@ -1,6 +1,9 @@
 """Run one job or draw a paper's figures: `rescore run` and `rescore figures`."""
 
+import errno
 import json
+import os
+import signal
 import sys
 import time
 import traceback
@@ -17,7 +20,7 @@ import numpy as np
 
 from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
 from rescore.domain import check_count
-from rescore.errors import RescoreError
+from rescore.errors import RescoreError, os_error_text
 from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.journal import Measurement
 from rescore.files import atomic_path, atomic_write
@@ -26,9 +29,9 @@ from rescore.ledger.records import Record, run_command, write_records, write_ski
 from rescore.machine.hardware import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.torch_setup import prepare_torch
-from rescore.papers import Paper, load_config, load_paper
+from rescore.papers import Paper, find_root, load_config, load_paper
 from rescore.progress import BarLines
-from rescore.workflow.paper_rules import job_command
+from rescore.workflow.paper_rules import job_command, place_options
 from rescore.workflow.paths import (
     JOB_FILES,
     MODEL_FILES,
@@ -47,10 +50,15 @@ _MEASURED = [column.name for column in fields(Measurement)]
 def main_run(args: Namespace) -> None:
     """`rescore run`: run jobs one after another and write their folders, records.csv last.
 
-    On failure of one it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, else with 1.
+    On failure of one it prints the job, its log and the command that repeats it, and exits: with 2 on bad input, or where the
+    system refuses a file, else with 1.
     """
     paper = load_paper(args.paper, args.root)
-    config = load_config(paper, args.scale)
+    try:
+        config = load_config(paper, args.scale)
+    except RescoreError as error:
+        _print_cause(error)
+        raise
     for job in args.jobs:
         check_choice(f"job of {paper.name} at scale {args.scale}", job, config.jobs)
     for job in args.jobs:
@@ -63,18 +71,27 @@ def _run_or_exit(paper: Paper, config: PaperConfig, args: Namespace, job: str) -
         with redirect_stderr(stderr):
             _run(paper, config, args.scale, job, args.results)
     except Exception as error:
+        refused = isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC)
         if isinstance(error, RescoreError):
+            _print_cause(error)
             print(f"error: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and refused:
+            print(f"error: {os_error_text(error)}", file=sys.stderr)
         else:
             traceback.print_exc()
+        print(f"failed: {paper.name} {job}", file=sys.stderr)
+        log = log_path(args.results, args.scale, paper.name, job)
+        if os.path.isfile(log):  # noqa: PTH113 - Path.is_file raises where a folder may not be entered
+            print(f"  log: {log}", file=sys.stderr)  # Snakemake's; a job by hand has none
         command = job_command(paper.name, args.scale, job, str(args.results), args.root)
-        print(
-            f"failed: {paper.name} {job}\n"
-            f"  log: {log_path(args.results, args.scale, paper.name, job)}\n"
-            f"  repeat it alone: {command}",
-            file=sys.stderr,
-        )
-        raise SystemExit(2 if isinstance(error, RescoreError) else 1) from None
+        print(f"  repeat it alone: {command}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, RescoreError) or refused else 1) from None
+
+
+def _print_cause(error: RescoreError) -> None:
+    """The traceback of what a paper's own code raised, for who writes it."""
+    if error.__cause__:
+        traceback.print_exception(error.__cause__)
 
 
 def main_figures(args: Namespace) -> None:
@@ -89,7 +106,9 @@ def main_figures(args: Namespace) -> None:
         check_choice(f"scale for paper {paper.name}", args.scale, paper.scales)
         made = job_folder(args.results, args.scale, paper.name, "*") / JOB_FILES["arrays"]
         if not any(made.parents[1].glob(f"*/{made.name}")):
-            raise RescoreError(f"{made}: no such file; make them with `{run_command(args.scale)}`")
+            raise RescoreError(
+                f"{made}: no such file; make them with `{run_command(args.scale, args.results, find_root(args.root))}`"
+            )
     import matplotlib
 
     matplotlib.use("Agg")
@@ -100,9 +119,14 @@ def main_figures(args: Namespace) -> None:
         for task in tasks:
             _draw(*task)
         return
-    with ProcessPoolExecutor(args.processes, get_context("fork")) as pool:
-        for drawn in [pool.submit(_draw, *task) for task in sorted(tasks, key=lambda task: -len(task[1]))]:
-            drawn.result()
+    ignored = (signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C, which reaches all processes, one tells
+    with ProcessPoolExecutor(args.processes, get_context("fork"), signal.signal, ignored) as pool:
+        try:
+            for drawn in [pool.submit(_draw, *task) for task in sorted(tasks, key=lambda task: -len(task[1]))]:
+                drawn.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _draw(paper: Paper, names: Iterable[str], scale: str, results: Path) -> None:
@@ -136,6 +160,7 @@ def _function(paper: Paper, module: str, name: str) -> Any:
 
 def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path) -> None:
     settings: JobConfig = config.jobs[job]
+    root = paper.folder.parents[1]
     trainings = config.job_trainings(job)
     missing = {
         of.spec.data: reason for of in trainings.values() if (reason := missing_data(model_folder(results, scale, of.key)))
@@ -143,7 +168,11 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     models = (
         {}
         if missing
-        else {f"{name}/{seed}": _weights(results, scale, of.key, seed) for name, of in trainings.items() for seed in of.seeds}
+        else {
+            f"{name}/{seed}": _weights(results, scale, of.key, seed, root)
+            for name, of in trainings.items()
+            for seed in of.seeds
+        }
     )
     gpu = 0 if missing else settings.gpu  # to say so takes no GPU
     digest = job_hash(config, paper.name, job)
@@ -152,7 +181,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
     with _alone(state, f"another process that runs {paper.name} {job}"), claim_gpus(gpu):
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
-        about = {"version": version() + training_commits(models.values()), "config_hash": digest}
+        about = {"version": version(root) + training_commits(models.values()), "config_hash": digest}
         run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
         started, computed = time.perf_counter(), time.process_time()
         if missing:
@@ -194,7 +223,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
 
     Raises RescoreError for a section that the paper's jobs.py does not have.
     """
-    sections, joined = paper.module("jobs").SECTIONS, Result([])
+    sections, joined = paper.value("jobs", "SECTIONS"), Result([])
     config = config.under(run.job)
     run = replace(run, candidate=config.jobs[run.job].candidate)
     for step in config.jobs[run.job].steps:
@@ -234,8 +263,9 @@ def _text(protocol: Mapping[str, object] | str) -> str:
     return protocol if isinstance(protocol, str) else format_protocol(protocol)
 
 
-def _weights(results: Path, scale: str, key: str, seed: int) -> Path:
+def _weights(results: Path, scale: str, key: str, seed: int, root: Path) -> Path:
     path = model_folder(results, scale, key) / str(seed) / MODEL_FILES["weights"]
     if not path.is_file():
-        raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}")
+        places = place_options(str(results), root)
+        raise RescoreError(f"{path}: the model is not trained yet: python -m rescore train {key} --scale {scale}{places}")
     return path

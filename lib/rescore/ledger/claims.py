@@ -261,8 +261,9 @@ def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> li
     for name, paper in sorted(papers.items()):
         if (paper.folder / "claims.py").is_file():
             try:
-                rows += evaluate(name, paper.module("claims").CLAIMS, records)
+                rows += evaluate(name, paper.value("claims", "CLAIMS"), records)
             except Exception as error:
+                what = "" if isinstance(error, RescoreError) else f"{type(error).__name__}: "
                 rows.append(
                     dict.fromkeys(COLUMNS)
                     | {
@@ -271,7 +272,7 @@ def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> li
                         "statement": "",
                         "source": "",
                         "status": "broken",
-                        "evidence": f"it gives no claims: {type(error).__name__}: {error}",
+                        "evidence": f"it gives no claims: {what}{error}",
                     }
                 )
     return rows

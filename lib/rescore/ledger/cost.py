@@ -117,12 +117,17 @@ def cost_by_rule(path: Path) -> dict[tuple[str, str], float]:
     }
 
 
-def run_costs(run: Path, current: Mapping[str, Container[str]] | None = None) -> list[dict[str, object]]:
+def run_costs(run: Path, current: Mapping[str, Container[str] | None] | None = None) -> list[dict[str, object]]:
     """What the jobs and the trainings of a run took.
 
     Args:
         current: by paper its jobs, and by `MODELS` the keys of its models: what others took is left out; None leaves out none.
     """
+
+    def is_current(row: Mapping[str, object]) -> bool:
+        known = None if current is None else current.get(str(row["paper"]), ())
+        return known is None or row["job"] in known
+
     jobs = [read_cost(path) for path in run.glob("*/*/cost.json")]
     rows = [{name: job.get(name) for name in COSTS} for job in jobs]
     for folder in (run / "models").glob("*"):
@@ -133,5 +138,4 @@ def run_costs(run: Path, current: Mapping[str, Container[str]] | None = None) ->
             rows.append({"paper": MODELS, "job": folder.name, "function_evaluations": None} | took | memory)
     digits = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
     rows = [row | {name: round(float(str(row[name])), 1) for name in digits if row[name]} for row in rows]
-    rows = [row for row in rows if current is None or row["job"] in current.get(str(row["paper"]), ())]
-    return sorted(rows, key=lambda row: (row["paper"], row["job"]))
+    return sorted(filter(is_current, rows), key=lambda row: (row["paper"], row["job"]))

@@ -11,7 +11,15 @@ import pandas as pd
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
-from rescore.ledger.protocol import check_pattern, declared_protocol, differences, format_value, parse_protocol
+from rescore.ledger.protocol import (
+    MAIN,
+    check_candidate,
+    check_pattern,
+    declared_protocol,
+    differences,
+    format_value,
+    parse_protocol,
+)
 from rescore.ledger.published import Published
 from rescore.ledger.records import KEY, Record, describe, matches, read_rows
 from rescore.ledger.statistics import MOST, half_width, repeats_needed
@@ -36,7 +44,6 @@ COLUMNS = (
     "note",
     "explained_by",
 )
-MAIN = "main"  # the protocol that `protocols` declares, where a candidate says which one it repeats
 YOUNGER = ("explained_by",)  # columns that older files lack
 NUMBERS = ("uncertainty", "measured", "stderr", "error", "tolerance", "delta")
 
@@ -125,7 +132,8 @@ def diff(
     measured = {record.key: record for record in records}
     skipped = list(skipped)
     for name in papers:
-        _check_candidates(papers[name])
+        for one in papers[name].meta.candidates:
+            check_candidate(one, name)
     rows = []
     for entry in published:
         row = {column: getattr(entry, column) for column in KEY}
@@ -263,20 +271,6 @@ def is_explained(text: str) -> bool | None:
     if not text or re.fullmatch(r"(none of \d+, )?\d+ not decided", text):
         return None
     return not re.fullmatch(r"none of \d+", text)
-
-
-def _check_candidates(paper: "Paper") -> None:
-    for one in paper.meta.candidates:
-        check_pattern(one.match, paper.name)
-        check_pattern(one.use, paper.name)
-        for column, value in one.use.items():
-            try:
-                str(value).format(**dict.fromkeys((*KEY, "name"), ""))
-            except (KeyError, IndexError, ValueError):
-                raise RescoreError(
-                    f"paper {paper.name}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
-                    f"braces; allowed: name, {', '.join(KEY)}"
-                ) from None
 
 
 def stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:

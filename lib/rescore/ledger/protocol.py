@@ -1,12 +1,20 @@
 """Protocols: how a number was made, as `key=value` pairs, and whether two were made alike."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from string import Formatter
+from typing import TYPE_CHECKING, Any
 
+from rescore.config import nearest_first
 from rescore.errors import RescoreError
 from rescore.ledger.records import KEY, matches
 
+if TYPE_CHECKING:
+    from rescore.papers import Candidate, Paper
+
 SEPARATOR = "; "
+MAIN = "main"  # the protocol that `protocols` declare, where a candidate says which one it repeats
+DECLARATIONS = ("protocols", "candidates", "stand_ins", "not_run")
+"""Lists of a `paper.yaml`, of entries that `match` published rows."""
 
 
 def format_value(value: object) -> str:
@@ -84,3 +92,74 @@ def check_pattern(pattern: Mapping[str, object], paper: str) -> None:
     """Raise RescoreError for a `match` with an unknown column."""
     if unknown := set(pattern) - set(KEY):
         raise RescoreError(f"paper {paper}: match: unknown key {', '.join(sorted(unknown))}; allowed: {', '.join(KEY)}")
+
+
+def check_declarations(paper: "Paper", rows: Sequence[Any]) -> None:
+    """Check what a `paper.yaml` declares of its published rows, for a wrong word in it would only mean fewer rows.
+
+    Raises:
+        RescoreError: an unknown column, an entry or a listed value that fits none of `rows`, a candidate that repeats what
+            the paper does not declare, or a key that no record can have.
+    """
+    texts = [{column: _text(getattr(row, column)) for column in KEY} for row in rows]
+    for kind in DECLARATIONS:
+        for number, entry in enumerate(getattr(paper.meta, kind), 1):
+            check_pattern(entry.match, paper.name)
+            where = f"{paper.folder / 'paper.yaml'}: {kind}, entry {number}{_named(entry)}"
+            _check_match(entry.match, texts, f"{where}: match")
+            if kind in ("candidates", "stand_ins"):
+                check_pattern(entry.use, paper.name)
+                if not isinstance(entry.use.get("nfe"), int | None):
+                    raise RescoreError(f"{where}: use.nfe: {entry.use['nfe']!r} is no whole number")
+    known = [MAIN, *(one.name for one in paper.meta.candidates)]
+    for one in paper.meta.candidates:
+        check_candidate(one, paper.name)
+        if one.repeats and one.repeats not in known:
+            raise RescoreError(
+                f"{paper.folder / 'paper.yaml'}: candidate {one.name}: repeats: {one.repeats}; allowed: "
+                f"{', '.join(nearest_first(one.repeats, known))}"
+            )
+
+
+def check_candidate(one: "Candidate", paper: str) -> None:
+    """Raise RescoreError for an unknown column of its `match` or `use`, or another part in the braces of that."""
+    check_pattern(one.match, paper)
+    check_pattern(one.use, paper)
+    allowed = {"name", *KEY}
+    for column, value in one.use.items():
+        try:
+            parts = {part for _, part, _, _ in Formatter().parse(str(value)) if part is not None}
+            str(value).format(**dict.fromkeys(allowed & parts, ""))
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError):
+            parts = {""}
+        if not parts <= allowed:
+            raise RescoreError(
+                f"paper {paper}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
+                f"braces; allowed: name, {', '.join(KEY)}"
+            )
+
+
+def _check_match(pattern: Mapping[str, Any], rows: Sequence[Mapping[str, str]], where: str) -> None:
+    """That every value is of a row that has one of the values in each other column too."""
+    wanted = {
+        column: [_text(one) for one in (value if isinstance(value, list) else [value])] for column, value in pattern.items()
+    }
+    found = [row for row in rows if all(row[column] in values for column, values in wanted.items())]
+    for column, values in wanted.items():
+        here = {row[column] for row in found}
+        if lost := [value for value in values if value not in here]:
+            others = [row for row in rows if all(row[name] in wanted[name] for name in wanted if name != column)]
+            near = nearest_first(lost[0], {row[column] for row in others})
+            raise RescoreError(
+                f"{where}.{column}: {lost[0]!r} fits no row of published.csv; there are, beside the rest of the entry: "
+                f"{', '.join(map(repr, near)) or '(none)'}"
+            )
+
+
+def _text(value: object) -> str:
+    """As `matches` compares values."""
+    return "" if value is None else str(value)
+
+
+def _named(entry: Any) -> str:
+    return f" ({entry.name})" if hasattr(entry, "name") else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rescore.errors import RescoreError
+from rescore.ledger.protocol import check_declarations
 from rescore.ledger.records import KEY, describe, key_of, parse_nfe, parse_stderr, read_rows
 
 if TYPE_CHECKING:
@@ -111,8 +112,14 @@ def read_published(path: Path | str, paper: str) -> list[Published]:
 
 
 def load_published(papers: Mapping[str, "Paper"]) -> list[Published]:
-    """The printed numbers of all papers, papers in the order of their names."""
-    return [row for name in sorted(papers) for row in read_published(papers[name].folder / "published.csv", name)]
+    """The printed numbers of all papers, papers in the order of their names.
+
+    Raises RescoreError, as `read_published`, and for what a paper.yaml declares of numbers that its paper does not print.
+    """
+    rows = {name: read_published(papers[name].folder / "published.csv", name) for name in sorted(papers)}
+    for name, own in rows.items():
+        check_declarations(papers[name], own)
+    return [row for own in rows.values() for row in own]
 
 
 def _checked(path: Path, line: int, row: Mapping[str, str], paper: str) -> int | None:

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -101,9 +102,19 @@ def under_candidate(variant: str, candidate: str) -> str:
     return f"{variant}@{candidate}"
 
 
-def run_command(scale: str) -> str:
-    """The command that makes the results of a scale, for messages about missing ones."""
-    return "snakemake" if scale == "laptop" else f"snakemake --profile profiles/{scale}"
+def run_command(scale: str, results: Path | str = "results", root: Path | None = None, target: str = "") -> str:
+    """The command that makes the results of a scale, for messages about missing ones.
+
+    Args:
+        results, root: where results and papers lie; the usual places need no option.
+        target: of the DAG, such as a paper; empty for all.
+    """
+    base = "" if root in (None, Path.cwd()) else f"{root}/"
+    words = ["snakemake", *(["--snakefile", f"{base}Snakefile"] if base else [])]
+    words += [] if scale == "laptop" else ["--profile", f"{base}profiles/{scale}"]
+    words += [target] if target else []  # before --config, which takes all that follows
+    words += [] if str(results) == "results" else ["--config", f"results={results}"]
+    return shlex.join(words)
 
 
 def parse_nfe(value: object) -> int | None:
@@ -192,7 +203,7 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
     if not path.is_file():
         raise RescoreError(f"{path}: no such file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before UTF-8
     except UnicodeDecodeError as error:
         raise RescoreError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     if not text:

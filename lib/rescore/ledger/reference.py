@@ -6,6 +6,7 @@ It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`, which says
 """
 
 import re
+import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,16 +35,18 @@ FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.+-]+/)+(?=[\w.+-])")  # of an absolut
 TABLES = {"claims.csv": claims.COLUMNS, "diff.csv": diff.COLUMNS}  # in the order of writing
 
 
-def require_run(folder: Path) -> None:
+def require_run(folder: Path, root: Path | None = None) -> None:
     """Raise RescoreError where a run's records, verdicts or claims are missing, with the command that makes them."""
-    _require(folder, RUN_FILES, run_command(folder.name))
+    _require(folder, RUN_FILES, run_command(folder.name, folder.parent, root))
 
 
 def read_reference(folder: Path) -> list[Record]:
     """All records of a reference, sorted by key; raises RescoreError where it is not whole."""
     paths = sorted((folder / "records").glob("*.csv"))
     missing = [] if paths else ["records/<paper>.csv"]
-    _require(folder, ("diff.csv", "claims.csv", *missing), f"rescore accept --scale {folder.name}")
+    results = folder.parent.parent
+    place = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+    _require(folder, ("diff.csv", "claims.csv", *missing), f"rescore accept --scale {folder.name}{place}")
     return collect_records(paths, folder.name)
 
 
@@ -63,7 +66,8 @@ def accept(
     reference: Path,
     allow_dirty: bool = False,
     paper: str | None = None,
-    current: Mapping[str, Container[str]] | None = None,
+    current: Mapping[str, Container[str] | None] | None = None,
+    root: Path | None = None,
 ) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
@@ -73,13 +77,15 @@ def accept(
         paper: replace what is of this paper only; where the scale has no reference yet, one of this paper alone is begun.
             What the trainings of the run took is kept too, since papers share them.
         current: by paper the jobs of the scale, and by `MODELS` the keys of all that it trains: what others took is dropped,
-            and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing.
+            and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing, and so
+            for one of them.
+        root: of the papers, whose commit git is asked for; None for the library's checkout.
 
     Raises:
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
             broken claims; a paper that would be lost; with `paper`, a reference that has other papers but is not whole.
     """
-    require_run(run)
+    require_run(run, root)
     is_begun = paper is not None and _is_begun(reference, paper)
     if is_begun:
         read_reference(reference)
@@ -87,7 +93,7 @@ def accept(
     for record in read_records(run / "records.csv", run.name):
         if paper in (None, record.paper):
             records.setdefault(record.paper, []).append(_shortened(record))
-    commits = _commits(run / "records.csv", records, allow_dirty, paper)
+    commits = _commits(run / "records.csv", records, allow_dirty, paper, root)
     present = [path.stem for path in sorted((reference / "records").glob("*.csv"))] if paper is None else []
     if records and (lost := [name for name in present if name not in records and current and current.get(name)]):
         raise RescoreError(
@@ -130,11 +136,20 @@ def accept(
 
 
 def parse_version(version: str) -> dict[str, str | None]:
-    """The parts `release`, `commit`, `dirty` and `torch` of `<release>[+g<commit>[.dirty]].torch<version>`."""
-    found = re.fullmatch(r"(?P<release>.+?)(\+g(?P<commit>[0-9a-f]+)(?P<dirty>\.dirty)?)?\.torch(?P<torch>.+)", version)
+    """The parts `release`, `commit`, `dirty` and `torch` of a `rescore.machine.hardware.version`.
+
+    The commit is that of the papers; `.dirty` is theirs or the library's.
+    """
+    found = re.fullmatch(
+        r"(?P<release>.+?)(\+g(?P<commit>[0-9a-f]+)(?P<dirty>\.dirty)?)?(\.lib\+g[0-9a-f]+(?P<library>\.dirty)?)?"
+        r"\.torch(?P<torch>.+)",
+        version,
+    )
     if not found:
         raise RescoreError(f"version {version!r}: expected <release>+g<commit>[.dirty].torch<version>")
-    return found.groupdict()
+    parts = found.groupdict()
+    library = parts.pop("library")
+    return parts | {"dirty": parts["dirty"] or library}
 
 
 def _is_begun(reference: Path, paper: str) -> bool:
@@ -169,7 +184,9 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return [dict.fromkeys(younger, "") | row for _, row in found]
 
 
-def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None) -> str:
+def _commits(
+    source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None, root: Path | None
+) -> str:
     if not records:
         raise RescoreError(f"{source}: no records{f' of {paper}' if paper else ''} to accept")
     commits: set[str] = set()
@@ -178,7 +195,7 @@ def _commits(source: Path, records: Mapping[str, Sequence[Record]], allow_dirty:
         named = [version["commit"] for version in versions]
         found = {commit for commit in named if commit is not None}
         if None in named:
-            reason = git_refusal()
+            reason = git_refusal(root)
             raise RescoreError(
                 f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
                 "git refused, as the job's log says" + (f"; now it says: {reason}" if reason else "")

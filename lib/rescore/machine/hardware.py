@@ -33,16 +33,20 @@ def device_name(device: str) -> str:
     return f"cpu {model} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def version() -> str:
+def version(root: Path | None = None) -> str:
     """`<release>+g<commit>[.dirty].torch<version>`; `<release>.torch<version>` outside a git checkout.
 
     Dirty: a file under lib/ or reproductions/ differs from the commit. Where git refuses, no commit is named and a warning
     says why.
+
+    Args:
+        root: the folder of the papers' reproductions/, None for the library's checkout. Of another the commit is its own, and
+            the library's follows: `<release>+g<commit>[.dirty].lib+g<commit>[.dirty].torch<version>`.
     """
     import torch
 
     try:
-        commit = _commit(ROOT)
+        commit = _commits(root)
     except GitRefuses as error:
         warn(f"the version names no commit, for git refuses: {error}")
         commit = ""
@@ -53,20 +57,28 @@ class GitRefuses(Exception):
     """What git says where it does not do what is asked of it."""
 
 
-def git_refusal() -> str | None:
-    """Why git names no commit of this checkout now; None if it does, or outside a git checkout."""
+def git_refusal(root: Path | None = None) -> str | None:
+    """Why git names no commit of the papers at `root` now; None if it does, or outside a git checkout."""
     try:
-        _commit(ROOT)
+        _commits(root)
     except GitRefuses as error:
         return str(error)
     return None
 
 
-def _commit(root: Path) -> str:
-    """`+g<commit>[.dirty]`, "" outside a git checkout."""
+def _commits(root: Path | None) -> str:
+    """Of the papers at `root`, then of the library where that is another checkout."""
+    if root is None or root.resolve() == ROOT.resolve():
+        return _commit(ROOT, "lib", "reproductions")
+    library = _commit(ROOT, "lib")
+    return _commit(root, "reproductions") + (f".lib{library}" if library else "")
+
+
+def _commit(root: Path, *folders: str) -> str:
+    """`+g<commit>[.dirty]`, "" outside a git checkout; dirty: a file in these folders differs from the commit."""
     if not (root / ".git").exists():
         return ""
-    dirty = _git(root, "status", "--porcelain", "--", "lib", "reproductions")
+    dirty = _git(root, "status", "--porcelain", "--", *folders)
     return f"+g{_git(root, 'rev-parse', '--short=7', 'HEAD')}{'.dirty' if dirty else ''}"
 
 

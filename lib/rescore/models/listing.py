@@ -48,7 +48,7 @@ def listed(paper: Paper, config: PaperConfig, scale: str, jobs: Sequence[str]) -
 
     Several parts of the same cells are listed once, whole: their samplers' coefficients take seconds.
     """
-    sections, found = paper.module("jobs").SECTIONS, []
+    sections, found = paper.value("jobs", "SECTIONS"), []
     whole: dict[tuple[object, object], list[str]] = {}
     for name in jobs:
         job_config = cast(ModelJob, config.jobs[name])

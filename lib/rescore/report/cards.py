@@ -150,7 +150,7 @@ def _printed(key: Key, verdict: Mapping[str, Any], entry: Published | None, resu
         else:
             differs.append((name, text, name in assumed, measured.get(name, "(not recorded)") if record else "(not run)"))
     other = [(name, value) for name, value in measured.items() if name not in stated | assumed]
-    origin = _origin(record, results) if record else {"command": _paper_command(results.scale, paper.name)}
+    origin = _origin(record, results) if record else {"command": paper_command(results, paper.name)}
     candidates = candidate_verdicts(entry, paper, results.records) if entry else ()
     return Card(
         key,
@@ -177,12 +177,14 @@ def _pairs(record: Record) -> list[tuple[str, str]]:
 
 def _origin(record: Record, results: Results) -> dict[str, Any]:
     job = results.jobs.get(record.key)
-    command = job_command(record.paper, record.scale, job) if job else _paper_command(record.scale, record.paper)
-    return {"job": job, "command": command}
+    if job:
+        return {"job": job, "command": job_command(record.paper, record.scale, job, results.at, results.root)}
+    return {"job": None, "command": paper_command(results, record.paper)}
 
 
-def _paper_command(scale: str, paper: str) -> str:
-    return f"{run_command(scale)} {paper}"
+def paper_command(results: Results, paper: str) -> str:
+    """The command that measures all of a paper."""
+    return run_command(results.scale, results.at, results.root, paper)
 
 
 def number(value: float | None) -> str:

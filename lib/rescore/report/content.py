@@ -72,6 +72,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
     verdicts = verdict_counts(row for key, row in results.verdicts.items() if key[0] in papers)
     counts = Counter(change.what for change in changes)
     return {
+        "left_out": {name: reason for name, reason in results.unusable.items() if name not in papers},
         "tiles": busy,
         "idle": idle,
         "common": _shared([tile["facts"] for tile in busy]),
@@ -171,6 +172,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
     return {
         "paper": paper.name,
         "has_scale": results.scale in paper.scales,
+        "unusable": results.unusable.get(paper.name, ""),
         "heading": paper.meta.title,
         "citation": paper.meta.citation,
         "url": paper.meta.url,

@@ -26,7 +26,7 @@ from rescore.ledger import diff as diff_module
 from rescore.ledger.records import describe, run_command, write_records
 from rescore.ledger.tables import MARKS
 from rescore.papers import Paper
-from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, with_error
+from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, paper_command, with_error
 from rescore.report.content import (
     SCALES_IN_WORDS,
     claim_counts,
@@ -172,7 +172,7 @@ def _write_scale(
     shared = {
         "site": site,
         "measured": len(results.records),
-        "run_command": run_command(results.scale),
+        "run_command": run_command(results.scale, results.at, results.root),
         "moved_keys": moved_keys,
         "moved_claims": moved_claims,
         "data_files": measured_first,
@@ -204,6 +204,7 @@ def _write_scale(
             claims=own,
             claim_counts=claim_counts(own),
             measured=len(results.of(name)),
+            paper_command=paper_command(results, name),
         )
     write("numbers.html", "numbers.html", "Numbers", uses_tables=True)
     write(
@@ -232,11 +233,18 @@ def _still_missing(results: Results) -> str:
     return f"So far: {ended}, {waiting} have not. What these measure stands as not run."
 
 
+def is_report(out: Path) -> bool:
+    """Whether an earlier report has been written to the folder."""
+    return (out / "assets" / "report.js").is_file()
+
+
 def require_own_folder(out: Path) -> None:
-    """Raise RescoreError where a report in a folder that somebody names would remove what no earlier one has left."""
+    """Raise RescoreError where a report in a folder would remove what no earlier one has left."""
     found = next((path for folder in (out, *(out / scale for scale in SCALES)) for path in _old(folder)), None)
-    if found and not (out / "assets" / "report.js").is_file():
-        raise RescoreError(f"--out {out}: {found} is of no report, and would be removed; allowed: a new folder, or a report's")
+    if found and not is_report(out):
+        raise RescoreError(
+            f"{found}: it is of no report, and one in {out} would remove it; allowed: a new folder, or a report's (--out)"
+        )
 
 
 def _old(out: Path) -> list[Path]:

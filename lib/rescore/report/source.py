@@ -15,7 +15,7 @@ import pandas as pd
 
 from rescore.config import SCALES, job_hash, step_hash
 from rescore.errors import RescoreError
-from rescore.estimates import NETWORKS, ModelPlan, job_rows, known_plans, read_networks
+from rescore.estimates import ModelPlan, job_rows, known_plans, networks_path, read_networks
 from rescore.files import read_json
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
@@ -50,6 +50,9 @@ class Results:
         logs: by (paper, job) the log's path.
         figures: by paper, the figures drawn: name -> path.
         made: by paper the date of its numbers.
+        unusable: by paper what is wrong with its config, so that its jobs are not known, or with its printed numbers, so that
+            it is left out.
+        at, root: where its commands find results and papers; None for the working directory.
     """
 
     scale: str
@@ -69,6 +72,9 @@ class Results:
     figures: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
     parity: tuple[list[str], list[list[str]]] | None = None
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    at: str = "results"
+    root: Path | None = None
 
     def of(self, paper: str) -> list[Record]:
         return [record for record in self.records.values() if record.paper == paper]
@@ -220,24 +226,26 @@ def _unrun(
     ran: Container[tuple[str, str]] = (),
     trained: Container[str] = (),
 ) -> dict[str, Any]:
-    """`waiting`, `planned` and `proofs` of `Results`.
+    """`waiting`, `planned`, `proofs` and `unusable` of `Results`.
 
     Args:
         results: the folder of all scales' results.
         ran: the (paper, job) that have run.
         trained: the keys of models that are there.
     """
-    rules = {}
+    rules, unusable = {}, {}
     for name, paper in papers.items():
         try:
             config = load_config(paper, scale) if scale in paper.scales else None
-        except RescoreError:
-            continue  # said by whatever runs the paper
+        except RescoreError as error:
+            unusable[name] = str(error)
+            continue
         rules[name] = PaperRules(paper, scale, "results", root, config)
     suite = Suite(Options(scale=scale), root, rules)
     waiting = [row for row in job_rows(suite) if (row["paper"], row["job"]) not in ran]
-    networks = read_networks(root / "results" / "reference" / NETWORKS)
-    return {"waiting": waiting, "planned": known_plans(suite, networks, trained), "proofs": read_proofs(results)}
+    networks = read_networks(networks_path(root))
+    planned = known_plans(suite, networks, trained)
+    return {"waiting": waiting, "planned": planned, "proofs": read_proofs(results), "unusable": unusable}
 
 
 def _models(folder: Path) -> list[dict[str, Any]]:

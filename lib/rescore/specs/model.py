@@ -7,11 +7,11 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from rescore.config import RESOURCES, Resources, Settings, check_choice, config_hash
+from rescore.config import RESOURCES, Free, Resources, Settings, check_choice, config_hash
 from rescore.errors import RescoreError
 from rescore.specs.grown import Grown
 from rescore.specs.training import NetworkTraining
@@ -29,7 +29,7 @@ class Part(Settings):
     """A choice by name, with the settings that differ from its defaults."""
 
     name: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Free] = {}
 
 
 class Objective(Grown):

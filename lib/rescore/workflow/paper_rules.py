@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rescore.config import JobConfig, PaperConfig, job_hash
+from rescore.errors import RescoreError
 from rescore.papers import Paper
 from rescore.workflow.paths import JOB_FILES, LEDGER_FILES, figure_folder, job_folder, log_path, model_folder
 from rescore.workflow.rule_text import in_rule, in_shell
@@ -122,8 +123,14 @@ class PaperRules:
         return job_hash(self.known, self.name, wildcards.job)
 
     def data(self, wildcards: Any) -> str:
-        """Which data there are now: a job that was skipped for lack of data runs once they appear."""
-        return self.known.data_fingerprint(wildcards.job)
+        """Which data there are now: a job that was skipped for lack of data runs once they appear.
+
+        Raises RescoreError for a folder that this user may not enter.
+        """
+        try:
+            return self.known.data_fingerprint(wildcards.job)
+        except OSError as error:
+            raise RescoreError(f"{error.filename}: {error.strerror}") from None
 
     def models(self, wildcards: Any) -> list[str]:
         """The folders of the trained models that the job uses."""

@@ -6,8 +6,9 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from pydantic import BeforeValidator, Field
 from rescore.config import SCALES, Settings, check_choice, validated
 from rescore.data.images import images_at_hand
 from rescore.data.weights import weights_at_hand
+from rescore.errors import RescoreError
 from rescore.papers import Paper, find_papers, find_root, load_config
 from rescore.specs.model import Trainings
 from rescore.workflow.paper_rules import NOTHING, PaperRules, place_options
@@ -53,11 +55,16 @@ class Options(Settings):
 
 @dataclass(frozen=True)
 class Suite:
-    """All papers at one scale."""
+    """All papers at one scale.
+
+    Args:
+        unusable: by paper that is left out, what is wrong with its paper.yaml or config.
+    """
 
     options: Options
     root: Path
     papers: Mapping[str, PaperRules]
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scale(self) -> str:
@@ -171,13 +178,45 @@ class Suite:
         ]
         return {key: max(priority for its, priority in waiting if its == key) for key, _ in waiting}
 
-    def forget_missing(self) -> None:
-        """Drop the models not trained for lack of data or weights which lie there now: so the next run trains them."""
-        for key, of in self.models.items():
-            folder, weights = model_folder(self.options.results, self.scale, key), of.spec.weights
-            there = weights is None or weights_at_hand(weights.source, weights.name, weights.sha256)
-            if missing_data(folder) and there and images_at_hand(of.spec.data, of.spec.split) == "present":
-                shutil.rmtree(folder)
+    def forget_missing(self, workflow: Any) -> Callable[[Any], list[str]]:
+        """An input function of the rules that train: it adds no input, but drops models as `forget`, where jobs are to run.
+
+        Snakemake reads rules for much else, such as a dry run or a report, which shall change nothing.
+        """
+
+        def forget(wildcards: Any) -> list[str]:
+            runs = workflow.executor_plugin is not None and workflow.is_main_process and not workflow.touch
+            if runs:
+                self.forget([key] if (key := wildcards.get("key")) else self.short_models, workflow.dryrun)
+            return []
+
+        return forget
+
+    def forget(self, keys: Iterable[str], dry: bool = False) -> None:
+        """Drop the models not trained for lack of data or weights which lie there now: so this run trains them.
+
+        Those that are another user's stay.
+
+        Args:
+            dry: drop none, but say that a run will.
+        """
+        for key in filter(self._can_be_trained_now, keys):
+            if dry:
+                _say_once(f"model {key} was not trained for lack of data that are there now; a run that is not dry trains it")
+            else:
+                with suppress(OSError):
+                    shutil.rmtree(model_folder(self.options.results, self.scale, key))
+
+    def _can_be_trained_now(self, key: str) -> bool:
+        """Whether a model was not trained for lack of what lies there now; not where one may not look."""
+        spec = self.models[key].spec
+        try:
+            if not missing_data(model_folder(self.options.results, self.scale, key)):
+                return False
+            there = not spec.weights or weights_at_hand(spec.weights.source, spec.weights.name, spec.weights.sha256)
+            return there and images_at_hand(spec.data, spec.split) == "present"
+        except OSError:
+            return False
 
     @property
     def train(self) -> str:
@@ -276,8 +315,11 @@ class Suite:
         return f"set -euo pipefail; export PATH={python}:$PATH PYTHONUNBUFFERED=1; "
 
 
-def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Suite:
+def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed: str | None = None) -> Suite:
     """Papers and their configs for what `snakemake --config` says.
+
+    Args:
+        needed: the one paper that has to be usable; others that are not are left out. None: all.
 
     Raises:
         RescoreError: an unknown option, scale or paper, naming the allowed ones; a bad paper.yaml or config.
@@ -285,16 +327,33 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None) -> Sui
     options = validated(Options, dict(config), "--config")
     check_choice("scale", options.scale, SCALES)
     root = find_root(root)
-    papers = find_papers(root)
-    for name in options.papers:
+    unusable: dict[str, str] = {}
+    papers = find_papers(root, unusable if needed else None)
+    if needed in unusable:
+        raise RescoreError(unusable[needed])
+    for name in (*options.papers, *([needed] if needed else [])):
         check_choice("paper", name, papers)
     chosen = {name: papers[name] for name in options.papers or papers}
-    return Suite(options, root, {name: _rules(paper, options, root) for name, paper in chosen.items()})
+    rules = {}
+    for name, paper in chosen.items():
+        try:
+            rules[name] = _rules(paper, options, root)
+        except RescoreError as error:
+            if needed in (None, name):
+                raise
+            unusable[name] = str(error)
+    return Suite(options, root, rules, unusable)
 
 
 def _rules(paper: Paper, options: Options, root: Path) -> PaperRules:
     config = load_config(paper, options.scale) if options.scale in paper.scales else None
     return PaperRules(paper, options.scale, options.results, root, config, options.bundle)
+
+
+@cache
+def _say_once(text: str) -> None:
+    """Snakemake calls an input function more than once."""
+    print(text, file=sys.stderr)
 
 
 def failures(logs: Path | str, since: float) -> Iterable[str]:
