@@ -13,7 +13,7 @@ from rescore.ledger import reference as module
 from rescore.ledger.cost import COST, MODELS, kept_costs
 from rescore.ledger.diff import read_diff
 from rescore.ledger.gate import gate
-from rescore.ledger.records import read_records, write_skipped
+from rescore.ledger.records import Record, read_records, write_skipped
 from rescore.ledger.reference import accept, parse_version, read_reference, skipped_rows
 from rescore.report.source import read_results
 from test_gate import SECOND, save
@@ -303,3 +303,54 @@ def test_one_paper_brings_what_its_models_took_and_models_out_of_use_leave(tmp_p
     accept(run, reference, paper="toy", current={MODELS: {"a", "b", "new"}})
     took = [("a", "2.0"), ("b", "8.0"), ("new", "10.0")]
     assert [(row["job"], row["seconds"]) for row in kept_costs(reference / COST)] == took
+
+
+# --- a run of some jobs
+
+
+def of_job(job: str, commit: str = "aaaaaaa", **changes: object) -> Record:
+    return record(config_hash=job * 12, version=f"0.1.0+g{commit}.torch2.11.0", **changes)
+
+
+def test_jobs_that_were_not_run_again_stay_as_the_reference_has_them(tmp_path, reference):
+    """By the hash of their config: a job that was run goes whole, one whose config has changed is left out and counted."""
+    old = [
+        of_job("a", method="A"),
+        of_job("a", method="gone", nfe=1),
+        of_job("b", method="B", nfe=2),
+        of_job("c", method="C", nfe=3),
+    ]
+    run = save(tmp_path / "laptop", *old, of_job("b", method="B", paper="other", nfe=2))
+    write_skipped(run / "skipped.csv", [skipped_row(method) for method in ("A", "S")])
+    accept(run, reference)
+    jobs = {"toy": {"a" * 12: "one", "1" * 12: "one", "b" * 12: "two"}}
+    new = [of_job("1", "bbbbbbb", method="A", value=3.0)]
+    records, skipped, stale = module.with_rest(new, [skipped_row("N")], reference, jobs)
+    assert [(one.method, one.value) for one in records] == [("A", 3.0), ("B", -1.0)] and stale == 1
+    assert [row["method"] for row in skipped] == ["N", "S"], "A has a number now"
+
+
+def skipped_row(method: str) -> dict[str, str]:
+    columns = {"paper": "toy", "table": "1", "dataset": "mg", "method": method, "variant": "NN", "metric": "", "nfe": "100"}
+    return {**columns, "reason": "no data"}
+
+
+def test_jobs_of_a_paper_may_be_of_several_commits_where_that_is_said(tmp_path, reference):
+    run = save(tmp_path / "laptop", of_job("a", "aaaaaaa", method="A"), of_job("b", "bbbbbbb", method="B", nfe=2))
+    with pytest.raises(RescoreError, match=r"of toy of 2 commits .*run all its jobs at one, or give --several-commits"):
+        accept(run, reference)
+    assert accept(run, reference, several_commits=True) == "aaaaaaa, bbbbbbb"
+    run = save(tmp_path / "laptop", of_job("a", "aaaaaaa", method="A"), of_job("a", "bbbbbbb", method="B", nfe=2))
+    with pytest.raises(RescoreError, match="of one job of toy of 2 commits"):
+        accept(run, reference, several_commits=True)
+
+
+def test_what_jobs_took_that_were_not_run_again_stays(tmp_path, reference):
+    run = save(tmp_path / "laptop", of_job("a", method="A"))
+    for job in ("one", "two", "gone"):
+        spent(run, "toy", 5.0, job)
+    accept(run, reference)
+    shutil.rmtree(run / "toy")
+    spent(run, "toy", 7.0, "one")
+    accept(run, reference, paper="toy", current={"toy": ["one", "two"], MODELS: []}, several_commits=True)
+    assert {row["job"]: float(row["seconds"]) for row in kept_costs(reference / COST)} == {"one": 7.0, "two": 5.0}

@@ -95,6 +95,11 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="records.csv, skipped.csv, or a job's folder of both"
     )
+    collect.add_argument(
+        "--rest-from-reference",
+        action="store_true",
+        help="with what the reference has of the same papers' other jobs, where their configs are unchanged",
+    )
     diff = add("diff", ledger.diff, "published numbers beside measured ones, with verdicts", one_paper, out, reference)
     diff.add_argument(
         "--so-far", action="store_true", help="of the jobs that have ended, while a run goes on; rows not run are left out"
@@ -135,6 +140,9 @@ def parser() -> argparse.ArgumentParser:
     )
     accept = add("accept", ledger.accept, "make a run the reference", one_paper)
     accept.add_argument("--allow-dirty", action="store_true", help="also from uncommitted code")
+    accept.add_argument(
+        "--several-commits", action="store_true", help="also where jobs of one paper are of different commits, each of its own"
+    )
     add("cost", jobs.cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
     proof = add("proof", jobs.proof, "measure this machine's GPU on the library's work, without data: at most ten minutes")
     proof.add_argument("--tiny", action="store_true", help="a tiny form on the CPU, which only shows that all of it runs")

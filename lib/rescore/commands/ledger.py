@@ -36,6 +36,15 @@ def collect(args: argparse.Namespace) -> None:
     files = [file for path in args.paths for file in ([path / name for name in names] if path.is_dir() else [path])]
     records = ledger.collect_records((file for file in files if file.name == "records.csv"), args.scale)
     skipped = [row for file in files if file.name == "skipped.csv" for row in ledger.read_skipped(file)]
+    if args.rest_from_reference:
+        from rescore.ledger.reference import with_rest
+        from rescore.workflow.paths import jobs_by_hash
+
+        papers, reference = find_papers(args.root), scale_reference(args)
+        jobs = {name: jobs_by_hash(papers[name], args.scale) for name in {record.paper for record in records} & papers.keys()}
+        records, skipped, stale = with_rest(records, skipped, reference, jobs)
+        if stale:
+            print(f"{reference}: {stale} records of jobs whose config has changed are left out", file=sys.stderr)
     for name in ("diff.csv", "claims.csv"):  # of other records: `tables` makes them anew
         (folder / name).unlink(missing_ok=True)
     ledger.write_records(folder / "records.csv", records)
@@ -172,7 +181,7 @@ def accept(args: argparse.Namespace) -> None:
     suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=args.paper)
     models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known
     current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}
-    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root)
+    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root, args.several_commits)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

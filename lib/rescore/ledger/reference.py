@@ -10,12 +10,14 @@ import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
 from rescore.ledger.cost import COST, COSTS, MODELS, kept_costs, run_costs
 from rescore.ledger.records import (
+    KEY,
     Record,
     collect_records,
     format_rows,
@@ -23,6 +25,7 @@ from rescore.ledger.records import (
     read_rows,
     read_skipped,
     run_command,
+    sorted_records,
     write_records,
     write_skipped,
 )
@@ -56,6 +59,34 @@ def skipped_rows(folder: Path) -> list[dict[str, str]] | None:
     return read_skipped(path) if path.is_file() else None
 
 
+def with_rest(
+    records: Sequence[Record], skipped: Sequence[dict[str, str]], reference: Path, jobs: Mapping[str, Mapping[str, str]]
+) -> tuple[list[Record], list[dict[str, str]], int]:
+    """What jobs of a run measured and skipped, with what a reference has of the same papers' other jobs.
+
+    Args:
+        jobs: by paper the names of its jobs by the hashes that records of its present config have.
+
+    Returns:
+        records, skipped rows, and how many records of the reference are left out, since no job has their hash now.
+    """
+    names = [column for column in KEY if column != "metric"]
+
+    def place(row: Any) -> tuple[str, ...]:
+        return tuple("" if (value := row[name]) is None else str(value) for name in names)
+
+    keys, places = (
+        {record.key for record in records},
+        {place(vars(record)) for record in records} | {place(row) for row in skipped},
+    )
+    made = {(record.paper, jobs.get(record.paper, {}).get(record.config_hash)) for record in records}
+    others = [record for record in read_reference(reference) if record.paper in jobs and record.key not in keys]
+    job_of = {record.key: jobs[record.paper].get(record.config_hash) for record in others}
+    kept = [one for one in others if job_of[one.key] is not None and (one.paper, job_of[one.key]) not in made]
+    older = [row for row in skipped_rows(reference) or () if row["paper"] in jobs and place(row) not in places]
+    return sorted_records([*records, *kept]), [*skipped, *older], list(job_of.values()).count(None)
+
+
 def portable(reason: str) -> str:
     """A reason without the folders of the machine that it was met on: `/home/me/data/x.npz` is `.../x.npz`."""
     return FOLDERS.sub(".../", reason)
@@ -68,6 +99,7 @@ def accept(
     paper: str | None = None,
     current: Mapping[str, Container[str] | None] | None = None,
     root: Path | None = None,
+    several_commits: bool = False,
 ) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
@@ -80,6 +112,8 @@ def accept(
             and a paper with jobs that the reference has must be in the run. None drops nothing and asks for nothing, and so
             for one of them.
         root: of the papers, whose commit git is asked for; None for the library's checkout.
+        several_commits: jobs of one paper may be of different commits, each of its own; with `paper`, what jobs that the run
+            has not made took stays as the reference has it.
 
     Raises:
         RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
@@ -93,7 +127,7 @@ def accept(
     for record in read_records(run / "records.csv", run.name):
         if paper in (None, record.paper):
             records.setdefault(record.paper, []).append(_shortened(record))
-    commits = _commits(run / "records.csv", records, allow_dirty, paper, root)
+    commits = _commits(run / "records.csv", records, allow_dirty, paper, root, several_commits)
     present = [path.stem for path in sorted((reference / "records").glob("*.csv"))] if paper is None else []
     if records and (lost := [name for name in present if name not in records and current and current.get(name)]):
         raise RescoreError(
@@ -108,6 +142,10 @@ def accept(
     skipped, costs = skipped_rows(run), run_costs(run, current)
     if paper is not None:
         kept = kept_costs(reference / COST) if is_begun and (reference / COST).is_file() else []
+        if several_commits:
+            made, jobs = {row["job"] for row in costs if row["paper"] == paper}, current.get(paper) if current else None
+            older = (row for row in kept if row["paper"] == paper and row["job"] not in made)
+            costs += [dict[str, object](row) for row in older if jobs is None or row["job"] in jobs]
         costs = _with_models(costs, kept, paper, None if current is None else current.get(MODELS, ()))
         for name, rows in tables.items():
             tables[name] = _of_one_paper(rows, _rows(reference / name, TABLES[name]) if is_begun else [], paper)
@@ -185,7 +223,12 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _commits(
-    source: Path, records: Mapping[str, Sequence[Record]], allow_dirty: bool, paper: str | None, root: Path | None
+    source: Path,
+    records: Mapping[str, Sequence[Record]],
+    allow_dirty: bool,
+    paper: str | None,
+    root: Path | None,
+    several: bool,
 ) -> str:
     if not records:
         raise RescoreError(f"{source}: no records{f' of {paper}' if paper else ''} to accept")
@@ -200,9 +243,15 @@ def _commits(
                 f"{source}: records of {name} name no commit: they were measured outside a git checkout, or "
                 "git refused, as the job's log says" + (f"; now it says: {reason}" if reason else "")
             )
-        if len(found) > 1:
+        of_jobs: dict[str, set[str | None]] = {}
+        for record, commit in zip(own, named, strict=True):
+            of_jobs.setdefault(record.config_hash if several else "", set()).add(commit)
+        if any(len(of_one) > 1 for of_one in of_jobs.values()):
             listed = ", ".join(sorted(found))
-            raise RescoreError(f"{source}: records of {name} of {len(found)} commits ({listed}); run all its jobs at one")
+            raise RescoreError(
+                f"{source}: records of {'one job of ' * several}{name} of {len(found)} commits ({listed}); run all its jobs at "
+                "one" + ("" if several else ", or give --several-commits: each job of its own")
+            )
         if not allow_dirty and any(version["dirty"] for version in versions):
             raise RescoreError(
                 f"{source}: {name} was measured with uncommitted changes; commit and run again, or give --allow-dirty"

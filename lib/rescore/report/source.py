@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from rescore.config import SCALES, job_hash, step_hash
+from rescore.config import SCALES
 from rescore.errors import RescoreError
 from rescore.estimates import ModelPlan, job_rows, known_plans, networks_path, read_networks
 from rescore.files import read_json
@@ -25,7 +25,7 @@ from rescore.ledger.records import Record, collect_records, read_records
 from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
 from rescore.workflow.paper_rules import PaperRules
-from rescore.workflow.paths import MODEL_FILES, ended_jobs, figure_folder, log_path, missing_data
+from rescore.workflow.paths import MODEL_FILES, ended_jobs, figure_folder, jobs_by_hash, log_path, missing_data
 from rescore.workflow.suite import Options, Suite
 
 Key = tuple[str | int | None, ...]
@@ -169,7 +169,7 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: boo
 def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Results:
     scale = folder.resolve().name
     records = read_reference(folder)
-    by_hash = {name: _jobs_by_hash(paper, scale) for name, paper in papers.items()}
+    by_hash = {name: jobs_by_hash(paper, scale) for name, paper in papers.items()}
     jobs = {record.key: job for record in records if (job := by_hash.get(record.paper, {}).get(record.config_hash))}
     commits: dict[str, str] = {record.paper: commit for record in records if (commit := commit_of(record.version))}
     measured = {record.paper for record in records}
@@ -203,19 +203,6 @@ def _by_key(records: Iterable[Record]) -> dict[Key, Record]:
 def _verdicts(frame: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return dict(zip(keys(frame), rows, strict=True))
-
-
-def _jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
-    """The job of each hash that records of the paper's present config carry; a config that cannot be used names none."""
-    try:
-        config = load_config(paper, scale)
-        found: dict[str, str] = {}
-        for job, settings in config.jobs.items():
-            found |= {step_hash(config, paper.name, job, step): job for step in settings.steps}
-            found[job_hash(config, paper.name, job)] = job
-        return found
-    except Exception:  # numbers that are committed are shown whatever has become of the code that made them
-        return {}
 
 
 def _unrun(
