@@ -75,10 +75,8 @@ def with_rest(
     def place(row: Any) -> tuple[str, ...]:
         return tuple("" if (value := row[name]) is None else str(value) for name in names)
 
-    keys, places = (
-        {record.key for record in records},
-        {place(vars(record)) for record in records} | {place(row) for row in skipped},
-    )
+    keys = {record.key for record in records}
+    places = {place(row) for row in [*map(vars, records), *skipped]}
     made = {(record.paper, jobs.get(record.paper, {}).get(record.config_hash)) for record in records}
     others = [record for record in read_reference(reference) if record.paper in jobs and record.key not in keys]
     job_of = {record.key: jobs[record.paper].get(record.config_hash) for record in others}

@@ -227,9 +227,8 @@ class ScoreUNet(nn.Module):
             h = pixel_shuffle(h, self.config.patch)
         if not self.config.scale_by_sigma:
             return h
-        sigma = (
-            level if self.config.sigmas is None else self.sigmas[level.long()].to(h)
-        )  # of 1 / 2, the level above, as the authors
+        # a label between two takes the sigma of the smaller one, as the authors' integers do
+        sigma = level if self.config.sigmas is None else self.sigmas[level.long()].to(h)
         return h / sigma[:, None, None, None]
 
 
