@@ -15,7 +15,7 @@ from rescore.config import PaperConfig
 from rescore.errors import RescoreError
 from rescore.figures.sheets import NOT_MEASURED, add_notes, sheet
 from rescore.ledger.published import Published, read_published
-from rescore.ledger.records import Record, collect_records, matches, read_skipped
+from rescore.ledger.records import Record, collect_records, matcher, read_skipped
 from rescore.papers import Paper, load_config
 from rescore.workflow.paths import JOB_FILES, job_folder
 
@@ -124,7 +124,7 @@ class PaperResults:
 
 def select(rows: Iterable[Row], **columns: object) -> list[Row]:
     """The rows, measured or printed, whose key columns have these values, or one of these if a list is given, by their nfe."""
-    return sorted((row for row in rows if matches(columns, row)), key=lambda row: row.nfe or 0)
+    return sorted(filter(matcher(columns), rows), key=lambda row: row.nfe or 0)
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
-from rescore.ledger.records import KEY, Record, describe, format_rows, matches, read_rows
+from rescore.ledger.records import KEY, Record, describe, format_rows, matcher, read_rows
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, p_above, z_value
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ def row(**columns: str | int) -> Selector:
     if unknown := set(columns) - set(KEY):
         raise RescoreError(f"row: unknown column {', '.join(sorted(unknown))}; allowed: {', '.join(KEY)}")
 
+    has = matcher(columns)
+
     def select(records: Sequence[Record]) -> Record:
-        found = [record for record in records if matches(columns, record)]
+        found = list(filter(has, records))
         if not found:
             raise NoRecord(describe(columns.values()))
         if len(found) > 1:

@@ -325,16 +325,23 @@ def read_skipped(path: Path | str) -> list[dict[str, str]]:
     return rows
 
 
-def matches(pattern: Mapping[str, object], row: Any) -> bool:
+def matcher(pattern: Mapping[str, object]) -> Callable[[Any], bool]:
     """Whether a row's key columns agree with `pattern`, which gives a value or a list of allowed values for some of them."""
 
     def text(value: object) -> str:
         return "" if value is None else str(value)
 
-    return all(
-        text(getattr(row, column)) in [text(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])]
+    allowed = {
+        column: {text(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])}
         for column, wanted in pattern.items()
-    )
+    }
+    columns = list(reversed(allowed))  # those named last, such as the metric, differ most: most rows end at the first
+    return lambda row: all(text(getattr(row, column)) in allowed[column] for column in columns)
+
+
+def matches(pattern: Mapping[str, object], row: Any) -> bool:
+    """Whether one row agrees with `pattern`, as `matcher` says."""
+    return matcher(pattern)(row)
 
 
 def is_timed(metric: str) -> bool:
