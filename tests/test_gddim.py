@@ -180,7 +180,7 @@ def test_the_printed_numbers_of_ddim_are_those_of_table_6_2():
         for row in read_published(deis.folder / "published.csv", "deis")
         if (row.table, row.dataset, row.metric, row.nfe) == ("6.2", "cifar10", "fid", 10)
     }
-    (claim,) = (claim for claim in PAPER.module("claims").CLAIMS if claim.name == "mnist-steps-help")
+    (claim,) = (claim for claim in PAPER.module("claims").CLAIMS if claim.name == "image-steps-help")
     assert claim.source == f"Tables 6.2 and 7.3 (printed {printed['tAB3']} and {printed['DDIM']})"
     assert f"VP's multistep {printed['tAB3']}, far from DDIM's {printed['DDIM']};" in (PAPER.folder / "README.md").read_text()
 

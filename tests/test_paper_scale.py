@@ -15,6 +15,7 @@ from rescore.data.weights import newest
 from rescore.errors import MissingData, RescoreError
 from rescore.experiments.book import Run
 from rescore.experiments.listing import Listing
+from rescore.ledger.claims import evaluate as evaluate_claims
 from rescore.ledger.diff import diff
 from rescore.ledger.protocol import declared_protocol, differences, format_protocol, format_value
 from rescore.ledger.published import read_published
@@ -98,6 +99,27 @@ def test_printed_rows_have_a_record_of_their_key(wanted, name):
         assert re.match(pattern, f"{row.method} {row.variant}") or re.search(pattern, f"{row.variant} {row.metric}"), row
     reached = {"deis": 50, "gddim": 55, "cld": 9, "smld_sde": 56}
     assert len(rows) - len(missing) == reached[name]
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_claims_on_a_network_of_images_find_its_records(wanted, name):
+    """Of one network the samplings decide, between networks they do not: then a wide difference is inconclusive."""
+    cells = sorted({key for one in wanted[name] for key in one.keys(name)}, key=str)
+    rows = [
+        Record(*key, float(place), 1e-3, 2, "samplings", 1, 9, "", "paper", "cpu", 1.0, "0", "0" * 8)
+        for place, key in enumerate(cells)
+    ]
+    found = evaluate_claims(name, load_paper(name).value("claims", "CLAIMS"), rows)
+    status = Counter(row["status"] if row["status"] in ("inconclusive", "not-run") else "decided" for row in found)
+    assert (
+        status
+        == {
+            "deis": {"decided": 8, "not-run": 56},
+            "gddim": {"decided": 14, "inconclusive": 1, "not-run": 45},
+            "cld": {"decided": 2, "inconclusive": 1, "not-run": 56},
+            "smld_sde": {"decided": 6, "inconclusive": 3, "not-run": 53},
+        }[name]
+    )
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, below, monotone, row, smaller
 
-from reproductions.deis.table_claims import MNIST, TABLE, cell, table_claims, trained
+from reproductions.deis.table_claims import IMAGES, TABLE, cell, table_claims, trained
 
 EVERYWHERE = ("mixture1d", "mixture1d_narrow", "digits_exact")
 
@@ -257,7 +257,7 @@ NETWORKS = [
 
 CLAIMS = [
     *NETWORKS,
-    *MNIST,
+    *IMAGES,
     Claim(
         "score-integrator-worse-than-euler",
         "The exponential integrator on the score is worse than Euler's method.",

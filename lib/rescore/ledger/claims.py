@@ -86,15 +86,31 @@ def row(**columns: str | int) -> Selector:
         raise RescoreError(f"row: unknown column {', '.join(sorted(unknown))}; allowed: {', '.join(KEY)}")
 
     has = matcher(columns)
+    asked = describe(columns.get(column) for column in KEY)
 
     def select(records: Sequence[Record]) -> Record:
         found = list(filter(has, records))
         if not found:
-            raise NoRecord(describe(columns.values()))
+            raise NoRecord(asked)
         if len(found) > 1:
             listed = ", ".join(describe(record.key) for record in found[:LISTED]) + (", ..." if len(found) > LISTED else "")
-            raise RescoreError(f"{describe(columns.values())} selects {len(found)} records: {listed}")
+            raise RescoreError(f"{asked} selects {len(found)} records: {listed}")
         return found[0]
+
+    return select
+
+
+def either(*selectors: Selector) -> Selector:
+    """What the first of them finds that finds a record: scales measure the same on other data, or with other budgets."""
+
+    def select(records: Sequence[Record]) -> Record:
+        missing = []
+        for selector in selectors:
+            try:
+                return selector(records)
+            except NoRecord as none:
+                missing.append(str(none))
+        raise NoRecord(" or ".join(missing))
 
     return select
 
@@ -182,7 +198,7 @@ def on_the_network(predicate: Predicate) -> Predicate:
     """The same of the one network that was sampled repeatedly, as a paper's own sentence is of its checkpoint.
 
     The spread of its samplings is then the error. It says nothing about another training, so the claim's statement has to say
-    that it is of one network.
+    that it is of one network, and no claim that compares networks is made so. Records over trainings stay what they are.
     """
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
