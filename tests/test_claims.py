@@ -163,7 +163,10 @@ def test_a_claim_of_one_network_takes_the_spread_of_its_samplings():
         for name, value in (("A", 1.0), ("B", 1.05))
     )
     line, as_runs = judge(on_the_network(smaller(A, B)), a, b), judge(smaller(A, B), *(replace(x, over="runs") for x in (a, b)))
-    assert line == as_runs and line["status"] == "holds" and line["margin"] == pytest.approx(0.05)
+    assert line | {"evidence": ""} == as_runs | {"evidence": ""} and line["status"] == "holds"
+    assert line["margin"] == pytest.approx(0.05) and line["evidence"].endswith("= 1.05 ± 0.01 over 5 samplings")
+    images = (replace(x, protocol="error=over images") for x in (a, b))
+    assert judge(on_the_network(smaller(A, B)), *images)["evidence"].endswith("1.05 ± 0.01 over 5 images")
     assert judge(on_the_network(smaller(B, A)), a, b)["status"] == "fails"
     unknown = replace(a, stderr=None, df=None)
     assert judge(on_the_network(smaller(A, B)), unknown, b)["status"] == "inconclusive", "a single sampling has no spread"

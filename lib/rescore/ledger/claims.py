@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
+from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.records import KEY, Record, describe, format_rows, matcher, read_rows
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, p_above, z_value
 
@@ -202,7 +203,8 @@ def on_the_network(predicate: Predicate) -> Predicate:
     """
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
-        return predicate([replace(record, over="runs") if record.over == "samplings" else record for record in records])
+        judged = predicate([replace(record, over="runs") if record.over == "samplings" else record for record in records])
+        return [replace(one, evidence=told.evidence) for one, told in zip(judged, predicate(records), strict=True)]
 
     return compare
 
@@ -225,7 +227,9 @@ def _evidence(record: Record) -> str:
     if record.over == "exact":
         return f"{name} = {record.value:.4g} exactly"
     error = "unknown" if record.stderr is None else f"{record.stderr:.2g}"
-    return f"{name} = {record.value:.4g} ± {error} over {(record.df or 0) + 1} {record.over}"
+    told = parse_protocol(record.protocol).get("error", "")  # such as `over images`
+    repeats = told.removeprefix("over ") if told.startswith("over ") else record.over
+    return f"{name} = {record.value:.4g} ± {error} over {(record.df or 0) + 1} {repeats}"
 
 
 def judge(comparisons: Sequence[Comparison]) -> tuple[str, Comparison, float]:
