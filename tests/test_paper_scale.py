@@ -359,10 +359,9 @@ def test_a_doubled_chain_of_table_1_has_labels_of_halves(kind):
         used = network.on_doubled_chain() if sampling.doubled else network
         seen.clear()
         score = sampling.adapt(used.score())
-        for t in one.sampler.times[:-1]:
+        for t in one.sampler.times[:-1:9]:
             score(u, t)
-        found = seen if kind == "VE" else seen[::-1]
-        assert found == expected[one.scores]
+        assert seen == expected[one.scores][:: 1 if kind == "VE" else -1][::9]
         checked.add(one.scores)
     assert checked == set(expected)
 

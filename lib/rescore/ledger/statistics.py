@@ -73,8 +73,5 @@ def z_value(margin: float, error: Error) -> float:
 
 def decided(p_values: Sequence[float], rate: float = 0.05) -> int:
     """How many of these two-sided p values a false discovery rate allows to call decided (Benjamini and Hochberg 1995)."""
-    if not p_values:
-        return 0
-    from scipy.stats import false_discovery_control
-
-    return int((false_discovery_control(p_values) <= rate).sum())
+    ranked = enumerate(sorted(p_values), start=1)  # scipy.stats has it too, whose import takes a second of every command
+    return max((rank for rank, p in ranked if p * len(p_values) <= rate * rank), default=0)
