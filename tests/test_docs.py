@@ -201,6 +201,15 @@ def test_links_lead_somewhere(path):
             assert anchor in anchors(target), f"{path}: {link}; there are {', '.join(sorted(anchors(target)))}"
 
 
+@pytest.mark.parametrize(
+    "path", [*PAGES, *sorted(ROOT.glob("reproductions/*/README.md"))], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_tables_are_whole(path):
+    """A blank line inside one leaves its last rows as running text with bars."""
+    blocks = re.findall(r"(?:^ *\|.*\n)+", prose(path), re.MULTILINE)
+    assert [block for block in blocks if not re.match(r" *\|.*\n *\|[ :|-]+\n", block)] == []
+
+
 def test_pages_that_are_linked_are_on_the_site(blocks):
     patterns = importlib.import_module("build").PAGES
     site = {page for pattern in patterns for page in ROOT.glob(pattern)}

@@ -171,7 +171,7 @@ NETWORKS = [
         Claim(
             f"{name}each-degree-helps",
             f"Each higher degree reduces the error of the noise prediction, with N = 10{where}.",
-            "fig. 6.4b",
+            "fig. 6.4b (our sharpening: the text compares with r = 0 only)",
             extrapolation(datasets, ((1, 0), (2, 1), (3, 2))),
         )
         for name, where, datasets in (
@@ -297,7 +297,7 @@ CLAIMS = [
     Claim(
         "noise-changes-less-than-score",
         "Along a solution the noise prediction changes less than the score, above t = 0.15 and below.",
-        "fig. 6.4",
+        "figs. 6.3b and 6.3d (of the error of holding either for a step; the relative change, as in fig. 6.4a, is ours)",
         all_of(
             *(
                 smaller(change(d, "eps", part), change(d, "score", part))

@@ -97,14 +97,14 @@ ALONG = [
         "predictors-alone-win",
         "When the total is small more evaluations in the predictor are better, on exact scores: "
         "nearer to the exact flow with 11 and 21.",
-        "section 7.4.2",
+        "section 7.4.1",
         all_of(*(predictors_win(dataset, "solver_rmse") for dataset in DATASETS)),
     ),
     Claim(
         "trained-predictors-alone-win",
         "When the total is small more evaluations in the predictor are better, on the trained network: "
         "smaller FID with 11 and 21.",
-        "section 7.4.2",
+        "section 7.4.1",
         predictors_win("digits", "fid"),
     ),
     *(

@@ -134,7 +134,7 @@ def phases(found: PaperResults, out: Path) -> None:
 
 
 def correctors(found: PaperResults, out: Path) -> None:
-    """Section 7.4.2: predictors alone and with a corrector."""
+    """Section 7.4.1: predictors alone and with a corrector."""
     styles = {
         (method, f"q={q}"): (f"{method}, q = {q}", color, "os"[q - 2], line)
         for method, color, line in (("predictor", draw.BLUE, "-"), ("predictor-corrector", draw.ORANGE, "--"))

@@ -179,7 +179,7 @@ def score_recovery(book: Book) -> None:
 
 
 def corrected(book: Book) -> None:
-    """Section 7.4.2: predictors with a corrector beside predictors alone, on exact scores of CLD."""
+    """Section 7.4.1: predictors with a corrector beside predictors alone, on exact scores of CLD."""
     for dataset in CLD_DATA:
         case = Case.of(book, dataset, "CLD")
         metrics = {**case.distances, **case.to_flow("solver_rmse", "euler")}

@@ -26,7 +26,7 @@ CLAIMS = (
         Claim(
             f"snf-better-{target}",
             "Stochasticity overcomes expressivity limitations of normalizing flows resulting from the invertibility "
-            f"constraint: of log Z of {target}, whose modes lie apart, A of SNF is less than that of VI-NF.",
+            f"constraint: of log Z of {target}, a mixture, A of SNF is less than that of VI-NF.",
             WU,
             smaller(found(target, "SNF"), found(target, "VI-NF")),
         )

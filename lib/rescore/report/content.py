@@ -26,7 +26,7 @@ PLACES = {"fig": "Fig.", "sec": "Section", "section-": "Section"}  # in a paper:
 SCALES_IN_WORDS = {
     "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
     "laptop": "Full-size targets and small real data, shortened training, on a CPU.",
-    "gpu": "One GPU, networks meant for an hour or less.",
+    "gpu": "One GPU: CIFAR-10 and the like, shortened trainings.",
     "paper": "The papers' own budgets.",
 }
 NOTHING_TO_COMPARE = {
