@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from rescore.cost.evaluations import CountEvaluations
-from rescore.cost.saved_bytes import SavedBytes
+from rescore.cost.saved_bytes import SavedBytes, kept_bytes
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde import (
     FourierMLP,
@@ -23,6 +23,7 @@ from rescore.neural_sde import (
     prior_log_prob,
 )
 from rescore.random import make_generator, seeded
+from rescore.training.ema import averaged_copy
 from rescore.training.loop import Adam
 from torch import Tensor, nn
 
@@ -146,6 +147,16 @@ def test_memory_is_that_of_the_states():
     assert grown[0] == pytest.approx(grown[1], rel=0.01)
     assert grown[0] > 50 * batch * 2 * 8, "a step of plain back-propagation keeps far more than its state"
     assert ours[200][1] < plain[200][1] / 4
+
+
+def test_memory_of_a_training_holds_five_copies_of_the_weights():
+    linear = nn.Linear(3, 2).double()
+    optimizer, average = Adam(1, 0.1).optimizer(linear), averaged_copy(linear, 0.9)
+    linear(torch.ones(1, 3, dtype=torch.float64)).sum().backward()
+    optimizer.step()
+    moments = [value for state in optimizer.state.values() for name, value in state.items() if name != "step"]
+    held = [*linear.parameters(), *(p.grad for p in linear.parameters()), *moments, *average.module.parameters()]
+    assert kept_bytes(linear) == sum(tensor.nbytes for tensor in held) == 5 * 8 * (3 * 2 + 2)
 
 
 def closed_form(a: float, g: float, times: Tensor, second_moment: float) -> float:

@@ -223,5 +223,11 @@ def test_halfway_is_on_the_great_circle():
     assert torch.allclose(encoding.halfway(a, a), a)
 
 
-def test_each_network_is_compared_with_the_next():
-    assert list(encoding.following([1, 2, 3])) == [(1, 2), (2, 3), (3, 1)]
+@pytest.mark.parametrize("networks", [3, 5])
+def test_the_error_of_a_mean_over_pairs_is_that_over_networks(networks):
+    """For effects that add up, a_i + a_j, the mean over pairs is twice that of a, and so is its error."""
+    effects = torch.randn(networks, generator=generator(), dtype=torch.float64)
+    assert encoding.of_pairs(lambda a, b: (a + b).item(), list(effects)) == pytest.approx((2 * effects).tolist())
+    product = encoding.of_pairs(lambda a, b: (a * b).item(), list(torch.arange(1.0, networks + 1)))
+    pairs = [i * j for i in range(1, networks + 1) for j in range(1, i)]
+    assert sum(product) / networks == pytest.approx(sum(pairs) / len(pairs))

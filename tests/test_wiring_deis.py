@@ -192,5 +192,6 @@ def test_the_gain_of_a_grid_that_other_seeds_choose(monkeypatch, tmp_path):
     networks.best_grids(book)
     found = {row.metric: row for row in book.measurements if row.variant == "tAB1"}
     assert found["fid"].value == pytest.approx(11 / 3) and found["fid"].protocol["grid"] == "uniform"
+    assert found["fid"].n_samples == 3 * book.config.evaluation.samples, "of three trainings"
     assert found["gain"].value == pytest.approx((8 - 1 - 1) / 3)
     assert found["gain_held_out"].value == pytest.approx((0 - 1 - 1) / 3), "0: without seed 0 the choice is quadratic"

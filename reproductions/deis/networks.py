@@ -68,7 +68,8 @@ def best_grids(book: Book) -> None:
         }
         protocol |= models.spec("vp").protocol
         how = place(column)
-        with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, over="trainings") as cell:
+        n = book.config.evaluation.samples
+        with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, n=n, over="trainings") as cell:
             if not cell.todo:
                 continue
             fids = {}

@@ -208,7 +208,7 @@ class Job(ModelJob):
 class Config(ModelConfig):
     """One scale of the paper."""
 
-    section_versions = {"cost": 2, "sampling": 2}
+    section_versions = {"cost": 2, "sampling": 2, "images": 2}
 
     seeds: tuple[int, ...] = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")
     sweep: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100), min_length=2, description="N of Tables 3.4 and 3.5")

@@ -6,7 +6,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 
 import torch
-from rescore.cost.saved_bytes import peak_bytes
+from rescore.cost.saved_bytes import kept_bytes, peak_bytes
 from rescore.cost.timing import iteration_seconds
 from rescore.data.images import load_images
 from rescore.data.pixels import crop_to, dequantise, pad_to, to_unit
@@ -236,4 +236,6 @@ def costs(here: Pictures) -> None:
                 seconds = iteration_seconds(both, settings.timed, device)
                 ratios.append(seconds["ours"] / seconds["DDPM"])
             cell.add("train_time_ratio", ratios)
-            cell.exact("states_percent_of_adjoint", 100 * (n + 1) * x.nbytes / peak_bytes(pair, losses), n=1)
+            states, graphs = 100 * (n + 1) * x.nbytes, peak_bytes(pair, losses)
+            cell.exact("states_percent_of_adjoint", states / graphs, n=1)
+            cell.exact("states_percent_of_training", states / (graphs + kept_bytes(pair)), n=1)

@@ -177,7 +177,7 @@ class Job(ModelJob):
 class Config(ModelConfig):
     """One scale of the paper."""
 
-    section_versions = {"trained": 2, "likelihoods": 2}
+    section_versions = {"trained": 2, "likelihoods": 2, "encoding": 2}
 
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5, 6, 7), min_length=4)
     example: Example = Example()

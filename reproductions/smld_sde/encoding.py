@@ -1,6 +1,8 @@
 """The probability flow as a code (note section 2.4): unique, invertible, and a space to interpolate in."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
+from itertools import combinations
 
 import torch
 from rescore.data.pixels import to_unit
@@ -54,16 +56,22 @@ def encoding(book: Book) -> None:
 
 def fill(cell: Cell, x: Tensor, coded: list[Tensor], loose: list[Tensor]) -> None:
     """Of each network: its codes' distance from the next one's, from another image's, and from those of a loose solver."""
-    pairs = list(following(coded))
-    cell.add("networks_rmse", [rmse(*pair) for pair in pairs])
-    cell.add("networks_correlation", [correlation(*pair) for pair in pairs])
+    if len(coded) >= 3:  # of fewer networks the one pair has no error
+        cell.add("networks_rmse", of_pairs(rmse, coded))
+        cell.add("networks_correlation", of_pairs(correlation, coded))
     cell.add("images_rmse", [rmse(z, z.roll(1, 0)) for z in coded])
     cell.add("solvers_rmse", [rmse(*pair) for pair in zip(coded, loose, strict=True)])
 
 
-def following(of: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each with the next one, the last with the first."""
-    return zip(of, [*of[1:], of[0]], strict=True)
+def of_pairs(statistic: Callable[[Tensor, Tensor], float], coded: list[Tensor]) -> list[float]:
+    """The jackknife's pseudo-values, one a network, of the mean of `statistic` over all pairs of at least three networks.
+
+    Their mean is that mean. Pairs share networks, so the spread of the pairs themselves would understate its error.
+    """
+    n, values = len(coded), {pair: statistic(*(coded[i] for i in pair)) for pair in combinations(range(len(coded)), 2)}
+    mean = sum(values.values()) / len(values)
+    without = [sum(value for pair, value in values.items() if i not in pair) / math.comb(n - 1, 2) for i in range(n)]
+    return [n * mean - (n - 1) * left for left in without]
 
 
 def correlation(a: Tensor, b: Tensor) -> float:

@@ -36,6 +36,11 @@ def peak_bytes(model: nn.Module, losses: Callable[[], Tensor]) -> int:
     return saved.peak
 
 
+def kept_bytes(model: nn.Module) -> int:
+    """What a training with Adam keeps beside its graphs: the weights, their gradient, the two moments and the average."""
+    return 5 * sum(p.numel() * p.element_size() for p in model.parameters())
+
+
 class _Packed:
     """A saved tensor; its bytes are given back when the graph drops it."""
 
