@@ -87,7 +87,9 @@ def test_its_records_stand_beside_the_digits_and_claims_find_them(name, enlarged
     lines = {line["claim"]: line for line in evaluate(name, claims.CLAIMS, records)}
     ours = {claim.name for claim in (claims.IMAGES if name == "deis" else claims.MNIST)}
     assert {claim for claim, line in lines.items() if line["status"] in ("holds", "fails", "inconclusive")} == ours
-    assert all("over 2 samplings" in lines[claim]["evidence"] for claim in ours), "of one network: its samplings are the repeats"
+    assert all("over 2 samplings" in lines[claim]["evidence"] for claim in ours), (
+        "of one network: its samplings are the repeats"
+    )
     rows = diff(records, read_published(paper.folder / "published.csv", name), {name: paper})
     assert not rows["protocol"].str.contains("small-mnist").any(), "the printed numbers keep the digits as stand-ins"
 

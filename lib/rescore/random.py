@@ -25,7 +25,7 @@ def make_generator(*names: object, device: torch.device | str = "cpu") -> torch.
 def seeded(make: Callable[[], Made], seed: int) -> Made:
     """`make()`, such as a network, with weights that depend on the seed only; torch's own seed stays as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed keeps a formatted stack for each kind of device, for good
         return make()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,6 +12,7 @@ from rescore.errors import RescoreError
 from rescore.networks.base import check_choice, check_input, configured, once
 from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
 from rescore.networks.layers import linear
+from rescore.random import seeded
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,12 @@ def mlp(channels: int = 1, side: int | tuple[int, int] = 8, out_channels: int | 
 
 def plain_mlp(inputs: int, width: int, outputs: int, seed: int, activation: type[nn.Module] = nn.SiLU) -> nn.Module:
     """(n, inputs) -> (n, outputs), two hidden layers; torch's own initial weights, which depend on the seed only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+
+    def make() -> nn.Module:
         hidden = [nn.Linear(inputs, width), activation(), nn.Linear(width, width), activation()]
         return nn.Sequential(*hidden, nn.Linear(width, outputs))
+
+    return seeded(make, seed)
 
 
 def scalar_mlp(inputs: int, width: int, seed: int) -> nn.Module:
