@@ -117,6 +117,8 @@ def test_a_node_leaves_the_snapshots_beside_the_weights(monkeypatch, tmp_path):
             images_per_second=1.0,
             peak_memory_mb=1.0,
             peak_gpu_memory_mb=0.0,
+            earlier_seconds=100.0,
+            earlier_cpu_seconds=50.0,
             snapshots={4: kept},
         ),
     )
