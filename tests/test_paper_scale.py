@@ -145,6 +145,7 @@ def test_declared_weights_are_those_of_the_configs_but_for_the_digest(wanted, na
     assert checked >= {"deis": 50, "gddim": 55, "cld": 7, "smld_sde": 35}[name]
 
 
+KINDS = {"vp": "VP", "subvp": "subVP", "ve": "VE"}
 SAMPLER = {"grid", "levels", "scores", "t0", "denoise", "order", "factor", "snr", "corrector_steps", "tolerance"}
 
 
@@ -222,6 +223,25 @@ def test_training_here_is_on_request_and_says_so(name):
         (model,) = config.jobs[job].models
         assert config.models[role(model)].weights and config.models[model].weights is None
         assert suite.model_key(f"{name}/{model}") in suite.models, "rescore train knows it"
+
+
+def test_score_sdes_networks_trained_here_fill_table_3_by_their_best_snapshot_and_table_2_by_their_last():
+    paper, config = load_paper("smld_sde"), load_config(load_paper("smld_sde"), "paper")
+    for model, tables in (
+        ("vp", {"score-sde-2", "score-sde-3"}),
+        ("subvp", {"score-sde-2", "score-sde-3"}),
+        ("ve", {"score-sde-3"}),
+    ):
+        (job,) = (job for job, one in config.jobs.items() if one.models == (model + TRAINED_HERE,))
+        spec = config.models[model + TRAINED_HERE]
+        assert (config.under(job).evaluation.checkpoint, spec.snapshots) == ("best", 50000), "as the authors chose"
+        (cells,) = listed(paper, config, "paper", [job])
+        here = {(key[1], key[5]): key for key in cells.keys("smld_sde")}
+        assert {table for table, _ in here} == tables and {key[3] for key in here.values()} == {config.trained.table3[model]}
+        assert {key[4] for key in here.values()} == {f"{KINDS[model]}, trained here"}
+        assert ("score-sde-2", "bpd") in here or model == "ve"
+        (published,) = listed(paper, config, "paper", [model])
+        assert {cell.table for cell in published.cells} == {"score-sde-3"}, "Table 2 is of other published weights"
 
 
 def test_jobs_on_request_are_collected_once_they_have_run(tmp_path, monkeypatch):

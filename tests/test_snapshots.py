@@ -1,5 +1,7 @@
 """Snapshots of a training and the choice among them; fields of specs that are younger than the keys of models."""
 
+import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from rescore.models import build, evaluate, train
 from rescore.models.build import make_objective
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.models.judge import Drawn
+from rescore.models.judged_cells import judge_best
 from rescore.objectives import DSM, LCSS
 from rescore.processes import VP, grids
 from rescore.samplers import ddim
@@ -114,6 +117,8 @@ def test_a_node_leaves_the_snapshots_beside_the_weights(monkeypatch, tmp_path):
             images_per_second=1.0,
             peak_memory_mb=1.0,
             peak_gpu_memory_mb=0.0,
+            earlier_seconds=100.0,
+            earlier_cpu_seconds=50.0,
             snapshots={4: kept},
         ),
     )
@@ -138,8 +143,9 @@ class Config:
     training_seeds, evaluation = (0, 1), Evaluation(samples=2, checkpoint="best")
 
 
-def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_path):
-    models = TrainedModels(Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1)))
+def measured(monkeypatch, folder, config, **sampling):
+    """By metric the measurements of a sampling whose images have another mean for each training and snapshot."""
+    models = TrainedModels(Book(config, Run("p", "smoke", "job", folder, "0", "cpu", 1)))
     models.judge = Judge()
     means = {(0, 4): 3.0, (0, 8): 1.5, (0, None): 0.0, (1, 4): 0.75, (1, 8): 9.0, (1, None): 2.0}
     monkeypatch.setattr(models, "_steps", lambda name, seed: [4, 8, None])
@@ -149,8 +155,12 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
 
     monkeypatch.setattr(models, "draw", draw)
     sampler = ddim(VP(), grids.uniform(VP(), 5))
-    models.measure([Sampling("1", "DDIM", "", "model", sampler)], "best")
-    found = {one.metric: one for one in models.book.measurements}
+    models.measure([Sampling("1", "DDIM", "", "model", sampler, **sampling)], "best")
+    return {one.metric: one for one in models.book.measurements}
+
+
+def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_path):
+    found = measured(monkeypatch, tmp_path, Config())
     assert {metric: one.value for metric, one in found.items()} == {
         "fid": (0.5 + 0.25) / 2,
         "is": (1.5 + 0.75) / 2,
@@ -158,6 +168,44 @@ def test_the_best_snapshot_is_entered_and_the_last_beside_it(monkeypatch, tmp_pa
         "is_last": 1.0,
     }
     assert found["fid"].protocol["checkpoint"] == "best of 3 by FID" and found["is_last"].protocol["checkpoint"] == "last"
+
+
+def test_a_sampling_of_the_last_weights_is_of_them_where_others_are_of_the_best(monkeypatch, tmp_path):
+    found = measured(monkeypatch, tmp_path, Config(), last=True)
+    assert {metric: one.value for metric, one in found.items()} == {"fid": (1.0 + 1.0) / 2, "is": (0.0 + 2.0) / 2}
+    assert {one.protocol["checkpoint"] for one in found.values()} == {"last"}
+
+
+def test_published_weights_are_no_choice_among_snapshots(monkeypatch, tmp_path):
+    config = Config()
+    config.models = {"model": spec(weights={"source": "score_sde", "name": "vp.pth"})}
+    config.training_seeds = (1,)
+    found = measured(monkeypatch, tmp_path, config)
+    assert found.keys() == {"fid", "is"} and found["fid"].value == 1.0 and "checkpoint" not in found["fid"].protocol
+    content = {"models": {"a": CONTENT | {"weights": {"source": "score_sde", "name": "vp.pth"}}}}
+    assert validated(ModelConfig, content | {"evaluation": {"checkpoint": "best"}}, "paper.yaml")
+
+
+def test_few_sets_of_samples_are_held_at_a_time(tmp_path):
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive = []
+
+    def make(mean: float) -> Drawn:
+        alive.append(sum(one() is not None for one in made))
+        x = torch.full((1, 1, 2, 2), mean)
+        made.append(weakref.ref(x))
+        return Drawn(x, 5)
+
+    book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+    with book.cell("1", "digits", "DDIM", "", 5, {}, over="samplings") as cell:
+        judge_best(cell, Judge(), {0: [partial(make, mean) for mean in (3.0, 1.2, 5.0, 1.5, 9.0, 8.0)]})
+    assert {one.metric: one.value for one in book.measurements} == {
+        "fid": pytest.approx(0.2),
+        "is": pytest.approx(1.2),
+        "fid_last": 7.0,
+        "is_last": 8.0,
+    }
+    assert max(alive) == 2, "the best and the one before"
 
 
 def test_the_best_needs_snapshots():

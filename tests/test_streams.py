@@ -8,7 +8,7 @@ from rescore.corruptions import Blur, Corruption, GaussianStart, GeometricNoise,
 from rescore.models.judge import draw
 from rescore.problems import ExactProblem
 from rescore.processes import CLD, VE, VP, Blurring, grids
-from rescore.random import BLOCK_NUMBERS, LEAST_BLOCK, Streams, derive_seed, integers, make_generator, normal
+from rescore.random import BLOCK_NUMBERS, LEAST_BLOCK, Streams, derive_seed, integers, make_generator, normal, seeded
 from rescore.samplers import (
     MomentumSampler,
     ancestral,
@@ -166,3 +166,12 @@ def test_langevin_takes_streams():
     whole = langevin(lambda x: -x, u, 0.1, 4, Streams.named("x", n=6))
     part = langevin(lambda x: -x, u[:2], 0.1, 4, Streams.named("x", n=2))
     assert torch.equal(whole[:2], part)
+
+
+def test_weights_by_a_seed_are_those_after_manual_seed_and_leave_its_state():
+    torch.manual_seed(3)
+    expected, state = torch.nn.Linear(4, 5).weight, torch.get_rng_state()
+    waiting = len(torch.cuda._queued_calls)
+    assert torch.equal(seeded(lambda: torch.nn.Linear(4, 5), 3).weight, expected)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(torch.cuda._queued_calls) == waiting, "each torch.manual_seed keeps a formatted stack for a GPU that never comes"

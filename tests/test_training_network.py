@@ -1,6 +1,7 @@
 """Training of networks: the loop written out, the average, the order of the data, resume after kill -9, two processes."""
 
 import copy
+import json
 import math
 import multiprocessing
 import signal
@@ -15,6 +16,7 @@ from rescore.errors import RescoreError
 from rescore.machine.ranks import MARK
 from rescore.random import derive_seed, make_generator
 from rescore.training import Adam, averaged_copy, batch_rows, fit, load_weights, save_weights, train_network
+from rescore.training.network import CLOCKS
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -232,6 +234,41 @@ def test_resume_after_kill_9_is_bit_identical(tmp_path, whole):
     raw, trained = train(tmp_path / "checkpoints")
     assert same_bits(raw, whole[0]) and same_bits(trained.network, whole[1].network)
     assert torch.equal(trained.history, whole[1].history)
+
+
+def test_a_resumed_training_counts_what_the_killed_one_took(tmp_path):
+    process = child(tmp_path, delay=0.1)
+    folder = tmp_path / "checkpoints"
+    while not list(folder.glob("step-*.json")):
+        assert process.exitcode is None
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    newest = max(folder.glob("step-*.json"))
+    kept = json.loads(newest.read_text())
+    assert kept["cost"]["wall_seconds"] > 2 * kept["step"] * 0.1, "two parts a step slept"
+    assert kept["cost"]["cpu_seconds"] > 0
+    trained = train(folder)[1]
+    assert trained.earlier_seconds == kept["cost"]["wall_seconds"]
+    assert trained.earlier_cpu_seconds == kept["cost"]["cpu_seconds"]
+    whole = json.loads(max(folder.glob("step-*.json")).read_text())["cost"]
+    assert whole["wall_seconds"] > trained.earlier_seconds and whole["cpu_seconds"] > trained.earlier_cpu_seconds
+    again = train(folder)[1]
+    assert (again.earlier_seconds, again.earlier_cpu_seconds) == (whole["wall_seconds"], whole["cpu_seconds"])
+
+
+def test_a_checkpoint_that_does_not_say_what_it_took_is_gone_on_from(tmp_path, whole):
+    assert (whole[1].earlier_seconds, whole[1].earlier_cpu_seconds) == (0.0, 0.0)
+    train(tmp_path)
+    for step in (10, 12):
+        path = tmp_path / f"step-{step:08d}.json"
+        content = json.loads(path.read_text())
+        content["cost"] = {name: value for name, value in content["cost"].items() if name not in CLOCKS}
+        path.write_text(json.dumps(content))
+    (tmp_path / "step-00000012.json").unlink()
+    raw, trained = train(tmp_path)
+    assert same_bits(raw, whole[0]) and (trained.earlier_seconds, trained.earlier_cpu_seconds) == (0.0, 0.0)
+    assert json.loads((tmp_path / "step-00000012.json").read_text())["cost"].keys() >= CLOCKS.keys()
 
 
 # several processes

@@ -110,6 +110,8 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
             images_per_second=8.0,
             peak_memory_mb=2.0,
             peak_gpu_memory_mb=0.5,
+            earlier_seconds=100.0,
+            earlier_cpu_seconds=50.0,
             snapshots={},
         )
 
@@ -125,6 +127,7 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
         about = json.loads(weights.with_name("about.json").read_text())
         assert about["spec"] == seeded[seed].model_dump(mode="json") and about["key"] == seeded[seed].key
         assert (about["images_per_second"], about["peak_memory_mb"], about["peak_gpu_memory_mb"]) == (8.0, 2.0, 0.5)
+        assert about["seconds"] > 100 and about["cpu_seconds"] > 50, "with what earlier processes took"
         assert node.read_about(weights) == about
 
 

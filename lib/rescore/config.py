@@ -53,7 +53,8 @@ class Resources(Settings):
     """
 
     unhashed: ClassVar[frozenset[str]] = RESOURCES
-    """Fields that do not alter a number, so a change of them re-runs nothing. Subclasses may add to it."""
+    """Fields of which no hash depends, so that a change of them re-runs nothing: they do not say what is computed. `gpu` moves
+    numbers all the same, for networks run in bf16 on one; the records' `device` says so. Subclasses may add to it."""
 
     threads: int = Field(1, ge=1)
     gpu: int = Field(0, ge=0)

@@ -57,6 +57,7 @@ class Sampling:
         also: other (table, variant) in which the paper prints the same numbers.
         doubled: the sampler goes down a chain of twice the levels that the network was trained on, which is given i / 2 as the
             level i; else the nearest of its own.
+        last: the number is of the last weights whatever the evaluation's `checkpoint` says, as in Score-SDE's Table 2.
     """
 
     table: str
@@ -69,6 +70,7 @@ class Sampling:
     prepare: Callable[[Score], Solver] | None = None
     also: tuple[tuple[str, str], ...] = ()
     doubled: bool = False
+    last: bool = False
 
     def array(self, data: str) -> str:
         """The name of its samples for figures."""
@@ -206,7 +208,8 @@ class TrainedModels:
     def _judge(self, cell: Cell, one: Sampling, metrics: Iterable[str]) -> None:
         """Fill a cell with the image metrics of a sampling."""
         repeats = self.repeats_of(one.model)
-        if self.config.evaluation.checkpoint == "best":
+        chosen = self.config.evaluation.checkpoint == "best" and not self.spec(one.model).weights
+        if chosen and not one.last:
             sets = {
                 seed: [partial(self.draw, one, training, seed, step) for step in self._steps(one.model, training)]
                 for training, seed in repeats
@@ -214,7 +217,8 @@ class TrainedModels:
             judge_best(cell, self.judge, sets, metrics, one.array(self.data))
             return
         draws = {seed: partial(self.draw, one, training, seed) for training, seed in repeats}
-        judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data))
+        said: dict[str, Any] = {"checkpoint": "last"} if chosen else {}  # where others are of the best
+        judge_samples(cell, self.judge, draws, metrics, array=one.array(self.data), **said)
 
     def _steps(self, name: str, seed: int) -> list[int | None]:
         """Of the snapshots of a training; None stands for the last weights."""

@@ -49,14 +49,14 @@ def listed(paper: Paper, config: PaperConfig, scale: str, jobs: Sequence[str]) -
     Several parts of the same cells are listed once, whole: their samplers' coefficients take seconds.
     """
     sections, found = paper.value("jobs", "SECTIONS"), []
-    whole: dict[tuple[object, object], list[str]] = {}
+    whole: dict[tuple[object, object, str], list[str]] = {}
     for name in jobs:
         job_config = cast(ModelJob, config.jobs[name])
-        whole.setdefault((job_config.models, job_config.measure), []).append(name)
+        whole.setdefault((job_config.models, job_config.measure, repr(job_config.instead)), []).append(name)
     for names in whole.values():
         job = names[0]
         one = {job: config.jobs[job].model_copy(update={"part": None})}
-        book = Listing(config.model_copy(update={"jobs": one}), Run(paper.name, scale, job, Path(), "", "cpu", 1))
+        book = Listing(config.under(job).model_copy(update={"jobs": one}), Run(paper.name, scale, job, Path(), "", "cpu", 1))
         with redirect_stderr(io.StringIO()):  # no bars
             for step in config.jobs[job].steps:
                 sections[step.section](book)

@@ -136,8 +136,8 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
         if here and here.rank:
             continue
         cost = {
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": time.process_time() - computed,
+            "seconds": trained.earlier_seconds + time.perf_counter() - started,
+            "cpu_seconds": trained.earlier_cpu_seconds + time.process_time() - computed,
             "images_per_second": trained.images_per_second,
             "peak_memory_mb": trained.peak_memory_mb,
             "peak_gpu_memory_mb": trained.peak_gpu_memory_mb,
@@ -153,5 +153,8 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
 
 
 def read_about(weights: Path) -> dict[str, Any]:
-    """What is written beside a model's weights: spec, device, version, and what its training took."""
+    """What is written beside a model's weights: spec, device, version, and what its training took.
+
+    Its `seconds` and `cpu_seconds` are of all processes that had a part in it, but for steps that a kill undid.
+    """
     return read_json(weights.with_name(MODEL_FILES["about"]))

@@ -78,7 +78,8 @@ class Evaluation(Grown):
         likelihood_images: held-out images whose likelihood is computed.
         tolerance: relative and absolute, of the likelihood's ODE solver.
         checkpoint: whose samples a number is of: the `last` weights, or the `best` by FID of all snapshots and the last, as in
-            Score-SDE's Table 3 (every 50,000 steps) and gDDIM; then the last's stand beside them as `<metric>_last`.
+            Score-SDE's Table 3 (every 50,000 steps) and gDDIM; then the last's stand beside them as `<metric>_last`. Published
+            weights have no snapshots.
         runs: sets of samples, and likelihoods, of published weights, where there is one training seed: nothing is known of the
             error of a single one.
         samplings: sets of samples, and likelihoods, of a training of ours, where there is one training seed. Their spread says
@@ -141,7 +142,7 @@ class ModelConfig(PaperConfig):
     @model_validator(mode="after")
     def _the_best_is_one_of_several(self) -> "ModelConfig":
         for name, spec in self.models.items():
-            if self.evaluation.checkpoint == "best" and spec.snapshots is None:
+            if self.evaluation.checkpoint == "best" and spec.snapshots is None and not spec.weights:
                 raise ValueError(
                     f"evaluation.checkpoint: best: models.{name} keeps no snapshots; allowed: last, or snapshots: STEPS there"
                 )

@@ -198,7 +198,9 @@ class ModelSpec(Resources, NetworkTraining):
             return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
         of = self.objective
         levels = {"train_levels": of.levels} if of.levels else {}
-        return super().protocol | {"network": self.network.name, "objective": of.name, "weighting": of.weighting} | levels
+        mean = {"train_reduction": of.reduction} if of.reduction != "sum" else {}
+        named = {"network": self.network.name, "objective": of.name, "weighting": of.weighting}
+        return super().protocol | named | levels | mean
 
 
 @dataclass(frozen=True)

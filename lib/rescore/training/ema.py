@@ -67,7 +67,8 @@ class Average(AveragedModel, Generic[Net]):
 def averaged_copy(network: Net, decay: float, ramp: bool = True) -> Average[Net]:
     """A copy whose n-th `update_parameters(network)` does average <- d average + (1 - d) network; buffers are copied.
 
-    d = min(decay, (1 + n) / (10 + n)) with `ramp`, as Score-SDE, CLD and gDDIM do, and `decay` without, as NCSNv2 does.
+    d = min(decay, (1 + n) / (10 + n)) with `ramp`, as Score-SDE's torch code and CLD do, and `decay` without, as NCSNv2 and
+    gDDIM do.
     The average starts at the network as it is now.
     """
     return Average(network, decay, ramp).requires_grad_(False)

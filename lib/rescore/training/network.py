@@ -4,10 +4,11 @@ Everything random in step k, the order of the data included, is a pure function 
 training goes on in the same bits, and one that several processes share makes the same steps as one alone.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Generic
 
@@ -34,6 +35,10 @@ Losses = Callable[[Forward, Tensor, torch.Generator], Tensor]
 All its randomness (flips, times, noise) comes from `generator`, which lives on the device of the training. For example
 `lambda network, rows, g: objective(network, process, images(rows, g), g)`.
 """
+
+
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall_seconds": time.perf_counter, "cpu_seconds": time.process_time}
+"""By their names in `State.cost`; its `seconds` are those of steps alone, without a process's first."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Trained(Generic[Net]):
         history: the losses of the raw network, (steps,) float64.
         images_per_second: over all processes, without each run's first steps; NaN if there are none besides.
         peak_memory_mb, peak_gpu_memory_mb: of this process, the largest of all runs, MiB.
+        earlier_seconds, earlier_cpu_seconds: what earlier runs took, each up to the checkpoint that the next went on from.
         snapshots: files of the average after so many steps, without the last.
     """
 
@@ -81,7 +87,28 @@ class Trained(Generic[Net]):
     images_per_second: float
     peak_memory_mb: float
     peak_gpu_memory_mb: float
+    earlier_seconds: float = 0.0
+    earlier_cpu_seconds: float = 0.0
     snapshots: Mapping[int, Path] = field(default_factory=dict)
+
+
+class _Clocks:
+    """The time of this run into the cost of a state, on top of what the checkpoint that it goes on from says.
+
+    Attributes:
+        earlier: by clock that of the runs before, seconds; of checkpoints that do not say it 0.
+    """
+
+    def __init__(self, cost: dict[str, float]):
+        self.cost, self.began = cost, {name: clock() for name, clock in CLOCKS.items()}
+
+    @cached_property
+    def earlier(self) -> dict[str, float]:  # first asked for once the checkpoint is loaded
+        return {name: self.cost.get(name, 0.0) for name in CLOCKS}
+
+    def note(self) -> None:
+        for name, clock in CLOCKS.items():
+            self.cost[name] = self.earlier[name] + clock() - self.began[name]
 
 
 def batch_rows(data: int, batch: int, seed: int, step: int) -> Tensor:
@@ -133,6 +160,7 @@ def train_network(
         average = averaged_copy(network, settings.ema, settings.ramp)
         history = torch.zeros(settings.adam.steps, dtype=torch.float64)
         state = State(network, settings.adam.optimizer(network), history, ema=average)
+        clocks = _Clocks(state.cost)
         backward = _backward(network, losses, settings, here)
         last, writes = settings.adam.steps, here.rank == 0
         kept = (
@@ -142,6 +170,7 @@ def train_network(
         )
 
         def keep(steps: int) -> None:
+            clocks.note()
             if steps % LOOK_EVERY == 0 or steps in (1, last):  # a peak only grows: no need to ask at every step
                 cost = state.cost
                 cost["memory_mb"] = max(cost.get("memory_mb", 0.0), peak_memory_mb())
@@ -157,6 +186,8 @@ def train_network(
         images_per_second=steps * settings.batch / seconds if steps else float("nan"),
         peak_memory_mb=state.cost["memory_mb"],
         peak_gpu_memory_mb=state.cost["gpu_memory_mb"],
+        earlier_seconds=clocks.earlier["wall_seconds"],
+        earlier_cpu_seconds=clocks.earlier["cpu_seconds"],
         snapshots=kept,
     )
 
