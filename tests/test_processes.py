@@ -272,6 +272,15 @@ def test_prior_is_near_the_final_marginal(name):
     assert np.abs(mean).max() / np.sqrt(prior.max()) < 0.03
 
 
+@pytest.mark.parametrize("T", [0.5, 0.9])
+def test_the_prior_of_exploding_variances_is_that_at_T(T):
+    sigmas = torch.logspace(-2, 1, 30, dtype=torch.float64)
+    for make in (VE, lambda T: DiscreteVE(sigmas, T=T)):
+        prior = make(T=T).prior_covariance.values
+        assert prior == make(T=T).Sigma(T).values and prior < 0.8 * make(T=1.0).prior_covariance.values
+        assert torch.allclose(make(T=1.0).prior_covariance.values, make(T=1.0).Sigma(1.0).values, rtol=1e-12)
+
+
 @each_process
 def test_embed_and_perturb(name):
     process, data = PROCESSES[name], data_shape(name)

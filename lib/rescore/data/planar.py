@@ -26,8 +26,8 @@ class PlanarSet(ABC):
 
     Attributes:
         tolerance: how far from the noise-free support, in raw units, a point still counts as on it. 0 where the support has an
-            area; three standard deviations of the data's own noise for spirals and rolls; for the rings, which are far thinner
-            than any method here resolves, 0.05 of their radius.
+            area; three standard deviations of the data's own noise for rolls, of spirals the spread of their shift more; for
+            the rings, which are far thinner than any method here resolves, 0.05 of their radius.
         entropy: of the distribution in nats, raw coordinates; None where there is no closed form.
     """
 

@@ -88,7 +88,7 @@ class VE(Isotropic):
 
     @property
     def prior_covariance(self) -> Diagonal:
-        return Diagonal(torch.tensor(self.sigma_max**2, dtype=torch.float64))
+        return Diagonal(torch.tensor(self.sigma_max**2, dtype=torch.float64)) if self.T == 1 else self.Sigma(self.T)
 
 
 class _Decaying(Isotropic):
@@ -326,7 +326,7 @@ class DiscreteVE(Isotropic):
 
     @property
     def prior_covariance(self) -> Diagonal:
-        return Diagonal(self._knots[-1])
+        return Diagonal(self._knots[-1]) if self.T == 1 else self.Sigma(self.T)
 
 
 def _piece(t: Tensor, n: int) -> Tensor:
