@@ -330,6 +330,17 @@ def test_gate_without_a_run(referenced, capsys):
     assert failed.split() == ["fail", "toy/mg-harder", "claim", "fails", "holds"]
     assert warned.split() == ["warn", "toy/1/new/PIS/NN/logz_bias/100", "verdict", "none", "not-run"]
     assert last == f"4 {told}; 1 failed, 1 warnings"
+    records = (claims.parent / "records" / "toy.csv").read_bytes()
+    assert main(["accept", "--judge-again", "--paper", "toy"]) == 0
+    assert capsys.readouterr().out == "results/reference/laptop: verdicts and claims of toy judged again\n"
+    assert main(["gate", "--reference"]) == 0 and capsys.readouterr().out == f"5 {told}; 0 failed, 0 warnings\n"
+    assert (claims.parent / "records" / "toy.csv").read_bytes() == records
+    assert main(["accept", "--judge-again"]) == 0, "now it covers the other paper too"
+    assert main(["gate", "--reference"]) == 0 and "\n8 " in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in claims.parent.glob("*.csv")}
+    (other / "claims.py").write_text("CLAIMS = [1]")
+    assert "broken" in failure(capsys, "accept", "--judge-again")
+    assert {path: path.read_bytes() for path in claims.parent.glob("*.csv")} == before
 
 
 def test_figures_need_results(suite, capsys):

@@ -143,6 +143,11 @@ def parser() -> argparse.ArgumentParser:
     accept.add_argument(
         "--several-commits", action="store_true", help="also where jobs of one paper are of different commits, each of its own"
     )
+    accept.add_argument(
+        "--judge-again",
+        action="store_true",
+        help="no run: judge the reference's own records by the printed numbers, protocols and claims of today",
+    )
     add("cost", jobs.cost, "seconds, function evaluations and peak memory of each job", one_paper, reference)
     proof = add("proof", jobs.proof, "measure this machine's GPU on the library's work, without data: at most ten minutes")
     proof.add_argument("--tiny", action="store_true", help="a tiny form on the CPU, which only shows that all of it runs")

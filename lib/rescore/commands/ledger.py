@@ -174,10 +174,16 @@ def gate(args: argparse.Namespace) -> int:
 def accept(args: argparse.Namespace) -> None:
     """Make a run the reference."""
     from rescore.ledger.cost import MODELS
-    from rescore.ledger.reference import accept
+    from rescore.ledger.reference import accept, judge_again
     from rescore.workflow.suite import load_suite
 
     reference = args.results / "reference" / args.scale
+    if args.judge_again:
+        papers = find_papers(args.root)
+        selected(args, papers)
+        judge_again(reference, papers, args.paper)
+        print(f"{reference}: verdicts and claims of {args.paper or 'all papers'} judged again")
+        return
     suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=args.paper)
     models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known
     current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}

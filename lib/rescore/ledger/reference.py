@@ -10,12 +10,14 @@ import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
 from rescore.ledger.cost import COST, COSTS, MODELS, kept_costs, run_costs
+from rescore.ledger.published import load_published
 from rescore.ledger.records import (
     KEY,
     Record,
@@ -30,6 +32,9 @@ from rescore.ledger.records import (
     write_skipped,
 )
 from rescore.machine.hardware import git_refusal
+
+if TYPE_CHECKING:
+    from rescore.papers import Paper
 
 DIGITS = 10  # of a number: more than the gate can tell apart
 RUN_FILES = ("records.csv", "diff.csv", "claims.csv")
@@ -132,10 +137,7 @@ def accept(
             f"{run / 'records.csv'}: no records of {', '.join(lost)}, which the reference would lose; "
             "run all papers, or accept single ones with --paper"
         )
-    tables = {name: _rows(run / name, columns) for name, columns in TABLES.items()}
-    for row in tables["diff.csv"]:
-        row["note"] = portable(row["note"])
-        row |= {name: str(_cut(float(row[name]))) for name in diff.NUMBERS if row[name]}
+    tables = _tables(run)
     claims.require_sound(row for row in tables["claims.csv"] if paper in (None, row["paper"]))
     skipped, costs = skipped_rows(run), run_costs(run, current)
     if paper is not None:
@@ -169,6 +171,30 @@ def accept(
     for name, rows in tables.items():
         atomic_write(reference / name, format_rows(TABLES[name], rows))
     return commits
+
+
+def judge_again(reference: Path, papers: Mapping[str, "Paper"], paper: str | None = None) -> None:
+    """Write a reference's verdicts and claims as printed numbers, protocols and claims are now; what was measured stays.
+
+    Args:
+        papers: all of them.
+        paper: replace what is of this paper only.
+
+    Raises:
+        RescoreError: the reference is not whole, or claims are broken.
+    """
+    records = read_reference(reference)
+    chosen = papers if paper is None else {paper: papers[paper]}
+    verdicts = diff.diff(records, load_published(chosen), papers, skipped_rows(reference) or ())
+    found = claims.evaluate_all(chosen, records)
+    claims.require_sound(found)
+    with TemporaryDirectory() as folder:
+        diff.write_diff(Path(folder, "diff.csv"), verdicts)
+        claims.write_claims(Path(folder, "claims.csv"), found)
+        tables = _tables(Path(folder))
+    for name, rows in tables.items():
+        own = rows if paper is None else _of_one_paper(rows, _rows(reference / name, TABLES[name]), paper)
+        atomic_write(reference / name, format_rows(TABLES[name], own))
 
 
 def parse_version(version: str) -> dict[str, str | None]:
@@ -212,6 +238,15 @@ def _require(folder: Path, names: Sequence[str], command: str) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise RescoreError(f"{folder / name}: no such file; make it with `{command}`")
+
+
+def _tables(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """Verdicts and claims of a run, as a reference keeps them: no folder of this machine, numbers cut."""
+    tables = {name: _rows(folder / name, columns) for name, columns in TABLES.items()}
+    for row in tables["diff.csv"]:
+        row["note"] = portable(row["note"])
+        row |= {name: str(_cut(float(row[name]))) for name in diff.NUMBERS if row[name]}
+    return tables
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
