@@ -15,6 +15,7 @@ from rescore.ledger.claims import (
     apart,
     below,
     by_chance,
+    either,
     evaluate,
     evaluate_all,
     monotone,
@@ -207,9 +208,21 @@ def test_an_unknown_error_decides_nothing():
 
 def test_a_missing_record_is_not_run():
     line = judge(all_of(below(A, 0.0), smaller(A, row(method="B", dataset="mg"))), record(method="A"))
-    assert (line["status"], line["margin"], line["p"], line["evidence"]) == ("not-run", None, None, "no record: B/mg")
+    assert (line["status"], line["margin"], line["p"], line["evidence"]) == ("not-run", None, None, "no record: mg/B")
     other = record(method="A", paper="other")
     assert judge(below(A, 0.0), other)["status"] == "not-run"
+
+
+def test_either_takes_the_first_that_has_a_record():
+    of = [row(dataset=name, method="A") for name in ("mg", "lgcp")]
+    mg, lgcp = record(method="A", value=1.0, stderr=0.1), record(method="A", dataset="lgcp", value=-1.0, stderr=0.1)
+    status = {
+        name: judge(above(either(*of), 0.0), *found) for name, found in (("both", (lgcp, mg)), ("lgcp", (lgcp,)), ("", ()))
+    }
+    assert [line["status"] for line in status.values()] == ["holds", "fails", "not-run"]
+    assert status[""]["evidence"] == "no record: mg/A or lgcp/A"
+    with pytest.raises(RescoreError, match="selects 2 records"):
+        either(*of)([mg, replace(mg, variant="RW")])
 
 
 def test_a_broken_claim_does_not_lose_the_others():
