@@ -1,6 +1,7 @@
 """Verdicts, and the tables that show them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rescore.ledger.diff import RELATIVE_FLOOR, diff, read_diff, tolerance, with
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, p_above
-from rescore.ledger.tables import best_verdicts, compare, own_rows, paper_table, readme_block, with_block
+from rescore.ledger.tables import best_verdicts, compare, compare_note, own_rows, paper_table, readme_block, with_block
 
 
 def verdict(measured: Record, published: Published, **kwargs) -> dict:
@@ -216,6 +217,20 @@ def test_compare_orders_by_direction():
     assert list(own["value"]) == [0.9, 0.1], "of the effective sample size more is better, though no paper prints it"
     with pytest.raises(RescoreError, match="unknown dataset for metric logz_bias 'mgg'; allowed: mg"):
         compare(records, [], "logz_bias", "mgg")
+
+
+def test_compare_ranks_distances_between_samples_of_one_number_only():
+    """Exact draws get a smaller sw2 where there are more of them."""
+    sizes = {"exact": (0.09, 300), "A": (0.2, 48), "B": (0.3, 48), "C": (0.1, 300), "D": (0.25, 48)}
+    records = [record(metric="sw2", method=name, value=v, df=2, n_samples=n) for name, (v, n) in sizes.items()]
+    frame = compare(records, [], "sw2", "mg")
+    assert list(frame["method"]) == ["A", "D", "B", "exact", "C"] and list(frame["samples_each"]) == [16, 16, 16, 100, 100]
+    assert "only among those of one number" in compare_note(frame, "sw2")
+    assert not compare_note(compare(records[1:3], [], "sw2", "mg"), "sw2")
+    rmse = compare([replace(one, metric="logz_rmse") for one in records], [], "logz_rmse", "mg")
+    assert rmse["method"].iloc[0] == "exact" and not compare_note(rmse, "logz_rmse")
+    sampled = record(over="samplings", n_seeds=1, df=3, n_samples=400)
+    assert sampled.samples_each == 100 and record(stderr=0, n_seeds=1, n_samples=7).samples_each == 7
 
 
 def test_compare_keeps_the_printed_order_where_no_value_is_better():

@@ -290,12 +290,31 @@ def test_compare_shows_the_best_methods_before_a_choice(page, reference):
     paths = (ROOT / "results/reference/laptop/records").glob("*.csv")
     records = [row for path in paths for row in rows_of(path)]
     fid = [row for row in records if (row["dataset"], row["metric"]) == ("digits", "fid") and row["nfe"]]
-    best = min(fid, key=lambda row: float(row["value"]))
+    of_usual = [row for row in fid if float(row["n_samples"]) / float(row["n_seeds"]) == 359]
+    assert len(of_usual) > len(fid) / 2
+    best = min(of_usual, key=lambda row: float(row["value"]))
     assert f"{best['method']} {best['variant']} ({best['paper']})" in page.locator("#series-list label").all_inner_texts()[:12]
+    page.select_option("#size", "all")
     page.click("#all")
     page.wait_for_function("document.querySelectorAll('#series-list input:not(:checked)').length === 0")
     every = [row for row in records if (row["dataset"], row["metric"]) == ("digits", "fid")]
     assert page.evaluate("document.body.dataset.rows") == str(len(every))
+
+
+def test_compare_ranks_values_of_one_number_of_samples(page, reference):
+    """sw2 of exact draws is smaller where there are more of them: these are not the best of all."""
+    visit(page, reference / "laptop" / "compare.html", "dataset=digits_exact&metric=sw2")
+    each = "[...new Set(TABLE.rows().data().toArray().map(c => c.each))]"
+    assert page.input_value("#size") == "16" and page.evaluate(each) == [16]
+    assert "sw2 depends on the number of samples behind a value" in page.locator("#plot-note").inner_text()
+    page.select_option("#size", "64")
+    page.wait_for_function("location.hash.includes('samples=64')")
+    assert page.evaluate(each) == [64] and "those of 64" in page.locator("#plot-note").inner_text()
+    page.select_option("#size", "all")
+    page.wait_for_function("location.hash.includes('samples=all')")
+    assert "none is called the best" in page.locator("#plot-note").inner_text()
+    visit(page, reference / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
+    assert not page.locator("#size").is_visible()
 
 
 def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):

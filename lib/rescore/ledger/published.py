@@ -25,6 +25,9 @@ OWN_METRICS = {  # of those that no paper prints, which way is better
     "lower": r"(\w+_)?(rmse|error|distance|w2|sw2|tv|kl|frechet|seconds|memory_mb)|off_\w+|path_cost|sequential passes",
 }
 
+OF_SAMPLES = r"(w2|sw2|tv|fid|frechet)[\w-]*|is|kl_(phi|psi|eta\d)"
+"""Metrics of sets of samples whose expected value depends on their size: the smaller, the farther are exact draws too."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -89,6 +92,11 @@ def direction_of(metric: str, published: Iterable[Published]) -> str:
     if printed := next((row.direction for row in published if row.metric == metric), None):
         return "" if printed == "target" else printed
     return next((direction for direction, pattern in OWN_METRICS.items() if re.fullmatch(pattern, metric)), "")
+
+
+def depends_on_samples(metric: str) -> bool:
+    """Whether a metric's expected value depends on the number of samples behind it, so that only equal numbers compare."""
+    return re.fullmatch(OF_SAMPLES, metric) is not None
 
 
 def read_published(path: Path | str, paper: str) -> list[Published]:

@@ -294,6 +294,7 @@ def card_data(card: Card, protocols: dict[str, int], devices: dict[str, int], ve
             "o": r.over,
             "n": r.n_seeds,
             "m": r.n_samples,
+            "each": r.samples_each,
             "s": r.seconds,
             "h": r.config_hash,
             "p": protocols.setdefault(r.protocol, len(protocols)),
