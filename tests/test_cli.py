@@ -268,7 +268,7 @@ READING = {
         "claims",
     ): "1 of 1 claims on numbers with an error are decided; if all their margins were 0, chance would decide at most 0.0. "
     "At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are.",
-    ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 333.3 runs=100; steps=100",
+    ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 1e-06 runs=100; steps=100",
     ("cost",): "1 jobs, 2 s",
 }
 

@@ -199,6 +199,31 @@ def test_numbers_are_there_soon_sort_search_filter_and_download(page, reference,
     assert len(saved) == len(rows) and {row["verdict"] for row in saved} == {"reproduced"}
 
 
+def menu(page, table: str, head: str) -> list[str]:
+    """The entries of a column's list."""
+    page.locator(f"{table} thead th", has_text=re.compile(f"^\\s*{head}")).first.locator(".dtcc-button_dropdown").click()
+    page.wait_for_selector(".dtcc-dropdown .dtcc-list-buttons .dtcc-button-text")
+    found = page.locator(".dtcc-dropdown .dtcc-list-buttons .dtcc-button-text").all_inner_texts()
+    page.keyboard.press("Escape")
+    return found
+
+
+def test_a_column_s_list_has_the_texts_of_its_cells(page, reference, hostile):
+    """Not what the browser makes of their elements, and no HTML of a text."""
+    frame = read_diff(ROOT / "results/reference/laptop/diff.csv")
+    visit(page, reference / "laptop" / "numbers.html")
+    words = {status.replace("-", " ") for status in frame["status"]} | {"own number"}
+    assert set(menu(page, "#numbers", "verdict")) == words and "DDIM" in menu(page, "#numbers", "method")
+    visit(page, reference / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
+    assert any(text.startswith("runs=") or "; runs=" in text for text in menu(page, "#compared", "protocol"))
+    visit(page, reference / "laptop" / "claims.html")
+    assert {"✓ holds", "✗ fails"} <= set(menu(page, "table.claims", "status")) and "pis" in menu(page, "table.claims", "paper")
+    listed = menu(page, "table.claims", "evidence")
+    assert any(" over 4 runs" in text for text in listed) and not any("</" in text or "values" in text[:9] for text in listed)
+    visit(page, hostile / "numbers.html")
+    assert {SCRIPT, QUOTED} <= set(menu(page, "#numbers", "method")) and "owned" not in page.title()
+
+
 def test_numbers_of_one_table_by_address(page, reference):
     visit(page, reference / "laptop" / "numbers.html", "paper=lcss&table=2")
     assert "Only paper lcss, table 2" in page.locator("#chosen").inner_text()

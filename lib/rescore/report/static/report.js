@@ -175,9 +175,9 @@ RESCORE.table = async (target, columns, options = {}) => {
   const table = typeof target === "string" ? document.querySelector(target) : target;
   if (!table.tHead) table.append(el("thead", {}, el("tr", {}, ...columns.map((column) => el("th", {scope: "col"}, column.title)))));
   return new DataTable(table, {
-    columns, deferRender: true, pageLength: 50, lengthMenu: [25, 50, 100, 500, {label: "all", value: -1}], order: [], autoWidth: false,
+    columns, columnDefs: columns ? [] : [{targets: "_all", render: (html, type) => (["filter", "list"].includes(type) ? textOf(html, type) : html)}], deferRender: true, pageLength: 50, lengthMenu: [25, 50, 100, 500, {label: "all", value: -1}], order: [], autoWidth: false,
     ordering: {indicators: false, handler: false},
-    columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "search"}, {extend: "searchList"}]],
+    columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "search"}, {extend: "searchList", orthogonal: "list"}]],
     layout: {
       topStart: {search: {placeholder: "words, in any order"}}, topEnd: {buttons: [{extend: "csvHtml5", text: "Download CSV", filename: options.name ?? "rescore", exportOptions: {orthogonal: "export"}}, ...(options.buttons ?? [])]},
       bottomStart: "info", bottomEnd: ["pageLength", "paging"],
@@ -196,7 +196,15 @@ RESCORE.column = (title, get, more = {}) => ({title, data: null, render: (_, typ
     return more.show ? more.show(card) : digits(value);
   }
   if (type === "display" && more.node) return more.node(card);
+  if (type === "list") return escape_(String(value ?? "")); /* of the menu of a column, which reads HTML */
   return type === "display" ? escape_(String(value ?? "")) : String(value ?? "");
 }, className: [more.class, more.number ? "num" : ""].filter(Boolean).join(" "), visible: more.visible ?? true, type: more.number ? "number" : "string", ...(more.number ? {columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "searchNumber"}]]} : {})});
 
+/* What a cell that is in the page already says, unfolded; parsed apart, where nothing is loaded or run. */
+function textOf(html, type) {
+  const cell = new DOMParser().parseFromString(String(html ?? ""), "text/html").body;
+  for (const summary of cell.querySelectorAll("summary")) summary.remove();
+  const text = cell.textContent.replace(/\s+/g, " ").trim();
+  return type === "list" ? escape_(text) : text;
+}
 function escape_(text) { return text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`); }
