@@ -156,6 +156,17 @@ def test_compare_shows_the_best_methods_before_a_choice(page, reference):
     assert page.evaluate("document.body.dataset.rows") == str(len(every))
 
 
+def test_compare_joins_no_two_tables_of_a_method(page, reference):
+    """One has quadratic times, the other the best of four grids: each is a curve, and none has two values at one x."""
+    visit(page, reference / "laptop" / "compare.html", "dataset=digits&metric=fid&samples=all")
+    page.click("#all")
+    page.wait_for_function("document.querySelectorAll('#series-list input:not(:checked)').length === 0")
+    names = page.locator("#series-list label").all_inner_texts()
+    assert {"DEIS rho2Heun (deis, table 6.2)", "DEIS rho2Heun (deis, table 6.2-grids)"} <= set(names)
+    traces = page.evaluate("document.getElementById('plot').data.map(t => [t.name, t.mode, [...t.x]])")
+    assert len(traces) > 50 and all(len(set(x)) == len(x) for _, mode, x in traces if "lines" in mode)
+
+
 def test_compare_ranks_values_of_one_number_of_samples(page, reference):
     """sw2 of exact draws is smaller where there are more of them: these are not the best of all."""
     visit(page, reference / "laptop" / "compare.html", "dataset=digits_exact&metric=sw2")

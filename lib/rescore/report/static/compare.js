@@ -22,7 +22,13 @@ function byChoice() {
 const measuredHere = (card) => card.v !== undefined && !card.as;
 const direction = (cards) => RESCORE.papers.get(cards[0].paper).better[cards[0].metric]; /* which values are better, if any */
 const ofSamples = (cards) => RESCORE.papers.get(cards[0].paper).ofSamples.includes(cards[0].metric); /* whether values depend on how many samples */
-const seriesName = (card) => [card.method, card.variant, `(${card.paper})`].filter(Boolean).join(" ");
+const seriesName = (card) => card.series;
+/* A curve is a method with a variant in a table, whose protocol is one: the table is named where there are several. */
+function nameSeries(cards) {
+  const tables = new Map(), name = (c) => [c.method, c.variant].filter(Boolean).join(" "), of = (c) => JSON.stringify([c.paper, name(c)]);
+  for (const c of cards) tables.set(of(c), (tables.get(of(c)) ?? new Set()).add(c.table));
+  for (const c of cards) c.series = `${name(c)} (${c.paper}${tables.get(of(c)).size > 1 ? `, table ${c.table}` : ""})`;
+}
 
 function fill(select, entries, chosen) {
   select.replaceChildren(...entries.map(([name, count]) => { const option = el("option", {value: name}, `${name} (${count})`); option.selected = name === chosen; return option; }));
@@ -45,6 +51,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     const entries = [...metrics].map(([m, cards]) => [m, cards.length]).sort((a, b) => b[1] - a[1]);
     const m = metrics.has(state.get("metric")) ? state.get("metric") : name === best[0] ? best[1] : entries[0][0];
     fill(metric, entries, m);
+    nameSeries(metrics.get(m));
     chooseSize(metrics.get(m), state.get("samples"));
     const cards = chosenCards();
     const values = cards.flatMap((c) => [measuredHere(c) ? c.v : null, c.num]).filter((v) => v !== null && v !== undefined);
