@@ -348,7 +348,10 @@ def test_stand_ins_are_named_where_they_are_shown(committed):
     """Another metric on other data: its cell says so, and its card says which."""
     address_ = "cld/3/cifar10/CLD/EM-QS/fid/2000"
     cells = Page((committed / "laptop" / "paper-cld.html").read_text()).cells
-    assert cells[address_][1][-1] == "indicative, stand-in"
+    assert cells[address_][1][-2:] == ["indicative", "stand-in: frechet on digits_gaussian"]
+    assert cells["cld/3/cifar10/CLD/SSCS-QS/fid/150"][1][-1] == "stand-in: on digits"
+    timed = Page((committed / "laptop" / "paper-lcss.html").read_text()).cells
+    assert timed["lcss/2/checkerboard/DSM/MLP/train_time_ms/"][1][-1] == "stand-in: train_time_ratio"
     (card,) = [card for card in data_of(committed / "laptop", "cld")["cards"] if address(card["k"]) == address_]
     assert card["as"] == "cld/9/digits_gaussian/CLD/EM-QS/frechet/2000"
 

@@ -63,6 +63,14 @@ class Card:
     candidates: Sequence[CandidateVerdict] = ()
 
     @property
+    def stands_in(self) -> str:
+        """Of a stand-in, metric and data set where they are not the row's own: `frechet on digits_gaussian`, `on digits`."""
+        if not self.record or not self.is_stand_in:
+            return ""
+        metric = "" if self.record.metric == self.key[5] else self.record.metric
+        return f"{metric} on {self.record.dataset}".strip() if self.record.dataset != self.key[2] else metric
+
+    @property
     def explanations(self) -> list[str]:
         """Of a number that the main protocol does not reproduce, the names of the candidates that do."""
         return [] if self.status == "reproduced" else explanations(self.candidates, self.status, self.verdict.get("error"))
