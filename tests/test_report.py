@@ -1,6 +1,7 @@
 """The report's pages without a browser: what is in them, and where."""
 
 import functools
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -11,13 +12,14 @@ from conftest import ROOT
 from reports import COST, LONG, QUOTED, SCRIPT, data_of, hostile_suite, no_assets, results_of
 from rescore.cli import main
 from rescore.estimates import NETWORKS, SPEED, known_plans, read_networks
+from rescore.ledger.cost import MODELS, kept_costs
 from rescore.ledger.diff import keys, read_diff
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, write_records
 from rescore.papers import find_papers
 from rescore.report import pages
 from rescore.report.cards import Cards, address, with_error
-from rescore.report.content import evidence_parts, matrix, paper_page
+from rescore.report.content import duration, evidence_parts, matrix, paper_page
 from rescore.report.layout import printed_table
 from rescore.report.readme import code, readme_html
 from rescore.report.source import read_results
@@ -305,6 +307,21 @@ def test_what_was_not_run_has_estimates(committed):
     measured = {path.stem for path in (ROOT / "results" / "reference" / "laptop" / "records").glob("*.csv")}
     without = set(load_suite({"scale": "laptop"}, ROOT).papers) - measured
     assert ("Not run: estimates" in text_of(committed / "laptop" / "cost.html")) == bool(without)
+
+
+def test_the_cost_of_a_reference_counts_trained_models(committed):
+    """As `rescore cost --reference` does, and the tiles of the papers that use them."""
+    rows = kept_costs(ROOT / "results" / "reference" / "laptop" / "cost.csv")
+    models, jobs = ([row for row in rows if (row["paper"] == MODELS) is trained] for trained in (True, False))
+    text = text_of(committed / "laptop" / "cost.html")
+    took = [duration(sum(float(row["seconds"]) for row in found)) for found in (jobs, models)]
+    assert f"{took[0]} in {len(jobs)} jobs, {took[1]} for {len(models)} trained models." in text
+    assert all(row["job"] in text.partition("Trained models")[2] for row in models) and "the two shades only separate" in text
+    (chart,) = re.findall(r"window.COST = (.*);", (committed / "laptop" / "cost.html").read_text())
+    assert sum(one["paper"] == "trained models" for one in json.loads(chart)) == len(models)
+    names = load_suite({"scale": "laptop"}, ROOT).model_names
+    of_deis = {key for name, key in names.items() if name.startswith("deis/")} & {row["job"] for row in models}
+    assert f"for {len(of_deis)} trained models" in text_of(committed / "laptop" / "index.html").partition("DEIS")[2]
 
 
 def test_a_run_estimates_what_it_has_not_run_yet(tmp_path):

@@ -22,6 +22,7 @@ from rescore.report.source import Results, commit_of
 
 MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
+TRAINED = "trained models"  # beside the papers of the plot of costs
 PLACES = {"fig": "Fig.", "sec": "Section", "section-": "Section"}  # in a paper: `fig7`
 SCALES_IN_WORDS = {
     "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
@@ -65,7 +66,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
                     "device": ", ".join(sorted({record.device for record in records})),
                     "date": results.made.get(name, ""),
                 },
-                "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} job{'s' * (len(costs) > 1)}" if len(costs) else "",
+                "cost": _took(costs["seconds"] if len(costs) else [], len(costs), results.models, f"{name}/"),
             }
         )
     busy, idle = ([tile for tile in tiles if bool(tile["measured"]) is measured] for measured in (True, False))
@@ -74,6 +75,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
     return {
         "left_out": {name: reason for name, reason in results.unusable.items() if name not in papers},
         "tiles": busy,
+        "trained": any(row.get("seconds") for row in results.models),
         "idle": idle,
         "common": _shared([tile["facts"] for tile in busy]),
         "counts": verdicts,
@@ -86,6 +88,18 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
         "against_words": against,
         "nothing_to_compare": NOTHING_TO_COMPARE[results.kind],
     }
+
+
+def _took(seconds: Iterable[float], jobs: int, models: Sequence[Mapping[str, Any]], use: str = "") -> str:
+    """How long jobs and trainings took, in words; empty without any.
+
+    Args:
+        use: what a name of a model begins with to be counted.
+    """
+    trained = [row for row in models if row.get("seconds") and any(name.startswith(use) for name in row["names"].split(", "))]
+    many, took = len({row["model"] for row in trained}), sum(row["seconds"] for row in trained)
+    parts = [f"{duration(sum(seconds))} in {jobs} job{'s' * (jobs > 1)}"] if jobs else []
+    return ", ".join(parts + ([f"{duration(took)} for {many} trained model{'s' * (many > 1)}"] if trained else []))
 
 
 def _shared(facts: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -219,22 +233,32 @@ def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
 
 
 def cost(results: Results) -> dict[str, Any]:
-    """Tables of jobs and trained models, the seconds to plot, and estimates for jobs and models that have not run."""
+    """Tables of jobs and trained models, the seconds of both to plot, and estimates for jobs and models that have not run."""
     frame = results.costs
     measured = "job" in frame
     if not measured:  # an older reference knows its jobs by their settings, which may have changed since
         names = {record.config_hash: job for key, job in results.jobs.items() if (record := results.records.get(key))}
         frame = frame.assign(job=[names.get(one, f"settings {one}") for one in frame["config_hash"]])
     shown = frame[["paper", "job", *(c for c in frame if c not in ("paper", "job", "config_hash"))]].to_dict("records")
+    trained = [
+        {
+            "paper": TRAINED,
+            "job": " ".join((row["names"] or row["model"], row.get("seed", ""))).strip(),
+            "seconds": row["seconds"],
+        }
+        for row in sorted(results.models, key=lambda row: -(row.get("seconds") or 0))
+        if row.get("seconds")
+    ]
     return {
         "jobs": _table(shown),
-        "models": _table(results.models),
+        "models": _table(_filled(results.models)),
         "waiting": _table(_filled(results.waiting)),
         "planned": _table(_filled(map(_planned, results.planned))),
         "arithmetic": arithmetic(results.planned, results.proofs) if results.planned else [],
-        "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown],
-        "total": duration(frame["seconds"].sum()) if len(frame) else "",
+        "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown] + trained,
+        "total": _took(frame["seconds"] if len(frame) else [], len(frame), results.models),
         "told": not measured,
+        "reference": results.kind == "reference",
     }
 
 
