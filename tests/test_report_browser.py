@@ -139,6 +139,22 @@ def test_hostile_texts_are_shown_as_text(page, hostile):
         assert "owned" not in page.title()
 
 
+def test_a_card_s_address_may_leave_out_empty_parts(page, reference):
+    """As `rescore show` takes it; a name of no number, or of several, is told."""
+    visit(page, reference / "paper" / "numbers.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
+    short = facts(page)
+    visit(page, reference / "paper" / "numbers.html", "card=" + quote("pis/5.1/mg/HMC//logz_rmse/100", safe=""))
+    assert facts(page) == short
+    visit(page, reference / "paper" / "paper-pis.html", "card=pis/5.1/mg/HMC/logz_rmse")
+    page.wait_for_selector("dialog[open] #card-title")
+    assert page.locator("#card-title").inner_text() == "No such number"
+    page.locator("dialog[open] a[data-card='pis/5.1/mg/HMC//logz_rmse/100']").click()
+    assert facts(page) == short
+    visit(page, reference / "paper" / "claims.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
+    page.locator("dialog[open]").get_by_text("Numbers").click()
+    assert facts(page) == short
+
+
 def test_keyboard_reaches_the_content_first(page, reference):
     visit(page, reference / "laptop" / "index.html")
     page.keyboard.press("Tab")

@@ -127,12 +127,29 @@ function cardBody(card) {
   return body;
 }
 
+/* The cards of a name: a key with all its parts or, as `rescore show` takes it, without the empty ones. */
+function cardsNamed(name) {
+  const whole = RESCORE.cards.get(name);
+  return whole ? [whole] : [...RESCORE.cards.values()].filter((card) => card.k.filter((part) => part !== null && part !== "").join("/") === name);
+}
+
+/* In the place of a card: that several numbers have the name, or none, and which are near. */
+function noCard(name, found) {
+  const parts = name.split("/"), near = found.length ? found : [...RESCORE.cards.values()].filter((card) => parts.every((part) => card.id.split("/").includes(part))).slice(0, 6);
+  const body = document.createDocumentFragment();
+  body.append(el("h2", {id: "card-title"}, found.length ? "Several numbers have this name" : "No such number"));
+  body.append(el("p", {}, el("code", {}, name), found.length ? ": with all parts of the key, they are" : ` is no number ${RESCORE.cards.size ? "of this page" : "here: this page has none"}${near.length ? "; near it are" : ""}.`));
+  if (near.length) body.append(el("ul", {class: "plain-list"}, ...near.map((card) => el("li", {}, cardLink(card, card.id)))));
+  else if (!document.getElementById("numbers")) body.append(el("p", {}, "All are in ", el("a", {href: `numbers.html#card=${encodeURIComponent(name)}`}, "Numbers"), "."));
+  return body;
+}
+
 function showCard() {
   const dialog = document.getElementById("card");
   const id = readState().get("card");
-  const card = id && RESCORE.cards.get(id);
-  if (!card) { if (dialog.open) dialog.close(); return; }
-  document.getElementById("card-body").replaceChildren(cardBody(card));
+  if (!id) { if (dialog.open) dialog.close(); return; }
+  const found = cardsNamed(id);
+  document.getElementById("card-body").replaceChildren(found.length === 1 ? cardBody(found[0]) : noCard(id, found));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }
