@@ -120,7 +120,7 @@ class Cards:
         names = [describe(key) for key in self.cards]
         within = [other for other in names if all(part in other.split("/") for part in name.split("/"))]
         near = within[:6] or difflib.get_close_matches(name, names, 6, 0.4)
-        raise RescoreError(f"unknown number {name!r}; {'nearest: ' + ', '.join(near) if near else 'there are none'}")
+        raise RescoreError(f"unknown number {name!r}; {'nearest: ' + ', '.join(near) if near else 'no name is near it'}")
 
 
 def address(key: Key) -> str:
