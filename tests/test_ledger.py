@@ -10,7 +10,7 @@ from rescore.errors import RescoreError
 from rescore.ledger import diff as verdicts
 from rescore.ledger.cost import COSTS, cost_frame, kept_costs, read_costs
 from rescore.ledger.diff import RELATIVE_FLOOR, diff, read_diff, tolerance, within, write_diff
-from rescore.ledger.published import Published
+from rescore.ledger.published import Published, heading
 from rescore.ledger.records import Record
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, p_above
 from rescore.ledger.tables import best_verdicts, compare, compare_note, own_rows, paper_table, readme_block, with_block
@@ -239,6 +239,23 @@ def test_compare_keeps_the_printed_order_where_no_value_is_better():
     assert list(compare([], published, "diversity", "mg")["method"]) == ["data", "A", "B"]
     records = [record(metric="weights", method=name, value=v) for name, v in [("A", 2.0), ("B", -1.0)]]
     assert list(compare(records, [], "weights", "mg")["method"]) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("table", "source", "shown"),
+    [
+        ("5.1", "thesis Table 5.1", "Table 5.1"),
+        ("fig18", "", "Fig. 18"),
+        ("text-4.2.3", "LCSS section 4.2.3", "Section 4.2.3"),
+        ("psld-5", "PSLD (Pandey and Mandt 2023) Table 5", "PSLD Table 5"),
+        ("score-sde-1", "Score-SDE Table 1", "Score-SDE Table 1"),
+        ("F.1.2", "appendix F.1.2", "Appendix F.1.2"),
+        ("later-papers", "comparison table of a later paper", "Later papers"),
+        ("steps", "", "Steps"),
+    ],
+)
+def test_a_table_s_heading_is_where_it_is_printed(table, source, shown):
+    assert heading(table, source) == shown
 
 
 def test_readme_block_sits_between_its_markers(tmp_path):

@@ -289,7 +289,9 @@ def test_a_table_says_which_values_are_better_and_why_it_has_none(committed):
     assert "logz_bias: nearer to 0 is better" in text_of(committed / "paper" / "paper-pis.html")
     text = text_of(committed / "paper" / "paper-diffcollage.html")
     assert text.count("needs the internal landscape set and a fine-tuned GLIDE") == 1
-    assert "Fig. 7" in text_of(committed / "laptop" / "paper-smld_sde.html")
+    smld = text_of(committed / "laptop" / "paper-smld_sde.html")
+    assert "Fig. 7" in smld and "Score-SDE Table 1" in smld and "Score sde" not in smld
+    assert "PSLD Table 5" in text_of(committed / "laptop" / "paper-cld.html")
 
 
 def test_what_was_not_run_has_estimates(committed):

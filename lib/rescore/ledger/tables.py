@@ -17,7 +17,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
-from rescore.ledger.published import Published, depends_on_samples, direction_of
+from rescore.ledger.published import Published, depends_on_samples, direction_of, heading
 from rescore.ledger.records import KEY, Record
 
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
@@ -70,7 +70,7 @@ def paper_table(verdicts: pd.DataFrame, paper: str, table: str) -> str:
         [[name[index] for index in used] + [row.get(column, "") for column in columns] for name, row in cells.items()],
         columns=[ROW[index] for index in used] + [" ".join(column) for column in columns],
     )
-    return f"### {paper}, Table {table}\n\n{markdown(frame)}\n\n{LEGEND}\n"
+    return f"### {paper}, {heading(table, here['source'].iloc[0])}\n\n{markdown(frame)}\n\n{LEGEND}\n"
 
 
 def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, table: str) -> str:
@@ -91,7 +91,7 @@ def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, tabl
         for record in own
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "variant", "metric", "nfe", "measured"])
-    return f"### {paper}, beside Table {table}\n\nNumbers of our own, which the paper does not print.\n\n{markdown(frame)}\n"
+    return f"### {paper}, beside {heading(table)}\n\nNumbers of our own, which the paper does not print.\n\n{markdown(frame)}\n"
 
 
 def counts(rows: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """What each page shows: the values that its template is filled with."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from rescore.estimates import ModelPlan, arithmetic, model_rows
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.protocol import declared_protocol, format_value
-from rescore.ledger.published import Published, load_published
+from rescore.ledger.published import Published, heading, load_published
 from rescore.ledger.records import KEY
 from rescore.ledger.tables import of_the_off
 from rescore.papers import Paper
@@ -23,7 +22,6 @@ from rescore.report.source import Results, commit_of
 MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
 TRAINED = "trained models"  # beside the papers of the plot of costs
-PLACES = {"fig": "Fig.", "sec": "Section", "section-": "Section"}  # in a paper: `fig7`
 SCALES_IN_WORDS = {
     "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
     "laptop": "Full-size targets and small real data, shortened training, on a CPU.",
@@ -113,14 +111,6 @@ def judged(counts: Mapping[str, int]) -> int:
     return counts["reproduced"] + counts["off"]
 
 
-def _heading(table: str) -> str:
-    """`Table 5.1`, `Fig. 7`; other names, which are ours for numbers from elsewhere in the paper, as words."""
-    if place := re.fullmatch(r"(fig|sec|section-)(\d.*)", table):
-        return f"{PLACES[place[1]]} {place[2]}"
-    words = table.replace("-", " ").replace("_", " ")
-    return f"Table {table}" if table[:1].isdigit() else words[:1].upper() + words[1:]
-
-
 def _better(entry: Published) -> str:
     """Which values are better, in words; empty where none is, as of a number of parameters. A bias should be zero."""
     return BETTER.get(entry.direction, "nearer to 0 is better" if "bias" in entry.metric else "")
@@ -153,7 +143,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         tables.append(
             {
                 "name": name,
-                "heading": _heading(name),
+                "heading": heading(name, str(found[0].verdict["source"] or "")),
                 "why_not": _why_not(found),
                 "anchor": f"table-{index + 1}",
                 "grid": grid,

@@ -138,7 +138,7 @@ function noCard(name, found) {
   const parts = name.split("/"), near = found.length ? found : [...RESCORE.cards.values()].filter((card) => parts.every((part) => card.id.split("/").includes(part))).slice(0, 6);
   const body = document.createDocumentFragment();
   body.append(el("h2", {id: "card-title"}, found.length ? "Several numbers have this name" : "No such number"));
-  body.append(el("p", {}, el("code", {}, name), found.length ? ": with all parts of the key, they are" : ` is no number ${RESCORE.cards.size ? "of this page" : "here: this page has none"}${near.length ? "; near it are" : ""}.`));
+  body.append(el("p", {}, el("code", {}, name), found.length ? ": with all parts of the key, they are:" : ` is no number ${RESCORE.cards.size ? "of this page" : "here: this page has none"}${near.length ? "; near it are:" : "."}`));
   if (near.length) body.append(el("ul", {class: "plain-list"}, ...near.map((card) => el("li", {}, cardLink(card, card.id)))));
   else if (!document.getElementById("numbers")) body.append(el("p", {}, "All are in ", el("a", {href: `numbers.html#card=${encodeURIComponent(name)}`}, "Numbers"), "."));
   return body;
