@@ -294,6 +294,14 @@ def test_a_table_says_which_values_are_better_and_why_it_has_none(committed):
     assert "PSLD Table 5" in text_of(committed / "laptop" / "paper-cld.html")
 
 
+def test_a_table_of_no_paper_says_nothing_of_one(committed):
+    for name in ("log_z", "sampler_matrix"):
+        text = text_of(committed / "laptop" / f"paper-{name}.html")
+        assert "he paper says" not in text and "printed by the paper" not in text and "What the paper" not in text
+        assert "no paper prints them" in text and "matrix.html" in (committed / "laptop" / f"paper-{name}.html").read_text()
+    assert "What the paper says" in text_of(committed / "laptop" / "paper-pis.html")
+
+
 def test_what_was_not_run_has_estimates(committed):
     """Of a scale without results all models and jobs; of one with results those of papers without numbers."""
     suite = load_suite({"scale": "gpu"}, ROOT)

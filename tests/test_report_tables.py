@@ -195,6 +195,23 @@ def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
     assert float(link.inner_text()) == pytest.approx(value, rel=0.05)
     page.select_option("#budget", "50")
     assert "budget=50" in page.url
+    visit(page, reference / "laptop" / "matrix.html")
+    assert (page.input_value("#metric"), page.input_value("#budget")) == ("sw2", "10"), "where cells differ, and not by chance"
+    assert "exact draws is the floor" in page.locator("#scale-note").inner_text()
+    assert page.locator("main a[href='paper-log_z.html#heat-map']").is_visible()
+
+
+def test_the_table_of_samplers_and_targets_is_a_heat_map_too(page, reference):
+    visit(page, reference / "laptop" / "paper-log_z.html")
+    records = rows_of(ROOT / "results/reference/laptop/records/log_z.csv")
+    of = [row for row in records if row["metric"] == "logz_rmse"]
+    assert page.input_value("#metric") == "logz_rmse" and page.locator("#heat td a").count() == len(of)
+    (one,) = [row for row in of if (row["dataset"], row["method"], row["variant"]) == ("funnel", "SNF", "identity")]
+    cell = page.locator("#heat td a[data-card='log_z/log_z/funnel/SNF/identity/logz_rmse/31']")
+    assert float(cell.inner_text()) == pytest.approx(float(one["value"]), rel=0.05)
+    assert "diverged" in page.locator("#reasons").inner_text()
+    page.select_option("#metric", "ess")
+    assert "Larger is better" in page.locator("#scale-note").inner_text()
 
 
 def test_the_matrix_lists_why_cells_are_empty(page, hostile):

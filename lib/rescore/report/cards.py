@@ -29,7 +29,7 @@ MEANING = {
     "imprecise": "same protocol, but our error exceeds what the printed number allows: not judged",
     "indicative": "another protocol: shown, not judged",
     "not-run": "not measured",
-    "": "measured by us, not printed by the paper",
+    "": "measured by us, printed by no paper",
 }
 MEASURED_ELSEWHERE = 8  # other protocols that a card in the terminal lists
 

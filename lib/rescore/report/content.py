@@ -14,12 +14,12 @@ from rescore.ledger.records import KEY
 from rescore.ledger.tables import of_the_off
 from rescore.papers import Paper
 from rescore.report.cards import Card, Cards
+from rescore.report.heat import HEAT_MAPS, MATRIX, heat_map
 from rescore.report.layout import printed_table
 from rescore.report.moved import ORDER, Change
 from rescore.report.readme import readme_html
 from rescore.report.source import Results, commit_of
 
-MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
 TRAINED = "trained models"  # beside the papers of the plot of costs
 SCALES_IN_WORDS = {
@@ -173,6 +173,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         )
     )
     readme = paper.folder / "README.md"
+    heated = {record.table for record in results.of(paper.name)} & set(HEAT_MAPS)
     return {
         "paper": paper.name,
         "has_scale": results.scale in paper.scales,
@@ -181,6 +182,9 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "citation": paper.meta.citation,
         "url": paper.meta.url,
         "tables": tables,
+        "printed": bool(load_published({paper.name: paper})),
+        "in_matrix": MATRIX in heated,
+        "heat": next((heat_map(results, {paper.name: paper}, table) for table in heated - {MATRIX}), None),
         "figures": figures,
         "no_figures": missing,
         "assumptions": _assumptions(paper),
@@ -213,13 +217,9 @@ def _some(printed: Iterable[Published], rows: Iterable[Published], column: str) 
 
 
 def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
-    """Which paper measured the table of samplers and processes, and the cells that it skipped, with their reasons."""
-    found = [record for record in results.records.values() if record.table == MATRIX_TABLE]
-    name = found[0].paper if found else ""
-    skipped = [row for row in results.skipped if row["paper"] == name and row.get("table", MATRIX_TABLE) == MATRIX_TABLE]
-    facts = {"table": MATRIX_TABLE, "floor": MATRIX_FLOOR, "skipped": skipped}
-    lead = papers[name].meta.citation if name in papers else ""
-    return {"paper": name if name in papers else "", "facts": facts, "lead": lead, "reference": results.kind == "reference"}
+    """The table of samplers and processes, and which other tables are heat maps: (paper, its title)."""
+    others = [heat_map(results, papers, table)["paper"] for table in HEAT_MAPS if table != MATRIX]
+    return heat_map(results, papers, MATRIX) | {"others": [(name, papers[name].meta.title) for name in others if name]}
 
 
 def cost(results: Results) -> dict[str, Any]:

@@ -10,7 +10,7 @@ const MEANING = {
   imprecise: "Same protocol, but our error exceeds what the printed number allows: not judged.",
   indicative: "Another protocol: shown, not judged.",
   "not-run": "Not measured.",
-  "": "Measured by us, not printed by the paper.",
+  "": "Measured by us, printed by no paper.",
 };
 window.RESCORE = {papers: new Map(), cards: new Map()};
 
