@@ -32,6 +32,7 @@ SLOWEST = (
     "test_gddim",
     "test_cld",
     "test_report_browser",
+    "test_report_tables",
     "test_imported",
     "test_pis",
     "test_pis_killed",
@@ -222,3 +223,55 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert main(["report"]) == 0
     assert capsys.readouterr().out == "results/laptop/report/index.html\n"
     return tmp_path / "results" / "laptop" / "report"
+
+
+@pytest.fixture(scope="session")
+def hostile_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same report with all that a browser needs."""
+    from reports import hostile_suite
+    from rescore.cli import main
+
+    root = tmp_path_factory.mktemp("hostile")
+    results = hostile_suite(root)
+    assert main(["report", "--root", str(root), "--results", str(root / "results")]) == 0
+    return results / "report"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium of the system."""
+    from browsing import CHROMIUM
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        # no sandbox: where tests run as root, as in a container, Chromium has none
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    """The one page of all tests, and what went wrong on it: an error on the console, or a request that leaves the disk."""
+    opened = browser.new_page()
+    faults: list[str] = []
+    opened.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    opened.on(
+        "request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else faults.append(request.url)
+    )
+    return opened, faults
+
+
+@pytest.fixture
+def page(tab):
+    """The page; its test fails for a fault."""
+    from browsing import WIDTHS
+
+    opened, faults = tab
+    opened.set_viewport_size({"width": WIDTHS["desktop"], "height": 900})
+    opened.emulate_media(media="screen")
+    faults.clear()
+    yield opened
+    assert faults == []

@@ -3,11 +3,11 @@
 import tempfile
 from pathlib import Path
 
+from browsing import CHROMIUM, WIDTHS, visit
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from rescore.cli import main
-from test_report_browser import CHROMIUM, WIDTHS, visit
 
 PAGES = {
     "scales": ("index.html", ""),

@@ -165,7 +165,7 @@ def test_tables_compare_and_cost(collected, capsys):
     assert main(["compare", "--metric", "logz_bias", "--dataset", "mg"]) == 0
     assert "runs=100; steps=100" in capsys.readouterr().out
     assert main(["cost"]) == 0
-    assert capsys.readouterr().out.endswith("1 jobs, 2 s\n")
+    assert capsys.readouterr().out.endswith("1 job, 2 s\n")
 
 
 def test_gate_sees_one_changed_number(collected, capsys):
@@ -268,8 +268,8 @@ READING = {
         "claims",
     ): "1 of 1 claims on numbers with an error are decided; if all their margins were 0, chance would decide at most 0.0. "
     "At a false discovery rate of 5 % (Benjamini-Hochberg) 1 are.",
-    ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 runs=100; steps=100",
-    ("cost",): "1 jobs, 2 s",
+    ("compare", "--metric", "logz_bias", "--dataset", "mg"): "PIS NN toy 1 100 -1 0.01 -1.0 1e-06 runs=100; steps=100",
+    ("cost",): "1 job, 2 s",
 }
 
 

@@ -1,10 +1,16 @@
 """Every paper's figures are drawn at every scale, also where all its jobs were skipped for lack of data."""
 
+import contextlib
+
 import matplotlib
 import numpy as np
 import pytest
-from rescore.figures import PaperResults
-from rescore.ledger.records import write_records, write_skipped
+from conftest import ROOT
+from ledger_case import record
+from matplotlib.figure import Figure
+from rescore.errors import RescoreError
+from rescore.figures import PaperResults, curve
+from rescore.ledger.records import read_records, write_records, write_skipped
 from rescore.papers import find_papers, load_config
 from rescore.workflow.paths import job_folder
 
@@ -26,3 +32,32 @@ def test_figures_of_skipped_jobs_are_drawn(name, scale, tmp_path):
     for figure in paper.meta.figures:
         getattr(module, figure)(found, tmp_path / f"{figure}.png")
         assert (tmp_path / f"{figure}.png").stat().st_size > 1000
+
+
+REFERENCES = sorted(
+    path for scale in ("laptop", "paper") for path in (ROOT / "results/reference" / scale / "records").glob("*.csv")
+)
+
+
+@pytest.mark.filterwarnings("ignore:No artists with labels")
+@pytest.mark.parametrize("path", REFERENCES, ids=[f"{path.parts[-3]}-{path.stem}" for path in REFERENCES])
+def test_figures_of_committed_records_are_drawn(path, tmp_path, monkeypatch):
+    """None joins two numbers of one x, which `rescore.figures.curve` refuses."""
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # pixels take most of the time
+    scale, paper = path.parts[-3], PAPERS[path.stem]
+    job = next(iter(load_config(paper, scale).jobs))
+    folder = job_folder(tmp_path, scale, paper.name, job)
+    folder.mkdir(parents=True)
+    write_records(folder / "records.csv", read_records(path, scale))
+    module, found = paper.module("figures"), PaperResults.open(tmp_path / scale, paper)
+    for figure in paper.meta.figures:
+        with contextlib.suppress(KeyError):  # of an array: a reference keeps numbers only
+            getattr(module, figure)(found, tmp_path / f"{figure}.png")
+
+
+def test_a_curve_joins_no_two_numbers_of_one_x():
+    ax, rows = Figure().subplots(), [record(dataset=name, nfe=10) for name in ("digits", "mixture9")]
+    with pytest.raises(RescoreError, match=r"two numbers at x = 10, .*digits.* and .*mixture9.*; allowed: one"):
+        curve(ax, rows)
+    curve(ax, rows, line="none")  # points beside each other
+    assert len(ax.lines) == 1

@@ -1,6 +1,7 @@
 """Verdicts, and the tables that show them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ from rescore.errors import RescoreError
 from rescore.ledger import diff as verdicts
 from rescore.ledger.cost import COSTS, cost_frame, kept_costs, read_costs
 from rescore.ledger.diff import RELATIVE_FLOOR, diff, read_diff, tolerance, within, write_diff
-from rescore.ledger.published import Published
+from rescore.ledger.published import Published, heading
 from rescore.ledger.records import Record
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, p_above
-from rescore.ledger.tables import best_verdicts, compare, own_rows, paper_table, readme_block, with_block
+from rescore.ledger.tables import best_verdicts, compare, compare_note, own_rows, paper_table, readme_block, with_block
 
 
 def verdict(measured: Record, published: Published, **kwargs) -> dict:
@@ -218,12 +219,43 @@ def test_compare_orders_by_direction():
         compare(records, [], "logz_bias", "mgg")
 
 
+def test_compare_ranks_distances_between_samples_of_one_number_only():
+    """Exact draws get a smaller sw2 where there are more of them."""
+    sizes = {"exact": (0.09, 300), "A": (0.2, 48), "B": (0.3, 48), "C": (0.1, 300), "D": (0.25, 48)}
+    records = [record(metric="sw2", method=name, value=v, df=2, n_samples=n) for name, (v, n) in sizes.items()]
+    frame = compare(records, [], "sw2", "mg")
+    assert list(frame["method"]) == ["A", "D", "B", "exact", "C"] and list(frame["samples_each"]) == [16, 16, 16, 100, 100]
+    assert "only among those of one number" in compare_note(frame, "sw2")
+    assert not compare_note(compare(records[1:3], [], "sw2", "mg"), "sw2")
+    rmse = compare([replace(one, metric="logz_rmse") for one in records], [], "logz_rmse", "mg")
+    assert rmse["method"].iloc[0] == "exact" and not compare_note(rmse, "logz_rmse")
+    sampled = record(over="samplings", n_seeds=1, df=3, n_samples=400)
+    assert sampled.samples_each == 100 and record(stderr=0, n_seeds=1, n_samples=7).samples_each == 7
+
+
 def test_compare_keeps_the_printed_order_where_no_value_is_better():
     """A diversity should be that of the data, which is in the table too."""
     published = [printed(metric="diversity", method=name, value=v) for name, v in [("data", "9.5"), ("A", "6.8"), ("B", "8.1")]]
     assert list(compare([], published, "diversity", "mg")["method"]) == ["data", "A", "B"]
     records = [record(metric="weights", method=name, value=v) for name, v in [("A", 2.0), ("B", -1.0)]]
     assert list(compare(records, [], "weights", "mg")["method"]) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("table", "source", "shown"),
+    [
+        ("5.1", "thesis Table 5.1", "Table 5.1"),
+        ("fig18", "", "Fig. 18"),
+        ("text-4.2.3", "LCSS section 4.2.3", "Section 4.2.3"),
+        ("psld-5", "PSLD (Pandey and Mandt 2023) Table 5", "PSLD Table 5"),
+        ("score-sde-1", "Score-SDE Table 1", "Score-SDE Table 1"),
+        ("F.1.2", "appendix F.1.2", "Appendix F.1.2"),
+        ("later-papers", "comparison table of a later paper", "Later papers"),
+        ("steps", "", "Steps"),
+    ],
+)
+def test_a_table_s_heading_is_where_it_is_printed(table, source, shown):
+    assert heading(table, source) == shown
 
 
 def test_readme_block_sits_between_its_markers(tmp_path):

@@ -196,7 +196,7 @@ def test_verdicts_so_far(ended, capsys):
     options = ["--scale", "paper", "--results", str(path.parents[3])]
     assert main(["diff", "--so-far", "--paper", "pis", *options]) == 0
     out, err = capsys.readouterr()
-    assert err == "so far: 1 jobs have ended\n"
+    assert err == "so far: 1 job has ended\n"
     assert f"{found['reproduced']} reproduced, {found['off']} off" in out and f"; {found.total()} in all" in out
     assert main(["diff", "--so-far", "--paper", "cld", *options]) == 2
     assert "no job of cld has ended there yet" in capsys.readouterr().err
@@ -218,7 +218,7 @@ def test_report_so_far(ended, capsys):
     (folder / "figures" / "pis" / "rings.png").write_text("")
     assert main(["report", "--so-far", *options]) == 0
     page, err = capsys.readouterr()
-    assert page == f"{folder}/so-far/index.html\n" and err == "so far: 1 jobs have ended\n"
+    assert page == f"{folder}/so-far/index.html\n" and err == "so far: 1 job has ended\n"
     frame = read_diff(folder / "so-far" / "data" / "diff.csv")
     assert {name: n for name, n in frame["status"].value_counts().items() if name != "not-run"} == found
     assert "no pines" in set(frame["note"])
@@ -240,7 +240,7 @@ def test_a_folder_of_a_job_that_is_gone_or_was_of_other_settings_is_none(ended, 
     assert set(read_results(folder, find_papers(), Path()).jobs.values()) == {JOB}
     assert main(["diff", "--so-far", "--paper", "pis", *options]) == 0
     out, err = capsys.readouterr()
-    assert err == "so far: 1 jobs have ended\n" and f"; {found.total()} in all" in out
+    assert err == "so far: 1 job has ended\n" and f"; {found.total()} in all" in out
     cost = {"paper": "pis", "job": JOB, "version": "", "config_hash": "0123456789ab"}
     path.with_name("cost.json").write_text(json.dumps(dict.fromkeys(COLUMNS, 1.0) | cost))
     assert main(["diff", "--so-far", "--paper", "pis", *options]) == 2

@@ -41,7 +41,7 @@ def test_every_part_measures(written):
 def test_cost_shows_it_without_any_job(written, capsys):
     assert main(["cost", "--results", str(written), "--scale", "gpu"]) == 0
     out = capsys.readouterr().out
-    assert "bf16, compiled, channels last" in out and "1 machines, as `rescore proof` measured them" in out
+    assert "bf16, compiled, channels last" in out and "1 machine, as `rescore proof` measured them" in out
     assert len(read_proofs(written)) == len(WAYS)
 
 

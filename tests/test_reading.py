@@ -69,6 +69,8 @@ def test_show_prints_one_card(hostile, capsys):
     assert "  sampler=<u>exact</u>, measured (not recorded)" in lines and "  toy/1/mg/HMC/tuned" not in lines
     assert main(["show", "toy/1/HMC"]) == 2
     assert "nearest: toy/1/mg/HMC/logz_bias/100, toy/1/mg/HMC/tuned/logz_bias/100" in capsys.readouterr().err
+    assert main(["show", "foo"]) == 2
+    assert "unknown number 'foo'; no name is near it" in capsys.readouterr().err
 
 
 def test_compare_takes_several_metrics_and_formats(hostile, capsys):

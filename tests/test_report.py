@@ -1,6 +1,7 @@
 """The report's pages without a browser: what is in them, and where."""
 
 import functools
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -11,13 +12,14 @@ from conftest import ROOT
 from reports import COST, LONG, QUOTED, SCRIPT, data_of, hostile_suite, no_assets, results_of
 from rescore.cli import main
 from rescore.estimates import NETWORKS, SPEED, known_plans, read_networks
+from rescore.ledger.cost import MODELS, kept_costs
 from rescore.ledger.diff import keys, read_diff
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, write_records
 from rescore.papers import find_papers
 from rescore.report import pages
 from rescore.report.cards import Cards, address, with_error
-from rescore.report.content import evidence_parts, matrix, paper_page
+from rescore.report.content import duration, evidence_parts, matrix, paper_page
 from rescore.report.layout import printed_table
 from rescore.report.readme import code, readme_html
 from rescore.report.source import read_results
@@ -287,7 +289,17 @@ def test_a_table_says_which_values_are_better_and_why_it_has_none(committed):
     assert "logz_bias: nearer to 0 is better" in text_of(committed / "paper" / "paper-pis.html")
     text = text_of(committed / "paper" / "paper-diffcollage.html")
     assert text.count("needs the internal landscape set and a fine-tuned GLIDE") == 1
-    assert "Fig. 7" in text_of(committed / "laptop" / "paper-smld_sde.html")
+    smld = text_of(committed / "laptop" / "paper-smld_sde.html")
+    assert "Fig. 7" in smld and "Score-SDE Table 1" in smld and "Score sde" not in smld
+    assert "PSLD Table 5" in text_of(committed / "laptop" / "paper-cld.html")
+
+
+def test_a_table_of_no_paper_says_nothing_of_one(committed):
+    for name in ("log_z", "sampler_matrix"):
+        text = text_of(committed / "laptop" / f"paper-{name}.html")
+        assert "he paper says" not in text and "printed by the paper" not in text and "What the paper" not in text
+        assert "no paper prints them" in text and "matrix.html" in (committed / "laptop" / f"paper-{name}.html").read_text()
+    assert "What the paper says" in text_of(committed / "laptop" / "paper-pis.html")
 
 
 def test_what_was_not_run_has_estimates(committed):
@@ -305,6 +317,21 @@ def test_what_was_not_run_has_estimates(committed):
     measured = {path.stem for path in (ROOT / "results" / "reference" / "laptop" / "records").glob("*.csv")}
     without = set(load_suite({"scale": "laptop"}, ROOT).papers) - measured
     assert ("Not run: estimates" in text_of(committed / "laptop" / "cost.html")) == bool(without)
+
+
+def test_the_cost_of_a_reference_counts_trained_models(committed):
+    """As `rescore cost --reference` does, and the tiles of the papers that use them."""
+    rows = kept_costs(ROOT / "results" / "reference" / "laptop" / "cost.csv")
+    models, jobs = ([row for row in rows if (row["paper"] == MODELS) is trained] for trained in (True, False))
+    text = text_of(committed / "laptop" / "cost.html")
+    took = [duration(sum(float(row["seconds"]) for row in found)) for found in (jobs, models)]
+    assert f"{took[0]} in {len(jobs)} jobs, {took[1]} for {len(models)} trained models." in text
+    assert all(row["job"] in text.partition("Trained models")[2] for row in models) and "the two shades only separate" in text
+    (chart,) = re.findall(r"window.COST = (.*);", (committed / "laptop" / "cost.html").read_text())
+    assert sum(one["paper"] == "trained models" for one in json.loads(chart)) == len(models)
+    names = load_suite({"scale": "laptop"}, ROOT).model_names
+    of_deis = {key for name, key in names.items() if name.startswith("deis/")} & {row["job"] for row in models}
+    assert f"for {len(of_deis)} trained models" in text_of(committed / "laptop" / "index.html").partition("DEIS")[2]
 
 
 def test_a_run_estimates_what_it_has_not_run_yet(tmp_path):
@@ -348,7 +375,10 @@ def test_stand_ins_are_named_where_they_are_shown(committed):
     """Another metric on other data: its cell says so, and its card says which."""
     address_ = "cld/3/cifar10/CLD/EM-QS/fid/2000"
     cells = Page((committed / "laptop" / "paper-cld.html").read_text()).cells
-    assert cells[address_][1][-1] == "indicative, stand-in"
+    assert cells[address_][1][-2:] == ["indicative", "stand-in: frechet on digits_gaussian"]
+    assert cells["cld/3/cifar10/CLD/SSCS-QS/fid/150"][1][-1] == "stand-in: on digits"
+    timed = Page((committed / "laptop" / "paper-lcss.html").read_text()).cells
+    assert timed["lcss/2/checkerboard/DSM/MLP/train_time_ms/"][1][-1] == "stand-in: train_time_ratio"
     (card,) = [card for card in data_of(committed / "laptop", "cld")["cards"] if address(card["k"]) == address_]
     assert card["as"] == "cld/9/digits_gaussian/CLD/EM-QS/frechet/2000"
 

@@ -145,8 +145,9 @@ def learned(found: draw.PaperResults, out: Path) -> None:
         for ax, (metric, title) in zip(axes[:2], {"jacobian": "plain", "jacobian_mixed": "mixed score"}.items(), strict=True):
             for method in ("CLD", "VPSDE"):
                 color = FIG_2[method][1]
-                draw.curve(ax, found.select(table="fig9", method=method, metric=metric), method, color, x=by_t)
-                draw.curve(ax, found.select(table="fig2", method=method, metric=metric), None, color, "", ":", x=by_t)
+                columns = {"dataset": "mixture9", "method": method, "metric": metric}
+                draw.curve(ax, found.select(table="fig9", **columns), method, color, x=by_t)
+                draw.curve(ax, found.select(table="fig2", **columns), None, color, "", ":", x=by_t)
             ax.set(title=f"$J_F(t)$, {title}", xlabel="t", xscale="log", yscale="log")
             ax.grid(axis="both")
             ax.set_ylim(1e-5, None)

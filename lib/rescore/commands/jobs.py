@@ -114,14 +114,19 @@ def cost(args: argparse.Namespace) -> None:
     frame, proofs = frame[frame["paper"].isin(shown)], read_proofs(args.results)
     if proofs:
         print_table(list(proofs[0]), proofs)
-        print(f"{len({row['device'] for row in proofs})} machines, as `rescore proof` measured them")
+        print(f"{_count(len({row['device'] for row in proofs}), 'machine')}, as `rescore proof` measured them")
     if frame.empty and proofs:
         return
     if frame.empty:
         raise RescoreError(f"{scale_folder(args)}/<paper>/<job>/cost.json: no such file; make them with `{how_to_run(args)}`")
     print_frame(frame)
     trainings = int((frame["paper"] == MODELS).sum())
-    print(f"{len(frame) - trainings} jobs{f', {trainings} models' * (trainings > 0)}, {frame['seconds'].sum():.0f} s")
+    models = f", {_count(trainings, 'model')}" if trainings else ""
+    print(f"{_count(len(frame) - trainings, 'job')}{models}, {frame['seconds'].sum():.0f} s")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def parity(args: argparse.Namespace) -> int:

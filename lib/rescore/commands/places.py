@@ -82,7 +82,7 @@ def ended(args: argparse.Namespace, papers: "Mapping[str, Paper]") -> list[Path]
     jobs = ended_jobs(scale_folder(args), papers, so_far=True)
     if not jobs:
         raise RescoreError(f"{scale_folder(args)}: no job of {', '.join(papers)} has ended there yet")
-    print(f"so far: {len(jobs)} jobs have ended", file=sys.stderr)
+    print(f"so far: {'1 job has' if len(jobs) == 1 else f'{len(jobs)} jobs have'} ended", file=sys.stderr)
     return [path / "records.csv" for path in jobs.values()]
 
 

@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 FORMATS = {"text": "simple", "csv": "csv", "md": "github", "html": "html", "latex": "latex_booktabs"}
 """Of `compare`: how tabulate calls them."""
 TITLES = {"text": "{}", "md": "### {}\n", "html": "<h3>{}</h3>", "latex": "% {}"}
+NOTES = {"text": "\n{}", "md": "\n{}", "html": "<p>{}</p>", "latex": "% {}"}
 
 
 def compare(args: argparse.Namespace) -> None:
     """Print methods side by side."""
     from rescore.ledger.published import load_published
     from rescore.ledger.reference import read_reference
-    from rescore.ledger.tables import compare
+    from rescore.ledger.tables import compare, compare_note
 
     check_choice("format", args.format, FORMATS)
     papers = selected(args, find_papers(args.root))
@@ -60,6 +61,8 @@ def compare(args: argparse.Namespace) -> None:
             print_frame(frame)
         else:
             print_table(list(frame.columns), frame.to_dict("records"), style=FORMATS[args.format])
+        if note := compare_note(frame, metric):
+            print(NOTES[args.format].format(note))
 
 
 def _plain(frame: "pd.DataFrame") -> list[dict]:

@@ -1,5 +1,6 @@
 """Numbers as curves with their errors, and as lines across a panel: what a perfect method reaches, the floors."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from rescore.errors import RescoreError
 from rescore.figures.results import Row, select
 from rescore.figures.style import BLACK
 from rescore.ledger.published import Published
-from rescore.ledger.records import Record
+from rescore.ledger.records import Record, describe
 from rescore.ledger.statistics import half_width
 
 INTERVALS = "Bars: 95 % intervals, by Student's t."
@@ -46,6 +48,9 @@ def curve(
         x: of a row, or by its variant (`Axes.by`; other variants are left out); its evaluations if None.
         ceiling: what exceeds it, having diverged, is drawn on it.
         style: of `Axes.errorbar`, in place of the common one.
+
+    Raises:
+        RescoreError: a line would join two rows of one x, which are of two curves; the message names them.
     """
     of_variant = x if isinstance(x, Mapping) else None
 
@@ -56,6 +61,10 @@ def curve(
     shown = sorted(chosen, key=place)
     if not shown:
         return
+    twice = next((pair for pair in itertools.pairwise(shown) if place(pair[0]) == place(pair[1])), None)
+    if twice and line not in ("", "none"):
+        names = " and ".join(describe(row.key) for row in twice)
+        raise RescoreError(f"a curve has two numbers at x = {place(twice[0]):g}, {names}; allowed: one")
     measured = [
         (row.value, interval(row)) if isinstance(row, Record) else (row.number, float(row.uncertainty or 0)) for row in shown
     ]

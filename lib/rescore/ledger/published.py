@@ -25,6 +25,10 @@ OWN_METRICS = {  # of those that no paper prints, which way is better
     "lower": r"(\w+_)?(rmse|error|distance|w2|sw2|tv|kl|frechet|seconds|memory_mb)|off_\w+|path_cost|sequential passes",
 }
 
+PLACES = {"fig": "Fig.", "sec": "Section", "section-": "Section", "text-": "Section"}  # in a paper: `fig7`
+OF_SAMPLES = r"(w2|sw2|tv|fid|frechet)[\w-]*|is|kl_(phi|psi|eta\d)"
+"""Metrics of sets of samples whose expected value depends on their size: the smaller, the farther are exact draws too."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -89,6 +93,27 @@ def direction_of(metric: str, published: Iterable[Published]) -> str:
     if printed := next((row.direction for row in published if row.metric == metric), None):
         return "" if printed == "target" else printed
     return next((direction for direction, pattern in OWN_METRICS.items() if re.fullmatch(pattern, metric)), "")
+
+
+def heading(table: str, source: str = "") -> str:
+    """How a table's name is shown: `Table 5.1`, `Fig. 7`, `Appendix F.1`; names of our own, for other places, as words.
+
+    Args:
+        source: of its numbers. A table of another paper is named by that paper there: `psld-5` is `PSLD Table 5`.
+    """
+    if place := re.fullmatch(r"(fig|sec|section-|text-)(\d.*)", table):
+        return f"{PLACES[place[1]]} {place[2]}"
+    if (other := re.fullmatch(r"(.+)-(\d[\d.]*)", table)) and re.match(rf"{re.escape(other[1])}\b", source, re.IGNORECASE):
+        return f"{source[: len(other[1])]} Table {other[2]}"
+    if re.fullmatch(r"[A-Z](\.\d+)*", table):
+        return f"Appendix {table}"
+    words = table.replace("-", " ").replace("_", " ")
+    return f"Table {table}" if table[:1].isdigit() else words[:1].upper() + words[1:]
+
+
+def depends_on_samples(metric: str) -> bool:
+    """Whether a metric's expected value depends on the number of samples behind it, so that only equal numbers compare."""
+    return re.fullmatch(OF_SAMPLES, metric) is not None
 
 
 def read_published(path: Path | str, paper: str) -> list[Published]:

@@ -83,6 +83,11 @@ class Record:
     def key(self) -> tuple[str | int | None, ...]:
         return key_of(self)
 
+    @property
+    def samples_each(self) -> float:
+        """Samples behind each of the repeats that the value is the mean of: of `n_samples` in all, one repeat's share."""
+        return self.n_samples / (self.n_seeds if self.df is None else self.df + 1)
+
 
 COLUMNS = tuple(field.name for field in fields(Record))
 

@@ -3,6 +3,7 @@
 import math
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
-from rescore.ledger.published import Published, direction_of
+from rescore.ledger.published import Published, depends_on_samples, direction_of, heading
 from rescore.ledger.records import KEY, Record
 
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
@@ -69,7 +70,7 @@ def paper_table(verdicts: pd.DataFrame, paper: str, table: str) -> str:
         [[name[index] for index in used] + [row.get(column, "") for column in columns] for name, row in cells.items()],
         columns=[ROW[index] for index in used] + [" ".join(column) for column in columns],
     )
-    return f"### {paper}, Table {table}\n\n{markdown(frame)}\n\n{LEGEND}\n"
+    return f"### {paper}, {heading(table, here['source'].iloc[0])}\n\n{markdown(frame)}\n\n{LEGEND}\n"
 
 
 def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, table: str) -> str:
@@ -90,7 +91,7 @@ def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, tabl
         for record in own
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "variant", "metric", "nfe", "measured"])
-    return f"### {paper}, beside Table {table}\n\nNumbers of our own, which the paper does not print.\n\n{markdown(frame)}\n"
+    return f"### {paper}, beside {heading(table)}\n\nNumbers of our own, which the paper does not print.\n\n{markdown(frame)}\n"
 
 
 def counts(rows: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:
@@ -138,10 +139,14 @@ def compare(
 ) -> pd.DataFrame:
     """Methods side by side over all papers, best first (`direction_of`); where none is better, as they were printed.
 
-    Published rows that were not measured come last.
+    Of a metric that `depends_on_samples`, those of one number of samples stand together, of the usual one first. Published rows
+    that were not measured come last.
 
     Args:
         methods: these only; None for all.
+
+    Returns:
+        Key columns, value, stderr, published, samples_each (`Record.samples_each`), protocol.
 
     Raises:
         RescoreError: a metric, dataset or method that nothing has; the message names those there are.
@@ -160,6 +165,8 @@ def compare(
         "": lambda value: 0.0,
     }
     merit = merits[direction_of(metric, printed.values())]
+    sizes = Counter(row.samples_each for row in measured.values() if (row.metric, row.dataset) == (metric, dataset))
+    place = {size: index for index, (size, _) in enumerate(sizes.most_common())} if depends_on_samples(metric) else {}
     lines: list[dict[str, Any]] = []
     for key in {row.key: None for row in rows if (row.metric, row.dataset) == (metric, dataset)}:
         record, paper = measured.get(key), printed.get(key)
@@ -176,12 +183,26 @@ def compare(
                 "value": record.value if record else None,
                 "stderr": record.stderr if record else None,
                 "published": paper.value if paper else "",
+                "samples_each": record.samples_each if record else None,
                 "protocol": record.protocol if record else "(not run)",
-                "merit": (record is None, merit(record.value if record else printed[key].number)),
+                "merit": (
+                    record is None,
+                    place.get(record.samples_each, 0) if record else 0,
+                    merit(record.value if record else printed[key].number),
+                ),
             }
         )
     frame = pd.DataFrame(sorted(lines, key=lambda line: line["merit"])).drop(columns="merit")
-    return frame.astype({"nfe": "Int64", "value": float, "stderr": float})
+    return frame.astype({"nfe": "Int64", "value": float, "stderr": float, "samples_each": float})
+
+
+def compare_note(frame: pd.DataFrame, metric: str) -> str:
+    """What a reader of `compare` must know of numbers of different sample sizes; empty where there is nothing."""
+    if not depends_on_samples(metric) or frame["samples_each"].nunique() < 2:
+        return ""
+    return (
+        f"{metric} depends on the number of samples behind a value: the order is only among those of one number (samples_each)."
+    )
 
 
 def best_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ MEANING = {
     "imprecise": "same protocol, but our error exceeds what the printed number allows: not judged",
     "indicative": "another protocol: shown, not judged",
     "not-run": "not measured",
-    "": "measured by us, not printed by the paper",
+    "": "measured by us, printed by no paper",
 }
 MEASURED_ELSEWHERE = 8  # other protocols that a card in the terminal lists
 
@@ -61,6 +61,14 @@ class Card:
     job: str | None = None
     command: str = ""
     candidates: Sequence[CandidateVerdict] = ()
+
+    @property
+    def stands_in(self) -> str:
+        """Of a stand-in, metric and data set where they are not the row's own: `frechet on digits_gaussian`, `on digits`."""
+        if not self.record or not self.is_stand_in:
+            return ""
+        metric = "" if self.record.metric == self.key[5] else self.record.metric
+        return f"{metric} on {self.record.dataset}".strip() if self.record.dataset != self.key[2] else metric
 
     @property
     def explanations(self) -> list[str]:
@@ -112,7 +120,7 @@ class Cards:
         names = [describe(key) for key in self.cards]
         within = [other for other in names if all(part in other.split("/") for part in name.split("/"))]
         near = within[:6] or difflib.get_close_matches(name, names, 6, 0.4)
-        raise RescoreError(f"unknown number {name!r}; {'nearest: ' + ', '.join(near) if near else 'there are none'}")
+        raise RescoreError(f"unknown number {name!r}; {'nearest: ' + ', '.join(near) if near else 'no name is near it'}")
 
 
 def address(key: Key) -> str:
@@ -294,6 +302,7 @@ def card_data(card: Card, protocols: dict[str, int], devices: dict[str, int], ve
             "o": r.over,
             "n": r.n_seeds,
             "m": r.n_samples,
+            "each": r.samples_each,
             "s": r.seconds,
             "h": r.config_hash,
             "p": protocols.setdefault(r.protocol, len(protocols)),

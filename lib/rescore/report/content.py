@@ -1,7 +1,6 @@
 """What each page shows: the values that its template is filled with."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,19 +9,19 @@ from rescore.estimates import ModelPlan, arithmetic, model_rows
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.protocol import declared_protocol, format_value
-from rescore.ledger.published import Published, load_published
+from rescore.ledger.published import Published, heading, load_published
 from rescore.ledger.records import KEY
 from rescore.ledger.tables import of_the_off
 from rescore.papers import Paper
 from rescore.report.cards import Card, Cards
+from rescore.report.heat import HEAT_MAPS, MATRIX, heat_map
 from rescore.report.layout import printed_table
 from rescore.report.moved import ORDER, Change
 from rescore.report.readme import readme_html
 from rescore.report.source import Results, commit_of
 
-MATRIX_TABLE, MATRIX_FLOOR = "matrix", "exact draws"  # of the records that are every sampler on every process
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
-PLACES = {"fig": "Fig.", "sec": "Section", "section-": "Section"}  # in a paper: `fig7`
+TRAINED = "trained models"  # beside the papers of the plot of costs
 SCALES_IN_WORDS = {
     "smoke": "Every method once, in minutes; the numbers mean nothing but “unchanged”.",
     "laptop": "Full-size targets and small real data, shortened training, on a CPU.",
@@ -65,7 +64,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
                     "device": ", ".join(sorted({record.device for record in records})),
                     "date": results.made.get(name, ""),
                 },
-                "cost": f"{duration(costs['seconds'].sum())} in {len(costs)} job{'s' * (len(costs) > 1)}" if len(costs) else "",
+                "cost": _took(costs["seconds"] if len(costs) else [], len(costs), results.models, f"{name}/"),
             }
         )
     busy, idle = ([tile for tile in tiles if bool(tile["measured"]) is measured] for measured in (True, False))
@@ -74,6 +73,7 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
     return {
         "left_out": {name: reason for name, reason in results.unusable.items() if name not in papers},
         "tiles": busy,
+        "trained": any(row.get("seconds") for row in results.models),
         "idle": idle,
         "common": _shared([tile["facts"] for tile in busy]),
         "counts": verdicts,
@@ -88,6 +88,18 @@ def overview(results: Results, papers: Mapping[str, Paper], changes: Sequence[Ch
     }
 
 
+def _took(seconds: Iterable[float], jobs: int, models: Sequence[Mapping[str, Any]], use: str = "") -> str:
+    """How long jobs and trainings took, in words; empty without any.
+
+    Args:
+        use: what a name of a model begins with to be counted.
+    """
+    trained = [row for row in models if row.get("seconds") and any(name.startswith(use) for name in row["names"].split(", "))]
+    many, took = len({row["model"] for row in trained}), sum(row["seconds"] for row in trained)
+    parts = [f"{duration(sum(seconds))} in {jobs} job{'s' * (jobs > 1)}"] if jobs else []
+    return ", ".join(parts + ([f"{duration(took)} for {many} trained model{'s' * (many > 1)}"] if trained else []))
+
+
 def _shared(facts: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Facts that all papers have in common, which are said once."""
     first = facts[0] if facts else {}
@@ -97,14 +109,6 @@ def _shared(facts: Sequence[Mapping[str, str]]) -> dict[str, str]:
 def judged(counts: Mapping[str, int]) -> int:
     """How many printed numbers have a verdict that judges them."""
     return counts["reproduced"] + counts["off"]
-
-
-def _heading(table: str) -> str:
-    """`Table 5.1`, `Fig. 7`; other names, which are ours for numbers from elsewhere in the paper, as words."""
-    if place := re.fullmatch(r"(fig|sec|section-)(\d.*)", table):
-        return f"{PLACES[place[1]]} {place[2]}"
-    words = table.replace("-", " ").replace("_", " ")
-    return f"Table {table}" if table[:1].isdigit() else words[:1].upper() + words[1:]
 
 
 def _better(entry: Published) -> str:
@@ -139,7 +143,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         tables.append(
             {
                 "name": name,
-                "heading": _heading(name),
+                "heading": heading(name, str(found[0].verdict["source"] or "")),
                 "why_not": _why_not(found),
                 "anchor": f"table-{index + 1}",
                 "grid": grid,
@@ -169,6 +173,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         )
     )
     readme = paper.folder / "README.md"
+    heated = {record.table for record in results.of(paper.name)} & set(HEAT_MAPS)
     return {
         "paper": paper.name,
         "has_scale": results.scale in paper.scales,
@@ -177,6 +182,9 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "citation": paper.meta.citation,
         "url": paper.meta.url,
         "tables": tables,
+        "printed": bool(load_published({paper.name: paper})),
+        "in_matrix": MATRIX in heated,
+        "heat": next((heat_map(results, {paper.name: paper}, table) for table in heated - {MATRIX}), None),
         "figures": figures,
         "no_figures": missing,
         "assumptions": _assumptions(paper),
@@ -209,32 +217,38 @@ def _some(printed: Iterable[Published], rows: Iterable[Published], column: str) 
 
 
 def matrix(results: Results, papers: Mapping[str, Paper]) -> dict[str, Any]:
-    """Which paper measured the table of samplers and processes, and the cells that it skipped, with their reasons."""
-    found = [record for record in results.records.values() if record.table == MATRIX_TABLE]
-    name = found[0].paper if found else ""
-    skipped = [row for row in results.skipped if row["paper"] == name and row.get("table", MATRIX_TABLE) == MATRIX_TABLE]
-    facts = {"table": MATRIX_TABLE, "floor": MATRIX_FLOOR, "skipped": skipped}
-    lead = papers[name].meta.citation if name in papers else ""
-    return {"paper": name if name in papers else "", "facts": facts, "lead": lead, "reference": results.kind == "reference"}
+    """The table of samplers and processes, and which other tables are heat maps: (paper, its title)."""
+    others = [heat_map(results, papers, table)["paper"] for table in HEAT_MAPS if table != MATRIX]
+    return heat_map(results, papers, MATRIX) | {"others": [(name, papers[name].meta.title) for name in others if name]}
 
 
 def cost(results: Results) -> dict[str, Any]:
-    """Tables of jobs and trained models, the seconds to plot, and estimates for jobs and models that have not run."""
+    """Tables of jobs and trained models, the seconds of both to plot, and estimates for jobs and models that have not run."""
     frame = results.costs
     measured = "job" in frame
     if not measured:  # an older reference knows its jobs by their settings, which may have changed since
         names = {record.config_hash: job for key, job in results.jobs.items() if (record := results.records.get(key))}
         frame = frame.assign(job=[names.get(one, f"settings {one}") for one in frame["config_hash"]])
     shown = frame[["paper", "job", *(c for c in frame if c not in ("paper", "job", "config_hash"))]].to_dict("records")
+    trained = [
+        {
+            "paper": TRAINED,
+            "job": " ".join((row["names"] or row["model"], row.get("seed", ""))).strip(),
+            "seconds": row["seconds"],
+        }
+        for row in sorted(results.models, key=lambda row: -(row.get("seconds") or 0))
+        if row.get("seconds")
+    ]
     return {
         "jobs": _table(shown),
-        "models": _table(results.models),
+        "models": _table(_filled(results.models)),
         "waiting": _table(_filled(results.waiting)),
         "planned": _table(_filled(map(_planned, results.planned))),
         "arithmetic": arithmetic(results.planned, results.proofs) if results.planned else [],
-        "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown],
-        "total": duration(frame["seconds"].sum()) if len(frame) else "",
+        "chart": [{name: row[name] for name in ("paper", "job", "seconds")} for row in shown] + trained,
+        "total": _took(frame["seconds"] if len(frame) else [], len(frame), results.models),
         "told": not measured,
+        "reference": results.kind == "reference",
     }
 
 

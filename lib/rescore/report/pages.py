@@ -23,6 +23,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
+from rescore.ledger.published import depends_on_samples
 from rescore.ledger.records import describe, run_command, write_records
 from rescore.ledger.tables import MARKS
 from rescore.papers import Paper
@@ -293,15 +294,15 @@ def _paper_data(name: str, cards: Cards, results: Results, before: Results | Non
             entry["was"] = {key: value for key, value in told.items() if value is not None}
         data.append(entry)
     logs = {job: f"logs/{paper}-{job}.txt" for paper, job in results.logs if paper == name}
+    metrics = dict.fromkeys(entry["k"][5] for entry in data)
     content = {
         "protocols": list(protocols),
         "devices": list(devices),
         "commits": [commit_of(version) for version in versions],
         "logs": logs,
         "cards": data,
-        "better": {
-            metric: way for metric in dict.fromkeys(entry["k"][5] for entry in data) if (way := cards.direction(metric))
-        },
+        "better": {metric: way for metric in metrics if (way := cards.direction(metric))},
+        "ofSamples": [metric for metric in metrics if depends_on_samples(metric)],
     }
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f"RESCORE.add({json.dumps(name)}, {text});\n"

@@ -29,6 +29,7 @@ from rescore.workflow.paths import MODEL_FILES, ended_jobs, figure_folder, jobs_
 from rescore.workflow.suite import Options, Suite
 
 Key = tuple[str | int | None, ...]
+TRAINING_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Results:
         claims: rows of `claims.csv`.
         jobs: by a record's key, where it is known, the job that measured it.
         costs: a row for each job; of a reference without `cost.csv` what its records tell.
-        models: a row for each trained model.
+        models: a row for each training of a model; of a reference, which keeps their sum, for each model. Its `names` are those
+            that papers give the model, `<paper>/<name>`.
         waiting: jobs of the configs that have not run, with what their configs ask for. Of a reference, which keeps no jobs,
             all those of the papers of which it has no numbers.
         planned: likewise the models that have not been trained.
@@ -135,7 +137,7 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: boo
     for (paper, job), path in ended.items():
         jobs |= {record.key: job for record in read_records(path / "records.csv")}
         made[paper] = max(made.get(paper, ""), date.fromtimestamp((path / "records.csv").stat().st_mtime).isoformat())
-    costs, models = read_costs(ended.values()), _models(folder)
+    costs, models = read_costs(ended.values()), _models(folder, _model_names(papers, scale, root))
     trained = {model["model"] for model in models if "reason" not in model}
     ran = set(zip(costs["paper"], costs["job"], strict=True))
     logs = {pair: path for pair in ran if (path := log_path(folder.parent, folder.name, *pair)).is_file()}
@@ -176,7 +178,8 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
     dates = {commit: commit_date(root, commit) for commit in set(commits.values())}
     made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
     costs = cost_frame(kept_costs(folder / COST)) if (folder / COST).is_file() else timings(records)
-    of_jobs = costs[costs["paper"] != MODELS].reset_index(drop=True)
+    of_models = costs["paper"] == MODELS
+    names = _model_names(papers, scale, root) if of_models.any() else {}
     frame, claims = read_diff(folder / "diff.csv"), read_claims(folder / "claims.csv")
     known = {*frame["paper"], *(row["paper"] for row in claims)}
     younger = {name: paper for name, paper in papers.items() if scale in paper.scales and name not in known}
@@ -189,7 +192,11 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
         [*claims, *evaluate_all(younger, [])],
         skipped_rows(folder) or [],
         jobs,
-        of_jobs,
+        costs[~of_models].reset_index(drop=True),
+        [
+            {"model": row["job"], "names": names.get(row["job"], "")} | {name: row[name] for name in TRAINING_COSTS}
+            for row in costs[of_models].to_dict("records")
+        ],
         made=made,
         parity=_parity(folder),
         **_unrun({name: paper for name, paper in papers.items() if name not in measured}, scale, root, folder.parent.parent),
@@ -220,6 +227,15 @@ def _unrun(
         ran: the (paper, job) that have run.
         trained: the keys of models that are there.
     """
+    suite, unusable = _suite(papers, scale, root)
+    waiting = [row for row in job_rows(suite) if (row["paper"], row["job"]) not in ran]
+    networks = read_networks(networks_path(root))
+    planned = known_plans(suite, networks, trained)
+    return {"waiting": waiting, "planned": planned, "proofs": read_proofs(results), "unusable": unusable}
+
+
+def _suite(papers: Mapping[str, Paper], scale: str, root: Path) -> tuple[Suite, dict[str, str]]:
+    """The papers whose configs can be read, and what is wrong with the others'."""
     rules, unusable = {}, {}
     for name, paper in papers.items():
         try:
@@ -228,25 +244,30 @@ def _unrun(
             unusable[name] = str(error)
             continue
         rules[name] = PaperRules(paper, scale, "results", root, config)
-    suite = Suite(Options(scale=scale), root, rules)
-    waiting = [row for row in job_rows(suite) if (row["paper"], row["job"]) not in ran]
-    networks = read_networks(networks_path(root))
-    planned = known_plans(suite, networks, trained)
-    return {"waiting": waiting, "planned": planned, "proofs": read_proofs(results), "unusable": unusable}
+    return Suite(Options(scale=scale), root, rules), unusable
 
 
-def _models(folder: Path) -> list[dict[str, Any]]:
-    """A row for each training of a model, or why there is none."""
+def _model_names(papers: Mapping[str, Paper], scale: str, root: Path) -> dict[str, str]:
+    """By the key of a model what today's configs call it, `<paper>/<name>` for each paper that uses it."""
+    names: dict[str, list[str]] = {}
+    for name, key in _suite(papers, scale, root)[0].model_names.items():
+        names.setdefault(key, []).append(name)
+    return {key: ", ".join(found) for key, found in names.items()}
+
+
+def _models(folder: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each training of a model, or why there is none; `names` by key."""
     rows: list[dict[str, Any]] = []
     for model in sorted(folder.glob("models/*")):
         if reason := missing_data(model):
-            rows.append({"model": model.name, "reason": reason})
+            rows.append({"model": model.name, "names": names.get(model.name, ""), "reason": reason})
         for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
             about = read_json(path)
             spec = about.get("spec", {})
             rows.append(
                 {
                     "model": model.name,
+                    "names": names.get(model.name, ""),
                     "seed": path.parent.name,
                     "data": spec.get("data", ""),
                     "seconds": about.get("seconds"),

@@ -1,5 +1,6 @@
 /* One metric on one data set: a plot against evaluations, or by method, and the table of the same numbers. The address holds dataset,
-   metric, x (nfe or method), lx, ly and the methods that are switched off (hide) or, if fewer, on (show). */
+   metric, samples (behind a value, where the metric depends on them), x (nfe or method), lx, ly and the methods that are switched off
+   (hide) or, if fewer, on (show). */
 "use strict";
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#333333", "#7d4fb3"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram"];
@@ -20,7 +21,14 @@ function byChoice() {
 }
 const measuredHere = (card) => card.v !== undefined && !card.as;
 const direction = (cards) => RESCORE.papers.get(cards[0].paper).better[cards[0].metric]; /* which values are better, if any */
-const seriesName = (card) => [card.method, card.variant, `(${card.paper})`].filter(Boolean).join(" ");
+const ofSamples = (cards) => RESCORE.papers.get(cards[0].paper).ofSamples.includes(cards[0].metric); /* whether values depend on how many samples */
+const seriesName = (card) => card.series;
+/* A curve is a method with a variant in a table, whose protocol is one: the table is named where there are several. */
+function nameSeries(cards) {
+  const tables = new Map(), name = (c) => [c.method, c.variant].filter(Boolean).join(" "), of = (c) => JSON.stringify([c.paper, name(c)]);
+  for (const c of cards) tables.set(of(c), (tables.get(of(c)) ?? new Set()).add(c.table));
+  for (const c of cards) c.series = `${name(c)} (${c.paper}${tables.get(of(c)).size > 1 ? `, table ${c.table}` : ""})`;
+}
 
 function fill(select, entries, chosen) {
   select.replaceChildren(...entries.map(([name, count]) => { const option = el("option", {value: name}, `${name} (${count})`); option.selected = name === chosen; return option; }));
@@ -29,7 +37,7 @@ function fill(select, entries, chosen) {
 document.addEventListener("DOMContentLoaded", async () => {
   const dataset = document.getElementById("dataset"), metric = document.getElementById("metric");
   if (!dataset) return;
-  const across = document.getElementById("across"), lx = document.getElementById("lx"), ly = document.getElementById("ly");
+  const size = document.getElementById("size"), across = document.getElementById("across"), lx = document.getElementById("lx"), ly = document.getElementById("ly");
   const all = byChoice();
   const counts = [...all].map(([name, metrics]) => [name, [...metrics.values()].flat().length]).sort((a, b) => a[0].localeCompare(b[0]));
   const richness = (cards) => { const n = cards.filter((c) => measuredHere(c) && c.nfe !== null); return n.length + 5 * n.filter((c) => c.num !== undefined).length + 0.001 * cards.length; };
@@ -43,7 +51,9 @@ document.addEventListener("DOMContentLoaded", async () => {
     const entries = [...metrics].map(([m, cards]) => [m, cards.length]).sort((a, b) => b[1] - a[1]);
     const m = metrics.has(state.get("metric")) ? state.get("metric") : name === best[0] ? best[1] : entries[0][0];
     fill(metric, entries, m);
-    const cards = metrics.get(m);
+    nameSeries(metrics.get(m));
+    chooseSize(metrics.get(m), state.get("samples"));
+    const cards = chosenCards();
     const values = cards.flatMap((c) => [measuredHere(c) ? c.v : null, c.num]).filter((v) => v !== null && v !== undefined);
     const wide = values.length > 1 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 20;
     const counts_ = new Map();
@@ -61,9 +71,26 @@ document.addEventListener("DOMContentLoaded", async () => {
     draw(cards);
   }
 
+  /* Where values depend on the number of samples behind them, only those of one number compare: at first of the most usual one. */
+  function chooseSize(cards, wanted) {
+    const sizes = new Map();
+    for (const c of cards) if (measuredHere(c)) sizes.set(String(c.each), (sizes.get(String(c.each)) ?? 0) + 1);
+    const entries = [...sizes].sort((a, b) => b[1] - a[1]), several = ofSamples(cards) && sizes.size > 1;
+    fill(size, several ? [...entries, ["all", cards.filter(measuredHere).length]] : [["all", cards.length]], several ? (sizes.has(wanted) || wanted === "all" ? wanted : entries[0][0]) : "all");
+    document.getElementById("size-choice").hidden = !several;
+  }
+  /* Numbers that are only printed do not say of how many samples they are: they stay. */
+  function chosenCards() { return all.get(dataset.value).get(metric.value).filter((c) => size.value === "all" || !measuredHere(c) || String(c.each) === size.value); }
+  function sizeNote() {
+    if (document.getElementById("size-choice").hidden) return "";
+    const depends = `${metric.value} depends on the number of samples behind a value, so that only values of one number compare: `;
+    return depends + (size.value === "all" ? "here are all, and none is called the best." : `here are those of ${size.value}, and what is only published.`);
+  }
+  const ranked = () => size.value !== "all" || document.getElementById("size-choice").hidden;
+
   /* The methods with the best values, those with printed numbers before others; of those that the plot can show. */
   function bestOf(cards, counted) {
-    const better = direction(cards), best = new Map();
+    const better = ranked() ? direction(cards) : "", best = new Map();
     for (const c of cards) {
       if (counted && c.nfe === null) continue;
       const name = seriesName(c), known = best.get(name) ?? {value: Infinity, printed: false};
@@ -98,15 +125,16 @@ document.addEventListener("DOMContentLoaded", async () => {
 
   function changed() {
     const state = new URLSearchParams({dataset: dataset.value, metric: metric.value, x: across.value, lx: lx.checked ? "1" : "0", ly: ly.checked ? "1" : "0"});
+    if (!document.getElementById("size-choice").hidden) state.set("samples", size.value);
     const off = shownSeries.filter((s) => !s.on), on = shownSeries.filter((s) => s.on);
     if (off.length && on.length < off.length) { for (const s of on) state.append("show", s.name); if (!on.length) state.append("show", ""); }
     else for (const s of off) state.append("hide", s.name);
     writeState(state);
-    draw(all.get(dataset.value).get(metric.value));
+    draw(chosenCards());
   }
 
   async function draw(cards) {
-    const plot = document.getElementById("plot"), traces = [], counted = across.value === "nfe", which = direction(cards);
+    const plot = document.getElementById("plot"), traces = [], counted = across.value === "nfe", which = ranked() ? direction(cards) : "";
     const visible = new Map(shownSeries.filter((s) => s.on).map((s) => [s.name, s]));
     const bars = (rows) => ({type: "data", array: rows.map((c) => c.e ?? 0), thickness: 1.2, width: 3});
     for (const series of visible.values()) {
@@ -130,7 +158,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     const left = counted ? cards.filter((c) => c.nfe === null).length : 0;
     const negative = ly.checked && cards.some((c) => (measuredHere(c) && c.v <= 0) || c.num <= 0);
     document.getElementById("series-count").textContent = `${visible.size} of ${shownSeries.length} shown`;
-    document.getElementById("plot-note").textContent = `${metric.value} on ${dataset.value}. Filled marks are measured, with standard errors; hollow marks are published. ${left ? `${left} numbers without a count of evaluations are in the table only. ` : ""}${negative ? "A log axis shows no numbers at or below 0. " : ""}`;
+    document.getElementById("plot-note").textContent = `${metric.value} on ${dataset.value}. Filled marks are measured, with standard errors; hollow marks are published. ${left ? `${left} numbers without a count of evaluations are in the table only. ` : ""}${negative ? "A log axis shows no numbers at or below 0. " : ""}${sizeNote()}`;
     const merit = (c) => { const v = measuredHere(c) ? c.v : c.num; return {higher: -v, lower: v, zero: Math.abs(v)}[which] ?? 0; };
     const rows = cards.filter((c) => visible.has(seriesName(c))).sort((a, b) => measuredHere(b) - measuredHere(a) || merit(a) - merit(b));
     if (!table) {
@@ -138,7 +166,7 @@ document.addEventListener("DOMContentLoaded", async () => {
       table = await RESCORE.table("#compared", [
         column("method", (c) => c.method, {class: "name", node: (c) => cardLink(c, c.method)}), column("variant", (c) => c.variant, {class: "name"}), column("paper", (c) => c.paper, {class: "tight"}), column("table", (c) => c.table),
         column("nfe", (c) => c.nfe, {number: true}), column("measured", (c) => (measuredHere(c) ? c.v : undefined), {number: true, class: "tight", show: (c) => (measuredHere(c) ? withError(c.v, c.e) : "")}),
-        column("published", (c) => c.num, {number: true, show: (c) => c.pub ?? ""}), column("verdict", (c) => word(c.st), {class: "tight", node: (c) => badge(c.st)}), column("protocol", (c) => (measuredHere(c) ? protocolOf(c) : ""), {class: "protocol", node: (c) => el("div", {class: "clamp", title: measuredHere(c) ? protocolOf(c) : null}, measuredHere(c) ? protocolOf(c) : "")}),
+        column("stderr", (c) => (measuredHere(c) ? c.e : undefined), {number: true, visible: false}), column("samples each", (c) => (measuredHere(c) ? c.each : undefined), {number: true}), column("published", (c) => c.num, {number: true, show: (c) => c.pub ?? ""}), column("verdict", (c) => word(c.st), {class: "tight", node: (c) => badge(c.st)}), column("protocol", (c) => (measuredHere(c) ? protocolOf(c) : ""), {class: "protocol", node: (c) => el("div", {class: "clamp", title: measuredHere(c) ? protocolOf(c) : null}, measuredHere(c) ? protocolOf(c) : "")}),
       ], {name: "compare", buttons: [{extend: "colvis", text: "Columns"}], extra: {data: rows, pageLength: 25}});
       window.TABLE = table;
     } else { table.clear().rows.add(rows).draw(); }
@@ -148,10 +176,10 @@ document.addEventListener("DOMContentLoaded", async () => {
 
   dataset.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value})); changed(); });
   metric.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value, metric: metric.value})); changed(); });
-  across.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value, metric: metric.value, x: across.value})); changed(); });
+  for (const select of [size, across]) select.addEventListener("change", () => { choose(new URLSearchParams({dataset: dataset.value, metric: metric.value, samples: size.value, ...(select === across ? {x: across.value} : {})})); changed(); });
   for (const box of [lx, ly]) box.addEventListener("change", changed);
   for (const id of ["all", "none", "best"]) document.getElementById(id).addEventListener("click", () => {
-    const best = bestOf(all.get(dataset.value).get(metric.value), across.value === "nfe");
+    const best = bestOf(chosenCards(), across.value === "nfe");
     for (const series of shownSeries) series.on = id === "all" || (id === "best" && best.includes(series.name));
     document.querySelectorAll("#series-list input").forEach((box, i) => { box.checked = shownSeries[i].on; });
     changed();

@@ -10,7 +10,7 @@ const MEANING = {
   imprecise: "Same protocol, but our error exceeds what the printed number allows: not judged.",
   indicative: "Another protocol: shown, not judged.",
   "not-run": "Not measured.",
-  "": "Measured by us, not printed by the paper.",
+  "": "Measured by us, printed by no paper.",
 };
 window.RESCORE = {papers: new Map(), cards: new Map()};
 
@@ -127,12 +127,29 @@ function cardBody(card) {
   return body;
 }
 
+/* The cards of a name: a key with all its parts or, as `rescore show` takes it, without the empty ones. */
+function cardsNamed(name) {
+  const whole = RESCORE.cards.get(name);
+  return whole ? [whole] : [...RESCORE.cards.values()].filter((card) => card.k.filter((part) => part !== null && part !== "").join("/") === name);
+}
+
+/* In the place of a card: that several numbers have the name, or none, and which are near. */
+function noCard(name, found) {
+  const parts = name.split("/"), near = found.length ? found : [...RESCORE.cards.values()].filter((card) => parts.every((part) => card.id.split("/").includes(part))).slice(0, 6);
+  const body = document.createDocumentFragment();
+  body.append(el("h2", {id: "card-title"}, found.length ? "Several numbers have this name" : "No such number"));
+  body.append(el("p", {}, el("code", {}, name), found.length ? ": with all parts of the key, they are:" : ` is no number ${RESCORE.cards.size ? "of this page" : "here: this page has none"}${near.length ? "; near it are:" : "."}`));
+  if (near.length) body.append(el("ul", {class: "plain-list"}, ...near.map((card) => el("li", {}, cardLink(card, card.id)))));
+  else if (!document.getElementById("numbers")) body.append(el("p", {}, "All are in ", el("a", {href: `numbers.html#card=${encodeURIComponent(name)}`}, "Numbers"), "."));
+  return body;
+}
+
 function showCard() {
   const dialog = document.getElementById("card");
   const id = readState().get("card");
-  const card = id && RESCORE.cards.get(id);
-  if (!card) { if (dialog.open) dialog.close(); return; }
-  document.getElementById("card-body").replaceChildren(cardBody(card));
+  if (!id) { if (dialog.open) dialog.close(); return; }
+  const found = cardsNamed(id);
+  document.getElementById("card-body").replaceChildren(found.length === 1 ? cardBody(found[0]) : noCard(id, found));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }
@@ -175,9 +192,9 @@ RESCORE.table = async (target, columns, options = {}) => {
   const table = typeof target === "string" ? document.querySelector(target) : target;
   if (!table.tHead) table.append(el("thead", {}, el("tr", {}, ...columns.map((column) => el("th", {scope: "col"}, column.title)))));
   return new DataTable(table, {
-    columns, deferRender: true, pageLength: 50, lengthMenu: [25, 50, 100, 500, {label: "all", value: -1}], order: [], autoWidth: false,
+    columns, columnDefs: columns ? [] : [{targets: "_all", render: (html, type) => (["filter", "list"].includes(type) ? textOf(html, type) : html)}], deferRender: true, pageLength: 50, lengthMenu: [25, 50, 100, 500, {label: "all", value: -1}], order: [], autoWidth: false,
     ordering: {indicators: false, handler: false},
-    columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "search"}, {extend: "searchList"}]],
+    columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "search"}, {extend: "searchList", orthogonal: "list"}]],
     layout: {
       topStart: {search: {placeholder: "words, in any order"}}, topEnd: {buttons: [{extend: "csvHtml5", text: "Download CSV", filename: options.name ?? "rescore", exportOptions: {orthogonal: "export"}}, ...(options.buttons ?? [])]},
       bottomStart: "info", bottomEnd: ["pageLength", "paging"],
@@ -196,7 +213,15 @@ RESCORE.column = (title, get, more = {}) => ({title, data: null, render: (_, typ
     return more.show ? more.show(card) : digits(value);
   }
   if (type === "display" && more.node) return more.node(card);
+  if (type === "list") return escape_(String(value ?? "")); /* of the menu of a column, which reads HTML */
   return type === "display" ? escape_(String(value ?? "")) : String(value ?? "");
 }, className: [more.class, more.number ? "num" : ""].filter(Boolean).join(" "), visible: more.visible ?? true, type: more.number ? "number" : "string", ...(more.number ? {columnControl: ["order", [{extend: "orderAsc"}, {extend: "orderDesc"}, {extend: "orderClear"}, "spacer", {extend: "searchNumber"}]]} : {})});
 
+/* What a cell that is in the page already says, unfolded; parsed apart, where nothing is loaded or run. */
+function textOf(html, type) {
+  const cell = new DOMParser().parseFromString(String(html ?? ""), "text/html").body;
+  for (const summary of cell.querySelectorAll("summary")) summary.remove();
+  const text = cell.textContent.replace(/\s+/g, " ").trim();
+  return type === "list" ? escape_(text) : text;
+}
 function escape_(text) { return text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`); }
