@@ -73,7 +73,7 @@ def test_cells_meet_the_printed_table(records):
 
 def test_claims_find_their_records(records):
     lines = evaluate("deis", claims.CLAIMS, records)
-    elsewhere = [claim.name for claim in claims.MNIST]  # test_mnist.py
+    elsewhere = [claim.name for claim in claims.IMAGES]  # test_mnist.py
     assert [line["claim"] for line in lines if line["status"] in ("not-run", "broken")] == elsewhere
     assert {line["claim"] for line in lines} == {claim.name for claim in claims.CLAIMS}
 

@@ -3,6 +3,7 @@
 import html
 import json
 import shutil
+import signal
 
 import pytest
 from conftest import ROOT
@@ -210,10 +211,14 @@ def test_a_job_s_other_errors_keep_their_traceback(root, capsys):
 
 
 def test_figures_that_are_interrupted_say_so_in_a_line(root, capfd):
-    """As by Ctrl-C: processes that draw get it too."""
+    """As by Ctrl-C: processes that draw get it too, also of tests in a shell's background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     text = "import os, signal\ndef errors(found, out):\n    out.write_text('')\n"
     for paper, pids in (("half_score", "os.getpid(), os.getppid()"), ("other", "")):
         break_code(root, paper, "figures.py", f"{text}    for pid in [{pids}]:\n        os.kill(pid, signal.SIGINT)\n")
     capfd.readouterr()
-    assert main(["figures", "half_score,other", "--processes", "2", "--scale", "smoke"]) == 130
+    try:
+        assert main(["figures", "half_score,other", "--processes", "2", "--scale", "smoke"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capfd.readouterr().err == "rescore: interrupted\n"
