@@ -44,6 +44,7 @@ def test_a_gradient_is_clipped_as_in_the_authors_code(paper, spec):
     assert spec.data == "cifar10" and dimensions(spec) == (6144 if (paper, spec.process.name) == ("gddim", "CLD") else 3072)
     of_the_mean = spec.process.name in OF_THE_MEAN[paper]
     assert clip_of_the_mean(spec) == (1.0 if of_the_mean else 1 / dimensions(spec))
+    assert (spec.objective.weighting == "sigma^2") == (spec.process.name == "VE"), "half the square: the others' has no 1/2"
 
 
 def test_both_kinds_are_among_the_trainings():
