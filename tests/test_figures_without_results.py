@@ -1,6 +1,7 @@
 """Every paper's figures are drawn at every scale, also where all its jobs were skipped for lack of data."""
 
 import contextlib
+import shutil
 
 import matplotlib
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from conftest import ROOT
 from ledger_case import record
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from rescore.errors import RescoreError
 from rescore.figures import PaperResults, curve
 from rescore.ledger.records import read_records, write_records, write_skipped
@@ -53,6 +55,18 @@ def test_figures_of_committed_records_are_drawn(path, tmp_path, monkeypatch):
     for figure in paper.meta.figures:
         with contextlib.suppress(KeyError):  # of an array: a reference keeps numbers only
             getattr(module, figure)(found, tmp_path / f"{figure}.png")
+
+
+def test_the_picture_of_the_results_page_is_that_of_the_reference(tmp_path):
+    """`rescore figures pis rmse --scale paper` draws it anew, docs/figures/pis-rmse.png, after the reference has moved."""
+    paper, reference = PAPERS["pis"], ROOT / "results/reference/paper"
+    folder = job_folder(tmp_path, "paper", "pis", next(iter(load_config(paper, "paper").jobs)))
+    folder.mkdir(parents=True)
+    write_records(folder / "records.csv", read_records(reference / "records" / "pis.csv", "paper"))
+    shutil.copy(reference / "diff.csv", tmp_path / "paper")
+    paper.module("figures").rmse(PaperResults.open(tmp_path / "paper", paper), tmp_path / "rmse.png")
+    drawn, shown = (imread(path)[..., :3] for path in (tmp_path / "rmse.png", ROOT / "docs/figures/pis-rmse.png"))
+    assert drawn.shape == shown.shape and (abs(drawn - shown).max(-1) > 0.25).mean() < 1e-4, "the share of pixels that moved"
 
 
 def test_a_curve_joins_no_two_numbers_of_one_x():
