@@ -15,16 +15,6 @@ pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not in
 pytestmark = needs_browser
 
 
-@pytest.fixture
-def reference(committed_report) -> Path:
-    return committed_report
-
-
-@pytest.fixture
-def hostile(hostile_pages) -> Path:
-    return hostile_pages
-
-
 PAPER = {"portrait": 695, "landscape": 1024}  # CSS pixels of A4 between its margins
 CUT = """() => [...document.querySelectorAll('main table, #plot')].filter(node => node.getBoundingClientRect().width
     && node.getBoundingClientRect().right > document.querySelector('main').getBoundingClientRect().right + 1)
@@ -53,10 +43,13 @@ def check_screens(page, path: Path) -> None:
         assert wider <= 0, f"{path.name} is {wider} px wider than a screen of {width}"
 
 
-def test_every_page_opens_without_an_error_and_fits(page, reference, hostile):
+def test_every_page_opens_without_an_error_and_fits(page, committed_report, hostile_pages):
     """Those printed in the next test, a cost page among them, and hostile ones that others open are looked at there."""
-    pages = [reference / "index.html", *set((reference / "laptop").glob("*.html")) - {reference / "laptop" / "cost.html"}]
-    pages += [hostile / name for name in ("index.html", "claims.html", "matrix.html", "paper-toy.html")]
+    pages = [
+        committed_report / "index.html",
+        *set((committed_report / "laptop").glob("*.html")) - {committed_report / "laptop" / "cost.html"},
+    ]
+    pages += [hostile_pages / name for name in ("index.html", "claims.html", "matrix.html", "paper-toy.html")]
     pages = [path for path in pages if str(path.relative_to(path.parents[1])) not in PRINTED]
     assert len(pages) == 14
     for path in pages:
@@ -65,9 +58,9 @@ def test_every_page_opens_without_an_error_and_fits(page, reference, hostile):
 
 
 @pytest.mark.parametrize(("path", "way"), PRINTED.items())
-def test_a_printed_page_is_whole_and_says_what_its_colours_mean(page, reference, path, way):
-    visit(page, reference / path)
-    check_screens(page, reference / path)
+def test_a_printed_page_is_whole_and_says_what_its_colours_mean(page, committed_report, path, way):
+    visit(page, committed_report / path)
+    check_screens(page, committed_report / path)
     page.set_viewport_size({"width": PAPER[way], "height": 1000})
     page.emulate_media(media="print")
     assert page.evaluate(CUT) == []
@@ -86,9 +79,9 @@ def test_a_printed_page_is_whole_and_says_what_its_colours_mean(page, reference,
         assert float(sheet[2]) > float(sheet[3])
 
 
-def test_a_click_opens_the_card_with_the_numbers_of_diff(page, reference):
+def test_a_click_opens_the_card_with_the_numbers_of_diff(page, committed_report):
     frame = read_diff(ROOT / "results/reference/paper/diff.csv")
-    visit(page, reference / "paper" / "paper-pis.html")
+    visit(page, committed_report / "paper" / "paper-pis.html")
     for status in ("reproduced", "off", "imprecise"):
         check_card(page, frame, status)
 
@@ -113,8 +106,8 @@ def check_card(page, frame, status: str) -> None:
     assert "card=" not in page.url
 
 
-def test_a_card_opens_by_keyboard_and_by_its_address(page, reference):
-    visit(page, reference / "paper" / "paper-pis.html", "card=" + quote("pis/5.1/mg/PIS/NN/logz_rmse/100", safe=""))
+def test_a_card_opens_by_keyboard_and_by_its_address(page, committed_report):
+    visit(page, committed_report / "paper" / "paper-pis.html", "card=" + quote("pis/5.1/mg/PIS/NN/logz_rmse/100", safe=""))
     by_address = facts(page)
     page.keyboard.press("Escape")
     page.locator('td.cell a[data-card="pis/5.1/mg/PIS/NN/logz_rmse/100"]').focus()
@@ -123,49 +116,49 @@ def test_a_card_opens_by_keyboard_and_by_its_address(page, reference):
     assert "median: 2.34 ± 0.11, off" in page.locator("#card-body").inner_text(), "candidates, as in the terminal"
 
 
-def test_hostile_texts_are_shown_as_text(page, hostile):
-    visit(page, hostile / "paper-toy.html")
+def test_hostile_texts_are_shown_as_text(page, hostile_pages):
+    visit(page, hostile_pages / "paper-toy.html")
     assert page.locator("table.paper tbody th.first").all_inner_texts() == [*METHODS, "NUTS"]
     page.locator("td.cell a").first.click()
     assert page.locator("#card-title").inner_text() == SCRIPT
     assert "setting_08 = xxxxxxxxxxxx" in page.locator("dialog[open]").inner_text()
     assert page.title().startswith("A <em>toy</em>")
     for name in ("numbers.html", "compare.html"):
-        visit(page, hostile / name)
-        check_screens(page, hostile / name)
+        visit(page, hostile_pages / name)
+        check_screens(page, hostile_pages / name)
         shown = page.locator("table.dataTable").inner_text()
         assert SCRIPT in shown and QUOTED in shown and "</script>" in shown
         assert page.evaluate("document.querySelectorAll('b, em, i:not([class]), u').length") == 0
         assert "owned" not in page.title()
 
 
-def test_a_card_s_address_may_leave_out_empty_parts(page, reference):
+def test_a_card_s_address_may_leave_out_empty_parts(page, committed_report):
     """As `rescore show` takes it; a name of no number, or of several, is told."""
-    visit(page, reference / "paper" / "numbers.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
+    visit(page, committed_report / "paper" / "numbers.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
     short = facts(page)
-    visit(page, reference / "paper" / "numbers.html", "card=" + quote("pis/5.1/mg/HMC//logz_rmse/100", safe=""))
+    visit(page, committed_report / "paper" / "numbers.html", "card=" + quote("pis/5.1/mg/HMC//logz_rmse/100", safe=""))
     assert facts(page) == short
-    visit(page, reference / "paper" / "paper-pis.html", "card=pis/5.1/mg/HMC/logz_rmse")
+    visit(page, committed_report / "paper" / "paper-pis.html", "card=pis/5.1/mg/HMC/logz_rmse")
     page.wait_for_selector("dialog[open] #card-title")
     assert page.locator("#card-title").inner_text() == "No such number"
     page.locator("dialog[open] a[data-card='pis/5.1/mg/HMC//logz_rmse/100']").click()
     assert facts(page) == short
-    visit(page, reference / "paper" / "claims.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
+    visit(page, committed_report / "paper" / "claims.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
     page.locator("dialog[open]").get_by_text("Numbers").click()
     assert facts(page) == short
 
 
-def test_keyboard_reaches_the_content_first(page, reference):
-    visit(page, reference / "laptop" / "index.html")
+def test_keyboard_reaches_the_content_first(page, committed_report):
+    visit(page, committed_report / "laptop" / "index.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
 
 
-def test_words_stand_beside_colours_with_contrast(page, reference):
+def test_words_stand_beside_colours_with_contrast(page, committed_report):
     """Text on the tints of verdicts has a contrast of at least 4.5 (WCAG AA)."""
-    visit(page, reference / "paper" / "paper-pis.html")
+    visit(page, committed_report / "paper" / "paper-pis.html")
     pairs = page.evaluate("""() => [...document.querySelectorAll('.badge, td.cell a')].filter(n => n.checkVisibility())
         .map(n => [getComputedStyle(n).color, getComputedStyle(n).backgroundColor, n.innerText])""")
 

@@ -1,7 +1,6 @@
 """Numbers, Compare and Matrix of the report in a real browser: tables, plots, menus, downloads."""
 
 import re
-from pathlib import Path
 
 import pytest
 from browsing import downloaded, menu, needs_browser, rows_of, visit
@@ -13,18 +12,8 @@ pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not in
 pytestmark = needs_browser
 
 
-@pytest.fixture
-def reference(committed_report) -> Path:
-    return committed_report
-
-
-@pytest.fixture
-def hostile(hostile_pages) -> Path:
-    return hostile_pages
-
-
-def test_numbers_are_there_soon_sort_search_filter_and_download(page, reference, tmp_path):
-    visit(page, reference / "laptop" / "numbers.html")
+def test_numbers_are_there_soon_sort_search_filter_and_download(page, committed_report, tmp_path):
+    visit(page, committed_report / "laptop" / "numbers.html")
     assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 2000
     info = page.locator(".dt-info").first
     total = int(re.search(r"of ([\d,]+)", info.inner_text())[1].replace(",", ""))
@@ -63,43 +52,43 @@ def test_numbers_are_there_soon_sort_search_filter_and_download(page, reference,
     assert len(saved) == len(rows) and {row["verdict"] for row in saved} == {"reproduced"}
 
 
-def test_a_download_says_what_was_measured_and_its_error(page, reference, tmp_path):
+def test_a_download_says_what_was_measured_and_its_error(page, committed_report, tmp_path):
     """A stand-in is not the number of its row; `compare` has errors too."""
-    visit(page, reference / "laptop" / "numbers.html", "paper=cld&table=3")
+    visit(page, committed_report / "laptop" / "numbers.html", "paper=cld&table=3")
     columns = ("dataset", "method", "variant", "metric", "nfe")
     found = {tuple(row[c] for c in columns): row["measured as"] for row in downloaded(page, tmp_path / "numbers.csv")}
     assert found["cifar10", "CLD", "EM-QS", "fid", "2000"] == "cld/9/digits_gaussian/CLD/EM-QS/frechet/2000"
     assert page.get_by_text("cld/9/digits_gaussian/CLD/EM-QS/frechet/2000").first.is_visible()
-    visit(page, reference / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
+    visit(page, committed_report / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
     rows = [row for row in downloaded(page, tmp_path / "compare.csv") if row["measured"]]
     assert rows and all(float(row["stderr"]) > 0 for row in rows)
 
 
-def test_a_column_s_list_has_the_texts_of_its_cells(page, reference, hostile):
+def test_a_column_s_list_has_the_texts_of_its_cells(page, committed_report, hostile_pages):
     """Not what the browser makes of their elements, and no HTML of a text."""
     frame = read_diff(ROOT / "results/reference/laptop/diff.csv")
-    visit(page, reference / "laptop" / "numbers.html")
+    visit(page, committed_report / "laptop" / "numbers.html")
     words = {status.replace("-", " ") for status in frame["status"]} | {"own number"}
     assert set(menu(page, "#numbers", "verdict")) == words and "DDIM" in menu(page, "#numbers", "method")
-    visit(page, reference / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
+    visit(page, committed_report / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
     assert any(text.startswith("runs=") or "; runs=" in text for text in menu(page, "#compared", "protocol"))
-    visit(page, reference / "laptop" / "claims.html")
+    visit(page, committed_report / "laptop" / "claims.html")
     assert {"✓ holds", "✗ fails"} <= set(menu(page, "table.claims", "status")) and "pis" in menu(page, "table.claims", "paper")
     listed = menu(page, "table.claims", "evidence")
     assert any(" over 4 runs" in text for text in listed) and not any("</" in text or "values" in text[:9] for text in listed)
-    visit(page, hostile / "numbers.html")
+    visit(page, hostile_pages / "numbers.html")
     assert {SCRIPT, QUOTED} <= set(menu(page, "#numbers", "method")) and "owned" not in page.title()
 
 
-def test_numbers_of_one_table_by_address(page, reference):
-    visit(page, reference / "laptop" / "numbers.html", "paper=lcss&table=2")
+def test_numbers_of_one_table_by_address(page, committed_report):
+    visit(page, committed_report / "laptop" / "numbers.html", "paper=lcss&table=2")
     assert "Only paper lcss, table 2" in page.locator("#chosen").inner_text()
     papers = page.evaluate("[...new Set(TABLE.rows().data().toArray().map(c => c.paper + '/' + c.table))]")
     assert papers == ["lcss/2"]
 
 
-def test_compare_plots_and_its_link_restores_the_choice(page, reference):
-    visit(page, reference / "paper" / "compare.html", "dataset=mg&metric=logz_rmse&x=nfe&lx=1&ly=0")
+def test_compare_plots_and_its_link_restores_the_choice(page, committed_report):
+    visit(page, committed_report / "paper" / "compare.html", "dataset=mg&metric=logz_rmse&x=nfe&lx=1&ly=0")
     check_plot(page)
     page.select_option("#dataset", "funnel")
     page.select_option("#metric", "logz_rmse")
@@ -136,9 +125,9 @@ def check_plot(page) -> None:
     assert "x=method" in page.url and not page.locator("#lx").is_visible()
 
 
-def test_compare_shows_the_best_methods_before_a_choice(page, reference):
+def test_compare_shows_the_best_methods_before_a_choice(page, committed_report):
     """Of more than a hundred, as many as can be told apart; the buttons and the address have the others."""
-    visit(page, reference / "laptop" / "compare.html", "dataset=digits&metric=fid")
+    visit(page, committed_report / "laptop" / "compare.html", "dataset=digits&metric=fid")
     boxes = page.locator("#series-list input")
     assert boxes.count() > 50 and page.locator("#series-list input:checked").count() == 12
     assert f"12 of {boxes.count()} shown" in page.locator("#series legend").inner_text()
@@ -156,9 +145,9 @@ def test_compare_shows_the_best_methods_before_a_choice(page, reference):
     assert page.evaluate("document.body.dataset.rows") == str(len(every))
 
 
-def test_compare_joins_no_two_tables_of_a_method(page, reference):
+def test_compare_joins_no_two_tables_of_a_method(page, committed_report):
     """One has quadratic times, the other the best of four grids: each is a curve, and none has two values at one x."""
-    visit(page, reference / "laptop" / "compare.html", "dataset=digits&metric=fid&samples=all")
+    visit(page, committed_report / "laptop" / "compare.html", "dataset=digits&metric=fid&samples=all")
     page.click("#all")
     page.wait_for_function("document.querySelectorAll('#series-list input:not(:checked)').length === 0")
     names = page.locator("#series-list label").all_inner_texts()
@@ -167,9 +156,9 @@ def test_compare_joins_no_two_tables_of_a_method(page, reference):
     assert len(traces) > 50 and all(len(set(x)) == len(x) for _, mode, x in traces if "lines" in mode)
 
 
-def test_compare_ranks_values_of_one_number_of_samples(page, reference):
+def test_compare_ranks_values_of_one_number_of_samples(page, committed_report):
     """sw2 of exact draws is smaller where there are more of them: these are not the best of all."""
-    visit(page, reference / "laptop" / "compare.html", "dataset=digits_exact&metric=sw2")
+    visit(page, committed_report / "laptop" / "compare.html", "dataset=digits_exact&metric=sw2")
     each = "[...new Set(TABLE.rows().data().toArray().map(c => c.each))]"
     assert page.input_value("#size") == "16" and page.evaluate(each) == [16]
     assert "sw2 depends on the number of samples behind a value" in page.locator("#plot-note").inner_text()
@@ -179,12 +168,12 @@ def test_compare_ranks_values_of_one_number_of_samples(page, reference):
     page.select_option("#size", "all")
     page.wait_for_function("location.hash.includes('samples=all')")
     assert "none is called the best" in page.locator("#plot-note").inner_text()
-    visit(page, reference / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
+    visit(page, committed_report / "laptop" / "compare.html", "dataset=funnel&metric=logz_rmse")
     assert not page.locator("#size").is_visible()
 
 
-def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
-    visit(page, reference / "laptop" / "matrix.html", "metric=sw2&budget=10")
+def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, committed_report):
+    visit(page, committed_report / "laptop" / "matrix.html", "metric=sw2&budget=10")
     cells = page.locator("#heat tbody td")
     assert cells.count() % 6 == 0 and cells.count() > 60
     link = page.locator('#heat td a[data-card="sampler_matrix/matrix/digits_exact/DDIM/VP/sw2/10"]')
@@ -195,14 +184,14 @@ def test_the_matrix_has_a_value_or_a_reason_for_every_cell(page, reference):
     assert float(link.inner_text()) == pytest.approx(value, rel=0.05)
     page.select_option("#budget", "50")
     assert "budget=50" in page.url
-    visit(page, reference / "laptop" / "matrix.html")
+    visit(page, committed_report / "laptop" / "matrix.html")
     assert (page.input_value("#metric"), page.input_value("#budget")) == ("sw2", "10"), "where cells differ, and not by chance"
     assert "exact draws is the floor" in page.locator("#scale-note").inner_text()
     assert page.locator("main a[href='paper-log_z.html#heat-map']").is_visible()
 
 
-def test_the_table_of_samplers_and_targets_is_a_heat_map_too(page, reference):
-    visit(page, reference / "laptop" / "paper-log_z.html")
+def test_the_table_of_samplers_and_targets_is_a_heat_map_too(page, committed_report):
+    visit(page, committed_report / "laptop" / "paper-log_z.html")
     records = rows_of(ROOT / "results/reference/laptop/records/log_z.csv")
     of = [row for row in records if row["metric"] == "logz_rmse"]
     assert page.input_value("#metric") == "logz_rmse" and page.locator("#heat td a").count() == len(of)
@@ -214,8 +203,8 @@ def test_the_table_of_samplers_and_targets_is_a_heat_map_too(page, reference):
     assert "Larger is better" in page.locator("#scale-note").inner_text()
 
 
-def test_the_matrix_lists_why_cells_are_empty(page, hostile):
-    visit(page, hostile / "matrix.html", "metric=sw2&budget=10")
+def test_the_matrix_lists_why_cells_are_empty(page, hostile_pages):
+    visit(page, hostile_pages / "matrix.html", "metric=sw2&budget=10")
     cells = page.locator("#heat tbody tr").all_inner_texts()
     assert [re.sub(r"\s+", " ", row.split("\n")[0]).strip()[:5] for row in cells] == ["Euler", "SSCS"]
     reasons = dict(zip(*(page.locator(f"#reasons .reason {part}").all_inner_texts() for part in ("dt", "dd")), strict=True))
