@@ -14,10 +14,10 @@ from rescore.ledger.claims import (
     above,
     all_of,
     below,
-    either,
     monotone,
     on_the_network,
     row,
+    row_on,
     smaller,
 )
 
@@ -83,8 +83,7 @@ def smaller_at(metric: str, times: Iterable[str], method: str = "CLD") -> Predic
 
 def fid(variant: str, nfe: int, method: str = "CLD", table: str = "9") -> Selector:
     """FID of a network trained on the digits, at gpu and paper on CIFAR-10."""
-    columns = dict(table=table, method=method, variant=variant, metric="fid", nfe=nfe)
-    return either(row(dataset="digits", **columns), row(dataset="cifar10", **columns))
+    return row_on(("digits", "cifar10"), table=table, method=method, variant=variant, metric="fid", nfe=nfe)
 
 
 def ablation(table: str, variant: str) -> Selector:

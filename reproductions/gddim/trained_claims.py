@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rescore.ledger.claims import Claim, Predicate, Selector, all_of, apart, either, monotone, on_the_network, row, smaller
+from rescore.ledger.claims import Claim, Predicate, Selector, all_of, apart, monotone, on_the_network, row_on, smaller
 
 PROCESSES = ("DDPM", "BDM", "CLD")
 STOCHASTIC = {"DDPM": "EM", "BDM": "Ancestral", "CLD": "EM"}  # the slow sampler that Table 7.3 prints
@@ -11,8 +11,7 @@ LAMBDAS = ("0", "0.1", "0.3", "0.5", "0.7", "1")
 
 def fid(table: str, method: str, variant: str, nfe: int) -> Selector:
     """A cell of Tables 7.1 to 7.3 with a network trained on the digits, at gpu and paper on CIFAR-10."""
-    columns = dict(table=table, method=method, variant=variant, metric="fid", nfe=nfe)
-    return either(row(dataset="digits", **columns), row(dataset="cifar10", **columns))
+    return row_on(("digits", "cifar10"), table=table, method=method, variant=variant, metric="fid", nfe=nfe)
 
 
 def trained_best(nfe: int) -> Predicate:
@@ -93,8 +92,7 @@ TRAINED = [
 
 def image(method: str, nfe: int, *datasets: str) -> Selector:
     """A cell of Table 7.3's DDPM column with a scale's one network, trained on the first of these data sets that it has."""
-    columns = dict(table="7.3", method=method, variant="DDPM", metric="fid", nfe=nfe)
-    return either(*(row(dataset=dataset, **columns) for dataset in datasets))
+    return row_on(datasets, table="7.3", method=method, variant="DDPM", metric="fid", nfe=nfe)
 
 
 def mnist(method: str, nfe: int) -> Selector:

@@ -116,6 +116,11 @@ def either(*selectors: Selector) -> Selector:
     return select
 
 
+def row_on(datasets: Sequence[str], **columns: str | int) -> Selector:
+    """`row` of the first of these data sets that has it: a network's images are others at each scale."""
+    return either(*(row(dataset=dataset, **columns) for dataset in datasets))
+
+
 def smaller(left: Selector, right: Selector, by: Transform = float) -> Predicate:
     """`by(left) < by(right)`; `by` is the identity or `abs`."""
 
