@@ -209,7 +209,7 @@ def test_paths_and_rivals(tmp_path):
     assert rows["one-score-gives-all"] == rows["one-score-gives-all-on-vp"] == "holds"
     rates = {m.variant: m.value for m in result.measurements if (m.dataset, m.metric) == ("ten_digits", "noise_rate")}
     assert 3 * rates["fully mixed"] < rates["mixing"] > 3 * rates["one mode"]
-    assert {m.table for m in result.measurements} == {"fig7.1", "fig7.2", "prop8", "7.4.2", "7.3"} and not result.skipped
+    assert {m.table for m in result.measurements} == {"fig7.1", "fig7.2", "prop8", "7.4.1", "7.3"} and not result.skipped
     shares = [m.value for m in result.measurements if (m.dataset, m.metric) == ("ten_digits", "share")]
     assert len(shares) == 3 and sum(shares) == pytest.approx(1.0) and min(shares) > 0
     off = {m.dataset: m.value for m in result.measurements if m.table == "prop8" and m.variant == "CLD"}

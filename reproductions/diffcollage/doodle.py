@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reproductions.diffcollage.images import make_sampler, sampling
 from reproductions.diffcollage.photographs import HALF, SIDE, Field
 from reproductions.diffcollage.scenery import BOUND, FACE_PIXELS, PROCESS, SHOWN, edges
+from reproductions.diffcollage.shapes import ON_CUBES
 
 LABELS = ("sky", "gravel")  # fields, by label
 MEANS = torch.tensor([0.5, -0.5])  # of their pixels
@@ -91,8 +92,8 @@ def doodle(book: Book, name: str) -> None:
     faces = {i: labels[i][None] for i in range(len(FACES))}
     scores = {"Baseline": averaged_score(cube.size, cube.variables[0], piece, faces), "DiffCollage": on_the_cube(piece, labels)}
     maker = Maker(make_sampler(config, PROCESS), 1, piece, piece, piece, BOUND)
-    about = sampling(config, BOUND) | {"score": "exact pieces", "overlap": HALF, "graph": "cubemap of three cycles"}
     for method, score in scores.items():
+        about = sampling(config, BOUND) | {"score": "exact pieces", "overlap": HALF, "graph": ON_CUBES[method]}
         with book.cell("doodle", name, method, "", None, about, n=n) as cell:
             if cell.todo:
                 made = [maker.sample(score, cube.size, n, make_generator("diffcollage", "doodle", s)).x for s in settings.seeds]

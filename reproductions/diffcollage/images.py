@@ -34,6 +34,11 @@ def make_sampler(config: Config, process: LinearSDE, start: float = 1.0) -> Samp
     return ddim(process, torch.cat((later.new_tensor([first]), later)), eta=config.eta, denoise="tweedie")
 
 
+def joined(method: str) -> str:
+    """What a protocol says of how the pieces of a long content come together."""
+    return "squares side by side" if method in ("Baseline", "Split") else "chain"
+
+
 def sampling(config: Config, bound: float = 1.0) -> dict[str, object]:
     """What a protocol says of `make_sampler` on a VP process."""
     return {

@@ -19,7 +19,7 @@ from rescore.random import make_generator
 from rescore.scores import EmpiricalData, Score
 from torch import Tensor, nn
 
-from reproductions.diffcollage.images import make_sampler, sampling
+from reproductions.diffcollage.images import joined, make_sampler, sampling
 from reproductions.diffcollage.photographs import HALF, SIDE, STD, Field, Quilt, sky_palette
 
 SKY, WALL = "sky", "brick wall"
@@ -95,7 +95,7 @@ def pictures(book: Book, name: str) -> None:
 
     of.fill("wide", "exact draws", partial(of.law.draw, of.n, of.length), of.numbers)
     for method in progress(MADE, desc=f"pictures, {name}"):
-        of.fill("wide", method, partial(panorama, method), of.numbers, graph="chain")
+        of.fill("wide", method, partial(panorama, method), of.numbers, graph=joined(method))
     ring = cycle(SIDE, of.length, SIDE, HALF)
     of.fill("circle", "DiffCollage", lambda noise: looped(of.maker(), ring, of.n, noise).x, closed(of), graph="cycle")
     if name == SKY:

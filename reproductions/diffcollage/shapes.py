@@ -23,7 +23,7 @@ from rescore.metrics.seams import seam, wrap_seam
 from rescore.random import make_generator
 from torch import Tensor
 
-from reproductions.diffcollage.images import SHOWN, Images
+from reproductions.diffcollage.images import SHOWN, Images, joined
 from reproductions.diffcollage.panoramas import TABULATED
 
 GRID = 3  # squares high and wide
@@ -120,8 +120,8 @@ def connect(book: Book, name: str) -> None:
         between = x[..., side - images.overlap : length - side + images.overlap]
         return {"seam": seam(x, (side, length - side)), "fid_plus": images.fid_plus(between, "connect", name, seed)}
 
-    about = {"graph": "chain", "W/H": ratio}
     for method in TABULATED:
+        about = {"graph": joined(method), "W/H": ratio}
         images.measure("fig4.6", method, partial(make, method), judge, f"connect/{method}", **about)
 
 
@@ -144,8 +144,8 @@ def inpaint(book: Book, name: str) -> None:
         rmse = (made - x)[~mask.expand_as(x)].square().mean().sqrt().item()
         return {"rmse": rmse, "seam": seam(made, range(side, graph.size[1], side))}
 
-    about = {"graph": "chain", "W/H": ratio, "known pixels": share}
     for method, how in INPAINTING.items():
+        about = {"graph": joined(how[0]), "W/H": ratio, "known pixels": share}
         images.measure("fig4.7", method, partial(make, *how), judge, f"inpaint/{method}", **about)
     x, mask = given(images.seeds[-1][1])
     book.arrays["inpaint/real"], book.arrays["inpaint/mask"] = x[:SHOWN].numpy(), mask[0, 0].numpy()

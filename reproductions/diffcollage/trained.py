@@ -14,7 +14,7 @@ from rescore.scores import Score
 from torch import Tensor
 
 from reproductions.diffcollage.config import PHOTOGRAPHS, pieces_of
-from reproductions.diffcollage.images import Images
+from reproductions.diffcollage.images import Images, joined
 from reproductions.diffcollage.photographs import HALF, SIDE, sky_palette
 from reproductions.diffcollage.scenery import MADE, PROCESS, SHOWN, SKY, Scenery, closed, cube, cubes, edges, equirectangular_of
 
@@ -105,7 +105,7 @@ def trained(book: Book, name: str) -> None:
                 x = make(of.scenery.maker(), of.noise(what, of.seeds[0][1]), n=SHOWN).x
                 cell.arrays[f"trained/{name}/{what}/exact pieces"] = (around(x) if what == "cube" else x).numpy()
     for method in progress(MADE, desc=f"pictures of networks, {name}"):
-        of.pictures("wide", method, partial(wide, method), numbers, graph="chain")
+        of.pictures("wide", method, partial(wide, method), numbers, graph=joined(method))
     of.pictures("circle", "DiffCollage", circle, closed(of.scenery), graph="cycle")
     if name == SKY:
         book.arrays["trained/sky/palette"] = sky_palette()

@@ -50,7 +50,7 @@ def rate(dataset: str, phase: str) -> Selector:
 
 
 def corrected(dataset: str, method: str, order: int, nfe: int, metric: str) -> Selector:
-    return row(table="7.4.2", dataset=dataset, method=method, variant=f"q={order}", nfe=nfe, metric=metric)
+    return row(table="7.4.1", dataset=dataset, method=method, variant=f"q={order}", nfe=nfe, metric=metric)
 
 
 def predictors_win(dataset: str, metric: str) -> Predicate:

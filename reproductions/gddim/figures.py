@@ -147,7 +147,7 @@ def correctors(found: PaperResults, out: Path) -> None:
     }
     with found.sheet(out, 3, 3, (3.4, 2.9), AT_CEILING) as (_, axes):
         for ax, ((dataset, metric), title) in zip(axes, panels.items(), strict=True):
-            rows = found.select(table="7.4.2", dataset=dataset, metric=metric)
+            rows = found.select(table="7.4.1", dataset=dataset, metric=metric)
             draw.curves(ax, rows, ("method", "variant"), styles, ceiling=math.inf if metric == "fid" else CEILING)
             draw.against_evaluations(ax, found.config.corrected.nfes, log=False)
             draw.log_values(ax, title, "FID" if metric == "fid" else "RMS distance to the exact flow")

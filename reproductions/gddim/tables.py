@@ -119,7 +119,7 @@ def corrected(settings: Corrected, process: LinearSDE) -> Iterator[Sampling]:
     """Section 7.4.1 on CLD: the q-step predictor with a corrector, and alone with as many evaluations."""
     for order, nfe in product(settings.orders, settings.nfes):
         for name, make in (("predictor-corrector", gddim_corrected), ("predictor", gddim)):
-            yield _sampling("7.4.2", name, QTH(order=order), "cld", make.where(order=order), process, nfe, denoise="euler")
+            yield _sampling("7.4.1", name, QTH(order=order), "cld", make.where(order=order), process, nfe, denoise="euler")
 
 
 def held(settings: Held, name: str, process: LinearSDE) -> Iterator[Sampling]:
