@@ -10,7 +10,18 @@ import jsonschema
 import pytest
 from conftest import ROOT, TOY
 from pydantic import Field
-from rescore.config import JobConfig, PaperConfig, Resources, Settings, config_hash, job_hash, read_yaml, step_hash, validated
+from rescore.config import (
+    JobConfig,
+    PaperConfig,
+    Resources,
+    Settings,
+    check_choice,
+    config_hash,
+    job_hash,
+    read_yaml,
+    step_hash,
+    validated,
+)
 from rescore.errors import RescoreError
 from rescore.files import ConfigLoader
 from rescore.models.build import make_process
@@ -55,6 +66,11 @@ def test_unknown_key_names_file_key_and_allowed_nearest_first() -> None:
     assert text.startswith("c.yaml: jobs.mg.sampels: unknown key; allowed: samples, ")
     assert all(key in text for key in ("threads", "gpu", "optimiser"))
     assert message({"particels": 3}).startswith("c.yaml: particels: unknown key; allowed: particles, ")
+
+
+def test_a_name_that_several_declare_is_allowed_once() -> None:
+    with pytest.raises(RescoreError, match="^unknown candidate 'lagre'; allowed: large, small$"):
+        check_choice("candidate", "lagre", ["small", "large", "small"])
 
 
 def test_unknown_key_inside_a_tagged_union_is_named_without_the_tag() -> None:

@@ -344,7 +344,7 @@ def _tags(model: type[BaseModel]) -> set[Any]:
 
 def nearest_first(name: str, allowed: Any) -> list[str]:
     """`allowed` as a list, the ones most like `name` first: for error messages."""
-    return sorted(allowed, key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
+    return sorted(set(allowed), key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
 
 
 def check_choice(what: str, name: Any, allowed: Any) -> None:
