@@ -1,4 +1,4 @@
-"""The command line: run a job, and everything that is done with its numbers. Nothing but `run` and `figures` needs torch."""
+"""The command line: run a job, and everything that is done with its numbers. What only reads numbers imports no torch."""
 
 import argparse
 import os
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
     plan = add("plan", jobs.plan, "models, jobs, downloads and estimated GPU-hours of a scale, before it starts", one_paper)
     plan.add_argument("--write", action="store_true", help="keep the networks' sizes for the report")
-    add("fetch", jobs.fetch, "download all that a scale needs; 1 if something is missing", one_paper)
+    add("fetch", jobs.fetch, "download what a scale needs; 1 if something is missing that you have to put in place", one_paper)
     figures = add("figures", jobs.figures, "draw papers' figures")
     figures.add_argument("papers", metavar="PAPERS", type=lambda names: names.split(","), help="one, or several: pis,deis")
     figures.add_argument("--processes", type=int, default=1, metavar="N", help="draw so many papers at once (default: 1)")

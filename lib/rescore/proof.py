@@ -1,6 +1,6 @@
 """What a machine makes of the library's work, without any data: `rescore proof`, `make gpu-proof`.
 
-DDPM++ for CIFAR-10 on random images: training steps in four ways, the memory of a likelihood, FID's roots, sampling, and a
+DDPM++ for CIFAR-10 on random images: training steps in five ways, the memory of a likelihood, FID's roots, sampling, and a
 small network's training that is stopped and goes on. What is measured is written part by part, and a part that fails stops no
 other. A tiny form of the same runs on a CPU.
 """

@@ -66,12 +66,12 @@ class Published:
 
     @property
     def number(self) -> float:
-        """The printed number, without its sign."""
+        """The printed number, without a leading `>`, `>=`, `<`, `<=` or `=`."""
         return float(self._parts[1])
 
     @property
     def half_unit(self) -> float:
-        """Half a unit of the last printed digit: 50 for `-1.3e3`, 0.0005 for `5e-3`, 0.5 for `436`; 0 with a sign."""
+        """Half a unit of the last printed digit: 50 for `-1.3e3`, 0.0005 for `5e-3`, 0.5 for `436`; 0 after such a relation."""
         if self._parts[0]:
             return 0.0
         exponent = cast(int, Decimal(self._parts[1]).as_tuple().exponent)  # only infinities and NaN have a letter there
@@ -79,7 +79,7 @@ class Published:
 
     @property
     def _parts(self) -> tuple[str, str]:
-        """The sign, or nothing, and the number, as printed."""
+        """The relation, or nothing, and the number, as printed."""
         found = _PRINTED.fullmatch(self.value)
         if found is None:
             raise RescoreError(f"{describe(self.key)}: {self.value!r} is not a number as printed")

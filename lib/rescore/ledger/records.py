@@ -16,11 +16,11 @@ from rescore.files import atomic_write
 
 KEY = ("paper", "table", "dataset", "method", "variant", "metric", "nfe")
 SKIPPED_COLUMNS = (*KEY, "reason")
-# Metrics of time and memory are named so: they are measured and judged, but no two runs give the same.
 Over = Literal["trainings", "samplings", "runs", "exact"]
 """What a record's error is an error of: the spread over `trainings`, each with samples of its own; over `samplings` of a
 single training, which says nothing about another one; over independent `runs` of what is not trained; `exact`: no repeat
 would change the number."""
+# Metrics of time and memory are named so: they are measured and judged, but no two runs give the same.
 TIMED = ("_time_ms", "_time_ratio", "_seconds", "_per_second", "_memory_mb")
 
 
@@ -40,7 +40,7 @@ class Record:
         n_seeds: independent trainings behind the number; where nothing is trained, independent seeds.
         n_samples: samples behind the number, in all.
         protocol: `key=value` pairs joined by `; ` (`rescore.ledger.protocol`).
-        seconds: wall-clock seconds of the job that measured it.
+        seconds: wall-clock seconds of the cell that holds it, from where its work began.
 
     Raises:
         RescoreError: a value outside these ranges; the message names the column.

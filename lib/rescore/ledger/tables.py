@@ -23,8 +23,8 @@ from rescore.ledger.records import KEY, Record
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
 LEGEND = (
     "measured ± standard error (published). ✓ reproduced: same protocol, within the tolerance; "
-    "✗ off: same protocol, outside it; ? imprecise: same protocol, but our error exceeds the tolerance, not judged; "
-    "~ indicative: another protocol, not judged; – not run."
+    "✗ off: same protocol, outside it; ? imprecise: same protocol, but our error exceeds what the printed number allows, "
+    "not judged; ~ indicative: another protocol, not judged; – not run."
 )
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
 PLAN_MARKERS = ("<!-- plan:start -->", "<!-- plan:end -->")
