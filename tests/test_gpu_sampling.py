@@ -8,7 +8,7 @@ from rescore import likelihood
 from rescore.config import validated
 from rescore.data.images import load_images
 from rescore.errors import Diverged
-from rescore.likelihood import FlowLikelihood
+from rescore.likelihood import FlowLikelihood, flow_log_prob
 from rescore.machine import precision
 from rescore.machine.precision import autocast, full_precision
 from rescore.metrics.features import ClassifierSettings, Features
@@ -339,3 +339,32 @@ def test_a_judge_trains_and_measures_on_the_device_of_its_job(monkeypatch, tmp_p
     made = judge.make_judge("classifier", data, data, ClassifierSettings(1), tmp_path, "cuda")
     made(torch.zeros(2, 1, 8, 8), ("fid",))
     assert seen == [("classifier", "cuda"), ("metrics", "cuda")]
+
+
+class Attention(nn.Module):
+    """A small network of images whose backward pass has to know the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        y = x.reshape(len(x), 8, 8)
+        return (torch.softmax(self.scale * y @ y.mT, -1) @ y).reshape(x.shape).sin()
+
+
+def test_a_compiled_network_s_likelihood_after_its_memory_was_measured():
+    """Of another batch: the graph is then one of all sizes, which gives its memory away and can be passed through once."""
+    torch.compiler.reset()
+    network = NoisePrediction(Attention(), VP(), "time").requires_grad_(False)
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+
+    def found():
+        noise = torch.Generator().manual_seed(0)
+        return flow_log_prob(network.score(), VP(), x, noise, "rademacher", 1e-3, 0.3, 0.3).log_prob
+
+    expected = found()
+    compile_bare(network, "aot_eager")
+    bits.graph_bytes(LoadedModel(loaded().spec, VP(), network, "cpu"), (1, 8, 8))
+    assert torch.allclose(found(), expected, rtol=1e-4)
+    torch.compiler.reset()

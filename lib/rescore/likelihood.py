@@ -194,7 +194,7 @@ def hutchinson_divergence(probe: Tensor) -> Divergence:
     """(value(u), u) -> probe^T (d value / du) probe, (n,)."""
 
     def divergence(value: Tensor, u: Tensor) -> Tensor:
-        return (_pullback(value, u, probe) * probe).flatten(1).sum(1)
+        return (_pullback(value, u, probe, again=False) * probe).flatten(1).sum(1)
 
     return divergence
 
@@ -205,10 +205,14 @@ def exact_divergence(value: Tensor, u: Tensor) -> Tensor:
     for i in range(u[0].numel()):
         basis = torch.zeros_like(u)
         basis.flatten(1)[:, i] = 1
-        total = total + _pullback(value, u, basis).flatten(1)[:, i]
+        total = total + _pullback(value, u, basis, again=i + 1 < u[0].numel()).flatten(1)[:, i]
     return total
 
 
-def _pullback(value: Tensor, u: Tensor, vector: Tensor) -> Tensor:
-    """vector^T d value / d u."""
-    return torch.autograd.grad(value, u, vector, retain_graph=True)[0].detach()
+def _pullback(value: Tensor, u: Tensor, vector: Tensor, again: bool) -> Tensor:
+    """vector^T d value / d u.
+
+    Args:
+        again: the graph is kept for another one. A compiled network may give the memory of its graph away, and then refuses.
+    """
+    return torch.autograd.grad(value, u, vector, retain_graph=again)[0].detach()

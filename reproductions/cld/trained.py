@@ -64,7 +64,7 @@ NETWORKS = {"vp": ("VPSDE", "jacobian"), "cld": ("CLD", "jacobian_mixed"), "cld-
 def jacobians(book: Book) -> None:
     """Figs. 2 (bottom), 9, 12: Hutchinson's estimate of E |dF / du|^2 of trained networks F, at states of held-out images."""
     models, settings = TrainedModels(book), book.config.jacobians
-    x = to_unit(models.held_out.images[: settings.samples])
+    x = to_unit(models.held_out.images[: settings.samples]).to(book.run.device)
     for name in filter(models.names.__contains__, NETWORKS):
         (method, metric), spec = NETWORKS[name], models.spec(name)
         protocol = spec.protocol | {"process": spec.process.name, "score": "trained", "images": models.held_out.source}
@@ -75,7 +75,7 @@ def jacobians(book: Book) -> None:
                 if cell.todo:
                     found = []
                     for training, seed in models.repeats:
-                        noise = make_generator("cld", "jacobians", name, t, seed)
+                        noise = make_generator("cld", "jacobians", name, t, seed, device=x.device)
                         network = models.load(name, training).network
                         u = network.process.perturb(x, t, noise, network.factor)[0]
                         found.append(estimated_jacobian(network, u, t, settings.probes, noise))
@@ -85,5 +85,6 @@ def jacobians(book: Book) -> None:
 def estimated_jacobian(model: NoisePrediction, u: Tensor, t: float, n: int, noise: torch.Generator) -> float:
     """E |dF / du|^2 of the bare network at states u, by n probes of signs for each."""
     u = u.detach().requires_grad_()
-    y = model.evaluate(u, torch.full((len(u),), t, dtype=torch.float64))
+    with torch.compiler.set_stance("force_eager"):  # a compiled network's graph may be passed through once only
+        y = model.evaluate(u, torch.full((len(u),), t, dtype=torch.float64))
     return probed_jacobian_norm(y, u, torch.stack([probes(y.detach(), noise, "rademacher") for _ in range(n)]))

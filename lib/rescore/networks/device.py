@@ -14,6 +14,7 @@ from rescore.networks.parametrise import NoisePrediction
 __all__ = ["autocast", "compile_bare", "place"]
 
 Net = TypeVar("Net", bound=nn.Module)
+RECOMPILE_LIMIT = 64  # torch's own is 8: three networks that sample and differentiate in one process reach it
 
 
 def place(network: Net, device: torch.device | str) -> Net:
@@ -34,5 +35,7 @@ def compile_bare(network: nn.Module, backend: str | Callable = "inductor", mode:
     That takes tensors only, so that one graph serves all times. A parametrisation looks its coefficients up by the time, a
     Python number when samples are drawn: compiled with it there would be a graph for each time, until torch gives up.
     """
+    # All networks of a class share this count, of shapes and modes of autograd; beyond it torch runs them as they are.
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     bare = network.network if isinstance(network, NoisePrediction) else network
     bare.compile(backend=backend, mode=mode)

@@ -65,5 +65,5 @@ def with_noise_powers(method: Method, sampler: Sampler, x: Tensor, names: Sequen
     The draws of u_t are `make_generator(*names)`'s: the same whenever the same score is prepared again.
     """
     process = require(sampler.process, Isotropic, "noise powers")
-    powers = noise_powers(process, score, x, sampler.times[:-1], make_generator(*names))
+    powers = noise_powers(process, score, x, sampler.times[:-1], make_generator(*names, device=x.device))
     return method(sampler.process, sampler.grid, powers)
