@@ -10,10 +10,13 @@ from rescore.errors import RescoreError
 from rescore.machine.ranks import MARK
 from rescore.machine.torch_setup import prepare_torch
 from rescore.models import build
+from rescore.objectives import times
+from rescore.processes import base
 from rescore.specs.model import ModelSpec
 from rescore.training import averaged_copy, flat_weights, load_checkpoint, loop, own_device, save_checkpoint, world
 from rescore.training.checkpoint import State
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -180,6 +183,53 @@ def test_a_step_on_a_gpu_makes_the_host_wait_for_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "_looks_every", lambda device: loop.LOOK_EVERY)
     few, many = waits(15), waits(55)
     assert many == few
+
+
+class ToHost(TorchDispatchMode):
+    """Counts what comes from a GPU to the host."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.device.type == "cpu":
+            self.count += any(isinstance(one, torch.Tensor) and one.device.type == "cuda" for one in args)
+        return out
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"process": {"name": "VP"}, "network": {"name": "mlp"}},
+        {"process": {"name": "VE"}, "network": {"name": "mlp", "level": "sigma", "output": "score"}},
+        {"process": {"name": "CLD"}, "network": {"name": "mlp"}, "objective": {"name": "hsm"}},
+        {"process": {"name": "VP"}, "network": {"name": "mlp"}, "objective": {"name": "lcss"}},
+    ],
+    ids=lambda part: " ".join(one["name"] for one in part.values()),
+)
+def test_times_do_not_come_back_from_a_gpu(part, monkeypatch):
+    """They are drawn on the host and coefficients are of the host: tensors that only pretend to be of a GPU tell."""
+    spec = validated(ModelSpec, {"data": "digits", "steps": 1, "batch": 4} | part, "spec")
+    process = build.make_process(spec.process, (1, 8, 8))
+    network, objective = build.make_model(spec, process, (1, 8, 8)), build.make_objective(spec.objective)
+    monkeypatch.setattr(times, "host_uniform", lambda n, noise: torch.rand(n, dtype=torch.float64))
+    monkeypatch.setattr(
+        base, "normal", lambda shape, noise, dtype, device: torch.empty(tuple(shape), dtype=dtype, device=device)
+    )
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(4, 1, 8, 8, device="cuda")
+        weights = {
+            name: torch.empty(w.shape, device="cuda") for name, w in [*network.named_parameters(), *network.named_buffers()]
+        }
+
+        def on_gpu(u, t):
+            return torch.func.functional_call(network, weights, (u, t))
+
+        on_gpu.times_on_host = network.times_on_host
+        with ToHost() as seen:
+            losses = objective(on_gpu, process, x, None)
+    assert losses.device.type == "cuda" and losses.shape == (4,)
+    assert seen.count == 0
 
 
 MLP = {"name": "mlp", "settings": {"width": 8, "blocks": 1}}

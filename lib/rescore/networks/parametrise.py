@@ -79,6 +79,8 @@ class NoisePrediction(nn.Module):
     Raises RescoreError for other choices.
     """
 
+    times_on_host = True  # coefficients are of the CPU (`rescore.objectives.network.times_for`)
+
     def __init__(
         self,
         network: nn.Module,

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
-from rescore.objectives.network import Network, velocities_only, velocity_part
+from rescore.objectives.network import Network, times_for, velocities_only, velocity_part
 from rescore.objectives.times import DiscreteTimes, Times, UniformTimes
 from rescore.processes import CLD, VE
 from rescore.processes.base import Factor, LinearSDE, require
@@ -97,7 +97,7 @@ class _Denoising(_Matching, ABC):
         factor: Factor = "L" if self.predicts == "score" else self.predicts
         t, weight = self.times.draw(process, len(x0), generator)
         u, noise = process.perturb(x0, t, generator, factor)
-        output = network(u, t.to(u))
+        output = network(u, times_for(network, t, u))
         predicted = (-process.K(t, factor).T)(output) if self.predicts == "score" else output
         losses = self._compare(process, t, weight, predicted, noise, factor)
         return losses / noise[0].numel() if self.per_dimension else losses
@@ -168,7 +168,7 @@ class HSM(_Matching):
         return self._velocity_losses(network, process, t, weight, u, noise)
 
     def _velocity_losses(self, network: Network, process: CLD, t: Tensor, weight: Tensor, u: Tensor, noise: Tensor) -> Tensor:
-        residual = velocity_part(network(u, t.to(u)), u) - noise[:, 1]
+        residual = velocity_part(network(u, times_for(network, t, u)), u) - noise[:, 1]
         return self._losses(process, t, weight, velocities_only(residual), "L")
 
 

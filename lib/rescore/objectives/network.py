@@ -15,12 +15,23 @@ from rescore.processes.base import LinearSDE
 from rescore.scores import Score, to_score
 
 Network = Callable[[Tensor, Tensor], Tensor]
-"""network(u, t) for u (n, *state) and t (n,), both of the dtype and device of u; what it returns is its `Predicts`."""
+"""network(u, t) for u (n, *state) and t (n,), both of the dtype and device of u; what it returns is its `Predicts`.
+
+One whose `times_on_host` is True computes coefficients from its times, and gets them on the CPU (`times_for`).
+"""
 
 Predicts = Literal["R", "L", "score", "velocity"]
 """The noise under K = R_t or L_t or the score, all of state shape; or the velocities' noise alone (CLD), (n, *data)."""
 
 PREDICTS = ("R", "L", "score", "velocity")
+
+
+def times_for(network: Network, t: Tensor, u: Tensor) -> Tensor:
+    """The times t (n,), drawn on the CPU, of states u as the network takes them, in the dtype of u.
+
+    Moved to a GPU and back they would make the host wait for all that is queued there.
+    """
+    return t.to(u.dtype) if getattr(network, "times_on_host", False) else t.to(u)
 
 
 def one_time(t: float, u: Tensor) -> Tensor:

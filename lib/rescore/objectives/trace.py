@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rescore.errors import RescoreError
 from rescore.objectives.matching import Weighting
-from rescore.objectives.network import Network
+from rescore.objectives.network import Network, times_for
 from rescore.objectives.pointwise import PointScore, Probe, explicit, fd_ssm, probes, ssm, ssm_vr
 from rescore.objectives.times import Times, UniformTimes
 from rescore.processes import Isotropic
@@ -60,7 +60,7 @@ class TraceMatching:
 
         def scaled(y: Tensor) -> Tensor:
             """sigma_t s(sigma_t y, t): the score of y = u / sigma_t."""
-            output = network(root * y, t.to(u))
+            output = network(root * y, times_for(network, t, u))
             return output * root if self.predicts == "score" else -output
 
         # J of y is sigma_t^2 times J of u: both terms keep their digits at the smallest noise
