@@ -283,6 +283,9 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
     for process in processes:
         process.join()
         assert process.exitcode == 0
+    assert [(tmp_path / f"again-{rank}").read_text() for rank in "01"] == ["True", "True"], (
+        "a second training, without meeting anew"
+    )
     for name, network in (("raw", whole[0]), ("ema", whole[1].network)):
         first, second = (load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in "01")
         for key, value in network.state_dict().items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from rescore.training import Adam, Trained, Training, save_weights, train_network
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 ADAM = Adam(steps=12, lr=0.02, warmup=3, clip=1.5)
 SETTINGS = Training(ADAM, data=20, batch=6, seed=5, ema=0.9, parts=2)
@@ -52,5 +52,8 @@ def run(folder: Path, delay: float, environment: dict[str, str]) -> None:
     torch.set_num_threads(1)
     raw, trained = train(folder / "checkpoints", delay)
     rank = environment.get("RANK", "0")
+    if distributed.is_initialized():  # and stays so: see `rescore.training.distributed.world`
+        train(folder / "again", delay)
+        (folder / f"again-{rank}").write_text(str(distributed.is_initialized()))
     save_weights(folder / f"raw-{rank}.safetensors", raw)
     save_weights(folder / f"ema-{rank}.safetensors", trained.network)

@@ -1,5 +1,6 @@
 """One process, or the several that our torchrun starts (`rescore.machine.ranks`)."""
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def own_device(device: torch.device | str) -> torch.device:
 
 @contextmanager
 def world(device: torch.device | str) -> Iterator[World]:
-    """Join the processes of our torchrun (`rescore.machine.ranks.own_rank`); alone in any other process.
+    """Join the processes of our torchrun (`rescore.machine.ranks.own_rank`), for good; alone in any other process.
 
     `device` is "cpu" (gloo) or "cuda" (NCCL; each process takes the GPU of its local rank).
     """
@@ -47,8 +48,7 @@ def world(device: torch.device | str) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield World(device, here.rank, here.size)
-    finally:
-        distributed.destroy_process_group()
+    if not distributed.is_initialized():  # once: who comes back while others still leave would meet at addresses of before
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(distributed.destroy_process_group)
+    yield World(device, here.rank, here.size)
