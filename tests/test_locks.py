@@ -1,10 +1,14 @@
 """Locks, and what a process learns of its machine: which GPUs it may take, which of torchrun's processes it is, its commit."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
 import platform
+import select
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -48,6 +52,27 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixt
     holder.join()
     with try_lock(tmp_path / "lock"):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_flock_is_one_clear_error(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is a mere file would outlive a killed process; Snakemake's own locks are left alone."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    for attempt in (lambda: try_lock(tmp_path / "lock"), lambda: waiting_lock(tmp_path / "lock", "another").__enter__()):
+        with pytest.raises(RescoreError, match=f"^{tmp_path / 'lock'}: cannot be locked: "):
+            attempt()
+    if number == errno.ENOSYS:
+        with pytest.raises(RescoreError, match="no flock, whose locks end with their process"):
+            try_lock(tmp_path / "lock")
+    left = tmp_path / "locks" / "0.input.lock"
+    left.parent.mkdir()
+    left.touch()
+    drop_stale_locks(tmp_path).close()
+    assert left.exists()
 
 
 def test_snakemake_s_lock_is_dropped_only_when_no_other_one_lives_here(tmp_path: Path) -> None:
@@ -190,6 +215,22 @@ def test_our_torchrun_starts_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     ranks.start_ranks(2, [str(tmp_path)])
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["0 of 2", "1 of 2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's signal at a parent's death is Linux's")
+def test_processes_of_several_gpus_end_with_the_one_that_holds_their_locks() -> None:
+    """By kill -9 too: the child alone keeps the pipe open, which ends when it does."""
+    ends, held = os.pipe()
+    child = f"subprocess.run(['sleep', '60'], pass_fds=({held},), preexec_fn=end_with_parent)"
+    code = f"import subprocess; from rescore.machine.ranks import end_with_parent; print('up', flush=True); {child}"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=(held,))
+    assert parent.stdout is not None and parent.stdout.readline() == b"up\n"
+    os.close(held)
+    time.sleep(0.5)
+    assert not select.select([ends], [], [], 0)[0]
+    parent.kill()
+    assert select.select([ends], [], [], 20)[0] and os.read(ends, 1) == b""
+    os.close(ends)
 
 
 def test_training_with_stray_variables_leaves_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

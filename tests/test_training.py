@@ -197,6 +197,7 @@ def test_leftovers_of_a_killed_write_are_harmless(tmp_path, uninterrupted):
     (tmp_path / ".step-00000012.json.a1b2c3d4").write_text("{")
     (tmp_path / "step-00000012.safetensors").write_bytes(b"renamed, but killed before its description was written")
     assert_same_bits(run(tmp_path), uninterrupted)
+    assert not list(tmp_path.glob(".step-*")), "each would be as large as a checkpoint"
 
 
 # damage

@@ -1,16 +1,21 @@
 """Locks that the system drops when their process ends, however it ends."""
 
+import errno
 import fcntl
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, SoftFileLock, Timeout
 
 from rescore.errors import RescoreError
+
+WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without flock say
+NO_FLOCK = "its file system has no flock, whose locks end with their process; put it on one that has, or mount it so (Lustre: -o flock)"
 
 
 def try_lock(path: Path | str) -> AcquireReturnProxy | None:
@@ -20,11 +25,22 @@ def try_lock(path: Path | str) -> AcquireReturnProxy | None:
         RescoreError: the file cannot be made or opened.
     """
     try:
-        return FileLock(path).acquire(timeout=0)
+        return _acquire(path, 0)
     except Timeout:
         return None
     except OSError as error:
         raise RescoreError(f"{path}: cannot be locked: {error.strerror or error}") from None
+
+
+def _acquire(path: Path | str, timeout: float) -> AcquireReturnProxy:
+    lock = FileLock(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the next line refuses
+        held = lock.acquire(timeout=timeout)
+    if isinstance(lock, SoftFileLock):  # a file that outlives a killed process, for which the next one would wait for ever
+        lock.release()
+        raise OSError(errno.ENOSYS, NO_FLOCK)
+    return held
 
 
 @contextmanager
@@ -37,7 +53,7 @@ def waiting_lock(path: Path | str, what: str) -> Iterator[None]:
     held = try_lock(path)
     if held is None:
         print(f"waiting for {what}", file=sys.stderr, flush=True)
-        held = FileLock(path).acquire()
+        held = _acquire(path, -1)
     with held:
         yield
 
@@ -51,7 +67,7 @@ def drop_stale_locks(folder: Path | str = ".snakemake") -> IO[str]:
     """Remove the lock that a killed Snakemake left in `folder`, so that the same command goes on without `--unlock`.
 
     Every Snakemake of this workflow shares a lock on `<folder>/alive` while it lives; whoever gets it alone knows that no
-    other one lives, at least on this host: another host's lock is left to the user.
+    other one lives, at least on this host: another host's lock is left to the user, and all are on a file system without flock.
 
     This lock is shared by many, which those of `filelock` are not.
 
@@ -63,8 +79,9 @@ def drop_stale_locks(folder: Path | str = ".snakemake") -> IO[str]:
     alive = open(folder / "alive", "a+")  # noqa: SIM115
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        fcntl.flock(alive, fcntl.LOCK_SH)
+    except OSError as error:
+        if error.errno not in WITHOUT_FLOCK:  # there is nothing to be known then, and locks are left to the user
+            fcntl.flock(alive, fcntl.LOCK_SH)
         return alive
     alive.seek(0)
     stale = list(folder.glob("locks/*"))

@@ -1,6 +1,8 @@
 """Our own torchrun: how a command starts itself on several GPUs, and how a process knows that it is one of those. No torch."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -8,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MARK = "RESCORE_TORCHRUN"
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 @dataclass(frozen=True)
@@ -40,4 +43,11 @@ def start_ranks(count: int, arguments: Sequence[str]) -> None:
     # torchrun's --standalone, but with a name of our own, by which the processes know us
     meeting = ["--nnodes=1", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={run}"]
     launcher = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={count}"]
-    subprocess.run([*launcher, "-m", "rescore", *arguments], check=True, env=os.environ | {MARK: run})
+    command = [*launcher, "-m", "rescore", *arguments]
+    subprocess.run(command, check=True, env=os.environ | {MARK: run}, preexec_fn=end_with_parent)  # noqa: PLW1509 - one thread
+
+
+def end_with_parent() -> None:
+    """Let the system end this process when its parent ends, even by kill -9: the parent holds its locks. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -90,6 +90,8 @@ def _drop_old(folder: Path) -> None:
     for path in folder.glob("step-*"):
         if path.suffix in (".json", ".safetensors") and path.stem < kept[0]:
             path.unlink(missing_ok=True)
+    for path in folder.glob(".step-*"):  # of a process that was killed while it wrote; the folder's lock is ours
+        path.unlink(missing_ok=True)
 
 
 def _require_same_network(path: Path, tensors: dict[str, Tensor], state: State) -> None:
