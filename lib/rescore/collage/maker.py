@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from rescore.collage.graph import FactorGraph, side_by_side
 from rescore.collage.inpaint import Known, clipped_score, outpaint, reconstructed_score, replaced_score
 from rescore.config import check_choice
 from rescore.errors import RescoreError
+from rescore.machine.batches import in_batches
 from rescore.random import Streams
 from rescore.samplers import Sampler
 from rescore.scores import Score
@@ -44,7 +45,7 @@ class Maker:
         piece: the score of pieces; with a third argument, the conditions, where a content is made under some.
         part: of the overlaps of two neighbours.
         differentiable: `piece`, letting gradients pass; `differentiable_part`: `part`, where pixels are inpainted.
-        batch: contents at a time; None: all.
+        batch: contents at a time, or as many as a GPU holds; None: all.
         quarter: the score of the overlaps of four neighbours, where contents grow in both directions.
     """
 
@@ -62,10 +63,11 @@ class Maker:
         self, score: Callable[..., Tensor], size: Sequence[int], n: int, generator: torch.Generator, y: Tensor | None = None
     ) -> Made:
         """n contents of a score of all of them at once; y: their conditions (n, *condition), its third argument."""
-        return _joined(
-            self._sample(_under(score, _own(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
-            for rows in self._batches(n)
-        )
+
+        def made(rows: range) -> Made:
+            return self._sample(_under(score, _own(y, rows, generator)), (len(rows), self.channels, *size), generator, rows)
+
+        return self._joined(n, made)
 
     def sample_given(
         self, kind: Known, score: Score, x: Tensor, mask: Tensor, generator: torch.Generator, apart: Tensor | None = None
@@ -78,8 +80,12 @@ class Maker:
         process, device, mask = self.sampler.process, generator.device, mask.to(generator.device)
         back = kind == "reconstruction"
         condition: Callable[..., Score] = partial(reconstructed_score, apart=apart) if back else replaced_score
-        parts = ((rows, x[rows.start : rows.stop].to(device)) for rows in self._batches(len(x)))
-        made = _joined(self._sample(condition(process, score, part, mask), part.shape, generator, rows) for rows, part in parts)
+
+        def under(rows: range) -> Made:
+            part = x[rows.start : rows.stop].to(device)
+            return self._sample(condition(process, score, part, mask), part.shape, generator, rows)
+
+        made = self._joined(len(x), under)
         return made._replace(passes=made.passes * (1 + back))
 
     def sample_from(self, score: Score, x: Tensor, generator: torch.Generator) -> Made:
@@ -94,7 +100,7 @@ class Maker:
             start, _ = process.perturb(x[rows.start : rows.stop].to(generator.device), t, noise)
             return self._run(score, start, noise)
 
-        return _joined(begun(rows) for rows in self._batches(len(x)))
+        return self._joined(len(x), begun)
 
     def outpaint(
         self,
@@ -108,16 +114,18 @@ class Maker:
         conditions: Mapping[int, Tensor] | None = None,
     ) -> Made:
         """n contents piece by piece (`rescore.collage.outpaint`); a run has no way back where nothing is there before."""
-        factor, parts = self.differentiable if kind == "reconstruction" else self.piece, []
-        for rows in self._batches(n):
+        factor = self.differentiable if kind == "reconstruction" else self.piece
+
+        def made(rows: range) -> Made:
             known = None if given is None else (given[0][rows.start : rows.stop], given[1])
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
             shape = (len(rows), self.channels)
             noise = Streams.like(generator, len(rows), rows.start)
             x, runs = outpaint(size, patches, self.sampler, factor, shape, noise, kind, order, known, own, self.bound)
             back = runs - (given is None) if kind == "reconstruction" else 0
-            parts.append(Made(self._bounded(x), self._nfe * (runs + back)))
-        return _joined(parts)
+            return Made(self._bounded(x), self._nfe * (runs + back))
+
+        return self._joined(n, made)
 
     def chained(
         self,
@@ -142,12 +150,13 @@ class Maker:
         check_choice("method", method, METHODS)
         if method in AUTOREGRESSIVE:
             return self.outpaint(AUTOREGRESSIVE[method], graph.size, graph.factors, n, generator, order, None, conditions)
-        parts = []
-        for rows in self._batches(n):
+
+        def made(rows: range) -> Made:
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
             score = self._chain(method, graph, own, _own(shared, rows, generator))
-            parts.append(self._sample(score, (len(rows), self.channels, *graph.size), generator, rows))
-        return _joined(parts)
+            return self._sample(score, (len(rows), self.channels, *graph.size), generator, rows)
+
+        return self._joined(n, made)
 
     def _chain(self, method: str, graph: FactorGraph, y: Mapping[int, Tensor] | None, shared: Tensor | None) -> Score:
         """The score of one batch by a method that makes all of a content at once."""
@@ -184,14 +193,10 @@ class Maker:
     def _bounded(self, x: Tensor) -> Tensor:
         return x.clamp(-self.bound, self.bound).cpu()
 
-    def _batches(self, n: int) -> list[range]:
-        batch = self.batch or n
-        return [range(start, min(start + batch, n)) for start in range(0, n, batch)]
-
-
-def _joined(parts: Iterable[Made]) -> Made:
-    xs, passes = zip(*parts, strict=True)
-    return Made(torch.cat(xs), max(passes))
+    def _joined(self, n: int, make: Callable[[range], Made]) -> Made:
+        """n contents, made in batches."""
+        xs, passes = zip(*in_batches(n, self.batch or n, make), strict=True)
+        return Made(torch.cat(xs), max(passes))
 
 
 def _own(y: Tensor | None, rows: range, generator: torch.Generator) -> Tensor | None:

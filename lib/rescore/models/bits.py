@@ -12,6 +12,7 @@ from torch import Tensor
 from rescore.cost.saved_bytes import SavedBytes
 from rescore.data.pixels import dequantise
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
+from rescore.machine.batches import in_batches
 from rescore.machine.hardware import free_memory
 from rescore.machine.precision import full_precision
 from rescore.models.build import LoadedModel, make_objective
@@ -54,14 +55,13 @@ def image_bits(
     """
     t0 = model.spec.objective.t0 if t0 is None else t0
     score = model.network.score()
-    parts: list[ImageBits] = []
     channels, height, width = images.shape[1:]
     most = batch or likelihood_batch(model, (channels, height, width))
     size = math.ceil(len(images) / math.ceil(len(images) / most))  # equal parts: a network is compiled for one size
-    for first in range(0, len(images), size):
-        rows = images[first : first + size].to(model.device)
-        its = noise(first, len(rows))
-        x, per_unit = dequantise(rows, its, grey_levels)
+
+    def of(rows: range) -> ImageBits:
+        its = noise(rows.start, len(rows))
+        x, per_unit = dequantise(images[rows.start : rows.stop].to(model.device), its, grey_levels)
         flow = flow_log_prob(score, model.process, x, its, "rademacher", t0, tolerance, tolerance)
         bound = None
         if bound_draws:
@@ -69,7 +69,9 @@ def image_bits(
             with torch.no_grad():
                 draws = [elbo(model.network, model.process, objective, x, its, t0) for _ in range(bound_draws)]
             bound = bits_per_dim(torch.stack(draws).mean(0), x[0].numel(), per_unit)
-        parts.append(ImageBits(bits_per_dim(flow.log_prob, x[0].numel(), per_unit), bound, flow.nfe))
+        return ImageBits(bits_per_dim(flow.log_prob, x[0].numel(), per_unit), bound, flow.nfe)
+
+    parts = list(in_batches(len(images), size, of))
     bounds = [part.bound for part in parts if part.bound is not None]
     bound = torch.cat(bounds) if bound_draws else None
     return ImageBits(torch.cat([part.flow for part in parts]), bound, max(part.nfe for part in parts))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rescore.data.images import ImageSet
 from rescore.data.pixels import Rounding, to_uint8
+from rescore.machine.batches import in_batches
 from rescore.machine.locks import waiting_lock
 from rescore.metrics.features import (
     ClassifierSettings,
@@ -41,15 +42,16 @@ def draw(
     sampler: Solver, score: Score, shape: tuple[int, int, int], n: int, generator: torch.Generator, batch: int = BATCH
 ) -> Drawn:
     """n samples, `batch` at a time; start and noise of a sample follow from the seed of `generator` and its index alone."""
-    process, parts, nfe = sampler.process, [], 0
-    for first in range(0, n, batch):
-        size = min(batch, n - first)
-        streams = Streams.like(generator, size, first)
-        u = process.prior_sample((size, *process.state_shape(shape)), streams, device=generator.device)
+    process = sampler.process
+
+    def drawn(rows: range) -> Drawn:
+        streams = Streams.like(generator, len(rows), rows.start)
+        u = process.prior_sample((len(rows), *process.state_shape(shape)), streams, device=generator.device)
         solution = sampler.solve(score, u, streams)
-        parts.append(process.project(solution.u).cpu())
-        nfe = max(nfe, solution.nfe)
-    return Drawn(torch.cat(parts), nfe)
+        return Drawn(process.project(solution.u).cpu(), solution.nfe)
+
+    parts = list(in_batches(n, batch, drawn))
+    return Drawn(torch.cat([part.x for part in parts]), max(part.nfe for part in parts))
 
 
 HELD_OUT, TRAINING = "held out", "training images"  # variants of `real images`
