@@ -55,7 +55,7 @@ def define_rules(paper):
         resources:
             gpu=paper.gpu,
             mem_mb=paper.mem_mb,
-            runtime=paper.runtime,
+            runtime=SUITE.within(paper.runtime),
         shell:
             paper.run
 
@@ -76,7 +76,7 @@ def define_rules(paper):
             priority: len(paper.bundled)
             resources:
                 mem_mb=paper.bundle_resource("mem_mb"),
-                runtime=paper.bundle_resource("runtime"),
+                runtime=SUITE.within(paper.bundle_resource("runtime")),
             shell:
                 paper.run_bundle
 
@@ -113,7 +113,7 @@ rule model:
     resources:
         gpu=SUITE.model_resource("gpu"),
         mem_mb=SUITE.model_resource("mem_mb"),
-        runtime=SUITE.model_resource("runtime"),
+        runtime=SUITE.within(SUITE.model_resource("runtime")),
     shell:
         SUITE.train
 

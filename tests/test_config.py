@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import jsonschema
@@ -277,6 +278,25 @@ def test_settings_of_a_process_are_numbers():
         make_process(Part(name="VE", settings={"sigma_max": "fifty"}), shape)
     with pytest.raises(RescoreError, match="^process VE: .*unexpected keyword argument 'sigma'"):
         make_process(Part(name="VE", settings={"sigma": 1.0}), shape)
+
+
+def test_no_runtime_is_above_what_a_scheduler_gives():
+    """The longest job of soft diffusion asks for four weeks, which a partition of a day refuses to begin."""
+    options = {"scale": "paper", "papers": "soft_diffusion"}
+    for longest, expected in ((None, {40320, 20160, 600}), (1440, {1440, 600})):
+        suite = load_suite(options | ({} if longest is None else {"max_runtime": longest}), ROOT)
+        paper = suite.papers["soft_diffusion"]
+        runtimes = {suite.within(paper.runtime)(SimpleNamespace(job=job)) for job in paper.jobs}
+        assert runtimes == expected
+        assert suite.within(7) == 7 and suite.within(10**6) == (longest or 10**6)
+    with pytest.raises(RescoreError, match="max_runtime"):
+        load_suite(options | {"max_runtime": 0}, ROOT)
+
+
+def test_a_job_on_gpus_has_memory_for_each():
+    """2,000 MiB, of which a process of torch and CUDA takes more, was for a CPU."""
+    given = ({}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "mem_mb": 9}, {"gpu": 0})
+    assert [Resources(**one).mem_mb for one in given] == [2000, 8000, 16000, 9, 2000]
 
 
 def test_a_job_on_gpus_has_threads_for_each():

@@ -19,6 +19,7 @@ SCALES = ("smoke", "laptop", "gpu", "paper")
 REPORTED = tuple(scale for scale in SCALES if scale != "smoke")
 """Whose references a report of all shows: smoke's numbers mean nothing but "unchanged", and its pages are as many."""
 THREADS_PER_GPU = 4  # what a job on one does on the CPU besides, such as metrics, is slow in one
+MEMORY_PER_GPU = 8000  # MiB: a process of torch and CUDA takes more than 2000, whatever the network
 RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,7 +48,7 @@ class Resources(Settings):
     Args:
         threads: torch threads; also what Snakemake counts against its cores. Not given: 1, or `THREADS_PER_GPU` for each GPU.
         gpu: GPUs, 0 to run on the CPU.
-        mem_mb: memory in MiB.
+        mem_mb: memory of the host in MiB. Not given: 2000, or `MEMORY_PER_GPU` for each GPU.
         runtime: minutes.
         priority: processes with a higher one start first.
     """
@@ -64,10 +65,10 @@ class Resources(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _a_gpu_has_threads(cls, content: Any) -> Any:
+    def _a_gpu_has_threads_and_memory(cls, content: Any) -> Any:
         gpu = content.get("gpu") if isinstance(content, dict) else None
-        if isinstance(gpu, int) and gpu > 0 and "threads" not in content:
-            return content | {"threads": THREADS_PER_GPU * gpu}
+        if isinstance(gpu, int) and gpu > 0:
+            return {"threads": THREADS_PER_GPU * gpu, "mem_mb": MEMORY_PER_GPU * gpu} | content
         return content
 
 

@@ -227,7 +227,7 @@ def sample(
     )
     also = {
         "variance_ratio": lambda x: (x.var(0).sum() / real.var(0).sum()).item(),
-        "nearest": lambda x: median_distance(x, real),
+        "nearest": lambda x: median_distance(x.to(studio.run.device), real),
     }
 
     def drawn(i: int, seed: int) -> Drawn:
@@ -242,7 +242,7 @@ def sample(
             draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}
             x = judge_samples(cell, studio.judge, draws, also=also).x[:SHOWN]
             cell.arrays[f"samples/{label}/{sampler.nfe}"] = x.numpy()
-            cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = real[nearest(x, real)[1]].reshape(-1, *shape).numpy()
+            cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = real[nearest(x.to(studio.run.device), real)[1].cpu()].reshape(-1, *shape).numpy()
 
 
 def strips(studio: Studio, name: VariantName) -> None:

@@ -45,12 +45,14 @@ class Options(Settings):
         results: the folder for results, relative to the working directory.
         bundle: all jobs of a paper run in one process: for jobs that take less time than its start. Should one fail, the cells
             of the others are kept.
+        max_runtime: minutes, the longest time that a scheduler gives: what asks for more is cut off and goes on at its retry.
     """
 
     scale: str = "laptop"
     papers: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     results: Annotated[str, BeforeValidator(_folder), Field(min_length=1)] = "results"
     bundle: bool = False
+    max_runtime: Annotated[int, Field(ge=1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,15 @@ class Suite:
     @property
     def model_output(self) -> str:
         return str(model_folder(in_rule(self.options.results), self.scale, "{key}"))
+
+    def within(self, runtime: int | Callable[[Any], int]) -> int | Callable[[Any], int]:
+        """A runtime in minutes, or of wildcards, and at most `max_runtime`."""
+        longest = self.options.max_runtime
+        if longest is None:
+            return runtime
+        if callable(runtime):
+            return lambda wildcards: min(runtime(wildcards), longest)
+        return min(runtime, longest)
 
     def model_resource(self, name: str) -> Callable[[Any], int]:
         """`threads`, `gpu`, `mem_mb` or `runtime` of a model, for Snakemake to ask for."""
