@@ -242,7 +242,9 @@ def sample(
             draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}
             x = judge_samples(cell, studio.judge, draws, also=also).x[:SHOWN]
             cell.arrays[f"samples/{label}/{sampler.nfe}"] = x.numpy()
-            cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = real[nearest(x.to(studio.run.device), real)[1].cpu()].reshape(-1, *shape).numpy()
+            cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = (
+                real[nearest(x.to(studio.run.device), real)[1].cpu()].reshape(-1, *shape).numpy()
+            )
 
 
 def strips(studio: Studio, name: VariantName) -> None:
