@@ -1,14 +1,18 @@
 """Snapshots of a training and the choice among them; fields of specs that are younger than the keys of models."""
 
 import weakref
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from rescore.config import validated
+from rescore.cost.evaluations import note
 from rescore.errors import MissingData, RescoreError
-from rescore.experiments.book import Book, Run
+from rescore.experiments import book as book_module
+from rescore.experiments.book import Book, Result, Run
 from rescore.models import build, evaluate, train
 from rescore.models.build import make_objective
 from rescore.models.evaluate import Sampling, TrainedModels
@@ -186,7 +190,8 @@ def test_published_weights_are_no_choice_among_snapshots(monkeypatch, tmp_path):
     assert validated(ModelConfig, content | {"evaluation": {"checkpoint": "best"}}, "paper.yaml")
 
 
-def test_few_sets_of_samples_are_held_at_a_time(tmp_path):
+def test_one_set_of_samples_is_held_at_a_time(tmp_path):
+    """26 of CIFAR-10 would take 16 GB."""
     made: list[weakref.ref[torch.Tensor]] = []
     alive = []
 
@@ -205,7 +210,41 @@ def test_few_sets_of_samples_are_held_at_a_time(tmp_path):
         "fid_last": 7.0,
         "is_last": 8.0,
     }
-    assert max(alive) == 2, "the best and the one before"
+    assert max(alive) == 0, "the ones before are gone when the next is drawn"
+
+
+def test_a_killed_job_draws_no_set_again_that_took_long(monkeypatch, tmp_path):
+    monkeypatch.setattr(book_module, "LONG", 0.0)
+    drawn: list[float] = []
+    kills = [5.0]
+
+    def make(mean: float) -> Drawn:
+        if mean in kills:
+            raise RuntimeError("killed")
+        drawn.append(mean)
+        note(10)
+        return Drawn(torch.full((20, 1, 2, 2), mean), 5)
+
+    def run(folder: Path) -> Result:
+        book = Book(Config(), Run("p", "smoke", "job", folder, "0", "cpu", 1))
+        with book.cell("1", "digits", "DDIM", "", 5, {}, over="samplings") as cell:
+            judge_best(cell, Judge(), {0: [partial(make, mean) for mean in (3.0, 1.2, 5.0, 8.0)]}, array="digits/DDIM")
+        return book.result
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "killed")
+    kills.clear()
+    again = run(tmp_path / "killed")
+    assert drawn == [3.0, 1.2, 5.0, 8.0]
+    whole = run(tmp_path / "whole")
+    assert [replace(one, seconds=0.0) for one in again.measurements] == [
+        replace(one, seconds=0.0) for one in whole.measurements
+    ]
+    assert again.function_evaluations == whole.function_evaluations == 40
+    assert again.earlier_seconds > 0 == whole.earlier_seconds
+    assert again.arrays.keys() == {"digits/DDIM"} and (again.arrays["digits/DDIM"] == whole.arrays["digits/DDIM"]).all()
+    assert again.arrays["digits/DDIM"].shape == (8, 1, 2, 2)
+    assert run(tmp_path / "killed").function_evaluations == 40, "of the finished cell, parts and all"
 
 
 def test_the_best_needs_snapshots():

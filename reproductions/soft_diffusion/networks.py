@@ -240,7 +240,7 @@ def sample(
     with studio.book.cell(*place, sampler.nfe, how, n=studio.settings.samples, over="trainings") as cell:
         if cell.todo:
             draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}
-            x = judge_samples(cell, studio.judge, draws, also=also).x[:SHOWN]
+            x = judge_samples(cell, studio.judge, draws, also=also)[:SHOWN]
             cell.arrays[f"samples/{label}/{sampler.nfe}"] = x.numpy()
             cell.arrays[f"neighbours/{label}/{sampler.nfe}"] = (
                 real[nearest(x.to(studio.run.device), real)[1].cpu()].reshape(-1, *shape).numpy()

@@ -1,6 +1,6 @@
 """What a section of a paper measures: a `Book` of cells, each a place in a table with its numbers.
 
-A finished cell is kept in the run folder at once: a killed job goes on at the next one.
+A finished cell is kept in the run folder at once, and so is a long part of one: a killed job goes on at the next.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from rescore.errors import Diverged, MissingData
 from rescore.experiments.journal import Found, Journal, Measurement
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Over, under_candidate
+
+LONG = 60.0  # seconds; to keep what takes less costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Cell:
         self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
         self._key: dict[str, Any] = dict(key)
         self._name, self._began = name, began
-        self._found = Found()
+        self._found, self._parts = Found(), list[Found]()
         self.arrays = self._found.arrays
 
     @property
@@ -117,13 +119,31 @@ class Cell:
         if self._kept:
             self.book.take(self._kept)
             return True
-        seconds = time.perf_counter() - self._started
+        seconds = time.perf_counter() - self._started + sum(part.seconds for part in self._parts)
         self._found.measurements = [replace(one, seconds=seconds) for one in self._found.measurements]
-        self._found.evaluations = self._counter.total
-        self._found.seconds, self._found.cpu_seconds = self.book.lap()
+        for part in self._parts:
+            self.book.take(replace(part, arrays={}))
+        seconds, cpu_seconds = self.book.lap()
+        self._found.evaluations = self._counter.total + sum(part.evaluations for part in self._parts)
+        self._found.seconds = seconds + sum(part.seconds for part in self._parts)
+        self._found.cpu_seconds = cpu_seconds + sum(part.cpu_seconds for part in self._parts)
         self.book.journal.keep(self._name, self._found)
         self.book.take(self._found, counted=True)
         return True
+
+    def part(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """What `make` gives, one of the repeats of a long cell, kept at once if it took `LONG` seconds or more."""
+        name = f"{self._name}-{name}"
+        if kept := self.book.journal.get(name):
+            self._parts.append(kept)
+            return kept.arrays
+        (began, computed), before = _clocks(), self._counter.total
+        made = Found(arrays=make())
+        made.evaluations, (now, spent) = self._counter.total - before, _clocks()
+        made.seconds, made.cpu_seconds = now - began, spent - computed
+        if made.seconds >= LONG:
+            self.book.journal.keep(name, made)
+        return made.arrays
 
     def add(
         self, metric: str, values: Sequence[float], *, n: float | None = None, over: Over | None = None, **protocol: object

@@ -15,7 +15,7 @@ from filelock import AcquireReturnProxy, FileLock, SoftFileLock, Timeout
 from rescore.errors import RescoreError
 
 WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems without flock say
-NO_FLOCK = "its file system has no flock, whose locks end with their process; put it on one that has, or mount it so (Lustre: -o flock)"
+NO_FLOCK = "its file system has no flock, whose locks end with their process; allowed are others, such as Lustre with -o flock"
 
 
 def try_lock(path: Path | str) -> AcquireReturnProxy | None:

@@ -44,7 +44,7 @@ def start_ranks(count: int, arguments: Sequence[str]) -> None:
     meeting = ["--nnodes=1", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={run}"]
     launcher = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={count}"]
     command = [*launcher, "-m", "rescore", *arguments]
-    subprocess.run(command, check=True, env=os.environ | {MARK: run}, preexec_fn=end_with_parent)  # noqa: PLW1509 - one thread
+    subprocess.run(command, check=True, env=os.environ | {MARK: run}, preexec_fn=end_with_parent)
 
 
 def end_with_parent() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rescore.errors import Diverged
@@ -12,7 +13,7 @@ from rescore.ledger.records import Over
 from rescore.models.judge import Drawn, Judge
 
 METRICS = ("fid", "is")
-SHOWN = 8  # images kept of each cell, for figures
+SHOWN, KEPT = 8, 16  # images of each cell for figures, and of each set of samples
 SEED_OF: Mapping[Over, str] = {"trainings": "training seed", "samplings": "sampling seed", "runs": "seed"}
 
 
@@ -23,9 +24,8 @@ def judge_samples(
     metrics: Iterable[str] = METRICS,
     also: Mapping[str, Callable[[Tensor], float]] | None = None,
     array: str | None = None,
-    suffix: str = "",
     **protocol: Any,
-) -> Drawn | None:
+) -> Tensor:
     """Fill a cell with image metrics of samples, one set a seed.
 
     Args:
@@ -33,35 +33,13 @@ def judge_samples(
             they took are part of the protocol, unless the cell's `nfe`, in its key or its protocol, says them.
         also: other metrics of the samples.
         array: the name under which the first samples are kept for figures.
-        suffix: of the metrics' names; `protocol`: what more they depend on.
+        protocol: what more the metrics depend on.
 
     Returns:
-        the first seed's samples.
+        `KEPT` of the first seed's samples.
     """
-    values: dict[str, list[float]] = {}
-    nfes: list[int] = []
-    first: Drawn | None = None
-    for seed, make in draws.items():
-        try:
-            drawn = make()
-            judged = judge(drawn.x, metrics)
-            found = {name: judged[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
-        except Diverged as error:
-            raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
-        for metric, value in found.items():
-            values.setdefault(metric, []).append(value)
-        nfes.append(drawn.nfe)
-        first = first or drawn
-    if array and first:
-        cell.arrays[array] = first.x[:SHOWN].numpy()
-    if cell.nfe is None and "nfe" not in cell.protocol:
-        cell.protocol["evaluations"] = round(np.mean(nfes))
-    if first is None:
-        return None
-    for metric, numbers in values.items():
-        how: dict[str, Any] = {**judge.protocol(metric, first.x)} if metric in metrics else {}
-        cell.add(f"{metric}{suffix}", numbers, n=len(first.x), **how, **protocol)
-    return first
+    sets = {seed: _judged(cell, judge, seed, str(seed), make, metrics, also) for seed, make in draws.items()}
+    return _fill(cell, judge, sets, metrics, array, **protocol)
 
 
 def judge_best(
@@ -76,30 +54,72 @@ def judge_best(
     Args:
         draws: by seed, the samples of each snapshot, the last weights' at the end.
     """
-    best: dict[int, Drawn] = {}
-    last: dict[int, Drawn] = {}
-    for seed, sets in draws.items():
-        least = float("inf")
-        for make in sets:  # no more than three sets at a time: 26 of CIFAR-10 would take 16 GB
-            last[seed] = make()
-            fid = judge(last[seed].x, ("fid",))["fid"]
-            if seed not in best or fid < least:
-                best[seed], least = last[seed], fid
-    judge_samples(
-        cell,
-        judge,
-        {seed: _again(drawn) for seed, drawn in best.items()},
-        metrics,
-        array=array,
-        checkpoint=f"best of {len(sets)} by FID",
-    )
-    judge_samples(
-        cell, judge, {seed: _again(drawn) for seed, drawn in last.items()}, metrics, suffix="_last", checkpoint="last"
-    )
+    metrics = tuple(metrics)
+    asked = tuple(dict.fromkeys(("fid", *metrics)))
+    sets = {
+        seed: [_judged(cell, judge, seed, f"{seed}-{i}", make, asked) for i, make in enumerate(snapshots)]
+        for seed, snapshots in draws.items()
+    }
+    count = len(next(iter(sets.values())))
+    best = {seed: min(those, key=lambda one: one["fid"]) for seed, those in sets.items()}
+    _fill(cell, judge, best, metrics, array, checkpoint=f"best of {count} by FID")
+    _fill(cell, judge, {seed: those[-1] for seed, those in sets.items()}, metrics, suffix="_last", checkpoint="last")
 
 
-def _again(drawn: Drawn) -> Callable[[], Drawn]:
-    return lambda: drawn
+Set = Mapping[str, np.ndarray]
+"""Of one set of samples: a number for each metric, `nfe`, `n`, and `KEPT` of them as `shown`."""
+
+
+def _judged(
+    cell: Cell,
+    judge: Judge,
+    seed: int,
+    name: str,
+    make: Callable[[], Drawn],
+    metrics: Iterable[str],
+    also: Mapping[str, Callable[[Tensor], float]] | None = None,
+) -> Set:
+    """The metrics of a set of samples, which are a part of the cell: a job that is killed draws no set again that took long."""
+
+    def judged() -> dict[str, np.ndarray]:
+        drawn = make()
+        found = judge(drawn.x, metrics)
+        numbers = {name: found[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
+        numbers |= {"nfe": drawn.nfe, "n": len(drawn.x)}
+        return {name: np.asarray(number) for name, number in numbers.items()} | {"shown": drawn.x[:KEPT].numpy()}
+
+    try:
+        return cell.part(name, judged)
+    except Diverged as error:
+        raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
+
+
+def _fill(
+    cell: Cell,
+    judge: Judge,
+    sets: Mapping[int, Set],
+    metrics: Iterable[str],
+    array: str | None = None,
+    suffix: str = "",
+    **protocol: Any,
+) -> Tensor:
+    """Enter the numbers of each seed's set, and give the first one's `shown`.
+
+    Args:
+        suffix: of the metrics' names; `protocol`: what more they depend on.
+    """
+    (first, *_) = sets.values()
+    if array:
+        cell.arrays[array] = first["shown"][:SHOWN]
+    if cell.nfe is None and "nfe" not in cell.protocol:
+        cell.protocol["evaluations"] = round(np.mean([one["nfe"] for one in sets.values()]))
+    n = int(first["n"])
+    for metric in [name for name in first if name not in ("nfe", "n", "shown")]:
+        if metric == "fid" and "fid" not in metrics:  # by which the best was chosen
+            continue
+        how: dict[str, Any] = {**judge.protocol(metric, torch.empty(n))} if metric in metrics else {}
+        cell.add(f"{metric}{suffix}", [one[metric].item() for one in sets.values()], n=n, **how, **protocol)
+    return torch.as_tensor(first["shown"])
 
 
 def floor(
