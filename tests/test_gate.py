@@ -119,6 +119,21 @@ def test_an_adaptive_solver_may_take_other_evaluations_elsewhere(tmp_path):
     assert ("fail", "value", "110") in moved(tmp_path, far, SECOND, reference=reference)
 
 
+def test_the_nearest_evaluations_elsewhere_are_the_same_number(tmp_path):
+    """100 is 101 and 104 is 105: were 100 taken for 105, both values would have moved by 2."""
+    reference = (record(nfe=100), record(nfe=104, value=-3.0), SECOND)
+    fresh = [record(nfe=nfe, value=value, **OTHER) for nfe, value in ((101, -1.0), (105, -3.0))]
+    found = moved(tmp_path, *fresh, SECOND, reference=reference)
+    assert [line for line in found if line[1] in ("record", "value")] == []
+
+
+def test_one_number_elsewhere_stands_for_one_of_the_reference(tmp_path):
+    """101 is near 100 and 102; the second is gone, which must not be hidden by the first."""
+    reference = (record(nfe=100), record(nfe=102), SECOND)
+    found = moved(tmp_path, record(nfe=101, **OTHER), SECOND, reference=reference)
+    assert [line for line in found if line[1] == "record"] == [("fail", "record", "102")]
+
+
 def test_a_training_may_be_of_another_machine_elsewhere(tmp_path):
     reference = (record(protocol="runs=100; trained_on=cpu a"), SECOND)
     for protocol, change, expected in (
@@ -151,6 +166,11 @@ def test_another_protocol_or_count_fails_and_another_config_warns(tmp_path):
         ("fail", "protocol", "100"),
         ("warn", "config_hash", "100"),
     ]
+
+
+def test_another_kind_of_error_fails(tmp_path):
+    """The same spread over runs of one training says something else than over trainings."""
+    assert moved(tmp_path, record(over="runs"), SECOND) == [("fail", "over", "100")]
 
 
 def test_changed_statuses_fail_on_the_same_machine_class(tmp_path):
