@@ -173,6 +173,14 @@ def test_a_claim_of_one_network_takes_the_spread_of_its_samplings():
     assert judge(on_the_network(smaller(A, B)), unknown, b)["status"] == "inconclusive", "a single sampling has no spread"
 
 
+def test_an_exact_number_stays_exact_beside_the_samplings_of_one_network():
+    """The margin has the error of the sampled number alone; the exact one is not taken for runs that agree by chance."""
+    exact = record(method="A", value=1.0, stderr=0.0)
+    sampled = record(method="B", value=1.05, stderr=0.01, df=4, over="samplings", n_seeds=1)
+    line, alone = judge(on_the_network(smaller(A, B)), exact, sampled), judge(above(B, 1.0), replace(sampled, over="runs"))
+    assert line["status"] == "holds" and line["p"] == pytest.approx(alone["p"], rel=1e-12)
+
+
 def test_repeats_that_agree_by_chance_are_not_certain():
     """A count that came out 0 at all seeds has the error of what it is compared with, and an unknown one beside a bound."""
     zero = record(method="A", value=0.0, stderr=0.0, df=3, over="runs")
