@@ -290,6 +290,20 @@ def test_a_divergence_is_one_clear_error(tmp_path, monkeypatch):
     assert (tmp_path / "step-00000006.json").exists()
 
 
+def test_overflows_with_good_steps_between_them_are_no_divergence(tmp_path, monkeypatch):
+    """Ten of fourteen steps are passed over, but never three on end."""
+    monkeypatch.setattr("rescore.training.loop.SKIPPED_IN_A_ROW", 3)
+    network, calls = model(), []
+    good = loss_of(network)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        calls.append(1)
+        return good(generator) * (1.0 if len(calls) % 3 == 0 else float("inf"))
+
+    history = fit(network, loss, SETTINGS, make_generator("train"), tmp_path, checkpoint_every=3)
+    assert history.isfinite().nonzero().flatten().tolist() == [2, 5, 8, 11]
+
+
 # trainings without checkpoints
 
 
