@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,31 @@ def test_a_place_opened_twice_is_two_cells(tmp_path):
                 if cell.todo:
                     cell.add(metric, [1.0, 2.0])
         assert [one.metric for one in found.measurements] == ["first", "second"]
+
+
+def test_a_cell_that_an_earlier_process_finished_is_repeated_whole(tmp_path):
+    """A job killed between the two: the first is found again, and the second has its numbers all the same."""
+    for killed in (True, False):
+        found = book(tmp_path)
+        with found.cell("9", *KEY[1:]) as one:
+            if one.todo:
+                one.add("fid", [1.0, 3.0])
+        if not killed:
+            with found.cell("1", *KEY[1:]) as other:
+                other.repeat(one)
+    assert not one.todo
+    assert [(number.table, number.value, number.stderr) for number in found.measurements] == [("9", 2.0, 1.0), ("1", 2.0, 1.0)]
+
+
+def test_the_seconds_of_a_number_begin_where_its_work_began():
+    """What several cells have in common, such as samples, is made before the block."""
+    found = book()
+    with found.cell(*KEY, began=time.perf_counter() - 50) as cell:
+        cell.add("nll", [1.0])
+    with found.cell("1", *KEY[1:]) as cell:
+        cell.add("nll", [1.0])
+    before, alone = (number.seconds for number in found.measurements)
+    assert 50 <= before < 60 and 0 < alone < 10
 
 
 def test_a_skipped_cell_stays_skipped(tmp_path):
