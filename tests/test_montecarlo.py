@@ -225,11 +225,6 @@ def test_resampling_counts(target):
     assert (particles.x == 7).all()
 
 
-def test_step_sizes_are_interpolated():
-    schedule = Annealing(n_temperatures=8, step_sizes=(0.4, 0.2, 0.1, 0.3))
-    assert [schedule.step_size(k) for k in (1, 2, 4, 6, 8)] == pytest.approx([0.3, 0.2, 0.1, 0.2, 0.3])
-
-
 def test_vanishing_weights_are_one_clear_error(target):
     class Nothing(Counting):
         def log_prob_and_score(self, x):

@@ -114,19 +114,8 @@ def test_langevin_without_its_noise_climbs():
     assert torch.allclose(2 * half, whole)
 
 
-def test_corrector_step_size():
-    """e = 2 a (r |z| / |s|)^2 with batch means of the norms, a = 1 - beta on VP."""
-    process = DiscreteVP(torch.tensor([0.2], dtype=torch.float64))
-    sampler = PredictorCorrector(process, [1.0, 0.0], None, snr=0.1)
-    u = torch.randn(5, 2, generator=generator(), dtype=torch.float64)
-    z = torch.randn(5, 2, generator=generator(1), dtype=torch.float64)
-    s = -3 * u
-    e = 2 * 0.8 * (0.1 * z.norm(dim=1).mean() / s.norm(dim=1).mean()) ** 2
-    assert torch.allclose(sampler(lambda u, t: -3 * u, u, generator(1)), u + e * s + (2 * e).sqrt() * z, rtol=1e-12)
-
-
 def test_a_corrector_has_the_alpha_of_its_own_level():
-    """1 - beta_i at t_i (Score-SDE's `alphas`), before or after the predictor; 1 at t = 0, the data themselves."""
+    """e = 2 a (r |z| / |s|)^2 with batch means of the norms; a is 1 - beta_i at t_i (Score-SDE's `alphas`), 1 at the data."""
     betas = torch.tensor([0.1, 0.2, 0.4], dtype=torch.float64)
     process, times = DiscreteVP(betas), [1.0, 2 / 3, 1 / 3, 0.0]
     u = torch.randn(5, 2, generator=generator(), dtype=torch.float64)

@@ -120,8 +120,8 @@ def test_velocity_dsm_draws_velocities_of_variance_gamma_m():
     assert network.u[:, 0].sub(x).abs().max() < 0.01 and (network.t == 1e-7).all()
 
 
-@pytest.mark.parametrize(("kind", "conditional"), [(HSM, 0.04), (VelocityDSM, 0.0)])
-def test_what_a_velocity_network_is_asked(kind, conditional):
+@pytest.mark.parametrize("kind", [HSM, VelocityDSM])
+def test_what_a_velocity_network_is_asked(kind):
     """At a late time the state is that of the perturbation kernel, and the loss that of its velocity noise alone."""
     process, network, t = CLD(), Recorded(), 0.4
     x = torch.full((40_000, 1), 0.7, dtype=F64)
@@ -132,7 +132,19 @@ def test_what_a_velocity_network_is_asked(kind, conditional):
     assert (u.mean(0) - mean).abs().max() < 0.02
     assert torch.allclose(torch.cov(u.T), covariance, rtol=0.05, atol=0.003), "both draw from the marginal of the data"
     assert losses.mean().item() == pytest.approx(1, abs=0.03) and losses.shape == (40_000,)
-    assert (process.gamma if kind is HSM else 0.0) == conditional
+
+
+def test_velocity_dsm_conditions_on_the_velocity_that_it_draws():
+    """The velocity has its variance gamma M already, so the kernel from it on is that of gamma = 0."""
+    process, network, t, times = CLD(), Recorded(), 0.1, DiscreteTimes((0.1,))
+    x = torch.randn(50, 3, generator=make_generator("x"), dtype=F64)
+    VelocityDSM(times=times)(network, process, x, make_generator("state"))
+    conditional, generator = replace(process, gamma=0.0), make_generator("state")
+    times.draw(conditional, 50, generator)
+    v = math.sqrt(process.gamma * process.M) * torch.randn(50, 3, generator=generator, dtype=F64)
+    noise = torch.randn(50, 2, 3, generator=generator, dtype=F64)
+    expected = conditional.mean(t)(torch.stack((x, v), 1)) + conditional.L(t)(noise)
+    assert torch.allclose(network.u, expected, rtol=1e-12)
 
 
 # --- the bound ----------------------------------------------------------------------------------------------------------------
