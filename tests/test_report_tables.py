@@ -13,13 +13,16 @@ pytestmark = needs_browser
 
 
 def test_numbers_are_there_soon_sort_search_filter_and_download(page, committed_report, tmp_path):
-    visit(page, committed_report / "laptop" / "numbers.html")
-    assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 2000
+    """Soon: the first paint waits for a short page alone, and of thousands of numbers the browser lays out one screen of rows."""
+    path = committed_report / "laptop" / "numbers.html"
+    visit(page, path)
+    assert path.stat().st_size < 10_000 and page.locator("script[src]:not([defer])").count() == 0
+    assert page.locator("#numbers tbody tr").count() == 50 and page.locator("*").count() < 3000
     info = page.locator(".dt-info").first
     total = int(re.search(r"of ([\d,]+)", info.inner_text())[1].replace(",", ""))
     frame = read_diff(ROOT / "results/reference/laptop/diff.csv")
     records = sum(len(rows_of(path)) for path in (ROOT / "results/reference/laptop/records").glob("*.csv"))
-    assert total >= max(records, len(frame))
+    assert total >= max(records, len(frame)) > 5000
 
     def first(column: int) -> str:
         return page.locator(f"#numbers tbody tr:first-child td:nth-child({column})").inner_text()
