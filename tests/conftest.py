@@ -33,7 +33,6 @@ SLOWEST = (
     "test_cld",
     "test_report_browser",
     "test_report_tables",
-    "test_report_tables",
     "test_imported",
     "test_pis",
     "test_pis_killed",
