@@ -25,6 +25,7 @@ from mutants import Mutant, all_mutants, digest
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".mutation"
+PAPERS = "reproductions/"
 TARGETS = (
     "lib/rescore/samplers/*.py",
     "lib/rescore/objectives/*.py",
@@ -32,14 +33,15 @@ TARGETS = (
     "lib/rescore/montecarlo/*.py",
     "lib/rescore/neural_sde/*.py",
     "lib/rescore/models/*.py",
+    "lib/rescore/models/imported/*.py",
     "lib/rescore/metrics/*.py",
     "lib/rescore/corruptions/*.py",
     "lib/rescore/collage/*.py",
     "lib/rescore/ledger/*.py",
-    "reproductions/*/*.py",
+    f"{PAPERS}*/*.py",
 )
 NOT_METHODS = ("claims.py", "figures.py", "config.py")  # or what ends so: `table_claims.py`
-"""Of a paper's folder: what reads numbers and what checks settings."""
+"""Of a paper's folder, not of the library: what reads numbers and what checks settings."""
 OTHER_PROCESSES = ("test_workflow.py", "test_pis_killed.py")
 """Their tests start processes of their own, which do not see a mutant."""
 PRELOADED = (
@@ -95,7 +97,7 @@ def main() -> None:
     STATE.mkdir(exist_ok=True)
 
     targets = sorted(str(path.relative_to(ROOT)) for pattern in TARGETS for path in ROOT.glob(pattern))
-    targets = [path for path in targets if not path.endswith(NOT_METHODS)]
+    targets = [path for path in targets if not (path.startswith(PAPERS) and path.endswith(NOT_METHODS))]
     tests = measure_tests(args.tests)
     chosen = random.Random(args.seed).sample(list(all_mutants(ROOT, targets)), args.number)
     chosen = [mutant for mutant in chosen if args.only in mutant.path]
