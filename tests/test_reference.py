@@ -12,9 +12,10 @@ from rescore.errors import RescoreError
 from rescore.ledger import reference as module
 from rescore.ledger.cost import COST, MODELS, kept_costs
 from rescore.ledger.diff import read_diff
-from rescore.ledger.gate import gate
+from rescore.ledger.gate import gate, gate_reference
 from rescore.ledger.records import Record, read_records, write_skipped
 from rescore.ledger.reference import accept, parse_version, read_reference, skipped_rows
+from rescore.papers import find_papers
 from rescore.report.source import read_results
 from test_gate import SECOND, save
 
@@ -354,3 +355,11 @@ def test_what_jobs_took_that_were_not_run_again_stays(tmp_path, reference):
     spent(run, "toy", 7.0, "one")
     accept(run, reference, paper="toy", current={"toy": ["one", "two"], MODELS: []}, several_commits=True)
     assert {row["job"]: float(row["seconds"]) for row in kept_costs(reference / COST)} == {"one": 7.0, "two": 5.0}
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_the_committed_verdicts_and_claims_are_those_of_the_committed_records(scale):
+    """A changed claim, published number or rule of judging has to be followed by `rescore accept --judge-again`."""
+    report = gate_reference(ROOT / "results" / "reference" / scale, find_papers(ROOT))
+    assert [(line["row"], line["reference"], line["fresh"]) for line in report.moved if line["verdict"] == "fail"] == []
+    assert report.compared > 1000
