@@ -28,7 +28,6 @@ SHOWN = 2
 FACE_PIXELS = 4  # rows of the panorama of a cube for each row of a face
 START = Axes("from t={start:g}")
 MADE = ("Baseline", "Replacement", "DiffCollage")
-CHANGE = "sky to gravel"
 
 
 class Scenery:

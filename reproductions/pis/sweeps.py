@@ -11,7 +11,6 @@ from reproductions.pis.study import Study
 from reproductions.pis.variational import trained_flow, variational_flow
 
 ARCS, LEAST = 36, 0.1  # an arc counts where it has a tenth of the samples that exact draws have in it in the mean
-RING = "{} ring"
 
 
 def coverage(study: Study, method: str) -> None:

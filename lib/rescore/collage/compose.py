@@ -17,10 +17,8 @@ from rescore.collage.graph import FactorGraph
 from rescore.errors import RescoreError
 from rescore.scores import Score
 
-ConditionalScore = Callable[[Tensor, float, Tensor], Tensor]
-"""(u, t, y) -> score of u (n, C, *patch) under conditions y (n, *condition)."""
 PieceScore = Callable[..., Tensor]
-"""A `Score` or a `ConditionalScore`."""
+"""A `Score`, or (u, t, y) -> score of u (n, C, *patch) under conditions y (n, *condition)."""
 
 
 def composed_score(

@@ -27,7 +27,7 @@ from rescore.figures.panels import (
 from rescore.figures.pictures import image_row, image_rows, image_stack, ring_picture
 from rescore.figures.results import PaperResults, Row, join_names, select
 from rescore.figures.sheets import not_measured, placeholder
-from rescore.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, PURPLE, RED, SKY, SMALL, YELLOW
+from rescore.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, PURPLE, RED, SKY, SMALL
 
 __all__ = [
     "BLACK",
@@ -43,7 +43,6 @@ __all__ = [
     "RED",
     "SKY",
     "SMALL",
-    "YELLOW",
     "DensityMap",
     "PaperResults",
     "Row",

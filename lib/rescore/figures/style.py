@@ -2,17 +2,8 @@
 
 from typing import Any
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
+# Of the colours of Okabe and Ito, which colour-blind readers can tell apart, all but the yellow.
+BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 PURPLE, GREY = "#7F3C8D", "#5F5F5F"
 
 STYLE: dict[Any, Any] = {  # names of matplotlib's settings

@@ -29,7 +29,7 @@ LEGEND = (
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
 PLAN_MARKERS = ("<!-- plan:start -->", "<!-- plan:end -->")
 WIDTH = 128  # of a line of text
-ROW, COLUMN = ["method", "variant", "nfe"], ["dataset", "metric"]
+ROW = ["method", "variant", "nfe"]
 
 
 def markdown(frame: pd.DataFrame) -> str:

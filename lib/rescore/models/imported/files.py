@@ -15,8 +15,10 @@ from torch import Tensor
 from rescore.data.damage import disguise, reading
 from rescore.data.weights import newest
 from rescore.errors import RescoreError
+from rescore.models.imported.names import Spelling
 
-FORMATS = {  # by source: what a file is, how the tensors are named, and which of them no network of ours takes
+# By source: what a file is, how the tensors are named, and which of them no network of ours takes.
+FORMATS: Mapping[str, tuple[str, Spelling, tuple[str, ...]]] = {
     "score_sde": ("a checkpoint of Score-SDE (torch)", "torch", ("sigmas",)),
     "cld": ("a checkpoint of CLD-SGM (torch)", "torch", ("sigmas",)),
     "gddim": ("a checkpoint of gDDIM (flax msgpack)", "flax", ()),
@@ -54,8 +56,7 @@ class Foreign:
     step: int | None
 
     @property
-    def spelling(self) -> str:
-        """One of `rescore.models.imported.names.SPELLINGS`."""
+    def spelling(self) -> Spelling:
         return FORMATS[self.source][1]
 
     @property

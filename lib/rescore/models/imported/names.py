@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from rescore.networks.embeddings import Fourier
 from rescore.networks.layers import Attention, ConvDown, ConvUp, ResidualBlock
 from rescore.networks.scoreunet import ScoreUNet
 
-SPELLINGS = ("torch", "flax", "edm")
+Spelling = Literal["torch", "flax", "edm"]
 BLOCK = (("norm1", "GroupNorm_0"), ("conv1", "Conv_0"), ("time", "Dense_0"), ("norm2", "GroupNorm_1"), ("conv2", "Conv_1"))
 """Layers of a residual block, ours and those of `torch`."""
 
@@ -39,7 +40,7 @@ class Origin:
     make: Callable[..., Tensor]
 
 
-def origins(network: ScoreUNet, spelling: str) -> list[Origin]:
+def origins(network: ScoreUNet, spelling: Spelling) -> list[Origin]:
     """One entry for each tensor of the network's state dict.
 
     Raises RescoreError for a network that the authors' code has no such names for: DDPM's blocks in flax or EDM.
