@@ -202,11 +202,11 @@ class Cell:
         seeds = seeds or (1 if over == "samplings" else repeats)
         self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
-    def median(self, metric: str, values: Sequence[float], *, n: int | None = None, **protocol: Any) -> None:
+    def median(self, metric: str, values: Sequence[float], **protocol: Any) -> None:
         """The median of repeats: for Normal ones its standard error is sqrt(pi / 2) times that of the mean."""
         count = len(values)
         stderr = float(np.sqrt(np.pi / 2) * np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
-        self.estimate(metric, float(np.median(values)), stderr, count, n=n, **protocol)
+        self.estimate(metric, float(np.median(values)), stderr, count, **protocol)
 
     def repeat(self, other: Cell) -> None:
         """The numbers, or the reason why there are none, of another cell, finished before: printed in two places."""

@@ -91,9 +91,9 @@ def curves(ax: Axes, rows: Iterable[Row], by: Sequence[str], styles: Mapping[Any
         curve(ax, select(rows, **dict(zip(by, values, strict=True))), *style, **options)
 
 
-def block_means(values: np.ndarray, n_points: int = 150) -> tuple[np.ndarray, np.ndarray]:
-    """The last step, from 1, and the mean of each block of consecutive values; about `n_points` equal blocks and a rest."""
-    size = max(1, len(values) // n_points)
+def block_means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last step, from 1, and the mean of each block of consecutive values; about 150 equal blocks and a rest."""
+    size = max(1, len(values) // 150)
     starts = np.arange(0, len(values), size)
     lengths = np.diff([*starts, len(values)])
     return starts + lengths, np.add.reduceat(values, starts) / lengths

@@ -92,8 +92,7 @@ class InceptionFeatures(Extractor):
     Images of any size are resized to 299x299 as TensorFlow 1 did, without antialiasing; grey ones are repeated on three
     channels.
 
-    Args:
-        weights: torch-fidelity's file; if None, the one that RESCORE_INCEPTION names, else downloaded.
+    The weights are torch-fidelity's file: the one that RESCORE_INCEPTION names, else downloaded.
 
     Raises:
         MissingData: no weights.
@@ -102,12 +101,11 @@ class InceptionFeatures(Extractor):
 
     name, dim, classes = f"{INCEPTION}/2048", 2048, 1008
 
-    def __init__(self, weights: Path | str | None = None):
+    def __init__(self):
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # slow to import
 
         super().__init__()
-        path = find_inception(weights)
-        layers = ["2048", "logits_unbiased"]
+        path, layers = find_inception(), ["2048", "logits_unbiased"]
         self.network = FeatureExtractorInceptionV3(INCEPTION, layers, feature_extractor_weights_path=str(path))
 
     @torch.no_grad()
@@ -122,10 +120,9 @@ def chosen_inception() -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
-def find_inception(weights: Path | str | None = None) -> Path:
-    """The file of Inception's weights, its checksum verified; arguments and errors as of `InceptionFeatures`."""
-    path = Path(weights).expanduser() if weights else chosen_inception()
-    if path:
+def find_inception() -> Path:
+    """The file of Inception's weights, its checksum verified; errors as of `InceptionFeatures`."""
+    if path := chosen_inception():
         if not path.is_file():
             raise MissingData(
                 f"Inception weights {path}: no such file; set {INCEPTION_VARIABLE} to the path of {INCEPTION_FILE}"
@@ -271,9 +268,7 @@ def _join(parts: list[Tensor]) -> Tensor:
     return joined
 
 
-def reference_features(
-    extractor: Extractor, data: ImageSet, folder: Path, batch: int = 500, device: torch.device | str = "cpu"
-) -> Features:
+def reference_features(extractor: Extractor, data: ImageSet, folder: Path, device: torch.device | str = "cpu") -> Features:
     """`extract` of a data set, kept in `folder`, in a file that names the extractor and the images' fingerprint.
 
     Raises RescoreError if the file is damaged or holds the features of another extractor or of other images.
@@ -281,7 +276,7 @@ def reference_features(
     path = folder / f"{extractor.name}-{data.source}-{len(data)}-{data.fingerprint[:8]}.safetensors".replace("/", "-")
     identity = {"extractor": extractor.name, "source": data.source, "fingerprint": data.fingerprint}
     if not path.exists():
-        made = extract(extractor, data.images, data.source, batch, device)
+        made = extract(extractor, data.images, data.source, device=device)
         if made.logits is None:
             raise RescoreError(f"{extractor.name}: features without logits are not kept")
         with atomic_path(path) as temporary:

@@ -98,8 +98,6 @@ class TrainedModels:
 
     Args:
         book: of the section; all models of its job are of one data set.
-        sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for as many
-            as the config's evaluation says, and of one its own.
 
     Attributes:
         names: of the job's models, as the paper's code calls them: one that is trained here in place of published weights
@@ -108,17 +106,14 @@ class TrainedModels:
             see `repeats_of`.
     """
 
-    def __init__(self, book: Book, sampling_seeds: Sequence[int] | None = None):
+    def __init__(self, book: Book):
         assert book.run is not None, "trained models are those of a run's job"
         self.book, self.config, self.run = book, book.config, book.run
         seeds = self.config.training_seeds
         self.over: Over = "trainings"
         self.repeats: list[tuple[int, int]] = [(seed, seed) for seed in seeds]
-        samplings = getattr(self.config.evaluation, "samplings", 1)
-        if sampling_seeds is None and samplings > 1:
-            sampling_seeds = range(samplings)
-        if sampling_seeds:
-            self.over, self.repeats = repeats(seeds, sampling_seeds)
+        if (samplings := self.config.evaluation.samplings) > 1:
+            self.over, self.repeats = repeats(seeds, range(samplings))
         self._called = {role(name): name for name in self.config.jobs[self.run.job].models}
         self.names = tuple(self._called)
         if not self.names:
@@ -145,7 +140,7 @@ class TrainedModels:
 
     def repeats_of(self, name: str) -> list[tuple[int, int]]:
         """Of a model's records: of published weights, which no seed has trained, as many runs as the config says."""
-        runs, seeds = getattr(self.config.evaluation, "runs", 1), self.config.training_seeds
+        runs, seeds = self.config.evaluation.runs, self.config.training_seeds
         if self.spec(name).weights and len(seeds) == 1 and runs > 1:
             return [(seeds[0], seed) for seed in range(runs)]
         return self.repeats

@@ -89,9 +89,9 @@ class DiscreteTimes:
     times: Sequence[float]
 
     @classmethod
-    def evenly(cls, levels: int, end: float = 1.0) -> "DiscreteTimes":
-        """So many times, 2 or more, from 0 to `end`: of VE they are NCSN's geometric sigmas."""
-        return cls(tuple(end * i / (levels - 1) for i in range(levels)))
+    def evenly(cls, levels: int) -> "DiscreteTimes":
+        """So many times, 2 or more, from 0 to 1: of VE they are NCSN's geometric sigmas."""
+        return cls(tuple(i / (levels - 1) for i in range(levels)))
 
     def __post_init__(self):
         if not len(self.times):

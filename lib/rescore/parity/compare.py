@@ -15,9 +15,9 @@ def comparisons() -> dict[str, Compare]:
     return found
 
 
-def compare_all(folder: Path, only: str | None = None) -> Iterator[Row]:
+def compare_all(folder: Path) -> Iterator[Row]:
     """The rows of every file that is there, in the order of `comparisons`."""
     for name, compare in comparisons().items():
-        if only in (None, name) and (sheet := read_sheet(folder, name)):
+        if sheet := read_sheet(folder, name):
             compare(sheet)
             yield from sheet.rows

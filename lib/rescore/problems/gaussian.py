@@ -117,10 +117,6 @@ class GaussianLaw:
         moved = scale * self.mean + torch.as_tensor(shift, dtype=torch.float64).expand(self.shape).reshape(self.mean.shape)
         return GaussianLaw(moved, scale**2 * self.covariance, self.shape)
 
-    def component(self, i: int = 0) -> GaussianLaw:
-        """The i-th coordinate of every group: of CLD's states the data for 0, the velocities for 1."""
-        return GaussianLaw(self.mean[i : i + 1], self.covariance[:, i : i + 1, i : i + 1], self.shape[1:])
-
     @property
     def expected_norm(self) -> float:
         """E|u| = (4 pi)^-1/2 int_0^inf (1 - E exp(-t |u|^2)) t^-3/2 dt, by the trapezoidal rule in log t."""
@@ -173,8 +169,10 @@ def law_at(process: Process, data: GaussianLaw, t: float) -> GaussianLaw:
 
 
 def data_law(process: LinearSDE, law: GaussianLaw) -> GaussianLaw:
-    """The law of the data part of a state of this law."""
-    return law if law.shape == process.state_shape(law.shape) else law.component(0)
+    """The law of the data part of a state of this law: of CLD's states the first coordinate of every group."""
+    if law.shape == process.state_shape(law.shape):
+        return law
+    return GaussianLaw(law.mean[:1], law.covariance[:, :1, :1], law.shape[1:])
 
 
 def exact_score(process: Process, data: GaussianLaw) -> Score:

@@ -37,7 +37,7 @@ def exponential_integrator(
 @method(order=lambda its: its.order + 1)
 def tab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise = "none") -> Multistep:
     """tAB-DEIS of order 0 to 3 (thesis algorithm 5): noise under L_t, polynomials in t. Order 0 is DDIM on VP (Prop. 2)."""
-    _check_order("tAB-DEIS", order, 0)
+    _check_order("tAB-DEIS", order)
     return exponential_integrator(process, times, order, "L", denoise)
 
 
@@ -45,7 +45,7 @@ def tab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise 
 def rhoab_deis(process: LinearSDE, times: Times, order: int = 3, denoise: Denoise = "none") -> Multistep:
     """rhoAB-DEIS of order 0 to 3: Adams-Bashforth on dy/drho = eps (thesis eq. 6.17), polynomials in rho. Isotropic only."""
     process = require(process, Isotropic, "rhoAB-DEIS")
-    _check_order("rhoAB-DEIS", order, 0)
+    _check_order("rhoAB-DEIS", order)
     require_steps(times, order + 1, f"rhoAB-DEIS of order {order}")
     grid = grids.check(process, times)
     rho, mean = process.rho(grid), process.mean(grid)
@@ -68,6 +68,6 @@ def rhork_deis(
     return RungeKutta(process, times, tableau, "rho", denoise)
 
 
-def _check_order(method: str, order: int, least: int) -> None:
-    if not least <= order <= 3:
-        raise RescoreError(f"{method} order {order}: allowed are {least} to 3")
+def _check_order(method: str, order: int) -> None:
+    if not 0 <= order <= 3:
+        raise RescoreError(f"{method} order {order}: allowed are 0 to 3")
