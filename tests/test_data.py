@@ -141,7 +141,7 @@ def kept(folder: Path) -> list[str]:
 
 def test_without_a_home_the_cache_is_a_temporary_folder(homeless, tmp_path, monkeypatch, remote, capsys):
     assert len(pines.load_pines()) == len(pines.load_pines()) == 4 and len(remote.asked) == 1
-    assert fetch.cache_folder() == fetch.writable_cache() and pines.pines_at_hand() == "present"
+    assert fetch.cache_folder() == fetch.writable_cache() and pines.pines_at_hand()
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: no home folder (") and warning.endswith("set RESCORE_CACHE to a folder to keep them")
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
@@ -164,7 +164,7 @@ def test_no_file_and_no_download_is_missing_data(tmp_path, monkeypatch, with_fol
         f"finpines.txt: not at hand, and {pines.URL} could not be downloaded (connection refused); "
         "set RESCORE_DATA to a folder that holds finpines/finpines.txt"
     )
-    assert not kept(tmp_path) and pines.pines_at_hand() == "absent"
+    assert not kept(tmp_path) and not pines.pines_at_hand()
 
 
 # a file of our own
@@ -176,7 +176,7 @@ def test_both_formats_are_points_of_the_unit_square(tmp_path, monkeypatch, small
     path = put(tmp_path, name, content)
     assert pines.find_pines() == path
     table = pines.load_pines()
-    assert list(table.columns) == ["x", "y"] and pines.pines_at_hand() == "present"
+    assert list(table.columns) == ["x", "y"] and pines.pines_at_hand()
     np.testing.assert_allclose(table, [[0.05, 0.925], [0.975, 0.05], [0.503, 0.797], [1.0, 1.0]], rtol=0, atol=1e-15)
 
 
@@ -239,7 +239,7 @@ def test_a_download_is_made_once_and_kept(tmp_path, remote, capsys):
     assert remote.asked == ["/finpines.txt"] and kept(tmp_path) == ["finpines.txt"]
     path = tmp_path / "cache" / "finpines.txt"
     assert path.stat().st_mode & 0o777 == 0o644, "others may read a cache that is theirs too"
-    assert pines.pines_at_hand() == "present" and not capsys.readouterr().err, "a short download needs no bar"
+    assert pines.pines_at_hand() and not capsys.readouterr().err, "a short download needs no bar"
 
 
 def of_unknown_length(request: BaseHTTPRequestHandler) -> None:

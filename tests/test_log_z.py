@@ -160,7 +160,7 @@ def test_without_the_pines_their_rows_say_so(monkeypatch, tmp_path):
 
 def test_the_pines_count_for_their_jobs_alone(monkeypatch):
     config = load_config(PAPER, "laptop")
-    monkeypatch.setattr(PAPER.module("config"), "pines_at_hand", lambda: "here")
+    monkeypatch.setattr(PAPER.module("config"), "pines_at_hand", lambda: True)
     assert {job for job in config.jobs if config.data_fingerprint(job)} == {"lgcp"}
 
 

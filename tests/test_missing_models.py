@@ -73,7 +73,7 @@ def test_models_are_trained_once_their_data_appear(nothing_at_hand, monkeypatch,
     suite = workflow.load_suite({"scale": "gpu", "results": str(nothing_at_hand)})
     suite.forget(suite.models)
     assert folder.is_dir(), "nothing has changed"
-    monkeypatch.setattr(workflow, "images_at_hand", lambda name, split: "present")
+    monkeypatch.setattr(workflow, "images_at_hand", lambda name, split: True)
     suite.forget(suite.models, dry=True)
     assert folder.is_dir() and MODEL.key in capsys.readouterr().err, "a dry run changes nothing"
 

@@ -36,13 +36,13 @@ def test_motions_missing_or_damaged(tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("requests.get", refuse)
-    assert motion.motions_at_hand() == "absent"
+    assert not motion.motions_at_hand()
     with pytest.raises(MissingData, match="RESCORE_DATA/BasicMotions or in an installed aeon"):
         motion.load_motions()
     (tmp_path / "BasicMotions").mkdir()
     for split in ("TRAIN", "TEST"):
         write_series(tmp_path / "BasicMotions" / f"BasicMotions_{split}.ts")
-    assert motion.motions_at_hand() == "present"
+    assert motion.motions_at_hand()
     with pytest.raises(RescoreError, match="wrong checksum"):
         motion.load_motions()
     with pytest.raises(RescoreError, match="split 'all'; allowed: train, test"):
@@ -75,7 +75,7 @@ def test_motions_are_downloaded_once_and_checked(tmp_path, monkeypatch, server):
     server.files["/BasicMotions.zip"] = whole
     with pytest.raises(RescoreError, match=rf"BasicMotions.zip: {motion._file('train')}: wrong checksum"):
         motion.load_motions()
-    assert motion.motions_at_hand() == "absent", "nothing wrong is kept"
+    assert not motion.motions_at_hand(), "nothing wrong is kept"
     monkeypatch.setattr(motion, "SHA256", dict.fromkeys(motion.SPLITS, hashlib.sha256(content.encode()).hexdigest()))
     for split in motion.SPLITS:
         assert (motion.load_motions(split)[0] == 0.5).all()

@@ -275,13 +275,13 @@ def test_a_killed_truth_goes_on_at_its_next_image(tmp_path, monkeypatch, capsys)
 
 
 def test_a_job_runs_again_once_its_images_are_there(monkeypatch):
-    images = {"mnist": "absent", "digits": "present"}
+    images = {"mnist": False, "digits": True}
     monkeypatch.setattr(PAPER.module("config"), "images_at_hand", lambda data, split: images[data])
     mnist = POSTERIORS | {"vae": VAE_SETTINGS | {"data": "mnist"}}
     job = {"x": {"measure": {"vae_mnist": ["nn"]}}, "y": {"measure": {"vae_digits": ["nn"]}}}
     of = configured(PAPER, settings(["nn"]) | {"datasets": {"vae_mnist": mnist, "vae_digits": POSTERIORS}, "jobs": job})
     assert (of.data_fingerprint("x"), of.data_fingerprint("y")) == ("absent", "present")
-    images["mnist"] = "present"
+    images["mnist"] = True
     assert of.data_fingerprint("x") == "present"
 
 

@@ -156,7 +156,7 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("requests.get", _no_network)
-    assert tabular.tabular_at_hand("power") == "absent"
+    assert not tabular.tabular_at_hand("power")
     with pytest.raises(
         MissingData, match="power: .* could not be downloaded.*; set RESCORE_DATA to a folder that holds power/data"
     ):
@@ -168,7 +168,7 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     for name, extra in (("1000_train.csv", 0), ("1000_test.csv", 1)):
         lines = [",".join(map(str, [i % 2, *row, *[0.0] * extra])) for i, row in enumerate(rows)]
         (folder / name).write_text("\n".join([header, *lines]))
-    assert tabular.tabular_at_hand("hepmass") == "present"
+    assert tabular.tabular_at_hand("hepmass")
     train, validation, test = tabular._hepmass(folder / "1000_train.csv", folder / "1000_test.csv")
     assert (train.shape, validation.shape, test.shape) == ((18, 27), (2, 27), (20, 27))
     assert np.allclose(np.vstack((train, validation)), test), "the same rows, of class 1 only"
@@ -196,7 +196,7 @@ def test_the_official_archive_is_checked_and_unpacked(tmp_path, monkeypatch):
         archive.add(tmp_path / "data", "data")
     monkeypatch.setenv("RESCORE_CACHE", str(cache))
     monkeypatch.delenv("RESCORE_DATA", raising=False)
-    assert tabular.tabular_at_hand("gas") == "present"
+    assert tabular.tabular_at_hand("gas")
     with pytest.raises(RescoreError, match=r"wrong checksum \(md5 [0-9a-f]{32}, expected 9b9c9b0375315ad270eba4ce80c093ab\)"):
         tabular.load_tabular("gas")
     monkeypatch.setattr(tabular, "MD5", "md5:" + hashlib.md5((cache / tabular.ARCHIVE).read_bytes()).hexdigest())
@@ -205,7 +205,7 @@ def test_the_official_archive_is_checked_and_unpacked(tmp_path, monkeypatch):
     whole = (table[["a", "b"]] - table[["a", "b"]].mean()) / table[["a", "b"]].std(ddof=0)
     assert np.allclose(torch.cat((found.train, found.validation, found.test)), whole)
     (cache / tabular.ARCHIVE).unlink()
-    assert tabular.tabular_at_hand("gas") == "present", "what is unpacked is enough"
+    assert tabular.tabular_at_hand("gas"), "what is unpacked is enough"
     assert torch.equal(tabular.load_tabular("gas").train, found.train)
     (cache / "maf-tabular" / "gas" / "ethylene_CO.pickle").write_bytes(b"of another age")
     with pytest.raises(RescoreError, match="ethylene_CO.pickle: pandas .* cannot read it .*ethylene_CO.csv under RESCORE_DATA"):

@@ -19,7 +19,7 @@ LAWS = {
 }
 
 needs_motions = pytest.mark.skipif(
-    motions_at_hand() != "present", reason="BasicMotions is neither under RESCORE_DATA nor in an installed aeon"
+    not motions_at_hand(), reason="BasicMotions is neither under RESCORE_DATA nor in an installed aeon"
 )
 
 

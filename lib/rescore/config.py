@@ -248,6 +248,11 @@ class PaperConfig(Settings):
         return ""
 
 
+def presence(at_hand: bool) -> str:
+    """What a `data_fingerprint` says of one data set."""
+    return "present" if at_hand else "absent"
+
+
 def _merged(main: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`main` with the changes, which go into its mappings."""
     both = {

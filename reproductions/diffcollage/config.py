@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import SectionSettings
+from rescore.config import SectionSettings, presence
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
 from rescore.specs.config import ModelConfig, ModelJob
@@ -259,4 +259,4 @@ class Config(ModelConfig):
         return self
 
     def data_fingerprint(self, job: str) -> str:
-        return ", ".join(at_hand() for subject, at_hand in AT_HAND.items() if subject in self.jobs[job].measure)
+        return ", ".join(presence(at_hand()) for subject, at_hand in AT_HAND.items() if subject in self.jobs[job].measure)

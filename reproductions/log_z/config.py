@@ -3,7 +3,7 @@
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings
+from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
 from rescore.data.pines import pines_at_hand
 from rescore.specs.grown import Grown
 from rescore.specs.training import TrainingConfig
@@ -126,4 +126,4 @@ class Config(PaperConfig):
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the pines are at hand, for the job that needs them."""
-        return pines_at_hand() if "lgcp" in self.jobs[job].measure else ""
+        return presence(pines_at_hand()) if "lgcp" in self.jobs[job].measure else ""

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings
+from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings, presence
 from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
 from rescore.specs.grown import Grown
@@ -299,7 +299,7 @@ class Config(PaperConfig):
     def data_fingerprint(self, job: str) -> str:
         """Whether the pines, a VAE's images or OpenMM are at hand, for the job that needs them."""
         names = self.jobs[job].measure
-        found = [pines_at_hand()] * ("lgcp" in names)
-        found += [images_at_hand(of.data, "train") for name in names if (of := self.datasets[name].vae)]
-        found += ["present" if find_spec("openmm") else "absent" for name in names if self.datasets[name].molecule]
+        found = [presence(pines_at_hand())] * ("lgcp" in names)
+        found += [presence(images_at_hand(of.data, "train")) for name in names if (of := self.datasets[name].vae)]
+        found += [presence(find_spec("openmm") is not None) for name in names if self.datasets[name].molecule]
         return " ".join(found)

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import Free, JobConfig, PaperConfig, SectionSettings, Settings
+from rescore.config import Free, JobConfig, PaperConfig, SectionSettings, Settings, presence
 from rescore.data.images import images_at_hand
 from rescore.specs.training import TogetherTraining
 
@@ -152,4 +152,4 @@ class Config(PaperConfig):
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the images are at hand."""
-        return images_at_hand(self.data)
+        return presence(images_at_hand(self.data))

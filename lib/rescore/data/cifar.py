@@ -31,14 +31,14 @@ SET_DIGEST = {  # of a whole split, whatever its order
 }
 
 
-def at_hand(split: str, limit: int | None) -> bool:
-    """Whether the archive, its batches or enough strips of images are there; nothing is read or downloaded."""
+def at_hand(split: str) -> bool:
+    """Whether the archive, its batches or all strips of images are there; nothing is read or downloaded."""
     folder = data_folder()
     if _archive() is not None or (folder is not None and _batches(folder)):
         return True
     if folder is None or not _strips(folder / "cifar10"):
         return False
-    return all(path.exists() for path in _needed(folder / "cifar10", split, limit))
+    return all(path.exists() for path in _needed(folder / "cifar10", split, None))
 
 
 def read(split: str, limit: int | None) -> tuple["np.ndarray", "np.ndarray"]:

@@ -48,9 +48,9 @@ def find_humanml() -> Path | None:
     return folder / FOLDER
 
 
-def humanml_at_hand() -> str:
-    """`present` or `absent`."""
-    return "present" if find_humanml() else "absent"
+def humanml_at_hand() -> bool:
+    """Whether `find_humanml` finds it."""
+    return find_humanml() is not None
 
 
 def load_humanml(split: str, limit: int | None = None) -> list[Motion]:

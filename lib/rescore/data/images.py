@@ -148,23 +148,22 @@ def image_shape(name: str) -> tuple[int, int, int]:
     raise RescoreError(f"images: the shape of {name!r} is not known without its files; allowed: {', '.join(SPLITS)}")
 
 
-def images_at_hand(name: str, split: str = "train", limit: int | None = None, path: Path | str | None = None) -> str:
-    """`present` or `absent`, without a download or a digest: for a job that ran without them and is to run again with them."""
-    _check(name, split, limit, path)
+def images_at_hand(name: str, split: str = "train", path: Path | str | None = None) -> bool:
+    """Looked up without a download or a digest: for a job that ran without them and is to run again with them."""
+    _check(name, split, None, path)
     match name:
         case _ if name == "digits" or name in textures.SPLITS:
-            there = True
+            return True
         case _ if name in scenes.NAMES:
-            there = scenes.at_hand(name)
+            return scenes.at_hand(name)
         case "cifar10":
-            there = cifar.at_hand(split, limit)
+            return cifar.at_hand(split)
         case "celeba64":
-            there = folders.celeba_at_hand()
+            return folders.celeba_at_hand()
         case "folder" | "npz" if path is not None:
-            there = Path(os.path.expanduser(path)).exists()  # noqa: PTH111 - a `~` without a home stays
+            return Path(os.path.expanduser(path)).exists()  # noqa: PTH111 - a `~` without a home stays
         case _:
-            there = IDX[name].at_hand(split)
-    return "present" if there else "absent"
+            return IDX[name].at_hand(split)
 
 
 def check_images(images: "Tensor", what: str) -> None:

@@ -43,9 +43,9 @@ def find_motions() -> Path | None:
     return next((place for place in places if all((place / _file(split)).is_file() for split in SPLITS)), None)
 
 
-def motions_at_hand() -> str:
-    """`present` or `absent`, without a download or a digest."""
-    return "present" if find_motions() else "absent"
+def motions_at_hand() -> bool:
+    """Looked up without a download or a digest."""
+    return find_motions() is not None
 
 
 def load_motions(split: str = "train") -> tuple["np.ndarray", "np.ndarray"]:

@@ -16,13 +16,13 @@ SHA256_UNIT = (
 )
 
 
-def pines_at_hand() -> str:
-    """`present` or `absent`, without a download or a digest: a job that did without them runs again once they are there."""
+def pines_at_hand() -> bool:
+    """Looked up without a download or a digest: a job that did without them runs again once they are there."""
     folder = data_folder()
     places = [cache_folder() / "finpines.txt"]
     if folder is not None:
         places += [folder / "finpines" / "pines.csv", folder / "finpines" / "finpines.txt"]
-    return "present" if any(place.exists() for place in places) else "absent"
+    return any(place.exists() for place in places)
 
 
 def find_pines() -> Path:

@@ -86,14 +86,13 @@ class Tabular:
         return Tabular(self.name, train, validation[:rows], test[:rows]), scale.log_scale
 
 
-def tabular_at_hand(name: str) -> str:
-    """`present` or `absent`, without reading the data. Raises RescoreError for an unknown name."""
+def tabular_at_hand(name: str) -> bool:
+    """Whether its files are there, without reading them. Raises RescoreError for an unknown name."""
     check_choice("tabular set", name, (*LAYOUT, *EMBEDDED))
     if name in EMBEDDED:
-        return "present"
+        return True
     cache = cache_folder()
-    there = _own(name) or (cache / ARCHIVE).is_file() or all(path.is_file() for path in _unpacked(name, cache))
-    return "present" if there else "absent"
+    return bool(_own(name)) or (cache / ARCHIVE).is_file() or all(path.is_file() for path in _unpacked(name, cache))
 
 
 def load_tabular(name: str) -> Tabular:

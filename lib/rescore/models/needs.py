@@ -126,24 +126,22 @@ def _of(name: str) -> list[Need]:
         return [
             Need(
                 f"{data}/{one}",
-                images_at_hand(data, one) == "present",
+                images_at_hand(data, one),
                 partial(load_images, data, one) if fetched else None,
                 LAYOUT.get(data, ""),
             )
             for one in splits
         ]
     if name in TABULAR:
-        return [
-            Need(f"tabular/{name}", tabular_at_hand(name) == "present", lambda: load_tabular(name), " and ".join(TABULAR[name]))
-        ]
+        return [Need(f"tabular/{name}", tabular_at_hand(name), lambda: load_tabular(name), " and ".join(TABULAR[name]))]
     match name:
         case "inception":
             there = (chosen_inception() or cache_folder() / INCEPTION_FILE).is_file()
             return [Need("inception", there, find_inception, INCEPTION_FILE)]
         case "lgcp":
-            return [Need("pines", pines_at_hand() == "present", find_pines, "finpines/finpines.txt")]
+            return [Need("pines", pines_at_hand(), find_pines, "finpines/finpines.txt")]
         case "BasicMotions":
-            return [Need("BasicMotions", motions_at_hand() == "present", load_motions, "BasicMotions/")]
+            return [Need("BasicMotions", motions_at_hand(), load_motions, "BasicMotions/")]
         case "HumanML3D":
-            return [Need("HumanML3D", humanml_at_hand() == "present", None, "HumanML3D/, as its official build makes it")]
+            return [Need("HumanML3D", humanml_at_hand(), None, "HumanML3D/, as its official build makes it")]
     return []

@@ -225,7 +225,7 @@ class Suite:
             if not missing_data(model_folder(self.options.results, self.scale, key)):
                 return False
             there = not spec.weights or weights_at_hand(spec.weights.source, spec.weights.name, spec.weights.sha256)
-            return there and images_at_hand(spec.data, spec.split) == "present"
+            return there and images_at_hand(spec.data, spec.split)
         except OSError:
             return False
 
