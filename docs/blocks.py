@@ -32,9 +32,9 @@ from one_number import (
 from rescore.config import REPORTED
 from rescore.ledger import diff as diff_module
 from rescore.ledger.cost import COST, kept_costs, read_proofs
-from rescore.ledger.tables import MARKS, paper_table
+from rescore.ledger.tables import MARKS, number, paper_table
 from rescore.papers import find_papers
-from rescore.report.cards import MEANING, number
+from rescore.report.cards import MEANING
 
 _BLOCK = re.compile(r"<!-- block: (?P<name>\S+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 _SITE = re.compile(r"<!-- site: (?P<name>\S+) -->")

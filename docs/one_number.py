@@ -11,9 +11,9 @@ from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.protocol import declared_protocol, format_value
 from rescore.ledger.records import describe
-from rescore.ledger.tables import MARKS
+from rescore.ledger.tables import MARKS, number, with_error
 from rescore.papers import load_paper
-from rescore.report.cards import card_text, make_cards, number, with_error
+from rescore.report.cards import card_text, make_cards
 from rescore.report.source import read_results
 
 KEY, SCALE, CLAIM = "pis/5.1/mg/PIS/Grad/logz_rmse/100", "paper", "gradient-helps-mg"

@@ -16,9 +16,10 @@ from rescore.ledger.cost import MODELS, kept_costs
 from rescore.ledger.diff import keys, read_diff
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, write_records
+from rescore.ledger.tables import with_error
 from rescore.papers import find_papers
 from rescore.report import pages
-from rescore.report.cards import Cards, address, with_error
+from rescore.report.cards import Cards, address
 from rescore.report.content import duration, evidence_parts, matrix, paper_page
 from rescore.report.layout import printed_table
 from rescore.report.readme import code, readme_html

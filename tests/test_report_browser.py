@@ -9,7 +9,8 @@ from browsing import WIDTHS, facts, needs_browser, visit
 from conftest import ROOT
 from reports import METHODS, QUOTED, SCRIPT
 from rescore.ledger.diff import keys, read_diff
-from rescore.report.cards import address, with_error
+from rescore.ledger.tables import with_error
+from rescore.report.cards import address
 
 pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed: pip install -e '.[browser]'")
 pytestmark = needs_browser

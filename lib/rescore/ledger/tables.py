@@ -37,15 +37,18 @@ def markdown(frame: pd.DataFrame) -> str:
     return tabulate(frame, headers="keys", tablefmt="github", showindex=False, disable_numparse=True, missingval="")
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:.4g}"
+def number(value: float | None) -> str:
+    """Four digits; nothing for None."""
+    return "" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
-def _measured(value: float, stderr: float | None) -> str:
-    """Two digits of the error, and the value to its last one."""
-    if stderr is None or pd.isna(stderr) or stderr == 0:
-        return _number(value)
+def with_error(value: float, stderr: float | None) -> str:
+    """A value to the last of two digits of its standard error; four digits where that is not known, 0, or out of sight."""
+    if not stderr or math.isnan(stderr):
+        return number(value)
     decimals = max(0, 1 - math.floor(math.log10(stderr)))
+    if decimals > 6 or abs(value) >= 1e6:
+        return f"{value:.4g} ± {stderr:.2g}"
     return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
@@ -58,7 +61,7 @@ def paper_table(verdicts: pd.DataFrame, paper: str, table: str) -> str:
     here = verdicts[(verdicts["paper"] == paper) & (verdicts["table"] == table)]
     cells: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
     for row in here.to_dict("records"):
-        measured = "" if row["status"] == "not-run" else _measured(row["measured"], row["stderr"]) + " "
+        measured = "" if row["status"] == "not-run" else with_error(row["measured"], row["stderr"]) + " "
         name = (row["method"], row["variant"], "" if pd.isna(row["nfe"]) else str(row["nfe"]))
         text = f"{measured}({row['published']}) {MARKS[row['status']]}"
         cells.setdefault(name, {})[row["dataset"], row["metric"]] = text
@@ -86,7 +89,7 @@ def own_rows(verdicts: pd.DataFrame, records: Iterable[Record], paper: str, tabl
             record.variant,
             record.metric,
             "" if record.nfe is None else str(record.nfe),
-            _measured(record.value, record.stderr),
+            with_error(record.value, record.stderr),
         ]
         for record in own
     ]

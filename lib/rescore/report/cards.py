@@ -1,7 +1,6 @@
 """A number's card: everything there is to know about it, the same in the browser and in the terminal."""
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, explained_
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
 from rescore.ledger.published import Published, direction_of, load_published
 from rescore.ledger.records import Record, describe, run_command
+from rescore.ledger.tables import number, with_error
 from rescore.papers import Paper
 from rescore.report.source import Key, Results, commit_of
 from rescore.workflow.paper_rules import job_command
@@ -193,21 +193,6 @@ def _origin(record: Record, results: Results) -> dict[str, Any]:
 def paper_command(results: Results, paper: str) -> str:
     """The command that measures all of a paper."""
     return run_command(results.scale, results.at, results.root, paper)
-
-
-def number(value: float | None) -> str:
-    """Four digits; nothing for None."""
-    return "" if value is None or math.isnan(value) else f"{value:.4g}"
-
-
-def with_error(value: float, stderr: float | None) -> str:
-    """A value to the last of two digits of its standard error; four digits where that is not known, 0, or out of sight."""
-    if not stderr or math.isnan(stderr):
-        return number(value)
-    decimals = max(0, 1 - math.floor(math.log10(stderr)))
-    if decimals > 6 or abs(value) >= 1e6:
-        return f"{value:.4g} ± {stderr:.2g}"
-    return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
 def candidate_text(one: CandidateVerdict) -> str:

@@ -25,9 +25,9 @@ from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.published import depends_on_samples
 from rescore.ledger.records import describe, run_command, write_records
-from rescore.ledger.tables import MARKS
+from rescore.ledger.tables import MARKS, number, with_error
 from rescore.papers import Paper
-from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, number, paper_command, with_error
+from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, paper_command
 from rescore.report.content import (
     SCALES_IN_WORDS,
     claim_counts,
