@@ -7,7 +7,6 @@ from typing import Any
 from rescore.config import PaperConfig, validated
 from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.run import measure
-from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Record
 from rescore.papers import Paper
 
@@ -37,8 +36,4 @@ def book_of(paper: Paper, config: PaperConfig, job: str, folder: Path, models: M
 def as_records(paper: Paper, result: Result) -> list[Record]:
     """The records that `rescore run` writes of a result."""
     common = {"paper": paper.name, "scale": "smoke", "device": "cpu", "version": "0", "config_hash": "0" * 12}
-    return [Record(**(vars(one) | {"protocol": _text(one.protocol)} | common)) for one in result.measurements]
-
-
-def _text(protocol: Mapping[str, object] | str) -> str:
-    return protocol if isinstance(protocol, str) else format_protocol(protocol)
+    return [Record(**(vars(one) | {"protocol": one.protocol_text} | common)) for one in result.measurements]

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,14 @@ def atomic_write(path: Path | str, content: str | bytes) -> None:
     """Write `content` to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def save_arrays(path: Path | str, arrays: Mapping[str, Any], compressed: bool = False) -> None:
+    """Write an npz atomically."""
+    import numpy as np  # here, for much of the command line needs files and no arrays
+
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        (np.savez_compressed if compressed else np.savez)(stream, **arrays)
 
 
 def read_json(path: Path | str, keys: Sequence[str] = (), numbers: Iterable[str] = ()) -> dict[str, Any]:

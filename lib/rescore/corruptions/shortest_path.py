@@ -18,7 +18,7 @@ from rescore.config import config_hash
 from rescore.corruptions.families import Family
 from rescore.corruptions.schedules import Interpolated
 from rescore.errors import RescoreError
-from rescore.files import atomic_path
+from rescore.files import save_arrays
 from rescore.machine.locks import waiting_lock
 from rescore.progress import progress
 from rescore.random import make_generator
@@ -145,15 +145,8 @@ def kept_schedule(
     with waiting_lock(folder / "lock", "another process that computes a schedule"):
         if not path.is_file():
             schedule, found, distances = wasserstein_schedule(family, images, sigma, candidates, nodes, start)
-            with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-                np.savez(
-                    stream,
-                    times=schedule.times,
-                    levels=schedule.levels,
-                    epsilon=found.epsilon,
-                    nodes=found.nodes,
-                    distances=distances,
-                )
+            levels = {"times": schedule.times, "levels": schedule.levels, "distances": distances}
+            save_arrays(path, levels | {"epsilon": found.epsilon, "nodes": found.nodes})
         with np.load(path) as stored:
             schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
             return schedule, NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist())), stored["distances"]

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from rescore.files import atomic_path
+from rescore.files import save_arrays
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Over
 
@@ -35,6 +35,10 @@ class Measurement:
     n_samples: int
     protocol: Mapping[str, object] | str
     seconds: float
+
+    @property
+    def protocol_text(self) -> str:
+        return self.protocol if isinstance(self.protocol, str) else format_protocol(self.protocol)
 
 
 @dataclass
@@ -102,10 +106,8 @@ class Journal:
         name = None
         if found.arrays:
             name = f"{cell}.npz"
-            with atomic_path(self.folder / name) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, **cast("dict[str, Any]", found.arrays))
-        texts = [one.protocol if isinstance(one.protocol, str) else format_protocol(one.protocol) for one in found.measurements]
-        measurements = [asdict(replace(one, protocol=text)) for one, text in zip(found.measurements, texts, strict=True)]
+            save_arrays(self.folder / name, found.arrays)
+        measurements = [asdict(replace(one, protocol=one.protocol_text)) for one in found.measurements]
         entry = {
             "code": self._code,
             "cell": cell,

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from rescore.domain import check_count
-from rescore.files import atomic_path
+from rescore.files import save_arrays
 from rescore.progress import progress, warn
 
 Repeat = Callable[[range], dict[str, np.ndarray]]
@@ -32,8 +31,7 @@ def repeat_runs(repeat: Repeat, runs: int, together: int, path: Path, label: str
         done = {name: np.concatenate((done[name], rows)) for name, rows in batch.items()} if done else batch
         bar.update(len(next(iter(batch.values()))))
         n_done = min(len(rows) for rows in done.values())
-        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, **cast("dict[str, Any]", done))
+        save_arrays(path, done)
     bar.close()
     return {name: rows[:runs] for name, rows in done.items()}
 

@@ -8,23 +8,20 @@ import sys
 import time
 import traceback
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
 from rescore.domain import check_count
 from rescore.errors import RescoreError, os_error_text
 from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.journal import Measurement
-from rescore.files import atomic_path, atomic_write
-from rescore.ledger.protocol import format_protocol
+from rescore.files import atomic_path, atomic_write, save_arrays
 from rescore.ledger.records import Record, run_command, write_records, write_skipped
 from rescore.machine.hardware import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.machine.locks import waiting_lock
@@ -200,12 +197,11 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
         } | about
     common = {"paper": paper.name, "scale": scale, "device": device_name(device)} | about
     records = [
-        Record(**{key: getattr(one, key) for key in _MEASURED} | {"protocol": _text(one.protocol)} | common)
+        Record(**{key: getattr(one, key) for key in _MEASURED} | {"protocol": one.protocol_text} | common)
         for one in result.measurements
     ]
     paths = {key: job_folder(results, scale, paper.name, job) / name for key, name in JOB_FILES.items()}
-    with atomic_path(paths["arrays"]) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **cast("dict[str, Any]", result.arrays))
+    save_arrays(paths["arrays"], result.arrays, compressed=True)
     atomic_write(paths["cost"], json.dumps(cost, indent=1) + "\n")
     write_skipped(paths["skipped"], [{"paper": paper.name} | dict(row) for row in result.skipped])
     write_records(paths["records"], records)
@@ -257,10 +253,6 @@ def _alone(folder: Path, who: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(folder / "lock", who):
         yield
-
-
-def _text(protocol: Mapping[str, object] | str) -> str:
-    return protocol if isinstance(protocol, str) else format_protocol(protocol)
 
 
 def _weights(results: Path, scale: str, key: str, seed: int, root: Path) -> Path:

@@ -10,11 +10,9 @@ from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rescore.data.images import load_images
 from rescore.errors import MissingData
-from rescore.files import atomic_path, atomic_write, read_json
+from rescore.files import atomic_path, atomic_write, read_json, save_arrays
 from rescore.machine.hardware import claim_gpus, device_name, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.ranks import own_rank, start_ranks
@@ -143,8 +141,7 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
             "peak_gpu_memory_mb": trained.peak_gpu_memory_mb,
         }
         place = folder / str(seed)
-        with atomic_path(place / MODEL_FILES["history"]) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, loss=trained.history.numpy())
+        save_arrays(place / MODEL_FILES["history"], {"loss": trained.history.numpy()})
         atomic_write(place / MODEL_FILES["about"], json.dumps(about | cost, indent=1) + "\n")
         for path in trained.snapshots.values():
             with atomic_path(place / SNAPSHOTS / path.name) as temporary:
