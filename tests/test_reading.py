@@ -6,6 +6,7 @@ import pytest
 from ledger_case import record
 from reports import data_of, results_of
 from rescore.cli import main
+from rescore.commands.output import print_table
 from rescore.ledger.records import write_records
 from rescore.report.moved import moved
 
@@ -95,3 +96,12 @@ def test_diff_filters(hostile, capsys):
     assert "0 indicative, 1 not-run; 1 in all" in capsys.readouterr().out
     assert main(["diff", "--table", "2"]) == 2
     assert "unknown table '2'; allowed: 1" in capsys.readouterr().err
+
+
+def test_columns_of_numbers_stand_to_the_right(capsys):
+    cells = {"number": (1.5, 12345.0, None), "bound": ("<=3", "=0.2", ">100"), "unit": ("1.2 h", "", "62 M")}
+    cells |= {"share": ("3/5", "4/5", ""), "error": ("0.1 ± 0.2", "1", "2"), "note": ("", "", "")}
+    rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+    print_table(list(cells), rows, style="pipe")
+    right = [rule.endswith(":") for rule in capsys.readouterr().out.splitlines()[1].strip("|").split("|")]
+    assert [name for name, one in zip(cells, right, strict=True) if one] == ["number", "bound", "unit"]

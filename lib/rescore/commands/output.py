@@ -1,5 +1,6 @@
 """How commands print: plain tables and counts."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,51 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-RIGHT_ALIGNED = {
-    "nfe",
-    "published",
-    "measured",
-    "stderr",
-    "error",
-    "tolerance",
-    "delta",
-    "margin",
-    "z",
-    "p",
-    "value",
-    "allowed",
-    "difference",
-    "seconds",
-    "cpu_seconds",
-    "function_evaluations",
-    "peak_memory_mb",
-    "peak_gpu_memory_mb",
-    "parameters",
-    "trainings",
-    "steps",
-    "batch",
-    "gflop",
-    "gpu",
-    "mem_mb",
-    "gpu_hours",
-    "threads",
-    "minutes",
-    "models",
-    "samples",
-    "likelihoods",
-    "download_mb",
-    "images_per_second",
-    "tflops",
-    "gpu_memory_mb",
-    "sampling_steps_per_second",
-    "share_of_the_sampler",
-    "share_of_kernels",
-    "likelihood_mb_an_image",
-}
+NUMBER = re.compile(r"[<>=]*[-+]?(\d+(\.\d*)?(e[-+]?\d+)?|inf)( [A-Za-z]+)?")
+"""A cell that is aligned as a number: one that may be a bound, and may have a unit."""
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], digits: int = 4, style: str = "simple") -> None:
-    """A plain table, never wrapped; floats to some digits, nothing where there is no number."""
+    """A plain table, never wrapped; floats to some digits, nothing for no number; columns of numbers to the right."""
     from tabulate import tabulate
 
     def text(value: object) -> str:
@@ -62,7 +24,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], di
         return f"{value:.0f}" if 10**digits <= abs(value) < 10**10 else f"{value:.{digits}g}"
 
     cells = [[text(row[column]) for column in columns] for row in rows]
-    align = ["right" if column in RIGHT_ALIGNED else "left" for column in columns]
+    filled = [[cell for cell in column if cell] for column in zip(*cells, strict=True)]
+    align = ["right" if column and all(map(NUMBER.fullmatch, column)) else "left" for column in filled]
     print(tabulate(cells, headers=list(columns), disable_numparse=True, colalign=align if cells else None, tablefmt=style))
 
 
