@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.protocol import parse_protocol
-from rescore.ledger.records import KEY, Record, describe, format_rows, matcher, read_rows
+from rescore.ledger.records import KEY, Record, check_status, describe, format_rows, matcher, number_in, read_rows
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, p_above, z_value
 
 if TYPE_CHECKING:
@@ -273,13 +273,17 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
         except NoRecord as missing:
             rows.append(head | {"status": "not-run", "evidence": f"no record: {missing}"})
         except Exception as error:  # whatever is wrong with one claim, the others are judged; `require_sound` tells it
-            what = "" if isinstance(error, RescoreError) else f"{type(error).__name__}: "
-            rows.append(head | {"status": "broken", "evidence": f"{what}{error}"})
+            rows.append(head | {"status": "broken", "evidence": _what(error)})
         else:
             status, decisive, p = judge(comparisons)
             evidence = "; ".join(dict.fromkeys(text for comparison in comparisons for text in comparison.evidence))
             rows.append(head | {"status": status, "margin": decisive.margin, "z": decisive.z, "p": p, "evidence": evidence})
     return rows
+
+
+def _what(error: Exception) -> str:
+    """Its message; of an error that is none of ours also its type, without which the message says little."""
+    return str(error) if isinstance(error, RescoreError) else f"{type(error).__name__}: {error}"
 
 
 def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> list[dict[str, object]]:
@@ -290,7 +294,6 @@ def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> li
             try:
                 rows += evaluate(name, paper.value("claims", "CLAIMS"), records)
             except Exception as error:
-                what = "" if isinstance(error, RescoreError) else f"{type(error).__name__}: "
                 rows.append(
                     dict.fromkeys(COLUMNS)
                     | {
@@ -299,7 +302,7 @@ def evaluate_all(papers: Mapping[str, "Paper"], records: Sequence[Record]) -> li
                         "statement": "",
                         "source": "",
                         "status": "broken",
-                        "evidence": f"it gives no claims: {what}{error}",
+                        "evidence": f"it gives no claims: {_what(error)}",
                     }
                 )
     return rows
@@ -320,17 +323,10 @@ def write_claims(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None
 def read_claims(path: Path | str) -> list[dict[str, object]]:
     """Read `claims.csv`; raises RescoreError on a bad column, status or margin."""
     rows: list[dict[str, object]] = []
-    for line, text in read_rows(Path(path), COLUMNS):
-        if text["status"] not in STATUSES:
-            allowed = ", ".join(STATUSES)
-            raise RescoreError(f"{path}, line {line}, column status: unknown {text['status']!r}; allowed: {allowed}")
-        numbers: dict[str, object] = {}
-        for column in NUMBERS:
-            try:
-                numbers[column] = float(text[column]) if text[column] else None
-            except ValueError:
-                raise RescoreError(f"{path}, line {line}, column {column}: {text[column]!r} is not a number") from None
-        rows.append({**text, **numbers})
+    path = Path(path)
+    for line, text in read_rows(path, COLUMNS):
+        check_status(path, line, text, STATUSES)
+        rows.append({**text, **{column: number_in(path, line, text, column) for column in NUMBERS}})
     return rows
 
 

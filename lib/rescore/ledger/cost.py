@@ -7,7 +7,7 @@ import pandas as pd
 
 from rescore.errors import RescoreError
 from rescore.files import read_json
-from rescore.ledger.records import Record, read_rows
+from rescore.ledger.records import Record, number_in, read_rows
 
 COLUMNS = (
     "paper",
@@ -93,10 +93,7 @@ def kept_costs(path: Path) -> list[dict[str, str]]:
     rows = read_rows(path, COSTS)
     for line, row in rows:
         for column in COSTS[2:]:
-            try:
-                float(row[column] or 0)
-            except ValueError:
-                raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
+            number_in(path, line, row, column)
     return [row for _, row in rows]
 
 

@@ -21,7 +21,7 @@ from rescore.ledger.protocol import (
     parse_protocol,
 )
 from rescore.ledger.published import Published
-from rescore.ledger.records import KEY, Record, describe, matches, read_rows
+from rescore.ledger.records import KEY, Record, check_status, describe, matches, number_in, read_rows
 from rescore.ledger.statistics import MOST, half_width, repeats_needed
 
 if TYPE_CHECKING:
@@ -317,15 +317,10 @@ def write_diff(path: Path | str, frame: pd.DataFrame) -> None:
 
 def read_diff(path: Path | str) -> pd.DataFrame:
     """Read `diff.csv`; raises RescoreError on unknown columns, a status outside `STATUSES` or a bad number."""
-    rows = []
+    path, rows = Path(path), []
     required = [column for column in COLUMNS if column not in YOUNGER]
-    for line, row in read_rows(Path(path), required, YOUNGER):
-        if row["status"] not in STATUSES:
-            raise RescoreError(f"{path}, line {line}, column status: unknown {row['status']!r}; allowed: {', '.join(STATUSES)}")
-        for column in ("nfe", *NUMBERS):
-            try:
-                row[column] = float(row[column]) if row[column] else None  # type: ignore[assignment]  # text no more
-            except ValueError:
-                raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
-        rows.append(dict.fromkeys(YOUNGER, "") | row)
+    for line, row in read_rows(path, required, YOUNGER):
+        check_status(path, line, row, STATUSES)
+        numbers = {column: number_in(path, line, row, column) for column in ("nfe", *NUMBERS)}
+        rows.append({**dict.fromkeys(YOUNGER, ""), **row, **numbers})
     return _typed(pd.DataFrame(rows, columns=COLUMNS))

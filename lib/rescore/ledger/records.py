@@ -240,6 +240,20 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
     return rows
 
 
+def number_in(path: Path, line: int, row: Mapping[str, str], column: str) -> float | None:
+    """A number of a row of `read_rows`; None for an empty field. Raises RescoreError, with its place, for other text."""
+    try:
+        return float(row[column]) if row[column] else None
+    except ValueError:
+        raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
+
+
+def check_status(path: Path, line: int, row: Mapping[str, str], statuses: Sequence[str]) -> None:
+    """Raise RescoreError, with the line, unless the status of a row of `read_rows` is one of these."""
+    if row["status"] not in statuses:
+        raise RescoreError(f"{path}, line {line}, column status: unknown {row['status']!r}; allowed: {', '.join(statuses)}")
+
+
 def format_rows(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """CSV text; floats with as many digits as reading needs to return the same bits, None as an empty field."""
     stream = io.StringIO()
