@@ -8,7 +8,17 @@ from rescore.corruptions import Blur, Corruption, GaussianStart, GeometricNoise,
 from rescore.models.judge import draw
 from rescore.problems import ExactProblem
 from rescore.processes import CLD, VE, VP, Blurring, grids
-from rescore.random import BLOCK_NUMBERS, LEAST_BLOCK, Streams, derive_seed, integers, make_generator, normal, seeded
+from rescore.random import (
+    BLOCK_NUMBERS,
+    LEAST_BLOCK,
+    Streams,
+    derive_seed,
+    integers,
+    make_generator,
+    normal,
+    seeded,
+    small_seed,
+)
 from rescore.samplers import (
     MomentumSampler,
     ancestral,
@@ -175,3 +185,9 @@ def test_weights_by_a_seed_are_those_after_manual_seed_and_leave_its_state():
     assert torch.equal(seeded(lambda: torch.nn.Linear(4, 5), 3).weight, expected)
     assert torch.equal(torch.get_rng_state(), state)
     assert len(torch.cuda._queued_calls) == waiting, "each torch.manual_seed keeps a formatted stack for a GPU that never comes"
+
+
+def test_seeds_are_the_same_on_every_machine():
+    """Weights of networks, and OpenMM's chains, depend on them."""
+    assert (derive_seed("mg", "eval", 0, 1), small_seed("mg", "eval", 0, 1)) == (6906730789172594966, 803391766)
+    assert (derive_seed("lcss"), small_seed("lcss")) == (1247981258475887121, 768399889)

@@ -17,6 +17,11 @@ def derive_seed(*names: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
+def small_seed(*names: object) -> int:
+    """`derive_seed` in 31 bits, for libraries that take no more: OpenMM's seeds are C's signed int. Also of most networks."""
+    return derive_seed(*names) % 2**31
+
+
 def make_generator(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator seeded by `derive_seed(*names)`."""
     return torch.Generator(device=device).manual_seed(derive_seed(*names))

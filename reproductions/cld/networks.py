@@ -11,7 +11,7 @@ from rescore.objectives import DSM, HSM
 from rescore.problems.score_norms import jacobian_norm
 from rescore.processes import CLD, LinearSDE
 from rescore.processes.base import Time
-from rescore.random import derive_seed, make_generator, seeded
+from rescore.random import make_generator, seeded, small_seed
 from rescore.scores import Score
 from rescore.training import Adam, fit
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ def untrained(settings: PointNetworks, process: LinearSDE, section: str) -> list
     """Networks, by member; they see x and v of CLD."""
     config = MLPConfig(width=settings.width, blocks=settings.blocks)
     inputs = (2 * PLANE if isinstance(process, CLD) else PLANE,)
-    seeds = [derive_seed("cld", section, seed) % 2**31 for seed in range(settings.members)]
+    seeds = [small_seed("cld", section, seed) for seed in range(settings.members)]
     return [seeded(lambda: MLP(config, inputs, (PLANE,)), seed) for seed in seeds]
 
 

@@ -15,7 +15,7 @@ from rescore.objectives import DSM, UniformTimes
 from rescore.problems.flow import by_rho_rk4
 from rescore.processes import VP, LinearSDE
 from rescore.processes.grids import NAMED as GRIDS
-from rescore.random import Streams, derive_seed, make_generator, seeded
+from rescore.random import Streams, make_generator, seeded, small_seed
 from rescore.samplers.weights import lagrange, past
 from rescore.scores import GaussianMixture, Score, to_noise
 from rescore.training import Adam
@@ -143,7 +143,7 @@ def train_on_line(book: Book, process: LinearSDE) -> Tracked:
     """An ensemble of noise predictions trained by denoising score matching (eqs. 6.3 and 6.9)."""
     settings = book.config.fitting
     shape = MLPConfig(width=settings.width, blocks=settings.blocks)
-    members = [seeded(lambda: MLP(shape, (1,)), derive_seed("deis", "fitting", i) % 2**31) for i in range(settings.members)]
+    members = [seeded(lambda: MLP(shape, (1,)), small_seed("deis", "fitting", i)) for i in range(settings.members)]
     ensemble, objective = Ensemble(members), DSM("simple", UniformTimes(1e-5))
     network, n = NoisePrediction(ensemble, process), settings.members * settings.batch
 

@@ -13,7 +13,7 @@ from rescore.models.conditional import train_conditional
 from rescore.networks.conditional import ConditionalNoise
 from rescore.networks.mlp import MLP, MLPConfig
 from rescore.processes import VP
-from rescore.random import derive_seed, seeded
+from rescore.random import derive_seed, seeded, small_seed
 from rescore.scores import Score
 from rescore.training import Adam, Training
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class OneNetwork(Images):
             return data[rows], told[rows]
 
         names, square = ("diffcollage", "amortised", self.name, seed), (self.side, self.side)
-        mlp = seeded(lambda: MLP(MLPConfig(settings.hidden, 2), (3, *square), (1, *square)), derive_seed(*names) % 2**31)
+        mlp = seeded(lambda: MLP(MLPConfig(settings.hidden, 2), (3, *square), (1, *square)), small_seed(*names))
         network = ConditionalNoise(TwoWidths(mlp, self.overlap), process, 1, 2, squares.std().item())
         training = Training(Adam.of(settings), len(data), settings.batch, derive_seed(*names), settings.ema)
         folder, label = self.run.folder / f"one-network-{seed}", f"one network, {self.name}, seed {seed}"

@@ -13,7 +13,7 @@ from rescore.experiments.book import Book
 from rescore.metrics.series import SeriesJudge
 from rescore.networks.conditional import ConditionalNoise
 from rescore.networks.mlp import MLP, MLPConfig
-from rescore.random import derive_seed, make_generator, seeded
+from rescore.random import make_generator, seeded, small_seed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -147,7 +147,7 @@ def accuracy(x: Tensor, settings: Motion, judge: SeriesJudge) -> float:
 def train(settings: Motion, data: Tensor, labels: Tensor, width: int, seed: int, folder: Path, device: str) -> ConditionalNoise:
     """A network of windows of one width."""
     names, config = ("motion", width, seed), MLPConfig(settings.hidden, 2)
-    mlp = seeded(lambda: MLP(config, (CHANNELS + K, 1, width), (CHANNELS, 1, width)), derive_seed(*names) % 2**31)
+    mlp = seeded(lambda: MLP(config, (CHANNELS + K, 1, width), (CHANNELS, 1, width)), small_seed(*names))
     network = ConditionalNoise(mlp, PROCESS, CHANNELS, K, data.std().item())
     rows_of = data.flatten(0, 1).to(device)
     activity = F.one_hot(labels, K).float().repeat_interleave(data.shape[1], 0).to(device)

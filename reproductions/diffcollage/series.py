@@ -13,7 +13,7 @@ from rescore.models.conditional import Batch, train_conditional
 from rescore.networks.conditional import ConditionalNoise, SequenceTransformer
 from rescore.processes import VP
 from rescore.progress import progress
-from rescore.random import derive_seed, seeded
+from rescore.random import derive_seed, seeded, small_seed
 from rescore.training import Adam, Training
 from torch import Tensor
 
@@ -65,7 +65,7 @@ def train_transformer(
     """
     channels, told = frames.values.shape[1], conditions.values.shape[1]
     sizes = channels + told, channels, settings.hidden, settings.layers, settings.heads
-    transformer = seeded(lambda: SequenceTransformer(*sizes), derive_seed(*names) % 2**31)
+    transformer = seeded(lambda: SequenceTransformer(*sizes), small_seed(*names))
     network = ConditionalNoise(transformer, PROCESS, channels, told, spread)
 
     def batch(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

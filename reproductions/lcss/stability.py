@@ -12,7 +12,7 @@ from rescore.networks.mlp import MLP
 from rescore.objectives import DSM, LCSS, TraceMatching, UniformTimes
 from rescore.objectives.matching import Objective
 from rescore.processes import VE
-from rescore.random import derive_seed, make_generator
+from rescore.random import make_generator, small_seed
 from rescore.training import Adam
 from rescore.training.ensemble import Tracked, spikes, train_ensemble
 from torch import Tensor
@@ -56,7 +56,7 @@ def stability(book: Book) -> None:
 def score_mlp(width: int, blocks: int, seed: int) -> MLP:
     """A small noise prediction for the digits, called with times."""
     settings = {"width": width, "blocks": blocks}
-    return make_network("mlp", settings, 1, 8, derive_seed("lcss", "score", seed) % 2**31)
+    return make_network("mlp", settings, 1, 8, small_seed("lcss", "score", seed))
 
 
 def train(name: str, objective: Objective, settings: Stability, folder: Path, draws_each: int = 1) -> Tracked:

@@ -8,7 +8,7 @@ from rescore.cost.timing import Step, clock, interleaved, training_step
 from rescore.experiments.book import Book
 from rescore.networks import make_network
 from rescore.objectives.pointwise import gradient_of
-from rescore.random import derive_seed, make_generator
+from rescore.random import make_generator, small_seed
 from torch import Tensor
 
 from reproductions.lcss.checkerboard import BOARD, METHODS, NOISED, density_mlp, objective
@@ -53,7 +53,7 @@ def image_step(method: str, config: Config, device: str) -> Step:
     """An iteration of NCSNv2 on random images; all objectives see them with noise, lambda = sigma^2."""
     timing = config.timing
     shape = (timing.images, 3, timing.side, timing.side)
-    network = make_network("ncsnv2", {"width": timing.width}, 3, timing.side, derive_seed("lcss") % 2**31).to(device)
+    network = make_network("ncsnv2", {"width": timing.width}, 3, timing.side, small_seed("lcss")).to(device)
     draws = make_generator("lcss", "timing", device=device)
     x0 = torch.rand(shape, generator=draws, device=device)
 

@@ -14,7 +14,7 @@ from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
 from rescore.montecarlo import aft, importance, smc, snf
 from rescore.montecarlo.logz import estimates, logz_statistics
-from rescore.random import derive_seed, fill_normal, make_generator
+from rescore.random import fill_normal, make_generator, small_seed
 from rescore.targets import Rescaled, Target
 from rescore.targets.named import make_target
 from rescore.training import Adam, fit
@@ -157,7 +157,7 @@ def truth(book: Book, dataset: str) -> None:
 
 def make_flow(book: Book, target: Target, its: Flow, *names: object) -> nn.Module:
     """The flow of the target's family, its weights seeded by names."""
-    seed, family = derive_seed(TABLE, target.name, *names) % 2**31, book.config.datasets[target.name].flow
+    seed, family = small_seed(TABLE, target.name, *names), book.config.datasets[target.name].flow
     return flows.make_flow(family, target.dim, seed, its.layers, (its.hidden, its.hidden), its.bins, its.bound)
 
 

@@ -14,7 +14,7 @@ from rescore.flows import transport as flows
 from rescore.ledger.records import Over
 from rescore.machine.locks import folder_lock
 from rescore.montecarlo import smc, snf
-from rescore.random import derive_seed
+from rescore.random import small_seed
 from rescore.targets.molecule import Boltzmann, ForceField, ZMatrix, torsion_angle
 from torch import Tensor
 
@@ -177,7 +177,7 @@ class MoleculeStudy(Study):
                     of.picoseconds,
                     of.every,
                     of.settle,
-                    derive_seed(self.dataset, "md", k) % 2**31,
+                    small_seed(self.dataset, "md", k),
                 )
                 for k in which
             ]

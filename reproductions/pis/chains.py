@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from rescore.montecarlo.pyro_chains import chain_metrics, run_chain
-from rescore.random import derive_seed, make_generator
+from rescore.random import make_generator, small_seed
 from torch import Tensor
 
 from reproductions.pis.study import SHOWN, TABLE, Study, shown
@@ -19,7 +19,7 @@ def library_chains(study: Study, method: str) -> None:
     def run(chain: int) -> Tensor:
         generator = make_generator(study.dataset, method, "start", chain)
         initial = torch.randn(target.dim, dtype=torch.float64, generator=generator)
-        seed = derive_seed(study.dataset, method, "chain", chain) % 2**31
+        seed = small_seed(study.dataset, method, "chain", chain)
         return run_chain(target, method, settings.samples, settings.warmup, seed, initial).samples
 
     protocol = {"library": "pyro", "chains": settings.chains, "warmup": settings.warmup, "samples": settings.samples}

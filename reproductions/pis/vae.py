@@ -21,7 +21,7 @@ from rescore.machine.locks import folder_lock
 from rescore.montecarlo import smc
 from rescore.montecarlo.logz import averaged_over_targets
 from rescore.networks.vae import VAE, bernoulli_log_likelihood, make_decoder
-from rescore.random import derive_seed, make_generator, seeded
+from rescore.random import make_generator, seeded, small_seed
 from rescore.targets import LatentPosterior, from_laplace
 from rescore.training import Adam, fit
 from safetensors.torch import load_file
@@ -83,9 +83,7 @@ class Posteriors:
     def decoder(self) -> nn.Module:
         """Of the config's file, or trained here, once for all jobs; frozen."""
         of, pixels = self.vae, self.chosen.shape[1]
-        decoder = seeded(
-            lambda: make_decoder(of.network, of.latent, pixels, of.hidden), derive_seed(self.dataset, "decoder") % 2**31
-        )
+        decoder = seeded(lambda: make_decoder(of.network, of.latent, pixels, of.hidden), small_seed(self.dataset, "decoder"))
         if of.decoder:
             load_decoder(find_decoder(of.decoder.file, of.decoder.sha256), decoder)
         else:
@@ -94,7 +92,7 @@ class Posteriors:
 
     def _train(self, decoder: nn.Module) -> None:
         of, images = self.vae, self.binary("train")
-        vae = seeded(lambda: VAE(decoder, of.latent, images.shape[1], of.hidden), derive_seed(self.dataset, "encoder") % 2**31)
+        vae = seeded(lambda: VAE(decoder, of.latent, images.shape[1], of.hidden), small_seed(self.dataset, "encoder"))
 
         def loss(generator: torch.Generator) -> Tensor:
             which = torch.randint(len(images), (of.training.batch,), generator=generator)

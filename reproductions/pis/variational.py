@@ -7,7 +7,7 @@ import torch
 from rescore.flows import transport as flows
 from rescore.montecarlo import snf
 from rescore.montecarlo.logz import estimates
-from rescore.random import derive_seed, fill_normal
+from rescore.random import fill_normal, small_seed
 from rescore.training import Adam
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 
 def make_flow(settings: Flow, dim: int, *names: object) -> nn.Module:
     """The flow of the config, its weights seeded by names."""
-    seed, hidden = derive_seed(*names) % 2**31, (settings.hidden, settings.hidden)
+    seed, hidden = small_seed(*names), (settings.hidden, settings.hidden)
     return flows.make_flow(settings.family, dim, seed, settings.layers, hidden, settings.bins, settings.bound)
 
 
@@ -81,7 +81,7 @@ def trained_stochastic_flow(study: Study, method: str, seed: int) -> tuple[nn.Mo
     """The maps of SNF and the history of its paths' reverse KL."""
     settings, target = study.config.snf, study.target
     names = [(study.dataset, method, "init", seed, k) for k in range(settings.blocks)]
-    maps = nn.ModuleList(flows.affine_coupling(target.dim, PAIR, settings.hidden, derive_seed(*of) % 2**31) for of in names)
+    maps = nn.ModuleList(flows.affine_coupling(target.dim, PAIR, settings.hidden, small_seed(*of)) for of in names)
     maps = maps.to(study.book.run.device)
 
     def loss(generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from rescore.networks.base import once
 from rescore.networks.parametrise import LEVELS
 from rescore.objectives import CleanPrediction, Network, SoftScoreMatching, clean_of, clean_of_score
 from rescore.problems.flow import trace
-from rescore.random import derive_seed, make_generator
+from rescore.random import make_generator, small_seed
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
 from rescore.training.network import Losses
 from rescore.training.together import train_each
@@ -104,7 +104,7 @@ class Studio:
     def _train(self, folder: Path, every: int | None = None) -> dict[int, dict[VariantName, list[nn.Module]]]:
         settings, seeds = self.training, self.config.seeds
         make = partial(make_network, settings.network, settings.settings, *self.data.shape[:2])
-        made = {(name, seed): make(derive_seed("soft", name, seed) % 2**31) for name in self.processes for seed in seeds}
+        made = {(name, seed): make(small_seed("soft", name, seed)) for name in self.processes for seed in seeds}
         found = train_each(made, self.losses, settings, len(self.data), "soft", folder, self.run.device, every)
         return {
             steps: {name: [networks[name, seed] for seed in seeds] for name in self.processes}

@@ -14,7 +14,7 @@ from rescore.cost.timing import Step, clock, interleaved, training_step
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import make_network
-from rescore.random import derive_seed, make_generator
+from rescore.random import make_generator, small_seed
 from rescore.samplers import FlowMomentumSampler, HeunFlowSampler, MomentumSampler, Sampler, uniform_times
 
 from reproductions.soft_diffusion.config import VariantName
@@ -102,7 +102,7 @@ def steps(studio: Studio, network: str, options: Mapping[str, object]) -> dict[s
     rows, device = torch.arange(studio.config.overhead.batch) % len(studio.data), studio.run.device
 
     def step(name: VariantName) -> Step:
-        made = make_network(network, options, *studio.data.shape[:2], derive_seed("soft", "overhead") % 2**31)
+        made = make_network(network, options, *studio.data.shape[:2], small_seed("soft", "overhead"))
         losses, generator = studio.losses([(name, 0)]), make_generator("overhead", device=device)
         made = made.to(device).train()
         return training_step(made, lambda: losses(made, rows, generator))

@@ -12,7 +12,7 @@ from rescore.data.crops import random_stretches
 from rescore.metrics.features import Features
 from rescore.metrics.images import frechet_distance
 from rescore.metrics.matching import top1
-from rescore.random import derive_seed, make_generator, seeded
+from rescore.random import make_generator, seeded, small_seed
 from rescore.training import Adam, fit
 
 BATCH = 128
@@ -40,7 +40,7 @@ def train_series_classifier(x: Tensor, labels: Tensor, features: int, steps: int
         name: of its random numbers.
     """
     shape = x.shape[1], x.shape[-1], int(labels.max()) + 1
-    judge = seeded(lambda: SeriesClassifier(*shape, features), derive_seed(name) % 2**31)
+    judge = seeded(lambda: SeriesClassifier(*shape, features), small_seed(name))
 
     def loss(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(x), (BATCH,), generator=generator)

@@ -21,7 +21,7 @@ from rescore.objectives.matching import Objective as Loss
 from rescore.objectives.network import Network
 from rescore.processes import CLD, LinearSDE
 from rescore.processes.base import require
-from rescore.random import derive_seed
+from rescore.random import derive_seed, small_seed
 from rescore.scores import Score
 from rescore.specs.model import ModelSpec, Objective, Part
 from rescore.training import Trained, Training, load_weights, own_device, train_network
@@ -67,7 +67,7 @@ def make_model(spec: ModelSpec, process: LinearSDE, shape: tuple[int, int, int])
         network.settings,
         state_channels(process, channels),
         side,
-        derive_seed("model", spec.seed) % 2**31,
+        small_seed("model", spec.seed),
         channels if velocities else None,
     )
     if velocities:
