@@ -1,5 +1,8 @@
 """The one exception a user sees: what is wrong, where, and what is allowed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RescoreError(Exception):
     """Bad input. The message names the file or key and the allowed values; the CLI prints it and exits with 2."""
@@ -19,6 +22,15 @@ class Diverged(RescoreError):
     def cell(self, **key: object) -> dict[str, object]:
         """The `skipped.csv` row of the cell with these key columns."""
         return {**key, "reason": f"diverged: {self}"}
+
+
+@contextmanager
+def naming_diverged(whose: str) -> Iterator[None]:
+    """What diverges within says whose it is, such as `seed 3`."""
+    try:
+        yield
+    except Diverged as error:
+        raise Diverged(f"{whose}: {error}") from None
 
 
 def os_error_text(error: OSError) -> str:

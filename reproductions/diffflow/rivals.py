@@ -15,7 +15,7 @@ from rescore.random import derive_seed, make_generator
 from torch import Tensor, nn
 
 from reproductions.diffflow import config as settings
-from reproductions.diffflow.tabular import PRINTED, Trainer, test_nll, trainer_of
+from reproductions.diffflow.tabular import PRINTED, Trainer, protocol_of, test_nll, trainer_of
 
 OF_TABLES, OF_IMAGES = ("MADE", "NAF", "FFJORD"), ("RealNVP", "FFJORD")
 
@@ -28,13 +28,7 @@ def measure(book: Book, name: str) -> None:
         data, log_scale = rows.standardised(its.test_rows)
         for method in OF_IMAGES if images else OF_TABLES:
             fit = fit_of(its, method)
-            protocol = {
-                "iterations": fit.steps,
-                "batch": fit.batch,
-                "train_rows": len(data.train),
-                "test_rows": len(data.test),
-                "stopping": f"best of {its.stages} on validation",
-            }
+            protocol = protocol_of(fit, data, its.stages)
             protocol |= (
                 {"trace": "hutchinson in training, exact after", "tolerance": fit.tolerance} if method == "FFJORD" else {}
             )

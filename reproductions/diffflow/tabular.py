@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from rescore.data.tabular import Tabular, load_tabular
-from rescore.errors import Diverged
+from rescore.errors import naming_diverged
 from rescore.experiments.book import Book
 from rescore.flows.density import fit_flow, flow_log_prob, maf, nsf, realnvp
 from rescore.neural_sde import DiffFlow, train_diffflow
@@ -34,17 +34,22 @@ def measure(book: Book, name: str) -> None:
         for method in ("DiffFlow", *FLOWS):
             ours = method == "DiffFlow"
             fit, variant = (settings.diffflow, "ODE") if ours else (settings.flow, "")
-            protocol = {
-                "iterations": fit.steps,
-                "batch": fit.batch,
-                "train_rows": len(data.train),
-                "test_rows": len(data.test),
-                "stopping": f"best of {settings.stages} on validation",
-            }
+            protocol = protocol_of(fit, data, settings.stages)
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if ours else {}
             make = diffflow_trainer if ours else flow_trainer
             nll = partial(test_nll, book, data, log_scale, method, fit.steps, settings.stages, make)
             book.repeat("3.1", printed, method, variant, None, protocol, config.seeds, len(data.test), "trainings", nll=nll)
+
+
+def protocol_of(fit: Fit, data: Tabular, stages: int) -> dict[str, object]:
+    """Of a training that is stopped where validation says."""
+    return {
+        "iterations": fit.steps,
+        "batch": fit.batch,
+        "train_rows": len(data.train),
+        "test_rows": len(data.test),
+        "stopping": f"best of {stages} on validation",
+    }
 
 
 def test_nll(
@@ -58,11 +63,9 @@ def test_nll(
     folder = book.run.folder / f"{method}-{data.name}-{seed}"
     train_to, log_prob, blank = make(book.config, data.train, "diffflow", method, data.name, seed)
     stops = [steps * (stage + 1) // stages for stage in range(stages)]
-    try:
+    with naming_diverged(f"seed {seed}"):
         stopped_at_best(blank, train_to, lambda: -log_prob(data.validation).mean().item(), stops, folder)
         return log_scale - log_prob(data.test).mean().item()
-    except Diverged as error:
-        raise Diverged(f"seed {seed}: {error}") from None
 
 
 def flow_trainer(config: Config, train: Tensor, *names: object) -> Trainer:

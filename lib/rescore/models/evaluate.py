@@ -13,7 +13,7 @@ import numpy as np
 
 from rescore.data.images import ImageSet, image_shape, load_images
 from rescore.data.pixels import to_unit
-from rescore.errors import Diverged, RescoreError
+from rescore.errors import RescoreError, naming_diverged
 from rescore.experiments.axes import samples_name
 from rescore.experiments.book import Book, Cell
 from rescore.experiments.listing import Listed, Listing
@@ -263,10 +263,8 @@ class TrainedModels:
             batch = len(images) if self.run.device == "cpu" else None
             for training, seed in self.repeats_of(name):
                 model, noise = self.load(name, training), partial(self._streams, ("likelihood", self.data, seed))
-                try:
+                with naming_diverged(f"{SEED_OF[cell.over]} {seed}"):
                     bits = image_bits(model, images, self.held_out.grey_levels, noise, tolerance, BOUND_DRAWS * bound, batch)
-                except Diverged as error:
-                    raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
                 found["bpd"].append(bits.flow.mean().item())
                 nfes.append(bits.nfe)
                 if bits.bound is not None:

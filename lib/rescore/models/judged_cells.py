@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rescore.errors import Diverged
+from rescore.errors import naming_diverged
 from rescore.experiments.book import Book, Cell
 from rescore.ledger.records import Over
 from rescore.models.judge import Drawn, Judge
@@ -88,10 +88,8 @@ def _judged(
         numbers |= {"nfe": drawn.nfe, "n": len(drawn.x)}
         return {name: np.asarray(number) for name, number in numbers.items()} | {"shown": drawn.x[:KEPT].numpy()}
 
-    try:
+    with naming_diverged(f"{SEED_OF[cell.over]} {seed}"):
         return cell.part(name, judged)
-    except Diverged as error:
-        raise Diverged(f"{SEED_OF[cell.over]} {seed}: {error}") from None
 
 
 def _fill(
