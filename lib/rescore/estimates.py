@@ -147,13 +147,10 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
     for paper, rules in suite.papers.items():
         for name in rules.jobs:
             job, trainings = rules.known.jobs[name], rules.known.job_trainings(name)
-            evaluation, seeds = (
-                getattr(rules.known.under(name), "evaluation", None),
-                max((len(of.seeds) for of in trainings.values()), default=0),
-            )
-            judged = (
-                evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
-            )  # else the paper has its own
+            evaluation = getattr(rules.known.under(name), "evaluation", None)
+            seeds = max((len(of.seeds) for of in trainings.values()), default=0)
+            # else the paper has its own
+            judged = evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
             sets = max(seeds, judged.samplings) if judged else seeds
             rows.append(
                 {

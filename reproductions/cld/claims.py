@@ -21,9 +21,8 @@ from rescore.ledger.claims import (
     smaller,
 )
 
-from reproductions.cld.learned_claims import DIGITS, LEARNED
+from reproductions.cld.learned_claims import DIGITS, LEARNED, TIMES
 
-TIMES = ("0.001", "0.003", "0.01", "0.03", "0.05", "0.1", "0.2", "0.3", "0.5", "0.7", "1")
 WEIGHT_TIMES = ("1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "0.5", "1")
 UNDER, NEAR, OVER = ("0.125", "0.25", "0.5"), ("0.8", "1.25"), ("2", "4", "8")
 STRIDINGS = ("US", "QS")

@@ -1,6 +1,6 @@
 """Long series of human activities from a model of short ones: Table 4.3 in small, on BasicMotions."""
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import cache
 from pathlib import Path
 
@@ -61,6 +61,19 @@ class Watch:
         target = float(np.mean([each["diversity"] for each in self.of_real("")]))
         return made, y, found | {"diversity_gap": abs(found["diversity"] - target)}
 
+    def measuring(
+        self, of_seed: Callable[[int], LongSeries], name: str
+    ) -> Callable[[str, int, MutableMapping[str, np.ndarray]], Measured]:
+        """What `rows` measures by, with the models of each seed; the first series are kept for figures as `<name>/<method>`."""
+
+        def measure(method: str, seed: int, arrays: MutableMapping[str, np.ndarray]) -> Measured:
+            made, y, found = self.measure(of_seed(seed), method, seed)
+            if method != SHORT:
+                arrays |= {f"{name}/{method}": made.x[:2, :, 0].numpy(), f"{name}/activities": y[:2].numpy()}
+            return made, found
+
+        return measure
+
     def _of_real(self, variant: str) -> list[dict[str, float]]:
         n, real = self.settings.series, self.real[variant]
         return [self.judge.of_real(n, *real, make_generator("motion real", seed)) for seed in self.seeds]
@@ -87,13 +100,7 @@ def motion(book: Book, dataset: str) -> None:
             if cell.todo:
                 cell.add_each(watch.of_real(variant))
 
-    def measure(method: str, seed: int, arrays: MutableMapping[str, np.ndarray]) -> Measured:
-        made, y, found = watch.measure(of_seed(seed), method, seed)
-        if method != SHORT:
-            arrays |= {f"motion/{method}": made.x[:2, :, 0].numpy(), "motion/activities": y[:2].numpy()}
-        return made, found
-
-    rows(book, dataset, watch.protocol, settings.series, "trainings", measure)
+    rows(book, dataset, watch.protocol, settings.series, "trainings", watch.measuring(of_seed, "motion"))
     book.arrays["motion/real"] = np.stack([watch.series[watch.labels == k][0] for k in range(K)])
     own = {j: F.one_hot(torch.tensor([k]), K).float() for j, k in enumerate(PLAN)}  # of each factor; the variables have none
     about = watch.protocol | {"variables": "null"}
@@ -124,13 +131,8 @@ def naive(book: Book, dataset: str) -> None:
         network = train_transformer(settings, frames, activities, ("motion transformer", seed), folder, device, label, spread)
         return long_series(config, settings, network, network, any_length=True)
 
-    def measure(method: str, seed: int, arrays: MutableMapping[str, np.ndarray]) -> Measured:
-        made, y, found = watch.measure(of_seed(seed), method, seed)
-        if method != SHORT:
-            arrays |= {f"naive/{method}": made.x[:2, :, 0].numpy(), "naive/activities": y[:2].numpy()}
-        return made, found
-
     about = watch.protocol | {"network": "transformer"}
+    measure = watch.measuring(of_seed, "naive")
     rows(book, dataset, about, settings.series, "trainings", measure, TRANSFORMER, TABULATED)
 
 

@@ -5,6 +5,7 @@ References:
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -95,11 +96,7 @@ def of_retrained_runs(estimates: ArrayLike, truth: float) -> dict[str, tuple[flo
         variance = of.mean(1).var(ddof=1) + (1 - 1 / runs) * of.var(1, ddof=1).mean()
         return np.array([bias, math.sqrt(variance), math.sqrt(bias**2 + variance)])
 
-    trainings = len(errors)
-    without = np.stack([statistics(np.delete(errors, k, 0)) for k in range(trainings)])
-    jackknife = np.sqrt((trainings - 1) ** 2 / trainings * without.var(0, ddof=1))
-    names = ("logz_bias", "logz_std", "logz_rmse")
-    return {name: (float(value), float(error)) for name, value, error in zip(names, statistics(errors), jackknife, strict=True)}
+    return _jackknifed(statistics, errors, 0)
 
 
 def averaged_over_targets(estimates: ArrayLike, truths: ArrayLike) -> dict[str, tuple[float, float]]:
@@ -123,11 +120,16 @@ def averaged_over_targets(estimates: ArrayLike, truths: ArrayLike) -> dict[str, 
         bias, std = of.mean(1)
         return np.array([bias, std, math.hypot(bias, std)])
 
-    targets = each.shape[1]
-    without = np.stack([statistics(np.delete(each, k, 1)) for k in range(targets)])
-    jackknife = np.sqrt((targets - 1) ** 2 / targets * without.var(0, ddof=1))
+    return _jackknifed(statistics, each, 1)
+
+
+def _jackknifed(statistics: Callable[[np.ndarray], np.ndarray], of: np.ndarray, axis: int) -> dict[str, tuple[float, float]]:
+    """B, S and A, which are `statistics(of)`, with a jackknife's errors: one part of the axis is left out at a time."""
+    parts = of.shape[axis]
+    without = np.stack([statistics(np.delete(of, k, axis)) for k in range(parts)])
+    errors = np.sqrt((parts - 1) ** 2 / parts * without.var(0, ddof=1))
     names = ("logz_bias", "logz_std", "logz_rmse")
-    return {name: (float(value), float(error)) for name, value, error in zip(names, statistics(each), jackknife, strict=True)}
+    return {name: (float(value), float(error)) for name, value, error in zip(names, statistics(of), errors, strict=True)}
 
 
 def logz_statistics(

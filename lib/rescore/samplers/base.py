@@ -126,7 +126,20 @@ class Sampler(Solver):
         return u
 
 
-class OneStep(Sampler):
+class Stepwise(Sampler):
+    """A sampler whose step looks at nothing before it."""
+
+    @abstractmethod
+    def step(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        """From times[i] to times[i + 1]."""
+
+    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
+        for i in range(self.steps):
+            u = self.step(i, score, u, draw)
+        return u
+
+
+class OneStep(Stepwise):
     """u <- A_i u + B_i score(u, t_i) + C_i z: every sampler that looks at one score per step and at nothing before.
 
     Args:
@@ -145,15 +158,9 @@ class OneStep(Sampler):
             self.C[-1] = None
 
     def step(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        """From times[i] to times[i + 1]."""
         mean = self.A[i](u) + self.B[i](score(u, self.times[i]))
         root = self.C[i]
         return mean if root is None else mean + root(draw(u))
-
-    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        for i in range(self.steps):
-            u = self.step(i, score, u, draw)
-        return u
 
 
 class Multistep(Sampler):

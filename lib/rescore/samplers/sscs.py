@@ -6,7 +6,7 @@ from torch import Tensor
 from rescore.processes import CLD
 from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Block, block
-from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients
+from rescore.samplers.base import Denoise, Draw, Stepwise, Times, coefficients
 from rescore.samplers.method import method
 from rescore.scores import Score
 
@@ -21,7 +21,7 @@ def analytic_part(process: CLD, t: Tensor, s: Tensor) -> tuple[Block, Block]:
     return flip @ process.Psi(s, t) @ flip, flip @ process.Q(s, t) @ flip
 
 
-class SSCS(Sampler):
+class SSCS(Stepwise):
     """Strang splitting of the reverse SDE: analytic half, v <- v + 2 Gamma beta h (s_v(u, t_i) + v / M), analytic half.
 
     Score and beta of the middle part are those at the start of the step, as in the authors' code; the analytic parts use
@@ -43,7 +43,6 @@ class SSCS(Sampler):
         self.kick = (2 * process.Gamma * process.beta(s) * (s - t)).tolist()
 
     def step(self, i: int, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        """From times[i] to times[i + 1]."""
         (first, first_root), (second, second_root) = self.halves
         u = first[i](u) + first_root[i](draw(u))
         x, v = u.unbind(1)
@@ -52,11 +51,6 @@ class SSCS(Sampler):
         if self.denoise == "mean" and i == self.steps - 1:
             return second[i](u)
         return second[i](u) + second_root[i](draw(u))
-
-    def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
-        for i in range(self.steps):
-            u = self.step(i, score, u, draw)
-        return u
 
 
 sscs = method(applies=CLD)(SSCS)
