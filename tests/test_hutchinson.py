@@ -84,7 +84,7 @@ def test_no_variance_is_negative(probe):
 
 
 def test_an_unknown_probe():
-    with pytest.raises(RescoreError, match="probe 'uniform': allowed are gaussian, rademacher, sphere"):
+    with pytest.raises(RescoreError, match="probe 'uniform'; allowed: gaussian, rademacher, sphere"):
         probe_variance(A[None], "uniform")
 
 

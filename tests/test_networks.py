@@ -186,8 +186,8 @@ def test_wrong_inputs_are_one_clear_error(name):
         ("unet", {}, "unknown network 'unet'; allowed are mlp, ddpm, ddpmpp"),
         ("ddpmpp", {"widht": 3}, "unknown setting 'widht'; allowed are width, multipliers"),
         ("mlp", {"fir": True}, "unknown setting 'fir'; allowed are width, blocks"),
-        ("ddpmpp", {"embedding": "sine"}, "embedding 'sine'; allowed are 'positional', 'fourier'"),
-        ("ddpmpp", {"block": "resnet"}, "block 'resnet'; allowed are 'biggan', 'ddpm'"),
+        ("ddpmpp", {"embedding": "sine"}, "embedding 'sine'; allowed: positional, fourier"),
+        ("ddpmpp", {"block": "resnet"}, "block 'resnet'; allowed: biggan, ddpm"),
         ("ddpmpp", {"width": 7}, "allowed are an even width"),
         ("ddpm", {"fir": True}, "fir and pyramid need block 'biggan'"),
         ("ncsnpp", {"embedding": "positional"}, r"needs sigmas, \(smallest, largest\)"),
@@ -234,7 +234,7 @@ def test_discrete_ve_embeds_the_label_and_divides_by_its_sigma():
     model = NoisePrediction(network, VE(), "labels", "score")
     assert torch.allclose(model.score()(x[:1], times[1].item()), network(x[:1], labels[1:2].double()), rtol=1e-9)
     assert torch.allclose(model(x, times), -sigmas[:, None, None, None] * expected, rtol=1e-5)
-    with pytest.raises(RescoreError, match="level for VP 'labels'; allowed are 'time', 'steps', 'sigma'"):
+    with pytest.raises(RescoreError, match="level for VP 'labels'; allowed: time, steps, sigma"):
         NoisePrediction(network, VP(), "labels")
 
 
@@ -282,11 +282,11 @@ def test_wrong_sides_and_parametrisations_are_one_clear_error():
             make_network("ncsnv2", {"patch": 4}, 1, side, 0)
     with pytest.raises(RescoreError, match="network RefineNet: patch = 0; allowed are integers from 1 on"):
         make_network("ncsnv2", {"patch": 0}, 1, 28, 0)
-    with pytest.raises(RescoreError, match="level for CLD 'sigma'; allowed are 'time', 'steps'"):
+    with pytest.raises(RescoreError, match="level for CLD 'sigma'; allowed: time, steps"):
         NoisePrediction(Constant(0.0, 1), CLD(), "sigma")
-    with pytest.raises(RescoreError, match="output for VP 'epsilon'; allowed are 'noise', 'score', 'v'"):
+    with pytest.raises(RescoreError, match="output for VP 'epsilon'; allowed: noise, score, v"):
         NoisePrediction(Constant(0.0, 1), VP(), output="epsilon")
-    with pytest.raises(RescoreError, match="output for SubVP 'v'; allowed are 'noise', 'score'"):
+    with pytest.raises(RescoreError, match="output for SubVP 'v'; allowed: noise, score"):
         NoisePrediction(Constant(0.0, 1), SubVP(), output="v")
     with pytest.raises(RescoreError, match="factor 'I'"):
         NoisePrediction(Constant(0.0, 1), VP(), factor="I")

@@ -373,8 +373,8 @@ def test_bad_input_elsewhere():
     model = linear_model(1.0, 1.0)
     for call, message in (
         (lambda: model.sample(x, times), "needs a torch.Generator"),
-        (lambda: model.sample(x, times, lam=0, last="mean"), "allowed are tweedie, noise"),
-        (lambda: ode_log_prob(model, x, 0, 1, trace="some"), "allowed are auto, exact, hutchinson"),
+        (lambda: model.sample(x, times, lam=0, last="mean"), "allowed: tweedie, noise"),
+        (lambda: ode_log_prob(model, x, 0, 1, trace="some"), "allowed: auto, exact, hutchinson"),
         (lambda: ode_log_prob(model, torch.zeros(3, 4), 0, 1), "needs a torch.Generator"),
         (lambda: ode_log_prob(model, x[:0], 0, 1), "a batch of 0 states; allowed are 1 or more"),
         (lambda: ode_log_prob(linear_model(math.nan, 1.0), x, 0, 1), "stopped at t = .*: the rate of change is not finite"),
@@ -385,7 +385,7 @@ def test_bad_input_elsewhere():
         (lambda: hat_l_beta(1, make_generator("x")), "steps = 1; allowed are integers from 2 on"),
         (lambda: Progressive((10, 5), (0.5, 0.5)), "increasing N"),
         (lambda: Progressive((5, 10), (0.5, 0.6)), "sum to 1"),
-        (lambda: DiffFlowTraining(Adam(1, 0.1), Progressive((5,), (1.0,)), 4, grid="some"), "allowed are L_beta, hat L_beta"),
+        (lambda: DiffFlowTraining(Adam(1, 0.1), Progressive((5,), (1.0,)), 4, grid="some"), "allowed: L_beta, hat L_beta"),
     ):
         with pytest.raises(RescoreError, match=message):
             call()

@@ -340,11 +340,11 @@ def test_bad_input_is_one_clear_error():
         return u
 
     x0 = torch.zeros(2, 3)
-    with pytest.raises(RescoreError, match=r"weighting 'simpel': allowed are simple, sigma\^2, likelihood"):
+    with pytest.raises(RescoreError, match=r"weighting 'simpel'; allowed: simple, sigma\^2, likelihood"):
         DSM("simpel")
-    with pytest.raises(RescoreError, match="predicts 'noise': allowed are R, L, score"):
+    with pytest.raises(RescoreError, match="predicts 'noise'; allowed: R, L, score"):
         DSM(predicts="noise")
-    with pytest.raises(RescoreError, match="predicts 'eps': allowed are R, L, score, velocity"):
+    with pytest.raises(RescoreError, match="predicts 'eps'; allowed: R, L, score, velocity"):
         score_of(network, VP(), "eps")
     with pytest.raises(RescoreError, match="HSM does not apply to VP"):
         HSM()(network, VP(), x0, generator())

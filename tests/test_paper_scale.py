@@ -388,7 +388,7 @@ def test_a_doubled_chain_of_table_1_has_labels_of_halves(kind):
 
 def test_only_networks_of_a_chain_have_halves_of_its_labels():
     model = NoisePrediction(torch.nn.Identity(), VP(), "steps")
-    with pytest.raises(RescoreError, match="level on a doubled chain 'steps'; allowed are 'labels', 'chain'"):
+    with pytest.raises(RescoreError, match="level on a doubled chain 'steps'; allowed: labels, chain"):
         model.on_doubled_chain()
 
 

@@ -293,7 +293,7 @@ def test_embed_and_perturb(name):
         many, noise = process.perturb(x, t, generator(1), factor)
         one = process.mean(t[3])(u[3:4]) + process.K(t[3], factor)(noise[3:4])
         assert torch.allclose(many[3:4], one, atol=1e-14)
-    with pytest.raises(RescoreError, match="'R', 'L' and 'I'"):
+    with pytest.raises(RescoreError, match="allowed: R, L, I"):
         process.K(0.5, "Q")
 
 

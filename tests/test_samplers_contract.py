@@ -153,10 +153,10 @@ def test_a_score_that_is_not_finite(method, name):
         (lambda p, t: tab_deis(p, t, 4), "allowed are 0 to 3"),
         (lambda p, t: gddim(p, t, 0), "allowed are 1, 2, 3"),
         (lambda p, t: GDDIMCorrected(p, t, 0), "allowed are 1, 2, 3"),
-        (lambda p, t: RungeKutta(p, t, "rk5"), "allowed are heun2, midpoint2, ralston2, kutta3, rk4"),
+        (lambda p, t: RungeKutta(p, t, "rk5"), "allowed: heun2, midpoint2, ralston2, kutta3, rk4"),
         (lambda p, t: ancestral(p, t, "beta"), "'posterior' and 'forward'"),
-        (lambda p, t: gddim(p, t, denoise="mean"), "allowed for Multistep are none, euler, tweedie"),
-        (lambda p, t: euler_maruyama(p, t, denoise="last"), "allowed for OneStep are none, mean, euler, tweedie"),
+        (lambda p, t: gddim(p, t, denoise="mean"), "Multistep: denoise 'mean'; allowed: none, euler, tweedie"),
+        (lambda p, t: euler_maruyama(p, t, denoise="last"), "OneStep: denoise 'last'; allowed: none, mean, euler, tweedie"),
         (lambda p, t: PredictorCorrector(p, t, None, corrector_steps=0), "at least one"),
         (lambda p, t: PredictorCorrector(p, t, None, denoise="mean"), "the predictor comes last"),
         (

@@ -319,11 +319,11 @@ def test_subvp_needs_the_mean_of_its_kernel():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: probes(torch.zeros(2, 2), generator(), "box"), "probe 'box': allowed are gaussian, rademacher, sphere"),
+        (lambda: probes(torch.zeros(2, 2), generator(), "box"), "probe 'box'; allowed: gaussian, rademacher, sphere"),
         (lambda: LCSS(gamma=0.0), "LCSS: gamma 0: allowed are positive numbers"),
-        (lambda: LCSS(predicts="x"), "LCSS: predicts 'x': allowed are R, L, score"),
-        (lambda: TraceMatching("dsm"), "form 'dsm': allowed are explicit, ssm, ssm_vr, fd_ssm"),
-        (lambda: TraceMatching(predicts="velocity"), "predicts 'velocity': allowed are R, L, score"),
+        (lambda: LCSS(predicts="x"), "LCSS: predicts 'x'; allowed: R, L, score"),
+        (lambda: TraceMatching("dsm"), "form 'dsm'; allowed: explicit, ssm, ssm_vr, fd_ssm"),
+        (lambda: TraceMatching(predicts="velocity"), "predicts 'velocity'; allowed: R, L, score"),
         (lambda: TraceMatching()(None, PROCESSES["cld"], normal(2, 3), generator()), "TraceMatching"),
         (lambda: elbo(None, SubVP(), LCSS(), normal(2, 3), generator()), "objective LCSS: allowed are DSM and HSM"),
     ],

@@ -379,8 +379,8 @@ def test_conditional_regression_gives_the_marginal_score():
     ("call", "message"),
     [
         (lambda: MomentumSampler(BLUR, [1.0, 0.5, 0.1]), "times end at 0.1; allowed: a grid down to 0"),
-        (lambda: SoftScoreMatching("sigma"), "allowed are 1/sigma"),
-        (lambda: SoftScoreMatching(predicts="noise"), "predicts 'noise': allowed are residual, image, score"),
+        (lambda: SoftScoreMatching("sigma"), "allowed: 1/sigma"),
+        (lambda: SoftScoreMatching(predicts="noise"), "predicts 'noise'; allowed: residual, image, score"),
         (lambda: CleanPrediction(predicts="score"), "CleanPrediction of a score.* allowed are residual, image"),
         (lambda: clean_of(linear, "score"), "clean_of_score inverts C_t; allowed here are residual, image"),
         (lambda: pseudo_inverse(BLUR.C(0.5), 0.0), "pseudo-inverse: cutoff = 0"),

@@ -1,6 +1,7 @@
-"""Checks of results, and of numbers that a user gives: each names its owner, the parameter, the value and what is allowed."""
+"""Checks of results, and of what a user gives: each names what it is, the value and what is allowed."""
 
 import math
+from collections.abc import Collection
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ def check_count(owner: object, name: str, value: object, least: int = 1, most: i
         return
     allowed = f"from {least} on" if most is None else f"from {least} to {most}"
     raise RescoreError(f"{_name(owner)}: {name} = {value!r}; allowed are integers {allowed}")
+
+
+def check_one_of(what: str, value: object, allowed: Collection[Any]) -> None:
+    """RescoreError `<what> <value>; allowed: ...` unless `value` is one of these."""
+    if value not in allowed:
+        raise RescoreError(f"{what} {value!r}; allowed: {', '.join(map(str, allowed))}")
 
 
 def check_finite(x: "Tensor", what: str, item: str = "a point") -> None:

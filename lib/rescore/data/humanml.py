@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rescore.data.damage import read_text, reading
 from rescore.data.fetch import data_folder
+from rescore.domain import check_one_of
 from rescore.errors import MissingData, RescoreError
 from rescore.progress import warn
 
@@ -65,8 +66,7 @@ def load_humanml(split: str, limit: int | None = None) -> list[Motion]:
         MissingData: not, or not all of it, under RESCORE_DATA.
         RescoreError: an unknown split, a damaged file, or no motion that can be used.
     """
-    if split not in SPLITS:
-        raise RescoreError(f"HumanML3D: split {split!r}; allowed: {', '.join(SPLITS)}")
+    check_one_of("HumanML3D: split", split, SPLITS)
     folder = _folder()
     listed = folder / f"{split}.txt"
     names = read_text(listed, "a list of motions").split()[:limit]

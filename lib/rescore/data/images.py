@@ -11,6 +11,7 @@ from rescore.data import cifar, folders, scenes, textures
 from rescore.data.digits import digits_and_labels
 from rescore.data.idx import FASHION_MNIST, MNIST, MNIST14
 from rescore.data.idx import SPLITS as IDX_SPLITS
+from rescore.domain import check_one_of
 from rescore.errors import MissingData, RescoreError
 
 if TYPE_CHECKING:  # configs import this module, and torch is slow to import
@@ -194,8 +195,8 @@ def fingerprint(images: "np.ndarray", labels: "np.ndarray | None") -> str:
 def _check(name: str, split: str, limit: int | None, path: Path | str | None) -> None:
     if name not in (*SPLITS, *OWN):
         raise RescoreError(f"images: {name!r} is unknown; allowed: {', '.join((*SPLITS, *OWN))}")
-    if name in SPLITS and split not in SPLITS[name]:
-        raise RescoreError(f"{name}: split {split!r}; allowed: {', '.join(SPLITS[name])}")
+    if name in SPLITS:
+        check_one_of(f"{name}: split", split, SPLITS[name])
     if limit is not None and limit < 1:
         raise RescoreError(f"{name}/{split}: limit {limit}; allowed: 1 or more, or none")
     if (name in OWN) != (path is not None):

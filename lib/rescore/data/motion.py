@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rescore.data.damage import disguise, reading
 from rescore.data.fetch import alone, cache_folder, check_content, data_folder, reason, transfer, writable_cache
+from rescore.domain import check_one_of
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_write
 
@@ -55,8 +56,7 @@ def load_motions(split: str = "train") -> tuple["np.ndarray", "np.ndarray"]:
         MissingData: neither at hand nor to be downloaded.
         RescoreError: an unknown split, or a file whose checksum is wrong.
     """
-    if split not in SPLITS:
-        raise RescoreError(f"BasicMotions: split {split!r}; allowed: {', '.join(SPLITS)}")
+    check_one_of("BasicMotions: split", split, SPLITS)
     path = (find_motions() or _download()) / _file(split)
     with reading(path, "a file that can be read"):
         content = path.read_bytes()

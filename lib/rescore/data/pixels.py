@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.random import Noise, integers
 
@@ -35,8 +36,7 @@ def to_uint8(x: Tensor, rounding: Rounding = "truncate") -> Tensor:
     Raises:
         RescoreError: a dtype or range that is not that of [-1, 1], or a value that is not finite.
     """
-    if rounding not in QUANTISED:
-        raise RescoreError(f"to_uint8: rounding {rounding!r}; allowed: {', '.join(QUANTISED)}")
+    check_one_of("to_uint8: rounding", rounding, QUANTISED)
     if not x.is_floating_point():
         raise RescoreError(f"to_uint8: {x.dtype}; allowed: floats in [-1, 1]")
     if not torch.isfinite(x).all():

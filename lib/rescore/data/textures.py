@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rescore.errors import RescoreError
+from rescore.domain import check_one_of
 
 if TYPE_CHECKING:  # configs import this module
     import numpy as np
@@ -31,8 +31,7 @@ def load_texture(name: str) -> "np.ndarray":
     import skimage.data
     from skimage.transform import downscale_local_mean
 
-    if name not in TEXTURES:
-        raise RescoreError(f"texture {name!r}; allowed: {', '.join(TEXTURES)}")
+    check_one_of("texture", name, TEXTURES)
     reduced = downscale_local_mean(getattr(skimage.data, name)(), (SCALE, SCALE))
     low, high = np.percentile(reduced, STRETCH)
     return np.rint(255 * ((reduced - low) / (high - low)).clip(0, 1)).astype(np.uint8)

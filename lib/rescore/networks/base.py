@@ -35,12 +35,6 @@ def configured(config: Config, settings: dict, network: str) -> Config:
     return replace(config, **typed_settings(type(config), settings, f"network {network}"))
 
 
-def check_choice(network: str, name: str, value: object, allowed: tuple) -> None:
-    """RescoreError unless a setting has one of the allowed values."""
-    if value not in allowed:
-        raise RescoreError(f"network {network}: {name} {value!r}; allowed are {', '.join(map(repr, allowed))}")
-
-
 def check_input(network: str, x: Tensor, level: Tensor, shape: tuple[int, ...]) -> None:
     """RescoreError unless x is floating point of shape (batch, *shape) and level is (batch,)."""
     if tuple(x.shape[1:]) != tuple(shape) or not x.is_floating_point():

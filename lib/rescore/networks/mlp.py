@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
-from rescore.networks.base import check_choice, check_input, configured, once
+from rescore.networks.base import check_input, configured, once
 from rescore.networks.embeddings import EMBEDDINGS, Embedding, LevelMLP
 from rescore.networks.layers import linear
 from rescore.random import seeded
@@ -37,7 +38,7 @@ class MLPConfig:
     skip: bool = False
 
     def __post_init__(self):
-        check_choice("MLP", "embedding", self.embedding, EMBEDDINGS)
+        check_one_of("network MLP: embedding", self.embedding, EMBEDDINGS)
         if self.width < 4 or self.width % 2 or self.blocks < 1:
             raise RescoreError("network MLP: allowed are an even width >= 4 and blocks >= 1")
 

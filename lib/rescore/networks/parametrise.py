@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
+from rescore.domain import check_one_of
 from rescore.machine.precision import float32
-from rescore.networks.base import check_choice, once
+from rescore.networks.base import once
 from rescore.networks.embeddings import LABELS
 from rescore.processes.base import Factor, LinearSDE, Time, as_time
 from rescore.processes.isotropic import VE, VP, DiscreteVP, Isotropic, VariancePreserving
@@ -97,10 +98,10 @@ class NoisePrediction(nn.Module):
             + isinstance(process, VE) * ("labels",)
             + isinstance(process, VP) * ("chain",)
         )
-        check_choice(name, f"level for {kind}", level, levels)
+        check_one_of(f"network {name}: level for {kind}", level, levels)
         outputs = ("noise", "score", "v") if isinstance(process, VariancePreserving) else ("noise", "score")
-        check_choice(name, f"output for {kind}", output, outputs)
-        check_choice(name, "factor", factor, ("R", "L"))
+        check_one_of(f"network {name}: output for {kind}", output, outputs)
+        check_one_of(f"network {name}: factor", factor, ("R", "L"))
         self.network, self.process = network, process
         self.level: str = level
         self.output, self.factor = output, factor
@@ -110,7 +111,7 @@ class NoisePrediction(nn.Module):
 
         Raises RescoreError for a network of no discrete levels.
         """
-        check_choice(type(self).__name__, "level on a doubled chain", self.level, ("labels", "chain"))
+        check_one_of(f"network {type(self).__name__}: level on a doubled chain", self.level, ("labels", "chain"))
         doubled = copy.copy(self)
         doubled.level = f"{self.level}/2"
         return doubled

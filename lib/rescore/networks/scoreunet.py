@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from rescore.domain import check_count, check_number
+from rescore.domain import check_count, check_number, check_one_of
 from rescore.errors import RescoreError
-from rescore.networks.base import Side, check_choice, check_input, configured, size_of
+from rescore.networks.base import Side, check_input, configured, size_of
 from rescore.networks.embeddings import EMBEDDINGS, LABELS, Embedding, LevelMLP
 from rescore.networks.layers import Attention, ConvDown, ConvUp, ModulesOf, Resample, ResidualBlock, conv3x3, group_norm
 
@@ -71,8 +71,8 @@ class UNetConfig:
 
     def __post_init__(self):
         check_number("network U-Net", "level_factor", self.level_factor, 0, brackets="()")
-        check_choice("U-Net", "embedding", self.embedding, EMBEDDINGS)
-        check_choice("U-Net", "block", self.block, ("biggan", "ddpm"))
+        check_one_of("network U-Net: embedding", self.embedding, EMBEDDINGS)
+        check_one_of("network U-Net: block", self.block, ("biggan", "ddpm"))
         if self.width < 4 or self.width % 2 or self.blocks < 1 or not self.multipliers or min(self.multipliers) < 1:
             raise RescoreError("network U-Net: allowed are an even width >= 4, blocks >= 1 and multipliers >= 1")
         check_count("network U-Net", "patch", self.patch)

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.likelihood import exact_divergence, hutchinson_divergence, probe
 from rescore.neural_sde.loss import on_new_paths, path_loss
@@ -56,8 +57,7 @@ def ode_log_prob(
 
     Raises RescoreError for another trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
-    if trace not in ("auto", "exact", "hutchinson"):
-        raise RescoreError(f"trace {trace!r}: allowed are auto, exact, hutchinson")
+    check_one_of("trace", trace, ("auto", "exact", "hutchinson"))
     if trace == "auto":
         trace = "exact" if math.prod(x.shape[1:]) <= EXACT_DIMS else "hutchinson"
     divergence: Callable[[Tensor, Tensor], Tensor] = exact_divergence

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rescore.domain import check_one_of
 from rescore.errors import Diverged, RescoreError
 from rescore.neural_sde.grids import check_grid
 from rescore.random import Noise, normal
@@ -100,8 +101,7 @@ class NeuralSDE(nn.Module):
 
         Raises RescoreError for another `last` or a missing generator, Diverged for states that leave the floating range.
         """
-        if last not in ("tweedie", "noise"):
-            raise RescoreError(f"last step {last!r}: allowed are tweedie, noise")
+        check_one_of("last step", last, ("tweedie", "noise"))
         if lam and generator is None:
             raise RescoreError("sampling with lam > 0 draws noise: it needs a torch.Generator")
         steps = self.steps(times, x)

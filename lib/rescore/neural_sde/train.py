@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.neural_sde.adjoint import adjoint_loss
 from rescore.neural_sde.grids import Progressive, hat_l_beta, l_beta
@@ -56,8 +57,7 @@ class DiffFlowTraining:
 
     def __post_init__(self):
         for name, value, allowed in (("grid", self.grid, GRIDS), ("gradient", self.gradient, tuple(GRADIENTS))):
-            if value not in allowed:
-                raise RescoreError(f"DiffFlow training: {name} {value!r}; allowed are {', '.join(allowed)}")
+            check_one_of(f"DiffFlow training: {name}", value, allowed)
         if self.batch < 1:
             raise RescoreError(f"DiffFlow training: batch {self.batch}; allowed are 1 or more")
 

@@ -12,7 +12,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.domain import check_one_of
 from rescore.objectives.pointwise import Probe
 
 
@@ -26,8 +26,7 @@ def probe_variance(A: Tensor, probe: Probe) -> Tensor:
 
     Raises RescoreError for another kind of probe.
     """
-    if probe not in get_args(Probe):
-        raise RescoreError(f"probe {probe!r}: allowed are {', '.join(get_args(Probe))}")
+    check_one_of("probe", probe, get_args(Probe))
     diagonal, d = A.diagonal(dim1=-2, dim2=-1), A.shape[-1]
     square = ((A + A.mT) / 2).square().sum((-2, -1))
     if probe == "gaussian":

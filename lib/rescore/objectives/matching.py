@@ -32,6 +32,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.objectives.network import Network, times_for, velocities_only, velocity_part
 from rescore.objectives.times import DiscreteTimes, Times, UniformTimes
@@ -56,8 +57,7 @@ class _Matching:
     times: Times = UniformTimes()
 
     def __post_init__(self):
-        if self.weighting not in get_args(Weighting):
-            raise RescoreError(f"weighting {self.weighting!r}: allowed are {', '.join(get_args(Weighting))}")
+        check_one_of("weighting", self.weighting, get_args(Weighting))
 
     def _losses(self, process: LinearSDE, t: Tensor, weight: Tensor, residual: Tensor, factor: Factor) -> Tensor:
         """(n,), of the residual eps_theta - eps (n, *state) under K_t = `factor`."""
@@ -89,8 +89,7 @@ class _Denoising(_Matching, ABC):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.predicts not in ("R", "L", "score"):
-            raise RescoreError(f"{type(self).__name__}: predicts {self.predicts!r}: allowed are R, L, score")
+        check_one_of(f"{type(self).__name__}: predicts", self.predicts, ("R", "L", "score"))
 
     def __call__(self, network: Network, process: LinearSDE, x0: Tensor, generator: Noise) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.domain import check_one_of
 from rescore.processes.base import LinearSDE
 from rescore.scores import Score, to_score
 
@@ -48,8 +48,7 @@ def score_of(network: Network, process: LinearSDE, predicts: Predicts = "R") -> 
 
     Raises RescoreError for an unknown `predicts`.
     """
-    if predicts not in PREDICTS:
-        raise RescoreError(f"predicts {predicts!r}: allowed are {', '.join(PREDICTS)}")
+    check_one_of("predicts", predicts, PREDICTS)
 
     def output(u: Tensor, t: float) -> Tensor:
         return network(u, one_time(t, u))

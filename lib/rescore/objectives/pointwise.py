@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from rescore.cost.evaluations import note
-from rescore.errors import RescoreError
+from rescore.domain import check_one_of
 
 PointScore = Callable[[Tensor], Tensor]
 """s(x), the shape of x (n, *data)."""
@@ -39,8 +39,7 @@ def probes(x: Tensor, generator: torch.Generator, kind: Probe = "gaussian") -> T
 
     Raises RescoreError for another kind.
     """
-    if kind not in get_args(Probe):
-        raise RescoreError(f"probe {kind!r}: allowed are {', '.join(get_args(Probe))}")
+    check_one_of("probe", kind, get_args(Probe))
     if kind == "rademacher":
         return torch.randint(2, x.shape, generator=generator, device=x.device).to(x) * 2 - 1
     v = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rescore.corruptions import pseudo_inverse
 from rescore.corruptions.process import Clean, Corruption
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.objectives.network import Network, one_time
 from rescore.objectives.times import UniformTimes
@@ -45,8 +46,7 @@ class SoftScoreMatching:
 
     def __post_init__(self):
         for name, allowed in (("weighting", SoftWeighting), ("predicts", SoftPredicts)):
-            if (value := getattr(self, name)) not in get_args(allowed):
-                raise RescoreError(f"{name} {value!r}: allowed are {', '.join(get_args(allowed))}")
+            check_one_of(name, getattr(self, name), get_args(allowed))
 
     def __call__(self, network: Network, process: Corruption, x0: Tensor, generator: torch.Generator) -> Tensor:
         """Losses (n,) for images x0 (n, C, H, W); `generator` lives on the device of x0."""

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.domain import check_one_of
 from rescore.objectives.matching import Weighting
 from rescore.objectives.network import Network, times_for
 from rescore.objectives.pointwise import PointScore, Probe, explicit, fd_ssm, probes, ssm, ssm_vr
@@ -46,10 +46,8 @@ class TraceMatching:
 
     def __post_init__(self):
         for name, allowed in (("form", Form), ("weighting", Weighting), ("probe", Probe)):
-            if getattr(self, name) not in get_args(allowed):
-                raise RescoreError(f"TraceMatching: {name} {getattr(self, name)!r}: allowed are {', '.join(get_args(allowed))}")
-        if self.predicts not in ("R", "L", "score"):
-            raise RescoreError(f"TraceMatching: predicts {self.predicts!r}: allowed are R, L, score")
+            check_one_of(f"TraceMatching: {name}", getattr(self, name), get_args(allowed))
+        check_one_of("TraceMatching: predicts", self.predicts, ("R", "L", "score"))
 
     def __call__(self, network: Network, process: Isotropic, x0: Tensor, generator: torch.Generator) -> Tensor:
         """Losses (n,) for data x0 (n, *data); `generator` lives on the device of x0."""

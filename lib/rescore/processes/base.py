@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-from rescore.domain import check_number
+from rescore.domain import check_number, check_one_of
 from rescore.errors import RescoreError
 from rescore.processes.operators import Diagonal, Operator
 from rescore.random import Noise, normal
@@ -97,8 +97,7 @@ class LinearSDE(ABC):
 
     def K(self, t: Time, factor: Factor) -> Operator:
         """K_t of the parameterisation score = -K_t^{-T} eps (thesis eq. 7.4): R_t, L_t, or I for minus the score itself."""
-        if factor not in ("R", "L", "I"):
-            raise RescoreError(f"factor {factor!r}: allowed are 'R', 'L' and 'I'")
+        check_one_of("factor", factor, ("R", "L", "I"))
         return self.mean(t).identity() if factor == "I" else getattr(self, factor)(t)
 
     def Psi_hat(self, t: Time, s: Time, lam: float) -> Operator:

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from rescore.domain import check_one_of
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import grids
 from rescore.processes.base import LinearSDE
@@ -51,8 +52,7 @@ class Solver(ABC):
 
     def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
         allowed = ("none", "mean", "euler", "tweedie") if self.stochastic else ("none", "euler", "tweedie")
-        if denoise not in allowed:
-            raise RescoreError(f"denoise {denoise!r}: allowed for {type(self).__name__} are {', '.join(allowed)}")
+        check_one_of(f"{type(self).__name__}: denoise", denoise, allowed)
         self.process = process
         self.grid = grids.check(process, times)
         self.times = self.grid.tolist()

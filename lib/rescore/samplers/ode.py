@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rescore.errors import RescoreError
+from rescore.domain import check_one_of
 from rescore.ode import dormand_prince
 from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE, require
@@ -45,8 +45,7 @@ class RungeKutta(Sampler):
         clock: Literal["t", "rho"] = "t",
         denoise: Denoise = "none",
     ):
-        if tableau not in TABLEAUS:
-            raise RescoreError(f"tableau {tableau!r}: allowed are {', '.join(TABLEAUS)}")
+        check_one_of("tableau", tableau, TABLEAUS)
         super().__init__(process, times, denoise)
         c, self.a, self.b = TABLEAUS[tableau]
         self.evaluations_per_step = len(c)
