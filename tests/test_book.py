@@ -224,13 +224,15 @@ def test_cells_without_their_arrays_are_measured_again(tmp_path):
     assert len(measured) == 1
 
 
-@pytest.mark.parametrize("changed", ["code_digest"])
-def test_cells_of_other_code_are_measured_again(tmp_path, monkeypatch, changed):
+def test_cells_of_other_code_are_measured_again_and_it_says_so_once(tmp_path, monkeypatch, capsys):
     three(book(tmp_path))
-    monkeypatch.setattr(f"rescore.experiments.journal.{changed}", lambda *_: "other code")
+    monkeypatch.setattr("rescore.experiments.journal.code_digest", lambda *_: "other code")
     measured: list[str] = []
     three(book(tmp_path), measured=measured)
     assert measured == ["a", "b", "c"]
+    assert "cells.jsonl: 3 kept cells are of other code, another torch or another device" in capsys.readouterr().err
+    three(book(tmp_path), measured=measured)
+    assert len(measured) == 3 and not capsys.readouterr().err, "those of before are there still, and have been measured again"
 
 
 def test_the_digest_is_of_the_library_the_paper_and_the_device(tmp_path, monkeypatch):

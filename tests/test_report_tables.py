@@ -13,7 +13,7 @@ pytestmark = needs_browser
 
 
 def test_numbers_are_there_soon_sort_search_filter_and_download(page, committed_report, tmp_path):
-    """Soon: the first paint waits for a short page alone, and of thousands of numbers the browser lays out one screen of rows."""
+    """Soon: the first paint waits for a short page alone, and of thousands of numbers the browser lays out one screen."""
     path = committed_report / "laptop" / "numbers.html"
     visit(page, path)
     assert path.stat().st_size < 10_000 and page.locator("script[src]:not([defer])").count() == 0

@@ -15,6 +15,7 @@ import numpy as np
 from rescore.files import save_arrays
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Over
+from rescore.progress import warn
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Journal:
         self._kept: dict[str, Mapping[str, Any]] = {}
         self._code = ""
         if self.folder and (path := self.folder / "cells.jsonl").is_file():
-            self._code = code_digest(code, device)
+            self._code, others = code_digest(code, device), set[str]()
             for line in path.read_text().splitlines():
                 try:
                     entry = json.loads(line)
@@ -80,6 +81,10 @@ class Journal:
                     continue
                 if entry["code"] == self._code:
                     self._kept[entry["cell"]] = entry
+                else:
+                    others.add(entry["cell"])
+            if lost := others - self._kept.keys():
+                warn(f"{path}: {len(lost)} kept cells are of other code, another torch or another device: measured again")
         self._of = code, device
 
     def get(self, cell: str) -> Found | None:
