@@ -98,6 +98,8 @@ class TrainedModels:
 
     Args:
         book: of the section; all models of its job are of one data set.
+        sampling_seeds: with these a single training is sampled and its likelihood estimated, see `repeats`; None for as many
+            as the config's evaluation says, and of one its own.
 
     Attributes:
         names: of the job's models, as the paper's code calls them: one that is trained here in place of published weights
@@ -106,14 +108,16 @@ class TrainedModels:
             see `repeats_of`.
     """
 
-    def __init__(self, book: Book):
+    def __init__(self, book: Book, sampling_seeds: Sequence[int] | None = None):
         assert book.run is not None, "trained models are those of a run's job"
         self.book, self.config, self.run = book, book.config, book.run
         seeds = self.config.training_seeds
         self.over: Over = "trainings"
         self.repeats: list[tuple[int, int]] = [(seed, seed) for seed in seeds]
-        if (samplings := self.config.evaluation.samplings) > 1:
-            self.over, self.repeats = repeats(seeds, range(samplings))
+        if sampling_seeds is None and (samplings := self.config.evaluation.samplings) > 1:
+            sampling_seeds = range(samplings)
+        if sampling_seeds:
+            self.over, self.repeats = repeats(seeds, sampling_seeds)
         self._called = {role(name): name for name in self.config.jobs[self.run.job].models}
         self.names = tuple(self._called)
         if not self.names:
