@@ -25,7 +25,7 @@ from rescore.machine.hardware import device_name
 
 FOLDER = Path(__file__).parent / "data" / "pinned"
 KEY = ("table", "dataset", "method", "variant", "metric", "nfe")
-EXACT = (*KEY, "n_seeds", "n_samples", "protocol")
+EXACT = (*KEY, "n_seeds", "n_samples", "over", "df", "protocol")
 NUMBERS = ("value", "stderr")
 RELATIVE = 1e-3  # a wrong wire moves a number by far more
 ROUNDING = 2e-6  # what is only rounding differs everywhere

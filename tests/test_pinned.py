@@ -82,3 +82,13 @@ def test_on_the_machine_of_the_pin_no_number_may_differ(elsewhere, monkeypatch):
     monkeypatch.setattr(pinned, "device_name", here)
     with pytest.raises(AssertionError):
         check_pinned("kept", scattered(1))
+
+
+@pytest.mark.parametrize("change", [{"over": "trainings"}, {"df": "3"}, {"n_samples": "5"}])
+def test_what_an_error_is_of_is_pinned(elsewhere, change):
+    right = rows()
+    elsewhere(right)
+    check_pinned("kept", right)
+    assert all(getattr(right[7], key) != text for key, text in change.items())
+    with pytest.raises(AssertionError):
+        check_pinned("kept", [*right[:7], SimpleNamespace(**vars(right[7]) | change), *right[8:]])
