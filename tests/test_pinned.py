@@ -49,12 +49,23 @@ def test_one_method_times_ten_is_caught_elsewhere(elsewhere, column):
             check_pinned("kept", measured)
 
 
-def test_one_metric_off_by_two_percent_is_caught_elsewhere(elsewhere):
-    right, wrong = rows("deis"), rows("deis", 1.02, metric="bpd")
+def test_one_metric_off_by_thirty_percent_is_caught_elsewhere(elsewhere):
+    right, wrong = rows("deis"), rows("deis", 1.3, metric="bpd")
     assert 0 < sum(row.metric == "bpd" for row in right) < 0.02 * len(right)
     elsewhere(right)
     with pytest.raises(AssertionError, match="'metric', 'bpd'"):
         check_pinned("kept", wrong)
+
+
+def test_one_chaotic_solution_may_move_all_that_is_measured_from_it_elsewhere(elsewhere):
+    """Gaps from an adaptive solver's likelihood: it changed by 0.05 %, hence each gap by 0.005, the smallest by far more."""
+    right, moved = rows("deis"), rows("deis")
+    gaps = [row for row in moved if row.metric == "bpd_gap"]
+    assert sum(row.value < 0.5 for row in gaps) > len(gaps) / 2 and min(row.value for row in gaps) < 1e-4
+    for row in gaps:
+        row.value += 0.005
+    elsewhere(right)
+    check_pinned("kept", moved)
 
 
 def scattered(wrong: int, n: int = 40) -> list[SimpleNamespace]:
