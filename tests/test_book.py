@@ -216,9 +216,20 @@ def test_a_line_that_a_kill_has_cut_is_measured_again_and_spoils_no_other(tmp_pa
     assert measured == []
 
 
-def test_cells_without_their_arrays_are_measured_again(tmp_path):
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"null", b"{}", b"3"])
+def test_a_line_that_is_none_of_ours_counts_for_nothing(tmp_path, line):
     three(book(tmp_path))
-    next((tmp_path / "cells").glob("*.npz")).unlink()
+    with open(tmp_path / "cells" / "cells.jsonl", "ab") as stream:
+        stream.write(line + b"\n")
+    measured: list[str] = []
+    three(book(tmp_path), measured=measured)
+    assert measured == []
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:60])])
+def test_cells_without_their_arrays_are_measured_again(tmp_path, damage):
+    three(book(tmp_path))
+    damage(next((tmp_path / "cells").glob("*.npz")))
     measured: list[str] = []
     three(book(tmp_path), measured=measured)
     assert len(measured) == 1

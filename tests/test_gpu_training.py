@@ -146,6 +146,12 @@ def test_a_gpu_takes_the_fastest_kernels_unless_asked(cards, monkeypatch, gpu, a
     assert not torch.utils.deterministic.fill_uninitialized_memory, "new memory would be written twice"
 
 
+def test_another_word_for_deterministic_kernels_is_an_error(cards, monkeypatch):
+    monkeypatch.setenv("RESCORE_DETERMINISTIC", "true")
+    with pytest.raises(RescoreError, match="^RESCORE_DETERMINISTIC=true; allowed: 0, 1$"):
+        prepare_torch(Resources(gpu=1))
+
+
 # what the host waits for
 
 

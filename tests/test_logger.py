@@ -101,8 +101,9 @@ def test_lines_of_a_run(costs, capsys, monkeypatch):
 def test_a_run_s_costs_are_those_of_its_jobs_and_of_all_seeds_of_a_model(tmp_path):
     job = {"paper": "pis", "job": "mg", "seconds": 2.04, "cpu_seconds": 1.0, "function_evaluations": 7}
     job |= {"peak_memory_mb": 9.0, "peak_gpu_memory_mb": None, "version": "v", "config_hash": "h"}
-    (tmp_path / "pis" / "mg").mkdir(parents=True)
-    (tmp_path / "pis" / "mg" / "cost.json").write_text(json.dumps(job))
+    for copied in ("mg", "mg.bak"):  # a copy of a job's folder is no other job
+        (tmp_path / "pis" / copied).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pis" / copied / "cost.json").write_text(json.dumps(job))
     for key, seed, about in (
         ("ab", 0, {"seconds": 3.0, "cpu_seconds": 2.5, "peak_memory_mb": 5.0}),
         ("ab", 1, {"seconds": 4.0, "cpu_seconds": 3.5, "peak_memory_mb": 6.0}),

@@ -58,10 +58,14 @@ class Found:
     cpu_seconds: float = 0.0
 
 
+ENTRY = {"code", "cell", "measurements", "skipped", "arrays", "evaluations", "seconds", "cpu_seconds"}
+
+
 class Journal:
     """The finished cells of a section, in its run folder: a line each in `cells.jsonl`, arrays beside it.
 
-    Cells of other code, or of another machine class, are not taken up again. A line that a kill has cut counts for nothing.
+    Cells of other code, or of another machine class, are not taken up again. A line that a kill has cut, or that is
+    none of ours, counts for nothing.
 
     Args:
         folder: None to keep nothing.
@@ -74,10 +78,12 @@ class Journal:
         self._code = ""
         if self.folder and (path := self.folder / "cells.jsonl").is_file():
             self._code, others = code_digest(code, device), set[str]()
-            for line in path.read_text().splitlines():
+            for line in path.read_text(errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
                 except json.JSONDecodeError:
+                    continue
+                if not isinstance(entry, dict) or not entry.keys() >= ENTRY:
                     continue
                 if entry["code"] == self._code:
                     self._kept[entry["cell"]] = entry
@@ -95,10 +101,12 @@ class Journal:
         arrays = {}
         if entry["arrays"]:
             path = self.folder / entry["arrays"]
-            if not path.is_file():
+            try:
+                with np.load(path) as stored:
+                    arrays = dict(stored)
+            except Exception as error:  # zipfile and numpy raise many kinds; whichever it is, the cell can be measured again
+                warn(f"{path} cannot be read ({error}): its cell is measured again")
                 return None
-            with np.load(path) as stored:
-                arrays = dict(stored)
         took = entry["evaluations"], entry["seconds"], entry["cpu_seconds"]
         return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, *took)
 

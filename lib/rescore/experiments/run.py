@@ -106,9 +106,7 @@ def main_figures(args: Namespace) -> None:
             raise RescoreError(
                 f"{made}: no such file; make them with `{run_command(args.scale, args.results, find_root(args.root))}`"
             )
-    import matplotlib
-
-    matplotlib.use("Agg")
+    os.environ["MPLBACKEND"] = "Agg"  # that of a notebook may be unknown here, and the import would fail
     import rescore.figures  # noqa: F401 - before the fork: every process has it then
 
     tasks = [(paper, args.names or [*paper.meta.figures], args.scale, args.results) for paper in papers]

@@ -89,8 +89,11 @@ class PaperResults:
         """The arrays of all jobs by name."""
         arrays: dict[str, np.ndarray] = {}
         for path in self._files("arrays"):
-            with np.load(path) as stored:
-                arrays |= stored
+            try:
+                with np.load(path) as stored:
+                    arrays |= stored
+            except Exception as error:  # zipfile and numpy raise many kinds
+                raise RescoreError(f"{path}: not the arrays of a job: {error}; remove it and run the job again") from None
         return arrays
 
     def jobs_of(self, subject: str, sections: Iterable[str] | None = None) -> list[str]:

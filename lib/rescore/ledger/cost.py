@@ -34,6 +34,9 @@ def read_cost(path: Path) -> dict[str, object]:
     cost = read_json(path, numbers=NUMBERS)
     if set(cost) | YOUNGER != set(COLUMNS):
         raise RescoreError(f"{path}: expected the keys {', '.join(COLUMNS)}; found {', '.join(cost) or 'none'}")
+    for name in ("paper", "job"):
+        if not isinstance(cost[name], str):
+            raise RescoreError(f"{path}: {name}: {cost[name]!r}; allowed: a name")
     return cost
 
 
@@ -125,8 +128,10 @@ def run_costs(run: Path, current: Mapping[str, Container[str] | None] | None = N
         known = None if current is None else current.get(str(row["paper"]), ())
         return known is None or row["job"] in known
 
-    jobs = [read_cost(path) for path in run.glob("*/*/cost.json")]
-    rows = [{name: job.get(name) for name in COSTS} for job in jobs]
+    jobs = {path: read_cost(path) for path in run.glob("*/*/cost.json")}
+    # a copy of a job's folder is no other job
+    own = [job for path, job in jobs.items() if path.parts[-3:-1] == (job["paper"], job["job"])]
+    rows = [{name: job.get(name) for name in COSTS} for job in own]
     for folder in (run / "models").glob("*"):
         seeds = [read_json(path, numbers=(*COSTS[2:4], *COSTS[-2:])) for path in folder.glob("*/about.json")]
         if seeds and all("seconds" in seed for seed in seeds):  # published weights took no training

@@ -17,13 +17,16 @@ def prepare_torch(settings: Resources) -> str:
     RESCORE_DETERMINISTIC asks otherwise; a process of our torchrun computes on the GPU of its local rank from here on.
 
     Raises:
-        RescoreError: the job asks for a GPU and torch sees none.
+        RescoreError: the job asks for a GPU and torch sees none, or RESCORE_DETERMINISTIC is neither 0 nor 1.
     """
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     import torch
 
-    exact = not settings.gpu or os.environ.get(DETERMINISTIC) == "1"
+    chosen = os.environ.get(DETERMINISTIC) or "0"
+    if chosen not in ("0", "1"):
+        raise RescoreError(f"{DETERMINISTIC}={chosen}; allowed: 0, 1")
+    exact = not settings.gpu or chosen == "1"
     torch.set_num_threads(settings.threads)
     # use_deterministic_algorithms, without its 7 s import of the compiler
     torch.set_deterministic_debug_mode("warn" if exact else "default")
