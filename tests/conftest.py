@@ -178,6 +178,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
+@pytest.fixture
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No data folder, an empty cache, no network."""
+    from failures import refused
+
+    monkeypatch.delenv("RESCORE_DATA", raising=False)
+    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("requests.get", refused)
+
+
 @pytest.fixture(scope="session")
 def pines():
     """The 126 points, (126, 2); a test that asks for them is skipped where they are not at hand."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failures import failure
 from PIL import Image
 from rescore.data import cifar, folders, humanml, idx, images, motion, pines, tabular
 from rescore.data.damage import check_labels
@@ -148,20 +149,13 @@ def put(data: Path, loader: Loader, **changed: bytes) -> Path:
     return data / next(iter(loader.files))
 
 
-def failure(loader: Loader, data: Path) -> str:
-    with pytest.raises(RescoreError) as error:
-        loader.load(data)
-    assert type(error.value) is RescoreError and "\n" not in str(error.value)
-    return str(error.value)
-
-
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("name", LOADERS)
 def test_what_comes_in_place_of_a_file_is_named(data, name, damage):
     loader, (content, why) = LOADERS[name], DAMAGE[damage]
     path = put(data, loader)
     path.write_bytes(content)
-    message = failure(loader, data)
+    message = failure(loader.load, data)
     assert message.startswith(f"{path}: ") and why in message
     assert path.read_bytes() == content, "left as it was"
 
@@ -172,7 +166,7 @@ def test_a_file_of_something_else_is_named(data, name):
     loader = LOADERS[name]
     path = put(data, loader)
     path.write_bytes(bytes(range(256)) * 40)
-    assert failure(loader, data).startswith(f"{path}")
+    assert failure(loader.load, data).startswith(f"{path}")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +204,7 @@ def test_a_file_of_the_right_format_with_wrong_content_is_named(data, name, cont
     loader = LOADERS[name]
     path = put(data, loader)
     path.write_bytes(content)
-    text = failure(loader, data)
+    text = failure(loader.load, data)
     assert text.startswith(str(path)) and text[len(str(path)) :].lstrip(":, ").startswith(message)
 
 
@@ -228,7 +222,7 @@ def test_a_download_that_is_a_page_says_so(data, tmp_path, monkeypatch, server):
     name = "/t10k-images-idx3-ubyte.gz"
     server.files[name] = page
     monkeypatch.setitem(images.IDX, "mnist", replace(idx.MNIST, url=server.url))
-    message = failure(Loader(lambda _: load_images("mnist", "test"), {}), data)
+    message = failure(load_images, "mnist", "test")
     digest = hashlib.sha256(page).hexdigest()
     assert message.startswith(f"{server.url}{name}: wrong checksum (sha256 {digest}, expected ")
     assert "the file is an HTML page" in message and not list((tmp_path / "cache").rglob("*.gz"))
@@ -240,7 +234,7 @@ def test_a_folder_in_the_place_of_a_file_is_named(data):
         (data / next(iter(LOADERS[name].files))).mkdir(parents=True)
         for other in list(LOADERS[name].files)[1:]:
             (data / other).write_bytes(b"")
-        assert failure(LOADERS[name], data).startswith(f"{data / next(iter(LOADERS[name].files))}: not ")
+        assert failure(LOADERS[name].load, data).startswith(f"{data / next(iter(LOADERS[name].files))}: not ")
 
 
 def test_labels_are_whole_numbers():

@@ -14,24 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failures import failure, refused
 from rescore.data import fetch, pines
 from rescore.errors import MissingData, RescoreError
 from rescore.targets import lgcp
 
+pytestmark = pytest.mark.usefixtures("nothing_at_hand")
+
 METRES = "x\ty\tdiameter\theight\n-4.5\t1.25\t1\t1.7\n4.75\t-7.5\t1\t1.6\n0.03\t-0.03\t0\t1.1\n5\t2\t2\t3.4\n"
 UNIT = '"","data_x","data_y"\n"1",0.05,0.925\n"2",0.975,0.05\n"3",0.503,0.797\n"4",1.0,1.0\n'
-
-
-@pytest.fixture(autouse=True)
-def nothing_at_hand(tmp_path, monkeypatch):
-    """No data folder, an empty cache, no network."""
-    monkeypatch.delenv("RESCORE_DATA", raising=False)
-    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("requests.get", refused)
-
-
-def refused(*_, **__):
-    raise OSError("connection refused")
 
 
 def digest(text: str) -> str:
@@ -52,21 +43,14 @@ def put(folder: Path, name: str, content: str) -> Path:
     return path
 
 
-def failure(kind: type[RescoreError] = RescoreError) -> str:
-    with pytest.raises(kind) as error:
-        pines.load_pines()
-    assert type(error.value) is kind and "\n" not in str(error.value)
-    return str(error.value)
-
-
 # the folder
 
 
 def test_a_missing_folder_is_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path / "nowhere"))
-    assert failure().startswith(f"RESCORE_DATA={tmp_path / 'nowhere'}: no such folder; ")
+    assert failure(pines.load_pines).startswith(f"RESCORE_DATA={tmp_path / 'nowhere'}: no such folder; ")
     monkeypatch.setenv("RESCORE_DATA", str(put(tmp_path, "pines.csv", UNIT)))
-    assert "no such folder" in failure(), "a file is no folder"
+    assert "no such folder" in failure(pines.load_pines), "a file is no folder"
 
 
 def test_a_folder_that_may_not_be_read_is_one_clear_error(tmp_path, monkeypatch):
@@ -75,7 +59,7 @@ def test_a_folder_that_may_not_be_read_is_one_clear_error(tmp_path, monkeypatch)
     (closed / "data").mkdir(parents=True)
     monkeypatch.setattr(fetch.os, "access", lambda path, mode: Path(path) != closed)
     monkeypatch.setenv("RESCORE_DATA", str(closed))
-    assert failure().startswith(f"RESCORE_DATA={closed}: may not be read; ")
+    assert failure(pines.load_pines).startswith(f"RESCORE_DATA={closed}: may not be read; ")
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     assert fetch.data_folder() == tmp_path
 
@@ -159,7 +143,7 @@ def test_a_download_needs_no_cache_that_can_be_written(tmp_path, remote, capsys)
 def test_no_file_and_no_download_is_missing_data(tmp_path, monkeypatch, with_folder):
     if with_folder:
         monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
-    text = failure(MissingData)
+    text = failure(pines.load_pines, kind=MissingData)
     assert text == (
         f"finpines.txt: not at hand, and {pines.URL} could not be downloaded (connection refused); "
         "set RESCORE_DATA to a folder that holds finpines/finpines.txt"
@@ -188,7 +172,7 @@ def test_a_damaged_file_is_one_clear_error_with_both_digests(tmp_path, monkeypat
     content = {"pines.csv": UNIT, "finpines.txt": METRES}[name]
     monkeypatch.setenv("RESCORE_DATA", str(tmp_path))
     path = put(tmp_path, name, damage(content))
-    text = failure()
+    text = failure(pines.load_pines)
     assert text.startswith(f"{path}: wrong checksum (sha256 {digest(damage(content))}, expected {digest(content)})")
     assert path.read_text() == damage(content), "left as it was"
 
@@ -268,7 +252,7 @@ def test_a_long_download_has_a_bar(remote, monkeypatch, capsys, answer, bar):
 def test_a_download_of_something_else_is_one_clear_error_and_is_not_kept(tmp_path, remote):
     page = "<html>please log in</html>"
     remote.files["/finpines.txt"] = page.encode()
-    text = failure()
+    text = failure(pines.load_pines)
     assert text.startswith(f"{pines.URL}: wrong checksum (sha256 {digest(page)}, expected {digest(METRES)})")
     assert "the file is an HTML page" in text and not kept(tmp_path)
 
@@ -300,7 +284,7 @@ def busy(request: BaseHTTPRequestHandler) -> None:
 def test_a_broken_download_is_tried_again_and_then_missing_data(tmp_path, remote, monkeypatch, waits, broken, why):
     monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", (1, 0.1))
     remote.files["/finpines.txt"] = broken
-    text = failure(MissingData)
+    text = failure(pines.load_pines, kind=MissingData)
     assert f"{pines.URL} could not be downloaded (" in text and why in text
     assert len(remote.asked) == 3 and waits == [1, 2] and not kept(tmp_path)
 
@@ -318,7 +302,7 @@ def test_the_reason_of_a_missing_network_is_the_system_s_own(monkeypatch, remote
     """On port 9 of this machine nobody listens."""
     monkeypatch.setattr(pines, "URL", "http://127.0.0.1:9/finpines.txt")
     why = "HTTPConnection(host='127.0.0.1', port=9): Failed to establish a new connection: "
-    text = failure(MissingData)
+    text = failure(pines.load_pines, kind=MissingData)
     assert f"({why}" in text and "Connection refused); set RESCORE_DATA" in text
 
 
@@ -363,7 +347,9 @@ def test_a_damaged_cache_is_one_clear_error(tmp_path, small_table):
     path = tmp_path / "cache" / "finpines.txt"
     path.parent.mkdir()
     path.write_text(METRES[:-4])
-    assert failure().startswith(f"{path}: wrong checksum (sha256 {digest(METRES[:-4])}, expected {digest(METRES)})")
+    assert failure(pines.load_pines).startswith(
+        f"{path}: wrong checksum (sha256 {digest(METRES[:-4])}, expected {digest(METRES)})"
+    )
 
 
 def test_a_folder_in_an_archive_is_no_file(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from failures import failure, refused
 from rescore.data.images import ImageSet, load_images
 from rescore.errors import MissingData
 from rescore.files import sha256
@@ -22,7 +23,6 @@ from rescore.metrics.features import (
 from rescore.metrics.images import ImageSettings, evaluate
 from rescore.random import make_generator
 from safetensors.torch import save_file
-from test_image_metrics import failure
 from torch import Tensor
 
 # the small classifier
@@ -174,11 +174,7 @@ def test_all_metrics_of_digits_are_torch_fidelitys_through_its_own_front_door(tr
 def no_weights(tmp_path, monkeypatch):
     monkeypatch.delenv("RESCORE_INCEPTION", raising=False)
     monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
-
-    def refuse(*_, **__):
-        raise OSError("connection refused")
-
-    monkeypatch.setattr("requests.get", refuse)
+    monkeypatch.setattr("requests.get", refused)
 
 
 def test_inception_without_weights_says_what_to_set(no_weights, tmp_path, monkeypatch):

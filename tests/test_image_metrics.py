@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from rescore.errors import RescoreError
+from failures import failure
 from rescore.ledger.protocol import differences, format_protocol, parse_protocol
 from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics.features import Features
@@ -35,13 +35,6 @@ def cloud(n: int, d: int = 5, seed: int = 0, scale: float = 1.0, shift: float = 
     g = make_generator("cloud", n, d, seed)
     values, logits = (torch.randn(n, k, generator=g, dtype=torch.float64) for k in (d, 4))
     return Features("test", f"cloud-{seed}", (scale * values + shift).to(dtype), logits)
-
-
-def failure(function, *arguments, kind: type[RescoreError] = RescoreError, **options) -> str:
-    with pytest.raises(kind) as error:
-        function(*arguments, **options)
-    assert type(error.value) is kind and "\n" not in str(error.value)
-    return str(error.value)
 
 
 # FID

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from failures import failure
 from PIL import Image
 from rescore.data import cifar, folders, idx, images, scenes
 from rescore.data.images import ImageSet, images_at_hand, load_images
@@ -21,19 +22,8 @@ from rescore.data.pictures import open_picture
 from rescore.errors import MissingData, RescoreError
 from test_pictures import ROTATED
 
+pytestmark = pytest.mark.usefixtures("nothing_at_hand")
 REAL = os.environ.get("RESCORE_DATA")
-
-
-def refused(*_, **__):
-    raise OSError("connection refused")
-
-
-@pytest.fixture(autouse=True)
-def nothing_at_hand(tmp_path, monkeypatch):
-    """No data folder, an empty cache, no network."""
-    monkeypatch.delenv("RESCORE_DATA", raising=False)
-    monkeypatch.setenv("RESCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("requests.get", refused)
 
 
 @pytest.fixture
@@ -55,13 +45,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     path.mkdir()
     monkeypatch.setenv("RESCORE_DATA", str(path))
     return path
-
-
-def failure(function, *arguments, kind: type[RescoreError] = RescoreError, **options) -> str:
-    with pytest.raises(kind) as error:
-        function(*arguments, **options)
-    assert type(error.value) is kind and "\n" not in str(error.value)
-    return str(error.value)
 
 
 def noise(n: int, height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

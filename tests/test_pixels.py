@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from failures import failure
 from rescore.data.pixels import crop_to, dequantise, pad_to, random_flip, to_uint8, to_unit
 from rescore.random import make_generator
-from test_images import failure
 
 
 @pytest.mark.parametrize("rounding", ["truncate", "nearest"])
