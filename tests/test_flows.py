@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from flow_case import perturbed
 from rescore.flows.transport import (
     affine_autoregressive,
     affine_coupling,
@@ -31,16 +32,6 @@ FLOWS = {
 
 def noise(*shape: int, name: str = "z"):
     return torch.randn(*shape, dtype=F64, generator=make_generator(name))
-
-
-def perturbed(flow, size: float = 0.3):
-    """The flow in float64 with random parameters, away from the identity."""
-    flow = flow.double()
-    generator = make_generator("parameters")
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter.add_(size * torch.randn(parameter.shape, dtype=F64, generator=generator))
-    return flow
 
 
 @pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)

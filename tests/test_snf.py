@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from flow_case import perturbed
 from rescore.cost.evaluations import CountEvaluations
 from rescore.errors import RescoreError
 from rescore.flows.transport import Flow, affine_autoregressive, affine_coupling, reverse_kl_loss
@@ -27,14 +28,9 @@ def generators(n: int, name: str = "run"):
     return [make_generator("snf", name, r) for r in range(n)]
 
 
-def perturbed(blocks: int, family: str = "coupling", size: float = 0.1) -> nn.ModuleList:
+def maps_of(blocks: int, family: str = "coupling", size: float = 0.1) -> nn.ModuleList:
     """Maps of two layers in float64, away from the identity."""
-    maps = nn.ModuleList(MAKE[family](DIM, 2, (8,), k) for k in range(blocks)).double()
-    generator = make_generator("parameters")
-    with torch.no_grad():
-        for parameter in maps.parameters():
-            parameter.add_(size * torch.randn(parameter.shape, dtype=F64, generator=generator))
-    return maps
+    return perturbed(nn.ModuleList(MAKE[family](DIM, 2, (8,), k) for k in range(blocks)), size)
 
 
 class Identity(nn.Module):
@@ -119,7 +115,7 @@ def test_moves_of_a_run_are_its_own_and_nan_is_no_place():
 @pytest.mark.parametrize("family", MAKE)
 @pytest.mark.parametrize("steps", [0, 1, 6])
 def test_weights_are_unbiased_for_any_maps_and_moves(family, steps):
-    paths = sample(perturbed(3, family, 0.05), Moves(3, steps, 0.5), TARGET, 10_000, generators(4), F64)
+    paths = sample(maps_of(3, family, 0.05), Moves(3, steps, 0.5), TARGET, 10_000, generators(4), F64)
     assert paths.log_w.dtype == F64 and paths.x.shape == (4, 10_000, DIM) and paths.acceptance.shape == (4, 3)
     w = (paths.log_w - LOG_Z).exp()
     stderr = w.std().item() / 200
@@ -139,7 +135,7 @@ def test_more_moves_bring_the_bound_nearer():
 
 
 def test_without_moves_it_is_the_flow_and_its_reverse_kl():
-    maps, moves = perturbed(4), Moves(4, 0)
+    maps, moves = maps_of(4), Moves(4, 0)
     joined = Flow([transform for flow in maps for transform in flow.transforms])
     z = torch.empty(1, 50, DIM, dtype=F64).normal_(generator=generators(1)[0])
     flow_loss, loss = reverse_kl_loss(joined, TARGET, z), path_kl(maps, moves, TARGET, 50, generators(1), F64)
@@ -164,7 +160,7 @@ def test_under_the_identity_it_is_annealed_importance_sampling():
 
 
 def test_a_run_does_not_depend_on_those_beside_it():
-    maps, moves = perturbed(3), Moves(3, 2, 0.4)
+    maps, moves = maps_of(3), Moves(3, 2, 0.4)
     together = sample(maps, moves, TARGET, 20, generators(3), F64)
     alone = sample(maps, moves, TARGET, 20, generators(3)[2:], F64)
     for of in ("x", "log_w", "acceptance"):
@@ -177,14 +173,14 @@ def test_a_run_does_not_depend_on_those_beside_it():
 
 def test_the_loss_is_minus_the_mean_log_weight_of_samples():
     """The last moves, which the loss leaves out, change no weight: beta is 1 there."""
-    maps, moves = perturbed(3), Moves(3, 2, 0.4)
+    maps, moves = maps_of(3), Moves(3, 2, 0.4)
     paths = sample(maps, moves, TARGET, 40, generators(2), F64)
     assert path_kl(maps, moves, TARGET, 40, generators(2), F64).item() == pytest.approx(-paths.log_w.mean().item(), abs=1e-12)
 
 
 def test_the_gradient_is_that_along_the_accepted_moves():
     """Finite differences with the same draws: a small change of a parameter leaves what is accepted as it was."""
-    maps, moves = perturbed(3), Moves(3, 4, 0.4)
+    maps, moves = maps_of(3), Moves(3, 4, 0.4)
 
     def loss() -> torch.Tensor:
         return path_kl(maps, moves, TARGET, 30, generators(1), F64)
@@ -216,7 +212,7 @@ def test_training_brings_the_bound_to_log_z():
 
 @pytest.mark.parametrize("steps", [0, 3])
 def test_evaluations_are_counted(steps):
-    maps, moves = perturbed(4), Moves(4, steps, 0.4)
+    maps, moves = maps_of(4), Moves(4, steps, 0.4)
     counting = Counting(TARGET)
     with CountEvaluations() as noted:
         sample(maps, moves, counting, 5, generators(2), F64)
