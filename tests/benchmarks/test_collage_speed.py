@@ -16,14 +16,6 @@ from torch.profiler import ProfilerActivity, profile
 pytestmark = pytest.mark.benchmark_suite
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def convolutions() -> nn.Module:
     layers = [nn.Conv2d(3, 64, 3, padding=1), nn.SiLU()]
     for _ in range(3):

@@ -15,14 +15,6 @@ SIDE = 64
 CELEBA = Blur((SIDE, SIDE), 80, 23.0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_blur_of_a_batch_against_a_dense_matrix(benchmark):
     """128 images of 3 x 64 x 64: separable products against one (4096, 4096) matrix, at least 10 times faster."""
     x = torch.rand(128, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))

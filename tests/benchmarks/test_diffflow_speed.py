@@ -16,14 +16,6 @@ BATCH = 500
 SLOWER, LIGHTER = 1.6, 4
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def problem(n: int) -> tuple[NeuralSDE, Callable[[Callable], None]]:
     """The pair of the reproduction and a step: loss and gradient of one batch."""
     model = NeuralSDE(*(seeded(lambda: FourierMLP(2, 88), seed) for seed in (1, 2)), 0.2)

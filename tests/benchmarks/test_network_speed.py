@@ -14,14 +14,6 @@ pytestmark = pytest.mark.benchmark_suite
 WARMUP, ROUNDS = 3, {"cpu": 3, "cuda": 20}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def training_step(network: nn.Module, batch: int, device: str, fast: bool) -> Callable[[], float]:
     """One step of noise prediction with Adam at the rate of the paper; waits for the device."""
     draws = torch.Generator(device=device).manual_seed(0)

@@ -23,14 +23,6 @@ OBJECTIVES = {
 ALLOWED = {"lcss": 1.15, "fd_ssm": 2.0 * 2, "ssm_vr": 2.0 * 2, "ssm": 2.0 * 2, "explicit": 2 * 2.0 * 64}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def training_step(objective) -> Callable[[], None]:
     process = VE()
     network = NoisePrediction(make_network("mlp", {}, 1, 8, seed=0), process)

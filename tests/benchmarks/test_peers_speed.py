@@ -23,14 +23,6 @@ pytestmark = [pytest.mark.benchmark_suite, pytest.mark.benchmark(timer=time.proc
 STEPS = 20
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize(("ours", "theirs"), [("DDIM", "DDIMScheduler"), ("tAB-DEIS, order 2", "DEISMultistepScheduler")])
 def test_a_step_beside_the_schedulers_of_diffusers(benchmark, ours, theirs):
     """20 steps on 64 images of 3 x 32 x 32 with a score that costs nothing: the sampler's own share."""

@@ -18,14 +18,6 @@ BATCH = 300
 SHARE = 0.4
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class AugmentedSDE(nn.Module):
     """The controlled SDE for torchsde, with the running cost as one more dimension of the state."""
 

@@ -48,14 +48,6 @@ OUTSIDE |= {(method, "blurring") for method in ("pc", "rhoab3", "rhork", "sscs")
 CASES = [(m, p) for m in METHODS for p in PROCESSES if (m, p) not in OUTSIDE]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize(("method", "name"), CASES)
 def test_coefficients_take_less_than_100_ms(benchmark, method, name):
     make, options = METHODS[method]
