@@ -244,6 +244,8 @@ def test_a_killed_job_draws_no_set_again_that_took_long(monkeypatch, tmp_path):
     assert again.earlier_seconds > 0 == whole.earlier_seconds
     assert again.arrays.keys() == {"digits/DDIM"} and (again.arrays["digits/DDIM"] == whole.arrays["digits/DDIM"]).all()
     assert again.arrays["digits/DDIM"].shape == (8, 1, 2, 2)
+    kept = whole.arrays["digits/DDIM"].base
+    assert kept.flags.owndata and len(kept) == 16, "and not a view of all twenty samples"
     assert run(tmp_path / "killed").function_evaluations == 40, "of the finished cell, parts and all"
 
 

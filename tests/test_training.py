@@ -1,7 +1,9 @@
 """Training ends in the same bits however often it is interrupted, and damaged files are noticed."""
 
 import copy
+import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,15 +275,16 @@ def test_a_step_without_a_finite_loss_changes_no_parameter(tmp_path, bad):
     assert not history[7].isfinite() and history[:7].isfinite().all() and history[8:].isfinite().all()
 
 
+def overflowing(network: nn.Module, at: Callable[[int], bool]) -> Callable[[torch.Generator], Tensor]:
+    """The loss, infinite in the steps, from 1, that `at` names."""
+    good, steps = loss_of(network), itertools.count(1)
+    return lambda generator: good(generator) * (float("inf") if at(next(steps)) else 1.0)
+
+
 def test_a_divergence_is_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr("rescore.training.loop.SKIPPED_IN_A_ROW", 3)
-    network, calls = model(), []
-    good = loss_of(network)
-
-    def loss(generator: torch.Generator) -> Tensor:
-        calls.append(1)
-        return good(generator) * (float("inf") if len(calls) >= 8 else 1.0)
-
+    network = model()
+    loss = overflowing(network, lambda step: step >= 8)
     with pytest.raises(TrainingDiverged) as error:
         fit(network, loss, SETTINGS, make_generator("train"), tmp_path, checkpoint_every=3, label="mg grad")
     assert str(error.value) == (
@@ -293,13 +296,8 @@ def test_a_divergence_is_one_clear_error(tmp_path, monkeypatch):
 def test_overflows_with_good_steps_between_them_are_no_divergence(tmp_path, monkeypatch):
     """Ten of fourteen steps are passed over, but never three on end."""
     monkeypatch.setattr("rescore.training.loop.SKIPPED_IN_A_ROW", 3)
-    network, calls = model(), []
-    good = loss_of(network)
-
-    def loss(generator: torch.Generator) -> Tensor:
-        calls.append(1)
-        return good(generator) * (1.0 if len(calls) % 3 == 0 else float("inf"))
-
+    network = model()
+    loss = overflowing(network, lambda step: step % 3 != 0)
     history = fit(network, loss, SETTINGS, make_generator("train"), tmp_path, checkpoint_every=3)
     assert history.isfinite().nonzero().flatten().tolist() == [2, 5, 8, 11]
 

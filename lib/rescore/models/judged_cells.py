@@ -86,7 +86,8 @@ def _judged(
         found = judge(drawn.x, metrics)
         numbers = {name: found[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
         numbers |= {"nfe": drawn.nfe, "n": len(drawn.x)}
-        return {name: np.asarray(number) for name, number in numbers.items()} | {"shown": drawn.x[:KEPT].numpy()}
+        shown = drawn.x[:KEPT].numpy().copy()  # a view would hold the whole set: 26 of CIFAR-10 take 16 GB
+        return {name: np.asarray(number) for name, number in numbers.items()} | {"shown": shown}
 
     with naming_diverged(f"{SEED_OF[cell.over]} {seed}"):
         return cell.part(name, judged)
