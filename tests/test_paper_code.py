@@ -4,6 +4,7 @@ import html
 import json
 import shutil
 import signal
+import sys
 
 import pytest
 from conftest import ROOT
@@ -14,7 +15,8 @@ from rescore.errors import RescoreError
 from rescore.ledger.cost import COLUMNS as COST
 from rescore.ledger.records import write_records, write_skipped
 from rescore.ledger.reference import read_reference
-from rescore.papers import find_papers, load_config
+from rescore.papers import find_papers, load_config, load_paper
+from rescore.workflow.paths import jobs_by_hash
 from rescore.workflow.suite import load_suite
 
 SOURCE = ROOT / "tests" / "data" / "new_paper"
@@ -53,11 +55,14 @@ def root(tmp_path, monkeypatch):
         for file in ("published.csv", "figures.py"):
             (folder / file).write_text((folder / file).read_text().replace("half_score", name))
         keys = {"paper": name, "dataset": "mixture", "method": "Half-score Euler", "metric": "solver_rmse", "scale": "smoke"}
+        keys |= {"config_hash": next(iter(jobs_by_hash(load_paper(name, tmp_path), "smoke")))}
         write_records(run / name / "all" / "records.csv", [record(**keys, variant="share=1", nfe=10, value=0.2)])
         write_skipped(run / name / "all" / "skipped.csv", [])
         cost = dict.fromkeys(COST, 1.0) | {"paper": name, "job": "all", "version": "", "config_hash": ""}
         (run / name / "all" / "cost.json").write_text(json.dumps(cost))
         (run / name / "all" / "arrays.npz").touch()
+    for module in [name for name in sys.modules if name.startswith(("reproductions.half_score", "reproductions.other"))]:
+        del sys.modules[module]  # what is broken below is imported anew, as by a process of its own
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rescore.report.pages.write_assets", no_assets)
     jobs = [str(run / name / "all") for name in ("half_score", "other")]
@@ -176,8 +181,76 @@ def test_a_suite_can_leave_out_what_it_does_not_need(root):
     break_code(root, "other", "config.py", FAULTS["exit"][0])
     with pytest.raises(RescoreError, match="SystemExit"):
         load_suite({"scale": "smoke"}, root)
-    suite = load_suite({"scale": "smoke"}, root, needed="half_score")
+    suite = load_suite({"scale": "smoke"}, root, needed=["half_score"])
     assert list(suite.papers) == ["half_score"] and "SystemExit: 0" in suite.unusable["other"]
+
+
+def test_a_model_of_another_paper_is_trained(root, capsys, monkeypatch):
+    """A key says not whose it is, so one that is not found may be of a paper that cannot be read."""
+    suite, key = load_suite({"scale": "smoke"}, ROOT), "deis/vp"
+    monkeypatch.setattr("rescore.models.train._train_model", lambda suite, key, *_: print(key))
+    shutil.copytree(ROOT / "reproductions" / "deis", root / "reproductions" / "deis")
+    for name, text in (("bad.name", ""), ("half_score", "titel: t\n"), ("other", "title: t\n")):
+        (root / "reproductions" / name).mkdir(exist_ok=True)
+        break_code(root, name, "paper.yaml", text)
+    for name in (key, suite.model_key(key)):
+        capsys.readouterr()
+        assert main(["train", name, "--scale", "smoke"]) == 0
+        assert capsys.readouterr().out == suite.model_key(key) + "\n"
+    assert main(["train", "0123456789ab", "--scale", "smoke"]) == 2
+    without = "without the papers bad.name, half_score, other, which cannot be read"
+    assert without in capsys.readouterr().err
+
+
+def test_commands_of_one_paper_ask_nothing_of_the_others(root, capsys):
+    break_code(root, "other", "paper.yaml", "titel: t\n")
+    (root / "reproductions" / "Bad").mkdir()
+    break_code(root, "Bad", "paper.yaml", "")
+    for words in (
+        ["diff"],
+        ["claims"],
+        ["explain"],
+        ["cost"],
+        ["compare", "--metric", "solver_rmse", "--dataset", "mixture"],
+        ["plan"],
+    ):
+        assert main([*words, "--scale", "smoke", "--paper", "half_score"]) == 0, words
+    assert main(["accept", "--scale", "smoke", "--paper", "half_score"]) == 0
+    for words in ([], ["--reference"]):
+        assert main(["gate", "--scale", "smoke", "--paper", "half_score", *words]) == 0
+    assert list(load_suite({"scale": "smoke", "papers": "half_score"}, root).papers) == ["half_score"]
+    capsys.readouterr()
+    assert main(["claims", "--scale", "smoke", "--paper", "halfscore"]) == 2
+    assert "unknown paper 'halfscore'; allowed: half_score" in capsys.readouterr().err
+
+
+def test_what_other_settings_measured_is_no_run_of_these(root, capsys):
+    """Neither compared nor accepted; a paper whose config cannot be read is not asked."""
+    assert main(["accept", "--scale", "smoke"]) == 0 == main(["gate", "--scale", "smoke"])
+    config = root / "reproductions/half_score/configs/smoke.yaml"
+    config.write_text(config.read_text() + "protocol_version: 3\n")
+    for words in (["gate"], ["accept"], ["gate", "--paper", "half_score"], ["accept", "--paper", "half_score"]):
+        capsys.readouterr()
+        assert main([*words, "--scale", "smoke"]) == 2
+        told = "results/smoke/records.csv: records measured under settings that the configs do not have now: 1 of half_score;"
+        assert told in capsys.readouterr().err
+    assert main(["gate", "--scale", "smoke", "--paper", "other"]) == 0 == main(["gate", "--scale", "smoke", "--reference"])
+    config.write_text("samplse: 1\n")
+    assert main(["gate", "--scale", "smoke"]) == 0
+
+
+def test_a_reference_that_is_not_whole_is_not_another(root, capsys):
+    """What an interrupted `accept` has left beside the results is not passed over for the one of the papers."""
+    assert main(["accept", "--scale", "smoke"]) == 0
+    elsewhere = root / "elsewhere"
+    shutil.copytree(root / "results", elsewhere)
+    (elsewhere / "reference" / "smoke" / "diff.csv").unlink()
+    for words in (["gate"], ["gate", "--reference"], ["diff", "--reference"]):
+        capsys.readouterr()
+        assert main([*words, "--scale", "smoke", "--results", str(elsewhere)]) == 2
+        assert f"{elsewhere}/reference/smoke/diff.csv: no such file" in capsys.readouterr().err
+    shutil.rmtree(elsewhere / "reference")
+    assert main(["gate", "--scale", "smoke", "--results", str(elsewhere)]) == 0
 
 
 def run_job(capsys, *options):

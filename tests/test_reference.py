@@ -212,23 +212,43 @@ def test_the_gate_tells_new_skips(tmp_path, reference):
     assert moves() == [("fail", "skip", "toy/mg", "none", "none here")]
 
 
+def stopping(monkeypatch, of, name: str, last: Path) -> None:
+    """A function of files raises KeyboardInterrupt before it writes this one."""
+    original = getattr(of, name)
+
+    def stopped(path, *content):
+        if last in (path, *content):
+            raise KeyboardInterrupt
+        return original(path, *content)
+
+    monkeypatch.setattr(of, name, stopped)
+
+
+@pytest.mark.parametrize("last", ["records/toy.csv", "claims.csv", "diff.csv"])
+def test_an_accept_that_cannot_write_leaves_the_old_reference(tmp_path, reference, monkeypatch, last):
+    old, run = run_of_two(tmp_path / "laptop", -1.0, -2.0), tmp_path / "laptop"
+    accept(old, reference)
+    before = contents(reference)
+    run_of_two(run, 1.0, 2.0)
+    for name in ("write_records", "atomic_write"):
+        stopping(monkeypatch, module, name, reference / ".new" / last)
+    for paper in (None, "toy"):
+        with pytest.raises(KeyboardInterrupt):
+            accept(run, reference, paper=paper)
+        assert contents(reference) == before
+    monkeypatch.undo()
+    (reference / ".new" / "records").mkdir(parents=True)  # of one that was killed
+    (reference / ".new" / "records" / "gone.csv").write_text("of an older run")
+    accept(run, reference)
+    assert not gate(run, reference).moved and sorted(contents(reference)) == sorted(before)
+
+
 @pytest.mark.parametrize("last", ["records/toy.csv", "claims.csv", "diff.csv"])
 def test_a_half_written_reference_is_none(tmp_path, reference, monkeypatch, last):
     """Whatever file `accept` is stopped before, over an old reference: nothing takes the rest for a whole one."""
     accept(run_of_two(tmp_path / "laptop", -1.0, -2.0), reference)
     run = run_of_two(tmp_path / "laptop", 1.0, 2.0)
-
-    def stopping(write):
-        def stopped(path, *content):
-            if path == reference / last:
-                raise KeyboardInterrupt
-            write(path, *content)
-
-        return stopped
-
-    for name in ("write_records", "atomic_write"):
-        original = getattr(module, name)
-        monkeypatch.setattr(f"rescore.ledger.reference.{name}", stopping(original))
+    stopping(monkeypatch, Path, "replace", reference / last)
     with pytest.raises(KeyboardInterrupt):
         accept(run, reference)
     monkeypatch.undo()

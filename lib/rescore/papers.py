@@ -201,17 +201,15 @@ def find_root(root: Path | str | None = None) -> Path:
 
 
 def _paper_files(root: Path | str | None) -> dict[str, Path]:
-    """Where the `paper.yaml` of each paper is, by name, sorted; raises RescoreError for a name that a paper cannot have."""
-    files = {path.parent.name: path for path in sorted((find_root(root) / "reproductions").glob("*/paper.yaml"))}
-    for name, path in files.items():
-        if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
-            raise RescoreError(
-                f"{path.parent}: a paper's name is a-z, 0-9 and '_', from a letter on, and not one of {', '.join(RESERVED)}"
-            )
-    return files
+    """Where the `paper.yaml` of each paper is, by name, sorted."""
+    return {path.parent.name: path for path in sorted((find_root(root) / "reproductions").glob("*/paper.yaml"))}
 
 
 def _read_paper(name: str, path: Path) -> Paper:
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
+        raise RescoreError(
+            f"{path.parent}: a paper's name is a-z, 0-9 and '_', from a letter on, and not one of {', '.join(RESERVED)}"
+        )
     return Paper(name, path.parent, read_yaml(path, PaperMeta))
 
 
@@ -219,7 +217,7 @@ def find_papers(root: Path | str | None = None, unusable: dict[str, str] | None 
     """All papers by name, sorted.
 
     Args:
-        unusable: takes, by paper, what is wrong with a paper.yaml, and the paper is left out.
+        unusable: takes, by paper, what is wrong with its name or its paper.yaml, and the paper is left out.
 
     Raises:
         RescoreError: what is wrong in one of them, without `unusable`.

@@ -4,10 +4,10 @@ import argparse
 import sys
 
 from rescore.commands.output import print_counts, print_frame, print_table
-from rescore.commands.places import chosen_suite, how_to_run, instead_of_run, scale_folder, selected
+from rescore.commands.places import chosen_suite, how_to_run, instead_of_run, papers_asked, scale_folder
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
-from rescore.papers import find_papers, find_root
+from rescore.papers import find_root
 
 
 def run(args: argparse.Namespace) -> None:
@@ -99,7 +99,7 @@ def cost(args: argparse.Namespace) -> None:
     from rescore.ledger.reference import read_reference
     from rescore.workflow.paths import ended_jobs
 
-    papers = selected(args, find_papers(args.root))
+    papers = papers_asked(args)
     if reference := instead_of_run(args, "*/*/cost.json"):
         if (reference / COST).is_file():
             frame = cost_frame(kept_costs(reference / COST))

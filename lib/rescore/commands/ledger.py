@@ -10,9 +10,10 @@ from rescore.commands.places import (
     instead_of_run,
     judged,
     measured,
+    papers_asked,
+    require_current,
     scale_folder,
     scale_reference,
-    selected,
 )
 from rescore.config import SCALES, check_choice
 from rescore.errors import RescoreError
@@ -56,7 +57,7 @@ def diff(args: argparse.Namespace) -> None:
     """Print published numbers beside measured ones."""
     from rescore.ledger.diff import STATUSES, read_diff, write_diff
 
-    papers = selected(args, find_papers(args.root))
+    papers = papers_asked(args)
     if args.so_far and args.reference:
         raise RescoreError("diff: --so-far is of a run, --reference of none; allowed: one of them")
     if args.so_far:
@@ -103,7 +104,7 @@ def explain(args: argparse.Namespace) -> None:
     from rescore.ledger.records import read_skipped
     from rescore.ledger.reference import read_reference
 
-    papers = selected(args, find_papers(args.root))
+    papers = papers_asked(args)
     published = load_published(papers)
     for table in args.table or ():
         check_choice("table", table, dict.fromkeys(entry.table for entry in published))
@@ -122,7 +123,7 @@ def claims(args: argparse.Namespace) -> None:
     """Print the claims, checked. Raises RescoreError for a broken one."""
     from rescore.ledger.claims import STATUSES, by_chance, read_claims, require_sound, write_claims
 
-    papers = selected(args, find_papers(args.root))
+    papers = papers_asked(args)
     if reference := instead_of_run(args):
         rows = [row for row in read_claims(reference / "claims.csv") if row["paper"] in papers]
     else:
@@ -154,7 +155,7 @@ def gate(args: argparse.Namespace) -> int:
     """Compare a run with the reference; 1 if anything failed."""
     from rescore.ledger.gate import COLUMNS, gate, gate_reference
 
-    papers, reference = selected(args, find_papers(args.root)), scale_reference(args)
+    papers, reference = papers_asked(args), scale_reference(args)
     if args.reference:
         report, what = gate_reference(reference, papers), f"verdicts and claims of {reference} derived again"
     elif not (scale_folder(args) / "records.csv").is_file():
@@ -163,6 +164,7 @@ def gate(args: argparse.Namespace) -> int:
             f"make one with `{how_to_run(args)}`, or check the reference by itself with --reference"
         )
     else:
+        require_current(args, papers)
         report, what = gate(scale_folder(args), reference, args.paper), "numbers compared"
     if report.moved:
         print_table(COLUMNS, report.moved, digits=10)
@@ -180,11 +182,15 @@ def accept(args: argparse.Namespace) -> None:
     reference = args.results / "reference" / args.scale
     if args.judge_again:
         papers = find_papers(args.root)
-        selected(args, papers)
+        if args.paper is not None:
+            check_choice("paper", args.paper, papers)
         judge_again(reference, papers, args.paper)
         print(f"{reference}: verdicts and claims of {args.paper or 'all papers'} judged again")
         return
-    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=args.paper)
+    suite = load_suite(
+        {"scale": args.scale, "results": str(args.results)}, args.root, needed=None if args.paper is None else [args.paper]
+    )
+    require_current(args, {name: rules.paper for name, rules in suite.papers.items() if args.paper in (None, name)})
     models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known
     current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}
     commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root, args.several_commits)

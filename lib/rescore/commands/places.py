@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rescore.config import SCALES, check_choice
 from rescore.errors import RescoreError
-from rescore.papers import find_papers, find_root
+from rescore.papers import find_papers, find_root, load_paper
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,10 +28,13 @@ def scale_folder(args: argparse.Namespace) -> Path:
 
 
 def scale_reference(args: argparse.Namespace) -> Path:
-    """The reference of the scale: beside the results where one was accepted there, else the one committed with the papers."""
+    """The reference of the scale: beside the results where one was accepted there, else the one committed with the papers.
+
+    One that is not whole counts too, for whoever reads it to say so: another would be compared in its place unseen.
+    """
     check_choice("scale", args.scale, SCALES)
     places = reference_places(args, args.scale)
-    return next((place for place in places if (place / "diff.csv").is_file()), places[0])
+    return next((place for place in places if (place / "diff.csv").is_file() or (place / "records").is_dir()), places[0])
 
 
 def reference_places(args: argparse.Namespace, scale: str) -> list[Path]:
@@ -92,10 +96,9 @@ def judged(args: argparse.Namespace) -> "pd.DataFrame":
     from rescore.ledger.published import load_published
     from rescore.ledger.records import collect_records, read_skipped
 
-    papers, early = find_papers(args.root), getattr(args, "so_far", False)
-    skipped, chosen = scale_folder(args) / "skipped.csv", selected(args, papers)
-    published = load_published(chosen)
-    records = collect_records(ended(args, chosen), args.scale) if early else measured(args)
+    papers, early = papers_asked(args), getattr(args, "so_far", False)
+    skipped, published = scale_folder(args) / "skipped.csv", load_published(papers)
+    records = collect_records(ended(args, papers), args.scale) if early else measured(args)
     return diff(records, published, papers, read_skipped(skipped) if skipped.is_file() and not early else ())
 
 
@@ -103,16 +106,31 @@ def claim_rows(args: argparse.Namespace) -> list[dict]:
     """The claims, checked against the run's records."""
     from rescore.ledger.claims import evaluate_all
 
-    return evaluate_all(selected(args, find_papers(args.root)), measured(args))
+    return evaluate_all(papers_asked(args), measured(args))
 
 
-def selected(args: argparse.Namespace, papers: dict) -> dict:
-    """The papers that --paper asks for."""
+def papers_asked(args: argparse.Namespace) -> "dict[str, Paper]":
+    """All papers, or the one that --paper names: of the others nothing is read."""
     name = getattr(args, "paper", None)
-    if name is None:
-        return papers
-    check_choice("paper", name, papers)
-    return {name: papers[name]}
+    return find_papers(args.root) if name is None else {name: load_paper(name, args.root)}
+
+
+def require_current(args: argparse.Namespace, papers: "Mapping[str, Paper]") -> None:
+    """Raise RescoreError where the run has records of these papers under settings that their configs do not have now.
+
+    Nothing is asked of a paper whose config cannot be used.
+    """
+    from rescore.workflow.paths import jobs_by_hash
+
+    hashes = {name: jobs_by_hash(paper, args.scale) for name, paper in papers.items()}
+    known = {name: jobs for name, jobs in hashes.items() if jobs}
+    old = Counter(one.paper for one in measured(args) if one.paper in known and one.config_hash not in known[one.paper])
+    if old:
+        counts = ", ".join(f"{count} of {name}" for name, count in old.items())
+        raise RescoreError(
+            f"{scale_folder(args) / 'records.csv'}: records measured under settings that the configs do not have now: "
+            f"{counts}; measure them again with `{how_to_run(args)}`"
+        )
 
 
 def readable_papers(args: argparse.Namespace) -> "tuple[dict[str, Paper], dict[str, str]]":

@@ -14,16 +14,16 @@ from rescore.commands.places import (
     instead_of_run,
     measured,
     open_results,
+    papers_asked,
     readable_papers,
     reference_places,
     scale_folder,
     scale_reference,
-    selected,
 )
 from rescore.config import REPORTED, check_choice
 from rescore.errors import RescoreError
 from rescore.ledger.records import format_rows
-from rescore.papers import find_papers, find_root
+from rescore.papers import find_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def compare(args: argparse.Namespace) -> None:
     from rescore.ledger.tables import compare, compare_note
 
     check_choice("format", args.format, FORMATS)
-    papers = selected(args, find_papers(args.root))
+    papers = papers_asked(args)
     reference = instead_of_run(args)
     records = read_reference(reference) if reference else measured(args)
     records, published = [record for record in records if record.paper in papers], load_published(papers)

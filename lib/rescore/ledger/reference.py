@@ -2,12 +2,15 @@
 
 It is `records/<paper>.csv`, `diff.csv`, `claims.csv`, `skipped.csv`, which says what could not be measured and why, and
 `cost.csv`, what its jobs and trainings took; references made before those were kept have none. A reference is made by
-`accept`, which takes diff.csv away first and writes it last: where diff.csv is, the reference is whole.
+`accept`, which writes a new one beside the old one and then puts its files in place, diff.csv last: where diff.csv is, the
+reference is whole.
 """
 
 import re
 import shlex
-from collections.abc import Container, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 DIGITS = 10  # of a number: more than the gate can tell apart
 RUN_FILES = ("records.csv", "diff.csv", "claims.csv")
 SKIPPED = "skipped.csv"
+NEW = ".new"  # where one is written, within the one that it will replace
 FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.+-]+/)+(?=[\w.+-])")  # of an absolute path: those of one machine
 TABLES = {"claims.csv": claims.COLUMNS, "diff.csv": diff.COLUMNS}  # in the order of writing
 
@@ -153,23 +157,15 @@ def accept(
         if not (skipped is None and before is None):
             skipped = _of_one_paper(skipped or [], before or [], paper)
 
-    (reference / "diff.csv").unlink(missing_ok=True)
-    for name, own in records.items():
-        write_records(reference / "records" / f"{name}.csv", own)
-    if paper is None:
-        for path in (reference / "records").glob("*.csv"):
-            if path.stem not in records:
-                path.unlink()
-    if skipped is None:
-        (reference / SKIPPED).unlink(missing_ok=True)
-    else:
-        write_skipped(reference / SKIPPED, ({**row, "reason": portable(row["reason"])} for row in skipped))
-    if costs:
-        atomic_write(reference / COST, format_rows(COSTS, costs))
-    else:
-        (reference / COST).unlink(missing_ok=True)
-    for name, rows in tables.items():
-        atomic_write(reference / name, format_rows(TABLES[name], rows))
+    with _replacing(reference, keeps_papers=paper is not None) as new:
+        for name, own in records.items():
+            write_records(new / "records" / f"{name}.csv", own)
+        if skipped is not None:
+            write_skipped(new / SKIPPED, ({**row, "reason": portable(row["reason"])} for row in skipped))
+        if costs:
+            atomic_write(new / COST, format_rows(COSTS, costs))
+        for name, rows in tables.items():
+            atomic_write(new / name, format_rows(TABLES[name], rows))
     return commits
 
 
@@ -195,6 +191,33 @@ def judge_again(reference: Path, papers: Mapping[str, "Paper"], paper: str | Non
     for name, rows in tables.items():
         own = rows if paper is None else _of_one_paper(rows, _rows(reference / name, TABLES[name]), paper)
         atomic_write(reference / name, format_rows(TABLES[name], own))
+
+
+@contextmanager
+def _replacing(reference: Path, keeps_papers: bool) -> Iterator[Path]:
+    """A folder to write a reference in, which then takes the place of the one that is there.
+
+    Should that fail, on a full disk say, the old one stays; only its files' renaming is left to the end, diff.csv last.
+
+    Args:
+        keeps_papers: records of papers that are not in the new one stay.
+    """
+    new = reference / NEW
+    shutil.rmtree(new, ignore_errors=True)  # of one that was killed
+    new.mkdir(parents=True)
+    try:
+        yield new
+        (reference / "diff.csv").unlink(missing_ok=True)
+        (reference / "records").mkdir(exist_ok=True)
+        written = {path.relative_to(new) for path in new.rglob("*.csv")}
+        here = {Path(SKIPPED), Path(COST), *(path.relative_to(reference) for path in reference.glob("records/*.csv"))}
+        for name in here - written:
+            if not (keeps_papers and name.parent == Path("records")):
+                (reference / name).unlink(missing_ok=True)
+        for name in sorted(written, key=lambda name: name == Path("diff.csv")):
+            (new / name).replace(reference / name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def parse_version(version: str) -> dict[str, str | None]:

@@ -35,7 +35,7 @@ def main_train(args: Namespace) -> None:
 
     Raises RescoreError for a name that no config at this scale has.
     """
-    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root)
+    suite = load_suite({"scale": args.scale, "results": str(args.results)}, args.root, needed=[])
     keys = {name: suite.model_key(name) for name in args.keys}
     for name, key in keys.items():
         others = keys.keys() - {name}

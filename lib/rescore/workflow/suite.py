@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -144,7 +144,10 @@ class Suite:
 
     def model_key(self, name: str) -> str:
         """The key of a model named by it or by `<paper>/<name>`. Raises RescoreError for another name."""
-        check_choice(f"model at scale {self.scale}", name, [*self.model_names, *self.models])
+        if (paper := name.partition("/")[0]) in self.unusable:
+            raise RescoreError(self.unusable[paper])
+        without = f", without the papers {', '.join(self.unusable)}, which cannot be read," if self.unusable else ""
+        check_choice(f"model at scale {self.scale}{without}", name, [*self.model_names, *self.models])
         return self.model_names.get(name, name)
 
     @cached_property
@@ -272,7 +275,7 @@ class Suite:
 
         Also of papers that this run does not choose: the ledger is of all.
         """
-        others = {name: paper for name, paper in find_papers(self.root).items() if name not in self.papers}
+        others = {name: paper for name, paper in find_papers(self.root, {}).items() if name not in self.papers}
         files = [str(path / JOB_FILES[key]) for path in ended_jobs(Path(self.folder), others).values() for key in LEDGER_FILES]
         return [path for path in [*self.job_files, *files] if path not in set(input) and Path(path).is_file()]
 
@@ -326,11 +329,11 @@ class Suite:
         return f"set -euo pipefail; export PATH={python}:$PATH PYTHONUNBUFFERED=1; "
 
 
-def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed: str | None = None) -> Suite:
-    """Papers and their configs for what `snakemake --config` says.
+def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed: Collection[str] | None = None) -> Suite:
+    """Papers and their configs for what `snakemake --config` says; of papers that it does not choose nothing is asked.
 
     Args:
-        needed: the one paper that has to be usable; others that are not are left out. None: all.
+        needed: papers that have to be usable; others that are not are left out. None: all that are chosen.
 
     Raises:
         RescoreError: an unknown option, scale or paper, naming the allowed ones; a bad paper.yaml or config.
@@ -339,18 +342,22 @@ def load_suite(config: Mapping[str, Any], root: Path | str | None = None, needed
     check_choice("scale", options.scale, SCALES)
     root = find_root(root)
     unusable: dict[str, str] = {}
-    papers = find_papers(root, unusable if needed else None)
-    if needed in unusable:
-        raise RescoreError(unusable[needed])
-    for name in (*options.papers, *([needed] if needed else [])):
-        check_choice("paper", name, papers)
-    chosen = {name: papers[name] for name in options.papers or papers}
+    papers = find_papers(root, unusable)
+    for name in (*options.papers, *(needed or ())):
+        check_choice("paper", name, papers | unusable)
+    asked = options.papers or papers | unusable
+    required = asked if needed is None else needed
+    unusable = {name: reason for name, reason in unusable.items() if name in asked}
+    for name, reason in unusable.items():
+        if name in required:
+            raise RescoreError(reason)
+    chosen = {name: papers[name] for name in asked if name in papers}
     rules = {}
     for name, paper in chosen.items():
         try:
             rules[name] = _rules(paper, options, root)
         except RescoreError as error:
-            if needed in (None, name):
+            if name in required:
                 raise
             unusable[name] = str(error)
     return Suite(options, root, rules, unusable)
