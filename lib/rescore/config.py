@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.files import Loader, load_yaml
 from rescore.settings import Settings
@@ -337,9 +338,9 @@ def nearest_first(name: str, allowed: Any) -> list[str]:
 
 
 def check_choice(what: str, name: Any, allowed: Any) -> None:
-    """Raise RescoreError `unknown <what> <name>; allowed: ...` unless `name` is one of `allowed`."""
+    """As `check_one_of` for a name among many: RescoreError `unknown <what> <name>; allowed: ...`, the nearest first."""
     if name not in allowed:
-        raise RescoreError(f"unknown {what} {name!r}; allowed: {', '.join(nearest_first(str(name), allowed)) or '(none)'}")
+        check_one_of(f"unknown {what}", name, nearest_first(str(name), allowed))
 
 
 def config_hash(model: BaseModel | Mapping[str, Any], *extra: str) -> str:
