@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from ledger_case import paper, printed, record
 from rescore.cli import main
-from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings, job_hash, step_hash, validated
+from rescore.config import JobConfig, PaperConfig, SectionSettings, job_hash, step_hash, validated
 from rescore.errors import RescoreError
 from rescore.experiments.book import Book, Run
 from rescore.ledger.diff import candidate_verdicts, diff, is_explained, read_diff, write_diff
@@ -19,6 +19,7 @@ from rescore.ledger.reference import accept
 from rescore.ledger.statistics import repeats_needed
 from rescore.ledger.tables import readme_block
 from rescore.papers import Candidate, Paper, find_papers, load_config
+from rescore.settings import Settings
 from rescore.specs.config import ModelConfig, ModelJob
 from test_gate import save
 

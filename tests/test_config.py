@@ -15,7 +15,6 @@ from rescore.config import (
     JobConfig,
     PaperConfig,
     Resources,
-    Settings,
     check_choice,
     config_hash,
     job_hash,
@@ -28,6 +27,7 @@ from rescore.files import ConfigLoader
 from rescore.models.build import make_process
 from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
 from rescore.processes import VE
+from rescore.settings import Settings
 from rescore.specs.config import ModelConfig
 from rescore.specs.model import Part
 from rescore.workflow.suite import load_suite
@@ -171,15 +171,40 @@ def test_every_committed_config_is_valid_and_matches_its_json_schema(paper: str)
         assert config.jobs
 
 
-def test_bad_names_of_scale_paper_and_option_are_one_clear_error() -> None:
+def test_bad_names_of_scale_paper_and_option_are_one_clear_error(tmp_path: Path) -> None:
     for config, expected in (
         ({"scale": "larg"}, "unknown scale 'larg'; allowed: .*smoke"),
         ({"papers": "pis,psi"}, "unknown paper 'psi'; allowed: pis"),
         ({"scal": "smoke"}, "--config: scal: unknown key; allowed: scale, results, bundle, papers"),
+        ({"papers": "pis,pis"}, "--config: papers: listed twice: pis; allowed: entries that differ"),
+        ({"papers": ","}, "--config: papers: no name; allowed: names of papers, with commas, or no such option for all"),
+        ({"results": "{file}"}, "--config: results: there is a file {file}; allowed: a folder, or the name of one to make"),
+        ({"results": "{file}/deeper"}, "--config: results: there is a file {file}; allowed: a folder, or the name of one to"),
     ):
-        with pytest.raises(RescoreError, match=expected):
-            load_suite(config, ROOT)
+        file = tmp_path / "a file"
+        file.touch()
+        given = {key: value.format(file=file) for key, value in config.items()}
+        with pytest.raises(RescoreError, match=f"^{expected.format(file=file)}") as error:
+            load_suite(given, ROOT)
+        assert "\n" not in str(error.value)
     assert list(load_suite({"papers": "pis"}, ROOT).papers) == ["pis"]
+
+
+@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("scale", "unknown scale ''; allowed: gpu, laptop, paper, smoke"),
+        ("papers", "--config: papers: no name; allowed: names of papers, with commas, or no such option for all, not ''"),
+        ("results", "--config: results: no name; allowed: a folder, or the name of one to make, not ''"),
+        ("bundle", "--config: bundle: input should be a valid boolean, unable to interpret input, not ''"),
+        ("max_runtime", "--config: max_runtime: input should be a valid integer, unable to parse string as an integer, not ''"),
+    ],
+)
+def test_an_option_without_a_value_is_one_clear_error(option: str, expected: str, empty: str | None) -> None:
+    """Snakemake reads `--config papers=` as None; all papers would run."""
+    with pytest.raises(RescoreError, match=f"^{re.escape(expected)}$"):
+        load_suite({option: empty}, ROOT)
 
 
 def test_a_paper_without_a_scale_has_no_jobs_there(tmp_path: Path) -> None:

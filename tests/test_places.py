@@ -72,6 +72,43 @@ def test_the_usual_commands_are_as_one_types_them():
     assert run_command("laptop") == "snakemake" and run_command("gpu", target="pis") == "snakemake --profile profiles/gpu pis"
 
 
+EMPTY = [
+    ["diff", "--results", ""],
+    ["diff", "--root", ""],
+    ["diff", "--out", ""],
+    ["parity", "--golden", ""],
+    ["collect", ""],
+    ["import", "edm", ""],
+    ["report", "--against", ""],
+    ["report", "--out", ""],
+]
+
+
+@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
+def test_an_empty_name_is_no_working_directory(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    name = words[-2] if words[-2].startswith("--") else {"collect": "PATH", "edm": "file"}[words[-2]]
+    assert capsys.readouterr().err.endswith(f"argument {name}: '' is no name; allowed: that of a file or folder, such as '.'\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder_of_results(tmp_path, capsys):
+    """The committed reference was read in its place."""
+    file = tmp_path / "records.csv"
+    file.touch()
+    told = f"results: there is a file {file}; allowed: a folder, or the name of one to make"
+    for words in (["diff"], ["claims"], ["collect"], ["report"], ["plan"]):
+        assert told in failure(capsys, *words, "--scale", "smoke", "--results", str(file)), words
+
+
+def test_an_empty_name_is_no_paper(capsys):
+    """Of which all were planned."""
+    for words in (["plan", "--scale", "smoke"], ["fetch", "--scale", "smoke"], ["diff"]):
+        assert "unknown paper ''; allowed: " in failure(capsys, *words, "--paper", "")
+
+
 def test_a_plan_keeps_the_networks_where_the_report_reads_them(tmp_path, monkeypatch, capsys):
     root = tmp_path / "repository"
     shutil.copytree(ROOT / "tests" / "data" / "new_paper", root / "reproductions" / "half_score")

@@ -44,12 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _path(text: str) -> Path:
+    """An option's file or folder: the empty name would be the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no name; allowed: that of a file or folder, such as '.'")
+    return Path(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     places = argparse.ArgumentParser(add_help=False)
-    places.add_argument("--root", type=Path, metavar="DIR", help="the folder of reproductions/ and README.md (default: here)")
+    places.add_argument("--root", type=_path, metavar="DIR", help="the folder of reproductions/ and README.md (default: here)")
     places.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="the folder of results (default: results)"
+        "--results", type=_path, default=Path("results"), metavar="DIR", help="the folder of results (default: results)"
     )
     common = argparse.ArgumentParser(add_help=False, parents=[places])
     common.add_argument("--scale", default="laptop", help=f"one of {', '.join(SCALES)} (default: laptop)")
@@ -60,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         "--reference", action="store_true", help="read the committed reference, as is done where there is no run of this scale"
     )
     out = argparse.ArgumentParser(add_help=False)
-    out.add_argument("--out", type=Path, metavar="FILE", help="write the CSV here as well")
+    out.add_argument("--out", type=_path, metavar="FILE", help="write the CSV here as well")
 
     top = argparse.ArgumentParser(prog="rescore", description="Published numbers of generative models, measured again.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -80,11 +87,11 @@ def parser() -> argparse.ArgumentParser:
     )
     imported = add("import", jobs.import_weights, "published weights of a paper's authors, made into ours in the cache")
     imported.add_argument("source", help="whose code has saved them: score_sde, cld, gddim or edm")
-    imported.add_argument("file", type=Path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
+    imported.add_argument("file", type=_path, help="the file as published, or a folder of checkpoint_<n> (gddim)")
     imported.add_argument("--model", metavar="NAME", help="which of the published networks; found by its tensors if left out")
     imported.add_argument("--side", type=int, default=32, help="of its images, where --model does not say it (default: 32)")
     parity = add("parity", jobs.parity, "the library beside numbers of the authors' own code; 1 if one is off", out)
-    parity.add_argument("--golden", type=Path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
+    parity.add_argument("--golden", type=_path, metavar="DIR", help="the folder of those numbers (default: the checkout's)")
     plan = add("plan", jobs.plan, "models, jobs, downloads and estimated GPU-hours of a scale, before it starts", one_paper)
     plan.add_argument("--write", action="store_true", help="keep the networks' sizes for the report")
     add("fetch", jobs.fetch, "download what a scale needs; 1 if something is missing that you have to put in place", one_paper)
@@ -94,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     figures.add_argument("names", nargs="*", metavar="NAME", help="these figures of one paper only")
     collect = add("collect", ledger.collect, "check and join the records of all jobs")
     collect.add_argument(
-        "paths", nargs="*", type=Path, metavar="PATH", help="records.csv, skipped.csv, or a job's folder of both"
+        "paths", nargs="*", type=_path, metavar="PATH", help="records.csv, skipped.csv, or a job's folder of both"
     )
     collect.add_argument(
         "--rest-from-reference",
@@ -127,10 +134,10 @@ def parser() -> argparse.ArgumentParser:
         "--reference", action="store_true", help="the committed results, of all scales but smoke unless --scale is given"
     )
     report.add_argument("--so-far", action="store_true", help="of the jobs that have ended, while a run goes on")
-    report.add_argument("--against", type=Path, metavar="FOLDER", help="mark what moved since the results in this folder")
+    report.add_argument("--against", type=_path, metavar="FOLDER", help="mark what moved since the results in this folder")
     report.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="where to write it (default: results/<scale>/report or so-far, of a reference results/report)",
     )

@@ -3,17 +3,18 @@
 import difflib
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
+from rescore.domain import check_one_of
 from rescore.errors import RescoreError
 from rescore.files import Loader, load_yaml
+from rescore.settings import Settings
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
 REPORTED = tuple(scale for scale in SCALES if scale != "smoke")
@@ -23,23 +24,6 @@ MEMORY_PER_GPU = 8000  # MiB: a process of torch and CUDA takes more than 2000, 
 RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 
 M = TypeVar("M", bound=BaseModel)
-
-
-def _finite(value: Any) -> Any:
-    """In pydantic's own words of a number."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("input should be a finite number")
-    return value
-
-
-Free = Annotated[Any, AfterValidator(_finite)]
-"""A setting of any type, which whoever takes it checks."""
-
-
-class Settings(BaseModel):
-    """Base of every config: frozen, an unknown key is an error, and so is a number that is not finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Resources(Settings):
@@ -332,7 +316,7 @@ def _walk(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list
             here = tagged  # the tag of a union: not a key of the file
             continue
         keys.append(str(part))
-        here = [found for annotation in fields for found in _models(annotation)] or here
+        here = [found for annotation in fields for found in _models(annotation)] if fields else here
     return keys, here
 
 
@@ -354,9 +338,9 @@ def nearest_first(name: str, allowed: Any) -> list[str]:
 
 
 def check_choice(what: str, name: Any, allowed: Any) -> None:
-    """Raise RescoreError `unknown <what> <name>; allowed: ...` unless `name` is one of `allowed`."""
+    """As `check_one_of` for a name among many: RescoreError `unknown <what> <name>; allowed: ...`, the nearest first."""
     if name not in allowed:
-        raise RescoreError(f"unknown {what} {name!r}; allowed: {', '.join(nearest_first(str(name), allowed)) or '(none)'}")
+        check_one_of(f"unknown {what}", name, nearest_first(str(name), allowed))
 
 
 def config_hash(model: BaseModel | Mapping[str, Any], *extra: str) -> str:

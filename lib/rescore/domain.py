@@ -33,9 +33,9 @@ def check_count(owner: object, name: str, value: object, least: int = 1, most: i
 
 
 def check_one_of(what: str, value: object, allowed: Collection[Any]) -> None:
-    """RescoreError `<what> <value>; allowed: ...` unless `value` is one of these."""
+    """RescoreError `<what> <value>; allowed: ...` unless `value` is one of these; for names: `rescore.config.check_choice`."""
     if value not in allowed:
-        raise RescoreError(f"{what} {value!r}; allowed: {', '.join(map(str, allowed))}")
+        raise RescoreError(f"{what} {value!r}; allowed: {', '.join(map(str, allowed)) or '(none)'}")
 
 
 def check_finite(x: "Tensor", what: str, item: str = "a point") -> None:

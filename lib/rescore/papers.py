@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from rescore.config import SCALES, PaperConfig, Settings, check_choice, read_yaml
+from rescore.config import SCALES, PaperConfig, check_choice, read_yaml
 from rescore.errors import RescoreError
 from rescore.files import ConfigLoader
+from rescore.settings import Settings
 
 RESERVED = (
     "all",
@@ -250,7 +251,9 @@ def load_config(paper: Paper, scale: str) -> Any:
     check_choice(f"scale for paper {paper.name}", scale, paper.scales)
     path = paper.config_path(scale)
     config = read_yaml(path, _config_class(paper), ConfigLoader)
-    for job in config.jobs:
+    for job, settings in config.jobs.items():
+        if not settings.steps:
+            raise RescoreError(f"{path}: jobs.{job}.measure: no section; allowed: one or more")
         if not re.fullmatch("[a-z0-9][a-z0-9_.-]*", job):
             raise RescoreError(
                 f"{path}: jobs.{job}: a job's name is a part of a path: use a-z, 0-9, '-', '_' and '.', "

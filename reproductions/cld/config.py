@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from rescore.config import SectionSettings
+from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import EnsembleTraining
 
@@ -194,7 +195,7 @@ class Config(ModelConfig):
 
     section_versions = {"paths": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
+    seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     scores: Scores = Scores()
     damping: Damping = Damping()
     densities: Densities = Densities()

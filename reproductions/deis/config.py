@@ -3,7 +3,8 @@
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
-from rescore.config import SectionSettings, Settings
+from rescore.config import SectionSettings
+from rescore.settings import Seeds, Settings
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import EnsembleTraining
 
@@ -117,7 +118,7 @@ class Config(ModelConfig):
 
     section_versions = {"best_grids": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
+    seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     t0: float = Field(1e-3, gt=0, lt=1, description="where sampling stops")
     datasets: dict[DatasetName, Dataset]
     reference_steps: PositiveInt = Field(50, description="of rho4RK in log rho, where no closed form gives the solution")

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, presence
 from rescore.data.humanml import humanml_at_hand
 from rescore.data.motion import motions_at_hand
+from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import TrainingConfig
 
@@ -72,7 +73,7 @@ class Pictures(SectionSettings):
 
     sections: ClassVar[tuple[str, ...]] = ("pictures", "trained", "strokes", "change", "doodle")
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5), min_length=2)
+    seeds: Seeds = Field((0, 1, 2, 3, 4, 5), min_length=2)
 
     contents: PositiveInt = 8
     ratio: PositiveInt = 8
@@ -227,7 +228,7 @@ class Config(ModelConfig):
 
     section_versions = {"strokes": 2, "inpaint": 2, "grid": 2, "cubemap": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    seeds: Seeds = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300
     crops: PositiveInt = 6
     batch: PositiveInt | None = None

@@ -5,6 +5,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, presence
 from rescore.data.images import images_at_hand
+from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.grown import Grown
 from rescore.specs.training import TrainingConfig
@@ -57,12 +58,16 @@ class DDPM(Fit):
 class FFJORD(Fit):
     """A continuous flow of 89,234 parameters in 2-D."""
 
+    may_repeat = ("hidden",)
+
     hidden: tuple[PositiveInt, ...] = (208, 208, 208)
     tolerance: PositiveFloat = 1e-3
 
 
 class Flow(Fit):
     """RealNVP, MAF or NSF."""
+
+    may_repeat = ("hidden",)
 
     transforms: PositiveInt = 5
     hidden: tuple[PositiveInt, ...] = (64, 64)
@@ -141,6 +146,8 @@ class Losses(SectionSettings):
 class NAF(Fit):
     """A neural autoregressive flow; `signal` and `monotonic` as `rescore.flows.density.naf`."""
 
+    may_repeat = ("hidden", "monotonic")
+
     transforms: PositiveInt = 1
     hidden: tuple[PositiveInt, ...] = (64, 64)
     signal: PositiveInt = 8
@@ -210,7 +217,7 @@ class Config(ModelConfig):
 
     section_versions = {"cost": 2, "sampling": 2, "images": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")
+    seeds: Seeds = Field((0, 1), min_length=2, description="of trainings: weights, batches and evaluation")
     sweep: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100), min_length=2, description="N of Tables 3.4 and 3.5")
     tolerance: PositiveFloat = Field(1e-3, description="of the ODEs of likelihoods")
     plane: Plane | None = None

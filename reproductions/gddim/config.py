@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
+from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 
 Section = Literal[
@@ -97,7 +98,7 @@ class Job(ModelJob):
 class Config(ModelConfig):
     """One scale of the paper. `samples` are states a seed; the two-dimensional mixture takes `samples_2d`."""
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
+    seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     samples: PositiveInt = 64
     samples_2d: PositiveInt = 500
     projections: PositiveInt = Field(64, description="directions of the sliced Wasserstein distance")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
+from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import EnsembleTraining
 
@@ -157,7 +158,7 @@ class Config(ModelConfig):
 
     section_versions = {"quality": 2, "variants": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    seeds: Seeds = Field((0, 1, 2), min_length=2)
     theory: Theory = Theory()
     checkerboard: Checkerboard = Checkerboard()
     langevin: Langevin = Langevin()

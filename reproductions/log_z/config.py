@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
 from rescore.data.pines import pines_at_hand
+from rescore.settings import Seeds
 from rescore.specs.grown import Grown
 from rescore.specs.training import TrainingConfig
 
@@ -105,7 +106,7 @@ class Job(JobConfig):
 class Config(PaperConfig):
     """One scale of the benchmark."""
 
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    seeds: Seeds = Field((0, 1, 2), min_length=2)
     runs: PositiveInt = Field(12, description="estimates in all; of each training runs / seeds")
     particles: PositiveInt = Field(500, description="of an estimate")
     steps: PositiveInt = Field(20, description="N of the controlled processes")

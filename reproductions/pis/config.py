@@ -4,9 +4,10 @@ from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings, Settings, presence
+from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
 from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
+from rescore.settings import Seeds, Settings
 from rescore.specs.grown import Grown
 from rescore.specs.training import TrainingConfig
 
@@ -94,6 +95,7 @@ class StochasticFlow(SectionSettings, TrainingConfig):
     """
 
     sections = ("snf",)
+    may_repeat = ("hidden",)
 
     blocks: int = Field(5, ge=2)
     hidden: tuple[PositiveInt, ...] = (128, 128, 128)
@@ -263,7 +265,7 @@ class Job(JobConfig):
 class Config(PaperConfig):
     """One scale of the paper."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Seeds = (0, 1, 2)
     runs: PositiveInt = Field(100, description="in all; a method that trains makes runs / seeds of them with each training")
     particles: PositiveInt = 1000
     steps: PositiveInt = 100

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from rescore.config import JobConfig, PaperConfig
+from rescore.settings import Seeds
 
 ProcessName = Literal["VE", "VP", "cosine VP", "sub-VP", "CLD", "BDM"]
 
@@ -17,7 +18,7 @@ class Job(JobConfig):
 class Config(PaperConfig):
     """One scale of the matrix."""
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=2)
+    seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     samples: PositiveInt = Field(16, description="of each seed")
     budgets: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100, 1000), description="score evaluations a sampler may take")
     tolerances: tuple[PositiveFloat, ...] = Field(

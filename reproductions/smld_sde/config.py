@@ -3,7 +3,8 @@
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-from rescore.config import SectionSettings, Settings
+from rescore.config import SectionSettings
+from rescore.settings import Seeds, Settings
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.training import EnsembleTraining
 
@@ -179,7 +180,7 @@ class Config(ModelConfig):
 
     section_versions = {"trained": 2, "likelihoods": 2, "encoding": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4, 5, 6, 7), min_length=4)
+    seeds: Seeds = Field((0, 1, 2, 3, 4, 5, 6, 7), min_length=4)
     example: Example = Example()
     toy: Toy = Toy()
     grid: Grid = Grid()

@@ -3,8 +3,9 @@
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import Free, JobConfig, PaperConfig, SectionSettings, Settings, presence
+from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
 from rescore.data.images import images_at_hand
+from rescore.settings import Free, Seeds, Settings
 from rescore.specs.training import TogetherTraining
 
 Section = Literal["schedules", "gaussian", "networks", "rivals", "solvers", "overhead", "subsets", "masks"]
@@ -121,7 +122,7 @@ class Config(PaperConfig):
 
     section_versions = {"schedules": 2}
 
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2)
+    seeds: Seeds = Field((0, 1, 2), min_length=2)
     data: Literal["digits", "cifar10", "celeba64"] = "digits"
     blur: Blur = Blur()
     sigma_min: PositiveFloat = 0.01

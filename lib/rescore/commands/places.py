@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 
 def scale_folder(args: argparse.Namespace) -> Path:
-    """results/<scale>. Raises RescoreError for an unknown scale."""
+    """results/<scale>. Raises RescoreError for an unknown scale, or a file in place of the results."""
     check_choice("scale", args.scale, SCALES)
+    if args.results.is_file():
+        raise RescoreError(f"--results: there is a file {args.results}; allowed: a folder, or the name of one to make")
     return args.results / args.scale
 
 
@@ -182,5 +184,5 @@ def chosen_suite(args: argparse.Namespace) -> "Suite":
     """The DAG of the scale and paper asked for."""
     from rescore.workflow.suite import load_suite
 
-    chosen = {} if args.paper is None else {"papers": args.paper}
+    chosen = {} if args.paper is None else {"papers": list(selected(args, find_papers(args.root)))}
     return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rescore.config import JobConfig, PaperConfig
+from rescore.settings import Seeds
 from rescore.specs.grown import Grown
 from rescore.specs.model import ModelSpec, Trainings
 
@@ -111,7 +112,7 @@ class ModelConfig(PaperConfig):
         jobs: Mapping[str, ModelJob] = {}  # each paper narrows them further
 
     models: dict[str, ModelSpec] = {}
-    training_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    training_seeds: Seeds = (0,)
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from rescore.config import Settings
+from rescore.settings import Settings
 
 
 class Grown(Settings):

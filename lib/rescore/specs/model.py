@@ -11,8 +11,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from rescore.config import RESOURCES, Free, Resources, Settings, check_choice, config_hash
+from rescore.config import RESOURCES, Resources, check_choice, config_hash
 from rescore.errors import RescoreError
+from rescore.settings import Free, Seed, Settings
 from rescore.specs.grown import Grown
 from rescore.specs.training import NetworkTraining
 
@@ -145,7 +146,7 @@ class ModelSpec(Resources, NetworkTraining):
     objective: Objective = Objective()
     network: Network
     parts: PositiveInt = 1
-    seed: int = 0
+    seed: Seed = 0
     weights: Weights | None = None
     snapshots: PositiveInt | None = None
 

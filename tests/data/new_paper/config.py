@@ -2,6 +2,7 @@
 
 from pydantic import PositiveInt
 from rescore.config import JobConfig, PaperConfig, SectionSettings
+from rescore.settings import Seeds
 
 
 class Euler(SectionSettings):
@@ -14,7 +15,7 @@ class Euler(SectionSettings):
 class Config(PaperConfig):
     """One scale of the paper."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Seeds = (0, 1, 2)
     samples: PositiveInt
     euler: Euler
     jobs: dict[str, JobConfig]
