@@ -184,5 +184,5 @@ def chosen_suite(args: argparse.Namespace) -> "Suite":
     """The DAG of the scale and paper asked for."""
     from rescore.workflow.suite import load_suite
 
-    chosen = {} if args.paper is None else {"papers": list(selected(args, find_papers(args.root)))}
+    chosen = {} if args.paper is None else {"papers": list(papers_asked(args))}
     return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)
