@@ -241,7 +241,7 @@ def test_pieces_are_those_of_each_training_seed(tmp_path, monkeypatch):
     loaded = []
     process = make_process(SPEC.process, (1, 8, 8))
 
-    def load_model(spec, path, shape, device):
+    def load_model(spec, path, *_):
         loaded.append((spec.data, spec.seed, path))
         return SimpleNamespace(process=process, score=None, network=SimpleNamespace(score=lambda: None))
 

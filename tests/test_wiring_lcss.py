@@ -53,7 +53,7 @@ class StubJudge:
 def pair_of(monkeypatch, tmp_path):
     """A pair of the smoke config, with settings of its own, on networks that only know their seed."""
 
-    def load_model(spec, path, shape, device):
+    def load_model(spec, path, *_):
         if path.name != "weights.safetensors":
             assert path.name == f"{spec.objective.name}-{spec.seed}"
         network = SimpleNamespace(score=lambda: ("differentiable", spec.seed))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from rescore.files import atomic_write
+from rescore.errors import RescoreError
+from rescore.files import atomic_write, read_any_json
 from rescore.training.weights import load_weights, save_weights
 
 
@@ -22,14 +23,16 @@ def stopped_at_best(
         folder: keeps what is done: the same call after an interruption goes on behind it.
     """
     weights, notes = folder / "best.safetensors", folder / "stages.json"
-    done = json.loads(notes.read_text()) if notes.exists() else []
+    done = read_any_json(notes) if notes.exists() else []
+    if not isinstance(done, list) or not all(isinstance(value, float) for value in done):
+        raise RescoreError(f"{notes}: allowed: a list of losses. Remove {folder} to train again")
     for stop in stops[len(done) :]:
         save_weights(folder / "latest.safetensors", train_to(stop, folder / "training"))
-        load_weights(folder / "latest.safetensors", blank)
+        load_weights(folder / "latest.safetensors", blank, folder)
         value = loss()
         best = min((past for past in done if math.isfinite(past)), default=math.inf)  # NaN has no order
         if not done or value < best:
             save_weights(weights, blank)
         done.append(value)
         atomic_write(notes, json.dumps(done))
-    load_weights(weights, blank)
+    load_weights(weights, blank, folder)
