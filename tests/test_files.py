@@ -3,13 +3,11 @@
 import errno
 import hashlib
 import os
-import resource
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
-from failures import failure
+from failures import failure, full_disk
 from rescore.files import (
     append_line,
     atomic_path,
@@ -142,17 +140,6 @@ def test_arrays_and_tensors_come_back(tmp_path):
 
 
 # a full disk
-
-
-@contextmanager
-def full_disk():
-    """No file may grow beyond 2 MB: what a full disk does, by the system itself."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 LARGE = np.random.default_rng(0).random(2**19)  # 4 MB

@@ -66,8 +66,8 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
     rows = []
     paths = {path.name: path for folder in (results / "reference", results) for path in folder.glob("proof-*.json")}
     for _, path in sorted(paths.items()):
-        found = read_json(path, PROOF, {"sampling": dict, "likelihood": dict, "versions": dict})
         try:
+            found = read_json(path, PROOF, {"sampling": dict, "likelihood": dict, "versions": dict})
             sampling, likelihood = found.get("sampling") or {}, found.get("likelihood") or {}  # absent: that part failed
             common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M"}
             versions = found.get("versions") or {}  # of each part, where not all are of one
@@ -86,8 +86,10 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
                 }
                 for way in found["training"]
             ]
-        except (AttributeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
+        except RescoreError as error:
+            raise RescoreError(f"{error}: not what `rescore proof` writes. Remove it") from None
     return rows
 
 

@@ -21,11 +21,11 @@ def stopped_at_best(
         train_to: train_to(steps, folder) goes on to so many steps and returns the model to keep.
         loss: of `blank`, with the weights that were put into it.
         folder: keeps what is done: the same call after an interruption goes on behind it.
+
+    Raises RescoreError, which says what to remove, where what it keeps is damaged.
     """
     weights, notes = folder / "best.safetensors", folder / "stages.json"
-    done = read_any_json(notes) if notes.exists() else []
-    if not isinstance(done, list) or not all(isinstance(value, float) for value in done):
-        raise RescoreError(f"{notes}: allowed: a list of losses. Remove {folder} to train again")
+    done = _noted(notes) if notes.exists() else []
     for stop in stops[len(done) :]:
         save_weights(folder / "latest.safetensors", train_to(stop, folder / "training"))
         load_weights(folder / "latest.safetensors", blank, folder)
@@ -36,3 +36,14 @@ def stopped_at_best(
         done.append(value)
         atomic_write(notes, json.dumps(done))
     load_weights(weights, blank, folder)
+
+
+def _noted(notes: Path) -> list[float]:
+    """The losses that are kept there. Raises RescoreError for a file that is damaged or holds something else."""
+    try:
+        done = read_any_json(notes)
+        if not isinstance(done, list) or not all(isinstance(value, float) for value in done):
+            raise RescoreError(f"{notes}: not a list of losses")
+    except RescoreError as error:
+        raise RescoreError(f"{error}. Remove {notes.parent} to train again") from None
+    return done
