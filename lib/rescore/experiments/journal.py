@@ -82,9 +82,9 @@ class Journal:
             for line in path.read_text(errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
-                except json.JSONDecodeError:
+                except (ValueError, RecursionError):
                     continue
-                if not isinstance(entry, dict) or not entry.keys() >= ENTRY:
+                if not isinstance(entry, dict) or not entry.keys() >= ENTRY or not isinstance(entry["cell"], str):
                     continue
                 if entry["code"] == self._code:
                     self._kept[entry["cell"]] = entry

@@ -229,7 +229,7 @@ class Suite:
                 return False
             there = not spec.weights or weights_at_hand(spec.weights.source, spec.weights.name, spec.weights.sha256)
             return there and images_at_hand(spec.data, spec.split)
-        except (OSError, RescoreError):
+        except OSError:
             return False
 
     @property
