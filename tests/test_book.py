@@ -217,9 +217,10 @@ def test_a_line_that_a_kill_has_cut_is_measured_again_and_spoils_no_other(tmp_pa
     assert measured == []
 
 
-@pytest.mark.parametrize(
-    "line", [b"\xff\xfe", b"null", b"{}", b"3", b"9" * 5000, b"[" * 100_000, json.dumps(dict.fromkeys(ENTRY, [])).encode()]
-)
+OTHER = json.dumps({key: [] for key in ENTRY}).encode()
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"null", b"{}", b"3", b"9" * 5000, b"[" * 100_000, OTHER])
 def test_a_line_that_is_none_of_ours_counts_for_nothing(tmp_path, line):
     three(book(tmp_path))
     with open(tmp_path / "cells" / "cells.jsonl", "ab") as stream:

@@ -245,6 +245,8 @@ DAMAGE = {
     "another kind of cost": lambda folder: describe(folder, cost=[1.0]),
     "a cost that is no number": lambda folder: describe(folder, cost={"seconds": "9"}),
     "an infinite cost": lambda folder: describe(folder, cost={"seconds": float("inf")}),
+    "a negative step": lambda folder: describe(folder, step=-1),
+    "more steps than losses": lambda folder: describe(folder, step=10**6),
     "no history": lambda folder: exchange(folder, {"model/0.weight": torch.zeros(1)}),
 }
 

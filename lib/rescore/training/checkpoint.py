@@ -75,7 +75,7 @@ def load_checkpoint(folder: Path, state: State) -> int:
         _require_no_longer(path, description["step"], state)
         try:
             _restore(tensors, description, state)
-        except (KeyError, ValueError) as error:  # as it has changed `state`, no other checkpoint can take its place
+        except (KeyError, TypeError, ValueError) as error:  # as it has changed `state`, no other checkpoint can take its place
             raise RescoreError(
                 f"{path}: no checkpoint of this training ({type(error).__name__}: {' '.join(str(error).split())}). "
                 f"Remove {path.parent} to train again from the start"
@@ -98,8 +98,8 @@ def _read(description_path: Path, path: Path) -> tuple[dict[str, Any], dict[str,
     if sha256(path) != description["sha256"]:
         raise RescoreError(f"{path}: its content does not match its digest; it is cut short or was changed")
     tensors = load_tensors(path)
-    if "history" not in tensors:
-        raise RescoreError(f"{path}: no history in it: it is no checkpoint")
+    if "history" not in tensors or not 0 <= description["step"] <= len(tensors["history"]):
+        raise RescoreError(f"{path}: no history of {description['step']} losses in it: it is no checkpoint of so many steps")
     return description, tensors
 
 
