@@ -69,6 +69,18 @@ def test_a_training_that_is_not_told_costs_its_row_and_not_the_report(models, tm
     assert main(["report", "--so-far"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [('{"missing": 3}', ", key missing: 3 is not a text"), ("[]", ": expected an object"), (None, ": Is a dir")],
+)
+def test_so_does_a_reason_that_cannot_be_read(hostile, tmp_path, content, told):
+    path = tmp_path / "results" / "laptop" / "models" / "ab" / "missing.json"
+    path.parent.mkdir(parents=True)
+    path.mkdir() if content is None else path.write_text(content)
+    assert main(["report"]) == 0
+    assert f"models/ab/missing.json{told}" in (tmp_path / "results" / "laptop" / "report" / "cost.html").read_text()
+
+
 @pytest.mark.parametrize("content", ["[]", '{"spec"', SECONDS])
 def test_what_counts_their_seconds_says_which_file_is_wrong(models, content, capsys):
     path = models(content)
@@ -178,7 +190,6 @@ def test_the_nfe_of_a_verdict_is_a_count(hostile, tmp_path, capsys, nfe):
         ("toy/mg/records.csv", ["report"]),
         ("toy/mg/cost.json", ["report", "cost"]),
         ("models/ab/0/about.json", ["cost"]),
-        ("models/ab/missing.json", ["report"]),
     ],
 )
 def test_a_folder_in_place_of_a_file_is_one_clear_error(hostile, tmp_path, capsys, name, commands):

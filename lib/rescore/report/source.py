@@ -257,14 +257,17 @@ def _model_names(papers: Mapping[str, Paper], scale: str, root: Path) -> dict[st
 
 
 def _models(folder: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each training of a model, or why there is none, or nothing known of it; `names` by key."""
+    """A row for each training of a model, or why there is none, or what is wrong with a file of it; `names` by key."""
     rows: list[dict[str, Any]] = []
     for model in sorted(folder.glob("models/*")):
-        if reason := missing_data(model):
-            rows.append({"model": model.name, "names": names.get(model.name, ""), "reason": reason})
-        for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
-            row = {"model": model.name, "names": names.get(model.name, ""), "seed": path.parent.name}
-            rows.append(row | _about(path))
+        common = {"model": model.name, "names": names.get(model.name, "")}
+        try:
+            reason = missing_data(model)
+        except RescoreError as error:
+            reason = str(error)
+        if reason:
+            rows.append(common | {"reason": reason})
+        rows += [common | {"seed": path.parent.name} | _about(path) for path in sorted(model.glob(f"*/{MODEL_FILES['about']}"))]
     return rows
 
 
