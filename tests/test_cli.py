@@ -12,7 +12,7 @@ import types
 import pytest
 from conftest import ROOT
 from ledger_case import record
-from rescore.__main__ import main as started
+from rescore.__main__ import run
 from rescore.cli import INTERRUPTED, main
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import read_diff
@@ -411,10 +411,12 @@ def test_an_interruption_while_the_command_is_imported_is_no_traceback(capsys, m
             raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "rescore.cli", Interrupted("rescore.cli"))
-    assert started() == INTERRUPTED
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == INTERRUPTED
     assert capsys.readouterr().err == "rescore: interrupted\n"
     (script,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
-    assert script == f"{started.__module__}:{started.__name__}"
+    assert script == f"{run.__module__}:{run.__name__}"
 
 
 def test_names_that_the_terminal_cannot_write_are_spelled_by_number(suite):

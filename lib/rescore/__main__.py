@@ -3,16 +3,17 @@
 import sys
 
 
-def main() -> int:
-    """Run one command; returns the exit status, of one that is interrupted while its code is imported too."""
+def run() -> None:
+    """Run one command and exit with its status, also of one that is interrupted while its code is imported."""
     try:
-        from rescore.cli import main as run
+        from rescore.cli import main
 
-        return run()
+        status = main()
     except KeyboardInterrupt:
         print("rescore: interrupted", file=sys.stderr)
-        return 130  # `rescore.cli.INTERRUPTED`
+        status = 130  # `rescore.cli.INTERRUPTED`
+    sys.exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
