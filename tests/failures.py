@@ -1,4 +1,7 @@
-"""What tests of errors share: the message of a call that fails, and a network that refuses."""
+"""What tests of errors share: the message of a call that fails, a network that refuses and a full disk."""
+
+import resource
+from contextlib import contextmanager
 
 import pytest
 from rescore.errors import RescoreError
@@ -15,3 +18,14 @@ def failure(function, *arguments, kind: type[RescoreError] = RescoreError, **opt
 def refused(*_, **__):
     """In place of `requests.get`."""
     raise OSError("connection refused")
+
+
+@contextmanager
+def full_disk():
+    """No file may grow beyond 2 MB: what a full disk does, by the system itself."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

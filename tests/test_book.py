@@ -15,6 +15,7 @@ from rescore.cost.evaluations import note
 from rescore.errors import Diverged, MissingData, RescoreError
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book, Run
+from rescore.experiments.journal import ENTRY
 from rescore.ledger.records import read_records
 from rescore.papers import load_config, load_paper
 
@@ -216,7 +217,10 @@ def test_a_line_that_a_kill_has_cut_is_measured_again_and_spoils_no_other(tmp_pa
     assert measured == []
 
 
-@pytest.mark.parametrize("line", [b"\xff\xfe", b"null", b"{}", b"3"])
+OTHER = json.dumps({key: [] for key in ENTRY}).encode()
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"null", b"{}", b"3", b"9" * 5000, b"[" * 100_000, OTHER])
 def test_a_line_that_is_none_of_ours_counts_for_nothing(tmp_path, line):
     three(book(tmp_path))
     with open(tmp_path / "cells" / "cells.jsonl", "ab") as stream:

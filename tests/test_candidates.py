@@ -105,9 +105,9 @@ def test_a_record_of_another_place_may_be_named():
             "candidate many of toy/1/mg/PIS/NN/.*: repeats: lonk; allowed: main, long, those",
         ),
         ([{**MANY, "repeats": "long"}, LONG], "repeats: long; allowed: main, those before it"),
-        ([{**LONG, "match": {"datset": "mg"}}], "unknown key datset; allowed"),
+        ([{**LONG, "match": {"datset": "mg"}}], "paper.yaml: candidate.*long.*: match: unknown key datset; allowed"),
         ([{**LONG, "use": {"variant": "{varient}"}}], "'{varient}' has an unknown part in braces; allowed: name, paper"),
-        ([{**LONG, "use": {"steps": 1}}], "unknown key steps; allowed"),
+        ([{**LONG, "use": {"steps": 1}}], "paper.yaml: candidate.*long.*: use: unknown key steps; allowed"),
     ],
 )
 def test_a_bad_candidate_is_one_clear_error(candidates, problem):

@@ -4,12 +4,16 @@ import dataclasses
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tomllib
 import types
 
 import pytest
+from conftest import ROOT
 from ledger_case import record
-from rescore.cli import main
+from rescore.__main__ import run
+from rescore.cli import INTERRUPTED, main
 from rescore.ledger.claims import read_claims
 from rescore.ledger.diff import read_diff
 from rescore.ledger.published import COLUMNS as PUBLISHED_COLUMNS
@@ -399,3 +403,34 @@ def test_an_interrupted_command_says_so_in_a_line(suite, capsys, monkeypatch, co
     monkeypatch.setattr("rescore.commands.ledger.claim_rows", interrupt)
     assert main(command) == 130
     assert capsys.readouterr().err == f"rescore: interrupted{kept}\n"
+
+
+def test_an_interruption_while_the_command_is_imported_is_no_traceback(capsys, monkeypatch):
+    class Interrupted(types.ModuleType):
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "rescore.cli", Interrupted("rescore.cli"))
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == INTERRUPTED
+    assert capsys.readouterr().err == "rescore: interrupted\n"
+    (script,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
+    assert script == f"{run.__module__}:{run.__name__}"
+
+
+def test_names_that_the_terminal_cannot_write_are_spelled_by_number(suite):
+    """In a process of its own, as the encoding is read when Python starts."""
+    path = suite / "reproductions/toy/published.csv"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("funnel,PIS", "f\u00fcnnel \u2192 \U0001f600,PIS"), encoding="utf-8"
+    )
+    options = {"cwd": suite, "capture_output": True, "text": True, "encoding": "ascii", "errors": "strict"}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    main(["collect", "results/laptop/toy/mg"])
+    command = [sys.executable, "-m", "rescore", "diff"]
+    done = subprocess.run(command, env=environment, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"f\xfcnnel \u2192 \U0001f600" in done.stdout
+    done = subprocess.run([*command, "--table", "\u00fc"], env=environment, **options)
+    assert done.returncode == 2 and r"\xfc" in done.stderr and "Traceback" not in done.stderr

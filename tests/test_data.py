@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from failures import failure, refused
+from failures import failure, full_disk, refused
 from rescore.data import fetch, pines
 from rescore.errors import MissingData, RescoreError
 from rescore.targets import lgcp
@@ -296,6 +296,14 @@ def test_a_download_that_breaks_off_once_is_no_matter(tmp_path, remote, waits):
 
     remote.files["/finpines.txt"] = once
     assert len(pines.load_pines()) == 4 and len(remote.asked) == 2 and waits == [1]
+
+
+def test_a_full_disk_is_no_missing_data(tmp_path, remote, waits):
+    """A job is skipped for lack of data; here it would be lack of room."""
+    remote.files["/finpines.txt"] = b"x" * 2**22
+    with full_disk():
+        text = failure(pines.load_pines)
+    assert "finpines" in text and text.endswith(": File too large") and not kept(tmp_path)
 
 
 def test_the_reason_of_a_missing_network_is_the_system_s_own(monkeypatch, remote, waits):

@@ -34,7 +34,7 @@ def test_an_entry_that_fits_is_taken(kind, match):
 @pytest.mark.parametrize(
     ("match", "told"),
     [
-        ({"place": "PIS"}, "match: unknown key place; allowed: paper, table"),
+        ({"place": "PIS"}, r"paper.yaml: \w+, entry 2.*: match: unknown key place; allowed: paper, table"),
         ({"method": "HMCC"}, r"entry 2.*: match.method: 'HMCC' fits no row of published.csv; there are, .*: 'HMC', 'PIS'$"),
         ({"method": ["HMC", "HMCC"]}, r"entry 2.*: match.method: 'HMCC' fits no row"),
         ({"method": "HMC", "dataset": ["mg", "funnel"]}, r"entry 2.*: match.dataset: 'funnel' fits no row .*: 'mg'$"),
@@ -45,7 +45,7 @@ def test_a_wrong_word_is_one_clear_error(kind, match, told):
     sound, wrong = KINDS[kind](), KINDS[kind](match=match)
     with pytest.raises(RescoreError, match=told) as error:
         check(**{kind: [sound, wrong]})
-    assert "\n" not in str(error.value) and (kind in str(error.value) or "place" in told)
+    assert "\n" not in str(error.value) and kind in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_braces_hold_a_name_and_nothing_else(part):
 def test_a_key_that_no_record_has_is_refused(kind):
     with pytest.raises(RescoreError, match=rf"{kind}, entry 1.*: use.nfe: 'ten' is no whole number"):
         check(**{kind: [KINDS[kind](use={"nfe": "ten"})]})
-    with pytest.raises(RescoreError, match="match: unknown key steps; allowed"):
+    with pytest.raises(RescoreError, match=rf"paper.yaml: {kind}, entry 1.*: use: unknown key steps; allowed"):
         check(**{kind: [KINDS[kind](use={"steps": 3})]})
 
 

@@ -1,6 +1,7 @@
 """The data and the measures of the DiffCollage reproduction."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -241,7 +242,8 @@ def test_pieces_are_those_of_each_training_seed(tmp_path, monkeypatch):
     loaded = []
     process = make_process(SPEC.process, (1, 8, 8))
 
-    def load_model(spec, path, shape, device):
+    def load_model(spec, path, shape, device, made):
+        assert made == path.parent.parent, "the folder of the model's node"
         loaded.append((spec.data, spec.seed, path))
         return SimpleNamespace(process=process, score=None, network=SimpleNamespace(score=lambda: None))
 
@@ -250,12 +252,12 @@ def test_pieces_are_those_of_each_training_seed(tmp_path, monkeypatch):
         loaded.clear()
         content = load_config(PAPER, "smoke").model_dump(mode="json")
         config = configured(PAPER, content | {"seeds": [0, 1, 2], "training_seeds": list(seeds)})
-        models = {name: name for name in config.job_models("all")}
+        models = {name: Path(name) for name in config.job_models("all")}
         found = images.Images(book_of(PAPER, config, "all", tmp_path, models), "brick")
         each = list(found.each)
         assert (found.over, [seed for seed, _ in each], len({id(x) for _, x in each})) == (over, repeated, n)
         assert loaded == [
-            (f"brick-{size}", seed, f"brick{part}/{seed}")
+            (f"brick-{size}", seed, Path(f"brick{part}/{seed}"))
             for seed in seeds
             for part, size in (("", "8x8"), ("_half", "8x4"), ("_quarter", "4x4"))
         ]

@@ -305,7 +305,14 @@ def test_a_bad_cost_file_names_what_is_wrong(tmp_path):
     for bad, problem in (
         (good[:-9], "not JSON"),
         (good.replace("seconds", "time"), "expected the keys paper, job, seconds"),
-        (good.replace("2.5", '"2.5"'), "key seconds: '2.5' is not a number"),
+        (good.replace("2.5", '"2.5"'), "cost.json, key seconds: '2.5' is not a finite number"),
+        (good.replace("2.5", "NaN"), "cost.json, key seconds: nan is not a finite number"),
+        (good.replace("2.5", "-Infinity"), "cost.json, key seconds: -inf is not a finite number"),
+        (good.replace("2.5", "1" + "0" * 400), "cost.json, key seconds: 10+... is not a finite number"),
+        (good.replace("10,", "true,"), "cost.json, key function_evaluations: True is not a finite number"),
+        (good.replace('"toy"', "null"), "cost.json, key paper: None is not a text"),
+        (good.replace('"job",', '["job"],'), r"cost.json, key job: \['job'\] is not a text"),
+        (good.replace('"a"', "3"), "cost.json, key config_hash: 3 is not a text"),
     ):
         path.write_text(bad)
         with pytest.raises(RescoreError, match=problem):
@@ -316,6 +323,8 @@ def test_a_kept_cost_is_a_number(tmp_path):
     path = tmp_path / "cost.csv"
     path.write_text(f"{','.join(COSTS)}\ntoy,mg,2.5,,10,100.0,\n")
     assert cost_frame(kept_costs(path))["seconds"].tolist() == [2.5]
-    path.write_text(path.read_text().replace("2.5", "2.x"))
-    with pytest.raises(RescoreError, match=r"cost.csv, line 2, column seconds: '2.x' is not a number"):
-        kept_costs(path)
+    good = path.read_text()
+    for bad, problem in (("2.x", "a number"), ("nan", "finite"), ("inf", "finite")):
+        path.write_text(good.replace("2.5", bad))
+        with pytest.raises(RescoreError, match=f"cost.csv, line 2, column seconds: '{bad}' is not {problem}"):
+            kept_costs(path)

@@ -154,7 +154,9 @@ def test_later_protocol_entries_win():
     ]
     assert declared_protocol(entries, printed()) == ({"runs": 100}, {"particles": 1000, "steps": 50})
     assert declared_protocol(entries[1:2], printed(dataset="lgcp")) == ({}, {})
-    with pytest.raises(RescoreError, match="unknown key datset; allowed: paper, table, dataset"):
+    with pytest.raises(
+        RescoreError, match="reproductions/toy/paper.yaml: protocols: match: unknown key datset; allowed: paper, table, dataset"
+    ):
         declared_protocol([ProtocolEntry(match={"datset": "mg"})], printed())
 
 

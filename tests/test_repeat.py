@@ -87,7 +87,7 @@ def test_a_damaged_file_is_made_again_with_a_warning(tmp_path, whole, capsys, da
     assert_same(repeat_runs(repeats, 10, 3, path), whole)
     assert repeats.batches[0] == [0, 1, 2]
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert len(warnings) == 1 and f"{path} is damaged (" in warnings[0] and "its runs are made again" in warnings[0]
+    assert len(warnings) == 1 and f"{path}: not an npz of arrays (" in warnings[0] and "its runs are made again" in warnings[0]
 
 
 def test_a_leftover_of_a_killed_write_is_harmless(tmp_path, whole):

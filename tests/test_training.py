@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from rescore.errors import RescoreError, TrainingDiverged
-from rescore.files import sha256
+from rescore.files import load_tensors, save_tensors, sha256
 from rescore.random import make_generator
 from rescore.training import Adam, fit, train_once
 from rescore.training.loop import fit_averaged
@@ -215,6 +215,19 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def describe(folder: Path, **changes: object) -> None:
+    """Other values in the description of the newest checkpoint."""
+    path = newest(folder).with_suffix(".json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def exchange(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Other tensors, with their digest, in the newest checkpoint."""
+    path = newest(folder)
+    save_tensors(path, tensors)
+    describe(folder, sha256=sha256(path))
+
+
 DAMAGE = {
     "cut short": lambda folder: cut(newest(folder)),
     "one bit": lambda folder: flip(newest(folder)),
@@ -222,6 +235,19 @@ DAMAGE = {
     "missing": lambda folder: newest(folder).unlink(),
     "description cut short": lambda folder: cut(newest(folder).with_suffix(".json")),
     "description empty": lambda folder: newest(folder).with_suffix(".json").write_text(""),
+    "description a list": lambda folder: newest(folder).with_suffix(".json").write_text("[1]"),
+    "description of nothing": lambda folder: newest(folder).with_suffix(".json").write_text("{}"),
+    "no digest": lambda folder: describe(folder, sha256=None),
+    "another kind of step": lambda folder: describe(folder, step="9"),
+    "another kind of groups": lambda folder: describe(folder, param_groups={"params": [0]}),
+    "groups of another kind": lambda folder: describe(folder, param_groups=[[0]]),
+    "a group without parameters": lambda folder: describe(folder, param_groups=[{"lr": 0.1}]),
+    "another kind of cost": lambda folder: describe(folder, cost=[1.0]),
+    "a cost that is no number": lambda folder: describe(folder, cost={"seconds": "9"}),
+    "an infinite cost": lambda folder: describe(folder, cost={"seconds": float("inf")}),
+    "a negative step": lambda folder: describe(folder, step=-1),
+    "more steps than losses": lambda folder: describe(folder, step=10**6),
+    "no history": lambda folder: exchange(folder, {"model/0.weight": torch.zeros(1)}),
 }
 
 
@@ -232,7 +258,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, uni
     result = run(tmp_path)
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == 1
-    assert f"damaged checkpoint passed over: {tmp_path / 'step-00000009.safetensors'}: " in warnings[0]
+    assert f"damaged checkpoint passed over: {tmp_path / 'step-00000009'}." in warnings[0]
     assert warnings[0].endswith(f"going on from {tmp_path / 'step-00000006.safetensors'}")
     assert_same_bits(result, uninterrupted)
 
@@ -241,9 +267,29 @@ def test_a_good_file_that_is_no_checkpoint_is_passed_over(tmp_path, uninterrupte
     """The digest agrees, the content does not parse."""
     path = newest(interrupted(tmp_path))
     path.write_bytes(b"not safetensors")
-    description = json.loads(path.with_suffix(".json").read_text()) | {"sha256": sha256(path)}
-    path.with_suffix(".json").write_text(json.dumps(description))
+    describe(tmp_path, sha256=sha256(path))
     assert_same_bits(run(tmp_path), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: describe(folder, param_groups=[]),
+        lambda folder: describe(folder, param_groups=[{"params": [0]}]),
+        lambda folder: exchange(folder, {k: v for k, v in load_tensors(newest(folder)).items() if k != "generator"}),
+        lambda folder: exchange(folder, load_tensors(newest(folder)) | {"optimizer/first/step": torch.zeros(1)}),
+    ],
+    ids=["no groups", "too few parameters", "no generator", "a name of no parameter"],
+)
+def test_a_checkpoint_of_another_training_is_one_clear_error(tmp_path, damage):
+    damage(interrupted(tmp_path))
+    before = contents(tmp_path)
+    with pytest.raises(RescoreError) as error:
+        run(tmp_path)
+    text = str(error.value)
+    assert text.startswith(f"{tmp_path / 'step-00000009.safetensors'}: no checkpoint of this training (")
+    assert text.endswith(f"). Remove {tmp_path} to train again from the start") and "\n" not in text
+    assert contents(tmp_path) == before
 
 
 def test_no_good_checkpoint_is_one_clear_error_and_nothing_is_touched(tmp_path):

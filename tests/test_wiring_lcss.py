@@ -53,9 +53,10 @@ class StubJudge:
 def pair_of(monkeypatch, tmp_path):
     """A pair of the smoke config, with settings of its own, on networks that only know their seed."""
 
-    def load_model(spec, path, shape, device):
+    def load_model(spec, path, shape, device, made=None):
         if path.name != "weights.safetensors":
             assert path.name == f"{spec.objective.name}-{spec.seed}"
+            assert made == path.parent.parent, "the folder of the model's node"
         network = SimpleNamespace(score=lambda: ("differentiable", spec.seed))
         return SimpleNamespace(spec=spec, process=VE(), score=lambda u, t: spec.seed * torch.ones(()), network=network)
 

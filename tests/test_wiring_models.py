@@ -36,8 +36,8 @@ Call = namedtuple("Call", "score process x seed trace t0 rtol atol")
 class Loaded:
     """A model that knows what it was loaded from."""
 
-    def __init__(self, spec, weights, shape, device):
-        self.spec, self.weights, self.shape, self.device = spec, weights, shape, device
+    def __init__(self, spec, weights, shape, device, made):
+        self.spec, self.weights, self.shape, self.device, self.made = spec, weights, shape, device, made
         self.process = VP()
         self.score = ("score", spec.seed)
         self.network = SimpleNamespace(score=lambda: ("differentiable", spec.seed))
@@ -73,6 +73,7 @@ def test_each_seed_has_its_own_weights(models):
         loaded = models.load("a", seed)
         assert loaded.spec == SPEC.model_copy(update={"seed": seed})
         assert (loaded.weights, loaded.shape, loaded.device) == (models.run.models[f"a/{seed}"], (1, 2, 2), "cpu")
+        assert loaded.made == models.run.models[f"a/{seed}"].parent.parent, "the folder of the model's node"
     assert models.process("a") == VP() and models.load("a", 3) is models.load("a", 3)
 
 

@@ -24,6 +24,7 @@ from rescore.papers import RESERVED, find_papers
 from rescore.report.cards import make_cards
 from rescore.report.source import read_results
 from rescore.specs.model import ModelSpec
+from rescore.workflow.paths import MODEL_FILES, model_folder, node_folder
 from rescore.workflow.rule_text import in_rule, in_shell
 from rescore.workflow.suite import failures, load_suite
 
@@ -73,6 +74,8 @@ def story(workspace: Workspace) -> SimpleNamespace:
     missing = Path("results/laptop/models", next(key for key, of in models if of.spec.data == "digits"))  # always there
     (workspace.root / missing).mkdir(parents=True)
     (workspace.root / missing / "missing.json").write_text('{"missing": "there were no digits"}')
+    kept = model_folder("results", "gpu", next(iter(load_suite({"scale": "gpu"}, workspace.root).models)))
+    (workspace.root / kept / "0").mkdir(parents=True)  # without its weights
     config = {"reproductions/toy/configs/smoke.yaml": CHANGED}
     vague = {"reproductions/toy/claims.py": (workspace.root / "reproductions" / "toy" / "claims.py").read_text() + VAGUE}
     elsewhere = workspace.root.parent / "else where"
@@ -94,7 +97,8 @@ def story(workspace: Workspace) -> SimpleNamespace:
         *(Run(("--dry-run", *profile_options(profile))) for profile in PROFILES),
     )
     printed = dict(zip((*names, *PROFILES), printed, strict=True))
-    return SimpleNamespace(printed=printed, results=workspace.root / "results" / "smoke", elsewhere=elsewhere, missing=missing)
+    places = {"results": workspace.root / "results" / "smoke", "elsewhere": elsewhere, "missing": missing, "kept": kept}
+    return SimpleNamespace(printed=printed, **places)
 
 
 def test_profiles_exist() -> None:
@@ -133,6 +137,15 @@ def test_short_trainings_share_a_process(workspace: Workspace, story: SimpleName
     made = re.search(r"rule short_models:\n +output: (.*)\n", printed)[1].split(", ")
     assert made == [f"results/smoke/models/{key}" for key in suite.short_models]
     assert not load_suite({"scale": "gpu"}, workspace.root).short_models
+
+
+def test_a_model_is_trained_again_where_its_folder_is_gone(workspace: Workspace, story: SimpleNamespace) -> None:
+    """Which the error of damaged weights says to remove (test_damaged_results); a file in it that is gone is not missed."""
+    suite = load_suite({"scale": "gpu"}, workspace.root)
+    trained = set(re.findall(r"wildcards: key=(\w+)", story.printed["gpu"]))
+    assert trained == set(suite.wanted_models) - {story.kept.name} and story.kept.name in suite.wanted_models
+    weights = story.kept / "0" / MODEL_FILES["weights"]
+    assert str(node_folder(weights)) == suite.model_output.format(key=story.kept.name)
 
 
 def test_printed_numbers_come_first() -> None:

@@ -1,6 +1,7 @@
 """The command line: run a job, and everything that is done with its numbers. What only reads numbers imports no torch."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It is 0, 1 (a gate or a check failed), 2 (bad input, told in one message) or `INTERRUPTED`.
     """
+    for stream in (sys.stdout, sys.stderr):  # where there are no arrows or umlauts, their numbers
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(arguments)
     # A thread that waits for the others of its job would else spin: beside other work on the same cores steps of two threads
     # took many times as long, and their processor seconds counted the waiting.

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from rescore.data.images import image_shape
 from rescore.errors import RescoreError
 from rescore.estimates import BACKWARD
-from rescore.files import atomic_write
+from rescore.files import atomic_write, read_json
 from rescore.machine.hardware import device_name, peak_memory_mb, version
 from rescore.machine.precision import full_precision
 from rescore.metrics.images import Moments, symmetric_frechet_distance
@@ -185,11 +185,11 @@ def earlier(now: Mapping[str, Any], results: Path) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            found = json.loads(path.read_text())
+            found = read_json(path)
             parts = [*(way["way"] for way in found["training"]), *(name for name in OTHERS if name in found)]
             unlike = [key for key in ("size", "torch", "cuda") if found[key] != json.loads(json.dumps(now[key]))]
             versions = found.get("versions", {}) or dict.fromkeys(parts, found["version"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
         if unlike:
             raise RescoreError(f"{path}: of another {' and '.join(unlike)}; without --missing all is measured anew")

@@ -20,6 +20,7 @@ from rescore.processes import VP, LinearSDE, grids
 from rescore.random import make_generator
 from rescore.samplers import Sampler, ddim
 from rescore.scores import EmpiricalData
+from rescore.workflow.paths import node_folder
 from torch import Tensor
 
 from reproductions.diffcollage.config import HALF, QUARTER, Config
@@ -198,7 +199,8 @@ class Images:
         for part in ("", HALF, QUARTER):
             if (name := self.name + part) in self.book.job.models:
                 spec = self.config.models[name].model_copy(update={"seed": seed})
-                models[part] = load_model(spec, self.run.models[f"{name}/{seed}"], self._part(part), self.run.device)
+                weights = self.run.models[f"{name}/{seed}"]
+                models[part] = load_model(spec, weights, self._part(part), self.run.device, node_folder(weights))
         whole, half, quarter = (models.get(part) for part in ("", HALF, QUARTER))
         return Maker(
             make_sampler(self.config, whole.process),

@@ -1,6 +1,5 @@
 """Table 5.2, alanine dipeptide: how far the torsions of each method's samples are from molecular dynamics."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
@@ -10,6 +9,7 @@ import torch
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
+from rescore.files import read_json
 from rescore.flows import transport as flows
 from rescore.ledger.records import Over
 from rescore.machine.locks import folder_lock
@@ -104,7 +104,7 @@ def ideal_positions() -> np.ndarray:
 @cache
 def make_molecule(settings: Molecule) -> Boltzmann:
     """The density of Table 5.2: exp(-E / kT) in internal coordinates, with 72 standard normal numbers beside them."""
-    content = json.loads(EXPORTED.read_text())
+    content = read_json(EXPORTED, {"positions": list})
     soft = [k for k, row in enumerate(ROWS[3:]) if row in TORSIONS.values()]
     reference = torch.tensor(content["positions"], dtype=torch.float64)
     cut = (settings.cut_at, settings.cut_most)
@@ -165,7 +165,7 @@ class MoleculeStudy(Study):
         """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; for all jobs. Raises MissingData."""
         of, label = self.molecule.md, f"{self.dataset}: molecular dynamics"
         key = self.training_folder("md", 0, of.model_dump() | {"temperature": self.molecule.temperature})
-        start = np.array(json.loads(EXPORTED.read_text())["positions"])
+        start = np.array(read_json(EXPORTED, {"positions": list})["positions"])
 
         def trajectories(which: range) -> dict[str, np.ndarray]:
             runs = [

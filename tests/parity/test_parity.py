@@ -2,14 +2,17 @@
 
 import csv
 import json
+import shutil
 from functools import cache
 
 import pytest
 import torch
+from failures import failure
 from rescore.cli import main
 from rescore.errors import MissingData, RescoreError
+from rescore.files import load_tensors, save_tensors
 from rescore.parity import compare
-from rescore.parity.compare import comparisons
+from rescore.parity.compare import compare_all, comparisons
 from rescore.parity.table import Played, Row, Sheet, golden_folder, read_sheet
 
 FOLDER = golden_folder()
@@ -166,6 +169,73 @@ def test_without_golden_numbers_it_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["parity"]) == 2
     assert "run in a checkout, or name their folder with --golden" in capsys.readouterr().err
+
+
+SMALL = ("ncsn_losses", "cld_likelihood")
+
+
+@pytest.fixture
+def goldens(tmp_path):
+    """A folder of two files of golden numbers and their index."""
+    index = json.loads((FOLDER / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({name: index[name] for name in SMALL}))
+    for name in SMALL:
+        shutil.copy(FOLDER / f"{name}.safetensors", tmp_path)
+    return tmp_path
+
+
+def change(folder, name: str, **changes) -> None:
+    """Other values in the index; None takes a key away."""
+    index = json.loads((folder / "index.json").read_text())
+    index[name] = {key: value for key, value in (index[name] | changes).items() if value is not None}
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def as_folder(folder) -> None:
+    (folder / "cld_likelihood.safetensors").unlink()
+    (folder / "cld_likelihood.safetensors").mkdir()
+
+
+DAMAGE = {
+    "index.json: not JSON": lambda folder: (folder / "index.json").write_text("{"),
+    "index.json: expected an object; found list": lambda folder: (folder / "index.json").write_text("[]"),
+    "index.json, key ncsn_losses: allowed: an object with": lambda folder: change(folder, "ncsn_losses", repository=None),
+    "index.json, key cld_likelihood: allowed: an object with": lambda folder: change(folder, "cld_likelihood", functions="f"),
+    "index.json, key goldens: allowed: an object with": lambda folder: (folder / "index.json").write_text('{"goldens": 3}'),
+    "index.json: no entry for ncsn_losses.safetensors": lambda folder: (folder / "index.json").write_text("{}"),
+    "ncsn_losses.safetensors: no such file": lambda folder: (folder / "ncsn_losses.safetensors").unlink(),
+    "ncsn_losses.safetensors: not a safetensors file": lambda folder: (folder / "ncsn_losses.safetensors").write_bytes(b"cut"),
+    "cld_likelihood.safetensors: Is a directory": as_folder,
+}
+
+
+@pytest.mark.parametrize(("told", "damage"), DAMAGE.items(), ids=DAMAGE)
+def test_a_damaged_file_is_one_clear_error_before_anything_is_computed(goldens, monkeypatch, capsys, told, damage):
+    def none(made: Sheet) -> None:
+        raise AssertionError("compared")
+
+    damage(goldens)
+    monkeypatch.setattr(compare, "comparisons", lambda: dict.fromkeys(SMALL, none))
+    assert main(["parity", "--golden", str(goldens)]) == 2
+    assert capsys.readouterr().err.startswith(f"rescore: error: {goldens}/{told}")
+
+
+def test_nothing_compared_is_not_all_right(goldens, capsys):
+    for name in SMALL:
+        (goldens / f"{name}.safetensors").unlink()
+    (goldens / "index.json").write_text("{}")
+    assert main(["parity", "--golden", str(goldens)]) == 2
+    told = capsys.readouterr()
+    assert f"{goldens}: no golden numbers here; allowed: " in told.err and "ncsn_losses" in told.err and not told.out
+
+
+def test_a_file_of_other_numbers_is_one_clear_error(goldens):
+    name, tensors = "ncsn_losses", load_tensors(goldens / "ncsn_losses.safetensors")
+    save_tensors(goldens / f"{name}.safetensors", {"other": torch.zeros(1)})
+    assert failure(list, compare_all(goldens)).startswith(f"{goldens / name}.safetensors: no tensor ")
+    save_tensors(goldens / f"{name}.safetensors", tensors)
+    change(goldens, name, functions=["only one"])
+    assert failure(list, compare_all(goldens)).startswith(f"{goldens / 'index.json'}, {name}: 1 functions; ")
 
 
 def test_the_index_names_the_source_of_every_file():

@@ -6,7 +6,7 @@ import sys
 from rescore.commands.output import print_counts, print_frame, print_table
 from rescore.commands.places import chosen_suite, how_to_run, instead_of_run, papers_asked, scale_folder
 from rescore.errors import RescoreError
-from rescore.files import atomic_write
+from rescore.files import atomic_write, read_json
 from rescore.papers import find_root
 
 
@@ -77,14 +77,12 @@ def fetch(args: argparse.Namespace) -> int:
 
 def proof(args: argparse.Namespace) -> int:
     """Measure this machine's GPU; 1 if a part failed."""
-    import json
-
     from rescore.ledger.cost import read_proofs
     from rescore.proof import TINY, Size, prove
 
     size, device = (TINY, "cpu") if args.tiny else (Size(), "cuda")
     path = prove(size, device, args.results, args.missing)
-    found = json.loads(path.read_text())
+    found = read_json(path)
     if rows := [row for row in read_proofs(args.results) if row["device"] == found["device"]]:
         print_table(list(rows[0]), rows)
     for part, error in found["failed"].items():

@@ -73,7 +73,7 @@ def measured(args: argparse.Namespace) -> "list[Record]":
     from rescore.ledger.records import read_records
 
     path = scale_folder(args) / "records.csv"
-    if not path.is_file():
+    if not path.exists():
         raise RescoreError(f"{path}: no such file; make it with `{how_to_run(args)}`")
     return read_records(path, args.scale)
 
@@ -101,7 +101,7 @@ def judged(args: argparse.Namespace) -> "pd.DataFrame":
     papers, early = papers_asked(args), getattr(args, "so_far", False)
     skipped, published = scale_folder(args) / "skipped.csv", load_published(papers)
     records = collect_records(ended(args, papers), args.scale) if early else measured(args)
-    return diff(records, published, papers, read_skipped(skipped) if skipped.is_file() and not early else ())
+    return diff(records, published, papers, read_skipped(skipped) if skipped.exists() and not early else ())
 
 
 def claim_rows(args: argparse.Namespace) -> list[dict]:

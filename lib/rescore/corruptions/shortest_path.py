@@ -18,9 +18,9 @@ from rescore.config import config_hash
 from rescore.corruptions.families import Family
 from rescore.corruptions.schedules import Interpolated
 from rescore.errors import RescoreError
-from rescore.files import save_arrays
+from rescore.files import read_arrays, save_arrays
 from rescore.machine.locks import waiting_lock
-from rescore.progress import progress
+from rescore.progress import progress, warn
 from rescore.random import make_generator
 
 TIE = 1e-9  # of the largest distance, added to every edge: of paths of equal length the one with fewest hops
@@ -143,10 +143,18 @@ def kept_schedule(
     path = folder / f"{name}-{config_hash(what | {'candidates': candidates, 'nodes': nodes, 'images': len(images)})}.npz"
     folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(folder / "lock", "another process that computes a schedule"):
-        if not path.is_file():
-            schedule, found, distances = wasserstein_schedule(family, images, sigma, candidates, nodes, start)
-            levels = {"times": schedule.times, "levels": schedule.levels, "distances": distances}
-            save_arrays(path, levels | {"epsilon": found.epsilon, "nodes": found.nodes})
-        with np.load(path) as stored:
-            schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
-            return schedule, NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist())), stored["distances"]
+        if path.is_file():
+            try:
+                return _stored_schedule(path)
+            except RescoreError as error:
+                warn(f"{error}: the schedule is computed again")
+        schedule, found, distances = wasserstein_schedule(family, images, sigma, candidates, nodes, start)
+        levels = {"times": schedule.times, "levels": schedule.levels, "distances": distances}
+        save_arrays(path, levels | {"epsilon": found.epsilon, "nodes": found.nodes})
+        return _stored_schedule(path)
+
+
+def _stored_schedule(path: Path) -> tuple[Interpolated, NodePath, np.ndarray]:
+    stored = read_arrays(path, ("times", "levels", "epsilon", "nodes", "distances"))
+    schedule = Interpolated(tuple(stored["times"].tolist()), tuple(stored["levels"].tolist()))
+    return schedule, NodePath(float(stored["epsilon"]), tuple(stored["nodes"].tolist())), stored["distances"]

@@ -105,7 +105,10 @@ def _compare(found: str, digest: str, source: str | Path, algorithm: str = "sha2
 
 
 def download(url: str, digest: str, name: str) -> Path:
-    """The cached copy of `url`, downloaded if need be. Raises MissingData if it cannot be had, RescoreError if it is wrong."""
+    """The cached copy of `url`, downloaded if need be.
+
+    Raises MissingData if it cannot be had, RescoreError if it is wrong or finds no place on a full disk.
+    """
     path = cache_folder() / name
     if not path.exists():
         path = writable_cache() / name

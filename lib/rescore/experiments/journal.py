@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rescore.files import save_arrays
+from rescore.errors import RescoreError
+from rescore.files import append_line, read_arrays, save_arrays
 from rescore.ledger.protocol import format_protocol
 from rescore.ledger.records import Over
 from rescore.progress import warn
@@ -81,9 +82,9 @@ class Journal:
             for line in path.read_text(errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
-                except json.JSONDecodeError:
+                except (ValueError, RecursionError):
                     continue
-                if not isinstance(entry, dict) or not entry.keys() >= ENTRY:
+                if not isinstance(entry, dict) or not entry.keys() >= ENTRY or not isinstance(entry["cell"], str):
                     continue
                 if entry["code"] == self._code:
                     self._kept[entry["cell"]] = entry
@@ -100,18 +101,16 @@ class Journal:
             return None
         arrays = {}
         if entry["arrays"]:
-            path = self.folder / entry["arrays"]
             try:
-                with np.load(path) as stored:
-                    arrays = dict(stored)
-            except Exception as error:  # zipfile and numpy raise many kinds; whichever it is, the cell can be measured again
-                warn(f"{path} cannot be read ({error}): its cell is measured again")
+                arrays = read_arrays(self.folder / entry["arrays"])
+            except RescoreError as error:
+                warn(f"{error}: its cell is measured again")
                 return None
         took = entry["evaluations"], entry["seconds"], entry["cpu_seconds"]
         return Found([Measurement(**one) for one in entry["measurements"]], entry["skipped"], arrays, *took)
 
     def keep(self, cell: str, found: Found) -> None:
-        """Write a finished cell."""
+        """Write a finished cell. Raises RescoreError where it cannot be written."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -131,10 +130,7 @@ class Journal:
             "seconds": found.seconds,
             "cpu_seconds": found.cpu_seconds,
         }
-        path = self.folder / "cells.jsonl"
-        cut = path.is_file() and not path.read_bytes().endswith(b"\n")
-        with open(path, "a") as stream:
-            stream.write("\n" * cut + json.dumps(entry) + "\n")
+        append_line(self.folder / "cells.jsonl", json.dumps(entry))
 
 
 def code_digest(paper: Path | None, device: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from rescore.domain import check_count
-from rescore.files import save_arrays
+from rescore.errors import RescoreError
+from rescore.files import read_arrays, save_arrays
 from rescore.progress import progress, warn
 
 Repeat = Callable[[range], dict[str, np.ndarray]]
@@ -37,11 +38,10 @@ def repeat_runs(repeat: Repeat, runs: int, together: int, path: Path, label: str
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path) as stored:
-            return dict(stored)
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except Exception as error:  # zipfile and numpy raise many kinds; whichever it is, the runs can be made again
-        warn(f"{path} is damaged ({error}); its runs are made again")
+    try:
+        return read_arrays(path)
+    except RescoreError as error:
+        warn(f"{error}: its runs are made again")
         return {}

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from rescore.config import PaperConfig
 from rescore.errors import RescoreError
 from rescore.figures.sheets import NOT_MEASURED, add_notes, sheet
+from rescore.files import read_arrays
 from rescore.ledger.published import Published, read_published
 from rescore.ledger.records import Record, collect_records, matcher, read_skipped
 from rescore.papers import Paper, load_config
@@ -90,10 +91,9 @@ class PaperResults:
         arrays: dict[str, np.ndarray] = {}
         for path in self._files("arrays"):
             try:
-                with np.load(path) as stored:
-                    arrays |= stored
-            except Exception as error:  # zipfile and numpy raise many kinds
-                raise RescoreError(f"{path}: not the arrays of a job: {error}; remove it and run the job again") from None
+                arrays |= read_arrays(path)
+            except RescoreError as error:
+                raise RescoreError(f"{error}; remove it and run the job again") from None
         return arrays
 
     def jobs_of(self, subject: str, sections: Iterable[str] | None = None) -> list[str]:

@@ -1,5 +1,6 @@
 """What jobs cost: seconds, of them on the CPU, function evaluations, peak memory."""
 
+import math
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ COLUMNS = (
 )
 NUMBERS = COLUMNS[2:7]
 YOUNGER = {"cpu_seconds"}  # older files lack it
+PROOF = {"device": str, "parameters": float, "version": str, "training": list}  # keys of what `rescore proof` writes
 
 COST = "cost.csv"
 COSTS = COLUMNS[:7]
@@ -30,19 +32,17 @@ MODELS = "(models)"
 
 
 def read_cost(path: Path) -> dict[str, object]:
-    """One job's `cost.json`; raises RescoreError where it is cut short or lacks a key."""
-    cost = read_json(path, numbers=NUMBERS)
+    """One job's `cost.json`; raises RescoreError where it is cut short, lacks a key, or has one of another kind."""
+    texts = [name for name in COLUMNS if name not in NUMBERS]
+    cost = read_json(path, dict.fromkeys(texts, str), dict.fromkeys(NUMBERS, float))
     if set(cost) | YOUNGER != set(COLUMNS):
         raise RescoreError(f"{path}: expected the keys {', '.join(COLUMNS)}; found {', '.join(cost) or 'none'}")
-    for name in ("paper", "job"):
-        if not isinstance(cost[name], str):
-            raise RescoreError(f"{path}: {name}: {cost[name]!r}; allowed: a name")
     return cost
 
 
 def read_costs(jobs: Iterable[Path]) -> pd.DataFrame:
     """The costs of jobs, from their folders, `results/<scale>/<paper>/<job>`, most seconds first."""
-    rows = [read_cost(path) for path in sorted(job / "cost.json" for job in jobs) if path.is_file()]
+    rows = [read_cost(path) for path in sorted(job / "cost.json" for job in jobs) if path.exists()]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -67,10 +67,10 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
     paths = {path.name: path for folder in (results / "reference", results) for path in folder.glob("proof-*.json")}
     for _, path in sorted(paths.items()):
         try:
-            found = read_json(path)
-            sampling, likelihood = found.get("sampling", {}), found.get("likelihood", {})  # absent: that part failed
+            found = read_json(path, PROOF, {"sampling": dict, "likelihood": dict, "versions": dict})
+            sampling, likelihood = found.get("sampling") or {}, found.get("likelihood") or {}  # absent: that part failed
             common = {"device": found["device"], "network": f"{found['parameters'] / 1e6:.1f} M"}
-            versions = found.get("versions", {})  # of each part, where not all are of one
+            versions = found.get("versions") or {}  # of each part, where not all are of one
             rows += [
                 common
                 | {
@@ -86,17 +86,21 @@ def read_proofs(results: Path) -> list[dict[str, object]]:
                 }
                 for way in found["training"]
             ]
-        except (AttributeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise RescoreError(f"{path}: not what `rescore proof` writes: {type(error).__name__}: {error}. Remove it") from None
+        except RescoreError as error:
+            raise RescoreError(f"{error}: not what `rescore proof` writes. Remove it") from None
     return rows
 
 
 def kept_costs(path: Path) -> list[dict[str, str]]:
-    """The rows of a `cost.csv`; a number that was not measured is empty. Raises RescoreError for what is no number."""
+    """The rows of a `cost.csv`; a number that was not measured is empty. Raises RescoreError for what is none."""
     rows = read_rows(path, COSTS)
     for line, row in rows:
         for column in COSTS[2:]:
-            number_in(path, line, row, column)
+            number = number_in(path, line, row, column)
+            if number is not None and not math.isfinite(number):
+                raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not finite")
     return [row for _, row in rows]
 
 
@@ -133,11 +137,12 @@ def run_costs(run: Path, current: Mapping[str, Container[str] | None] | None = N
     own = [job for path, job in jobs.items() if path.parts[-3:-1] == (job["paper"], job["job"])]
     rows = [{name: job.get(name) for name in COSTS} for job in own]
     for folder in (run / "models").glob("*"):
-        seeds = [read_json(path, numbers=(*COSTS[2:4], *COSTS[-2:])) for path in folder.glob("*/about.json")]
+        took = dict.fromkeys((*COSTS[2:4], *COSTS[-2:]), float)
+        seeds = [read_json(path, optional=took) for path in sorted(folder.glob("*/about.json"))]
         if seeds and all("seconds" in seed for seed in seeds):  # published weights took no training
-            took = {name: sum(seed.get(name) or 0.0 for seed in seeds) for name in ("seconds", "cpu_seconds")}
+            time = {name: sum(seed.get(name) or 0.0 for seed in seeds) for name in ("seconds", "cpu_seconds")}
             memory = {name: max(seed.get(name) or 0.0 for seed in seeds) for name in COSTS[-2:]}
-            rows.append({"paper": MODELS, "job": folder.name, "function_evaluations": None} | took | memory)
+            rows.append({"paper": MODELS, "job": folder.name, "function_evaluations": None} | time | memory)
     digits = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
     rows = [row | {name: round(float(str(row[name])), 1) for name in digits if row[name]} for row in rows]
     return sorted(filter(is_current, rows), key=lambda row: (row["paper"], row["job"]))

@@ -21,7 +21,7 @@ from rescore.ledger.protocol import (
     parse_protocol,
 )
 from rescore.ledger.published import Published
-from rescore.ledger.records import KEY, Record, check_status, describe, matches, number_in, read_rows
+from rescore.ledger.records import KEY, Record, check_status, describe, matches, nfe_in, number_in, read_rows
 from rescore.ledger.statistics import MOST, half_width, repeats_needed
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def diff(
     skipped = list(skipped)
     for name in papers:
         for one in papers[name].meta.candidates:
-            check_candidate(one, name)
+            check_candidate(one, papers[name])
     rows = []
     for entry in published:
         row = {column: getattr(entry, column) for column in KEY}
@@ -275,9 +275,10 @@ def is_explained(text: str) -> bool | None:
 
 def stand_in(entry: Published, paper: "Paper", measured: Mapping[tuple, Record]) -> tuple[Record | None, str]:
     """The record that `paper.yaml` shows in place of one on the published data, and the words that say so."""
+    where = f"{paper.folder / 'paper.yaml'}: stand_ins"
     for declared in paper.meta.stand_ins:
-        check_pattern(declared.match, entry.paper)
-        check_pattern(declared.use, entry.paper)
+        check_pattern(declared.match, f"{where}: match")
+        check_pattern(declared.use, f"{where}: use")
         if matches(declared.match, entry):
             key = {column: getattr(entry, column) for column in KEY} | declared.use
             if found := measured.get(tuple(key.values())):
@@ -290,7 +291,7 @@ def _reason(entry: Published, paper: "Paper", skipped: Iterable[Mapping[str, str
         if matches({column: value for column, value in row.items() if column in KEY}, entry):
             return row["reason"]
     for declared in paper.meta.not_run:
-        check_pattern(declared.match, entry.paper)
+        check_pattern(declared.match, f"{paper.folder / 'paper.yaml'}: not_run: match")
         if matches(declared.match, entry):
             return declared.reason
     return "no record"
@@ -321,6 +322,6 @@ def read_diff(path: Path | str) -> pd.DataFrame:
     required = [column for column in COLUMNS if column not in YOUNGER]
     for line, row in read_rows(path, required, YOUNGER):
         check_status(path, line, row, STATUSES)
-        numbers = {column: number_in(path, line, row, column) for column in ("nfe", *NUMBERS)}
-        rows.append({**dict.fromkeys(YOUNGER, ""), **row, **numbers})
+        numbers = {column: number_in(path, line, row, column) for column in NUMBERS}
+        rows.append({**dict.fromkeys(YOUNGER, ""), **row, **numbers, "nfe": nfe_in(path, line, row)})
     return _typed(pd.DataFrame(rows, columns=COLUMNS))

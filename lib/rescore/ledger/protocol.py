@@ -68,7 +68,7 @@ def declared_protocol(entries: Iterable[Any], row: Any) -> tuple[dict[str, objec
     stated: dict[str, object] = {}
     assumed: dict[str, object] = {}
     for entry in entries:
-        check_pattern(entry.match, row.paper)
+        check_pattern(entry.match, f"reproductions/{row.paper}/paper.yaml: protocols: match")
         if matches(entry.match, row):
             for key, value in entry.stated.items():
                 stated[key] = value
@@ -88,10 +88,10 @@ def differences(declared: Mapping[str, object], measured: Mapping[str, str]) -> 
     ]
 
 
-def check_pattern(pattern: Mapping[str, object], paper: str) -> None:
-    """Raise RescoreError for a `match` with an unknown column."""
+def check_pattern(pattern: Mapping[str, object], where: str) -> None:
+    """Raise RescoreError for a `match` or a `use` with an unknown column; `where` it stands: file, entry and key."""
     if unknown := set(pattern) - set(KEY):
-        raise RescoreError(f"paper {paper}: match: unknown key {', '.join(sorted(unknown))}; allowed: {', '.join(KEY)}")
+        raise RescoreError(f"{where}: unknown key {', '.join(sorted(unknown))}; allowed: {', '.join(KEY)}")
 
 
 def check_declarations(paper: "Paper", rows: Sequence[Any]) -> None:
@@ -101,30 +101,30 @@ def check_declarations(paper: "Paper", rows: Sequence[Any]) -> None:
         RescoreError: an unknown column, an entry or a listed value that fits none of `rows`, a candidate that repeats what
             the paper does not declare, or a key that no record can have.
     """
-    texts = [{column: _text(getattr(row, column)) for column in KEY} for row in rows]
+    file, texts = paper.folder / "paper.yaml", [{column: _text(getattr(row, column)) for column in KEY} for row in rows]
     for kind in DECLARATIONS:
         for number, entry in enumerate(getattr(paper.meta, kind), 1):
-            check_pattern(entry.match, paper.name)
-            where = f"{paper.folder / 'paper.yaml'}: {kind}, entry {number}{_named(entry)}"
+            where = f"{file}: {kind}, entry {number}{_named(entry)}"
+            check_pattern(entry.match, f"{where}: match")
             _check_match(entry.match, texts, f"{where}: match")
             if kind in ("candidates", "stand_ins"):
-                check_pattern(entry.use, paper.name)
+                check_pattern(entry.use, f"{where}: use")
                 if not isinstance(entry.use.get("nfe"), int | None):
                     raise RescoreError(f"{where}: use.nfe: {entry.use['nfe']!r} is no whole number")
     known = [MAIN, *(one.name for one in paper.meta.candidates)]
     for one in paper.meta.candidates:
-        check_candidate(one, paper.name)
+        check_candidate(one, paper)
         if one.repeats and one.repeats not in known:
             raise RescoreError(
-                f"{paper.folder / 'paper.yaml'}: candidate {one.name}: repeats: {one.repeats}; allowed: "
-                f"{', '.join(nearest_first(one.repeats, known))}"
+                f"{file}: candidate {one.name}: repeats: {one.repeats}; allowed: {', '.join(nearest_first(one.repeats, known))}"
             )
 
 
-def check_candidate(one: "Candidate", paper: str) -> None:
+def check_candidate(one: "Candidate", paper: "Paper") -> None:
     """Raise RescoreError for an unknown column of its `match` or `use`, or another part in the braces of that."""
-    check_pattern(one.match, paper)
-    check_pattern(one.use, paper)
+    where = f"{paper.folder / 'paper.yaml'}: candidate {one.name}"
+    check_pattern(one.match, f"{where}: match")
+    check_pattern(one.use, f"{where}: use")
     allowed = {"name", *KEY}
     for column, value in one.use.items():
         try:
@@ -134,8 +134,7 @@ def check_candidate(one: "Candidate", paper: str) -> None:
             parts = {""}
         if not parts <= allowed:
             raise RescoreError(
-                f"paper {paper}: candidate {one.name}: use.{column}: {value!r} has an unknown part in "
-                f"braces; allowed: name, {', '.join(KEY)}"
+                f"{where}: use.{column}: {value!r} has an unknown part in braces; allowed: name, {', '.join(KEY)}"
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from rescore.config import SCALES
 from rescore.errors import RescoreError
-from rescore.files import atomic_write
+from rescore.files import atomic_write, read_text
 
 KEY = ("paper", "table", "dataset", "method", "variant", "metric", "nfe")
 SKIPPED_COLUMNS = (*KEY, "reason")
@@ -21,6 +21,7 @@ Over = Literal["trainings", "samplings", "runs", "exact"]
 single training, which says nothing about another one; over independent `runs` of what is not trained; `exact`: no repeat
 would change the number."""
 # Metrics of time and memory are named so: they are measured and judged, but no two runs give the same.
+LARGEST = 2**53  # of counts: above it not every whole number is a float
 TIMED = ("_time_ms", "_time_ratio", "_seconds", "_per_second", "_memory_mb")
 
 
@@ -169,6 +170,8 @@ def _whole(value: Any, least: int = 0) -> int:
     number = _number(value, least)
     if number != int(number):
         raise ValueError(f"{value!r} is not a whole number")
+    if number > LARGEST:
+        raise ValueError(f"{value!r} is above {LARGEST}")
     return int(number)
 
 
@@ -201,16 +204,11 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
         optional: names that may be.
 
     Raises:
-        RescoreError: no such file, an unknown, missing or repeated column, a row with too few or too many fields,
+        RescoreError: a file that cannot be read, an unknown, missing or repeated column, a row with too few or too many fields,
             a file that ends in the middle of a line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise RescoreError(f"{path}: no such file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before UTF-8
-    except UnicodeDecodeError as error:
-        raise RescoreError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    text = read_text(path, "utf-8-sig")  # spreadsheets put a byte order mark before UTF-8
     if not text:
         raise RescoreError(f"{path}: empty file; expected the columns {', '.join(columns)}")
     if not text.endswith("\n"):
@@ -246,6 +244,14 @@ def number_in(path: Path, line: int, row: Mapping[str, str], column: str) -> flo
         return float(row[column]) if row[column] else None
     except ValueError:
         raise RescoreError(f"{path}, line {line}, column {column}: {row[column]!r} is not a number") from None
+
+
+def nfe_in(path: Path, line: int, row: Mapping[str, str]) -> int | None:
+    """The nfe of a row of `read_rows`; None for an empty field. Raises RescoreError, with its place, for what is no count."""
+    try:
+        return parse_nfe(row["nfe"])
+    except ValueError as error:
+        raise RescoreError(f"{path}, line {line}, column nfe: {error}") from None
 
 
 def check_status(path: Path, line: int, row: Mapping[str, str], statuses: Sequence[str]) -> None:

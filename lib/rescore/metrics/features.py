@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +16,7 @@ from rescore.data.fetch import check, download
 from rescore.data.images import ImageSet, check_images, check_range
 from rescore.data.pixels import random_flip, to_unit
 from rescore.errors import MissingData, RescoreError
-from rescore.files import atomic_path
+from rescore.files import save_tensors
 from rescore.metrics.matching import top1
 from rescore.random import derive_seed, seeded
 from rescore.training import Adam, fit, train_once
@@ -279,8 +278,7 @@ def reference_features(extractor: Extractor, data: ImageSet, folder: Path, devic
         made = extract(extractor, data.images, data.source, device=device)
         if made.logits is None:
             raise RescoreError(f"{extractor.name}: features without logits are not kept")
-        with atomic_path(path) as temporary:
-            save_file({"values": made.values, "logits": made.logits}, temporary, metadata=identity)
+        save_tensors(path, {"values": made.values, "logits": made.logits}, identity)
     try:
         with safe_open(path, "pt") as stored:
             found, values, logits = stored.metadata() or {}, stored.get_tensor("values"), stored.get_tensor("logits")

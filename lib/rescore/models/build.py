@@ -127,8 +127,13 @@ class LoadedModel:
         return replace(self, network=self.network.on_doubled_chain())
 
 
-def load_model(spec: ModelSpec, weights: Path, shape: tuple[int, int, int], device: str) -> LoadedModel:
-    """A trained model of images (C, H, W). Raises RescoreError if the weights are missing, damaged or of another network."""
+def load_model(
+    spec: ModelSpec, weights: Path, shape: tuple[int, int, int], device: str, made: Path | None = None
+) -> LoadedModel:
+    """A trained model of images (C, H, W); `made` as of `load_weights`.
+
+    Raises RescoreError if the weights are missing, damaged or of another network.
+    """
     process = make_process(spec.process, shape)
-    network = load_weights(weights, make_model(spec, process, shape)).eval().requires_grad_(False)
+    network = load_weights(weights, make_model(spec, process, shape), made).eval().requires_grad_(False)
     return LoadedModel(spec, process, place(network, device), device)

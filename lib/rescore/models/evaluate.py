@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -34,7 +33,7 @@ from rescore.scores import Score
 from rescore.specs.config import TRAINED_HERE, part_of, role
 from rescore.specs.model import ModelSpec
 from rescore.training import save_weights
-from rescore.workflow.paths import snapshots
+from rescore.workflow.paths import node_folder, snapshots
 
 BOUND_DRAWS = 16  # of the ELBO's time and noise for each image
 COSTS = {  # the metric of each number that a trained model's about.json holds
@@ -137,7 +136,8 @@ class TrainedModels:
     def _load(self, name: str, seed: int, step: int | None = None) -> LoadedModel:
         """After so many steps; None: the last weights."""
         spec, weights = self.spec(name).model_copy(update={"seed": seed}), self._weights(name, seed)
-        return load_model(spec, weights if step is None else snapshots(weights)[step], self.train.shape, self.run.device)
+        path = weights if step is None else snapshots(weights)[step]
+        return load_model(spec, path, self.train.shape, self.run.device, node_folder(weights))
 
     def _weights(self, name: str, seed: int) -> Path:
         return self.run.models[f"{self._called[name]}/{seed}"]
@@ -297,9 +297,7 @@ class TrainedModels:
             place = "training", self._called[name], spec.process.name, name, None
             with self._cell(*place, protocol, spec.steps, over="trainings") as cell:
                 for metric, key in COSTS.items() if cell.todo else ():
-                    values = [
-                        about[key] for about in abouts if about[key] and math.isfinite(about[key])
-                    ]  # no GPU: no memory of it
+                    values = [about[key] for about in abouts if about.get(key)]  # no GPU: no memory of it
                     if values:
                         cell.add(metric, values)
 

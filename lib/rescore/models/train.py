@@ -1,6 +1,7 @@
 """A trained model as a node of the DAG: `rescore train KEY` writes results/<scale>/models/<key>/<seed>/."""
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -21,6 +22,8 @@ from rescore.progress import BarLines, warn
 from rescore.specs.model import Trainings
 from rescore.workflow.paths import MISSING, MODEL_FILES, SNAPSHOTS, model_folder, run_folder
 from rescore.workflow.suite import Suite, load_suite
+
+TOOK = ("seconds", "cpu_seconds", "images_per_second", "peak_memory_mb", "peak_gpu_memory_mb")
 
 
 def main_train(args: Namespace) -> None:
@@ -136,7 +139,7 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
         cost = {
             "seconds": trained.earlier_seconds + time.perf_counter() - started,
             "cpu_seconds": trained.earlier_cpu_seconds + time.process_time() - computed,
-            "images_per_second": trained.images_per_second,
+            "images_per_second": trained.images_per_second if math.isfinite(trained.images_per_second) else None,
             "peak_memory_mb": trained.peak_memory_mb,
             "peak_gpu_memory_mb": trained.peak_gpu_memory_mb,
         }
@@ -152,6 +155,7 @@ def _train(trainings: Trainings, folder: Path, states: Mapping[int, Path]) -> No
 def read_about(weights: Path) -> dict[str, Any]:
     """What is written beside a model's weights: spec, device, version, and what its training took.
 
-    Its `seconds` and `cpu_seconds` are of all processes that had a part in it, but for steps that a kill undid.
+    Its `seconds` and `cpu_seconds` are of all processes that had a part in it, but for steps that a kill undid. Raises
+    RescoreError where it cannot be read or is another file.
     """
-    return read_json(weights.with_name(MODEL_FILES["about"]))
+    return read_json(weights.with_name(MODEL_FILES["about"]), {"device": str}, dict.fromkeys(TOOK, float))

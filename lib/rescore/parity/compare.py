@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from rescore.errors import MissingData
 from rescore.parity import cld, collage, deis, gddim, ncsn, networks, neural_sde, pis, score_sde
 from rescore.parity.table import Compare, Row, read_sheet
 
@@ -16,8 +17,14 @@ def comparisons() -> dict[str, Compare]:
 
 
 def compare_all(folder: Path) -> Iterator[Row]:
-    """The rows of every file that is there, in the order of `comparisons`."""
-    for name, compare in comparisons().items():
-        if sheet := read_sheet(folder, name):
-            compare(sheet)
-            yield from sheet.rows
+    """The rows of every file that is there, in the order of `comparisons`.
+
+    Raises RescoreError, before anything is computed, for a file that is damaged, MissingData where there is none.
+    """
+    known = comparisons()
+    sheets = {name: sheet for name in known if (sheet := read_sheet(folder, name))}
+    if not sheets:
+        raise MissingData(f"{folder}: no golden numbers here; allowed: {', '.join(known)}, each a .safetensors file")
+    for name, sheet in sheets.items():
+        known[name](sheet)
+        yield from sheet.rows

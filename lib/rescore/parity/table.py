@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -13,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from rescore.errors import MissingData, RescoreError
+from rescore.files import is_kind, load_tensors, read_json
 from rescore.papers import find_root
 from rescore.random import Streams
 
 FOLDER = Path("tests", "data", "golden")
+INDEX = "index.json"
 VERDICTS = ("within", "explained", "off")
 
 
@@ -68,6 +68,9 @@ class Sheet:
     rows: list[Row] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Tensor:
+        """Raises RescoreError for a tensor that the file does not have."""
+        if name not in self.tensors:
+            raise RescoreError(f"{self.folder / self.name}.safetensors: no tensor {name}; it has {', '.join(self.tensors)}")
         return self.tensors[name]
 
     def __contains__(self, name: str) -> bool:
@@ -92,7 +95,7 @@ class Sheet:
     ) -> None:
         """Add a row; `theirs` may be the name of a tensor, `function` the place of theirs in the index.
 
-        Raises RescoreError for another shape: then nothing is compared.
+        Raises RescoreError for another shape, or a function that the index does not name: then nothing is compared.
         """
         theirs = self[theirs] if isinstance(theirs, str) else theirs
         ours, theirs = ours.detach().double(), theirs.detach().double()
@@ -102,7 +105,12 @@ class Sheet:
         if not absolute:
             difference = difference / theirs.abs().max()
         value = difference.item() if difference.isfinite() else float("inf")
-        source = f"{self.about['repository']} {self.about['functions'][function]}"
+        functions = self.about["functions"]
+        if not 0 <= function < len(functions):
+            raise RescoreError(
+                f"{self.folder / INDEX}, {self.name}: {len(functions)} functions; {quantity} is of number {function}"
+            )
+        source = f"{self.about['repository']} {functions[function]}"
         self.rows.append(
             Row(self.name, quantity, source, value, tolerance, "absolute" if absolute else "relative", reason, bound)
         )
@@ -134,7 +142,7 @@ def golden_folder(folder: Path | None = None) -> Path:
     if folder is None:
         with suppress(RescoreError):
             folder = find_root() / FOLDER
-    if folder is None or not (folder / "index.json").is_file():
+    if folder is None or not (folder / INDEX).is_file():
         raise MissingData(
             f"{folder or FOLDER}: no golden numbers here; they are a part of the repository, not of the installed "
             "package: run in a checkout, or name their folder with --golden"
@@ -143,15 +151,31 @@ def golden_folder(folder: Path | None = None) -> Path:
 
 
 def read_sheet(folder: Path, name: str) -> Sheet | None:
-    """A file of golden numbers; None if it is not in the folder. Raises RescoreError if the index does not know it."""
-    path, index = folder / f"{name}.safetensors", json.loads((folder / "index.json").read_text())
-    if isinstance(index.get("goldens"), list):
-        index = {one["name"]: one for one in index["goldens"]}
-    if not path.is_file():
+    """A file of golden numbers; None if neither the folder nor its index has it.
+
+    Raises RescoreError if one of the two lacks it, or if it or the index is damaged.
+    """
+    path, index = folder / f"{name}.safetensors", read_index(folder)
+    if not path.exists() and name not in index:
         return None
     if name not in index:
-        raise RescoreError(f"{folder / 'index.json'}: no entry for {path.name}")
-    return Sheet(name, index[name], load_file(path), folder)
+        raise RescoreError(f"{folder / INDEX}: no entry for {path.name}")
+    return Sheet(name, index[name], load_tensors(path), folder)
+
+
+def read_index(folder: Path) -> dict[str, dict[str, Any]]:
+    """By the name of each file where its numbers come from, with `repository` and `functions`.
+
+    Raises RescoreError for an index that is damaged.
+    """
+    index = read_json(folder / INDEX)
+    if is_kind(index.get("goldens"), list):
+        index = {str(one.get("name")): one for one in index["goldens"] if is_kind(one, dict)}
+    for name, about in index.items():
+        functions = about.get("functions") if is_kind(about, dict) else None
+        if not (functions and is_kind(functions, list) and is_kind(about.get("repository"), str)):
+            raise RescoreError(f"{folder / INDEX}, key {name}: allowed: an object with a text repository and a list functions")
+    return index
 
 
 def to_csv(rows: list[Row]) -> str:

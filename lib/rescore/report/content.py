@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rescore.estimates import ModelPlan, arithmetic, model_rows
+from rescore.files import read_text
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.protocol import declared_protocol, format_value
@@ -192,7 +193,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "explained": of_the_off(card.explained_by for card in own if card.status == "off"),
         "own": [(name, n) for name, n in extra.items() if name not in printed],
         "verdict_counts": verdict_counts(card.verdict for card in own if card.verdict),
-        "readme": readme_html(readme.read_text(encoding="utf-8")) if readme.is_file() else "",
+        "readme": readme_html(read_text(readme)) if readme.is_file() else "",
     }
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from rescore.config import SCALES
 from rescore.errors import RescoreError
 from rescore.estimates import ModelPlan, job_rows, known_plans, networks_path, read_networks
-from rescore.files import read_json
+from rescore.files import read_json, read_text
 from rescore.ledger.claims import evaluate_all, read_claims
 from rescore.ledger.cost import COST, MODELS, cost_frame, kept_costs, read_costs, read_proofs, timings
 from rescore.ledger.diff import diff, keys, read_diff
@@ -30,6 +30,7 @@ from rescore.workflow.suite import Options, Suite
 
 Key = tuple[str | int | None, ...]
 TRAINING_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
+TRAINED = ("seconds", "images_per_second", "peak_memory_mb", "peak_gpu_memory_mb")  # shown of each training of a run
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_results(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: 
         RescoreError: neither is there, or a file cannot be read.
     """
     folder = Path(folder)
-    if so_far or (folder / "records.csv").is_file():
+    if so_far or (folder / "records.csv").exists():
         return _read_run(folder, papers, root, so_far)
     if not (folder / "records").is_dir():
         raise RescoreError(f"{folder}: neither a run (records.csv) nor a reference (records/<paper>.csv) is there")
@@ -129,7 +130,7 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: boo
     )
     scale = known_scale or next((record.scale for record in records), "laptop")
     skipped = [row for path in (ended.values() if so_far else [folder]) for row in skipped_rows(path) or ()]
-    kept = {name: not so_far and (folder / name).is_file() for name in ("diff.csv", "claims.csv")}
+    kept = {name: not so_far and (folder / name).exists() for name in ("diff.csv", "claims.csv")}
     frame = read_diff(folder / "diff.csv") if kept["diff.csv"] else diff(records, load_published(papers), papers, skipped)
     claims = read_claims(folder / "claims.csv") if kept["claims.csv"] else evaluate_all(papers, records)
     jobs: dict[Key, str] = {}
@@ -138,7 +139,7 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: boo
         jobs |= {record.key: job for record in read_records(path / "records.csv")}
         made[paper] = max(made.get(paper, ""), date.fromtimestamp((path / "records.csv").stat().st_mtime).isoformat())
     costs, models = read_costs(ended.values()), _models(folder, _model_names(papers, scale, root))
-    trained = {model["model"] for model in models if "reason" not in model}
+    trained = {model["model"] for model in models if "seed" in model}
     ran = set(zip(costs["paper"], costs["job"], strict=True))
     logs = {pair: path for pair in ran if (path := log_path(folder.parent, folder.name, *pair)).is_file()}
     figures = {
@@ -177,7 +178,7 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
     measured = {record.paper for record in records}
     dates = {commit: commit_date(root, commit) for commit in set(commits.values())}
     made = {paper: dates[commit] for paper, commit in commits.items() if dates[commit]}
-    costs = cost_frame(kept_costs(folder / COST)) if (folder / COST).is_file() else timings(records)
+    costs = cost_frame(kept_costs(folder / COST)) if (folder / COST).exists() else timings(records)
     of_models = costs["paper"] == MODELS
     names = _model_names(papers, scale, root) if of_models.any() else {}
     frame, claims = read_diff(folder / "diff.csv"), read_claims(folder / "claims.csv")
@@ -256,39 +257,39 @@ def _model_names(papers: Mapping[str, Paper], scale: str, root: Path) -> dict[st
 
 
 def _models(folder: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each training of a model, or why there is none; `names` by key."""
+    """A row for each training of a model, or why there is none, or what is wrong with a file of it; `names` by key."""
     rows: list[dict[str, Any]] = []
     for model in sorted(folder.glob("models/*")):
-        if reason := missing_data(model):
-            rows.append({"model": model.name, "names": names.get(model.name, ""), "reason": reason})
-        for path in sorted(model.glob(f"*/{MODEL_FILES['about']}")):
-            about = read_json(path)
-            spec = about.get("spec", {})
-            rows.append(
-                {
-                    "model": model.name,
-                    "names": names.get(model.name, ""),
-                    "seed": path.parent.name,
-                    "data": spec.get("data", ""),
-                    "seconds": about.get("seconds"),
-                    "images_per_second": about.get("images_per_second"),
-                    "peak_memory_mb": about.get("peak_memory_mb"),
-                    "peak_gpu_memory_mb": about.get("peak_gpu_memory_mb"),
-                    "device": about.get("device", ""),
-                }
-            )
+        common = {"model": model.name, "names": names.get(model.name, "")}
+        try:
+            reason = missing_data(model)
+        except RescoreError as error:
+            reason = str(error)
+        if reason:
+            rows.append(common | {"reason": reason})
+        rows += [common | {"seed": path.parent.name} | _about(path) for path in sorted(model.glob(f"*/{MODEL_FILES['about']}"))]
     return rows
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What an `about.json` tells of a training; what is wrong with one that cannot be read, which costs no other row."""
+    try:
+        about = read_json(path, optional={"spec": dict, "device": str} | dict.fromkeys(TRAINED, float))
+    except RescoreError as error:
+        return {"reason": str(error)}
+    data = {"data": str((about.get("spec") or {}).get("data", ""))}
+    return data | {name: about.get(name) for name in TRAINED} | {"device": about.get("device") or ""}
 
 
 def _parity(folder: Path) -> tuple[list[str], list[list[str]]] | None:
     """Columns and rows of a `parity.csv`: of this scale, else the one that all scales share; None without."""
-    path = next((p for p in (folder / "parity.csv", folder.parent / "parity.csv") if p.is_file()), None)
+    path = next((p for p in (folder / "parity.csv", folder.parent / "parity.csv") if p.exists()), None)
     if path is None:
         return None
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
-    except (ValueError, csv.Error) as error:
-        raise RescoreError(f"{path}: not a table of UTF-8 text: {error}") from None
+        rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise RescoreError(f"{path}: not a table: {error}") from None
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise RescoreError(f"{path}: not a table: a row has another number of fields than the header")
     return rows[0], rows[1:]

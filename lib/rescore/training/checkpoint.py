@@ -1,16 +1,16 @@
 """The state of a training on disk: tensors in safetensors, the rest in JSON with their digest."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rescore.errors import RescoreError
-from rescore.files import atomic_path, atomic_write, sha256
+from rescore.files import atomic_write, is_kind, load_tensors, read_json, save_tensors, sha256
 from rescore.progress import warn
 from rescore.training.ema import Average
 
@@ -48,8 +48,7 @@ def save_checkpoint(folder: Path, step: int, state: State) -> None:
     if state.generator is not None:
         tensors["generator"] = state.generator.get_state()
     path = folder / f"step-{step:08d}.safetensors"
-    with atomic_path(path) as temporary:
-        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
+    save_tensors(path, tensors)
     description = {"step": step, "sha256": sha256(path), "param_groups": optimizer["param_groups"], "cost": state.cost}
     atomic_write(path.with_suffix(".json"), json.dumps(description, indent=1))
     _drop_old(folder)
@@ -58,7 +57,7 @@ def save_checkpoint(folder: Path, step: int, state: State) -> None:
 def load_checkpoint(folder: Path, state: State) -> int:
     """Restore the newest good checkpoint into `state`, in place; returns its step, 0 if there is none.
 
-    Raises RescoreError if there are checkpoints and none of them is good, if it is one of another network, or if it is one of
+    Raises RescoreError if there are checkpoints and none of them is good, if it is one of another network or training, or of
     more steps than `state.history` has room for: a longer training is no result of a shorter one.
     """
     found = sorted(folder.glob("step-*.json"), reverse=True)
@@ -66,23 +65,42 @@ def load_checkpoint(folder: Path, state: State) -> int:
     for description_path in found:
         path = description_path.with_suffix(".safetensors")
         try:
-            description = json.loads(description_path.read_text())
-            if sha256(path) != description["sha256"]:
-                raise ValueError("its content does not match its digest; it is cut short or was changed")
-            tensors = load_file(path)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            problems.append(f"{path}: {error}")
+            description, tensors = _read(description_path, path)
+        except RescoreError as error:
+            problems.append(str(error))
             continue
         if problems:
             warn(f"damaged checkpoint passed over: {problems[-1]}; going on from {path}")
         _require_same_network(path, tensors, state)
         _require_no_longer(path, description["step"], state)
-        _restore(tensors, description, state)
+        try:
+            _restore(tensors, description, state)
+        except (KeyError, TypeError, ValueError) as error:  # as it has changed `state`, no other checkpoint can take its place
+            raise RescoreError(
+                f"{path}: no checkpoint of this training ({type(error).__name__}: {' '.join(str(error).split())}). "
+                f"Remove {path.parent} to train again from the start"
+            ) from None
         _drop_old(folder)  # a kill may have come between the removal of two files
         return description["step"]
     if problems:
         raise RescoreError(f"no good checkpoint: {'; '.join(problems)}. Remove {folder} to train again from the start")
     return 0
+
+
+def _read(description_path: Path, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint's two files hold. Raises RescoreError where they are damaged or no checkpoint's."""
+    description = read_json(description_path, {"step": int, "sha256": str, "param_groups": list}, {"cost": dict})
+    groups, cost = description["param_groups"], description.get("cost") or {}
+    if not all(is_kind(group, dict) and is_kind(group.get("params"), list) for group in groups):
+        raise RescoreError(f"{description_path}, key param_groups: allowed: objects with a list of params")
+    if wrong := [name for name, value in cost.items() if not is_kind(value, float)]:
+        raise RescoreError(f"{description_path}, key cost: {wrong[0]}: {cost[wrong[0]]!r} is not a finite number")
+    if sha256(path) != description["sha256"]:
+        raise RescoreError(f"{path}: its content does not match its digest; it is cut short or was changed")
+    tensors = load_tensors(path)
+    if "history" not in tensors or not 0 <= description["step"] <= len(tensors["history"]):
+        raise RescoreError(f"{path}: no history of {description['step']} losses in it: it is no checkpoint of so many steps")
+    return description, tensors
 
 
 def _drop_old(folder: Path) -> None:
@@ -115,7 +133,7 @@ def _require_no_longer(path: Path, step: int, state: State) -> None:
         )
 
 
-def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> None:
+def _restore(tensors: dict[str, Tensor], description: Mapping[str, Any], state: State) -> None:
     state.model.load_state_dict(_below("model/", tensors))
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in _below("optimizer/", tensors).items():
@@ -128,7 +146,7 @@ def _restore(tensors: dict[str, Tensor], description: dict, state: State) -> Non
     if state.generator is not None:
         state.generator.set_state(tensors["generator"])
     state.history[: description["step"]] = tensors["history"][: description["step"]]
-    state.cost |= description.get("cost", {})
+    state.cost |= description.get("cost") or {}
 
 
 def _restride(optimizer: torch.optim.Optimizer) -> None:

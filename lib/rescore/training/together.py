@@ -42,7 +42,7 @@ def train_each(
         label = "networks" if config.together else " ".join(map(str, group[0]))
         plan, place = Training.of(config, data, derive_seed(stream, label)), folder / label.replace(" ", "-")
         found = train_network(network, losses(group), plan, place, device, config.checkpoint_every, label, every)
-        kept = {steps: load_weights(path, copy.deepcopy(found.network)) for steps, path in found.snapshots.items()}
+        kept = {steps: load_weights(path, copy.deepcopy(found.network), place) for steps, path in found.snapshots.items()}
         for steps, one in (kept | {config.steps: found.network}).items():
             for i, name in enumerate(group):
                 trained.setdefault(steps, {})[name] = one.member(i).eval() if isinstance(one, Ensemble) else one

@@ -5,28 +5,33 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rescore.errors import RescoreError
-from rescore.files import atomic_path
+from rescore.files import load_tensors, save_tensors
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
     """Write the network's parameters and buffers to `path` (safetensors), atomically."""
-    with atomic_path(path) as temporary:
-        save_file({name: value.detach().contiguous() for name, value in network.state_dict().items()}, temporary)
+    save_tensors(path, network.state_dict())
 
 
-def load_weights(path: Path, blank: Net) -> Net:
-    """`blank` with the weights of `path`, frozen. Raises RescoreError if the file is missing, damaged or of another network."""
+def load_weights(path: Path, blank: Net, made: Path | None = None) -> Net:
+    """`blank` with the weights of `path`, frozen.
+
+    Args:
+        made: the file or folder without which they are made again; None for `path` itself.
+
+    Raises:
+        RescoreError: the file is missing, damaged or of another network; the message says to remove `made`.
+    """
     try:
-        blank.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise RescoreError(f"{path}: not the weights it should hold ({error}). Remove it to train again") from None
+        blank.load_state_dict(load_tensors(path))
+    except (RescoreError, RuntimeError) as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise RescoreError(f"{path}: not the weights it should hold ({why}). Remove {made or 'it'} to train again") from None
     return blank.requires_grad_(False)
 
 

@@ -34,7 +34,7 @@ def ended_jobs(folder: Path, papers: Mapping[str, Paper], so_far: bool = False) 
         for path in paths:
             job, cost = path.parent.name, path.with_name(JOB_FILES["cost"])
             known = config is None or job in config.jobs
-            if known and so_far and config is not None and cost.is_file():
+            if known and so_far and config is not None and cost.exists():
                 known = read_json(cost).get("config_hash") == job_hash(config, name, job)
             if known:
                 found[name, job] = path.parent
@@ -70,6 +70,11 @@ def model_folder(results: Path | str, scale: str, key: str) -> Path:
     return Path(results) / scale / "models" / key
 
 
+def node_folder(weights: Path) -> Path:
+    """The model's folder of these weights of one seed, the output of its node: the DAG trains again where that is gone."""
+    return weights.parent.parent
+
+
 def snapshots(weights: Path) -> dict[int, Path]:
     """The weights that were kept on the way to these, by their steps."""
     return {
@@ -80,7 +85,7 @@ def snapshots(weights: Path) -> dict[int, Path]:
 def missing_data(folder: Path) -> str | None:
     """Why a model was not trained, from its folder; None if it was."""
     path = folder / MISSING
-    return read_json(path, ["missing"])["missing"] if path.is_file() else None
+    return read_json(path, {"missing": str})["missing"] if path.exists() else None
 
 
 def figure_folder(results: Path | str, scale: str, paper: str) -> Path:
@@ -94,7 +99,10 @@ def log_path(results: Path | str, scale: str, paper: str, job: str) -> Path:
 
 
 def training_commits(weights: Iterable[Path]) -> str:
-    """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567` or ""."""
-    versions = {read_json(path.with_name(MODEL_FILES["about"]), ["version"])["version"] for path in weights}
+    """The commits whose code trained these weights, for the version of what is measured on them: `.weights+g1234567` or "".
+
+    Raises RescoreError where what is written beside them cannot be read.
+    """
+    versions = {read_json(path.with_name(MODEL_FILES["about"]), {"version": str})["version"] for path in weights}
     commits = sorted({version.partition(".torch")[0].partition("+")[2] for version in versions} - {""})
     return "".join(f".weights+{commit}" for commit in commits)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from rescore.config import check_choice
@@ -13,7 +12,7 @@ from rescore.data.damage import reading
 from rescore.data.fetch import writable_cache
 from rescore.data.weights import find_weights
 from rescore.errors import RescoreError
-from rescore.files import atomic_path, sha256
+from rescore.files import save_tensors, sha256
 from rescore.models.imported.convert import Fit, convert, fitting
 from rescore.models.imported.files import FORMATS, read_foreign
 from rescore.models.imported.published import PUBLISHED
@@ -59,8 +58,7 @@ def import_file(source: str, path: Path, model: str | None = None, side: int = 3
         "network": str(fit),
         "step": "" if foreign.step is None else str(foreign.step),
     }
-    with atomic_path(kept) as temporary:
-        save_file(tensors, temporary, metadata=about)
+    save_tensors(kept, tensors, about)
     name = f"{model}/{foreign.path.name}" if model else foreign.path.name
     return kept, Weights(source=cast(Source, source), name=name, sha256=digest), fit, foreign.step
 
