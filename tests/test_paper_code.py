@@ -190,7 +190,7 @@ def test_a_model_of_another_paper_is_trained(root, capsys, monkeypatch):
     suite, key = load_suite({"scale": "smoke"}, ROOT), "deis/vp"
     monkeypatch.setattr("rescore.models.train._train_model", lambda suite, key, *_: print(key))
     shutil.copytree(ROOT / "reproductions" / "deis", root / "reproductions" / "deis")
-    for name, text in (("bad.name", ""), ("half_score", "titel: t\n"), ("other", "title: t\n")):
+    for name, text in (("bad.name", ""), ("half_score", "ttile: t\n"), ("other", "title: t\n")):
         (root / "reproductions" / name).mkdir(exist_ok=True)
         break_code(root, name, "paper.yaml", text)
     for name in (key, suite.model_key(key)):
@@ -203,7 +203,7 @@ def test_a_model_of_another_paper_is_trained(root, capsys, monkeypatch):
 
 
 def test_commands_of_one_paper_ask_nothing_of_the_others(root, capsys):
-    break_code(root, "other", "paper.yaml", "titel: t\n")
+    break_code(root, "other", "paper.yaml", "ttile: t\n")
     (root / "reproductions" / "Bad").mkdir()
     break_code(root, "Bad", "paper.yaml", "")
     for words in (
