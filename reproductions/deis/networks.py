@@ -11,12 +11,19 @@ import numpy as np
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged
 from rescore.experiments.book import Book
-from rescore.likelihood import Divergence, bits_per_dim, flow_log_prob, hutchinson_divergence, probe
+from rescore.likelihood import (
+    Divergence,
+    FlowLikelihood,
+    bits_per_dim,
+    flow_log_prob,
+    hutchinson_divergence,
+    probe,
+    rho_log_prob,
+)
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import Streams
-from rescore.samplers import RhoLikelihood, rho_log_prob
 from rescore.scores import Score
 from torch import Tensor
 
@@ -133,13 +140,13 @@ def likelihood_trained(book: Book) -> None:
         x, per_unit, noise = drawn(seed)
         score, tolerance = models.load("vp", seed).network.score(), settings.tolerance
         try:
-            found = flow_log_prob(score, process, x, noise, "rademacher", t0, tolerance, tolerance)
+            found = flow_log_prob(score, process, x, noise, "rademacher", t0, tolerance)
         except Diverged as error:
             return Diverged(f"seed {seed}: {error}")
         return bits(found.log_prob, per_unit), found.nfe
 
     @cache
-    def by_deis(seed: int) -> tuple[float, Mapping[tuple[str, int], Callable[[], RhoLikelihood]]]:
+    def by_deis(seed: int) -> tuple[float, Mapping[tuple[str, int], Callable[[], FlowLikelihood]]]:
         """Grey levels to a unit, and the solves of every method and number of evaluations."""
         x, per_unit, noise = drawn(seed)
         divergence, score = hutchinson_divergence(probe(x, "rademacher", noise)), models.load("vp", seed).network.score()
