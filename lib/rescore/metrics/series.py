@@ -89,6 +89,7 @@ class SeriesJudge:
 
         `r_precision_top1`: the share that the classifier gives their label; `fid`: the Frechet distance to the reference;
         `multimodal_distance`: the mean distance to the centre of their label; `diversity`: the mean distance of random pairs.
+        Series are drawn for these with repetition, for there may be fewer than pairs; `matching.diversity` draws without.
         """
         values, logits = self.classifier(random_stretches(x, self.data.shape[-1], generator))
         real, _ = self.classifier(self.windows)
