@@ -10,7 +10,7 @@ from rescore.control.sde import Policy
 from rescore.errors import RescoreError
 from rescore.experiments.axes import Axes
 from rescore.montecarlo.logz import estimates
-from rescore.random import fill_normal, make_generator
+from rescore.random import make_generator
 from rescore.targets import GaussianMixture, LogGaussianCox
 from rescore.training import Adam
 from torch import Tensor, nn
@@ -97,5 +97,4 @@ def trained_policy(
 
 
 def simulate(study: Study, sde: ControlledSDE, policy: Policy, generators: list[torch.Generator]) -> Paths:
-    noise = study.points(len(generators), study.config.particles)
-    return sde.simulate(policy, study.target, lambda: fill_normal(noise, generators))
+    return sde.sample(policy, study.target, study.config.particles, generators)
