@@ -5,7 +5,6 @@ from functools import cache
 import numpy as np
 import torch
 from rescore.control import PISNN, ControlledSDE, MixtureControl, Paths, PISGrad
-from rescore.control.linear import least_path_kl
 from rescore.control.sde import Policy
 from rescore.errors import RescoreError
 from rescore.experiments.axes import Axes
@@ -16,6 +15,7 @@ from rescore.training import Adam
 from torch import Tensor, nn
 
 from reproductions.pis.config import Training
+from reproductions.pis.linear_control import least_path_kl
 from reproductions.pis.study import SHOWN, TABLE, Arrays, Runs, Study, shown
 
 PRIOR_VARIANCES = (1, 4, 16)  # what `noise_scale` asks about: sigma^2 T, the variance of the uncontrolled end
