@@ -143,10 +143,10 @@ def test_fig_19_has_as_many_steps_as_its_caption_says(monkeypatch, tmp_path):
 
     def made(process, of):
         asked.append(of)
-        return adaptive_flow(process, [of[0], of[-1]], 1.0, 1.0)
+        return adaptive_flow(process, [of[0], of[-1]], 1.0)
 
     monkeypatch.setattr(paths, "sscs", made)
-    monkeypatch.setattr(paths, "adaptive_flow", lambda process, of, *tolerances: adaptive_flow(process, of, 1.0, 1.0))
+    monkeypatch.setattr(paths, "adaptive_flow", lambda process, of, tolerance: adaptive_flow(process, of, 1.0))
     settings = CONFIG.paths.model_copy(update={"steps": 150, "samples": 1})
     book = book_of(PAPER, CONFIG.model_copy(update={"paths": settings}), "all", tmp_path)
     paths.paths(book)

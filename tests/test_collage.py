@@ -1,6 +1,7 @@
 """Factor graphs and composed scores against Gaussians, whose scores are known (thesis eqs. 4.5 to 4.7)."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -88,7 +89,9 @@ def test_sizes_of_the_released_example():
     """Eleven squares of 64 that overlap by 32 make 64 x 384, the ratio 6 of FID+."""
     graph = chain(64, 384, 64, 32)
     assert graph.factors.shape == (11, 64, 64) and graph.variables[0].shape == (10, 64, 32)
-    assert graph.overlaps == [(64 * 32, (j, j + 1)) for j in range(10)]
+    shared = [set(a.flatten().tolist()) & set(b.flatten().tolist()) for a, b in pairwise(graph.factors)]
+    assert [set(own.flatten().tolist()) for own in graph.variables[0]] == shared and {len(own) for own in shared} == {64 * 32}
+    assert graph.degrees[0].tolist() == [2] * 10
 
 
 @pytest.mark.parametrize(("n", "width", "overlap"), [(9, 2, 1), (24, 8, 4), (24, 12, 6), (18, 8, 6)])

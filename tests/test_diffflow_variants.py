@@ -349,7 +349,7 @@ def test_samplings_of_both_losses(tmp_path, monkeypatch):
         ("3.3", "DDPM", "L", "vp-likelihood", 4, "mean"),
         ("3.3", "DDPM", "L_s (ODE)", "vp", None, "none"),
     ]
-    assert samplings[2].sampler.rtol == 0.1 and samplings[2].sampler.times[-1] == METHODS.T0
+    assert samplings[2].sampler.tolerance == 0.1 and samplings[2].sampler.times[-1] == METHODS.T0
     assert swept == [(("vp-likelihood", "DDPM", "L"), {"deterministic": False})]
 
 

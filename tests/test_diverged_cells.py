@@ -79,7 +79,7 @@ def test_the_other_cells_of_trained_models_are_measured(trained):
 
 def test_a_cell_needs_all_its_seeds(trained):
     models = trained(4)
-    flow = Sampling("2", "ODE", "", "model", AdaptiveFlow(VP(), [1.0, 0.1], 1e-2, 1e-2))
+    flow = Sampling("2", "ODE", "", "model", AdaptiveFlow(VP(), [1.0, 0.1], 1e-2))
     assert measure(models, [*cells(), flow]) == []
     assert [(row["variant"], row["nfe"]) for row in models.book.skipped] == [("first", 5), ("bad", 5), ("last", 5), ("", None)]
     assert models.book.skipped[-1]["reason"] == "diverged: training seed 4: AdaptiveFlow: the score at t = 1 is not finite"

@@ -12,6 +12,7 @@ from rescore.flows.transport import (
     differentiable_log_prob,
     flow_log_weights,
     reverse_kl_loss,
+    sample_log_weights,
     spline_autoregressive,
 )
 from rescore.montecarlo.importance import prior_log_weights
@@ -125,6 +126,14 @@ def test_weights_are_unbiased_and_the_elbo_is_a_bound(make):
     assert stderr < 0.05 and abs(w.mean().item() - 1) < 4 * stderr
     assert log_w.mean() < 0.4 - 4 * log_w.std() / 200
     assert log_w.dtype == F64
+
+
+def test_a_run_s_weights_are_of_draws_by_its_own_generator():
+    flow, target = perturbed(FLOWS["affine"](), 0.1).float(), gaussian(torch.ones(DIM), 0.6)
+    found = sample_log_weights(flow, target, 7, [make_generator("a"), make_generator("b")])
+    z = torch.stack([torch.randn(7, DIM, generator=make_generator(name)) for name in "ab"])
+    assert torch.allclose(found, flow_log_weights(flow, target, z), rtol=1e-5) and found.dtype == F64
+    assert not found.requires_grad and (found[0] - found[1]).abs().min() > 1e-3
 
 
 def test_exact_flow_has_elbo_log_z():

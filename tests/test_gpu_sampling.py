@@ -361,7 +361,7 @@ def test_a_compiled_network_s_likelihood_after_its_memory_was_measured():
 
     def found():
         noise = torch.Generator().manual_seed(0)
-        return flow_log_prob(network.score(), VP(), x, noise, "rademacher", 1e-3, 0.3, 0.3).log_prob
+        return flow_log_prob(network.score(), VP(), x, noise, "rademacher", 1e-3, 0.3).log_prob
 
     expected = found()
     compile_bare(network, "aot_eager")

@@ -261,7 +261,7 @@ def test_ode_likelihood_of_a_gaussian(trace):
     """Eq. 3.16 with lambda = 0. By T = 6 the process has forgotten the data; g^2 = 1.4 makes its stationary law N(0, I)."""
     model = gaussian_model(COVARIANCE, -0.7, math.sqrt(1.4))
     x = torch.randn(200, 2, generator=make_generator("nll"), dtype=torch.float64) @ torch.linalg.cholesky(COVARIANCE).T
-    found = ode_log_prob(model, x, 0.0, 8.0, make_generator("probe"), trace, rtol=1e-8, atol=1e-8)
+    found = ode_log_prob(model, x, 0.0, 8.0, make_generator("probe"), trace, tolerance=1e-8)
     errors = -found.log_prob - gaussian_nll(x)
     if trace == "exact":
         assert errors.abs().max() < 1e-3
@@ -280,7 +280,7 @@ def test_the_ode_is_solved_to_the_prior_and_not_beyond():
 
     model = NeuralSDE(Function(drift), Function(lambda x, t: 0 * x), 1.0)
     x = torch.randn(4, 2, generator=make_generator("ode"), dtype=torch.float64)
-    found = ode_log_prob(model, x, t0, T, rtol=1e-7, atol=1e-7)
+    found = ode_log_prob(model, x, t0, T, tolerance=1e-7)
     growth = a / 5 * (math.sin(5 * T) - math.sin(5 * t0))
     assert (found.latent - math.exp(growth) * x).abs().max() < 5e-7
     normal = torch.distributions.Normal(torch.zeros(2).double(), 1.0)

@@ -94,6 +94,16 @@ def test_a_reused_noise_buffer_is_as_good_as_fresh_noise():
     assert torch.equal(reused.x, fresh.x) and torch.equal(reused.log_w, fresh.log_w)
 
 
+def test_a_run_s_paths_are_driven_by_its_own_generator():
+    sde, target = ControlledSDE(8), nine_modes()
+    policy = POLICIES["grad"](target).float()
+    found = sde.sample(policy, target, 10, [make_generator("a"), make_generator("b")])
+    streams = {name: make_generator(name) for name in "ab"}
+    steps = [torch.stack([torch.randn(10, 2, generator=one) for one in streams.values()]) for _ in range(8)]
+    expected = simulate(sde, policy, target, torch.stack(steps))
+    assert torch.equal(found.x, expected.x) and torch.equal(found.log_w, expected.log_w)
+
+
 def test_times_are_the_left_ends():
     sde = ControlledSDE(4, horizon=2.0, sigma=3.0)
     assert sde.times().tolist() == [0.0, 0.5, 1.0, 1.5] and sde.times().dtype == F64

@@ -63,8 +63,14 @@ def test_energies_and_forces_are_those_that_openmm_gave():
 @needs_openmm
 def test_energies_and_forces_are_those_of_openmm(molecule):
     positions = molecule.positions(draws(molecule, 100, "live"))
-    energies, forces = openmm_md.energies_and_forces(positions.numpy())
-    check_energies(positions, torch.tensor(energies), torch.tensor(forces))
+    context = openmm_md.make_context(openmm_md.make_system(), 300.0, 1.0, 1.0, 1)
+    energies, forces = [], []
+    for one in positions.numpy():
+        context.setPositions(one)
+        state = context.getState(getEnergy=True, getForces=True)
+        energies.append(state.getPotentialEnergy()._value)
+        forces.append(state.getForces(asNumpy=True)._value)
+    check_energies(positions, torch.tensor(np.array(energies)), torch.tensor(np.stack(forces)))
 
 
 @needs_openmm

@@ -6,9 +6,8 @@ import pytest
 import torch
 from diffusion_cases import generator
 from rescore.errors import RescoreError
-from rescore.likelihood import exact_divergence, hutchinson_divergence
+from rescore.likelihood import exact_divergence, hutchinson_divergence, rho_log_prob
 from rescore.processes import CLD, VE, VP, DiscreteVE, DiscreteVP, grids
-from rescore.samplers import rho_log_prob
 from rescore.scores import GaussianMixture
 
 MEANS = torch.tensor([[-0.5, 0.1], [0.7, 0.3]], dtype=torch.float64)
@@ -24,8 +23,8 @@ def problem(process, t0, n=20):
 def test_it_is_the_density(process, bound):
     """But for p_T, which is not the prior: their log densities at u_T differ by about m_T mean u_T / variance."""
     score, u, exact = problem(process, 0.02)
-    found, nfe = rho_log_prob(score, process, u, grids.log_rho(process, 100, t0=0.02), exact_divergence, "rk4")
-    assert nfe == 400 and (found - exact).abs().max() < bound
+    found = rho_log_prob(score, process, u, grids.log_rho(process, 100, t0=0.02), exact_divergence, "rk4")
+    assert found.nfe == 400 and (found.log_prob - exact).abs().max() < bound
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +71,12 @@ def test_a_chain_is_integrated_over_all_of_its_pieces(kind):
     score = GaussianMixture(process, torch.zeros(1, 2, dtype=torch.float64), 0.5)
     u = score.sample(5, t0, generator())
     times = grids.log_rho(process, 400, t0=t0)
-    found = rho_log_prob(score, process, u, times, exact_divergence, "rk4").log_prob
+    found = rho_log_prob(score, process, u, times, exact_divergence, "rk4")
     first, last = ((0.25 * process.mean(t).values ** 2 + process.Sigma(t).values).sqrt() for t in (t0, 1.0))
     end = u * (last / first)  # where the flow takes u
     off = process.prior_log_prob(end) - score.log_prob(end, 1.0)  # the prior is not quite p_T
-    bits = (found - off - score.log_prob(u, t0)).abs() / (2 * math.log(2))
-    assert bits.max() < 1e-4
+    bits = (found.log_prob - off - score.log_prob(u, t0)).abs() / (2 * math.log(2))
+    assert bits.max() < 1e-4 and (found.latent / end - 1).abs().max() < 1e-4
 
 
 def test_probes_see_the_divergence():
@@ -87,8 +86,8 @@ def test_probes_see_the_divergence():
     times = grids.log_rho(process, 20, t0=0.02)
     signs = [torch.tensor(pair, dtype=torch.float64).expand(5, 2) for pair in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
     found = [rho_log_prob(score, process, u, times, hutchinson_divergence(sign), 3).log_prob for sign in signs]
-    exact, nfe = rho_log_prob(score, process, u, times, exact_divergence, 3)
-    assert torch.allclose(torch.stack(found).mean(0), exact, atol=1e-10) and nfe == 20
+    exact = rho_log_prob(score, process, u, times, exact_divergence, 3)
+    assert torch.allclose(torch.stack(found).mean(0), exact.log_prob, atol=1e-10) and exact.nfe == 20
     assert (found[0] - found[1]).abs().max() > 1e-4
 
 

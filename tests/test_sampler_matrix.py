@@ -90,7 +90,8 @@ def test_a_budget_gets_the_tightest_tolerance_that_it_pays_for(tmp_path):
     column = jobs.Column.of(book_of(PAPER, config, "all", tmp_path), "VP")
     problem = column.problem
     for tolerance in (1.0, 0.1, 0.01):
-        sampler = make(problem.process, [1.0, 1e-3], rtol=tolerance, atol=tolerance)
+        sampler = make(problem.process, [1.0, 1e-3], tolerance=tolerance)
+        assert sampler.atol == sampler.tolerance == tolerance
         noise = problem.streams("matrix", "adaptive SDE", "VP", tolerance)
         taken[tolerance] = sampler.solve(problem.score, column.start, noise)
     loosest, loose, tight = (found.nfe for found in taken.values())
@@ -116,10 +117,10 @@ def test_a_tolerance_that_diverges_costs_only_its_own_budgets(tmp_path):
     jobs, config = PAPER.module("jobs"), load_config(PAPER, "smoke").model_copy(update={"samples": 2})
     make = methods.METHODS["adaptive SDE"]
 
-    def broken(process, times, *, rtol, **options):
-        sampler = make(process, times, rtol=rtol, **options)
-        if rtol >= bad:
-            sampler.solve = lambda score, u, generator: (_ for _ in ()).throw(Diverged(f"not finite at {rtol:g}"))
+    def broken(process, times, *, tolerance, **options):
+        sampler = make(process, times, tolerance=tolerance, **options)
+        if tolerance >= bad:
+            sampler.solve = lambda score, u, generator: (_ for _ in ()).throw(Diverged(f"not finite at {tolerance:g}"))
         return sampler
 
     for bad, kept in ((1.0, 0.1), (0.1, None)):

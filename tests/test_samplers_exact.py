@@ -254,7 +254,7 @@ def test_adaptive_flow_on_a_gaussian(name):
     score = GaussianMixture(process, torch.zeros(1, *data_shape(name)), 0.5)
     u = score.sample(5, process.T, generator())
     t0 = 0.02
-    sampler = AdaptiveFlow(process, [process.T, t0], 1e-8, 1e-8)
+    sampler = AdaptiveFlow(process, [process.T, t0], 1e-8)
     out = sampler(score, u)
     if name.startswith("cld"):
         whole = replace(process, eps0=process.eps0 + 0.25)
@@ -278,7 +278,7 @@ def test_adaptive_flow_ends_its_last_step_at_the_end(name, monkeypatch):
     monkeypatch.setattr(rescore.ode, "odeint", spied)
     score = GaussianMixture(process, torch.zeros(1, 3), 0.5)
     u = score.sample(5, process.T, generator())
-    sampler = AdaptiveFlow(process, [process.T, process.eps], 1e-7, 1e-7)
+    sampler = AdaptiveFlow(process, [process.T, process.eps], 1e-7)
     out = sampler(lambda u, t: (seen.append(t), score(u, t))[1], u)
     ratio = (marginal(process, process.eps, 0.25) @ marginal(process, process.T, 0.25).inv()).values.sqrt()
     assert (out - ratio * u).abs().max() < 5e-7

@@ -122,13 +122,13 @@ def test_the_first_steps_of_the_adaptive_sde():
         beta = -process.dlog_alpha(t).item()
         return u - h * (-beta / 2 * at - beta * score(at, t)) + math.sqrt(h * beta) * z
 
-    end = AdaptiveSDE(process, [1.0, 0.99], rtol=10.0).run(score, u, draw)
+    end = AdaptiveSDE(process, [1.0, 0.99], tolerance=10.0).run(score, u, draw)
     first = euler(u, 1.0, 1.0 - 0.99, drawn[0])
     second = euler(first, 0.99, 1.0 - 0.99, drawn[0])
     assert len(drawn) == 1 and relative(end, (first + second) / 2) < 1e-12
     error = ((first - end) / (0.005 * torch.maximum(first.abs(), u.abs())).clamp_min(1e-3)).square().mean().sqrt().item()
     times = []
-    AdaptiveSDE(process, [1.0, 0.2], rtol=0.005, atol=1e-3).run(
+    AdaptiveSDE(process, [1.0, 0.2], tolerance=0.005, atol=1e-3).run(
         lambda v, t: times.append(t) or score(v, t), u, lambda v: drawn[0]
     )
     assert error > 1 and times[:3] == pytest.approx([1.0, 0.99, 1.0]), "rejected: from the same time again"
@@ -139,15 +139,15 @@ def test_the_adaptive_sde_has_the_variance_of_gaussian_data():
     """8 % on 1500 states of 4 coordinates are above four standard errors; a looser tolerance takes fewer evaluations."""
     process, score = VP(), GaussianMixture(VP(), torch.zeros(1, 4, dtype=torch.float64), 0.5)
     u = process.prior_sample((1500, 4), generator(), torch.float64)
-    tight, loose = (adaptive_sde(process, [1.0, 0.01], rtol=rtol).solve(score, u, generator(1)) for rtol in (0.02, 0.5))
+    tight, loose = (adaptive_sde(process, [1.0, 0.01], tolerance=one).solve(score, u, generator(1)) for one in (0.02, 0.5))
     assert tight.u.var().item() == pytest.approx(marginal(process, 0.01, 0.25).values.item(), rel=0.08)
     assert 10 <= loose.nfe < tight.nfe / 3 and tight.nfe % 2 == loose.nfe % 2 == 0
 
 
 def test_an_adaptive_sde_that_gives_up():
     noisy = lambda v, t: torch.randn(v.shape, generator=generator(int(t * 1e9)), dtype=v.dtype) * 1e6  # noqa: E731
-    with pytest.raises(Diverged, match="AdaptiveSDE: stopped at t = 1 with rtol = 1e-06"):
-        AdaptiveSDE(VP(), [1.0, 0.1], rtol=1e-6, atol=1e-9)(noisy, torch.ones(2, 3, dtype=torch.float64), generator())
+    with pytest.raises(Diverged, match="AdaptiveSDE: stopped at t = 1 with tolerance 1e-06"):
+        AdaptiveSDE(VP(), [1.0, 0.1], tolerance=1e-6, atol=1e-9)(noisy, torch.ones(2, 3, dtype=torch.float64), generator())
 
 
 @pytest.mark.parametrize(("method", "budgets"), [(adaptive_flow, (14, 20, 50)), (adaptive_sde, (20, 50))])
@@ -159,7 +159,9 @@ def test_methods_held_to_evaluations(method, budgets):
         held = HeldToEvaluations(process, [1.0, 0.01], method, most)
         found = held.solve(score, u, generator(1))
         assert most / 3 <= found.nfe <= most
-        if method is adaptive_flow:
+        if method is adaptive_sde:
+            assert {sampler.atol for sampler in held.samplers} == {1 / 128}
+        else:
             runs = [sampler.solve(score, u, generator(1)) for sampler in held.samplers[:24]]
             last = next(i for i, run in enumerate(runs) if run.nfe > most) - 1
             assert torch.equal(found.u, runs[last].u)
@@ -317,7 +319,7 @@ def test_a_solver_that_may_not_take_more():
     """As many as it needs are enough; with one less it is stopped at that one, not later."""
     process, score, asked = VP(), mixture("vp"), []
     u = torch.randn(8, 3, generator=generator(), dtype=torch.float64)
-    sampler = adaptive_sde(process, [1.0, 0.01], rtol=0.5)
+    sampler = adaptive_sde(process, [1.0, 0.01], tolerance=0.5)
     whole = sampler.solve(score, u, generator(1))
     found = solve_within(sampler, score, u, generator(1), whole.nfe)
     assert torch.equal(found.u, whole.u) and found.nfe == whole.nfe

@@ -117,7 +117,7 @@ def test_bits_of_a_network_that_predicts_nothing():
     images = (torch.arange(3 * 64).reshape(3, 1, 8, 8) % 17 * 255 / 16).round().to(torch.uint8)
     x, per_unit = dequantise(images, make_generator("bits"), 17)
     x, t0 = x.double(), 1e-5
-    found = flow_log_prob(model.score(), process, x, make_generator("bits"), "rademacher", t0, 1e-8, 1e-8)
+    found = flow_log_prob(model.score(), process, x, make_generator("bits"), "rademacher", t0, 1e-8)
     psi = process.Psi(process.T, t0)
     exact = gaussian_log_prob(psi(x), process.prior_covariance) + 64 * psi.values.log().item()
     assert torch.allclose(found.log_prob, exact, rtol=1e-6)

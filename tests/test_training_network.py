@@ -76,18 +76,17 @@ def test_clipping_scales_the_gradient_to_the_norm(tmp_path, clip, expected):
 # the average
 
 
-@pytest.mark.parametrize("ramp", [True, False])
-def test_average_in_closed_form(ramp):
+def test_average_in_closed_form():
     """After n updates: sum_k (1 - d_k) prod_{j > k} d_j theta_k + prod_j d_j theta_0, d_n = min(0.5, (1 + n) / (10 + n))."""
     network = nn.Linear(1, 1, bias=False).double()
     values = [0.3, -1.0, 2.5, 0.7, 4.0, -3.0, 1.0, 8.0, -2.0, 0.5, 6.0]
     nn.init.constant_(network.weight, values[0])
-    average = averaged_copy(network, 0.5, ramp)
+    average = averaged_copy(network, 0.5)
     for value in values[1:]:
         nn.init.constant_(network.weight, value)
         average.update_parameters(network)
-    decays = [min(0.5, (1 + n) / (10 + n)) if ramp else 0.5 for n in range(1, len(values))]
-    assert (decays[0] == 2 / 11 and decays[-1] == 0.5) or not ramp
+    decays = [min(0.5, (1 + n) / (10 + n)) for n in range(1, len(values))]
+    assert decays[0] == 2 / 11 and decays[-1] == 0.5
     weights = [math.prod(decays)] + [(1 - d) * math.prod(decays[k + 1 :]) for k, d in enumerate(decays)]
     expected = sum(w * v for w, v in zip(weights, values, strict=True))
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-12)

@@ -27,7 +27,7 @@ def test_samplings_of_trained_models(monkeypatch, tmp_path):
         assert sampler.process is process and (sampler.times[0], sampler.times[-1]) == (1.0, process.eps)
         assert sampler.denoise == ("none" if one.variant == "DDIM" else "euler")
         if isinstance(sampler, AdaptiveFlow):
-            assert (sampler.rtol, sampler.atol) == (one.protocol["tolerance"],) * 2
+            assert sampler.tolerance == one.protocol["tolerance"]
             assert (one.variant, one.protocol["grid"]) == ("ODE-RK45-1e-1", "adaptive")
         elif one.method == "CLD":
             assert one.protocol == {"grid": {"EM-US": "US", "EM-QS": "QS", "SSCS-US": "US", "SSCS-QS": "QS"}[one.variant]}

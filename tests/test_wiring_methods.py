@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rescore.likelihood import _decoder, elbo
+from rescore.likelihood import elbo
+from rescore.likelihood.bound import _decoder
 from rescore.montecarlo import aft, smc
 from rescore.montecarlo.importance import standard_normal_log_prob
 from rescore.montecarlo.logz import ess
@@ -184,7 +185,7 @@ def test_the_decoder_of_velocities_has_the_flat_prior_s_mean():
 
 def test_the_terms_of_the_bound(monkeypatch):
     """Decoder less divergence less the integral, which is T - t0 times the likelihood-weighted loss on importance times."""
-    from rescore import likelihood
+    from rescore.likelihood import bound
 
     seen = []
 
@@ -193,8 +194,8 @@ def test_the_terms_of_the_bound(monkeypatch):
         return torch.full((len(x),), 2.0, dtype=F64)
 
     monkeypatch.setattr(DSM, "__call__", path)
-    monkeypatch.setattr(likelihood, "_decoder", lambda *a: torch.full((3,), 100.0, dtype=F64))
-    monkeypatch.setattr(likelihood, "_kl_to_prior", lambda process, mean: mean.sum(1))
+    monkeypatch.setattr(bound, "_decoder", lambda *a: torch.full((3,), 100.0, dtype=F64))
+    monkeypatch.setattr(bound, "_kl_to_prior", lambda process, mean: mean.sum(1))
     x, process = torch.ones(3, 2, dtype=F64), VP()
     found = elbo(lambda u, t: u, process, DSM("simple", predicts="L", per_dimension=True), x, make_generator("b"), t0=0.25)
     kl = 2 * process.mean(1.0).values.item()

@@ -30,7 +30,7 @@ from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
 from rescore.specs.config import Evaluation
 from wiring_case import SEEDS, SPEC, TEST, TRAIN
 
-Call = namedtuple("Call", "score process x seed trace t0 rtol atol")
+Call = namedtuple("Call", "score process x seed trace t0 tolerance")
 
 
 class Loaded:
@@ -80,8 +80,8 @@ def test_each_seed_has_its_own_weights(models):
 def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models, monkeypatch):
     calls, bounds = [], []
 
-    def flow(score, process, x, generator, trace, t0, rtol, atol):
-        calls.append(Call(score, process, x, *generator.seeds, trace, t0, rtol, atol))
+    def flow(score, process, x, generator, trace, t0, tolerance):
+        calls.append(Call(score, process, x, *generator.seeds, trace, t0, tolerance))
         return FlowLikelihood(torch.tensor([1.0, 2.0, 3.0, 10.0]) * len(calls), x, 100 * len(calls))
 
     def bound(network, process, objective, x, generator, t0):
@@ -95,7 +95,7 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
         x, per_unit = dequantise(TEST.images[:4], Streams.named("likelihood", "digits", seed, n=4), 17)
         assert per_unit == 8.0 and torch.equal(call.x, x)
         assert call.seed == derive_seed("likelihood", "digits", seed)
-        assert call[:2] == (("differentiable", seed), VP()) and call[4:] == ("rademacher", 2e-4, 1e-3, 1e-3)
+        assert call[:2] == (("differentiable", seed), VP()) and call[4:] == ("rademacher", 2e-4, 1e-3)
     # means of 4 and 8 nats over 4 dimensions; bins an eighth wide
     of_flow = [-nats / (4 * math.log(2)) + 3 for nats in (4.0, 8.0)]
     assert bpd.value == pytest.approx(sum(of_flow) / 2, rel=1e-6)
@@ -144,9 +144,9 @@ def test_bits_are_those_of_the_images_in_batches(monkeypatch):
 
     calls, images = [], TEST.images[:7]
 
-    def flow(score, process, x, generator, trace, t0, rtol, atol):
+    def flow(score, process, x, generator, trace, t0, tolerance):
         calls.append(x)
-        assert (score, process, trace, t0, rtol, atol) == ("score", "process", "rademacher", 1e-5, 0.1, 0.1)
+        assert (score, process, trace, t0, tolerance) == ("score", "process", "rademacher", 1e-5, 0.1)
         return FlowLikelihood(64.0 * torch.arange(1.0, len(x) + 1), x, 10 * len(x))
 
     monkeypatch.setattr(bits, "flow_log_prob", flow)
@@ -230,7 +230,7 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
 
 
 def test_an_adaptive_solver_has_no_number_of_evaluations_in_its_key(models, monkeypatch):
-    flow = AdaptiveFlow(VP(), [1.0, 1e-3], 1e-2, 1e-2)
+    flow = AdaptiveFlow(VP(), [1.0, 1e-3], 1e-2)
     counts = iter((30, 41))
     monkeypatch.setattr(
         evaluate, "draw", lambda sampler, score, shape, n, generator: Drawn(torch.zeros(n, *shape), next(counts))

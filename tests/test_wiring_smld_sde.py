@@ -32,7 +32,7 @@ def test_samplings_of_trained_models(models):
         if one.table == "score-sde-2":
             assert (one.method, one.variant) == ("MLP", kind)
             assert isinstance(sampler, AdaptiveFlow) and sampler.times[-1] == models.process(one.model).eps
-            assert sampler.denoise == "tweedie" and sampler.rtol == sampler.atol == CONFIG.trained.tolerance
+            assert sampler.denoise == "tweedie" and sampler.tolerance == CONFIG.trained.tolerance
         elif one.table == "score-sde-3":
             assert (one.method, one.variant) == ("MLP", kind)
             updates = CONFIG.trained.steps

@@ -19,7 +19,7 @@ STOPPED = {  # how torchdiffeq's assertions begin, and what they mean
 
 
 def dormand_prince(
-    rate: Callable[[Tensor, State], State], state: State, start: float, end: float, rtol: float, atol: float, what: str
+    rate: Callable[[Tensor, State], State], state: State, start: float, end: float, tolerance: float, what: str
 ) -> State:
     """The state at `end` of dstate/dt = rate(t, state) from `state` at `start`, by an adaptive Dormand-Prince 4(5) method.
 
@@ -30,6 +30,7 @@ def dormand_prince(
         rate: takes t as a float64 tensor of no dimension.
         state: one tensor (n, ...), or several.
         end: before or after `start`.
+        tolerance: relative and absolute, of the error of a step.
         what: is solved, for messages.
 
     Raises RescoreError for an empty batch; Diverged, with the time, where the solver gives up or the state is not finite.
@@ -49,20 +50,21 @@ def dormand_prince(
         return slope
 
     ends = torch.tensor([start, end], dtype=torch.float64, device=first.device)
-    tolerance = f"with rtol = {rtol:g}, atol = {atol:g}"
     try:
         with full_precision():
-            path = odeint(within, state, ends, rtol=rtol, atol=atol, method="dopri5", options={"step_t": ends})
+            path = odeint(within, state, ends, rtol=tolerance, atol=tolerance, method="dopri5", options={"step_t": ends})
     except AssertionError as error:
         reason = next((words for begin, words in STOPPED.items() if str(error).startswith(begin)), None)
         if reason is None:
             raise
         if not _is_finite(slope):
             reason = "the rate of change is not finite"
-        raise Diverged(f"{what}: the adaptive solver stopped at t = {float(latest):g} {tolerance}: {reason}") from None
+        raise Diverged(
+            f"{what}: the adaptive solver stopped at t = {float(latest):g} with tolerance {tolerance:g}: {reason}"
+        ) from None
     last: Any = path[-1] if isinstance(path, Tensor) else tuple(values[-1] for values in path)
     if not _is_finite(last):
-        raise Diverged(f"{what}: the state at t = {end:g} is not finite {tolerance}")
+        raise Diverged(f"{what}: the state at t = {end:g} is not finite with tolerance {tolerance:g}")
     return last
 
 

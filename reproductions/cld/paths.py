@@ -22,11 +22,7 @@ def paths(book: Book) -> None:
     problem, tolerance = problems.digits(book.config, STABILISED, settings.samples), settings.tolerance
     striding = through(grids.quadratic_striding(STABILISED, settings.steps, settings.times[-1]), settings.times)
     ways: dict[str, tuple[str, Callable[[LinearSDE, list[float]], Sampler], dict[str, object]]] = {
-        "fig18": (
-            "ODE-RK45",
-            lambda process, of: adaptive_flow(process, [of[0], of[-1]], tolerance, tolerance),
-            {"tolerance": tolerance},
-        ),
+        "fig18": ("ODE-RK45", lambda process, of: adaptive_flow(process, [of[0], of[-1]], tolerance), {"tolerance": tolerance}),
         "fig19": ("SSCS-QS", sscs, {"steps": settings.steps}),
     }
     for table, (variant, make, how) in ways.items():

@@ -41,7 +41,7 @@ def sampling(table: str, method: str, variant: str, process: LinearSDE, nfe: int
 
 def flow(table: str, process: LinearSDE, tolerance: float, model: str = "") -> Sampling:
     """The adaptive solver of the tables."""
-    solver = adaptive_flow(process, [process.T, process.eps], tolerance, tolerance, denoise="euler")
+    solver = adaptive_flow(process, [process.T, process.eps], tolerance, denoise="euler")
     variant = f"ODE-RK45-{tolerance:.0e}".replace("e-0", "e-")
     return Sampling(table, "CLD", variant, model, solver, {"grid": "adaptive", "tolerance": tolerance})
 

@@ -182,7 +182,7 @@ def likelihood(book: Book, dataset: str) -> None:
 
     with data.cell("likelihood", "dopri5", tolerance=settings.tolerance) as cell:
         if cell.todo:
-            found = flow_log_prob(score, process, u, None, "exact", t0, settings.tolerance, settings.tolerance)
+            found = flow_log_prob(score, process, u, None, "exact", t0, settings.tolerance)
             cell.add("nats_error", errors(found.log_prob))
             cell.exact("evaluations", found.nfe)
     for name, nfe, solve in by_method(settings, process, t0, score, u, exact_divergence):

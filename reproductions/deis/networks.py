@@ -10,13 +10,20 @@ from itertools import product
 import numpy as np
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged
-from rescore.experiments.book import Book
-from rescore.likelihood import Divergence, bits_per_dim, flow_log_prob, hutchinson_divergence, probe
+from rescore.experiments.book import Book, Cell
+from rescore.likelihood import (
+    Divergence,
+    FlowLikelihood,
+    bits_per_dim,
+    flow_log_prob,
+    hutchinson_divergence,
+    probe,
+    rho_log_prob,
+)
 from rescore.models.evaluate import Sampling, TrainedModels
 from rescore.processes import LinearSDE
 from rescore.progress import progress
 from rescore.random import Streams
-from rescore.samplers import RhoLikelihood, rho_log_prob
 from rescore.scores import Score
 from torch import Tensor
 
@@ -104,68 +111,81 @@ def by_method(settings: Likelihood, process: LinearSDE, t0: float, score: Score,
             yield name, nfe, partial(rho_log_prob, score, process, u, times, divergence, method)
 
 
+class Likelihoods:
+    """Bits per dimension of held-out images, for which all solvers of a training get the same dequantisation and probes.
+
+    What several cells share is solved once: by `adaptive` and `by_deis`, of a training seed.
+    """
+
+    def __init__(self, book: Book):
+        models, config = TrainedModels(book), book.config
+        self.book, self.models, self.settings = book, models, config.likelihood
+        self.spec, self.process = models.spec("vp"), models.process("vp")
+        self.t0 = self.spec.objective.t0
+        self.images = models.held_out.images[: config.evaluation.likelihood_images]
+        self.adaptive, self.by_deis = cache(self._adaptive), cache(self._by_deis)
+
+    def cell(self, name: str, nfe: int | None, **more: object) -> Cell:
+        n, levels = len(self.images), self.models.held_out.grey_levels
+        how = {"images": n, "grey_levels": levels, "t0": self.t0, "trace": "rademacher", "dequantisation": "uniform"}
+        protocol = how | self.spec.protocol | more
+        return self.book.cell("likelihood", self.models.data, name, "", nfe, protocol, n=n, over="trainings")
+
+    def bits(self, log_prob: Tensor, per_unit: float) -> float:
+        return bits_per_dim(log_prob, self.images[0].numel(), per_unit).mean().item()
+
+    def _drawn(self, seed: int) -> tuple[Tensor, float, Streams]:
+        """A seed's dequantised images, grey levels to a unit of theirs, and the noise that comes next: that of the probes."""
+        device = self.book.run.device
+        noise = Streams.named("likelihood", self.models.data, seed, n=len(self.images), device=device)
+        return *dequantise(self.images.to(device), noise, self.models.held_out.grey_levels), noise
+
+    def _score(self, seed: int) -> Score:
+        return self.models.load("vp", seed).network.score()
+
+    def _adaptive(self, seed: int) -> tuple[float, int] | Diverged:
+        """Bits per dimension and evaluations of the adaptive solver, or why it has none."""
+        x, per_unit, noise = self._drawn(seed)
+        try:
+            found = flow_log_prob(self._score(seed), self.process, x, noise, "rademacher", self.t0, self.settings.tolerance)
+        except Diverged as error:
+            return Diverged(f"seed {seed}: {error}")
+        return self.bits(found.log_prob, per_unit), found.nfe
+
+    def _by_deis(self, seed: int) -> tuple[float, Mapping[tuple[str, int], Callable[[], FlowLikelihood]]]:
+        """Grey levels to a unit, and the solves of every method and number of evaluations."""
+        x, per_unit, noise = self._drawn(seed)
+        divergence = hutchinson_divergence(probe(x, "rademacher", noise))
+        solves = by_method(self.settings, self.process, self.t0, self._score(seed), x, divergence)
+        return per_unit, {(name, nfe): solve for name, nfe, solve in solves}
+
+
 def likelihood_trained(book: Book) -> None:
-    """Section 6.1: bits per dimension of held-out images by DEIS and by dopri5, with the same dequantisation and probes.
+    """Section 6.1: bits per dimension of held-out images by DEIS and by dopri5.
 
     Each cell solves for itself, so that what diverges is left out alone and an interrupted run goes on at the next.
     """
-    models, config = TrainedModels(book), book.config
-    settings, spec, process = config.likelihood, models.spec("vp"), models.process("vp")
-    images, levels = models.held_out.images[: config.evaluation.likelihood_images], models.held_out.grey_levels
-    t0 = spec.objective.t0
-    protocol = {"images": len(images), "grey_levels": levels, "t0": t0, "trace": "rademacher", "dequantisation": "uniform"}
-
-    def place_of(name: str, nfe: int | None, **more: object):
-        how = protocol | spec.protocol | more
-        return book.cell("likelihood", models.data, name, "", nfe, how, n=len(images), over="trainings")
-
-    def drawn(seed: int) -> tuple[Tensor, float, Streams]:
-        """A seed's dequantised images, grey levels to a unit of theirs, and the noise that comes next: that of the probes."""
-        noise = Streams.named("likelihood", models.data, seed, n=len(images), device=book.run.device)
-        return *dequantise(images.to(book.run.device), noise, levels), noise
-
-    def bits(log_prob: Tensor, per_unit: float) -> float:
-        return bits_per_dim(log_prob, images[0].numel(), per_unit).mean().item()
-
-    @cache
-    def adaptive(seed: int) -> tuple[float, int] | Diverged:
-        """Bits per dimension and evaluations of the adaptive solver, or why it has none: what cells share, solved once."""
-        x, per_unit, noise = drawn(seed)
-        score, tolerance = models.load("vp", seed).network.score(), settings.tolerance
-        try:
-            found = flow_log_prob(score, process, x, noise, "rademacher", t0, tolerance, tolerance)
-        except Diverged as error:
-            return Diverged(f"seed {seed}: {error}")
-        return bits(found.log_prob, per_unit), found.nfe
-
-    @cache
-    def by_deis(seed: int) -> tuple[float, Mapping[tuple[str, int], Callable[[], RhoLikelihood]]]:
-        """Grey levels to a unit, and the solves of every method and number of evaluations."""
-        x, per_unit, noise = drawn(seed)
-        divergence, score = hutchinson_divergence(probe(x, "rademacher", noise)), models.load("vp", seed).network.score()
-        solves = by_method(settings, process, t0, score, x, divergence)
-        return per_unit, {(name, nfe): solve for name, nfe, solve in solves}
-
-    with place_of("dopri5", None, tolerance=settings.tolerance) as cell:
+    here, seeds = Likelihoods(book), book.config.training_seeds
+    with here.cell("dopri5", None, tolerance=here.settings.tolerance) as cell:
         if cell.todo:
-            ends = [adaptive(seed) for seed in config.training_seeds]
+            ends = [here.adaptive(seed) for seed in seeds]
             for end in ends:
                 if isinstance(end, Diverged):
                     raise end
             cell.add("bpd", [bpd for bpd, _ in ends])
             cell.add("evaluations", [taken for _, taken in ends])
-    for name, nfe in product(LIKELIHOODS, settings.nfes):
-        with place_of(name, nfe, grid=settings.grid) as cell:
+    for name, nfe in product(LIKELIHOODS, here.settings.nfes):
+        with here.cell(name, nfe, grid=here.settings.grid) as cell:
             if not cell.todo:
                 continue
             found: list[tuple[float, int]] = []
-            for seed in config.training_seeds:
-                per_unit, solves = by_deis(seed)
+            for seed in seeds:
+                per_unit, solves = here.by_deis(seed)
                 result = solves[name, nfe]()
-                found.append((bits(result.log_prob, per_unit), result.nfe))
+                found.append((here.bits(result.log_prob, per_unit), result.nfe))
             cell.add("bpd", [bpd for bpd, _ in found])
             cell.add("evaluations", [taken for _, taken in found])
-            exact = [adaptive(seed) for seed in config.training_seeds]
+            exact = [here.adaptive(seed) for seed in seeds]
             if lost := [str(end) for end in exact if isinstance(end, Diverged)]:
                 cell.skip(f"bpd_gap: the adaptive solver diverged: {lost[0]}")
             else:

@@ -23,7 +23,7 @@ def measure(book: Book, data: str) -> None:
         for name, variant in PRINTED.items()
     ]
     process = here.rivals.process("vp")
-    flow = adaptive_flow(process, (process.T, T0), rtol=its.tolerance, atol=its.tolerance)
+    flow = adaptive_flow(process, (process.T, T0), tolerance=its.tolerance)
     samplings.append(Sampling("3.3", "DDPM", ODE, "vp", flow, {"solver": "dopri5", "tolerance": its.tolerance}))
     here.rivals.measure(samplings, "L and L_simple", ("fid",))
     rival_sweep(here, "vp-likelihood", "DDPM", PRINTED["vp-likelihood"], deterministic=False)

@@ -62,7 +62,7 @@ class TrainedDDPM:
     def log_prob(self, x: Tensor, generator: torch.Generator, tolerance: float) -> Tensor:
         process = self.model.process
         score = score_of(self.model, process)
-        return process_log_prob(score, process, x, trace="exact", t0=T0, rtol=tolerance, atol=tolerance).log_prob
+        return process_log_prob(score, process, x, trace="exact", t0=T0, tolerance=tolerance).log_prob
 
     def sample(self, z: Tensor, generator: torch.Generator, steps: int | None = None, deterministic: bool = False) -> Tensor:
         return ddpm_sampler(self.model.process, steps or self.sampling_steps, deterministic)(self.model.score(), z, generator)

@@ -63,11 +63,11 @@ def noise_trained(book: Book) -> None:
             cell.arrays |= {f"noise/{models.data}/u": middle_pixels(states), f"noise/{models.data}/times": times.numpy()}
 
 
-def middle_pixels(path: Tensor, count: int = 3):
-    """Of the first state, pixels in the middle of the image, where the digits differ most: (steps, channels, count)."""
+def middle_pixels(path: Tensor):
+    """Of the first state, three pixels in the middle of the image, where the digits differ most: (steps, channels, 3)."""
     height, width = path.shape[-2:]
-    first = height // 2 * width + width // 2 - count // 2
-    return path[:, 0].flatten(2)[..., first : first + count].float().cpu().numpy()
+    first = height // 2 * width + width // 2 - 1
+    return path[:, 0].flatten(2)[..., first : first + 3].float().cpu().numpy()
 
 
 def phases(book: Book) -> None:

@@ -110,7 +110,7 @@ def grid(settings: Grid, name: str, process: LinearSDE) -> Iterator[Sampling]:
 def adaptive(settings: Grid, name: str, process: LinearSDE) -> Iterator[Sampling]:
     """RK45 of Table 7.3: it takes as many evaluations as its tolerance asks for."""
     for tolerance in settings.tolerances:
-        sampler = adaptive_flow(process, [process.T, process.eps], rtol=tolerance, atol=tolerance)
+        sampler = adaptive_flow(process, [process.T, process.eps], tolerance=tolerance)
         protocol = {"grid": "adaptive", "rtol": tolerance, "atol": tolerance}
         yield Sampling("7.3", "Prob.Flow RK45", TOLERANCE(process=name, tolerance=tolerance), MODELS[name], sampler, protocol)
 

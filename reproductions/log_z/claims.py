@@ -7,8 +7,8 @@ WU = "Wu, Koehler, Noe 2020 (arXiv:2002.06707), abstract"
 NEAR = 0.1  # nats
 
 
-def found(dataset: str, method: str, variant: str = "", metric: str = "logz_rmse") -> Selector:
-    return row(table="log_z", dataset=dataset, method=method, variant=variant, metric=metric)
+def found(dataset: str, method: str, variant: str = "") -> Selector:
+    return row(table="log_z", dataset=dataset, method=method, variant=variant, metric="logz_rmse")
 
 
 CLAIMS = (

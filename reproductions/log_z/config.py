@@ -7,13 +7,13 @@ from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
 from rescore.data.pines import pines_at_hand
 from rescore.settings import Seeds
 from rescore.specs.grown import Grown
+from rescore.specs.montecarlo import AnnealingSettings, Family, FlowTraining
 from rescore.specs.training import TrainingConfig
 
 TargetName = Literal[
     "mg_released", "mg", "gmm40", "student2", "funnel1", "funnel", "manywell32", "brownian", "lgcp", "lgcp_synthetic"
 ]
 Method = Literal["importance", "smc", "aft", "vi_nf", "snf", "pis", "dds", "dis", "truth"]
-Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
 
 
 class Training(SectionSettings, TrainingConfig):
@@ -25,15 +25,13 @@ class Training(SectionSettings, TrainingConfig):
     lr: PositiveFloat = 5e-3
 
 
-class Annealing(SectionSettings):
+class Annealing(SectionSettings, AnnealingSettings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
 
     sections = ("smc", "aft")
 
-    temperatures: PositiveInt = 10
     hmc_steps: PositiveInt = 5
     leapfrogs: PositiveInt = 5
-    resample_below: float = Field(0.3, ge=0, le=1)
 
 
 class LongAnnealing(Annealing):
@@ -45,15 +43,12 @@ class LongAnnealing(Annealing):
     hmc_steps: PositiveInt = 2
 
 
-class Flow(SectionSettings, TrainingConfig):
+class Flow(SectionSettings, FlowTraining):
     """VI-NF: a flow trained by reverse KL."""
 
     sections = ("vi_nf",)
 
     layers: PositiveInt = 3
-    hidden: PositiveInt = 64
-    bins: PositiveInt = 10
-    bound: PositiveFloat = 10.0
     batch: PositiveInt = 64
     lr: PositiveFloat = 1e-3
 

@@ -14,7 +14,7 @@ from rescore.experiments.repeat import repeat_runs
 from rescore.flows import transport as flows
 from rescore.montecarlo import aft, importance, smc, snf
 from rescore.montecarlo.logz import estimates, logz_statistics
-from rescore.random import fill_normal, make_generator, small_seed
+from rescore.random import make_generator, small_seed
 from rescore.targets import Rescaled, Target
 from rescore.targets.named import make_target
 from rescore.training import Adam, fit
@@ -114,8 +114,7 @@ def importance_sampling(book: Book, dataset: str) -> None:
 
 
 def schedule_of(book: Book, dataset: str, its: Annealing) -> smc.Annealing:
-    sizes = book.config.datasets[dataset].step_sizes
-    return smc.Annealing(its.temperatures, its.hmc_steps, its.leapfrogs, sizes, its.resample_below)
+    return smc.Annealing.of(its, book.config.datasets[dataset].step_sizes)
 
 
 def annealed(book: Book, dataset: str, variant: str = "", its: Annealing | None = None) -> None:
@@ -157,14 +156,11 @@ def truth(book: Book, dataset: str) -> None:
 
 def make_flow(book: Book, target: Target, its: Flow, *names: object) -> nn.Module:
     """The flow of the target's family, its weights seeded by names."""
-    seed, family = small_seed(TABLE, target.name, *names), book.config.datasets[target.name].flow
-    return flows.make_flow(family, target.dim, seed, its.layers, (its.hidden, its.hidden), its.bins, its.bound)
+    return flows.make_flow(book.config.datasets[target.name].flow, target.dim, small_seed(TABLE, target.name, *names), its)
 
 
 def flow_protocol(book: Book, target: Target, its: Flow) -> dict[str, object]:
-    family = book.config.datasets[target.name].flow
-    networks = {} if family == "diagonal_affine" else {"flow_layers": its.layers, "flow_hidden": its.hidden}
-    return its.protocol | {"flow": family} | networks
+    return its.protocol_of(book.config.datasets[target.name].flow)
 
 
 def variational_flow(book: Book, dataset: str) -> None:
@@ -185,10 +181,7 @@ def variational_flow(book: Book, dataset: str) -> None:
         )
 
     def one(seed: int, streams: list[torch.Generator]) -> Arrays:
-        flow = trained(seed)
-        with torch.inference_mode():
-            z = fill_normal(torch.empty(len(streams), particles_of(book, dataset), target.dim), streams)
-            return _weighted(flows.flow_log_weights(flow, target, z))
+        return _weighted(flows.sample_log_weights(trained(seed), target, particles_of(book, dataset), streams))
 
     row(book, target, "VI-NF", "", one, (its.steps * its.batch, 1), flow_protocol(book, target, its), trained=True)
 
@@ -241,8 +234,7 @@ def controlled(book: Book, dataset: str, method: str) -> None:
             )
 
         def one(seed: int, streams: list[torch.Generator], trained=trained) -> Arrays:
-            policy, noise = trained(seed), torch.empty(len(streams), particles_of(book, dataset), target.dim)
-            return _weighted(process.simulate(policy, target, lambda: fill_normal(noise, streams)).log_w)
+            return _weighted(process.sample(trained(seed), target, particles_of(book, dataset), streams).log_w)
 
         evaluations = its.steps * its.batch * (config.steps + 1), config.steps + 1
         protocol = process.protocol | its.protocol | {"policy": "PIS-Grad", "loss": variant}

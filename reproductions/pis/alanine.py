@@ -256,7 +256,7 @@ def annealed(study: MoleculeStudy, method: str) -> None:
     """SMC, its particles drawn by their weights at the end; their mean energy, in kT, stands beside that of the dynamics."""
     of = study.settings.annealing
     n = of.particles or study.molecule.samples
-    schedule = smc.Annealing(of.temperatures, of.hmc_steps, of.leapfrogs, of.step_sizes, of.resample_below)
+    schedule = smc.Annealing.of(of, of.step_sizes)
 
     def sample(seed: int) -> tuple[Tensor, dict[str, float]]:
         generator = study.generator(method, "samples", seed)

@@ -44,9 +44,7 @@ def annealed(study: Study, method: str) -> None:
     """SMC, or AFT: SMC with a flow before each temperature, trained once a seed and then frozen."""
     settings, trained = study.settings.annealing, method == "aft"
     n = settings.particles or study.config.particles
-    schedule = smc.Annealing(
-        settings.temperatures, settings.hmc_steps, settings.leapfrogs, settings.step_sizes, settings.resample_below
-    )
+    schedule = smc.Annealing.of(settings, settings.step_sizes)
 
     @cache
     def transports_of(seed: int) -> nn.ModuleList:

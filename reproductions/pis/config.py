@@ -9,6 +9,7 @@ from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
 from rescore.settings import Seeds, Settings
 from rescore.specs.grown import Grown
+from rescore.specs.montecarlo import AnnealingSettings, Family, FlowTraining
 from rescore.specs.training import TrainingConfig
 
 DatasetName = Literal[
@@ -54,27 +55,19 @@ class Training(SectionSettings, TrainingConfig):
     channels: PositiveInt = Field(64, description="of the policy's networks")
 
 
-class Annealing(SectionSettings):
+class Annealing(SectionSettings, AnnealingSettings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""
 
     sections = ("smc", "aft", "separation")
 
-    temperatures: PositiveInt = 10
-    hmc_steps: PositiveInt = 10
-    leapfrogs: PositiveInt = 10
     step_sizes: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat]
-    resample_below: float = Field(0.3, ge=0, le=1)
     particles: PositiveInt | None = Field(None, description="if not the config's `particles`")
 
 
-class Flow(SectionSettings, TrainingConfig):
+class Flow(SectionSettings, FlowTraining):
     """A flow transport and its training."""
 
-    family: Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
-    layers: PositiveInt = 1
-    hidden: PositiveInt = 64
-    bins: PositiveInt = 10
-    bound: PositiveFloat = 10.0
+    family: Family
     batch: PositiveInt = 300
     lr: PositiveFloat = 1e-3
 

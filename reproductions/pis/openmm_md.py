@@ -96,18 +96,6 @@ def simulate(
     return Trajectory(np.stack(positions), np.array(energies))
 
 
-def energies_and_forces(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """kJ/mol, (n,), and kJ/mol/nm, (n, 22, 3), of positions (n, 22, 3). Raises MissingData without OpenMM."""
-    context = make_context(make_system(), 300.0, 1.0, 1.0, 1)
-    found = []
-    for one in positions:
-        context.setPositions(one)
-        state = context.getState(getEnergy=True, getForces=True)
-        found.append((state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value))
-    energies, forces = zip(*found, strict=True)
-    return np.array(energies), np.stack(forces)
-
-
 def minimised(start: np.ndarray) -> np.ndarray:
     """Positions of the energy minimum near `start`, both (22, 3)."""
     context = make_context(make_system(), 300.0, 1.0, 1.0, 1)

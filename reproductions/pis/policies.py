@@ -5,17 +5,17 @@ from functools import cache
 import numpy as np
 import torch
 from rescore.control import PISNN, ControlledSDE, MixtureControl, Paths, PISGrad
-from rescore.control.linear import least_path_kl
 from rescore.control.sde import Policy
 from rescore.errors import RescoreError
 from rescore.experiments.axes import Axes
 from rescore.montecarlo.logz import estimates
-from rescore.random import fill_normal, make_generator
+from rescore.random import make_generator
 from rescore.targets import GaussianMixture, LogGaussianCox
 from rescore.training import Adam
 from torch import Tensor, nn
 
 from reproductions.pis.config import Training
+from reproductions.pis.linear_control import least_path_kl
 from reproductions.pis.study import SHOWN, TABLE, Arrays, Runs, Study, shown
 
 PRIOR_VARIANCES = (1, 4, 16)  # what `noise_scale` asks about: sigma^2 T, the variance of the uncontrolled end
@@ -97,5 +97,4 @@ def trained_policy(
 
 
 def simulate(study: Study, sde: ControlledSDE, policy: Policy, generators: list[torch.Generator]) -> Paths:
-    noise = study.points(len(generators), study.config.particles)
-    return sde.simulate(policy, study.target, lambda: fill_normal(noise, generators))
+    return sde.sample(policy, study.target, study.config.particles, generators)

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import torch
 from rescore.control import ControlledSDE, MixtureControl
-from rescore.control.euler_law import gaussian_ess, gaussian_w2, mixture_end, w2
-from rescore.control.uncontrolled import estimated_control, log_weight_moment
 from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.random import make_generator
 from rescore.targets import GaussianMixture, gaussian, nine_modes
+
+from reproductions.pis.euler_law import gaussian_ess, gaussian_w2, mixture_end, w2
+from reproductions.pis.uncontrolled import estimated_control, log_weight_moment
 
 MEAN, STD, DIM = 1.5, 0.6, 2  # of the Gaussian target, a coordinate
 EXACT = "Euler with u*"

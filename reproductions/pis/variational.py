@@ -7,7 +7,7 @@ import torch
 from rescore.flows import transport as flows
 from rescore.montecarlo import snf
 from rescore.montecarlo.logz import estimates
-from rescore.random import fill_normal, small_seed
+from rescore.random import small_seed
 from rescore.training import Adam
 from torch import Tensor, nn
 
@@ -17,17 +17,11 @@ from reproductions.pis.study import SHOWN, Arrays, Runs, Study, shown
 
 def make_flow(settings: Flow, dim: int, *names: object) -> nn.Module:
     """The flow of the config, its weights seeded by names."""
-    seed, hidden = small_seed(*names), (settings.hidden, settings.hidden)
-    return flows.make_flow(settings.family, dim, seed, settings.layers, hidden, settings.bins, settings.bound)
+    return flows.make_flow(settings.family, dim, small_seed(*names), settings)
 
 
 def flow_protocol(settings: Flow) -> dict[str, object]:
-    protocol = settings.protocol | {"flow": settings.family}
-    if settings.family != "diagonal_affine":
-        protocol |= {"flow_layers": settings.layers, "flow_hidden": settings.hidden}
-    if settings.bound != Flow.model_fields["bound"].default:
-        protocol |= {"flow_bound": settings.bound}
-    return protocol
+    return settings.protocol_of(settings.family)
 
 
 def trained_flow(study: Study, method: str, seed: int) -> tuple[nn.Module, np.ndarray]:
@@ -48,10 +42,7 @@ def variational_flow(study: Study, method: str) -> None:
     trained = cache(lambda seed: trained_flow(study, method, seed))
 
     def one(seed: int, generators: list[torch.Generator]) -> Arrays:
-        flow, _ = trained(seed)
-        with torch.inference_mode():
-            z = fill_normal(study.points(len(generators), n), generators)
-            return estimates(flows.flow_log_weights(flow, target, z))
+        return estimates(flows.sample_log_weights(trained(seed)[0], target, n, generators))
 
     def arrays() -> Arrays:
         found = [trained(seed) for seed in runs.seeds]

@@ -49,7 +49,7 @@ STOCHASTIC: dict[str, Method] = {
     "SSCS": sscs,
     "A-DDIM": analytic_ddim.where(half_range=1.0),
     "Ito-Taylor": ito_taylor,
-    "adaptive SDE": adaptive_sde,
+    "adaptive SDE": adaptive_sde.where(atol=None),
 }
 DETERMINISTIC: dict[str, Method] = {
     "Euler": euler_maruyama.where(lam=0.0),

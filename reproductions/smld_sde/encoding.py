@@ -84,12 +84,12 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def encode(score: Score, process: LinearSDE, x: Tensor, tolerance: float, t0: float) -> Tensor:
     """u_T of x at t0."""
     noise = Streams.named("smld_sde", "encoding", n=len(x))
-    return flow_log_prob(score, process, x, noise, "rademacher", t0, tolerance, tolerance).latent
+    return flow_log_prob(score, process, x, noise, "rademacher", t0, tolerance).latent
 
 
 @torch.no_grad()
 def decode(score: Score, process: LinearSDE, z: Tensor, tolerance: float, t0: float) -> Tensor:
-    return process.project(adaptive_flow(process, [process.T, t0], tolerance, tolerance)(score, z))
+    return process.project(adaptive_flow(process, [process.T, t0], tolerance)(score, z))
 
 
 def halfway(a: Tensor, b: Tensor) -> Tensor:

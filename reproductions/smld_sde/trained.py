@@ -110,6 +110,6 @@ def table_samplings(
         yield Sampling("score-sde-3", name, kind, model, sampler, protocol)
     for model, name in flows.items():
         process = models.process(model)
-        flow = adaptive_flow(process, [process.T, process.eps], settings.tolerance, settings.tolerance, denoise="tweedie")
+        flow = adaptive_flow(process, [process.T, process.eps], settings.tolerance, denoise="tweedie")
         protocol = {"grid": "adaptive", "tolerance": settings.tolerance}
         yield Sampling("score-sde-2", name, kind_of(models, model), model, flow, protocol, last=True)

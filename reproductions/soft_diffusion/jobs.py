@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from rescore.corruptions import Corruption, pairwise_wasserstein, wasserstein_schedule
 from rescore.data.faces import load_faces
-from rescore.experiments.book import Book, Section
+from rescore.experiments.book import Book
 from rescore.problems.gaussian import GaussianLaw, clean_prediction, frechet, law_after, law_at
 from rescore.random import make_generator
 from rescore.samplers import FlowMomentumSampler, HeunFlowSampler, MomentumSampler
@@ -135,13 +135,4 @@ def solvers(book: Book) -> None:
         Exact(book, corruptions).run(main, HeunFlowSampler, METHOD, f"blur; {HEUN}", nfes)
 
 
-SECTIONS: dict[str, Section] = {
-    "schedules": schedules,
-    "gaussian": gaussian,
-    "networks": networks,
-    "rivals": rivals,
-    "masks": masks,
-    "solvers": solvers,
-    "overhead": overhead,
-    "subsets": subsets,
-}
+SECTIONS = {one.__name__: one for one in (schedules, gaussian, networks, rivals, masks, solvers, overhead, subsets)}

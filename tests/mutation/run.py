@@ -29,7 +29,7 @@ PAPERS = "reproductions/"
 TARGETS = (
     "lib/rescore/samplers/*.py",
     "lib/rescore/objectives/*.py",
-    "lib/rescore/likelihood.py",
+    "lib/rescore/likelihood/*.py",
     "lib/rescore/montecarlo/*.py",
     "lib/rescore/neural_sde/*.py",
     "lib/rescore/models/*.py",

@@ -74,11 +74,7 @@ def composed_score(
 
 
 def averaged_score(
-    size: Sequence[int],
-    patches: Tensor,
-    factor: PieceScore,
-    conditions: Mapping[int, Tensor] | None = None,
-    chunk: int | None = None,
+    size: Sequence[int], patches: Tensor, factor: PieceScore, conditions: Mapping[int, Tensor] | None = None
 ) -> Score:
     """The mean, at each position, of the scores of the patches that hold it: a baseline. Arguments as of `composed_score`.
 
@@ -99,7 +95,7 @@ def averaged_score(
     shares = (1 / counts.double()).reshape(tuple(size))
 
     def score(u: Tensor, t: float) -> Tensor:
-        return _collect(tuple(size), parts, u, t, chunk) * shares.to(u)
+        return _collect(tuple(size), parts, u, t) * shares.to(u)
 
     return score
 
@@ -117,7 +113,7 @@ def check_conditions(conditions: Mapping[int, Tensor], nodes: int, kind: str = "
 Part = tuple[Callable[..., Tensor], Tensor, Tensor, Mapping[int, Tensor] | None]
 
 
-def _collect(size: tuple[int, ...], parts: Sequence[Part], u: Tensor, t: float, chunk: int | None) -> Tensor:
+def _collect(size: tuple[int, ...], parts: Sequence[Part], u: Tensor, t: float, chunk: int | None = None) -> Tensor:
     """The weighted sum of all parts' scores, each added where its patch lies."""
     if tuple(u.shape[2:]) != tuple(size):
         raise RescoreError(f"contents of shape {tuple(u.shape)}; allowed: (batch, channels, {', '.join(map(str, size))})")

@@ -108,14 +108,6 @@ class FactorGraph:
             weights[node] -= weights[self._holders(node)].sum()
         return tuple(group.double() for group in self._grouped(weights[len(self.factors) :]))
 
-    @property
-    def overlaps(self) -> list[tuple[int, tuple[int, ...]]]:
-        """For each variable its number of positions and the factors that hold it."""
-        m = len(self.factors)
-        sizes = [len(positions) for _, positions in self.nodes[m:]]
-        holders = (np.sort(self._holders(m + i)) for i in range(len(sizes)))
-        return [(n, tuple(found[found < m].tolist())) for n, found in zip(sizes, holders, strict=True)]
-
     def _grouped(self, values: np.ndarray) -> tuple[Tensor, ...]:
         return torch.from_numpy(np.ascontiguousarray(values)).split([len(group) for group in self.variables])
 

@@ -12,6 +12,7 @@ from rescore.targets.base import Target
 
 CHANNELS = 64
 CLIP = 1e4
+LAYERS = 2  # hidden ones of each network
 
 
 class FourierFeatures(nn.Module):
@@ -48,7 +49,7 @@ def zeroed(layer: nn.Linear, bias: float = 0.0) -> nn.Linear:
 class StateNetwork(nn.Module):
     """NN1(t, x): Fourier features of time and a linear map of the state, added, then an MLP whose last layer starts at zero."""
 
-    def __init__(self, dim: int, generator: torch.Generator, channels: int = CHANNELS, layers: int = 2):
+    def __init__(self, dim: int, generator: torch.Generator, channels: int = CHANNELS):
         super().__init__()
         self.time = nn.Sequential(
             FourierFeatures(channels, generator),
@@ -57,7 +58,7 @@ class StateNetwork(nn.Module):
             linear(channels, channels, generator),
         )
         self.state = linear(dim, channels, generator)
-        hidden = [module for _ in range(layers) for module in (linear(channels, channels, generator), nn.GELU())]
+        hidden = [module for _ in range(LAYERS) for module in (linear(channels, channels, generator), nn.GELU())]
         self.body = nn.Sequential(nn.GELU(), *hidden, zeroed(linear(channels, dim, generator)))
 
     def on_grid(self, times: Tensor) -> StepControl:
@@ -68,9 +69,9 @@ class StateNetwork(nn.Module):
 class TimeNetwork(nn.Module):
     """NN2(t): one scalar per time; starts at 0.01, so that the first policy is 0.01 times the score."""
 
-    def __init__(self, generator: torch.Generator, channels: int = CHANNELS, layers: int = 2):
+    def __init__(self, generator: torch.Generator, channels: int = CHANNELS):
         super().__init__()
-        hidden = [module for _ in range(layers) for module in (nn.GELU(), linear(channels, channels, generator))]
+        hidden = [module for _ in range(LAYERS) for module in (nn.GELU(), linear(channels, channels, generator))]
         self.body = nn.Sequential(
             FourierFeatures(channels, generator),
             linear(2 * channels, channels, generator),

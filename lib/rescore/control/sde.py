@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rescore.cost.evaluations import note
 from rescore.domain import check_count, check_number
+from rescore.random import fill_normal
 from rescore.targets.base import Target
 
 StepControl = Callable[[int, Tensor], Tensor]
@@ -146,6 +147,11 @@ class Controlled(ABC):
             x = y
         end = x.double()
         return Paths(x, -cost - self.reference_log_prob(first.double(), end) + target.log_prob(end))
+
+    def sample(self, policy: Policy, target: Target, n: int, generators: list[torch.Generator]) -> Paths:
+        """`simulate` for independent runs, n paths of each; all randomness of run r comes from generators[r]."""
+        noise = torch.empty(len(generators), n, target.dim, device=generators[0].device)
+        return self.simulate(policy, target, lambda: fill_normal(noise, generators))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ Every flow starts at the identity.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,8 @@ from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import DependentTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
 from rescore.cost.evaluations import note
-from rescore.random import seeded
+from rescore.random import fill_normal, seeded
+from rescore.specs.montecarlo import Family, FlowTraining
 from rescore.targets.base import Target, differentiable_log_prob, standard_normal_log_prob
 
 
@@ -78,18 +78,16 @@ def affine_coupling(dim: int, layers: int, hidden: Sequence[int], seed: int) -> 
     return _at_the_identity(maps)
 
 
-Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
-
-
-def make_flow(family: Family, dim: int, seed: int, layers: int, hidden: Sequence[int], bins: int, bound: float) -> Flow:
+def make_flow(family: Family, dim: int, seed: int, its: FlowTraining) -> Flow:
     """A flow by the name of its family, which takes of the settings what it needs."""
+    hidden = (its.hidden, its.hidden)
     match family:
         case "diagonal_affine":
             return diagonal_affine(dim)
         case "affine_autoregressive":
-            return affine_autoregressive(dim, layers, hidden, seed)
+            return affine_autoregressive(dim, its.layers, hidden, seed)
         case _:
-            return spline_autoregressive(dim, layers, bins, bound, hidden, seed)
+            return spline_autoregressive(dim, its.layers, its.bins, its.bound, hidden, seed)
 
 
 def _autoregressive(dim: int, layers: int, hidden: Sequence[int], seed: int, **transform) -> Flow:
@@ -113,6 +111,13 @@ def flow_log_weights(flow: nn.Module, target: Target, z: Tensor) -> Tensor:
     note(z[..., 0].numel())
     x, log_det = flow(z)
     return differentiable_log_prob(target, x).double() + log_det - standard_normal_log_prob(z)
+
+
+@torch.inference_mode()
+def sample_log_weights(flow: nn.Module, target: Target, n: int, generators: list[torch.Generator]) -> Tensor:
+    """Log weights of n draws in each of independent runs, (runs, n), float64; run r is drawn by generators[r]."""
+    z = torch.empty(len(generators), n, target.dim, device=generators[0].device)
+    return flow_log_weights(flow, target, fill_normal(z, generators))
 
 
 def reverse_kl_loss(flow: nn.Module, target: Target, z: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rescore.ledger import diff as diff_module
 from rescore.ledger.diff import CandidateVerdict, by_protocol, candidate_verdicts, decided_by, diff, keys
+from rescore.ledger.protocol import MAIN
 from rescore.ledger.published import Published
 from rescore.ledger.records import Record, describe
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rescore.papers import Paper
 
 COLUMNS = ("row", "published", "protocol", "measured", "error", "status", "note", "source")
-MAIN = "(main)"
 GROUPS = ("reproduced by the main protocol", "explained by a candidate", "reproduced by none", "not decided")
 
 
@@ -41,7 +40,7 @@ def explain(
         row = main[entry.key]
         groups[_group(found, row["status"], row["error"])] += 1
         note = decided_by(entry, row["status"], measured.get(entry.key))
-        add(describe(entry.key), entry.value, MAIN, row["measured"], row["error"], row["status"], note, row["source"])
+        add(describe(entry.key), entry.value, f"({MAIN})", row["measured"], row["error"], row["status"], note, row["source"])
         for one in found:
             value = one.record.value if one.record else None
             add("", "", one.name, value, one.error, one.status, one.note, one.source)
@@ -50,7 +49,7 @@ def explain(
 
 def _group(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> str:
     decided = {protocol: verdict for protocol, (verdict, _) in by_protocol(candidates, status, error).items()}
-    if decided[diff_module.MAIN] == "reproduced":
+    if decided[MAIN] == "reproduced":
         return GROUPS[0]
     if "reproduced" in decided.values():
         return GROUPS[1]

@@ -56,6 +56,8 @@ def multimodal_distance(text: Tensor, motion: Tensor) -> float:
 def diversity(features: Tensor, pairs: int, generator: torch.Generator) -> float:
     """The mean distance of random pairs of features (n, d): two draws of `pairs` rows, each without repetition.
 
+    As HumanML3D's evaluation has it; `rescore.metrics.series` draws with repetition.
+
     Raises RescoreError for more pairs than rows, or features that are not finite.
     """
     if not 0 < pairs <= len(features):

@@ -16,6 +16,7 @@ from rescore.random import make_generator, seeded, small_seed
 from rescore.training import Adam, fit
 
 BATCH = 128
+PAIRS = 300  # of which diversity is the mean distance
 
 
 class SeriesClassifier(nn.Module):
@@ -57,7 +58,6 @@ class SeriesJudge:
     Args:
         data: these windows (series, windows, C, 1, width); labels: (series,).
         features, steps: of the classifier and its training, which lies in `folder` and has its random numbers by `name`.
-        pairs: of which diversity is the mean distance.
     """
 
     data: Tensor
@@ -66,7 +66,6 @@ class SeriesJudge:
     steps: int
     folder: Path
     name: str
-    pairs: int = 300
 
     @cached_property
     def classifier(self) -> SeriesClassifier:
@@ -89,11 +88,12 @@ class SeriesJudge:
 
         `r_precision_top1`: the share that the classifier gives their label; `fid`: the Frechet distance to the reference;
         `multimodal_distance`: the mean distance to the centre of their label; `diversity`: the mean distance of random pairs.
+        Series are drawn for these with repetition, for there may be fewer than pairs; `matching.diversity` draws without.
         """
         values, logits = self.classifier(random_stretches(x, self.data.shape[-1], generator))
         real, _ = self.classifier(self.windows)
         centres = torch.stack([real[self.window_labels == k].mean(0) for k in range(logits.shape[1])])
-        pairs = torch.randint(len(x), (2, self.pairs), generator=generator)
+        pairs = torch.randint(len(x), (2, PAIRS), generator=generator)
         return {
             "r_precision_top1": top1(logits, y).double().mean().item(),
             "fid": frechet_distance(Features(self.name, "samples", values), Features(self.name, "train", real)),

@@ -33,6 +33,7 @@ NAME = "t2m-match/512"  # in protocols
 POOL, TOP = 32, 3  # of R precision, as published
 CONTACTS = 4  # the last features, of the feet, which the evaluator does not see
 STRIDE = 4  # frames for one step of the motion encoder
+BATCH = 256  # captions or motions at a time
 WORDS = 20  # of a caption at most; two more mark its ends
 TAGS = (
     "VERB",
@@ -63,15 +64,15 @@ TAG_OF = {word: tag for tag, words in TAGGED.items() for word in words.split()}
 
 
 class Encoder(nn.Module):
-    """A bidirectional GRU over linear embeddings (n, length, inputs); its two last states give the feature (n, out)."""
+    """A bidirectional GRU over linear embeddings (n, length, inputs); its two last states give the feature (n, 512)."""
 
-    def __init__(self, inputs: int, hidden: int, out: int = 512):
+    def __init__(self, inputs: int, hidden: int):
         super().__init__()
         self.input_emb = nn.Linear(inputs, hidden)
         self.gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
         self.hidden = nn.Parameter(torch.randn(2, 1, hidden))
         self.output_net = nn.Sequential(
-            nn.Linear(2 * hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, out)
+            nn.Linear(2 * hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 512)
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -123,20 +124,20 @@ class Evaluator:
     device: str = "cpu"
 
     @torch.no_grad()
-    def captions(self, captions: Sequence[Caption], batch: int = 256) -> Tensor:
+    def captions(self, captions: Sequence[Caption]) -> Tensor:
         parts = []
-        for start in range(0, len(captions), batch):
-            some = map(self._words, captions[start : start + batch])
+        for start in range(0, len(captions), BATCH):
+            some = map(self._words, captions[start : start + BATCH])
             words, tags, lengths = (torch.stack(each) for each in zip(*some, strict=True))
             parts.append(self.text(words.to(self.device), tags.to(self.device), lengths).cpu())
         return torch.cat(parts)
 
     @torch.no_grad()
-    def motions(self, motions: Sequence[Tensor], batch: int = 256) -> Tensor:
+    def motions(self, motions: Sequence[Tensor]) -> Tensor:
         """Of motions (T, 263) in the units of the files, T from 4 to 196; what exceeds a multiple of 4 is cut off."""
         parts = []
-        for start in range(0, len(motions), batch):
-            some = motions[start : start + batch]
+        for start in range(0, len(motions), BATCH):
+            some = motions[start : start + BATCH]
             steps = torch.tensor([len(motion) // STRIDE for motion in some])
             padded = torch.zeros(len(some), CROPPED, FEATURES)
             for row, motion, n in zip(padded, some, steps.tolist(), strict=True):

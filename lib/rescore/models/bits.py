@@ -62,7 +62,7 @@ def image_bits(
     def of(rows: range) -> ImageBits:
         its = noise(rows.start, len(rows))
         x, per_unit = dequantise(images[rows.start : rows.stop].to(model.device), its, grey_levels)
-        flow = flow_log_prob(score, model.process, x, its, "rademacher", t0, tolerance, tolerance)
+        flow = flow_log_prob(score, model.process, x, its, "rademacher", t0, tolerance)
         bound = None
         if bound_draws:
             objective = make_objective(model.spec.objective)

@@ -18,22 +18,22 @@ N_BOOTSTRAP = 1000
 NORMAL_MAD = 1.482602218505602  # 1 / Phi^-1(3/4): the median absolute deviation of N(0, 1) times this is 1
 
 
-def log_mean_exp(log_w: Tensor, dim: int = -1) -> Tensor:
-    """The importance-weighted estimate log (1/n) sum_i w_i over `dim`, in float64 (thesis eq. 5.20).
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    """The importance-weighted estimate log (1/n) sum_i w_i over the last dimension, in float64 (thesis eq. 5.20).
 
     The exponential is unbiased for Z; the logarithm is biased down by about Var(w) / (2 n Z^2).
     """
-    return torch.logsumexp(log_w.double(), dim) - math.log(log_w.shape[dim])
+    return torch.logsumexp(log_w.double(), -1) - math.log(log_w.shape[-1])
 
 
-def elbo(log_w: Tensor, dim: int = -1) -> Tensor:
-    """The unweighted estimate (1/n) sum_i log w_i over `dim`, in float64 (thesis eq. 5.19): at most log Z in the mean."""
-    return log_w.double().mean(dim)
+def elbo(log_w: Tensor) -> Tensor:
+    """The unweighted estimate (1/n) sum_i log w_i over the last dimension, in float64 (thesis eq. 5.19): at most log Z."""
+    return log_w.double().mean(-1)
 
 
-def ess(log_w: Tensor, dim: int = -1) -> Tensor:
+def ess(log_w: Tensor) -> Tensor:
     """Effective sample size as a fraction, 1 / (n sum wbar_i^2) with normalised weights wbar: in [1/n, 1], float64."""
-    return 1 / (log_w.shape[dim] * torch.softmax(log_w.double(), dim).square().sum(dim))
+    return 1 / (log_w.shape[-1] * torch.softmax(log_w.double(), -1).square().sum(-1))
 
 
 def estimates(log_w: Tensor) -> dict[str, np.ndarray]:

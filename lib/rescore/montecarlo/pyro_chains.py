@@ -13,6 +13,9 @@ from rescore.errors import RescoreError
 from rescore.targets.base import Target, differentiable_log_prob
 from rescore.targets.mixture import GaussianMixture
 
+TRAJECTORY = math.pi / 2
+"""Of HMC, in units of the adapted mass. pyro's own, 2 pi, is a full period of a Gaussian and brings chains back."""
+
 
 class Chain(NamedTuple):
     """Samples after the warm-up, (n, d), and the evaluations of log_prob with score that the whole chain took."""
@@ -21,15 +24,7 @@ class Chain(NamedTuple):
     n_evaluations: int
 
 
-def run_chain(
-    target: Target,
-    kernel: Literal["nuts", "hmc"],
-    n_samples: int,
-    warmup: int,
-    seed: int,
-    initial: Tensor,
-    trajectory_length: float = math.pi / 2,
-) -> Chain:
+def run_chain(target: Target, kernel: Literal["nuts", "hmc"], n_samples: int, warmup: int, seed: int, initial: Tensor) -> Chain:
     """One chain of pyro's sampler; step size and a diagonal mass are adapted during the warm-up.
 
     Args:
@@ -37,8 +32,6 @@ def run_chain(
         warmup: iterations before them.
         seed: of a fork of torch's global generator, which is the one that pyro draws from.
         initial: where the chain starts, (d,); its dtype is the chain's.
-        trajectory_length: of "hmc" only, in units of the adapted mass. pyro's own default, 2 pi, is a full period of a
-            Gaussian and would bring such a chain back to where it was.
 
     Raises:
         RescoreError: another kernel's name.
@@ -56,7 +49,7 @@ def run_chain(
     if kernel == "nuts":
         sampler: HMC = NUTS(potential_fn=potential)
     elif kernel == "hmc":
-        sampler = HMC(potential_fn=potential, trajectory_length=trajectory_length)
+        sampler = HMC(potential_fn=potential, trajectory_length=TRAJECTORY)
     else:
         raise RescoreError(f"kernel {kernel!r}: allowed are 'nuts', 'hmc'")
     devices = [initial.device] if initial.is_cuda else []

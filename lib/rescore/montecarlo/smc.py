@@ -12,6 +12,7 @@ from rescore.errors import RescoreError
 from rescore.montecarlo.hmc import Particles, hmc_step
 from rescore.montecarlo.logz import ess
 from rescore.random import fill_normal, fill_uniform
+from rescore.specs.montecarlo import AnnealingSettings
 from rescore.targets.base import Target
 
 PATH_TIMES = (0.0, 0.25, 0.5, 1.0)
@@ -40,6 +41,11 @@ class Annealing:
     n_leapfrog: int = 10
     step_sizes: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.3)
     resample_below: float = 0.3
+
+    @classmethod
+    def of(cls, its: AnnealingSettings, step_sizes: tuple[float, float, float, float]) -> "Annealing":
+        """The schedule that settings mean."""
+        return cls(its.temperatures, its.hmc_steps, its.leapfrogs, step_sizes, its.resample_below)
 
     @property
     def steps_per_temperature(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -13,7 +14,7 @@ from rescore.networks.device import autocast, compile_bare, place
 from rescore.networks.mlp import mlp
 from rescore.networks.parametrise import NoisePrediction, state_channels
 from rescore.networks.refinenet import ncsn, ncsnv2
-from rescore.networks.scoreunet import ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep
+from rescore.networks.scoreunet import UNETS, score_unet
 from rescore.random import seeded
 
 __all__ = [
@@ -29,11 +30,7 @@ __all__ = [
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
-    "ddpm": ddpm,
-    "ddpmpp": ddpmpp,
-    "ddpmpp_deep": ddpmpp_deep,
-    "ncsnpp": ncsnpp,
-    "ncsnpp_deep": ncsnpp_deep,
+    **{name: partial(score_unet, name) for name in UNETS},
     "ncsn": ncsn,
     "ncsnv2": ncsnv2,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -235,32 +235,24 @@ class ScoreUNet(nn.Module):
 DDPMPP = UNetConfig()
 DDPM = replace(DDPMPP, blocks=2, block="ddpm", rescale=False)
 NCSNPP = UNetConfig(fir=True, pyramid=True, embedding="fourier", scale_by_sigma=True, unit_input=True)
+UNETS = {
+    "ddpm": DDPM,
+    "ddpmpp": DDPMPP,
+    "ddpmpp_deep": replace(DDPMPP, blocks=8),
+    "ncsnpp": NCSNPP,
+    "ncsnpp_deep": replace(NCSNPP, blocks=8),
+}
+"""By name; "deep" has twice the blocks.
+
+`ddpm` is the network of DDPM as Score-SDE has it (its Tables 1 and 4), with one attention per side on the way up; `ddpmpp` is
+DDPM++, 61.80 M parameters on CIFAR-10. They take levels 999 t.
+
+`ncsnpp` is NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's CIFAR-10 configs train it for 1,300,001 steps of
+128, the deep one for 950,001. The discrete form has `embedding="positional", sigmas=(0.01, 50.0)`, those of the VE process, and
+level "labels", round(999 (1 - t)): it falls as t rises.
+"""
 
 
-def ddpm(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """The network of DDPM as Score-SDE has it (its Tables 1 and 4): one attention per side on the way up. Level 999 t."""
-    return ScoreUNet(configured(DDPM, settings, "ddpm"), channels, side, out_channels)
-
-
-def ddpmpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """DDPM++: 61.80 M parameters on CIFAR-10. Level 999 t."""
-    return ScoreUNet(configured(DDPMPP, settings, "ddpmpp"), channels, side, out_channels)
-
-
-def ddpmpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """DDPM++ deep: twice the blocks."""
-    return ScoreUNet(configured(replace(DDPMPP, blocks=8), settings, "ddpmpp_deep"), channels, side, out_channels)
-
-
-def ncsnpp(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """NCSN++ cont.: a score, for data in [0, 1]. Level sigma. Score-SDE's CIFAR-10 config has 1,300,001 steps of 128.
-
-    The discrete form has `embedding="positional", sigmas=(0.01, 50.0)`, those of the VE process, and level "labels",
-    round(999 (1 - t)): it falls as t rises.
-    """
-    return ScoreUNet(configured(NCSNPP, settings, "ncsnpp"), channels, side, out_channels)
-
-
-def ncsnpp_deep(channels: int = 3, side: Side = 32, out_channels: int | None = None, **settings) -> ScoreUNet:
-    """NCSN++ cont. deep: twice the blocks. Score-SDE's config for CIFAR-10 trains it for 950,001 steps of 128."""
-    return ScoreUNet(configured(replace(NCSNPP, blocks=8), settings, "ncsnpp_deep"), channels, side, out_channels)
+def score_unet(name: str, channels: int, side: Side, out_channels: int | None = None, /, **settings: Any) -> ScoreUNet:
+    """A network of `UNETS`, with the fields of its config that `settings` replace."""
+    return ScoreUNet(configured(UNETS[name], settings, name), channels, side, out_channels)

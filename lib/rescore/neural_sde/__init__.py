@@ -6,7 +6,7 @@ References:
 
 from rescore.neural_sde.adjoint import adjoint_loss
 from rescore.neural_sde.grids import Progressive, check_grid, hat_l_beta, l_beta
-from rescore.neural_sde.likelihood import ODELikelihood, elbo, ode_log_prob
+from rescore.neural_sde.likelihood import elbo, ode_log_prob
 from rescore.neural_sde.loss import PathLoss, draw_noise, on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE, backward_noise, prior_log_prob
 from rescore.neural_sde.network import FourierMLP, ImageField
@@ -18,7 +18,6 @@ __all__ = [
     "FourierMLP",
     "ImageField",
     "NeuralSDE",
-    "ODELikelihood",
     "PathLoss",
     "Progressive",
     "TrainedDiffFlow",

@@ -5,8 +5,6 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from rescore.domain import check_one_of
 from rescore.errors import RescoreError
-from rescore.likelihood import exact_divergence, hutchinson_divergence, probe
+from rescore.likelihood import Divergence, FlowLikelihood, exact_divergence, hutchinson_divergence, probe
 from rescore.neural_sde.loss import on_new_paths, path_loss
 from rescore.neural_sde.model import NeuralSDE, prior_log_prob
 from rescore.ode import dormand_prince
@@ -24,15 +22,6 @@ EXACT_DIMS = 2  # above, the trace is Hutchinson's unless asked otherwise
 Trace = Literal["auto", "exact", "hutchinson"]
 
 
-@dataclass(frozen=True)
-class ODELikelihood:
-    """`log_prob` (n,) in nats, the `latent` x_T (n, *data), and `nfe`, evaluations of the ODE's right side."""
-
-    log_prob: Tensor
-    latent: Tensor
-    nfe: int
-
-
 def ode_log_prob(
     model: NeuralSDE,
     x: Tensor,
@@ -40,9 +29,8 @@ def ode_log_prob(
     T: float,
     generator: Noise | None = None,
     trace: Trace = "auto",
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-) -> ODELikelihood:
+    tolerance: float = 1e-5,
+) -> FlowLikelihood:
     """log p(x) of the ODE model dx/dt = v = f - g^2 s / 2 with x_T ~ N(0, I), for data x (n, *data) taken at t0.
 
         log p(x) = log N(x_T; 0, I) + integral from t0 to T of tr dv/dx dt,
@@ -54,13 +42,14 @@ def ode_log_prob(
         generator: of the probes; an exact trace needs none.
         trace: "exact", one backward pass per coordinate; "hutchinson", one Rademacher probe per sample, unbiased; "auto" is
             exact up to two dimensions.
+        tolerance: relative and absolute, of the solver.
 
     Raises RescoreError for another trace, a missing generator or an empty batch, Diverged for a solution that is not finite.
     """
     check_one_of("trace", trace, ("auto", "exact", "hutchinson"))
     if trace == "auto":
         trace = "exact" if math.prod(x.shape[1:]) <= EXACT_DIMS else "hutchinson"
-    divergence: Callable[[Tensor, Tensor], Tensor] = exact_divergence
+    divergence: Divergence = exact_divergence
     if trace == "hutchinson":
         if generator is None:
             raise RescoreError("ode_log_prob draws probes: it needs a torch.Generator")
@@ -77,8 +66,8 @@ def ode_log_prob(
             return velocity.detach(), divergence(velocity, u)
 
     what = f"likelihood by the probability flow from t = {t0:g} to {T:g}"
-    latent, change = dormand_prince(rate, (x, x.new_zeros(len(x))), t0, T, rtol, atol, what)
-    return ODELikelihood(prior_log_prob(latent) + change, latent, nfe)
+    latent, change = dormand_prince(rate, (x, x.new_zeros(len(x))), t0, T, tolerance, what)
+    return FlowLikelihood(prior_log_prob(latent) + change, latent, nfe)
 
 
 @torch.no_grad()

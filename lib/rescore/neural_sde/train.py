@@ -78,7 +78,7 @@ class DiffFlow:
     def log_prob(self, x: Tensor, generator: Noise | None = None, tolerance: float = 1e-5) -> Tensor:
         """log p(x) by the ODE, (n,); see `ode_log_prob`."""
         ends = self.training.t0, self.training.T
-        return ode_log_prob(self.model, x, *ends, generator, rtol=tolerance, atol=tolerance).log_prob
+        return ode_log_prob(self.model, x, *ends, generator, tolerance=tolerance).log_prob
 
     def elbo(self, x: Tensor, generator: Noise, steps: int | None = None, times: Tensor | None = None) -> Tensor:
         """An unbiased estimate of a bound of log p(x), (n,), on the grid of so many steps or on given times."""

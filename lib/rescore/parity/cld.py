@@ -115,7 +115,7 @@ def samplers(sheet: Sheet) -> None:
     exact = GaussianMixture(process, sheet["means"], sheet["stds"], sheet["weights"])
     for text, tolerance, allowed in (("1e-05", 1e-5, 1e-3), ("1e-09", 1e-9, 2e-7)):
         for end, denoise in ENDS:
-            flow = AdaptiveFlow(process, [1.0, 1e-3], tolerance, tolerance, denoise)
+            flow = AdaptiveFlow(process, [1.0, 1e-3], tolerance, denoise)
             sheet.compare(f"adaptive flow at {text}, {end}", flow(exact, u).flatten(1, 2), f"ode/tol{text}/{end}", allowed, 0)
     sheet.compare("linear grid", 1 - grids.uniform(process, 10), "grid/linear/10", 1e-14, 0)
     sheet.compare("quadratic grid", 1 - grids.quadratic_striding(process, 10), "grid/quadratic/10", 1e-14, 0)
@@ -137,7 +137,7 @@ def likelihood(sheet: Sheet) -> None:
     exact = GaussianMixture(process, sheet["means"][:, None], sheet["stds"], sheet["weights"])
     u = sheet["u"][:, :, None]
     v = u[:, 1] / (process.gamma * process.M) ** 0.5
-    flow = flow_log_prob(exact, process, u[:, 0], Played(v), "exact", 1e-5, 1e-8, 1e-8)
+    flow = flow_log_prob(exact, process, u[:, 0], Played(v), "exact", 1e-5, 1e-8)
     joint = flow.log_prob + _log_normal(u[:, 1, 0], process.gamma * process.M)
     sheet.compare("-log p(x, v), exact trace", -joint, "nll_joint", 1e-6)
     sheet.compare("latent", flow.latent[..., 0], "latent", 1e-6)

@@ -63,7 +63,7 @@ def cld(sheet: Sheet) -> None:
         sheet.compare(
             f"Euler's method on the flow, {n} steps", states(euler(exact, u)), f"sample/euler_flow/{n}/plain", 1e-12, 2
         )
-    flow = AdaptiveFlow(process, [1.0, 1e-3], 1e-7, 1e-7)
+    flow = AdaptiveFlow(process, [1.0, 1e-3], 1e-7)
     sheet.compare("adaptive flow at 1e-7", states(flow(exact, u)), "sample/ode_1e-7", 1e-4, 2)
     times = grids.quadratic(process, 10)
     s, end = times[:-1], times[1:]

@@ -201,10 +201,10 @@ def ode_sampler(sheet: Sheet) -> None:
     for kind, process in PROCESSES.items():
         start = sheet["start"] * (50 if kind == "ve" else 1)
         for text, tolerance, allowed in (("1e-05", 1e-5, 1e-4), ("1e-07", 1e-7, 1e-6)):
-            sampler = AdaptiveFlow(process, [1.0, process.eps], tolerance, tolerance)
+            sampler = AdaptiveFlow(process, [1.0, process.eps], tolerance)
             exact, name = mixture(sheet, process), f"{kind}/tol{text}"
             sheet.compare(f"{kind}, adaptive flow at {text}", sampler(exact, start), f"{name}/plain", allowed)
-            removal = AdaptiveFlow(process, [1.0, process.eps], tolerance, tolerance, denoise="tweedie")
+            removal = AdaptiveFlow(process, [1.0, process.eps], tolerance, denoise="tweedie")
             found, denoised = removal(exact, start), sheet[f"{name}/denoised"]
             removed = ((denoised - sheet[f"{name}/plain"]).abs().max() / denoised.abs().max()).item()
             reason, bound = (REMOVAL, allowed + 0.1 * removed) if kind != "ve" else ("", 0.0)
@@ -218,7 +218,7 @@ def likelihood(sheet: Sheet) -> None:
         for trace in ("rademacher", "gaussian"):
             for text, tolerance, allowed in (("1e-05", 1e-5, 5e-4), ("1e-07", 1e-7, 2e-6)):
                 exact = mixture(sheet, process)
-                flow = flow_log_prob(exact, process, x, Played(sheet[trace].double()), trace, 1e-5, tolerance, tolerance)
+                flow = flow_log_prob(exact, process, x, Played(sheet[trace].double()), trace, 1e-5, tolerance)
                 found, name = bits_per_dim(flow.log_prob, x[0].numel(), levels), f"{kind}/{trace}/tol{text}"
                 reason, bound = PROBES if trace == "gaussian" else ("", 0.0)
                 sheet.compare(f"{name}, bits per dimension", found, f"{name}/bpd", allowed / 8, reason=reason, bound=bound)

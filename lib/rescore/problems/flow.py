@@ -76,7 +76,7 @@ def by_gddim(process: LinearSDE, score: Score, u: Tensor, steps: int, denoise: D
 
 def by_tolerance(process: LinearSDE, score: Score, u: Tensor, tolerance: float) -> Tensor:
     """From u at T to the process's last time, by the adaptive solver with this relative and absolute tolerance."""
-    return AdaptiveFlow(process, [process.T, process.eps], tolerance, tolerance)(score, u)
+    return AdaptiveFlow(process, [process.T, process.eps], tolerance)(score, u)
 
 
 def exact_end(problem: ExactProblem, start: Tensor, steps: int, denoise: Denoise = "none") -> Tensor:

@@ -133,46 +133,7 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
             printed.setdefault(str(card.key[1]), []).append(card)
         else:
             extra[str(card.key[1])] += 1
-    tables = []
-    for index, (name, found) in enumerate(printed.items()):
-        grid = printed_table([dict(zip(KEY, card.key, strict=True)) for card in found])
-        said = {str(card.key[5]): _better(card.published) for card in found if card.published}
-        directions = set(said.values())
-        metrics = (
-            directions.pop() if len(directions) == 1 else "; ".join(f"{metric}: {way}" for metric, way in said.items() if way)
-        )
-        tables.append(
-            {
-                "name": name,
-                "heading": heading(name, str(found[0].verdict["source"] or "")),
-                "why_not": _why_not(found),
-                "anchor": f"table-{index + 1}",
-                "grid": grid,
-                "cards": found,
-                "own": extra.get(name, 0),
-                "metrics": metrics,
-                "common": ", ".join(f"{text} evaluations" if head == "nfe" else text for head, text in grid.common.items()),
-                "sources": "; ".join(dict.fromkeys(str(card.verdict["source"]) for card in found if card.verdict["source"])),
-            }
-        )
-    drawn = results.figures.get(paper.name, {})
-    figures = [
-        {
-            "name": name.replace("_", " "),
-            "caption": caption,
-            "file": f"figures/{paper.name}-{name}.png" if name in drawn else "",
-        }
-        for name, caption in paper.meta.figures.items()
-    ]
-    missing = (
-        ""
-        if len(drawn) == len(figures)
-        else (
-            "A reference keeps numbers only; a run draws the figures."
-            if results.kind == "reference"
-            else "Some figures have not been drawn yet."
-        )
-    )
+    figures, no_figures = _figures(paper, results)
     readme = paper.folder / "README.md"
     heated = {record.table for record in results.of(paper.name)} & set(HEAT_MAPS)
     return {
@@ -182,12 +143,12 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "heading": paper.meta.title,
         "citation": paper.meta.citation,
         "url": paper.meta.url,
-        "tables": tables,
+        "tables": [_printed(f"table-{i}", name, found, extra[name]) for i, (name, found) in enumerate(printed.items(), 1)],
         "printed": bool(load_published({paper.name: paper})),
         "in_matrix": MATRIX in heated,
         "heat": next((heat_map(results, {paper.name: paper}, table) for table in heated - {MATRIX}), None),
         "figures": figures,
-        "no_figures": missing,
+        "no_figures": no_figures,
         "assumptions": _assumptions(paper),
         "candidates": [card for card in own if card.candidates],
         "explained": of_the_off(card.explained_by for card in own if card.status == "off"),
@@ -195,6 +156,45 @@ def paper_page(paper: Paper, cards: Cards, results: Results) -> dict[str, Any]:
         "verdict_counts": verdict_counts(card.verdict for card in own if card.verdict),
         "readme": readme_html(read_text(readme)) if readme.is_file() else "",
     }
+
+
+def _printed(anchor: str, name: str, cards: Sequence[Card], own: int) -> dict[str, Any]:
+    """A printed table from the cards of its numbers; `own` numbers of ours stand under the same name."""
+    grid = printed_table([dict(zip(KEY, card.key, strict=True)) for card in cards])
+    said = {str(card.key[5]): _better(card.published) for card in cards if card.published}
+    directions = set(said.values())
+    return {
+        "name": name,
+        "heading": heading(name, str(cards[0].verdict["source"] or "")),
+        "why_not": _why_not(cards),
+        "anchor": anchor,
+        "grid": grid,
+        "cards": cards,
+        "own": own,
+        "metrics": directions.pop()
+        if len(directions) == 1
+        else "; ".join(f"{metric}: {way}" for metric, way in said.items() if way),
+        "common": ", ".join(f"{text} evaluations" if head == "nfe" else text for head, text in grid.common.items()),
+        "sources": "; ".join(dict.fromkeys(str(card.verdict["source"]) for card in cards if card.verdict["source"])),
+    }
+
+
+def _figures(paper: Paper, results: Results) -> tuple[list[dict[str, str]], str]:
+    """A paper's figures, and why some of them are missing, in words; empty if none is."""
+    drawn, figures = results.figures.get(paper.name, {}), paper.meta.figures
+    shown = [
+        {
+            "name": name.replace("_", " "),
+            "caption": caption,
+            "file": f"figures/{paper.name}-{name}.png" if name in drawn else "",
+        }
+        for name, caption in figures.items()
+    ]
+    if len(drawn) == len(figures):
+        return shown, ""
+    if results.kind == "reference":
+        return shown, "A reference keeps numbers only; a run draws the figures."
+    return shown, "Some figures have not been drawn yet."
 
 
 def _assumptions(paper: Paper) -> list[tuple[str, str, int, str]]:

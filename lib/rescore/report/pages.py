@@ -9,7 +9,7 @@ import functools
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -71,6 +71,8 @@ CLAIMS_SAY = {  # of one, of several
 CLAIM_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "broken": "!"}
 LOG_TAIL = 20_000  # bytes of a log that the report keeps
 LONGEST = 1e12  # a whole number that is shown with all its digits
+Page = tuple[str, str, str, Mapping[str, Any]]
+"""Its file, its template, its title, and what fills the template beside what all pages share."""
 
 
 @dataclass(frozen=True)
@@ -156,73 +158,66 @@ def _write_scale(
     _remove_old(out)
     cards = make_cards(results, papers)
     changes = moved(results, before, papers) if before else []
-    pages = list(PAGES.items()) + ([("parity.html", "Parity")] if results.parity else [])
-    if (out / "workflow.html").is_file():
-        pages.append(("workflow.html", "Workflow"))
-    everywhere = [*PAGES, *(f"paper-{name}.html" for name in papers)]
-    titles = [(name, paper.meta.title) for name, paper in papers.items()]
-    against, missing = before_words if before else "", _still_missing(results)
-    site = Site(results.scale, results.kind, scales, assets, pages, everywhere, titles, against, missing)
+    site = _site(out, results, papers, assets, scales, before_words if before else "")
     _copy_files(out, results)
     for name in papers:
         atomic_write(out / "data" / f"{name}.js", _paper_data(name, cards, results, before, changes))
     _write_csv(out / "data", results)
-    moved_keys = {change.key for change in changes if change.key and change.what != "gone"}
-    moved_claims = {(c.paper, c.name): c.before for c in changes if c.what == "claim"}
     measured_first = sorted(papers, key=lambda name: not results.of(name))
     shared = {
         "site": site,
         "measured": len(results.records),
         "run_command": run_command(results.scale, results.at, results.root),
-        "moved_keys": moved_keys,
-        "moved_claims": moved_claims,
+        "moved_keys": {change.key for change in changes if change.key and change.what != "gone"},
+        "moved_claims": {(c.paper, c.name): c.before for c in changes if c.what == "claim"},
         "data_files": measured_first,
         "count": len(cards.cards),
     }
+    claims = [claim_row(row) for name in measured_first for row in results.claims if row["paper"] == name]
+    summary = overview(results, papers, changes, site.against)
     environment = _environment()
-
-    def write(page: str, template: str, title: str, **context: Any) -> None:
-        text = environment.get_template(template).render(**shared | context | {"page": page, "title": title})
+    for page, template, title, context in (
+        *_pages_of_the_scale(results, papers, claims, summary),
+        *(_page_of_a_paper(paper, cards, results, claims) for paper in papers.values()),
+    ):
+        text = environment.get_template(template).render(**{**shared, **context, "page": page, "title": title})
         atomic_write(out / page, text)
-
-    every_claim = [claim_row(row) for name in measured_first for row in results.claims if row["paper"] == name]
-    chance = claims_module.by_chance(results.claims)
-    write(
-        "index.html",
-        "index.html",
-        "Overview",
-        **overview(results, papers, changes, against),
-        by_chance=chance,
-        broken=[row for row in every_claim if row["status"] == "broken"],
-    )
-    for name, paper in papers.items():
-        own = [row for row in every_claim if row["paper"] == name]
-        write(
-            f"paper-{name}.html",
-            "paper.html",
-            paper.meta.title,
-            **paper_page(paper, cards, results),
-            claims=own,
-            claim_counts=claim_counts(own),
-            measured=len(results.of(name)),
-            paper_command=paper_command(results, name),
-        )
-    write("numbers.html", "numbers.html", "Numbers", uses_tables=True)
-    write(
-        "claims.html",
-        "claims.html",
-        "Claims",
-        uses_tables=True,
-        claims=every_claim,
-        counts=claim_counts(every_claim),
-        by_chance=chance,
-    )
-    write("compare.html", "compare.html", "Compare", uses_tables=True)
-    write("matrix.html", "matrix.html", "Matrix", **matrix(results, papers))
-    write("cost.html", "cost.html", "Cost", uses_tables=True, **cost(results))
-    if results.parity:
-        write("parity.html", "parity.html", "Parity", uses_tables=True, columns=results.parity[0], rows=results.parity[1])
     return out / "index.html"
+
+
+def _site(out: Path, results: Results, papers: Mapping[str, Paper], assets: str, scales: Sequence[str], against: str) -> Site:
+    pages = list(PAGES.items()) + ([("parity.html", "Parity")] if results.parity else [])
+    if (out / "workflow.html").is_file():
+        pages.append(("workflow.html", "Workflow"))
+    everywhere = [*PAGES, *(f"paper-{name}.html" for name in papers)]
+    titles = [(name, paper.meta.title) for name, paper in papers.items()]
+    return Site(results.scale, results.kind, scales, assets, pages, everywhere, titles, against, _still_missing(results))
+
+
+def _pages_of_the_scale(
+    results: Results, papers: Mapping[str, Paper], claims: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> Iterator[Page]:
+    tables, chance = {"uses_tables": True}, {"by_chance": claims_module.by_chance(results.claims)}
+    contents: dict[str, Mapping[str, Any]] = {
+        "index.html": {**summary, **chance, "broken": [row for row in claims if row["status"] == "broken"]},
+        "numbers.html": tables,
+        "claims.html": {**tables, **chance, "claims": claims, "counts": claim_counts(claims)},
+        "compare.html": tables,
+        "matrix.html": matrix(results, papers),
+        "cost.html": {**tables, **cost(results)},
+    }
+    for page, title in PAGES.items():
+        yield page, page, title, contents[page]
+    if results.parity:
+        columns, rows = results.parity
+        yield "parity.html", "parity.html", "Parity", {**tables, "columns": columns, "rows": rows}
+
+
+def _page_of_a_paper(paper: Paper, cards: Cards, results: Results, claims: Iterable[Mapping[str, Any]]) -> Page:
+    own = [row for row in claims if row["paper"] == paper.name]
+    counted = {"claims": own, "claim_counts": claim_counts(own), "measured": len(results.of(paper.name))}
+    context = paper_page(paper, cards, results) | counted | {"paper_command": paper_command(results, paper.name)}
+    return f"paper-{paper.name}.html", "paper.html", paper.meta.title, context
 
 
 def _still_missing(results: Results) -> str:

@@ -46,7 +46,6 @@ from rescore.samplers.predictor_corrector import (
     reverse_diffusion,
     score_sde_sampler,
 )
-from rescore.samplers.rho_likelihood import RhoLikelihood, rho_log_prob
 from rescore.samplers.sscs import SSCS, sscs
 from rescore.samplers.taylor import ito_taylor
 
@@ -64,7 +63,6 @@ __all__ = [
     "MomentumSampler",
     "NaiveSampler",
     "PredictorCorrector",
-    "RhoLikelihood",
     "RungeKutta",
     "Sampler",
     "Solution",
@@ -88,7 +86,6 @@ __all__ = [
     "predictor_corrector",
     "probability_flow",
     "reverse_diffusion",
-    "rho_log_prob",
     "rhoab_deis",
     "rhork_deis",
     "runge_kutta",

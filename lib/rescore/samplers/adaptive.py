@@ -19,14 +19,14 @@ class AdaptiveSDE(Sampler):
     """Stochastic improved Euler with an error estimate (Jolicoeur-Martineau et al. 2021, arXiv 2105.14080, algorithm 1).
 
     x' = x - h (F x - GG s)(x, t) + sqrt(h) G_t z, then x~ the same from x with drift and G at (x', t - h), x'' = (x' + x~) / 2.
-    With delta = max(atol, rtol max(|x'|, |x'_prev|)) the step is accepted, and x'' is its end, where E = RMS((x' - x'') /
+    With delta = max(atol, tolerance max(|x'|, |x'_prev|)) the step is accepted, and x'' is its end, where E = RMS((x' - x'') /
     delta) <= 1; then h <- theta h E^-r, and never beyond t0. Two evaluations a trial; new noise each time, as in the algorithm.
 
     E is over the whole batch (theirs of each image), since a score has one time: one step size for all states.
 
     Args:
-        rtol: relative tolerance.
-        atol: absolute one; a level of 8 bits on [-1, 1].
+        tolerance: relative.
+        atol: absolute tolerance, by default a level of 8 bits on [-1, 1]; None: the same number.
 
     `run` raises Diverged where steps become too small.
     """
@@ -34,9 +34,11 @@ class AdaptiveSDE(Sampler):
     stochastic = True
     nfe = evaluations_per_step = None
 
-    def __init__(self, process: LinearSDE, times: Times, rtol: float = 0.02, atol: float = 1 / 128, denoise: Denoise = "none"):
+    def __init__(
+        self, process: LinearSDE, times: Times, tolerance: float = 0.02, atol: float | None = 1 / 128, denoise: Denoise = "none"
+    ):
         super().__init__(process, times, denoise)
-        self.rtol, self.atol = rtol, atol
+        self.tolerance, self.atol = tolerance, tolerance if atol is None else atol
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         t, end, before = self.times[0], self.times[-1], u
@@ -45,14 +47,14 @@ class AdaptiveSDE(Sampler):
             z, later = draw(u), end if h == t - end else t - h
             first = self._euler(u, u, t, h, z, score)
             proposed = (first + self._euler(u, first, later, h, z, score)) / 2
-            scale = (self.rtol * torch.maximum(first.abs(), before.abs())).clamp_min(self.atol)
+            scale = (self.tolerance * torch.maximum(first.abs(), before.abs())).clamp_min(self.atol)
             error = ((first - proposed) / scale).double().square().mean().sqrt().item()
             if error <= 1:
                 u, t, before = proposed, later, first
             h = min(t - end, SHRINK * h * max(error, 1e-12) ** -POWER)
             if not error < float("inf") or h < min(SMALLEST, t - end):
                 raise Diverged(
-                    f"AdaptiveSDE: stopped at t = {t:g} with rtol = {self.rtol:g}: error {error:.3g}, next step {h:.3g}"
+                    f"AdaptiveSDE: stopped at t = {t:g} with tolerance {self.tolerance:g}: error {error:.3g}, next step {h:.3g}"
                 )
         return u
 
@@ -73,16 +75,14 @@ class HeldToEvaluations(Solver):
     that, counted as it is. Each trial of a stochastic method draws noise of its own.
 
     Args:
-        method: `adaptive_flow` or `adaptive_sde`, with options; the tolerance is `rtol`, and `atol` of the former.
+        method: `adaptive_flow` or `adaptive_sde`, with options.
         most: evaluations.
     """
 
     nfe = evaluations_per_step = None
 
     def __init__(self, process: LinearSDE, times: Times, method: Method, most: int):
-        self.samplers = [
-            method(process, times, rtol=one, **({} if method.make is AdaptiveSDE else {"atol": one})) for one in TOLERANCES
-        ]
+        self.samplers = [method(process, times, tolerance=one) for one in TOLERANCES]
         self.stochastic, self.most = self.samplers[0].stochastic, most
         super().__init__(process, times, self.samplers[0].denoise)
 

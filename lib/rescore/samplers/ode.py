@@ -89,15 +89,15 @@ class AdaptiveFlow(Sampler):
     The error is controlled over the whole batch at once. `nfe` is None: `solve` counts the evaluations.
 
     Args:
-        rtol, atol: tolerances; Score-SDE and CLD use 1e-5 for both.
+        tolerance: relative and absolute; Score-SDE and CLD use 1e-5.
         denoise: Score-SDE's configs denoise ODE samples at the end (`noise_removal`).
     """
 
     nfe = evaluations_per_step = None
 
-    def __init__(self, process: LinearSDE, times: Times, rtol: float = 1e-5, atol: float = 1e-5, denoise: Denoise = "none"):
+    def __init__(self, process: LinearSDE, times: Times, tolerance: float = 1e-5, denoise: Denoise = "none"):
         super().__init__(process, times, denoise)
-        self.rtol, self.atol = rtol, atol
+        self.tolerance = tolerance
 
     def run(self, score: Score, u: Tensor, draw: Draw) -> Tensor:
         def rate(t: Tensor, u: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class AdaptiveFlow(Sampler):
             return self.process.F(time)(u) - 0.5 * self.process.GG(time)(score(u, time))
 
         what = f"probability flow of {self.process}"
-        return dormand_prince(rate, u, self.times[0], self.times[-1], self.rtol, self.atol, what)
+        return dormand_prince(rate, u, self.times[0], self.times[-1], self.tolerance, what)
 
 
 runge_kutta = method(order=lambda its: int(its.tableau[-1]), evaluations_per_step=lambda its: len(TABLEAUS[its.tableau][0]))(

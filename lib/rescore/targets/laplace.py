@@ -40,16 +40,12 @@ class FromGaussian(Target):
         return log_prob + self.log_det, score @ self.factor.to(score)
 
 
-def from_laplace(target: Target, start: Tensor | None = None) -> FromGaussian:
+def from_laplace(target: Target) -> FromGaussian:
     """The target seen from the Gaussian at its mode, whose precision is minus the Hessian there, in float64.
 
-    Args:
-        start: where the search for the mode begins, (d,); the origin by default.
-
-    Raises RescoreError where the search ends in something that is not finite.
+    Raises RescoreError where the search for the mode, from the origin, ends in something that is not finite.
     """
-    mode = torch.zeros(target.dim, dtype=torch.float64) if start is None else start.double().clone()
-    mode.requires_grad_()
+    mode = torch.zeros(target.dim, dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS(
         [mode], max_iter=NEWTON_STEPS, tolerance_grad=1e-9, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )

@@ -17,13 +17,13 @@ class Average(AveragedModel, Generic[Net]):
     module: Net
     n_averaged: Tensor
 
-    def __init__(self, network: Net, decay: float, ramp: bool):
+    def __init__(self, network: Net, decay: float):
         def update(average: Tensors, current: Tensors, n: Tensor | int) -> None:
-            weight = min(decay, (1 + int(n)) / (10 + int(n))) if ramp else decay
+            weight = min(decay, (1 + int(n)) / (10 + int(n)))
             torch._foreach_lerp_(average, current, 1 - weight)
 
         super().__init__(network, multi_avg_fn=update)
-        self.decay, self.ramp = decay, ramp
+        self.decay = decay
         self._tensors: tuple[weakref.ref[nn.Module], list[list[Tensor]]] | None = None
         self.update_parameters(network)  # the library's first update copies
 
@@ -50,7 +50,7 @@ class Average(AveragedModel, Generic[Net]):
         The number of updates so far has to lie on that device too (`count_on`).
         """
         n = self.n_averaged.double()  # in float32 1 - 0.9999 has three digits
-        decay = torch.clamp((1 + n) / (10 + n), max=self.decay) if self.ramp else torch.full_like(n, self.decay)
+        decay = torch.clamp((1 + n) / (10 + n), max=self.decay)
         average: list[Tensor] = list(self.module.parameters())
         step = torch._foreach_sub([parameter.detach() for parameter in network.parameters()], average)
         torch._foreach_mul_(step, ((1 - decay) * good).to(step[0]))
@@ -64,11 +64,9 @@ class Average(AveragedModel, Generic[Net]):
         self.n_averaged = self.n_averaged.to(device)
 
 
-def averaged_copy(network: Net, decay: float, ramp: bool = True) -> Average[Net]:
+def averaged_copy(network: Net, decay: float) -> Average[Net]:
     """A copy whose n-th `update_parameters(network)` does average <- d average + (1 - d) network; buffers are copied.
 
-    d = min(decay, (1 + n) / (10 + n)) with `ramp`, as Score-SDE's torch code and CLD do, and `decay` without, as NCSNv2 and
-    gDDIM do.
-    The average starts at the network as it is now.
+    d = min(decay, (1 + n) / (10 + n)), as in Score-SDE's torch code and CLD's. The average starts at the network as it is now.
     """
-    return Average(network, decay, ramp).requires_grad_(False)
+    return Average(network, decay).requires_grad_(False)

@@ -102,20 +102,13 @@ def fit(
 
 
 def fit_averaged(
-    model: Net,
-    loss: Loss,
-    settings: Adam,
-    generator: torch.Generator,
-    folder: Path,
-    ema: float,
-    checkpoint_every: int = 1000,
-    label: str = "train",
+    model: Net, loss: Loss, settings: Adam, generator: torch.Generator, folder: Path, ema: float, label: str = "train"
 ) -> Net:
     """`fit` with a moving average of the weights, `averaged_copy(model, ema)`: that average, frozen."""
     history = torch.zeros(settings.steps, dtype=torch.float64)
     average = averaged_copy(model, ema)
     state = State(model, settings.optimizer(model), history, generator, average)
-    minimise(state, _gradient_of(loss, generator), settings, folder, checkpoint_every, label)
+    minimise(state, _gradient_of(loss, generator), settings, folder, 1000, label)
     return average.module.requires_grad_(False)
 
 

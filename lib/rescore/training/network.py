@@ -50,7 +50,7 @@ class Training:
         data: the number of data points.
         batch: data points per step, over all processes.
         seed: of the order and of all noise.
-        ema, ramp: see `averaged_copy`.
+        ema: see `averaged_copy`.
         parts: a batch is split into so many equal parts, shared out among the processes. It decides the noise and the
             memory; the number of processes does not. It must be a multiple of that number.
     """
@@ -60,7 +60,6 @@ class Training:
     batch: int
     seed: int
     ema: float = 0.9999
-    ramp: bool = True
     parts: int = 1
 
     @classmethod
@@ -157,7 +156,7 @@ def train_network(
         network.to(here.device).train()
         if here.device.type == "cuda":
             network.to(memory_format=torch.channels_last)
-        average = averaged_copy(network, settings.ema, settings.ramp)
+        average = averaged_copy(network, settings.ema)
         history = torch.zeros(settings.adam.steps, dtype=torch.float64)
         state = State(network, settings.adam.optimizer(network), history, ema=average)
         clocks = _Clocks(state.cost)

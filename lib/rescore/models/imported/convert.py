@@ -14,17 +14,10 @@ from rescore.errors import RescoreError
 from rescore.models.imported.files import Foreign
 from rescore.models.imported.names import origins
 from rescore.networks.base import Side, size_of
-from rescore.networks.scoreunet import DDPM, DDPMPP, NCSNPP, ScoreUNet, UNetConfig
+from rescore.networks.scoreunet import DDPM, DDPMPP, UNETS, ScoreUNet, UNetConfig
 
 SHOWN = 3  # names in an error
 NARROW = 4  # the least width of a U-Net
-BASES = {
-    "ddpm": DDPM,
-    "ddpmpp": DDPMPP,
-    "ddpmpp_deep": replace(DDPMPP, blocks=8),
-    "ncsnpp": NCSNPP,
-    "ncsnpp_deep": replace(NCSNPP, blocks=8),
-}
 
 
 @dataclass(frozen=True)
@@ -116,7 +109,7 @@ def _spelled(config: UNetConfig) -> tuple[str, dict[str, Any]]:
             if value != getattr(base, name)
         }
 
-    return min(((name, differing(base)) for name, base in BASES.items()), key=lambda found: len(found[1]))
+    return min(((name, differing(base)) for name, base in UNETS.items()), key=lambda found: len(found[1]))
 
 
 def _candidates(foreign: Foreign, height: int) -> Iterator[tuple[UNetConfig, int, int]]:

@@ -17,7 +17,7 @@ from rescore.models.imported.convert import Fit, convert, fitting
 from rescore.models.imported.files import FORMATS, read_foreign
 from rescore.models.imported.published import PUBLISHED
 from rescore.networks import make_network
-from rescore.networks.scoreunet import ScoreUNet
+from rescore.networks.scoreunet import UNETS, ScoreUNet
 from rescore.progress import warn
 from rescore.specs.model import Source, Weights
 
@@ -84,7 +84,7 @@ def published_network(weights: Weights, network: nn.Module, steps: int) -> dict[
     if not isinstance(network, ScoreUNet):
         raise RescoreError(
             f"weights: {weights.source} {weights.name} are not for a {type(network).__name__}; "
-            "allowed networks: ddpm, ddpmpp, ddpmpp_deep, ncsnpp, ncsnpp_deep"
+            f"allowed networks: {', '.join(UNETS)}"
         )
     path, digest = find_weights(weights.source, weights.name, weights.sha256)
     if path.name == f"{digest}.safetensors":

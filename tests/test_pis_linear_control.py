@@ -4,14 +4,17 @@ import math
 
 import pytest
 import torch
+from conftest import ROOT
 from rescore.control import ControlledSDE
-from rescore.control.linear import least_path_kl, path_kl
+from rescore.papers import load_paper
 from rescore.random import make_generator
 from rescore.targets import lgcp
 from rescore.targets.base import Target
 from torch import Tensor
 
 F64 = torch.float64
+LINEAR = load_paper("pis", ROOT).module("linear_control")
+least_path_kl, path_kl = LINEAR.least_path_kl, LINEAR.path_kl
 PRECISION = torch.tensor([0.3, 1.0, 2.0, 5.0], dtype=F64)
 
 

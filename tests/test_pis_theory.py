@@ -8,8 +8,6 @@ import torch
 from conftest import ROOT
 from measuring import as_records, measured
 from rescore.control import ControlledSDE, MixtureControl
-from rescore.control.euler_law import EndLaw, gaussian_control, gaussian_end, gaussian_ess, gaussian_w2, mixture_end, w2
-from rescore.control.uncontrolled import estimated_control, log_weight_moment
 from rescore.metrics.points import ring_arcs
 from rescore.papers import load_config, load_paper
 from rescore.random import make_generator
@@ -19,6 +17,10 @@ from scipy import integrate, stats
 F64 = torch.float64
 MEAN, STD = 1.5, 0.6
 PAPER = load_paper("pis", ROOT)
+LAW, UNCONTROLLED = PAPER.module("euler_law"), PAPER.module("uncontrolled")
+EndLaw, gaussian_control, gaussian_end = LAW.EndLaw, LAW.gaussian_control, LAW.gaussian_end
+gaussian_ess, gaussian_w2, mixture_end, w2 = LAW.gaussian_ess, LAW.gaussian_w2, LAW.mixture_end, LAW.w2
+estimated_control, log_weight_moment = UNCONTROLLED.estimated_control, UNCONTROLLED.log_weight_moment
 
 
 def line(*means: float, std: float = STD) -> GaussianMixture:

@@ -7,10 +7,9 @@ References:
 import math
 
 import torch
-from torch import Tensor
-
 from rescore.control.sde import ControlledSDE
 from rescore.targets.base import Target
+from torch import Tensor
 
 
 def estimated_control(sde: ControlledSDE, target: Target, t: float, x: Tensor, noise: Tensor) -> Tensor:

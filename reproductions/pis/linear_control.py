@@ -6,10 +6,9 @@ is PIS-NN without its state network. c(t) moves the mean at no cost.
 """
 
 import torch
-from torch import Tensor
-
 from rescore.control.policies import CHANNELS
 from rescore.control.sde import ControlledSDE
+from torch import Tensor
 
 REFITS = 3
 

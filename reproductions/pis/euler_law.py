@@ -12,11 +12,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
 from rescore.control.exact import MixtureControl
 from rescore.control.sde import ControlledSDE
 from rescore.targets.mixture import GaussianMixture
+from torch import Tensor
 
 REACH = 8.0  # standard deviations beyond the outermost mode where the grids end
 FINE = 40_001  # points of the distance's grid

@@ -5,29 +5,19 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rescore.errors import RescoreError
+from rescore.likelihood.flow import Divergence, FlowLikelihood
 from rescore.processes import Isotropic, grids
 from rescore.processes.base import require
 from rescore.samplers.base import Times, require_steps
 from rescore.samplers.ode import TABLEAUS
 from rescore.samplers.weights import past, rho_weights, warm_started
 from rescore.scores import Score
-
-Divergence = Callable[[Tensor, Tensor], Tensor]
-"""(value(u), u) -> the divergence or an estimate, (n,): `rescore.likelihood.exact_divergence` or `hutchinson_divergence`."""
-
-
-class RhoLikelihood(NamedTuple):
-    """log p (n,) in nats, and the evaluations `nfe` of score and divergence that each state took."""
-
-    log_prob: Tensor
-    nfe: int
 
 
 def rho_log_prob(
@@ -37,7 +27,7 @@ def rho_log_prob(
     times: Times,
     divergence: Divergence,
     method: Literal["heun2", "midpoint2", "ralston2", "kutta3", "rk4"] | int = "kutta3",
-) -> RhoLikelihood:
+) -> FlowLikelihood:
     """log p_t0(u) for states u (n, *data) at t0 = times[-1], by a fixed number of steps.
 
     Of dy/drho = eps with y = u / m_t:
@@ -96,5 +86,6 @@ def rho_log_prob(
             total = total + sum(w * bend for w, (_, bend) in zip(shares, history, strict=True))
     spread = process.GG_integral(high, low).values.item() * precision.values.item() / 2
     end = process.mean(high)
+    latent = end(y)
     linear = math.prod(state) * (math.log(end.values.item() / process.mean(low).values.item()) + spread)
-    return RhoLikelihood(process.prior_log_prob(end(y)) + linear + total, nfe)
+    return FlowLikelihood(process.prior_log_prob(latent) + linear + total, latent, nfe)

@@ -1,0 +1,40 @@
+"""What papers on log Z set alike: flows as transports and annealed particles."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from rescore.config import Settings
+from rescore.specs.training import TrainingConfig
+
+Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
+"""Of flows, `rescore.flows.transport`."""
+
+
+class FlowTraining(TrainingConfig):
+    """A flow of some family and its training.
+
+    Args:
+        layers: of an autoregressive flow, each with a masked network of two hidden layers of `hidden` units.
+        bins, bound: of a spline, `bins` pieces on [-bound, bound].
+    """
+
+    layers: PositiveInt = 1
+    hidden: PositiveInt = 64
+    bins: PositiveInt = 10
+    bound: PositiveFloat = 10.0
+
+    def protocol_of(self, family: Family) -> dict[str, object]:
+        """What the ledger says about a flow of this family, and where its spline ends if that is not the default."""
+        networks = {} if family == "diagonal_affine" else {"flow_layers": self.layers, "flow_hidden": self.hidden}
+        ends = {} if self.bound == FlowTraining.model_fields["bound"].default else {"flow_bound": self.bound}
+        return self.protocol | {"flow": family} | networks | ends
+
+
+class AnnealingSettings(Settings):
+    """A geometric path from N(0, I), with HMC moves at each temperature; see `rescore.montecarlo.smc.Annealing`."""
+
+    temperatures: PositiveInt = 10
+    hmc_steps: PositiveInt = 10
+    leapfrogs: PositiveInt = 10
+    resample_below: float = Field(0.3, ge=0, le=1)
