@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rescore.config import Settings
+from rescore.settings import Settings
 from rescore.specs.training import TrainingConfig
 
 Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
