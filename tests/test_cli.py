@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import shutil
+import subprocess
 import sys
 import types
 
@@ -399,3 +400,27 @@ def test_an_interrupted_command_says_so_in_a_line(suite, capsys, monkeypatch, co
     monkeypatch.setattr("rescore.commands.ledger.claim_rows", interrupt)
     assert main(command) == 130
     assert capsys.readouterr().err == f"rescore: interrupted{kept}\n"
+
+
+LEAVING = """
+import atexit, sys
+import rescore.cli
+from rescore.__main__ import run
+class Module:
+    def __del__(self):
+        print("taken apart")
+kept = Module()
+def command():
+    atexit.register(print, "tidied up", end="")
+    print("done", end=" ")  # into a pipe: kept back until it is flushed
+    {end}
+rescore.cli.main = command
+run()
+"""
+
+
+@pytest.mark.parametrize(("end", "status", "said"), [("return 3", 3, ""), ("raise SystemExit(2)", 2, "taken apart\n")])
+def test_a_command_that_has_ended_leaves_without_taking_its_modules_apart(end, status, said):
+    """Its status, its output and what is registered for the end of the process are kept."""
+    done = subprocess.run([sys.executable, "-c", LEAVING.format(end=end)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (status, f"done tidied up{said}", "")

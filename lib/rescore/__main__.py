@@ -1,7 +1,32 @@
 """`python -m rescore`: the command line."""
 
+import atexit
+import os
 import sys
+from collections.abc import Sequence
 
-from rescore.cli import main
 
-sys.exit(main())
+def run() -> None:
+    """Run one command and leave at once: to take the modules of torch apart takes long.
+
+    What others have registered for the end of the process is done before: what came first is called last. A command that
+    raises, such as one with a wrong option, leaves as any Python does.
+    """
+    ended: list[int] = []
+    atexit.register(_leave, ended)
+    from rescore.cli import main
+
+    ended.append(main())
+    sys.exit(ended[0])
+
+
+def _leave(ended: Sequence[int]) -> None:
+    if ended:
+        for stream in (sys.stdout, sys.stderr):
+            if stream:  # None where it is closed
+                stream.flush()
+        os._exit(ended[0])
+
+
+if __name__ == "__main__":
+    run()
