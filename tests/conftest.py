@@ -1,5 +1,7 @@
 """Shared by all tests: a copy of the repository that a test may write in."""
 
+import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -14,6 +16,9 @@ import pytest
 
 # One thread, in this process and in those that tests start: the order of a sum, and with it the last bits, follow the number.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker that has sent all: to take its modules apart takes long
+    atexit.register(os._exit, 0)
 
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "data" / "toy"
@@ -54,6 +59,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         items[:] = [item for item in items if item.path.stem not in SLOW]
     order = {name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What collection imports and makes stays to the end: to look for garbage in it takes long."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
