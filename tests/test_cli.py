@@ -425,6 +425,8 @@ run()
 @pytest.mark.parametrize(("end", "status", "said"), [("return 3", 3, ""), ("raise SystemExit(2)", 2, "taken apart\n")])
 def test_a_command_that_has_ended_leaves_without_taking_its_modules_apart(end, status, said):
     """Its status, its output and what is to be done at the end of the process are kept."""
-    done = subprocess.run([sys.executable, "-c", LEAVING.format(end=end)], capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", LEAVING.format(end=end)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (status, f"done tidied up{said}")
     assert len(done.stderr.splitlines()) == 1 and not Path(done.stderr.strip()).exists()
