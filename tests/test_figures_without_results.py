@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rescore.errors import RescoreError
 from rescore.figures import PaperResults, curve
+from rescore.figures.sheets import sheet
 from rescore.ledger.records import read_records, write_records, write_skipped
 from rescore.papers import find_papers, load_config
 from rescore.workflow.paths import job_folder
@@ -67,6 +68,15 @@ def test_the_picture_of_the_results_page_is_that_of_the_reference(tmp_path):
     paper.module("figures").rmse(PaperResults.open(tmp_path / "paper", paper), tmp_path / "rmse.png")
     drawn, shown = (imread(path)[..., :3] for path in (tmp_path / "rmse.png", ROOT / "docs/figures/pis-rmse.png"))
     assert drawn.shape == shown.shape and (abs(drawn - shown).max(-1) > 0.25).mean() < 1e-4, "the share of pixels that moved"
+
+
+def test_an_empty_panel_has_no_ticks_left_not_even_of_a_logarithmic_axis(tmp_path):
+    with sheet(tmp_path / "two.png", 2, 2, (3.0, 2.0)) as (_, axes):
+        for ax in axes:
+            ax.set(xscale="log", yscale="log")
+        axes[0].plot([1, 20], [1, 20])
+    shown = [[*axis.get_majorticklocs(), *axis.get_minorticklocs()] for ax in axes for axis in (ax.xaxis, ax.yaxis)]
+    assert all(map(len, shown[:2])) and shown[2:] == [[], []]
 
 
 def test_a_curve_joins_no_two_numbers_of_one_x():

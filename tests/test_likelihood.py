@@ -3,8 +3,8 @@
 import math
 
 import pytest
-import rescore.ode
 import torch
+import torchdiffeq
 from diffusion_cases import dense, generator
 from rescore.errors import Diverged, RescoreError
 from rescore.likelihood import bits_per_dim, elbo, flow_log_prob
@@ -85,12 +85,12 @@ def test_bits_of_the_exact_score_of_a_gaussian_are_those_of_the_data():
 def test_the_flow_is_solved_to_the_prior_and_not_beyond(monkeypatch):
     """log p_t0 of a Gaussian and its latent x sqrt(S_T / S_t0) to the tolerance, and no time outside [t0, T]."""
     process, x, t0, times = VP(), data("vp", 3) - 0.5, 1e-3, []
-    solve = rescore.ode.odeint
+    solve = torchdiffeq.odeint
 
     def spied(rate, *arguments, **options):
         return solve(lambda t, u: (times.append(t.item()), rate(t, u))[1], *arguments, **options)
 
-    monkeypatch.setattr(rescore.ode, "odeint", spied)
+    monkeypatch.setattr(torchdiffeq, "odeint", spied)
     score = GaussianMixture(process, torch.zeros(1, 3), math.sqrt(VARIANCE))
     result = flow_log_prob(score, process, x, trace="exact", t0=t0, **TIGHT)
     start, end = (process.mean(t).values ** 2 * VARIANCE + process.Sigma(t).values for t in (t0, process.T))

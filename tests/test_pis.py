@@ -299,10 +299,21 @@ def without_computing(monkeypatch) -> None:
     def run_chain(target, kernel, n_samples, warmup, seed, initial) -> pyro_chains.Chain:
         return pyro_chains.Chain(initial + torch.zeros(n_samples, target.dim), 1)
 
+    flows: dict[tuple[str, int], torch.nn.Module] = {}
+
+    def make_flow(settings, dim: int, *_: object) -> torch.nn.Module:
+        """One for all seeds and temperatures: none is trained."""
+        key = settings.model_dump_json(), dim
+        if key not in flows:
+            flows[key] = one_flow(settings, dim)
+        return flows[key]
+
+    one_flow = annealed.make_flow
     original = study.make_target
     monkeypatch.setattr(study, "make_target", make_target)
     monkeypatch.setattr(study, "repeat_runs", repeat_runs)
     monkeypatch.setattr(study, "fit", lambda model, loss, settings, *_, **__: torch.zeros(settings.steps))
+    monkeypatch.setattr(annealed, "make_flow", make_flow)
     monkeypatch.setattr(annealed, "train_once", lambda path, train, blank: blank)
     monkeypatch.setattr(ControlledSDE, "simulate", lambda *_: Paths(torch.zeros(1, 5, 2), torch.zeros(1, 5)))
     monkeypatch.setattr(chains, "run_chain", run_chain)

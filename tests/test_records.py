@@ -9,7 +9,16 @@ from rescore.errors import RescoreError
 from rescore.ledger.protocol import declared_protocol, format_protocol, parse_protocol, same_value
 from rescore.ledger.published import COLUMNS as PUBLISHED_COLUMNS
 from rescore.ledger.published import Published, read_published
-from rescore.ledger.records import COLUMNS, collect_records, matches, read_records, read_skipped, write_records, write_skipped
+from rescore.ledger.records import (
+    COLUMNS,
+    Records,
+    collect_records,
+    matches,
+    read_records,
+    read_skipped,
+    write_records,
+    write_skipped,
+)
 from rescore.papers import ProtocolEntry
 
 PIS = Path(__file__).parents[1] / "reproductions" / "pis" / "published.csv"
@@ -122,6 +131,16 @@ def test_skipped_rows_match_as_wildcards(tmp_path):
     path.write_text("paper,reason\ntoy,\n")
     with pytest.raises(RescoreError, match="line 2, column reason: empty"):
         read_skipped(path)
+
+
+def test_records_are_found_by_any_of_their_columns_as_by_a_look_at_all():
+    keys = [{"dataset": name, "nfe": nfe, "variant": ""} for name in ("mg", "funnel") for nfe in (None, 5, 10)]
+    records = Records(record(**key) for key in keys)
+    patterns = [{}, {"nfe": "10"}, {"nfe": 5, "dataset": "mg"}, {"dataset": "mg", "nfe": 5}, {"nfe": ""}, {"variant": "x"}]
+    for pattern in [*patterns, *patterns]:  # from what the first look has kept too
+        assert list(records.having(pattern)) == [one for one in records if matches(pattern, one)]
+    assert [one.dataset for one in records.having({"nfe": None})] == ["mg", "funnel"]
+    assert records.having({"dataset": "mg", "nfe": 5}) == [records[1]] and len(records.having({})) == 6
 
 
 # protocols

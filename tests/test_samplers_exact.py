@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import rescore.ode
 import torch
+import torchdiffeq
 from diffusion_cases import ISOTROPIC, PROCESSES, data_shape, dense, gaussian_score_operator, generator, matrix, relative, size
 from rescore.processes import CLD, VP, grids
 from rescore.samplers import (
@@ -270,12 +270,12 @@ def test_adaptive_flow_on_a_gaussian(name):
 def test_adaptive_flow_ends_its_last_step_at_the_end(name, monkeypatch):
     """x_T sqrt(S_t0 / S_T) to the tolerance, and no time outside [t0, T] (a step over t0 and back is off by 1e-4)."""
     process, times, seen = ISOTROPIC[name], [], []
-    solve = rescore.ode.odeint
+    solve = torchdiffeq.odeint
 
     def spied(rate, *arguments, **options):
         return solve(lambda t, u: (times.append(t.item()), rate(t, u))[1], *arguments, **options)
 
-    monkeypatch.setattr(rescore.ode, "odeint", spied)
+    monkeypatch.setattr(torchdiffeq, "odeint", spied)
     score = GaussianMixture(process, torch.zeros(1, 3), 0.5)
     u = score.sample(5, process.T, generator())
     sampler = AdaptiveFlow(process, [process.T, process.eps], 1e-7)

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from rescore.errors import Diverged, RescoreError
 from rescore.machine.precision import full_precision
@@ -35,6 +34,8 @@ def dormand_prince(
 
     Raises RescoreError for an empty batch; Diverged, with the time, where the solver gives up or the state is not finite.
     """
+    from torchdiffeq import odeint  # slow to import, for scipy.integrate, and most processes solve no ODE
+
     first = state if isinstance(state, Tensor) else state[0]
     if not len(first):
         raise RescoreError(f"{what}: a batch of 0 states; allowed are 1 or more")

@@ -5,6 +5,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, presence
 from rescore.data.images import images_at_hand
+from rescore.data.tabular import tabular_at_hand
 from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.grown import Grown
@@ -237,8 +238,6 @@ class Config(ModelConfig):
         return self
 
     def data_fingerprint(self, job: str) -> str:
-        from rescore.data.tabular import tabular_at_hand  # imports torch
-
         at_hand = dict.fromkeys(get_args(Table), tabular_at_hand) | dict.fromkeys(get_args(Pictures), images_at_hand)
         steps = [step for step in self.jobs[job].steps if step.subject in at_hand]
         return " ".join(presence(at_hand[step.subject](step.subject)) for step in steps)

@@ -142,10 +142,11 @@ def tables(args: argparse.Namespace) -> None:
     from rescore.ledger.diff import write_diff
     from rescore.ledger.tables import write_tables
 
-    folder, verdicts, claims = scale_folder(args), judged(args), claim_rows(args)
+    folder, records = scale_folder(args), measured(args)
+    verdicts, claims = judged(args, records), claim_rows(args, records)
     write_diff(folder / "diff.csv", verdicts)
     write_claims(folder / "claims.csv", claims)
-    for path in write_tables(folder / "tables", measured(args), verdicts, claims):
+    for path in write_tables(folder / "tables", records, verdicts, claims):
         print(path)
     if not args.allow_broken:
         require_sound(claims)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,23 +92,24 @@ def ended(args: argparse.Namespace, papers: "Mapping[str, Paper]") -> list[Path]
     return [path / "records.csv" for path in jobs.values()]
 
 
-def judged(args: argparse.Namespace) -> "pd.DataFrame":
-    """The verdicts on the run's records."""
+def judged(args: argparse.Namespace, records: "Sequence[Record] | None" = None) -> "pd.DataFrame":
+    """The verdicts on the run's records, which are read unless they are given."""
     from rescore.ledger.diff import diff
     from rescore.ledger.published import load_published
     from rescore.ledger.records import collect_records, read_skipped
 
     papers, early = papers_asked(args), getattr(args, "so_far", False)
     skipped, published = scale_folder(args) / "skipped.csv", load_published(papers)
-    records = collect_records(ended(args, papers), args.scale) if early else measured(args)
+    if records is None:
+        records = collect_records(ended(args, papers), args.scale) if early else measured(args)
     return diff(records, published, papers, read_skipped(skipped) if skipped.exists() and not early else ())
 
 
-def claim_rows(args: argparse.Namespace) -> list[dict]:
-    """The claims, checked against the run's records."""
+def claim_rows(args: argparse.Namespace, records: "Sequence[Record] | None" = None) -> list[dict]:
+    """The claims, checked against the run's records, which are read unless they are given."""
     from rescore.ledger.claims import evaluate_all
 
-    return evaluate_all(papers_asked(args), measured(args))
+    return evaluate_all(papers_asked(args), measured(args) if records is None else records)
 
 
 def papers_asked(args: argparse.Namespace) -> "dict[str, Paper]":

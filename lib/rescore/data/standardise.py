@@ -1,10 +1,14 @@
 """Zero mean and unit variance per column."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rescore.errors import RescoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Standardiser:
     std: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, name: str) -> "Standardiser":
+    def of(cls, x: Tensor, name: str) -> Standardiser:
         """Of the rows x (n, d). Raises RescoreError that names data set and column if one is constant or not finite."""
         x = x.double()
         mean, std = x.mean(0), x.std(0, correction=0)

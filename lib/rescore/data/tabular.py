@@ -11,6 +11,8 @@ The first five lie under RESCORE_DATA as `LAYOUT` says, or come from the officia
 MB. It is downloaded once, by the first job that asks for one of its sets.
 """
 
+from __future__ import annotations
+
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rescore.config import check_choice
 from rescore.data.damage import check_numbers, disguise, reading
@@ -28,8 +28,9 @@ from rescore.data.standardise import Standardiser
 from rescore.errors import MissingData, RescoreError
 from rescore.files import atomic_path
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the workflow asks what is at hand, without torch
     import pandas as pd
+    from torch import Tensor
 
 URL = "https://zenodo.org/records/1161203/files/data.tar.gz"
 ARCHIVE = "maf-tabular.tar.gz"
@@ -75,7 +76,7 @@ class Tabular:
     def dim(self) -> int:
         return self.train.shape[1]
 
-    def standardised(self, rows: int) -> tuple["Tabular", float]:
+    def standardised(self, rows: int) -> tuple[Tabular, float]:
         """In float32, with mean 0 and variance 1 of `train`, and at most so many rows to validate and to test.
 
         Returns:
@@ -159,6 +160,8 @@ def _array(path: Path, columns: int) -> np.ndarray:
 
 
 def _tabular(name: str, parts: tuple[np.ndarray, ...]) -> Tabular:
+    import torch
+
     return Tabular(name, *(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float64)) for part in parts))
 
 
@@ -172,6 +175,8 @@ def split(data: np.ndarray, with_test: bool = True) -> tuple[np.ndarray, np.ndar
 
 def standardise(name: str, parts: tuple[np.ndarray, ...], by: np.ndarray) -> tuple[np.ndarray, ...]:
     """Every part less the mean of `by` over its standard deviation. Raises RescoreError for a constant column."""
+    import torch
+
     scale = Standardiser.of(torch.from_numpy(np.array(by, dtype=np.float64)), name)
     return tuple((part - scale.mean.numpy()) / scale.std.numpy() for part in parts)
 
@@ -188,7 +193,7 @@ def drop_correlated(data: np.ndarray) -> np.ndarray:
     return data
 
 
-def _csv(path: Path, **options: object) -> "pd.DataFrame":
+def _csv(path: Path, **options: object) -> pd.DataFrame:
     import pandas as pd
 
     with reading(path, "a csv"):
@@ -197,7 +202,7 @@ def _csv(path: Path, **options: object) -> "pd.DataFrame":
         return pd.read_csv(path, **options)
 
 
-def _numbers(table: "pd.DataFrame", columns: int, path: Path) -> np.ndarray:
+def _numbers(table: pd.DataFrame, columns: int, path: Path) -> np.ndarray:
     """A table of `columns` or more, float64. Raises RescoreError for fewer, as other separators give, for text or for NaN."""
     if table.shape[1] < columns:
         raise RescoreError(f"{path}: {table.shape[1]} column(s) separated by commas; allowed: {columns} or more")

@@ -72,3 +72,4 @@ def placeholder(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.5, wrapped, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=8, bbox=box)
     if not ax.has_data():
         ax.set(xticks=[], yticks=[])
+        ax.minorticks_off()  # of a logarithmic axis too

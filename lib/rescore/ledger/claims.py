@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.protocol import parse_protocol
-from rescore.ledger.records import KEY, Record, check_status, describe, format_rows, matcher, number_in, read_rows
+from rescore.ledger.records import KEY, Record, Records, check_status, describe, format_rows, number_in, read_rows
 from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, p_above, z_value
 
 if TYPE_CHECKING:
@@ -86,11 +86,10 @@ def row(**columns: str | int) -> Selector:
     if unknown := set(columns) - set(KEY):
         raise RescoreError(f"row: unknown column {', '.join(sorted(unknown))}; allowed: {', '.join(KEY)}")
 
-    has = matcher(columns)
     asked = describe(columns.get(column) for column in KEY)
 
     def select(records: Sequence[Record]) -> Record:
-        found = list(filter(has, records))
+        found = (records if isinstance(records, Records) else Records(records)).having(columns)
         if not found:
             raise NoRecord(asked)
         if len(found) > 1:
@@ -208,7 +207,7 @@ def on_the_network(predicate: Predicate) -> Predicate:
     """
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
-        judged = predicate([replace(record, over="runs") if record.over == "samplings" else record for record in records])
+        judged = predicate(Records(replace(one, over="runs") if one.over == "samplings" else one for one in records))
         return [replace(one, evidence=told.evidence) for one, told in zip(judged, predicate(records), strict=True)]
 
     return compare
@@ -257,7 +256,7 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
     `margin` and `z`, the same in standard errors, are those of the comparison with the smallest z; `p` is of the whole claim
     (`judge`). The three are None for `not-run` and `broken`, and the evidence says why. Claims of one name are one broken row.
     """
-    own = [record for record in records if record.paper == paper]
+    own = Records(record for record in records if record.paper == paper)
     rows: list[dict[str, object]] = []
     claims = list(claims)
     names = Counter(claim.name for claim in claims)

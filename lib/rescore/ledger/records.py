@@ -7,6 +7,8 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +17,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write, read_text
 
 KEY = ("paper", "table", "dataset", "method", "variant", "metric", "nfe")
+_key_of = attrgetter(*KEY)
 SKIPPED_COLUMNS = (*KEY, "reason")
 Over = Literal["trainings", "samplings", "runs", "exact"]
 """What a record's error is an error of: the spread over `trainings`, each with samples of its own; over `samplings` of a
@@ -95,7 +98,7 @@ COLUMNS = tuple(field.name for field in fields(Record))
 
 def key_of(row: Any) -> tuple[str | int | None, ...]:
     """The seven values that name a measured or published number."""
-    return tuple(getattr(row, column) for column in KEY)
+    return _key_of(row)
 
 
 def describe(key: Iterable[object]) -> str:
@@ -350,23 +353,44 @@ def read_skipped(path: Path | str) -> list[dict[str, str]]:
     return rows
 
 
+def _key_text(value: object) -> str:
+    """A value of a key column as patterns compare it."""
+    return "" if value is None else str(value)
+
+
+class Records(tuple[Record, ...]):
+    """Records that are looked up by their key columns again and again: each set of columns is gone through once."""
+
+    def having(self, columns: Mapping[str, str | int | None]) -> Sequence[Record]:
+        """Those whose key columns have these values, in order."""
+        names = tuple(columns)
+        if names not in self._found:
+            found = self._found[names] = {}
+            for record in self:
+                found.setdefault(tuple(_key_text(getattr(record, name)) for name in names), []).append(record)
+        return self._found[names].get(tuple(map(_key_text, columns.values())), ())
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, ...], dict[tuple[str, ...], list[Record]]]:
+        """By names of columns and their values."""
+        return {}
+
+
 def matcher(pattern: Mapping[str, object]) -> Callable[[Any], bool]:
     """Whether a row's key columns agree with `pattern`, which gives a value or a list of allowed values for some of them."""
-
-    def text(value: object) -> str:
-        return "" if value is None else str(value)
-
-    allowed = {
-        column: {text(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])}
-        for column, wanted in pattern.items()
-    }
+    allowed = {column: _texts(wanted) for column, wanted in pattern.items()}
     columns = list(reversed(allowed))  # those named last, such as the metric, differ most: most rows end at the first
-    return lambda row: all(text(getattr(row, column)) in allowed[column] for column in columns)
+    return lambda row: all(_key_text(getattr(row, column)) in allowed[column] for column in columns)
 
 
-def matches(pattern: Mapping[str, object], row: Any) -> bool:
+def matches(pattern: dict[str, Any], row: Any) -> bool:
     """Whether one row agrees with `pattern`, as `matcher` says."""
-    return matcher(pattern)(row)
+    return all(_key_text(getattr(row, column)) in _texts(wanted) for column, wanted in reversed(pattern.items()))
+
+
+def _texts(wanted: object) -> set[str]:
+    """What a pattern allows in a column: a value, or each of a list."""
+    return {_key_text(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])}
 
 
 def is_timed(metric: str) -> bool:

@@ -18,7 +18,7 @@ from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.published import Published, depends_on_samples, direction_of, heading
-from rescore.ledger.records import KEY, Record
+from rescore.ledger.records import KEY, Record, Records
 
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
 LEGEND = (
@@ -118,9 +118,13 @@ def write_tables(
     """Write `<paper>-<table>.md` for every table, and `summary.md`."""
     claims = pd.DataFrame(claim_rows, columns=claims_module.COLUMNS).astype(dict.fromkeys(claims_module.NUMBERS, float))
     names = dict.fromkeys([*zip(verdicts["paper"], verdicts["table"], strict=True), *((r.paper, r.table) for r in records)])
+    of = Records(records).having
     pages = {
         f"{paper}-{_file_name(table)}.md": "\n".join(
-            filter(None, (paper_table(verdicts, paper, table), own_rows(verdicts, records, paper, table)))
+            filter(
+                None,
+                (paper_table(verdicts, paper, table), own_rows(verdicts, of({"paper": paper, "table": table}), paper, table)),
+            )
         )
         for paper, table in names
     }

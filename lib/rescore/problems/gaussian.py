@@ -70,13 +70,18 @@ class GaussianLaw:
 
     @cached_property
     def _precision(self) -> Tensor:
-        return 1 / self.covariance if len(self.mean) == 1 else torch.linalg.inv(self.covariance)
+        return 1 / self.covariance if self._single else torch.linalg.inv(self.covariance)
+
+    @property
+    def _single(self) -> bool:
+        """Whether coordinates are independent."""
+        return self.mean.shape[0] == 1  # not `len`, which torch defines in Python
 
     def score(self, u: Tensor) -> Tensor:
         """grad log density at u (batch, *shape); the covariance has full rank."""
-        note(len(u))
+        note(u.shape[0])
         residual, precision = self._groups(u) - self.mean.to(u), self._precision.to(u)
-        product = precision[:, 0, 0] * residual if len(self.mean) == 1 else torch.einsum("dpq,bqd->bpd", precision, residual)
+        product = precision[:, 0, 0] * residual if self._single else torch.einsum("dpq,bqd->bpd", precision, residual)
         return -product.reshape(u.shape)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -120,7 +125,7 @@ class GaussianLaw:
     @property
     def expected_norm(self) -> float:
         """E|u| = (4 pi)^-1/2 int_0^inf (1 - E exp(-t |u|^2)) t^-3/2 dt, by the trapezoidal rule in log t."""
-        if len(self.mean) == 1:
+        if self._single:
             variances, squares = self.covariance[:, 0, 0], self.mean[0].square()
         else:
             variances, axes = torch.linalg.eigh(self.covariance)
@@ -134,10 +139,10 @@ class GaussianLaw:
         return ((-torch.expm1(log_transform) * (-y / 2).exp()).sum() * step / math.sqrt(4 * math.pi)).item()
 
     def _states(self, groups: Tensor) -> Tensor:
-        return groups.reshape(-1, *self.shape)
+        return groups.reshape(groups.shape[:1] + self.shape)
 
     def _groups(self, states: Tensor) -> Tensor:
-        return states.reshape(len(states), *self.mean.shape)
+        return states.reshape(states.shape[:1] + self.mean.shape)
 
 
 @lru_cache(64)

@@ -45,7 +45,9 @@ class Operator(ABC):
 
     def __getitem__(self, index: Any) -> Self:
         """The operator at some of the times."""
-        return replace(self, values=self.values[index])
+        return type(self)(
+            self.values[index], self.event_ndim
+        )  # not `replace`: samplers take one for each of thousands of steps
 
     def __iter__(self) -> Iterator[Self]:
         """The operators at each of the first times."""
