@@ -10,8 +10,8 @@ def run() -> None:
     """Run one command and leave at once: to take the modules of torch apart takes long.
 
     What others have registered for the end of the process is done before: what came first is called last. A command that
-    raises, such as one with a wrong option, leaves as any Python does; one that is interrupted while its code is imported has
-    the status of one that is interrupted later.
+    raises, such as one with a wrong option, leaves as any Python does, and so does one that is interrupted while its code is
+    imported, with the status of one that is interrupted later.
     """
     ended: list[int] = []
     atexit.register(_leave, ended)
@@ -21,7 +21,7 @@ def run() -> None:
         ended.append(main())
     except KeyboardInterrupt:
         print("rescore: interrupted", file=sys.stderr)
-        ended.append(130)  # `rescore.cli.INTERRUPTED`
+        sys.exit(130)  # `rescore.cli.INTERRUPTED`
     sys.exit(ended[0])
 
 

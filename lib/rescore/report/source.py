@@ -24,9 +24,10 @@ from rescore.ledger.published import load_published
 from rescore.ledger.records import Record, collect_records, read_records
 from rescore.ledger.reference import parse_version, read_reference, skipped_rows
 from rescore.papers import Paper, load_config
+from rescore.workflow.options import Options
 from rescore.workflow.paper_rules import PaperRules
 from rescore.workflow.paths import MODEL_FILES, ended_jobs, figure_folder, jobs_by_hash, log_path, missing_data
-from rescore.workflow.suite import Options, Suite
+from rescore.workflow.suite import Suite
 
 Key = tuple[str | int | None, ...]
 TRAINING_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
