@@ -86,7 +86,7 @@ def test_a_spec_is_trained_as_it_says(monkeypatch, flip):
     assert data == ("digits", "all") and rest == [Path("folder"), "cpu", 4, "label", None]
     adam = settings.adam
     assert (adam.steps, adam.lr, adam.warmup, adam.clip, adam.decay, adam.weight_decay) == (7, 0.003, 2, 0.5, 1.0, 0.0)
-    assert (settings.data, settings.batch, settings.ema, settings.ramp, settings.parts) == (30, 6, 0.8, True, 2)
+    assert (settings.data, settings.batch, settings.ema, settings.parts) == (30, 6, 0.8, 2)
     assert settings.seed == derive_seed("training", 9)
     fresh = make_model(spec, VP(), (1, 2, 2))
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), fresh.state_dict().values(), strict=True))
