@@ -73,8 +73,9 @@ def test_cells_meet_the_printed_table(records):
 
 def test_claims_find_their_records(records):
     lines = evaluate("deis", claims.CLAIMS, records)
-    elsewhere = [claim.name for claim in claims.IMAGES]  # test_mnist.py
-    assert [line["claim"] for line in lines if line["status"] in ("not-run", "broken")] == elsewhere
+    elsewhere = {claim.name for claim in claims.IMAGES}  # test_mnist.py
+    not_run = {line["claim"] for line in lines if line["status"] in ("not-run", "broken")}
+    assert not_run == {*elsewhere, "best-grids-flatter-runge-kutta"}, "of one seed no other chooses a grid"
     assert {line["claim"] for line in lines} == {claim.name for claim in claims.CLAIMS}
 
 

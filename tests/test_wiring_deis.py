@@ -101,11 +101,11 @@ def test_rivals_have_the_evaluations_of_their_cells_and_samplers_of_their_score(
     assert (held.sampler.most, held.sampler.times) == (20, [1.0, 1e-3])
 
 
-def book_of_grids(monkeypatch, tmp_path, fids):
+def book_of_grids(monkeypatch, tmp_path, fids, count=3):
     """A book of two grids whose samples have these FIDs, by grid; without some its sampler diverges."""
 
     class Models:
-        data, repeats = "digits", [(0, 0), (1, 1), (2, 2)]
+        data, repeats = "digits", [(seed, seed) for seed in range(count)]
         spec = staticmethod(lambda name: type("Spec", (), {"protocol": {}}))
         process = staticmethod(lambda name: VP())
 
@@ -195,3 +195,12 @@ def test_the_gain_of_a_grid_that_other_seeds_choose(monkeypatch, tmp_path):
     assert found["fid"].n_samples == 3 * book.config.evaluation.samples, "of three trainings"
     assert found["gain"].value == pytest.approx((8 - 1 - 1) / 3)
     assert found["gain_held_out"].value == pytest.approx((0 - 1 - 1) / 3), "0: without seed 0 the choice is quadratic"
+
+
+def test_of_one_seed_no_other_chooses_a_grid(monkeypatch, tmp_path):
+    book = book_of_grids(monkeypatch, tmp_path, {"uniform": [1.0], "quadratic": [9.0]}, count=1)
+    PAPER.module("networks").best_grids(book)
+    found = {row.metric: row.value for row in book.measurements if row.variant == "tAB1"}
+    assert found == {"fid_uniform": 1.0, "fid_quadratic": 9.0, "fid": 1.0, "gain": 8.0}
+    (skip,) = [one for one in book.skipped if one["variant"] == "tAB1"]
+    assert skip["reason"] == "gain_held_out: the other seeds choose, and there is one"

@@ -98,8 +98,11 @@ def best_grids(book: Book) -> None:
                 cell.skip(f"gain, gain_held_out: the table's grid, {main}, diverged")
                 continue
             ours, seeds = np.array(fids[main]), range(values.shape[1])
-            before = [np.delete(values, seed, 1).mean(1).argmin() for seed in seeds]
             cell.add("gain", ours - values[best], grid=names[best])
+            if len(seeds) == 1:
+                cell.skip("gain_held_out: the other seeds choose, and there is one")
+                continue
+            before = [np.delete(values, seed, 1).mean(1).argmin() for seed in seeds]
             cell.add("gain_held_out", [ours[seed] - values[chosen, seed] for seed, chosen in zip(seeds, before, strict=True)])
 
 
