@@ -43,7 +43,7 @@ SLOWEST = (
     "test_pis",
     "test_pis_killed",
     "test_report_tables",
-    "test_control_linear",
+    "test_pis_linear_control",
     "test_pis_vae",
     "test_gaussian_law",
     "test_lcss",
