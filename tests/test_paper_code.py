@@ -216,8 +216,8 @@ def test_commands_of_one_paper_ask_nothing_of_the_others(root, capsys):
     ):
         assert main([*words, "--scale", "smoke", "--paper", "half_score"]) == 0, words
     assert main(["accept", "--scale", "smoke", "--paper", "half_score"]) == 0
-    for words in ([], ["--reference"]):
-        assert main(["gate", "--scale", "smoke", "--paper", "half_score", *words]) == 0
+    for words in (["gate"], ["gate", "--reference"], ["accept", "--judge-again"]):
+        assert main([*words, "--scale", "smoke", "--paper", "half_score"]) == 0
     assert list(load_suite({"scale": "smoke", "papers": "half_score"}, root).papers) == ["half_score"]
     capsys.readouterr()
     assert main(["claims", "--scale", "smoke", "--paper", "halfscore"]) == 2

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from conftest import ROOT
+from conftest import ROOT, SLOW, SLOWEST
 
 LIBRARY = ROOT / "lib" / "rescore"
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
@@ -96,6 +96,11 @@ def test_what_snakemake_reads_needs_no_torch():
 def test_what_is_left_to_a_subclass_is_abstract():
     """A placeholder that raises is noticed when it is called; an abstract method when the object is made."""
     assert [name for name, path in modules().items() if "NotImplementedError" in path.read_text()] == []
+
+
+def test_modules_of_tests_that_are_named_are_there():
+    """One that was renamed would run at its end, when the other worker has nothing left, and a slow one always."""
+    assert {*SLOW, *SLOWEST} <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
 
 
 def test_a_module_is_one_sitting_long():

@@ -6,12 +6,12 @@ import sys
 from rescore.commands.output import print_counts, print_table
 from rescore.commands.places import (
     claim_rows,
+    hashes_now,
     how_to_run,
     instead_of_run,
     judged,
     measured,
     papers_asked,
-    require_current,
     scale_folder,
     scale_reference,
 )
@@ -165,8 +165,8 @@ def gate(args: argparse.Namespace) -> int:
             f"make one with `{how_to_run(args)}`, or check the reference by itself with --reference"
         )
     else:
-        require_current(args, papers)
-        report, what = gate(scale_folder(args), reference, args.paper), "numbers compared"
+        report = gate(scale_folder(args), reference, args.paper, hashes_now(papers, args.scale))
+        what = "numbers compared"
     if report.moved:
         print_table(COLUMNS, report.moved, digits=10)
     fails = sum(line["verdict"] == "fail" for line in report.moved)
@@ -182,19 +182,17 @@ def accept(args: argparse.Namespace) -> None:
 
     reference = args.results / "reference" / args.scale
     if args.judge_again:
-        papers = find_papers(args.root)
-        if args.paper is not None:
-            check_choice("paper", args.paper, papers)
-        judge_again(reference, papers, args.paper)
+        judge_again(reference, papers_asked(args), args.paper)
         print(f"{reference}: verdicts and claims of {args.paper or 'all papers'} judged again")
         return
     suite = load_suite(
         {"scale": args.scale, "results": str(args.results)}, args.root, needed=None if args.paper is None else [args.paper]
     )
-    require_current(args, {name: rules.paper for name, rules in suite.papers.items() if args.paper in (None, name)})
     models = None if suite.unusable else list(suite.models)  # those of a paper that is left out are not known
     current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}
-    commit = accept(scale_folder(args), reference, args.allow_dirty, args.paper, current, suite.root, args.several_commits)
+    hashes = hashes_now({name: rules.paper for name, rules in suite.papers.items()}, args.scale)
+    run = scale_folder(args)
+    commit = accept(run, reference, args.allow_dirty, args.paper, current, suite.root, args.several_commits, hashes)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,22 +117,11 @@ def papers_asked(args: argparse.Namespace) -> "dict[str, Paper]":
     return find_papers(args.root) if name is None else {name: load_paper(name, args.root)}
 
 
-def require_current(args: argparse.Namespace, papers: "Mapping[str, Paper]") -> None:
-    """Raise RescoreError where the run has records of these papers under settings that their configs do not have now.
-
-    Nothing is asked of a paper whose config cannot be used.
-    """
+def hashes_now(papers: "Mapping[str, Paper]", scale: str) -> "dict[str, dict[str, str]]":
+    """By paper the job of each hash that records of its present config carry; not of papers whose config cannot be used."""
     from rescore.workflow.paths import jobs_by_hash
 
-    hashes = {name: jobs_by_hash(paper, args.scale) for name, paper in papers.items()}
-    known = {name: jobs for name, jobs in hashes.items() if jobs}
-    old = Counter(one.paper for one in measured(args) if one.paper in known and one.config_hash not in known[one.paper])
-    if old:
-        counts = ", ".join(f"{count} of {name}" for name, count in old.items())
-        raise RescoreError(
-            f"{scale_folder(args) / 'records.csv'}: records measured under settings that the configs do not have now: "
-            f"{counts}; measure them again with `{how_to_run(args)}`"
-        )
+    return {name: jobs for name, paper in papers.items() if (jobs := jobs_by_hash(paper, scale))}
 
 
 def readable_papers(args: argparse.Namespace) -> "tuple[dict[str, Paper], dict[str, str]]":
@@ -185,5 +173,5 @@ def chosen_suite(args: argparse.Namespace) -> "Suite":
     """The DAG of the scale and paper asked for."""
     from rescore.workflow.suite import load_suite
 
-    chosen = {} if args.paper is None else {"papers": list(papers_asked(args))}
+    chosen = {} if args.paper is None else {"papers": [args.paper]}
     return load_suite({"scale": args.scale, "results": str(args.results)} | chosen, args.root)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rescore.ledger.diff import diff, keys, read_diff
 from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.published import load_published
 from rescore.ledger.records import KEY, TIMED, Record, describe, is_timed, matches, read_records
-from rescore.ledger.reference import parse_version, portable, read_reference, require_run, skipped_rows
+from rescore.ledger.reference import parse_version, portable, read_reference, require_current, require_run, skipped_rows
 from rescore.papers import Paper
 
 COLUMNS = ("verdict", "row", "what", "reference", "fresh", "allowed")
@@ -43,7 +43,9 @@ def same_class(fresh: Record, reference: Record) -> bool:
     return fresh.device == reference.device and all(versions[0][part] == versions[1][part] for part in ("release", "torch"))
 
 
-def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Report:
+def gate(
+    fresh_dir: Path, reference_dir: Path, paper: str | None = None, hashes: Mapping[str, Container[str]] | None = None
+) -> Report:
     """Compare records, verdicts and claims of a run with its reference.
 
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
@@ -59,9 +61,10 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
         fresh_dir: results/<scale>.
         reference_dir: the folder of that scale's reference.
         paper: compare this paper's rows only.
+        hashes: of the present configs, as `require_current` takes them; None: whatever the run has been measured under.
 
     Raises:
-        RescoreError: a file is missing.
+        RescoreError: a file is missing, or the run is of other settings.
     """
     require_run(fresh_dir)
     report = Report()
@@ -69,6 +72,7 @@ def gate(fresh_dir: Path, reference_dir: Path, paper: str | None = None) -> Repo
         {record.key: record for record in records if paper in (None, record.paper)}
         for records in (read_records(fresh_dir / "records.csv"), read_reference(reference_dir))
     )
+    require_current(fresh_dir / "records.csv", fresh.values(), hashes or {})
     renamed = _renamed(fresh, reference)
     for key, record in reference.items():
         if key in fresh or key in renamed:

@@ -9,6 +9,7 @@ reference is whole.
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,25 @@ TABLES = {"claims.csv": claims.COLUMNS, "diff.csv": diff.COLUMNS}  # in the orde
 def require_run(folder: Path, root: Path | None = None) -> None:
     """Raise RescoreError where a run's records, verdicts or claims are missing, with the command that makes them."""
     _require(folder, RUN_FILES, run_command(folder.name, folder.parent, root))
+
+
+def require_current(
+    path: Path, records: Iterable[Record], hashes: Mapping[str, Container[str]], root: Path | None = None
+) -> None:
+    """Raise RescoreError where records in `path`, results/<scale>/records.csv, are of settings that no config has now.
+
+    Args:
+        hashes: by paper those that records of its config carry; nothing is asked of papers that are not there.
+        root: of the papers, for the command that measures them again.
+    """
+    old = Counter(one.paper for one in records if one.paper in hashes and one.config_hash not in hashes[one.paper])
+    if old:
+        counts = ", ".join(f"{count} of {name}" for name, count in old.items())
+        command = run_command(path.parent.name, path.parent.parent, root)
+        raise RescoreError(
+            f"{path}: records measured under settings that the configs do not have now: {counts}; measure them again with "
+            f"`{command}`"
+        )
 
 
 def read_reference(folder: Path) -> list[Record]:
@@ -107,6 +127,7 @@ def accept(
     current: Mapping[str, Container[str] | None] | None = None,
     root: Path | None = None,
     several_commits: bool = False,
+    hashes: Mapping[str, Container[str]] | None = None,
 ) -> str:
     """Make a run the reference: its records, verdicts, claims and what it skipped; returns the commits that the records name.
 
@@ -121,10 +142,12 @@ def accept(
         root: of the papers, whose commit git is asked for; None for the library's checkout.
         several_commits: jobs of one paper may be of different commits, each of its own; with `paper`, what jobs that the run
             has not made took stays as the reference has it.
+        hashes: of the present configs, as `require_current` takes them.
 
     Raises:
-        RescoreError: no records, records of one paper of several commits, or of uncommitted code (unless `allow_dirty`),
-            broken claims; a paper that would be lost; with `paper`, a reference that has other papers but is not whole.
+        RescoreError: no records, or of settings that no config has now, records of one paper of several commits, or of
+            uncommitted code (unless `allow_dirty`), broken claims; a paper that would be lost; with `paper`, a reference that
+            has other papers but is not whole.
     """
     require_run(run, root)
     is_begun = paper is not None and _is_begun(reference, paper)
@@ -134,6 +157,8 @@ def accept(
     for record in read_records(run / "records.csv", run.name):
         if paper in (None, record.paper):
             records.setdefault(record.paper, []).append(_shortened(record))
+    for own in records.values():
+        require_current(run / "records.csv", own, hashes or {}, root)
     commits = _commits(run / "records.csv", records, allow_dirty, paper, root, several_commits)
     present = [path.stem for path in sorted((reference / "records").glob("*.csv"))] if paper is None else []
     if records and (lost := [name for name in present if name not in records and current and current.get(name)]):
