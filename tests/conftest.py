@@ -18,6 +18,8 @@ from filelock import FileLock
 # One thread, in this process and in those that tests start: the order of a sum, and with it the last bits, follow the number.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+os.fsync = lambda _: None  # of what a test writes nothing need survive a power cut, and thousands of files are waited for
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker that has sent all: to take its modules apart takes long
     atexit.register(os._exit, 0)
 
@@ -76,11 +78,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What collection imports and makes stays to the end: to look for garbage in it takes long."""
+    """What collection imports and makes stays to the end: to look for garbage in it, then and later, takes long."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 
