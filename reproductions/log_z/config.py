@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
+from pydantic import Field, PositiveFloat, PositiveInt
+from rescore.config import JobConfig, SectionSettings, presence
 from rescore.data.pines import pines_at_hand
 from rescore.settings import Seeds
 from rescore.specs.grown import Grown
-from rescore.specs.montecarlo import AnnealingSettings, Family, FlowTraining
+from rescore.specs.montecarlo import AnnealingSettings, Family, FlowTraining, RunsConfig
 from rescore.specs.training import TrainingConfig
 
 TargetName = Literal[
@@ -98,7 +98,7 @@ class Job(JobConfig):
     measure: dict[TargetName, tuple[Method, ...]] = Field(min_length=1)
 
 
-class Config(PaperConfig):
+class Config(RunsConfig):
     """One scale of the benchmark."""
 
     seeds: Seeds = Field((0, 1, 2), min_length=2)
@@ -113,12 +113,6 @@ class Config(PaperConfig):
     truth: LongAnnealing = LongAnnealing()
     datasets: dict[TargetName, Dataset]
     jobs: dict[str, Job]
-
-    @model_validator(mode="after")
-    def _runs_are_shared_out(self) -> "Config":
-        if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
-            raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
-        return self
 
     def data_fingerprint(self, job: str) -> str:
         """Whether the pines are at hand, for the job that needs them."""

@@ -4,12 +4,12 @@ from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from rescore.config import JobConfig, PaperConfig, SectionSettings, presence
+from rescore.config import JobConfig, SectionSettings, presence
 from rescore.data.images import images_at_hand
 from rescore.data.pines import pines_at_hand
 from rescore.settings import Seeds, Settings
 from rescore.specs.grown import Grown
-from rescore.specs.montecarlo import AnnealingSettings, Family, FlowTraining
+from rescore.specs.montecarlo import AnnealingSettings, Family, FlowTraining, RunsConfig
 from rescore.specs.training import TrainingConfig
 
 DatasetName = Literal[
@@ -255,7 +255,7 @@ class Job(JobConfig):
     measure: dict[DatasetName, tuple[Method, ...]] = Field(min_length=1)
 
 
-class Config(PaperConfig):
+class Config(RunsConfig):
     """One scale of the paper."""
 
     seeds: Seeds = (0, 1, 2)
@@ -273,12 +273,6 @@ class Config(PaperConfig):
     snf: StochasticFlow = StochasticFlow()
     datasets: dict[DatasetName, Dataset]
     jobs: dict[str, Job]
-
-    @model_validator(mode="after")
-    def _runs_are_shared_out(self) -> "Config":
-        if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
-            raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
-        return self
 
     @model_validator(mode="after")
     def _settings_are_where_their_names_say(self) -> "Config":

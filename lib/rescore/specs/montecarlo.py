@@ -1,10 +1,11 @@
-"""What papers on log Z set alike: flows as transports and annealed particles."""
+"""What papers on log Z set alike: trainings with several estimates each, flows as transports and annealed particles."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rescore.settings import Settings
+from rescore.config import PaperConfig
+from rescore.settings import Seeds, Settings
 from rescore.specs.training import TrainingConfig
 
 Family = Literal["diagonal_affine", "affine_autoregressive", "spline_autoregressive"]
@@ -38,3 +39,16 @@ class AnnealingSettings(Settings):
     hmc_steps: PositiveInt = 10
     leapfrogs: PositiveInt = 10
     resample_below: float = Field(0.3, ge=0, le=1)
+
+
+class RunsConfig(PaperConfig):
+    """One scale of a paper whose numbers are of `runs` estimates, runs / seeds of each training and at least 2."""
+
+    seeds: Seeds
+    runs: PositiveInt
+
+    @model_validator(mode="after")
+    def _runs_are_shared_out(self) -> Self:
+        if self.runs % len(self.seeds) or self.runs < 2 * len(self.seeds):
+            raise ValueError(f"runs: {self.runs} is not a multiple of the {len(self.seeds)} seeds, at least 2 for each")
+        return self
