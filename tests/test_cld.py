@@ -172,7 +172,7 @@ def test_last_above():
     assert last_above(clock, values, 9.0) == 0
 
 
-@pytest.mark.parametrize("gamma", [0.04, 0.0])
+@pytest.mark.parametrize("gamma", [0.04, 0.0, 1.0])
 def test_target_variance_against_draws(gamma):
     """Draws of (x_0, eps) and of v_0 for DSM; target -ell eps_v, score of the marginal."""
     t, n = torch.tensor(0.05, dtype=torch.float64), 200_000
@@ -184,7 +184,8 @@ def test_target_variance_against_draws(gamma):
     else:
         x0[:, 1] = 0
     u = process.mean(t)(x0) + process.L(t)(noise[:, 1])
-    law = law_at(MAIN, GaussianLaw.independent(torch.zeros(1), torch.tensor([0.3], dtype=torch.float64)), t.item())
+    data = GaussianLaw.independent(torch.zeros(1), torch.tensor([0.3], dtype=torch.float64))
+    law = law_at(process if gamma else MAIN, data, t.item())
     score = law.score(u)[:, 1, 0]
     target = -process.ell(t) * noise[:, 1, 1, 0]
     assert (target - score).square().mean().item() == pytest.approx(target_variance(process, t, 0.3).item(), rel=0.02)
