@@ -253,6 +253,12 @@ def test_xi_at_reference_times(method, t, value, rel):
     assert distance_to_normal(process, score, u, t) == pytest.approx(value, rel=rel)
 
 
+def test_xi_of_the_prior_is_0():
+    """Whatever the mass: fig. 2 has M = 1 alone."""
+    u, equilibrium = MAIN.prior_sample((5, 2, 3), make_generator("prior"), torch.float64), prior_law(MAIN, (3,))
+    assert distance_to_normal(MAIN, lambda u, t: equilibrium.score(u), u, 0.1) == pytest.approx(0, abs=1e-25)
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("method", ["CLD", "VPSDE"])
 def test_jacobians_against_differences(method, mixed):
