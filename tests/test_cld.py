@@ -172,7 +172,7 @@ def test_last_above():
     assert last_above(clock, values, 9.0) == 0
 
 
-@pytest.mark.parametrize("gamma", [0.04, 0.0])
+@pytest.mark.parametrize("gamma", [0.04, 0.0, 1.0])
 def test_target_variance_against_draws(gamma):
     """Draws of (x_0, eps) and of v_0 for DSM; target -ell eps_v, score of the marginal."""
     t, n = torch.tensor(0.05, dtype=torch.float64), 200_000
@@ -184,7 +184,8 @@ def test_target_variance_against_draws(gamma):
     else:
         x0[:, 1] = 0
     u = process.mean(t)(x0) + process.L(t)(noise[:, 1])
-    law = law_at(MAIN, GaussianLaw.independent(torch.zeros(1), torch.tensor([0.3], dtype=torch.float64)), t.item())
+    data = GaussianLaw.independent(torch.zeros(1), torch.tensor([0.3], dtype=torch.float64))
+    law = law_at(process if gamma else MAIN, data, t.item())
     score = law.score(u)[:, 1, 0]
     target = -process.ell(t) * noise[:, 1, 1, 0]
     assert (target - score).square().mean().item() == pytest.approx(target_variance(process, t, 0.3).item(), rel=0.02)
@@ -250,6 +251,12 @@ def test_xi_at_reference_times(method, t, value, rel):
     score = GaussianMixture(process, problems.MODES, problems.MODE_STD)
     u = score.sample(20_000, t, make_generator("xi", method, t))
     assert distance_to_normal(process, score, u, t) == pytest.approx(value, rel=rel)
+
+
+def test_xi_of_the_prior_is_0():
+    """Whatever the mass: fig. 2 has M = 1 alone."""
+    u, equilibrium = MAIN.prior_sample((5, 2, 3), make_generator("prior"), torch.float64), prior_law(MAIN, (3,))
+    assert distance_to_normal(MAIN, lambda u, t: equilibrium.score(u), u, 0.1) == pytest.approx(0, abs=1e-25)
 
 
 @pytest.mark.parametrize("mixed", [False, True])

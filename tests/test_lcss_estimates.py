@@ -9,7 +9,7 @@ from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
 from rescore.errors import RescoreError
 from rescore.objectives.pointwise import lcss
-from rescore.papers import load_paper
+from rescore.papers import load_config, load_paper
 from rescore.processes.quadrature import gauss_hermite
 
 PAPER = load_paper("lcss")
@@ -58,10 +58,21 @@ def test_trainings_with_several_draws(values):
     """The ensemble sees so many rows of each image; all start alike, from a network that is 0: an error of 1."""
     variants = ("draws=1", "draws=2", "draws=2, same cost")
     ends = [values["digits", "LCSS", variant, "final_error"] for variant in variants]
-    assert len({end.value for end in ends}) == 3 and all(0.5 < end.value < 1.02 for end in ends)
+    early = [values["digits", "LCSS", variant, "early_error"] for variant in variants]  # after 1 of 6 steps
+    for found in (early, ends):
+        assert len({one.value for one in found}) == 3 and all(0.5 < one.value < 1.02 for one in found)
     assert [(end.over, end.n_seeds) for end in ends] == [("trainings", 2)] * 3
     told = [dict(part.split("=") for part in end.protocol.split("; ")) for end in ends]
     assert [(how["draws"], how["train_batch"]) for how in told] == [("1", "4"), ("2", "4"), ("2", "2")]
+
+
+@pytest.mark.parametrize("scale", ["laptop", "gpu", "paper"])
+def test_an_error_is_taken_at_the_end_of_each_training(scale):
+    """And, where the numbers are not committed yet, after just a fifth of it; without one the start's would stand there."""
+    found = load_config(PAPER, scale)
+    for steps in (found.stability.steps, found.one_draw.steps):
+        assert steps % found.stability.every == 0
+        assert scale == "laptop" or PAPER.module("stability").EARLY * steps % found.stability.every == 0
 
 
 def test_jacobians_of_the_noised_digits():

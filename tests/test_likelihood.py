@@ -14,7 +14,7 @@ from rescore.processes import CLD, VE, VP, Blurring, SubVP
 from rescore.scores import GaussianMixture
 from test_objectives import PAPER_CLD, VARIANCE, data, exact_network
 
-PROCESSES = {"ve": VE(), "vp": VP(), "subvp": SubVP(), "cld": PAPER_CLD, "blurring": Blurring((2, 3), sigma_max=2.0)}
+PROCESSES = {"ve": VE(), "vp": VP(T=2.0), "subvp": SubVP(), "cld": PAPER_CLD, "blurring": Blurring((2, 3), sigma_max=2.0)}
 each_process = pytest.mark.parametrize("name", PROCESSES)
 TIGHT = {"tolerance": 1e-7}
 

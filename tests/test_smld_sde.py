@@ -8,6 +8,7 @@ from measuring import as_records, book_of, configured, measured
 from pinned import check_pinned
 from rescore.config import Step
 from rescore.data.digits import load_digits
+from rescore.errors import RescoreError
 from rescore.ledger.claims import evaluate
 from rescore.ledger.diff import diff
 from rescore.ledger.published import read_published
@@ -259,6 +260,11 @@ def test_claims_on_correctors_say_where_fig_17_prints_the_opposite():
             assert ("for probability flow alone" in source) == (kind == "VP")
         against = [f"{name} {' against '.join(pairs[name])}" for name in claims.PREDICTORS if name not in expected]
         assert all(text in trained for text in against)
+
+
+def test_quarters_of_a_training_need_four_steps():
+    with pytest.raises(RescoreError, match=r"manifold\.steps: .*4"):
+        configured(PAPER, {"manifold": {"steps": 3}, "jobs": {}})
 
 
 def test_claims_have_names_of_their_own():

@@ -86,6 +86,10 @@ def test_a_section_depends_on_its_own_settings():
     [
         ({"digits": {"cld": {"EM-XS": [10]}}}, r"digits\.cld\.EM-XS.*'EM-US', 'EM-QS', 'SSCS-US' or 'SSCS-QS'"),
         ({"splitting": {"nfe": [10]}}, r"splitting\.nfe: .*at least 2"),
+        ({"damping": {"points": 1}}, r"damping\.points: .*2"),
+        ({"densities": {"cells": 1}}, r"densities\.cells: .*2"),
+        ({"scores": {"times": [0.1, 2.0]}}, r"scores\.times.*1"),
+        ({"paths": {"times": [0.5, 0.1]}}, r"paths: times: 0\.5 comes first; allowed: 1,"),
         ({"jobs": {"one": {"measure": ["toy"]}}}, r"jobs\.one\.measure.*'scores', 'damping'"),
     ],
 )

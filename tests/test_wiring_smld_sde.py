@@ -29,6 +29,7 @@ def test_samplings_of_trained_models(models):
     kinds = {"ve": "VE", "vp": "VP"}
     for one in models.samplings:
         kind, sampler = kinds[one.model], one.sampler
+        assert one.last == (one.table == "score-sde-2"), "Table 3 is of the least FID, Table 2 of the last weights"
         if one.table == "score-sde-2":
             assert (one.method, one.variant) == ("MLP", kind)
             assert isinstance(sampler, AdaptiveFlow) and sampler.times[-1] == models.process(one.model).eps

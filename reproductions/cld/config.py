@@ -1,8 +1,8 @@
 """The settings of a CLD run. Every field that the paper does not state is an assumption, listed in README.md."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings
 from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
@@ -24,6 +24,7 @@ Section = Literal[
     "multiscale",
     "jacobians",
 ]
+Time = Annotated[float, Field(gt=0, le=1)]  # all processes end at 1
 TIMES = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 
@@ -31,7 +32,7 @@ Variant = Literal["EM-US", "EM-QS", "SSCS-US", "SSCS-QS"]
 class Scores(SectionSettings):
     """Fig. 2: distances of scores from the score of N(0, I), and Jacobians, at these times."""
 
-    times: tuple[PositiveFloat, ...] = TIMES
+    times: tuple[Time, ...] = TIMES
     samples: PositiveInt = Field(5000, description="for each seed and time")
 
 
@@ -40,8 +41,8 @@ class Damping(SectionSettings):
 
     ratios: tuple[PositiveFloat, ...] = (0.125, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 8.0)
     horizon: PositiveFloat = Field(40.0, description="the largest beta t")
-    points: PositiveInt = 8001
-    tolerance: PositiveFloat = Field(0.01, description="mixed: KL stays below it")
+    points: int = Field(8001, ge=2)
+    tolerance: PositiveFloat = Field(0.01, description="mixed: KL stays below it, or the square of W2")
 
 
 class Densities(SectionSettings):
@@ -49,8 +50,8 @@ class Densities(SectionSettings):
 
     ratios: tuple[PositiveFloat, ...] = Field((0.25, 1.0, 4.0), description="of the critical friction")
     horizon: PositiveFloat = Field(40.0, description="the largest beta t")
-    points: PositiveInt = Field(401, description="times")
-    cells: PositiveInt = Field(121, description="of the grid, along x and along v, to 4 standard deviations of the prior")
+    points: int = Field(401, ge=2, description="times")
+    cells: int = Field(121, ge=2, description="of the grid, along x and along v, to 4 standard deviations of the prior")
     tolerance: PositiveFloat = Field(0.01, description="mixed: the distance stays below it")
     shown: tuple[PositiveFloat, ...] = Field((0.2, 0.6, 1.5, 4.0), description="beta t of the densities that are drawn")
     paths: PositiveInt = Field(6, description="that are drawn")
@@ -59,7 +60,7 @@ class Densities(SectionSettings):
 class Weights(SectionSettings):
     """Fig. 6: ell_t and the noise of the regression targets at these times."""
 
-    times: tuple[PositiveFloat, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
+    times: tuple[Time, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
     stabilisers: tuple[float, ...] = (0.0, 1e-9, 1e-6)
     data_variance: PositiveFloat = 0.3
 
@@ -140,7 +141,7 @@ class Learned(PointNetworks, SectionSettings):
 
     sections: ClassVar[tuple[str, ...]] = ("learned", "gradients")
 
-    times: tuple[PositiveFloat, ...] = TIMES
+    times: tuple[Time, ...] = TIMES
     samples: PositiveInt = 1000
     nfe: PositiveInt = 200
 
@@ -153,7 +154,7 @@ class Multiscale(PointNetworks, SectionSettings):
         exact_samples: of each member, by the exact score of rolls of so many `components`.
     """
 
-    times: tuple[PositiveFloat, ...] = TIMES
+    times: tuple[Time, ...] = TIMES
     samples: PositiveInt = 1000
     nfe: PositiveInt = 200
     exact_samples: PositiveInt = 60
@@ -163,7 +164,7 @@ class Multiscale(PointNetworks, SectionSettings):
 class Jacobians(SectionSettings):
     """Figs. 2 (bottom), 9 and 12 of networks trained on images: `probes` for each of `samples` held-out images and time."""
 
-    times: tuple[PositiveFloat, ...] = TIMES
+    times: tuple[Time, ...] = TIMES
     samples: PositiveInt = 200
     probes: PositiveInt = 4
 
@@ -171,17 +172,23 @@ class Jacobians(SectionSettings):
 class Gradients(SectionSettings):
     """Fig. 7: the covariance of the gradients of HSM and DSM at these times, over `samples` draws."""
 
-    times: tuple[PositiveFloat, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
+    times: tuple[Time, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
     samples: int = Field(1000, ge=2)
 
 
 class Paths(SectionSettings):
     """Figs. 18 and 19: states on the way from noise to digits, at the times of the captions."""
 
-    times: tuple[PositiveFloat, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 1e-2, 1e-3, 1e-5)
+    times: tuple[Time, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 1e-2, 1e-3, 1e-5)
     samples: PositiveInt = Field(200, description="for each seed")
     steps: PositiveInt = Field(150, description="of SSCS with quadratic striding, through all of `times`")
     tolerance: PositiveFloat = 1e-5
+
+    @model_validator(mode="after")
+    def _from_the_prior(self) -> "Paths":
+        if self.times[0] != 1:
+            raise ValueError(f"times: {self.times[0]:g} comes first; allowed: 1, where states are draws of the prior")
+        return self
 
 
 class Job(ModelJob):

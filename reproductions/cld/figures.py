@@ -49,9 +49,13 @@ def fig2(found: draw.PaperResults, out: Path) -> None:
 
 def fig5(found: draw.PaperResults, out: Path) -> None:
     """KL to the equilibrium and the mean of x at several frictions; mixing time against friction."""
-    note = "Exact, from x = 1, v ~ N(0, gamma M), M = 0.25. Dashed: KL = 0.01; critical damping."
+    tolerance = found.config.damping.tolerance
+    note = f"Exact, from x = 1, v ~ N(0, gamma M), M = 0.25. Dashed: KL = {tolerance:g}; critical damping."
     panels = {"kl": "KL to the equilibrium (nats)", "mean": "mean of x"}
-    criteria = {"mixing_time": ("KL < 0.01", draw.BLUE, "o"), "mixing_time_w2": ("$W_2$ < 0.1", draw.PINK, "s")}
+    criteria = {
+        "mixing_time": (f"KL < {tolerance:g}", draw.BLUE, "o"),
+        "mixing_time_w2": (f"$W_2$ < {tolerance**0.5:g}", draw.PINK, "s"),
+    }
     with found.sheet(out, 3, 3, (3.1, 3.0), note, grid="both") as (figure, (*series, last)):
         for ax, (name, title) in zip(series, panels.items(), strict=True):
             ax.set(title=title, xlabel="$\\beta t$", xlim=(0, 20))
@@ -61,7 +65,7 @@ def fig5(found: draw.PaperResults, out: Path) -> None:
                     ax.plot(found.arrays["damping/B"], values, color=color, linewidth=width, label=f"{ratio:g}")
         if series[0].lines:
             series[0].set(yscale="log", ylim=(1e-8, 1e1))
-            series[0].axhline(0.01, color=draw.GREY, linewidth=0.8, linestyle="--")
+            series[0].axhline(tolerance, color=draw.GREY, linewidth=0.8, linestyle="--")
         for metric, (label, color, marker) in criteria.items():
             rows = found.select(table="fig5", metric=metric)
             draw.curve(last, rows, label, color, marker, x=FRICTION.by("ratio", found.config.damping.ratios))
@@ -82,7 +86,8 @@ def densities(found: draw.PaperResults, out: Path) -> None:
         return draw.not_measured(out)
     columns = len(settings.shown) + 2
     reach = np.array([-REACH, REACH])
-    note = "Exact, from x = -1 and 1, M = 0.25. Green: paths, from the same starts with the same noise. Dashed: 0.01."
+    note = f"""Exact, from x = -1 and 1, M = 0.25. Green: paths, from the same starts with the same noise. Dashed:
+        {settings.tolerance:g}."""
     with found.sheet(out, columns * len(settings.ratios), columns, (2.3, 2.2), note) as (_, axes):
         for i, ratio in enumerate(settings.ratios):
             *joint, over, distances = axes[i * columns : (i + 1) * columns]

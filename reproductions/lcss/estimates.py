@@ -16,7 +16,7 @@ from rescore.scores import EmpiricalData
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from reproductions.lcss.stability import EARLY, TIMES, train
+from reproductions.lcss.stability import TIMES, add_errors, train
 from reproductions.lcss.theory import DIMENSION, SIGMA
 
 DIMENSIONS = (64, 3072, 196_608)  # of the digits, of CIFAR-10, and of FFHQ at 256 pixels
@@ -52,8 +52,7 @@ def one_draw(book: Book) -> None:
             if cell.todo:
                 objective = LCSS("sigma^2", RepeatedTimes(TIMES, draws))
                 errors = train(f"LCSS, {variant}", objective, its, book.run.folder / variant, draws).errors.numpy()
-                cell.add("early_error", errors[int(EARLY * (len(errors) - 1))])
-                cell.add("final_error", errors[-1])
+                add_errors(cell, errors)
 
 
 def slope_std(sigma: float, draws: int, points: int, seed: int) -> float:

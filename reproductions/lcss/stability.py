@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from rescore.data.images import load_images
 from rescore.data.pixels import to_unit
-from rescore.experiments.book import Book
+from rescore.experiments.book import Book, Cell
 from rescore.networks import NoisePrediction, make_network
 from rescore.networks.ensemble import Ensemble
 from rescore.networks.mlp import MLP
@@ -45,12 +46,17 @@ def stability(book: Book) -> None:
             if cell.todo:
                 tracked = train(method, OBJECTIVES[method], settings, book.run.folder / f"stability-{method}")
                 losses, errors = tracked.losses.numpy(), tracked.errors.numpy()
-                cell.add("early_error", errors[int(EARLY * (len(errors) - 1))])
-                cell.add("final_error", errors[-1])
+                add_errors(cell, errors)
                 cell.add("late_rise", errors[-1] / errors.min(0))
                 if (jumps := spikes(losses)) is not None:
                     cell.add("spikes", jumps)
                 cell.arrays |= {f"losses/{method}": losses, f"errors/{method}": errors}
+
+
+def add_errors(cell: Cell, errors: np.ndarray) -> None:
+    """Of (times, members): the last one taken up to a fifth of the training, and the one at its end."""
+    cell.add("early_error", errors[int(EARLY * (len(errors) - 1))])
+    cell.add("final_error", errors[-1])
 
 
 def score_mlp(width: int, blocks: int, seed: int) -> MLP:

@@ -140,6 +140,7 @@ class Estimation(EnsembleTraining, SectionSettings):
 class Manifold(Estimation):
     """Fig. 8: sliced score matching of points on a circle, with these standard deviations of noise."""
 
+    steps: int = Field(3000, ge=4)  # of which quarters are compared
     noises: tuple[NonNegativeFloat, ...] = (0.0, 0.01, 0.1)
 
 

@@ -4,6 +4,7 @@ Also Langevin's ratio, and what samples of a score of the wrong length look like
 """
 
 import math
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -62,9 +63,9 @@ def target_variance(process: CLD, t: Tensor, data_variance: float) -> Tensor:
     The score is the mean of the target given u_t, so this is E target^2 - E score^2 = ell_t^2 - 1 / L22(u_t)^2.
 
     Args:
-        process: with gamma = 0, v_0 is given too (DSM); the marginal law of u_t is then taken at the paper's gamma.
+        process: with gamma = 0, v_0 is given too (DSM); the marginal law of u_t is then taken at the class's gamma.
     """
-    marginalised = CLD(process.M, process.beta_min, process.beta_max, eps0=process.eps0, eps_num=process.eps_num)
+    marginalised = replace(process, gamma=process.gamma or CLD.gamma)
     mean, data = process.mean(t), process.data_covariance(torch.tensor(data_variance))
     marginal = (mean @ data @ mean.T + marginalised.Sigma(t)).cholesky().values[..., 1, 1]
     return process.ell(t) ** 2 - 1 / marginal**2
