@@ -37,7 +37,7 @@ def result(tmp_path_factory):
             "variants": config.Variants(steps=2, gammas=(0.5, 1.0, 2.0, 10.0)),
             "checkerboard": config.Checkerboard(members=2, width=4, steps=102, batch=4, cells=10),
             "langevin": config.Langevin(steps=3, chains=5, cells=12),
-            "one_draw": config.OneDraw(points=10, steps=3),
+            "one_draw": config.OneDraw(points=10, steps=51),
             "hutchinson": config.Hutchinson(points=4),
             "timing": config.Timing(rounds=3, batch=16, side=16, width=4, images=2),
             "stability": config.Stability(members=2, width=8, steps=102, batch=4, every=51),

@@ -66,13 +66,18 @@ def test_trainings_with_several_draws(values):
     assert [(how["draws"], how["train_batch"]) for how in told] == [("1", "4"), ("2", "4"), ("2", "2")]
 
 
-@pytest.mark.parametrize("scale", ["laptop", "gpu", "paper"])
-def test_an_error_is_taken_at_the_end_of_each_training(scale):
-    """And, where the numbers are not committed yet, after just a fifth of it; without one the start's would stand there."""
+@pytest.mark.parametrize("section", ["stability", "one_draw"])
+def test_an_error_is_taken_at_the_end_of_each_training(section):
+    """Else an earlier one, at worst that of the start, would stand there."""
+    with pytest.raises(RescoreError, match=rf"{section}\.steps: 40; allowed: multiples of stability.every, 50"):
+        configured(PAPER, {section: {"steps": 40}, "jobs": {}})
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+def test_the_early_error_is_that_after_a_fifth_of_a_training(scale):
     found = load_config(PAPER, scale)
     for steps in (found.stability.steps, found.one_draw.steps):
-        assert steps % found.stability.every == 0
-        assert scale == "laptop" or PAPER.module("stability").EARLY * steps % found.stability.every == 0
+        assert PAPER.module("stability").EARLY * steps % found.stability.every == 0
 
 
 def test_jacobians_of_the_noised_digits():

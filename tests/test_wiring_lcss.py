@@ -265,9 +265,9 @@ def test_timed_steps_train(method):
         ({"sampling": {"steps": 6}}, {"quality", "variants"}),
         ({"timing": {"rounds": 7}}, {"timing"}),
         ({"checkerboard": {"width": 9}}, {"checkerboard", "timing", "theory"}),
-        ({"stability": {"width": 9}}, {"stability", "theory", "one_draw"}),
+        ({"stability": {"width": 9, "steps": 105, "every": 35}}, {"stability", "theory", "one_draw"}),
         ({"langevin": {"chains": 9}}, {"checkerboard"}),
-        ({"one_draw": {"points": 9}}, {"one_draw"}),
+        ({"one_draw": {"points": 9, "steps": 35}}, {"one_draw"}),
         ({"hutchinson": {"points": 9}}, {"hutchinson"}),
     ],
 )

@@ -36,7 +36,8 @@ def damping(book: Book) -> None:
     book.arrays |= {"damping/B": b[keep].numpy(), "damping/ratios": np.array(settings.ratios)}
     for ratio in settings.ratios:
         Gamma = ratio * MAIN.Gamma
-        protocol = {"M": M, "Gamma": Gamma, "start": "x0 at 1", "tolerance": settings.tolerance, "clock": "B"}
+        protocol = {"M": M, "Gamma": Gamma, "start": "x0 at 1", "clock": "B"}
+        protocol |= {"kl_below": settings.tolerance, "w2_below": settings.tolerance**0.5}
         with book.cell("fig5", "one_point", "Langevin", FRICTION(ratio=ratio), None, protocol, n=0) as cell:
             if not cell.todo:
                 continue

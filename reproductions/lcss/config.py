@@ -173,6 +173,15 @@ class Config(ModelConfig):
     jobs: dict[str, Job]
 
     @model_validator(mode="after")
+    def _errors_are_taken_at_the_end(self) -> "Config":
+        for name, section in {"stability": self.stability, "one_draw": self.one_draw}.items():
+            if section.steps % self.stability.every:
+                raise ValueError(
+                    f"{name}.steps: {section.steps}; allowed: multiples of stability.every, {self.stability.every}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pairs(self) -> "Config":
         for name, job in self.jobs.items():
             models = [self.models[model] for model in job.models if model in self.models]
