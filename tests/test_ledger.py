@@ -138,6 +138,28 @@ def test_a_bound_is_judged_on_one_side(bound, value, status):
     assert verdict(record(value=value, stderr=0.0, metric="fid"), printed(value=bound, metric="fid"))["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("bound", "value", "status"),
+    [
+        (">100", 400.0, "reproduced"),
+        (">100", 115.1, "reproduced"),
+        (">100", 114.9, "imprecise"),
+        (">100", 75.1, "imprecise"),
+        (">100", 74.9, "off"),
+        ("<=5", -15.1, "reproduced"),
+        ("<=5", -14.0, "imprecise"),
+        ("<=5", 26.0, "off"),
+        ("400", 400.0, "imprecise"),
+    ],
+)
+def test_a_wide_interval_on_one_side_of_a_bound_decides(bound, value, status):
+    """An error of 20: what is allowed is 5 beside 100, and 0.25 beside 5; of a plain number no such interval is inside."""
+    row = verdict(record(value=value, stderr=10.000001, metric="fid"), printed(value=bound, metric="fid"))
+    assert row["status"] == status
+    unknown = verdict(record(value=value, stderr=None, metric="fid"), printed(value=bound, metric="fid"))
+    assert unknown["status"] == "imprecise"
+
+
 def test_rounding_to_the_printed_digits_is_reproduced():
     assert within("", 0.0185 - 0.018, 0.0005) and not within("", 0.00051, 0.0005)
 
