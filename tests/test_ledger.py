@@ -72,6 +72,9 @@ def test_an_imprecise_number_says_what_would_decide_it():
     # 2.649 * 0.08 / sqrt(6) = 0.0865, 2.869 * 0.08 / sqrt(5) = 0.103
     row = verdict(record(stderr=0.08 / 3**0.5, df=2), printed(value="-1.00"))
     assert row["note"] == "about 6 trainings would decide, 3 were made"
+    # above 10,000 repeats it looks no further: 2 * 5.1 / sqrt(10,000) is 0.102
+    many = verdict(record(value=-1.0, stderr=5.1 / 100, df=9_999), printed(value="-1.00"))
+    assert many["note"] == "more than 10000 trainings would decide, 10000 were made"
     one = verdict(record(stderr=None, n_seeds=1), printed(value="-1.00"))
     assert (one["status"], one["note"]) == ("imprecise", "the error is not known: more than 1 trainings would decide")
     assert math.isnan(one["error"]) and one["delta"] == 0
