@@ -13,8 +13,8 @@ from rescore.random import derive_seed, make_generator, small_seed
 
 F64 = torch.float64
 PAPER = load_paper("pis")
-study_module, policies, variational, annealed, chains = (
-    PAPER.module(name) for name in ("study", "policies", "variational", "annealed", "chains")
+study_module, policies, variational, annealed, chains, sweeps = (
+    PAPER.module(name) for name in ("study", "policies", "variational", "annealed", "chains", "sweeps")
 )
 ANNEALING = {"temperatures": 2, "hmc_steps": 3, "leapfrogs": 4, "step_sizes": [0.4, 0.3, 0.2, 0.1], "resample_below": 0.6}
 PIS = {
@@ -263,6 +263,43 @@ def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypa
     rows = rows_of(study)
     assert list(rows) == [("PIS", f"{policy}-variance-{v}") for policy in ("NN", "Grad") for v in (1, 4, 16)]
     assert {row["path_cost"].value for row in rows.values()} == {np.arange(350, 400).mean()}
+
+
+def test_convergence_is_the_cost_above_minus_log_z(study, monkeypatch):
+    """Costs of 16 steps, of which the last two are the end; log Z is 1.5."""
+    study.target.log_z = 1.5
+    study.settings = study.settings.model_copy(update={"pis": study.settings.pis.model_copy(update={"steps": 16})})
+    history = {("nn", 4): np.arange(16.0), ("nn", 6): np.full(16, 3.0), ("grad", 4): -np.arange(16.0), ("grad", 6): np.ones(16)}
+    monkeypatch.setattr(sweeps, "trained_policy", lambda study, name, seed, *_: (None, history[name, seed]))
+    sweeps.convergence(study, "convergence")
+    rows = rows_of(study)
+    assert {variant: (row["path_kl"].value, row["path_kl_of_training"].value) for (_, variant), row in rows.items()} == {
+        "NN": ((14.5 + 3) / 2 + 1.5, (7.5 + 3) / 2 + 1.5),
+        "Grad": ((-14.5 + 1) / 2 + 1.5, (-7.5 + 1) / 2 + 1.5),
+    }
+
+
+def test_an_arc_is_covered_by_a_tenth_of_what_exact_draws_have_there(tmp_path, monkeypatch):
+    """Of 3,240 draws 10, 30 and 50 are in an arc of the three rings: 1, 3 and 5 cover it, no farther off than 5 widths, 0.354."""
+    settings = PIS | {"particles": 1620, "datasets": {"rings": PIS["datasets"]["mg"]}}
+    settings["jobs"] = {"job": {"measure": {"rings": ["coverage"]}}}
+    study = study_module.Study(book_of(PAPER, configured(PAPER, settings), "job", tmp_path), "rings")
+
+    def at(radius: float, arcs: range, times: int) -> torch.Tensor:
+        angle = (torch.tensor(list(arcs)) + 0.5) * (2 * np.pi / 36)
+        return (radius * torch.stack((angle.cos(), angle.sin()), 1)).repeat(times, 1)
+
+    few = torch.cat((at(1.35, range(9), 1), at(1.36, range(9, 36), 1), at(3, range(18), 3), at(3, range(18, 36), 2)))
+    few = torch.cat((few, at(5, range(27), 5), at(5, range(27, 36), 4)))
+    x = torch.cat((few, torch.zeros(3240 - len(few), 2)))
+    monkeypatch.setattr(sweeps, "trained_policy", lambda *_: (None, None))
+    monkeypatch.setattr(sweeps, "trained_flow", lambda *_: (lambda z: (x[: len(z)], None), None))
+    monkeypatch.setattr(sweeps, "simulate", lambda study, sde, policy, runs: Paths(x.reshape(len(runs), 1620, 2), None))
+    sweeps.coverage(study, "coverage")
+    found = {method: [row[f"ring_{k}_covered"].value for k in (1, 2, 3)] for (method, _), row in rows_of(study).items()}
+    shares = [0.25, 0.5, 0.75]
+    assert found == {"PIS-NN": shares, "PIS-Grad": shares, "VI-NF": shares, "exact": [1.0, 1.0, 1.0]}
+    assert {one.n_samples for one in study.book.measurements} == {2 * 3240}
 
 
 def test_each_seed_and_setting_has_its_own_training_folder(study):
