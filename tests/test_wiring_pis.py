@@ -10,6 +10,7 @@ from rescore.control import ControlledSDE, Paths
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp, logz_statistics
 from rescore.papers import load_paper
 from rescore.random import derive_seed, make_generator, small_seed
+from rescore.targets.lgcp import synthetic
 
 F64 = torch.float64
 PAPER = load_paper("pis")
@@ -163,6 +164,12 @@ def test_annealed_rows_are_made_under_their_schedule(study, monkeypatch):
     assert_row(rows["AFT", "2-temperatures"], torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
     assert {(row["logz_bias"].nfe, row["logz_bias"].n_samples) for row in rows.values()} == {(24, 20)}
     assert study.book.arrays["mg/aft/acceptance"].shape == (2, 2, 2)
+    seen.clear()
+    few = study.settings.annealing.model_copy(update={"particles": 3})
+    study.settings = study.settings.model_copy(update={"annealing": few})
+    study.table = "another"
+    annealed.annealed(study, "smc")
+    assert [n for _, n, *_ in seen] == [3] and study.book.measurements[-1].protocol["particles"] == 3
 
 
 def test_maps_that_have_left_the_identity_are_learned(study):
@@ -265,6 +272,18 @@ def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypa
     assert {row["path_cost"].value for row in rows.values()} == {np.arange(350, 400).mean()}
 
 
+def test_the_cox_process_has_its_noise_scales_without_a_training(study, monkeypatch):
+    study.target = synthetic(4)
+    monkeypatch.setattr(policies, "trained_policy", None)
+    monkeypatch.setattr(
+        policies, "least_path_kl", lambda sde, precision, guided: sde.prior_variance + 100 * guided + len(precision)
+    )
+    policies.noise_scale(study, "noise_scale")
+    found = {variant: row["path_kl"].value for (_, variant), row in rows_of(study).items()}
+    expected = {f"{name}-variance-{v}": 16 + v + more for name, more in (("NN", 0), ("Grad", 100)) for v in (1, 4, 16)}
+    assert found == pytest.approx(expected) and {one.over for one in study.book.measurements} == {"exact"}
+
+
 def test_convergence_is_the_cost_above_minus_log_z(study, monkeypatch):
     """Costs of 16 steps, of which the last two are the end; log Z is 1.5."""
     study.target.log_z = 1.5
@@ -280,7 +299,7 @@ def test_convergence_is_the_cost_above_minus_log_z(study, monkeypatch):
 
 
 def test_an_arc_is_covered_by_a_tenth_of_what_exact_draws_have_there(tmp_path, monkeypatch):
-    """Of 3,240 draws 10, 30 and 50 are in an arc of the three rings: 1, 3 and 5 cover it, no farther off than 5 widths, 0.354."""
+    """Of 3,240 draws 10, 30 and 50 are in an arc of the three rings: 1, 3 and 5 cover it, within 5 widths, 0.354."""
     settings = PIS | {"particles": 1620, "datasets": {"rings": PIS["datasets"]["mg"]}}
     settings["jobs"] = {"job": {"measure": {"rings": ["coverage"]}}}
     study = study_module.Study(book_of(PAPER, configured(PAPER, settings), "job", tmp_path), "rings")
@@ -300,6 +319,23 @@ def test_an_arc_is_covered_by_a_tenth_of_what_exact_draws_have_there(tmp_path, m
     shares = [0.25, 0.5, 0.75]
     assert found == {"PIS-NN": shares, "PIS-Grad": shares, "VI-NF": shares, "exact": [1.0, 1.0, 1.0]}
     assert {one.n_samples for one in study.book.measurements} == {2 * 3240}
+
+
+def test_weights_are_of_what_they_were_trained_on(study, monkeypatch):
+    """A policy of another noise scale, and maps of other temperatures, are not taken up."""
+    folders = []
+    monkeypatch.setattr(
+        study_module, "fit", lambda model, loss, adam, generator, folder, *_, **__: folders.append(folder) or torch.zeros(7)
+    )
+    for sde in (ControlledSDE(3, 2.0, 0.5), ControlledSDE(4, 2.0, 0.5), ControlledSDE(3, 1.0, 0.5), ControlledSDE(3, 2.0, 0.6)):
+        policies.trained_policy(study, "nn", 4, sde, study.settings.pis)
+    monkeypatch.setattr(annealed, "train_once", lambda path, train, blank: folders.append(path.parent))
+    schedule = annealed.smc.Annealing(2)
+    for sizes in (0.1, 0.2):
+        its = study.settings.annealing.model_copy(update={"step_sizes": (sizes,) * 4})
+        study.settings = study.settings.model_copy(update={"annealing": its})
+        annealed.trained_transports(study, schedule, 4)
+    assert len(set(folders)) == len(folders) == 6
 
 
 def test_each_seed_and_setting_has_its_own_training_folder(study):
