@@ -1,5 +1,6 @@
 """How the methods of PIS are wired, with stubs whose answers are known: which estimator, which seed, which schedule."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -255,6 +256,26 @@ def test_three_trainings_also_give_the_spread_of_retrained_runs(study, monkeypat
     assert row["logz_std"].value == pytest.approx((1.75 + 3.5 / 2) ** 0.5)
     assert (row["logz_std"].df, row["logz_std"].n_seeds, row["logz_std"].n_samples) == (2, 3, 30)
     assert row["logz_std"].protocol["spread"] == "trainings"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "table", "variants"),
+    [
+        (None, "5.1", ["a", "a@median"]),
+        ("more-runs", "5.1", ["a@more-runs", "a@median@more-runs"]),
+        ("few-particles", "5.1", ["a@few-particles"]),
+        (None, "steps", ["a"]),
+    ],
+)
+def test_medians_are_of_the_table_and_its_main_protocol_only(tmp_path, candidate, table, variants):
+    config = configured(PAPER, PIS | {"candidates": {"more-runs": {"runs": 8}, "few-particles": {"particles": 3}}})
+    book = book_of(PAPER, config, "job", tmp_path)
+    book.run = replace(book.run, candidate=candidate)
+    study = study_module.Study(book, "mg")
+    study.table = table
+    runs = study_module.Runs(study, "x", 5, lambda seed, generators: {"log_z": np.arange(float(len(generators)))})
+    study.row("X", "a", None, {}, runs, "log_z")
+    assert list(dict.fromkeys(one.variant for one in book.measurements)) == variants
 
 
 def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypatch):
