@@ -32,6 +32,15 @@ def test_more_repeats_decide_for_the_protocol_that_they_repeat(value, stderr, ex
     assert explained(LONG, MORE, records=[long, other]) == "1 not decided", "made under another protocol"
 
 
+def test_repeats_of_repeats_are_of_the_first_protocol():
+    """`most` repeats `more`, which repeats `long`: the three count once, and the most precise of them decides."""
+    most = {"name": "most", "protocol": {"runs": 5000}, "repeats": "more"}
+    found = [under("long", "runs=100; steps=200", stderr=0.02), under("more", "runs=1000; steps=200", stderr=0.01)]
+    last = under("most", "runs=5000; steps=200", value=-3.0, stderr=0.005)
+    assert explained(LONG, MORE, most, records=found) == "more"
+    assert explained(LONG, MORE, most, records=[*found, last]) == "none of 1"
+
+
 def test_more_repeats_decide_for_the_main_protocol():
     main, many = record(stderr=0.06), {**MANY, "repeats": "main"}
 

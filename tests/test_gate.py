@@ -211,8 +211,9 @@ def test_times_may_move_and_so_may_claims_on_them(tmp_path):
         timed = record(metric="train_time_ratio", value=value)
         folders.append(write(tmp_path / name / "laptop", timed))
         write_claims(folders[-1] / "claims.csv", evaluate("toy", [claim], [timed]))
+        write_diff(folders[-1] / "diff.csv", diff([timed], [printed(metric="train_time_ratio", value="0.9")], paper()))
     report = gate(*folders)
-    assert [(line["verdict"], line["what"]) for line in report.moved] == [("warn", "claim")]
+    assert [(line["verdict"], line["what"]) for line in report.moved] == [("warn", "claim"), ("warn", "verdict")]
     assert not is_timed("mixing_time") and is_timed("images_per_second")
 
 

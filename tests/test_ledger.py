@@ -72,6 +72,9 @@ def test_an_imprecise_number_says_what_would_decide_it():
     # 2.649 * 0.08 / sqrt(6) = 0.0865, 2.869 * 0.08 / sqrt(5) = 0.103
     row = verdict(record(stderr=0.08 / 3**0.5, df=2), printed(value="-1.00"))
     assert row["note"] == "about 6 trainings would decide, 3 were made"
+    # above 10,000 repeats it looks no further: 2 * 5.1 / sqrt(10,000) is 0.102
+    many = verdict(record(value=-1.0, stderr=5.1 / 100, df=9_999), printed(value="-1.00"))
+    assert many["note"] == "more than 10000 trainings would decide, 10000 were made"
     one = verdict(record(stderr=None, n_seeds=1), printed(value="-1.00"))
     assert (one["status"], one["note"]) == ("imprecise", "the error is not known: more than 1 trainings would decide")
     assert math.isnan(one["error"]) and one["delta"] == 0
@@ -136,6 +139,28 @@ def test_status_at_the_edge_of_the_tolerance(value, status):
 )
 def test_a_bound_is_judged_on_one_side(bound, value, status):
     assert verdict(record(value=value, stderr=0.0, metric="fid"), printed(value=bound, metric="fid"))["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "status"),
+    [
+        (">100", 400.0, "reproduced"),
+        (">100", 115.1, "reproduced"),
+        (">100", 114.9, "imprecise"),
+        (">100", 75.1, "imprecise"),
+        (">100", 74.9, "off"),
+        ("<=5", -15.1, "reproduced"),
+        ("<=5", -14.0, "imprecise"),
+        ("<=5", 26.0, "off"),
+        ("400", 400.0, "imprecise"),
+    ],
+)
+def test_a_wide_interval_on_one_side_of_a_bound_decides(bound, value, status):
+    """An error of 20: what is allowed is 5 beside 100, and 0.25 beside 5; of a plain number no such interval is inside."""
+    row = verdict(record(value=value, stderr=10.000001, metric="fid"), printed(value=bound, metric="fid"))
+    assert row["status"] == status
+    unknown = verdict(record(value=value, stderr=None, metric="fid"), printed(value=bound, metric="fid"))
+    assert unknown["status"] == "imprecise"
 
 
 def test_rounding_to_the_printed_digits_is_reproduced():

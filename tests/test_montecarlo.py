@@ -133,6 +133,17 @@ def test_bootstrap_stderr_of_one_seed():
     assert result["logz_std"][1] == pytest.approx(runs.std() / math.sqrt(2 * 399), rel=0.15)
 
 
+def test_bootstrap_stderr_of_medians_is_that_of_medians():
+    """Of normal runs, by the laws of large samples: sqrt(pi / 2) s / sqrt(n) of the median, 1.166 s / sqrt(n) of 1.4826 MAD.
+
+    A mean and a standard deviation have 1 and 0.707 in these places.
+    """
+    runs = np.random.default_rng(5).normal(2.0, 0.5, size=(1, 2000))
+    found = bias_std_rmse(runs, truth=2.0, robust=True)
+    assert found["logz_bias"][1] == pytest.approx(math.sqrt(math.pi / 2) * 0.5 / math.sqrt(2000), rel=0.15)
+    assert found["logz_std"][1] == pytest.approx(1.166 * 0.5 / math.sqrt(2000), rel=0.15)
+
+
 @pytest.mark.parametrize("shape", [(5,), (2, 1), (0, 5)])
 def test_bias_std_rmse_needs_two_runs(shape):
     with pytest.raises(RescoreError, match="at least 2 runs"):

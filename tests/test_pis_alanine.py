@@ -132,6 +132,19 @@ def snf(tiny, folder) -> Result:
         return measured(PAPER, configured(PAPER, SETTINGS), "snf", folder)
 
 
+def test_trainings_of_another_density_are_other_trainings(tmp_path):
+    """Another number of samples, or other dynamics, take the weights that are there."""
+
+    def folder(**molecule) -> Path:
+        dataset = SETTINGS["datasets"]["alanine_dipeptide"]
+        changed = {"alanine_dipeptide": dataset | {"molecule": dataset["molecule"] | molecule}}
+        book = book_of(PAPER, configured(PAPER, SETTINGS | {"datasets": changed}), "x", tmp_path)
+        return alanine.MoleculeStudy(book, "alanine_dipeptide").training_folder("nn", 0, {"steps": 2})
+
+    others = {folder(temperature=300.0), folder(cut_at=100.0), folder(cut_most=1000.0)}
+    assert len(others | {folder()}) == 4 and folder() == folder(samples=50) == folder(md={"trajectories": 4})
+
+
 def test_jobs_side_by_side_simulate_each_trajectory_once(tmp_path, monkeypatch):
     """Three jobs need the reference: the second waits for the first, and a killed one goes on at its next trajectory."""
     seeds: list[int] = []

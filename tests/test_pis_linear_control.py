@@ -73,6 +73,12 @@ def test_free_directions_are_the_costliest():
     assert guided == sorted(guided, reverse=True) and guided[4] == 0
 
 
+def test_the_gain_is_the_best_for_what_is_not_free():
+    """With V = 1 ten directions of precision 1 need no control; fitted to the two free ones as well, a gain would cost them."""
+    precision = torch.tensor([1.0] * 10 + [100.0] * 2, dtype=F64)
+    assert least_path_kl(ControlledSDE(), precision, guided=True, free=2) == pytest.approx(0, abs=1e-6)
+
+
 def test_laplace_precision_of_the_pines(pines):
     """log Z of the Laplace approximation is 511.205 with log density -1111.201 at the mode."""
     h = lgcp.pines(pines).laplace_precision()

@@ -253,6 +253,17 @@ def test_the_section_s_truth_of_a_linear_decoder_is_its_closed_form(tmp_path, mo
     np.testing.assert_allclose(of.truths, np.stack([expected, expected], 1), rtol=0, atol=1e-4)
 
 
+def test_weights_are_of_the_decoder_whose_posterior_they_were_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(vae.Posteriors, "target", lambda self, image: None)
+    others = [{}, {"latent": 5}, {"hidden": 7}, {"training": {"steps": 9}}]
+    folders = [
+        vae.ImageStudy(posteriors(tmp_path, **one), image, {}).training_folder("nn", 0, {"steps": 2})
+        for one in others
+        for image in (0, 1)
+    ]
+    assert len(set(folders)) == 8
+
+
 def test_a_killed_truth_goes_on_at_its_next_image(tmp_path, monkeypatch, capsys):
     of, made = posteriors(tmp_path, images=4), []
 

@@ -1,5 +1,6 @@
 """How the methods of PIS are wired, with stubs whose answers are known: which estimator, which seed, which schedule."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +11,12 @@ from rescore.control import ControlledSDE, Paths
 from rescore.montecarlo.logz import elbo, ess, log_mean_exp, logz_statistics
 from rescore.papers import load_paper
 from rescore.random import derive_seed, make_generator, small_seed
+from rescore.targets.lgcp import synthetic
 
 F64 = torch.float64
 PAPER = load_paper("pis")
-study_module, policies, variational, annealed, chains = (
-    PAPER.module(name) for name in ("study", "policies", "variational", "annealed", "chains")
+study_module, policies, variational, annealed, chains, sweeps = (
+    PAPER.module(name) for name in ("study", "policies", "variational", "annealed", "chains", "sweeps")
 )
 ANNEALING = {"temperatures": 2, "hmc_steps": 3, "leapfrogs": 4, "step_sizes": [0.4, 0.3, 0.2, 0.1], "resample_below": 0.6}
 PIS = {
@@ -163,6 +165,12 @@ def test_annealed_rows_are_made_under_their_schedule(study, monkeypatch):
     assert_row(rows["AFT", "2-temperatures"], torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
     assert {(row["logz_bias"].nfe, row["logz_bias"].n_samples) for row in rows.values()} == {(24, 20)}
     assert study.book.arrays["mg/aft/acceptance"].shape == (2, 2, 2)
+    seen.clear()
+    few = study.settings.annealing.model_copy(update={"particles": 3})
+    study.settings = study.settings.model_copy(update={"annealing": few})
+    study.table = "another"
+    annealed.annealed(study, "smc")
+    assert [n for _, n, *_ in seen] == [3] and study.book.measurements[-1].protocol["particles"] == 3
 
 
 def test_maps_that_have_left_the_identity_are_learned(study):
@@ -250,6 +258,26 @@ def test_three_trainings_also_give_the_spread_of_retrained_runs(study, monkeypat
     assert row["logz_std"].protocol["spread"] == "trainings"
 
 
+@pytest.mark.parametrize(
+    ("candidate", "table", "variants"),
+    [
+        (None, "5.1", ["a", "a@median"]),
+        ("more-runs", "5.1", ["a@more-runs", "a@median@more-runs"]),
+        ("few-particles", "5.1", ["a@few-particles"]),
+        (None, "steps", ["a"]),
+    ],
+)
+def test_medians_are_of_the_table_and_its_main_protocol_only(tmp_path, candidate, table, variants):
+    config = configured(PAPER, PIS | {"candidates": {"more-runs": {"runs": 8}, "few-particles": {"particles": 3}}})
+    book = book_of(PAPER, config, "job", tmp_path)
+    book.run = replace(book.run, candidate=candidate)
+    study = study_module.Study(book, "mg")
+    study.table = table
+    runs = study_module.Runs(study, "x", 5, lambda seed, generators: {"log_z": np.arange(float(len(generators)))})
+    study.row("X", "a", None, {}, runs, "log_z")
+    assert list(dict.fromkeys(one.variant for one in book.measurements)) == variants
+
+
 def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypatch):
     seen = []
 
@@ -263,6 +291,72 @@ def test_the_noise_scale_takes_the_last_part_of_a_short_training(study, monkeypa
     rows = rows_of(study)
     assert list(rows) == [("PIS", f"{policy}-variance-{v}") for policy in ("NN", "Grad") for v in (1, 4, 16)]
     assert {row["path_cost"].value for row in rows.values()} == {np.arange(350, 400).mean()}
+
+
+def test_the_cox_process_has_its_noise_scales_without_a_training(study, monkeypatch):
+    study.target = synthetic(4)
+    monkeypatch.setattr(policies, "trained_policy", None)
+    monkeypatch.setattr(
+        policies, "least_path_kl", lambda sde, precision, guided: sde.prior_variance + 100 * guided + len(precision)
+    )
+    policies.noise_scale(study, "noise_scale")
+    found = {variant: row["path_kl"].value for (_, variant), row in rows_of(study).items()}
+    expected = {f"{name}-variance-{v}": 16 + v + more for name, more in (("NN", 0), ("Grad", 100)) for v in (1, 4, 16)}
+    assert found == pytest.approx(expected) and {one.over for one in study.book.measurements} == {"exact"}
+
+
+def test_convergence_is_the_cost_above_minus_log_z(study, monkeypatch):
+    """Costs of 16 steps, of which the last two are the end; log Z is 1.5."""
+    study.target.log_z = 1.5
+    study.settings = study.settings.model_copy(update={"pis": study.settings.pis.model_copy(update={"steps": 16})})
+    history = {("nn", 4): np.arange(16.0), ("nn", 6): np.full(16, 3.0), ("grad", 4): -np.arange(16.0), ("grad", 6): np.ones(16)}
+    monkeypatch.setattr(sweeps, "trained_policy", lambda study, name, seed, *_: (None, history[name, seed]))
+    sweeps.convergence(study, "convergence")
+    rows = rows_of(study)
+    assert {variant: (row["path_kl"].value, row["path_kl_of_training"].value) for (_, variant), row in rows.items()} == {
+        "NN": ((14.5 + 3) / 2 + 1.5, (7.5 + 3) / 2 + 1.5),
+        "Grad": ((-14.5 + 1) / 2 + 1.5, (-7.5 + 1) / 2 + 1.5),
+    }
+
+
+def test_an_arc_is_covered_by_a_tenth_of_what_exact_draws_have_there(tmp_path, monkeypatch):
+    """Of 3,240 draws 10, 30 and 50 are in an arc of the three rings: 1, 3 and 5 cover it, within 5 widths, 0.354."""
+    settings = PIS | {"particles": 1620, "datasets": {"rings": PIS["datasets"]["mg"]}}
+    settings["jobs"] = {"job": {"measure": {"rings": ["coverage"]}}}
+    study = study_module.Study(book_of(PAPER, configured(PAPER, settings), "job", tmp_path), "rings")
+
+    def at(radius: float, arcs: range, times: int) -> torch.Tensor:
+        angle = (torch.tensor(list(arcs)) + 0.5) * (2 * np.pi / 36)
+        return (radius * torch.stack((angle.cos(), angle.sin()), 1)).repeat(times, 1)
+
+    few = torch.cat((at(1.35, range(9), 1), at(1.36, range(9, 36), 1), at(3, range(18), 3), at(3, range(18, 36), 2)))
+    few = torch.cat((few, at(5, range(27), 5), at(5, range(27, 36), 4)))
+    x = torch.cat((few, torch.zeros(3240 - len(few), 2)))
+    monkeypatch.setattr(sweeps, "trained_policy", lambda *_: (None, None))
+    monkeypatch.setattr(sweeps, "trained_flow", lambda *_: (lambda z: (x[: len(z)], None), None))
+    monkeypatch.setattr(sweeps, "simulate", lambda study, sde, policy, runs: Paths(x.reshape(len(runs), 1620, 2), None))
+    sweeps.coverage(study, "coverage")
+    found = {method: [row[f"ring_{k}_covered"].value for k in (1, 2, 3)] for (method, _), row in rows_of(study).items()}
+    shares = [0.25, 0.5, 0.75]
+    assert found == {"PIS-NN": shares, "PIS-Grad": shares, "VI-NF": shares, "exact": [1.0, 1.0, 1.0]}
+    assert {one.n_samples for one in study.book.measurements} == {2 * 3240}
+
+
+def test_weights_are_of_what_they_were_trained_on(study, monkeypatch):
+    """A policy of another noise scale, and maps of other temperatures, are not taken up."""
+    folders = []
+    monkeypatch.setattr(
+        study_module, "fit", lambda model, loss, adam, generator, folder, *_, **__: folders.append(folder) or torch.zeros(7)
+    )
+    for sde in (ControlledSDE(3, 2.0, 0.5), ControlledSDE(4, 2.0, 0.5), ControlledSDE(3, 1.0, 0.5), ControlledSDE(3, 2.0, 0.6)):
+        policies.trained_policy(study, "nn", 4, sde, study.settings.pis)
+    monkeypatch.setattr(annealed, "train_once", lambda path, train, blank: folders.append(path.parent))
+    schedule = annealed.smc.Annealing(2)
+    for sizes in (0.1, 0.2):
+        its = study.settings.annealing.model_copy(update={"step_sizes": (sizes,) * 4})
+        study.settings = study.settings.model_copy(update={"annealing": its})
+        annealed.trained_transports(study, schedule, 4)
+    assert len(set(folders)) == len(folders) == 6
 
 
 def test_each_seed_and_setting_has_its_own_training_folder(study):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -146,6 +147,10 @@ class MoleculeStudy(Study):
         self.molecule = self.settings.molecule
         self.target = make_molecule(self.molecule)
 
+    def training_folder(self, method: str, seed: int, settings: Mapping[str, object]) -> Path:
+        density = self.molecule.model_dump(include={"temperature", "cut_at", "cut_most"})
+        return super().training_folder(method, seed, {"settings": settings, "density": density})
+
     @property
     def md_protocol(self) -> dict[str, object]:
         of = self.molecule.md
@@ -164,7 +169,7 @@ class MoleculeStudy(Study):
     def reference(self) -> Mapping[str, np.ndarray]:
         """Molecular dynamics: `torsions` (trajectories, frames, 5) and `energies` in kT; for all jobs. Raises MissingData."""
         of, label = self.molecule.md, f"{self.dataset}: molecular dynamics"
-        key = self.training_folder("md", 0, of.model_dump() | {"temperature": self.molecule.temperature})
+        key = super().training_folder("md", 0, of.model_dump() | {"temperature": self.molecule.temperature})
         start = np.array(read_json(EXPORTED, {"positions": list})["positions"])
 
         def trajectories(which: range) -> dict[str, np.ndarray]:

@@ -1,10 +1,10 @@
 """Claims: what a paper says about its numbers, as predicates over records.
 
 A claim compares selected numbers. Each comparison has a margin, positive in favour of the claim, and a standard error
-(errors of different records are taken as independent) with Welch's degrees of freedom. The claim `holds` where every margin is
-above 0 with a one-sided p value of at most LEVEL / 2; it `fails` where one of its k margins is below 0 with at most
-LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance no more often than one of a single one); else it
-is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
+(errors of different records are taken as independent, also those of two estimates by the same trainings) with Welch's degrees
+of freedom. The claim `holds` where every margin is above 0 with a one-sided p value of at most LEVEL / 2; it `fails` where one
+of its k margins is below 0 with at most LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance no more
+often than one of a single one); else it is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
 
 An error that is not known decides nothing: that of a single repeat, and that of repeated samplings of a single training,
 which says nothing about another training (but see `on_the_network`). Repeats that all gave the same are no proof of

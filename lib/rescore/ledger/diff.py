@@ -165,7 +165,8 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
     """The columns that compare a record with the published number, which was made as `stated` and as we have `assumed`.
 
     Both errors count once the measured one is within what the printed number allows. One that exceeds it would make any
-    number agree, so such a record is not judged, unless even its whole interval is outside: no repeat would bring it back.
+    number agree, so such a record is not judged, unless its whole interval is outside, or of a bound inside: no repeat would
+    change that.
     """
     allowed, error, delta = tolerance(entry), measured_error(record), record.value - entry.number
     found: dict[str, object] = {"error": error if math.isfinite(error) else None, "tolerance": allowed, "delta": delta}
@@ -175,7 +176,7 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
         return found | {"status": "indicative", "note": f"differs: {', '.join(differing)}"}
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     note = f"assumes {assumptions}" if assumptions else ""
-    if error > allowed and within(entry.bound, delta, allowed + error):
+    if error > allowed and within(entry.bound, delta, allowed + error) and not within(entry.bound, delta, allowed - error):
         return found | {"status": "imprecise", "note": "; ".join(filter(None, (_would_decide(record, allowed), note)))}
     if error <= allowed:
         allowed = max(allowed, math.hypot(2 * float(entry.uncertainty or 0), error))
