@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ledger_case import record
 from matplotlib.figure import Figure
 from measuring import configured
 from pinned import check_pinned
@@ -79,6 +80,17 @@ def test_claims_find_their_records(records):
     assert {line["claim"] for line in lines} == {claim.name for claim in claims.CLAIMS}
 
 
+def test_claims_on_table_6_2_hold_on_the_printed_numbers():
+    """As if they were measured on each data set, by each of its metrics, almost without error."""
+    places = (("6.2", "digits_exact", "sw2_flow"), ("6.2", "digits_exact", "solver_rmse"), ("6.2-grids", "digits", "fid"))
+    places += (("6.2", "digits", "fid"), ("6.2", "cifar10", "fid"))
+    printed = [(row.method, row.variant, row.nfe, float(row.value)) for row in PUBLISHED if row.table == "6.2"]
+    columns = ("table", "dataset", "metric", "method", "variant", "nfe", "value")
+    rows = [record(paper="deis", stderr=1e-4, **dict(zip(columns, at + of, strict=True))) for at in places for of in printed]
+    lines = {line["claim"]: line["status"] for line in evaluate("deis", claims.CLAIMS, rows) if line["status"] != "not-run"}
+    assert set(lines.values()) == {"holds"} and len(lines) == 26
+
+
 def test_columns_have_the_orders_and_costs_that_the_chapter_states():
     """Eqs. 6.14 and 6.17: degree + 1, and the number of stages; iPNDM ignores that the transfer varies within a step."""
     stated = {"Euler": 1, "EI-score": 1, "DDIM": 1, "iPNDM": 2, "rho2Heun": 2, "rho3Kutta": 3, "rho4RK": 4}
@@ -103,6 +115,12 @@ SMALL = {"datasets": {"mixture1d": {"samples": 5}, "digits_exact": {"samples": 2
 def test_a_job_measures_what_there_is(measure, message):
     with pytest.raises(RescoreError, match=message):
         configured(PAPER, SMALL | {"jobs": {"a": {"measure": measure}}})
+
+
+def test_evaluations_of_likelihoods_are_whole_steps_of_every_method():
+    """With 10 a method of 4 a step would take 8, under the name of 10."""
+    with pytest.raises(RescoreError, match=r"likelihood\.nfes\.0: input should be a multiple of 12, not 10"):
+        configured(PAPER, SMALL | {"jobs": {}, "likelihood": {"nfes": [10]}})
 
 
 def test_configs():

@@ -310,7 +310,7 @@ def test_forward_simulation(name):
     h = (end - start) / steps
     for t in times:
         noise = torch.randn(u.shape, generator=g, dtype=torch.float64)
-        u = u + h * process.drift(u, t) + math.sqrt(h) * process.G(t)(noise)
+        u = u + h * process.F(t)(u) + math.sqrt(h) * process.G(t)(noise)
     mean = process.mean(end)(process.embed(x[:1]))
     whitened = process.L(end).inv()(u - mean).flatten(1)
     tolerance = 5 / math.sqrt(n) + 0.02

@@ -112,6 +112,21 @@ def test_a_budget_gets_the_tightest_tolerance_that_it_pays_for(tmp_path):
     ]
 
 
+def test_tolerances_and_budgets_may_stand_in_any_order(tmp_path):
+    """The loosest is tried first, wherever it stands; else what the dearest takes would end the search before it."""
+    jobs, config = PAPER.module("jobs"), load_config(PAPER, "smoke").model_copy(update={"samples": 2})
+
+    def found(budgets, tolerances):
+        rows, order = [], {"budgets": budgets, "tolerances": tolerances}
+        book = book_of(PAPER, config.model_copy(update=order), "all", tmp_path)
+        run = lambda one, solve: rows.append((dict(one.protocol), solve().nfe))  # noqa: E731
+        jobs.adaptive(jobs.Column.of(book, "VP"), "RK45", methods.METHODS["RK45"], run)
+        return rows, book.skipped
+
+    rows, skipped = found((40, 120), (0.1, 1e-6))
+    assert found((120, 40), (1e-6, 0.1)) == (rows, skipped) and len(rows) == len(skipped) == 1
+
+
 def test_a_tolerance_that_diverges_costs_only_its_own_budgets(tmp_path):
     """A solution that is not finite at the loosest tolerance leaves the tighter ones; where all do, each budget says so."""
     jobs, config = PAPER.module("jobs"), load_config(PAPER, "smoke").model_copy(update={"samples": 2})

@@ -265,6 +265,14 @@ def test_cld_covariance_errors(grid, n, em, sscs):
     assert (sscs_covariance(process, times, 0.3) - exact).values.abs().max().item() == pytest.approx(sscs, rel=6e-3)
 
 
+def test_the_mean_of_sscs_lacks_the_noise_of_the_last_half_step():
+    process, u = CLD(), torch.ones(2, 2, 1, dtype=torch.float64)
+    score, times = GaussianMixture(process, torch.ones(1, 1), 0.3), grids.quadratic(process, 3)
+    plain, mean = (SSCS(process, times, denoise).run(score, u, torch.ones_like) for denoise in ("none", "mean"))
+    last = SSCS(process, times).halves[1][1][-1](torch.ones_like(u))
+    assert last.abs().min() > 1e-3 and torch.allclose(plain - mean, last, rtol=1e-9)
+
+
 @pytest.mark.parametrize("n", [1, 5])
 def test_sscs_keeps_the_equilibrium_and_em_does_not(n):
     process = CLD()

@@ -298,7 +298,7 @@ def test_denoising_steps(name):
     tweedie = gddim(process, times, denoise="tweedie")(score, u)
     assert relative(tweedie, process.mean(0.0)(process.embed(x)).expand_as(u)) < 1e-7
     euler = gddim(process, times, denoise="euler")(score, u)
-    expected = plain - t0 * (process.drift(plain, t0) - process.GG(t0)(score(plain, t0)))
+    expected = plain - t0 * (process.F(t0)(plain) - process.GG(t0)(score(plain, t0)))
     assert torch.allclose(euler, expected, rtol=1e-12)
     sampler = gddim_stochastic(process, times, 1.0, denoise="mean")
     assert sampler.C[-1] is None and sampler.nfe == 6

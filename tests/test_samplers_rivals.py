@@ -135,6 +135,29 @@ def test_the_first_steps_of_the_adaptive_sde():
     assert times[3] == pytest.approx(1 - 0.9 * 0.01 * error**-0.9, abs=1e-9) and times[-1] == pytest.approx(0.2)
 
 
+def test_later_steps_of_the_adaptive_sde():
+    """Four trials by hand, without noise: errors are relative to the last accepted x', not to its end; steps grow freely."""
+    process, score, start = VP(), mixture("vp"), torch.randn(6, 3, generator=generator(), dtype=torch.float64)
+    t, h, u, before, times, accepted, asked = 1.0, 0.01, start, start, [], [], []
+
+    def euler(v, at, t):
+        beta = -process.dlog_alpha(t).item()
+        return v - h * (-beta / 2 * at - beta * score(at, t))
+
+    for _ in range(4):
+        times += [t, t - h]
+        first = euler(u, u, t)
+        end = (first + euler(u, first, t - h)) / 2
+        scale = (0.3 * torch.maximum(first.abs(), before.abs())).clamp_min(0.02)
+        error = ((first - end) / scale).square().mean().sqrt().item()
+        accepted.append(error <= 1)
+        u, t, before = (end, t - h, first) if accepted[-1] else (u, t, before)
+        h *= 0.9 * error**-0.9
+    sampler = AdaptiveSDE(process, [1.0, 0.01], tolerance=0.3, atol=0.02)
+    sampler.run(lambda v, t: asked.append(t) or score(v, t), start, torch.zeros_like)
+    assert accepted == [True, False, True, False] and [*times, t, t - h] == pytest.approx(asked[:10], abs=1e-12)
+
+
 def test_the_adaptive_sde_has_the_variance_of_gaussian_data():
     """8 % on 1500 states of 4 coordinates are above four standard errors; a looser tolerance takes fewer evaluations."""
     process, score = VP(), GaussianMixture(VP(), torch.zeros(1, 4, dtype=torch.float64), 0.5)

@@ -101,8 +101,8 @@ def test_rivals_have_the_evaluations_of_their_cells_and_samplers_of_their_score(
     assert (held.sampler.most, held.sampler.times) == (20, [1.0, 1e-3])
 
 
-def book_of_grids(monkeypatch, tmp_path, fids, count=3):
-    """A book of two grids whose samples have these FIDs, by grid; without some its sampler diverges."""
+def book_of_grids(monkeypatch, tmp_path, fids, count=3, grid="quadratic"):
+    """A book of two grids whose samples have these FIDs; without some its sampler diverges. The table's own is `grid`."""
 
     class Models:
         data, repeats = "digits", [(seed, seed) for seed in range(count)]
@@ -121,6 +121,7 @@ def book_of_grids(monkeypatch, tmp_path, fids, count=3):
 
     monkeypatch.setattr(PAPER.module("networks"), "TrainedModels", lambda book: Models())
     settings = {"best_grids": {"rows": [5], "grids": ["uniform", "quadratic"]}, "jobs": {"a": {"measure": ["best_grids"]}}}
+    settings["table"] = {"grid": grid}
     return book_of(PAPER, configured(PAPER, SMALL | settings), "a", tmp_path)
 
 
@@ -131,6 +132,10 @@ def test_a_grid_that_diverges_is_left_out_and_without_the_tables_there_is_no_gai
     assert {row.metric for row in book.measurements if row.variant == "tAB1"} == {"fid_uniform", "fid"}
     (skip,) = [one for one in book.skipped if one["variant"] == "tAB1"]
     assert skip["reason"] == "gain, gain_held_out: the table's grid, quadratic, diverged"
+    book = book_of_grids(monkeypatch, tmp_path / "other", {"uniform": [1.0, 5.0, 5.0]}, grid="rho7")
+    networks.best_grids(book)
+    (skip,) = [one for one in book.skipped if one["variant"] == "tAB1"]
+    assert skip["reason"] == "gain, gain_held_out: the table's grid, rho7, is none of best_grids.grids"
     book = book_of_grids(monkeypatch, tmp_path / "none", {})
     networks.best_grids(book)
     assert not book.measurements and all("diverged: on each grid" in one["reason"] for one in book.skipped)

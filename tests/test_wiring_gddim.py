@@ -156,3 +156,20 @@ def test_correctors_and_predictors_take_the_same_evaluations():
     held = list(tables.held(config.held, "DDPM", VP()))
     assert [one.variant for one in held] == [f"DDPM, at most {nfe}" for nfe in config.held.nfes]
     assert [(one.sampler.most, one.sampler.times) for one in held] == [(nfe, [1.0, VP().eps]) for nfe in config.held.nfes]
+
+
+def test_a_phase_that_a_seed_never_enters_has_no_rate(monkeypatch, tmp_path):
+    """Not a rate of 0, which would speak for the claims on fig. 7.2; the share is 0."""
+    paths, config = PAPER.module("paths"), load_config(PAPER, "smoke")
+    states = config.samples * len(config.seeds)
+    which = torch.full((3, states), 1)
+    which[0], which[2, : config.samples] = 0, 2  # the second seed ends before one mode dominates
+    found = torch.ones(3, states), which, torch.tensor([0.9, 0.5, 0.1, 0.01])
+    monkeypatch.setattr(paths, "phases_of", lambda problem, steps: found)
+    book = book_of(PAPER, config, "more", tmp_path)
+    paths.phases(book)
+    rows = {(row.variant, row.metric): row.value for row in book.measurements if row.dataset == "four_points"}
+    assert rows["fully mixed", "noise_rate"] == rows["mixing", "noise_rate"] == 1 and ("one mode", "noise_rate") not in rows
+    assert rows["one mode", "share"] == pytest.approx(1 / 6)
+    reasons = {(one["dataset"], one["variant"], one["reason"]) for one in book.skipped}
+    assert ("four_points", "one mode", "noise_rate: no state of a seed is in this phase") in reasons and len(reasons) == 2

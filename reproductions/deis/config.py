@@ -1,6 +1,6 @@
 """The settings of a DEIS run."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from rescore.config import SectionSettings
@@ -10,6 +10,7 @@ from rescore.specs.training import EnsembleTraining
 
 DatasetName = Literal["mixture1d", "mixture1d_narrow", "digits_exact"]
 GridName = Literal["uniform", "quadratic", "rho7", "log-rho"]
+WholeSteps = Annotated[int, Field(gt=0, multiple_of=12)]  # of methods of 1, 2, 3 and 4 evaluations a step
 
 
 class Dataset(Settings):
@@ -62,7 +63,7 @@ class Extrapolation(SectionSettings):
     sections = ("extrapolation", "extrapolation_trained")
 
     steps: PositiveInt = Field(10, description="N, as printed")
-    between: PositiveInt = Field(4, description="times within each step at which the error is taken")
+    between: int = Field(4, ge=2, description="parts of each step, at the times between which the error is taken")
     grids: tuple[GridName, ...] = ("uniform", "quadratic")
     samples: PositiveInt = Field(64, description="of each trained network")
 
@@ -83,7 +84,7 @@ class Likelihood(SectionSettings):
 
     sections = ("likelihood", "likelihood_trained")
 
-    nfes: tuple[PositiveInt, ...] = (12, 24, 48, 96)
+    nfes: tuple[WholeSteps, ...] = (12, 24, 48, 96)
     grid: GridName = "log-rho"
     tolerance: PositiveFloat = Field(1e-5, description="of dopri5, relative and absolute")
 

@@ -108,8 +108,8 @@ def extrapolation_trained(book: Book) -> None:
 def fitting(book: Book) -> None:
     """Fig. 6.2: the error of networks trained on a narrow Gaussian on the line, where p_t is large and where it is small.
 
-    `fitting_error` is the RMS of s_theta - s over that of s, over the region and FIT_TIMES; `noise_error` that of sigma_t times
-    the difference, the scaled error: the error of eps.
+    `fitting_error` is the RMS over FIT_TIMES of the RMS of s_theta - s in the region over that of s; `noise_error` the RMS over
+    both of sigma_t times the difference, the scaled error: the error of eps.
     """
     settings, process = book.config.fitting, VP()
     protocol = settings.protocol | {

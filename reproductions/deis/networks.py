@@ -95,7 +95,8 @@ def best_grids(book: Book) -> None:
             best = values.mean(1).argmin()
             cell.add("fid", values[best], grid=names[best])
             if main not in fids:
-                cell.skip(f"gain, gain_held_out: the table's grid, {main}, diverged")
+                why = "diverged" if main in settings.grids else "is none of best_grids.grids"
+                cell.skip(f"gain, gain_held_out: the table's grid, {main}, {why}")
                 continue
             ours, seeds = np.array(fids[main]), range(values.shape[1])
             cell.add("gain", ours - values[best], grid=names[best])

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache, partial
 from itertools import product
 
-import numpy as np
 import torch
 from rescore.data.digits import load_digits
 from rescore.experiments.book import Book
@@ -20,7 +19,6 @@ from rescore.processes import CLD, VP, Blurring, LinearSDE
 from rescore.processes.grids import quadratic
 from rescore.samplers import gddim
 from rescore.samplers.base import Denoise
-from torch import Tensor
 
 from reproductions.gddim import paths, tables
 from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORDERS
@@ -29,7 +27,7 @@ from reproductions.gddim.tables import FACTOR, MAIN_ORDER, MODELS, PREDICTOR_ORD
 PROCESSES: Mapping[str, LinearSDE] = {"DDPM": VP(), "BDM": Blurring((8, 8), sigma_max=2.5), "CLD": CLD()}
 MODE_STD, GAUSSIAN_STD = 0.1, 0.5
 ON_MODE = 4.0  # standard deviations
-PATHS, TRACED = 32, 3  # states and pixels of fig. 7.1
+PATHS = 32  # states of fig. 7.1
 CLD_DATA = ("mixture2d_grid", "digits_exact")  # of Tables 7.1 and 7.2
 
 
@@ -93,23 +91,15 @@ def noise(book: Book) -> None:
         solver = gddim(process, quadratic(process, config.reference_steps), 3)
         path = cache(partial(trace, solver, problem.score, case.start))
         protocol = {"grid": "quadratic", "t0": process.eps, "reference_steps": config.reference_steps}
-        for factor, channels in {"R": slice(0, 2), "L": slice(1, 2)}.items():
+        for factor in paths.CHANNELS:
             with case.cell("fig7.1", "exact flow", FACTOR(factor=factor), **protocol, factor=factor) as cell:
                 if cell.todo:
                     times, states, scores = path()
-                    epsilon = torch.stack([-process.K(t, factor).T(s) for t, s in zip(times.tolist(), scores, strict=True)])
-                    epsilon = epsilon[:, :, channels]  # (steps, n, channels, *data)
+                    epsilon = paths.noise_along(process, factor, times, scores)
                     change = epsilon.std(0, correction=0).unflatten(0, (len(config.seeds), -1)).flatten(1)
                     cell.add("noise_change", change.square().mean(1).sqrt().tolist())  # over times equally spaced in sqrt(t)
-                    cell.arrays[f"noise/{dataset}/{factor}"] = _pixels(epsilon)
-                    cell.arrays |= {f"noise/{dataset}/u": _pixels(states), "noise/times": times.numpy()}
-
-
-def _pixels(path: Tensor) -> np.ndarray:
-    """Of the first state, pixels in the middle of the image, where the digits differ most: (steps, channels, TRACED)."""
-    height, width = path.shape[-2:]
-    first = height // 2 * width + width // 2 - TRACED // 2
-    return path[:, 0].flatten(2)[..., first : first + TRACED].numpy()
+                    cell.arrays[f"noise/{dataset}/{factor}"] = paths.middle_pixels(epsilon)
+                    cell.arrays |= {f"noise/{dataset}/u": paths.middle_pixels(states), "noise/times": times.numpy()}
 
 
 def factors(book: Book) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from rescore.data.digits import load_digits
 from rescore.experiments.book import Book
 from rescore.models.evaluate import TrainedModels
 from rescore.problems import ExactProblem
@@ -63,11 +65,11 @@ def noise_trained(book: Book) -> None:
             cell.arrays |= {f"noise/{models.data}/u": middle_pixels(states), f"noise/{models.data}/times": times.numpy()}
 
 
-def middle_pixels(path: Tensor):
+def middle_pixels(path: Tensor) -> np.ndarray:
     """Of the first state, three pixels in the middle of the image, where the digits differ most: (steps, channels, 3)."""
     height, width = path.shape[-2:]
     first = height // 2 * width + width // 2 - 1
-    return path[:, 0].flatten(2)[..., first : first + 3].float().cpu().numpy()
+    return path[:, 0].flatten(2)[..., first : first + 3].cpu().numpy()
 
 
 def phases(book: Book) -> None:
@@ -95,14 +97,12 @@ def phases(book: Book) -> None:
                     continue
                 found = found or phases_of(problem, config.reference_steps)
                 rates, which, times = found
-                inside = [(which[:, of] == PHASES.index(phase)) for of in torch.arange(problem.size).split(problem.n)]
-                cell.add(
-                    "noise_rate",
-                    [
-                        rates[:, of][mask].mean().item() if mask.any() else 0.0
-                        for of, mask in zip(torch.arange(problem.size).split(problem.n), inside, strict=True)
-                    ],
-                )
+                seeds = torch.arange(problem.size).split(problem.n)
+                inside = [which[:, of] == PHASES.index(phase) for of in seeds]
+                if all(mask.any() for mask in inside):
+                    cell.add("noise_rate", [rates[:, of][mask].mean().item() for of, mask in zip(seeds, inside, strict=True)])
+                else:
+                    cell.skip("noise_rate: no state of a seed is in this phase")
                 cell.add("share", [mask.double().mean().item() for mask in inside])
                 cell.arrays |= {
                     f"phases/{dataset}/rates": rates[:, :3].numpy(),
@@ -113,8 +113,6 @@ def phases(book: Book) -> None:
 
 def dirac_mixtures() -> dict[str, Tensor]:
     """Well-separated points: four in the plane, and ten digits, the first of each class."""
-    from rescore.data.digits import load_digits
-
     corners = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
     return {"four_points": corners, "ten_digits": load_digits()[:10].double()}  # the first ten are 0 to 9
 
@@ -143,7 +141,7 @@ def recovered(process: LinearSDE, score: Score, u: Tensor, t: float, u_s: Tensor
 def score_recovery(book: Book, processes: dict[str, LinearSDE], points: Tensor) -> None:
     """Props. 6 (VP) and 8 (all): relative RMS error of scores at (u, t) from one evaluation at (u_s, s), for any u, u_s.
 
-    On one point, where the propositions are exact; on all digits, u_s being a draw of p_s and u where the flow's noise leads.
+    On one point, where the propositions are exact; on all digits, u_s and u being draws of p_s and p_t of the same digit.
     """
     config = book.config
     for name, process in processes.items():

@@ -21,9 +21,7 @@ class Config(PaperConfig):
     seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     samples: PositiveInt = Field(16, description="of each seed")
     budgets: tuple[PositiveInt, ...] = Field((5, 10, 20, 50, 100, 1000), description="score evaluations a sampler may take")
-    tolerances: tuple[PositiveFloat, ...] = Field(
-        (1e-1, 1e-2, 1e-3, 1e-4, 1e-5), description="of the adaptive solvers, falling"
-    )
+    tolerances: tuple[PositiveFloat, ...] = Field((1e-1, 1e-2, 1e-3, 1e-4, 1e-5), description="of the adaptive solvers")
     reference_tolerance: PositiveFloat = Field(1e-7, description="of the solution that solver_rmse is measured from")
     projections: PositiveInt = Field(50, description="of sw2")
     images: PositiveInt = Field(64, description="of the data, from which A-DDIM's variances are estimated")

@@ -97,7 +97,8 @@ def column(book: Book, name: str) -> None:
 
 def adaptive(column: Column, method: str, make: Method, run: Callable[..., None]) -> None:
     """An adaptive solver's cost follows from its tolerance: each budget gets the tightest listed one that it can pay for."""
-    problem, budgets, tolerances = column.problem, column.book.config.budgets, column.book.config.tolerances
+    problem, config = column.problem, column.book.config
+    budgets, tolerances = sorted(config.budgets), sorted(config.tolerances, reverse=True)
     samplers = {tolerance: make(problem.process, grid(problem.process, 1), tolerance=tolerance) for tolerance in tolerances}
     found: dict[float, Solution] = {}
     outcome: dict[float, str] = {}

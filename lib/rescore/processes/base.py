@@ -83,10 +83,6 @@ class LinearSDE(ABC):
         """The diffusion matrix: the lower triangular root of G_t G_t^T."""
         return self.GG(t).cholesky()
 
-    def drift(self, u: Tensor, t: Time) -> Tensor:
-        """F_t u, the shape of u."""
-        return self.F(t)(u)
-
     def L(self, t: Time) -> Operator:
         """The Cholesky factor of Sigma_t."""
         return self.Sigma(t).cholesky()

@@ -23,7 +23,8 @@ class Method(Generic[Made]):
     Args:
         make: does that.
         applies: the classes of processes that it applies to; another one is a RescoreError.
-        of_order: global order of convergence to the probability flow; None for a stochastic or adaptive method.
+        of_order: global order of convergence to the probability flow; None for a stochastic or adaptive method. Of a multistep
+            method that of its later steps: the first ones leave an error of order 2, which is small where eps is flat near T.
         per_step: score evaluations of a step; None for an adaptive method.
         options: given to `make`.
     """
