@@ -98,6 +98,12 @@ class Evaluation(Grown):
 
     younger: ClassVar[tuple[str, ...]] = ("checkpoint", "runs", "samplings")
 
+    def sets(self, seeds: int, published: bool) -> int:
+        """How many sets of samples, and of likelihoods, are made of a model of so many training seeds."""
+        if seeds > 1:
+            return seeds
+        return self.runs if published and self.runs > 1 else self.samplings
+
 
 class ModelConfig(PaperConfig):
     """A paper that uses trained models. Its `config.Config` derives from this, its jobs from `ModelJob`.
