@@ -155,13 +155,8 @@ class ModelConfig(PaperConfig):
                 )
         return self
 
-    def job_models(self, job: str) -> dict[str, ModelSpec]:
-        """The models of a job as `<name>/<training seed>`."""
-        trainings = self.job_trainings(job).items()
-        return {f"{name}/{seed}": spec for name, of in trainings for seed, spec in of.members.items()}
-
     def job_trainings(self, job: str) -> dict[str, Trainings]:
-        """The nodes that train them."""
+        """The nodes that train the models of a job, by their names."""
         config = self.under(job)
         return {name: Trainings(config.models[name], config.training_seeds) for name in self.jobs[job].models}
 
