@@ -55,16 +55,6 @@ def test_warm_up_starts_at_zero_and_multiplies_the_decay():
     )
 
 
-def test_settings_reach_the_optimiser():
-    defaults = Adam(steps=1, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.2).optimizer(nn.Linear(1, 1)).defaults
-    assert {name: defaults[name] for name in ("lr", "betas", "eps", "weight_decay")} == {
-        "lr": 0.1,
-        "betas": (0.8, 0.9),
-        "eps": 1e-3,
-        "weight_decay": 0.2,
-    }
-
-
 @pytest.mark.parametrize(("clip", "expected"), [(1.0, [0.6, 0.8]), (4.0, [2.4, 3.2]), (6.0, [3.0, 4.0]), (None, [3.0, 4.0])])
 def test_clipping_scales_the_gradient_to_the_norm(tmp_path, clip, expected):
     """Of 3 a + 4 b the gradient has norm 5."""
