@@ -1,6 +1,7 @@
 """Contents against their descriptions: exact values of the metrics, the loader of HumanML3D and its published evaluator."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -260,6 +261,14 @@ def test_the_evaluator_sees_each_pair_by_itself(files):
     changed[:, -judge.CONTACTS :] += 1
     assert torch.equal(evaluator.motions([changed]), evaluator.motions([motions[0]])), "contacts are not seen"
     assert torch.allclose(evaluator.motions([torch.cat((motions[0], motions[1][:3]))]), seen[:1], atol=1e-6), "43 frames are 40"
+
+
+def test_the_evaluator_has_a_scale_of_its_own_for_motions_and_sees_the_tags_of_words(files):
+    evaluator, motion = judge.load_evaluator(), torch.randn(40, 263)
+    plain = replace(evaluator, mean=torch.zeros(263), deviation=torch.ones(263))
+    assert torch.allclose(evaluator.motions([motion]), plain.motions([(motion - 1) / 2]), atol=1e-6)
+    verb, noun = evaluator.captions([data.Caption("", (f"unk/{tag}",)) for tag in ("VERB", "NOUN")])
+    assert not torch.allclose(verb, noun, atol=1e-4)
 
 
 def test_words_and_their_tags(files):

@@ -1,13 +1,14 @@
 """Commands for who reads the results, and what a report marks as moved."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from ledger_case import record
 from reports import data_of, results_of
 from rescore.cli import main
 from rescore.commands.output import print_table
-from rescore.ledger.records import write_records
+from rescore.ledger.records import read_records, write_records
 from rescore.report.moved import moved
 
 
@@ -38,12 +39,18 @@ def test_moved_is_what_leaves_its_errors():
     assert found[2].sigmas == pytest.approx(0.3 / 0.02**0.5)
 
 
+def test_moved_are_also_verdicts_and_protocols():
+    results = [
+        replace(results_of([one]), verdicts={one.key: {"status": status}})
+        for one, status in ((record(), "off"), (record(protocol="runs=200"), "reproduced"))
+    ]
+    found = moved(results[1], results[0], ["toy"])
+    told = [("verdict", "off", "reproduced"), ("protocol", "runs=100; steps=100", "runs=200")]
+    assert [(c.what, c.before, c.after) for c in found] == told and not moved(*results, ["pis"])
+
+
 def test_against_marks_what_moved(hostile, tmp_path):
     other = tmp_path / "other"
-    from dataclasses import replace
-
-    from rescore.ledger.records import read_records
-
     earlier = [
         replace(r, value=r.value + (0.5 if r.variant == "tuned" else 0.0)) for r in read_records("results/laptop/records.csv")
     ]

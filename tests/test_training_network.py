@@ -283,6 +283,8 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
         codes = two_children(tmp_path)
     assert codes == [0, 0]
     assert [(tmp_path / f"again-{rank}").read_text() for rank in "01"] == ["True", "True"], "a second one, without meeting anew"
+    history = load_file(max((tmp_path / "checkpoints").glob("*.safetensors")))["history"]
+    assert torch.allclose(history, whole[1].history, rtol=1e-9, atol=0)
     for name, network in (("raw", whole[0]), ("ema", whole[1].network)):
         first, second = (load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in "01")
         for key, value in network.state_dict().items():

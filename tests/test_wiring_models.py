@@ -350,6 +350,12 @@ def test_images_are_drawn_in_batches_each_with_its_own_noise():
     assert torch.equal(x, process.project(sampler(score, u, streams)))
 
 
+def test_of_several_batches_the_most_evaluations_are_told():
+    counts = iter((5, 9, 7))
+    sampler = SimpleNamespace(process=VP(), solve=lambda score, u, streams: SimpleNamespace(u=u, nfe=next(counts)))
+    assert draw(sampler, None, (1, 2, 2), 5, make_generator("draw"), batch=2).nfe == 9
+
+
 def test_a_sampler_of_one_seed_starts_where_another_does():
     """`ddim` and `euler_maruyama` get the same prior draw from the same generator."""
     starts = []
