@@ -246,6 +246,16 @@ def test_a_resumed_training_counts_what_the_killed_one_took(tmp_path):
     assert (again.earlier_seconds, again.earlier_cpu_seconds) == (whole["wall_seconds"], whole["cpu_seconds"])
 
 
+def test_the_peak_of_memory_is_that_of_all_processes(tmp_path):
+    train(tmp_path, settings=replace(SETTINGS, adam=replace(ADAM, steps=2)))
+    path = tmp_path / "step-00000002.json"
+    content = json.loads(path.read_text())
+    content["cost"] |= {"memory_mb": 1e6, "gpu_memory_mb": 5.0}
+    path.write_text(json.dumps(content))
+    trained = train(tmp_path)[1]
+    assert (trained.peak_memory_mb, trained.peak_gpu_memory_mb) == (1e6, 5.0)
+
+
 def test_a_checkpoint_that_does_not_say_what_it_took_is_gone_on_from(tmp_path, whole):
     assert (whole[1].earlier_seconds, whole[1].earlier_cpu_seconds) == (0.0, 0.0)
     train(tmp_path)
