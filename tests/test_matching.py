@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics import text_motion as judge
 from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
 from rescore.metrics.points import nearest
+from rescore.metrics.series import SeriesJudge
 from rescore.montecarlo.pyro_chains import mode_coverage
 
 
@@ -105,6 +107,28 @@ def test_distances_and_diversity():
         diversity(corners, 300, torch.Generator())
     with pytest.raises(RescoreError, match="features of pairs"):
         multimodal_distance(text, corners)
+
+
+def test_a_judge_of_series_by_hand():
+    """Windows whose first sample is (label, place among the windows of its series), which are their features."""
+
+    def classifier(x):
+        values = x[:, :, 0, 0]
+        return values, -(values[:, :1] - torch.arange(2.0)).square()
+
+    data = torch.zeros(4, 3, 2, 1, 5)
+    labels = torch.tensor([0, 1, 0, 1])
+    data[..., 0, :, :], data[..., 1, :, :] = labels[:, None, None, None], torch.arange(3.0)[:, None, None]
+    judge_of = SeriesJudge(data, labels, 2, 1, Path(), "by hand")
+    judge_of.__dict__["classifier"] = classifier
+    x = torch.zeros(3, 2, 1, 5)
+    x[:, 0], x[:, 1] = 1.0, torch.tensor([1.0, 1.0, 4.0])[:, None, None]
+    found = judge_of(x, torch.tensor([1, 1, 0]), torch.Generator().manual_seed(0))
+    assert found["r_precision_top1"] == pytest.approx(2 / 3)
+    assert found["multimodal_distance"] == pytest.approx(10**0.5 / 3), "from (0, 1) and (1, 1), the centres of the labels"
+    real = judge_of.of_real(200, data, labels, torch.Generator().manual_seed(0))
+    assert real["r_precision_top1"] == 1.0, "windows have the labels of their series"
+    assert real["multimodal_distance"] == pytest.approx(2 / 3, abs=0.1), "all places are drawn"
 
 
 CAPTIONS = "a man walks.#a/DET man/NOUN walk/VERB#0.0#0.0\nhe turns#he/PRON turn/VERB#1.0#3.5\nstill#still/ADV#nan#nan\n"
