@@ -90,6 +90,17 @@ def test_runs_are_of_published_weights_alone(models, weights, repeated):
     assert TrainedModels(Book(config, models.run)).repeats_of("a") == repeated
 
 
+@pytest.mark.parametrize(("part", "mine"), [("1/2", ["second"]), ("2/2", ["first", "third"])])
+def test_each_likelihood_is_of_one_part(models, monkeypatch, part, mine):
+    monkeypatch.setattr(evaluate, "image_bits", lambda *_: ImageBits(torch.ones(4), None, 10))
+    config = Config()
+    config.jobs = {"job": SimpleNamespace(models=("a",), part=part)}
+    found = TrainedModels(Book(config, models.run))
+    for table in ("first", "second", "third"):
+        found.likelihood(table, "m", "", "a")
+    assert [one.table for one in found.book.measurements] == mine
+
+
 def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models, monkeypatch):
     calls, bounds = [], []
 
