@@ -110,5 +110,7 @@ def test_columns_of_numbers_stand_to_the_right(capsys):
     cells |= {"share": ("3/5", "4/5", ""), "error": ("0.1 ± 0.2", "1", "2"), "note": ("", "", "")}
     rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
     print_table(list(cells), rows, style="pipe")
-    right = [rule.endswith(":") for rule in capsys.readouterr().out.splitlines()[1].strip("|").split("|")]
+    _, rules, _, second, _ = capsys.readouterr().out.splitlines()
+    assert " 12345 " in second, "whole, and no 1.234e+04"
+    right = [rule.endswith(":") for rule in rules.strip("|").split("|")]
     assert [name for name, one in zip(cells, right, strict=True) if one] == ["number", "bound", "unit"]
