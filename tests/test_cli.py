@@ -167,7 +167,7 @@ def test_tables_compare_and_cost(collected, capsys):
     assert "runs=100; steps=100" in capsys.readouterr().out
     unended = collected / "results" / "laptop" / "toy" / "unended"
     unended.mkdir()
-    (unended / "cost.json").write_text(COST)
+    (unended / "cost.json").write_text(COST.replace('"mg"', '"unended"'))
     assert main(["cost"]) == 0
     assert capsys.readouterr().out.endswith("1 job, 2 s\n")
 
