@@ -9,11 +9,18 @@ from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.run import measure
 from rescore.ledger.records import Record
 from rescore.papers import Paper
+from rescore.specs.model import ModelSpec
 
 
 def configured(paper: Paper, content: Mapping[str, Any]) -> PaperConfig:
     """A config of the paper as a file with this content gives it."""
     return validated(paper.module("config").Config, content, "test.yaml")
+
+
+def models_of(config: PaperConfig, job: str) -> dict[str, ModelSpec]:
+    """The models of a job by the names that `Run.models` has."""
+    trainings = config.job_trainings(job).items()
+    return {f"{name}/{seed}": spec for name, of in trainings for seed, spec in of.members.items()}
 
 
 def run_of(paper: Paper, job: str, folder: Path, models: Mapping[str, Path] | None = None) -> Run:

@@ -66,12 +66,13 @@ def test_one_repeat_has_no_standard_error_and_a_count_has_none_to_have():
         cell.add("also exact", [8.0], over="exact")
         cell.estimate("median", 3.0, 0.5, 4, n=10)
         cell.estimate("of runs", 3.0, 0.5, 4, seeds=1)
-    single, count, also, median, runs = found.measurements
+        cell.estimate("of samplings", 3.0, 0.5, 4, over="samplings")
+    single, count, also, median, runs, samplings = found.measurements
     assert (single.stderr, single.df, single.n_seeds) == (None, None, 1)
     assert (count.value, count.stderr, count.df, count.over, count.n_samples) == (7.0, 0.0, None, "exact", 0)
     assert (also.value, also.stderr, also.over) == (8.0, 0.0, "exact")
     assert (median.value, median.stderr, median.df, median.n_seeds, median.n_samples) == (3.0, 0.5, 3, 4, 40)
-    assert (runs.df, runs.n_seeds) == (3, 1)
+    assert (runs.df, runs.n_seeds) == (samplings.df, samplings.n_seeds) == (3, 1)
 
 
 def test_a_median_has_the_error_of_normal_repeats_and_a_single_one_has_none():

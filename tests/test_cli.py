@@ -165,6 +165,9 @@ def test_tables_compare_and_cost(collected, capsys):
     capsys.readouterr()
     assert main(["compare", "--metric", "logz_bias", "--dataset", "mg"]) == 0
     assert "runs=100; steps=100" in capsys.readouterr().out
+    unended = collected / "results" / "laptop" / "toy" / "unended"
+    unended.mkdir()
+    (unended / "cost.json").write_text(COST.replace('"mg"', '"unended"'))
     assert main(["cost"]) == 0
     assert capsys.readouterr().out.endswith("1 job, 2 s\n")
 

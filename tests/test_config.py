@@ -25,7 +25,7 @@ from rescore.config import (
 from rescore.errors import RescoreError
 from rescore.files import ConfigLoader
 from rescore.models.build import make_process
-from rescore.papers import PaperMeta, find_papers, load_config, load_paper, schema
+from rescore.papers import PaperMeta, find_papers, load_config, load_paper
 from rescore.processes import VE
 from rescore.settings import Settings
 from rescore.specs.config import ModelConfig
@@ -163,7 +163,7 @@ def test_papers_are_found_and_unknown_ones_answered_with_the_known() -> None:
 def test_every_committed_config_is_valid_and_matches_its_json_schema(paper: str) -> None:
     folder = find_papers(ROOT)[paper]
     assert folder.scales
-    described = schema(folder)
+    described = folder.value("config", "Config").model_json_schema()
     jsonschema.Draft202012Validator.check_schema(described)
     for scale in folder.scales:
         config = load_config(folder, scale)

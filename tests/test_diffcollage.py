@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 from matplotlib.figure import Figure
-from measuring import book_of, configured
+from measuring import book_of, configured, models_of
 from rescore.collage import METHODS, Made, Maker, chain
 from rescore.data import textures
 from rescore.data.crops import Ragged, all_stretches, random_squares, random_stretches
@@ -252,7 +252,7 @@ def test_pieces_are_those_of_each_training_seed(tmp_path, monkeypatch):
         loaded.clear()
         content = load_config(PAPER, "smoke").model_dump(mode="json")
         config = configured(PAPER, content | {"seeds": [0, 1, 2], "training_seeds": list(seeds)})
-        models = {name: Path(name) for name in config.job_models("all")}
+        models = {name: Path(name) for name in models_of(config, "all")}
         found = images.Images(book_of(PAPER, config, "all", tmp_path, models), "brick")
         each = list(found.each)
         assert (found.over, [seed for seed, _ in each], len({id(x) for _, x in each})) == (over, repeated, n)
@@ -285,7 +285,7 @@ def test_finished_cells_load_no_models(tmp_path, monkeypatch):
     network = SimpleNamespace(score=lambda: standard)
     model = SimpleNamespace(process=make_process(SPEC.process, (1, 8, 8)), score=standard, network=network)
     monkeypatch.setattr(images, "load_model", lambda *_: model)
-    models = dict.fromkeys(config.job_models("all"), tmp_path)
+    models = dict.fromkeys(models_of(config, "all"), tmp_path)
     first = book_of(PAPER, config, "all", tmp_path, models)
     panoramas.lengths(first, "brick")
     monkeypatch.setattr(images, "load_model", None)

@@ -53,8 +53,11 @@ def test_both_kinds_are_among_the_trainings():
     assert {("smld_sde", "VE"), ("cld", "CLD"), ("lcss", "VE")} < found
 
 
-def test_records_say_that_the_loss_was_a_mean():
+def test_records_say_that_the_loss_was_a_mean_or_of_levels():
     content = {"data": "digits", "process": {"name": "VP"}, "network": {"name": "mlp"}, "steps": 12}
     of_sum, of_mean = (validated(ModelSpec, content | {"objective": {"reduction": kind}}, kind) for kind in ("sum", "mean"))
-    assert "train_reduction" not in of_sum.protocol
+    assert "train_reduction" not in of_sum.protocol and "train_levels" not in of_sum.protocol
+    content = content | {"process": {"name": "VE"}}
+    continuous, chain = (validated(ModelSpec, content | {"objective": {"levels": n}}, "levels") for n in (None, 10))
+    assert chain.protocol == continuous.protocol | {"train_levels": 10}
     assert of_mean.protocol == of_sum.protocol | {"train_reduction": "mean"} and of_mean.key != of_sum.key

@@ -55,6 +55,12 @@ def test_spikes_are_counted_and_noise_is_not():
     assert spikes(losses[:100]) is None and spikes(losses[:101]).tolist() == [0.0, 0.0]
 
 
+def test_a_spike_exceeds_the_median_of_those_before_it_by_six_robust_deviations():
+    """Of a grid of 100 on [-1, 1] the median is 0, and that of the absolute deviations 50 / 99."""
+    grid, limit = np.linspace(-1, 1, 100), 6 * 1.4826 * 50 / 99
+    assert [spikes(np.append(grid, share * limit)[:, None]).tolist() for share in (0.999, 1.001)] == [[0.0], [1000.0]]
+
+
 def test_a_tracked_training_goes_on_with_its_losses(tmp_path):
     """A kill behind the checkpoint of step 500; what the two runs keep of every step is the same."""
 

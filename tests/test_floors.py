@@ -79,6 +79,10 @@ def test_the_floors_of_trained_models_are_records_of_single_runs(tmp_path):
     for one in found:
         assert (one.table, one.dataset, one.method, one.metric, one.nfe) == ("6.2", "digits", "real images", "fid", None)
         assert (one.stderr, one.df, one.over, one.n_seeds, one.n_samples) == (None, None, "runs", 1, 70)
+    for parts, job in ((Parts(2, 3), SimpleNamespace()), (Parts(), SimpleNamespace(floors=False))):
+        models._parts, book.config.jobs = parts, {"job": job}
+        models.floor("6.2", ("fid",))
+    assert len(asked) == 1, "another job, or another part of this one, measures them"
 
 
 @pytest.mark.parametrize("across", [False, True])

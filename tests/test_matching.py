@@ -1,6 +1,8 @@
 """Contents against their descriptions: exact values of the metrics, the loader of HumanML3D and its published evaluator."""
 
 import pickle
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from rescore.metrics import rmse, sliced_wasserstein
 from rescore.metrics import text_motion as judge
 from rescore.metrics.matching import diversity, multimodal_distance, r_precision, top1
 from rescore.metrics.points import nearest
+from rescore.metrics.series import SeriesJudge
 from rescore.montecarlo.pyro_chains import mode_coverage
 
 
@@ -104,6 +107,28 @@ def test_distances_and_diversity():
         diversity(corners, 300, torch.Generator())
     with pytest.raises(RescoreError, match="features of pairs"):
         multimodal_distance(text, corners)
+
+
+def test_a_judge_of_series_by_hand():
+    """Windows whose first sample is (label, place among the windows of its series), which are their features."""
+
+    def classifier(x):
+        values = x[:, :, 0, 0]
+        return values, -(values[:, :1] - torch.arange(2.0)).square()
+
+    data = torch.zeros(4, 3, 2, 1, 5)
+    labels = torch.tensor([0, 1, 0, 1])
+    data[..., 0, :, :], data[..., 1, :, :] = labels[:, None, None, None], torch.arange(3.0)[:, None, None]
+    judge_of = SeriesJudge(data, labels, 2, 1, Path(), "by hand")
+    judge_of.__dict__["classifier"] = classifier
+    x = torch.zeros(3, 2, 1, 5)
+    x[:, 0], x[:, 1] = 1.0, torch.tensor([1.0, 1.0, 4.0])[:, None, None]
+    found = judge_of(x, torch.tensor([1, 1, 0]), torch.Generator().manual_seed(0))
+    assert found["r_precision_top1"] == pytest.approx(2 / 3)
+    assert found["multimodal_distance"] == pytest.approx(10**0.5 / 3), "from (0, 1) and (1, 1), the centres of the labels"
+    real = judge_of.of_real(200, data, labels, torch.Generator().manual_seed(0))
+    assert real["r_precision_top1"] == 1.0, "windows have the labels of their series"
+    assert real["multimodal_distance"] == pytest.approx(2 / 3, abs=0.1), "all places are drawn"
 
 
 CAPTIONS = "a man walks.#a/DET man/NOUN walk/VERB#0.0#0.0\nhe turns#he/PRON turn/VERB#1.0#3.5\nstill#still/ADV#nan#nan\n"
@@ -260,6 +285,14 @@ def test_the_evaluator_sees_each_pair_by_itself(files):
     changed[:, -judge.CONTACTS :] += 1
     assert torch.equal(evaluator.motions([changed]), evaluator.motions([motions[0]])), "contacts are not seen"
     assert torch.allclose(evaluator.motions([torch.cat((motions[0], motions[1][:3]))]), seen[:1], atol=1e-6), "43 frames are 40"
+
+
+def test_the_evaluator_has_a_scale_of_its_own_for_motions_and_sees_the_tags_of_words(files):
+    evaluator, motion = judge.load_evaluator(), torch.randn(40, 263)
+    plain = replace(evaluator, mean=torch.zeros(263), deviation=torch.ones(263))
+    assert torch.allclose(evaluator.motions([motion]), plain.motions([(motion - 1) / 2]), atol=1e-6)
+    verb, noun = evaluator.captions([data.Caption("", (f"unk/{tag}",)) for tag in ("VERB", "NOUN")])
+    assert not torch.allclose(verb, noun, atol=1e-4)
 
 
 def test_words_and_their_tags(files):

@@ -56,8 +56,16 @@ def test_a_model_trained_by_hand_is_missing_no_more(nothing_at_hand, monkeypatch
     monkeypatch.setattr(train, "load_images", lambda name, split: None)
     monkeypatch.setattr(train, "_look_for_judges", lambda suite, key: None)
     monkeypatch.setattr(train, "claim_gpus", lambda gpu: nullcontext())
-    monkeypatch.setattr(train, "_train", lambda trainings, folder, states: atomic_write(folder / "0" / "about.json", "{}"))
+    kept = {}
+
+    def trained(trainings, folder, states):
+        kept.update(states)
+        atomic_write(folder / "0" / "about.json", "{}")
+
+    monkeypatch.setattr(train, "_train", trained)
     assert not main(command)
+    runs = nothing_at_hand / "gpu" / "runs"
+    assert kept == {seed: runs / f"model-{one.key}" for seed, one in MODEL.members.items()}, "a node of more seeds has them too"
     assert workflow.missing_data(folder) is None and [path.name for path in folder.iterdir()] == ["0"]
 
 

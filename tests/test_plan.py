@@ -20,7 +20,7 @@ from rescore.networks import make_network
 from rescore.papers import load_config, load_paper
 from rescore.plan import network_cost
 from rescore.random import make_generator
-from rescore.specs.config import ModelConfig, ModelJob
+from rescore.specs.config import Evaluation, ModelConfig, ModelJob
 from rescore.specs.model import ModelSpec
 from rescore.workflow.suite import load_suite
 from torch import nn
@@ -73,7 +73,7 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert estimates.arithmetic([one, asked]) == estimates.arithmetic([one]), "not counted"
     assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and estimates.model_rows([asked])[0]["state"] == "on request"
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
-    proofs = [{"device": "A GPU", "tflops": 90.0}, {"device": "A GPU", "tflops": 180.0}, {"device": "cpu x", "tflops": 1.0}]
+    proofs = [{"device": "A GPU", "tflops": 180.0}, {"device": "A GPU", "tflops": 90.0}, {"device": "cpu x", "tflops": 1.0}]
     assert estimates.arithmetic([one], proofs)[3:] == [
         "At the 180 TFLOP/s that rescore proof measured on A GPU: 0.0 GPU-hours."
     ]
@@ -273,6 +273,15 @@ def test_published_networks_beside_training_them():
     block = plan.plan_block([suite])
     assert f"| paper |  |  | 50 | {row['gpu_hours']} | {plan.hours(found.training)} |" in block and "not measured" in block
     assert not plan.routes([], models) and plan.sampling_plans(load_suite({"scale": "gpu", "papers": "deis"}), models) == []
+
+
+def test_a_job_says_how_many_sets_of_samples_it_makes():
+    """One of each training; of a single one its samplings, and of published weights its runs."""
+    rows = {row["job"]: row for row in estimates.job_rows(load_suite({"scale": "paper", "papers": "deis"}))}
+    assert (rows["trained-1"]["samples"], rows["trained-1"]["likelihoods"]) == ("3 x 50000 a sampler", "3 x 10000")
+    assert rows["trained-here"]["samples"] == "1 x 50000 a sampler"
+    evaluation = Evaluation(runs=3, samplings=2)
+    assert [evaluation.sets(*of) for of in ((1, True), (1, False), (4, True), (4, False))] == [3, 2, 4, 4]
 
 
 def test_needs_name_published_files_and_their_page(nothing_at_hand):

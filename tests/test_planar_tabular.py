@@ -165,19 +165,26 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     folder.mkdir()
     rows = np.random.RandomState(3).randn(40, 27)
     header = ",".join(["label", *(f"f{i}" for i in range(27))])
-    for name, extra in (("1000_train.csv", 0), ("1000_test.csv", 1)):
-        lines = [",".join(map(str, [i % 2, *row, *[0.0] * extra])) for i, row in enumerate(rows)]
+    for name, values, extra in (("1000_train.csv", rows, 0), ("1000_test.csv", 2 * rows + 1, 1)):
+        lines = [",".join(map(str, [i % 2, *row, *[0.0] * extra])) for i, row in enumerate(values)]
         (folder / name).write_text("\n".join([header, *lines]))
     assert tabular.tabular_at_hand("hepmass")
     train, validation, test = tabular._hepmass(folder / "1000_train.csv", folder / "1000_test.csv")
     assert (train.shape, validation.shape, test.shape) == ((18, 27), (2, 27), (20, 27))
-    assert np.allclose(np.vstack((train, validation)), test), "the same rows, of class 1 only"
+    signal = rows[1::2]
+    mean, deviation = signal.mean(0), signal.std(0)  # of class 1, and of the training file alone
+    assert np.allclose(np.vstack((train, validation)), (signal - mean) / deviation)
+    assert np.allclose(test, (2 * signal + 1 - mean) / deviation)
     with pytest.raises(RescoreError, match=r"hepmass: .* gives dimension and rows \(27, \(18, 2, 20\)\); published are \(21,"):
         tabular.load_tabular("hepmass")
     (tmp_path / "miniboone").mkdir()
     np.save(tmp_path / "miniboone" / "data.npy", np.ones((50, 43)))
     with pytest.raises(RescoreError, match=r"miniboone: column 0 of 43 is constant \(1\)"):
         tabular.load_tabular("miniboone")
+    raw = np.random.RandomState(4).randn(50, 43)
+    np.save(tmp_path / "miniboone" / "data.npy", raw)
+    whole = (raw - raw[:45].mean(0)) / raw[:45].std(0)
+    assert np.allclose(np.vstack(tabular._miniboone(tmp_path / "miniboone" / "data.npy")), whole), "not by the test rows"
 
 
 def _no_network(*_, **__):

@@ -1,14 +1,23 @@
 """Commands for who reads the results, and what a report marks as moved."""
 
+import math
+import os
 import re
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
 
 import pytest
+from conftest import ROOT
 from ledger_case import record
-from reports import data_of, results_of
+from reports import data_of, hostile_suite, results_of
 from rescore.cli import main
 from rescore.commands.output import print_table
-from rescore.ledger.records import write_records
+from rescore.ledger.records import read_records, write_records
+from rescore.papers import find_papers
+from rescore.report import pages
 from rescore.report.moved import moved
+from rescore.report.source import read_results
 
 
 def test_moved_is_what_leaves_its_errors():
@@ -38,20 +47,49 @@ def test_moved_is_what_leaves_its_errors():
     assert found[2].sigmas == pytest.approx(0.3 / 0.02**0.5)
 
 
-def test_against_marks_what_moved(hostile, tmp_path):
-    other = tmp_path / "other"
-    from dataclasses import replace
-
-    from rescore.ledger.records import read_records
-
-    earlier = [
-        replace(r, value=r.value + (0.5 if r.variant == "tuned" else 0.0)) for r in read_records("results/laptop/records.csv")
+def test_moved_are_also_verdicts_and_protocols():
+    results = [
+        replace(results_of([one]), verdicts={one.key: {"status": status}})
+        for one, status in ((record(), "off"), (record(protocol="runs=200"), "reproduced"))
     ]
-    write_records(other / "records.csv", earlier)
-    assert main(["report", "--against", str(other)]) == 0
-    assert "1 numbers moved" in (hostile / "index.html").read_text()
-    (card,) = [card for card in data_of(hostile, "toy")["cards"] if "was" in card]
-    assert card["k"][4] == "tuned" and card["was"]["v"] == pytest.approx(0.3)
+    found = moved(results[1], results[0], ["toy"])
+    told = [("verdict", "off", "reproduced"), ("protocol", "runs=100; steps=100", "runs=200")]
+    assert [(c.what, c.before, c.after) for c in found] == told and not moved(*results, ["pis"])
+
+
+def test_against_marks_what_moved(hostile, tmp_path):
+    """Two numbers, of which one is printed: its cell says so."""
+    earlier = [replace(r, value=r.value + 0.5 * (r.method == "HMC")) for r in read_records("results/laptop/records.csv")]
+    write_records(tmp_path / "other" / "records.csv", earlier)
+    assert main(["report", "--against", str(tmp_path / "other")]) == 0
+    assert "2 numbers moved" in (hostile / "index.html").read_text()
+    assert (hostile / "paper-toy.html").read_text().count('<span class="moved">moved</span>') == 1
+    was = {card["k"][4]: card["was"]["v"] for card in data_of(hostile, "toy")["cards"] if "was" in card}
+    assert was == {"": pytest.approx(0.24), "tuned": pytest.approx(0.3)}
+
+
+def test_a_paper_that_the_reference_does_not_know_is_not_run(tmp_path):
+    hostile_suite(tmp_path)
+    config = tmp_path / "reproductions" / "toy" / "configs" / "paper.yaml"
+    config.parent.mkdir()
+    config.touch()
+    found = read_results(ROOT / "results" / "reference" / "paper", find_papers(tmp_path), ROOT)
+    assert [row["status"] for key, row in found.verdicts.items() if key[0] == "toy"] == 4 * ["not-run"]
+    assert [row["claim"] for row in found.claims if row["paper"] == "toy"] == ["small <b>", "vague"]
+
+
+def test_a_papers_numbers_are_of_the_day_of_its_last_job(tmp_path):
+    results = hostile_suite(tmp_path)
+    first, earlier = (results / "toy" / job / "records.csv" for job in ("mg", "zz"))
+    write_records(earlier, [])
+    os.utime(earlier, (0, 0))
+    today = date.fromtimestamp(first.stat().st_mtime).isoformat()
+    assert read_results(results, find_papers(tmp_path), tmp_path).made == {"toy": today}
+
+
+def test_numbers_of_a_page_are_short():
+    shown = {None: "", math.nan: "", 3.0: "3", 1234567.0: "1234567", 0.25: "0.25", "text": "text", 7: "7"}
+    assert [pages._show(value) for value in shown] == [*shown.values()]
 
 
 def test_only_one_scale_is_compared_with_another_run_of_it(hostile, tmp_path, capsys):
@@ -68,10 +106,16 @@ def test_show_prints_one_card(hostile, capsys):
     assert told["measured"] == "-0.260 ± 0.010 (over 4 trainings)" and told["published"] == "-0.25" and told["delta"] == "-0.01"
     assert told["log"] == "results/laptop/logs/toy-mg.log" and told["job"] == "mg"
     assert "  sampler=<u>exact</u>, measured (not recorded)" in lines and "  toy/1/mg/HMC/tuned" not in lines
+    after = dict(pairwise(lines))
+    assert (after["stated and met:"], after["assumed:"]) == ("  runs=100", "  steps=100")
     assert main(["show", "toy/1/HMC"]) == 2
     assert "nearest: toy/1/mg/HMC/logz_bias/100, toy/1/mg/HMC/tuned/logz_bias/100" in capsys.readouterr().err
     assert main(["show", "foo"]) == 2
     assert "unknown number 'foo'; no name is near it" in capsys.readouterr().err
+    path = "results/laptop/records.csv"
+    write_records(path, [replace(one, protocol=one.protocol.replace("steps=100", "steps=50")) for one in read_records(path)])
+    assert main(["show", "toy/1/mg/HMC/logz_bias/100"]) == 0
+    assert "  steps=100, measured 50 (assumed)" in capsys.readouterr().out.splitlines()
 
 
 def test_compare_takes_several_metrics_and_formats(hostile, capsys):
@@ -103,5 +147,7 @@ def test_columns_of_numbers_stand_to_the_right(capsys):
     cells |= {"share": ("3/5", "4/5", ""), "error": ("0.1 ± 0.2", "1", "2"), "note": ("", "", "")}
     rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
     print_table(list(cells), rows, style="pipe")
-    right = [rule.endswith(":") for rule in capsys.readouterr().out.splitlines()[1].strip("|").split("|")]
+    _, rules, _, second, _ = capsys.readouterr().out.splitlines()
+    assert " 12345 " in second, "whole, and no 1.234e+04"
+    right = [rule.endswith(":") for rule in rules.strip("|").split("|")]
     assert [name for name, one in zip(cells, right, strict=True) if one] == ["number", "bound", "unit"]

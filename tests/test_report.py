@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -20,7 +21,7 @@ from rescore.ledger.tables import with_error
 from rescore.papers import find_papers
 from rescore.report import pages
 from rescore.report.cards import Cards, address
-from rescore.report.content import duration, evidence_parts, matrix, paper_page
+from rescore.report.content import claim_row, duration, evidence_parts, matrix, paper_page
 from rescore.report.layout import printed_table
 from rescore.report.readme import code, readme_html
 from rescore.report.source import read_results
@@ -403,6 +404,26 @@ def test_evidence_and_readme():
     html = readme_html("# A\n\n| a |\n| - |\n| `x` |\n\n[in *here*](b.md) <b>")
     assert code("a `b<c>` <i>") == "a <code>b&lt;c&gt;</code> &lt;i&gt;"
     assert html.startswith("<h3>A</h3>") and '<div class="scroll"><table>' in html and "in <em>here</em> &lt;b&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("z", "bar", "text"),
+    [
+        (3.0, ("50.0", "25.0"), "+3.0 se"),
+        (-9.0, ("0.0", "50.0"), "-9.0 se"),
+        (math.inf, ("50.0", "50.0"), "certain, for"),
+        (-math.inf, ("0.0", "50.0"), "certain, against"),
+        (math.nan, None, ""),
+    ],
+)
+def test_a_claims_bar_goes_from_the_middle_to_its_side(z, bar, text):
+    row = claim_row({"z": z, "p": 0.0123, "evidence": ""})
+    assert (row["bar"], row["z_text"], row["p_text"]) == (bar, text, "0.012")
+
+
+def test_durations_have_a_unit_of_which_there_are_two():
+    said = ["119.0 s", "2.0 minutes", "120.0 minutes", "2.0 hours", "48.0 hours", "2.0 days"]
+    assert [duration(seconds) for seconds in (119, 120, 7199, 7200, 172_799, 172_800)] == said
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from rescore.errors import RescoreError
 from rescore.papers import find_papers, load_config, load_paper
 from rescore.settings import Free, Seed, Seeds, Settings
 from rescore.specs.config import ModelConfig
+from rescore.specs.montecarlo import FlowTraining
 
 MOST = 2**63 - 1
 HUGE = 10**30
@@ -213,6 +214,14 @@ def test_every_paper_checks_its_lists_and_integers(name):
             assert message(changed(content, path, []), kind).startswith(f"c.yaml: {key}: ")
         lists += 1
     assert lists > 2
+
+
+def test_a_flows_protocol_tells_its_networks_and_where_its_spline_ends_if_not_at_the_default():
+    flow = FlowTraining(steps=5, lr=0.1, layers=2, hidden=8)
+    assert flow.protocol_of("diagonal_affine") == flow.protocol | {"flow": "diagonal_affine"}
+    told = flow.protocol | {"flow": "spline_autoregressive", "flow_layers": 2, "flow_hidden": 8}
+    assert flow.protocol_of("spline_autoregressive") == told
+    assert flow.model_copy(update={"bound": 5.0}).protocol_of("spline_autoregressive") == told | {"flow_bound": 5.0}
 
 
 def test_a_job_has_a_section(tmp_path):

@@ -1,5 +1,6 @@
 """Snapshots of a training and the choice among them; fields of specs that are younger than the keys of models."""
 
+import itertools
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -247,6 +248,30 @@ def test_a_killed_job_draws_no_set_again_that_took_long(monkeypatch, tmp_path):
     kept = whole.arrays["digits/DDIM"].base
     assert kept.flags.owndata and len(kept) == 16, "and not a view of all twenty samples"
     assert run(tmp_path / "killed").function_evaluations == 40, "of the finished cell, parts and all"
+
+
+def test_what_earlier_parts_took_stays_their_cell_s(monkeypatch, tmp_path):
+    """A clock that goes on by a second, or half a second of the processor, with each look at it."""
+    ticks = itertools.count(0.0)
+    monkeypatch.setattr(book_module, "_clocks", lambda: ((now := next(ticks)), now / 2))
+    monkeypatch.setattr(book_module, "LONG", 0.0)
+
+    def run(killed: bool = False) -> Result:
+        book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+        with book.cell("1", "digits", "DDIM") as cell:
+            if cell.todo:
+                cell.part("first", dict)
+                if killed:
+                    raise KeyboardInterrupt
+                cell.add("fid", [1.0])
+        return book.result
+
+    with pytest.raises(KeyboardInterrupt):
+        run(killed=True)
+    second, third = run(), run()
+    assert (second.earlier_seconds, second.earlier_cpu_seconds) == (1.0, 0.5), "of the part"
+    assert (third.earlier_seconds, third.earlier_cpu_seconds) == (2.0, 1.0), "of both processes"
+    assert second.measurements[0].seconds > 1
 
 
 def test_the_best_needs_snapshots():

@@ -160,6 +160,14 @@ def test_a_resumed_training_makes_only_the_steps_that_are_missing(tmp_path):
     run(tmp_path)
 
 
+def test_the_speed_of_a_resumed_training_is_without_the_first_ten_steps_of_each_process(tmp_path):
+    longer = replace(SETTINGS, steps=30)
+    with pytest.raises(Killed):
+        run(tmp_path, fail_at_call=16, settings=longer, every=7)  # behind the checkpoint of step 14
+    run(tmp_path, settings=longer, every=7)
+    assert json.loads((tmp_path / "step-00000030.json").read_text())["cost"]["steps"] == 4 + 6
+
+
 def test_after_the_end_the_result_is_only_loaded(tmp_path, uninterrupted):
     run(tmp_path)
     before = contents(tmp_path)
@@ -306,19 +314,29 @@ def test_no_good_checkpoint_is_one_clear_error_and_nothing_is_touched(tmp_path):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_step_without_a_finite_loss_changes_no_parameter(tmp_path, bad):
+SPOILT = {
+    "nan": lambda value, weights: value * float("nan"),
+    "inf": lambda value, weights: value * float("inf"),
+    "its gradient": lambda value, weights: value + (0 * weights.sum()).sqrt(),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_step_without_a_finite_loss_or_gradient_changes_no_parameter_and_is_told(tmp_path, spoilt, capsys):
     network, seen = model(), []
     good = loss_of(network)
 
     def loss(generator: torch.Generator) -> Tensor:
         seen.append([parameter.detach().clone() for parameter in network.parameters()])
-        return good(generator) * (bad if len(seen) == 8 else 1.0)
+        return SPOILT[spoilt](good(generator), network[0].weight) if len(seen) == 8 else good(generator)
 
     history = fit(network, loss, SETTINGS, make_generator("train"), tmp_path, checkpoint_every=3)
     assert all(torch.equal(before, after) for before, after in zip(seen[7], seen[8], strict=True))
     assert not all(torch.equal(before, after) for before, after in zip(seen[8], seen[9], strict=True))
-    assert not history[7].isfinite() and history[:7].isfinite().all() and history[8:].isfinite().all()
+    assert history[7].isfinite() == (spoilt == "its gradient")
+    assert history[:7].isfinite().all() and history[8:].isfinite().all()
+    warning = f"train: the loss is {history[7]:g} or its gradient is not finite at step 7: no update"
+    assert [line for line in capsys.readouterr().err.splitlines() if "no update" in line] == [f"warning: {warning}"]
 
 
 def overflowing(network: nn.Module, at: Callable[[int], bool]) -> Callable[[torch.Generator], Tensor]:

@@ -55,16 +55,6 @@ def test_warm_up_starts_at_zero_and_multiplies_the_decay():
     )
 
 
-def test_settings_reach_the_optimiser():
-    defaults = Adam(steps=1, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.2).optimizer(nn.Linear(1, 1)).defaults
-    assert {name: defaults[name] for name in ("lr", "betas", "eps", "weight_decay")} == {
-        "lr": 0.1,
-        "betas": (0.8, 0.9),
-        "eps": 1e-3,
-        "weight_decay": 0.2,
-    }
-
-
 @pytest.mark.parametrize(("clip", "expected"), [(1.0, [0.6, 0.8]), (4.0, [2.4, 3.2]), (6.0, [3.0, 4.0]), (None, [3.0, 4.0])])
 def test_clipping_scales_the_gradient_to_the_norm(tmp_path, clip, expected):
     """Of 3 a + 4 b the gradient has norm 5."""
@@ -256,6 +246,16 @@ def test_a_resumed_training_counts_what_the_killed_one_took(tmp_path):
     assert (again.earlier_seconds, again.earlier_cpu_seconds) == (whole["wall_seconds"], whole["cpu_seconds"])
 
 
+def test_the_peak_of_memory_is_that_of_all_processes(tmp_path):
+    train(tmp_path, settings=replace(SETTINGS, adam=replace(ADAM, steps=2)))
+    path = tmp_path / "step-00000002.json"
+    content = json.loads(path.read_text())
+    content["cost"] |= {"memory_mb": 1e6, "gpu_memory_mb": 5.0}
+    path.write_text(json.dumps(content))
+    trained = train(tmp_path)[1]
+    assert (trained.peak_memory_mb, trained.peak_gpu_memory_mb) == (1e6, 5.0)
+
+
 def test_a_checkpoint_that_does_not_say_what_it_took_is_gone_on_from(tmp_path, whole):
     assert (whole[1].earlier_seconds, whole[1].earlier_cpu_seconds) == (0.0, 0.0)
     train(tmp_path)
@@ -293,6 +293,8 @@ def test_two_processes_make_the_steps_of_one(tmp_path, whole):
         codes = two_children(tmp_path)
     assert codes == [0, 0]
     assert [(tmp_path / f"again-{rank}").read_text() for rank in "01"] == ["True", "True"], "a second one, without meeting anew"
+    history = load_file(max((tmp_path / "checkpoints").glob("*.safetensors")))["history"]
+    assert torch.allclose(history, whole[1].history, rtol=1e-9, atol=0)
     for name, network in (("raw", whole[0]), ("ema", whole[1].network)):
         first, second = (load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in "01")
         for key, value in network.state_dict().items():

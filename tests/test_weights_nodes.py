@@ -215,6 +215,12 @@ def test_a_chain_from_a_checkpoint_to_a_judged_row(places, capsys):
     assert ".weights+" not in record.version
     assert (record.over, record.n_seeds, record.df) == ("runs", 3, 2) and record.stderr > 0
 
+    for seed in seeds:  # as of a training here
+        (folder / seed / "about.json").write_text(json.dumps(about | {"version": "0.1.0+gabc1234.torch2"}))
+    assert main(["run", "tiny", "measure", "--job", "all", *options(places)]) == 0
+    again = read_records(places / "results" / "smoke" / "tiny" / "all" / "records.csv")
+    assert {one.version for one in again} == {f"{record.version}.weights+gabc1234"}
+
     published = places / "repository" / "reproductions" / "tiny" / "published.csv"
     wide = f"tiny,1,digits,tAB-DEIS,order=1,fid,4,{record.value:.1f},{10 * record.stderr + 1:.1f},lower,row 1,\n"
     published.write_text(PUBLISHED + wide)

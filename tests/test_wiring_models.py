@@ -28,9 +28,13 @@ from rescore.processes import CLD, VP, grids
 from rescore.random import Streams, derive_seed, make_generator
 from rescore.samplers import AdaptiveFlow, ddim, euler_maruyama
 from rescore.specs.config import Evaluation
+from rescore.specs.model import Weights
 from wiring_case import SEEDS, SPEC, TEST, TRAIN
 
 Call = namedtuple("Call", "score process x seed trace t0 tolerance")
+
+
+PUBLISHED = Weights(source="score_sde", name="vp.pth")
 
 
 class Loaded:
@@ -75,6 +79,26 @@ def test_each_seed_has_its_own_weights(models):
         assert (loaded.weights, loaded.shape, loaded.device) == (models.run.models[f"a/{seed}"], (1, 2, 2), "cpu")
         assert loaded.made == models.run.models[f"a/{seed}"].parent.parent, "the folder of the model's node"
     assert models.process("a") == VP() and models.load("a", 3) is models.load("a", 3)
+
+
+@pytest.mark.parametrize(("weights", "repeated"), [(None, [(3, 3)]), (PUBLISHED, [(3, 0), (3, 1)])])
+def test_runs_are_of_published_weights_alone(models, weights, repeated):
+    """A single training of ours that is sampled twice is no two trainings."""
+    config = Config()
+    config.models = {"a": SPEC.model_copy(update={"weights": weights})}
+    config.training_seeds, config.evaluation = (3,), Evaluation(runs=2)
+    assert TrainedModels(Book(config, models.run)).repeats_of("a") == repeated
+
+
+@pytest.mark.parametrize(("part", "mine"), [("1/2", ["second"]), ("2/2", ["first", "third"])])
+def test_each_likelihood_is_of_one_part(models, monkeypatch, part, mine):
+    monkeypatch.setattr(evaluate, "image_bits", lambda *_: ImageBits(torch.ones(4), None, 10))
+    config = Config()
+    config.jobs = {"job": SimpleNamespace(models=("a",), part=part)}
+    found = TrainedModels(Book(config, models.run))
+    for table in ("first", "second", "third"):
+        found.likelihood(table, "m", "", "a")
+    assert [one.table for one in found.book.measurements] == mine
 
 
 def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models, monkeypatch):
@@ -139,7 +163,7 @@ def test_on_a_gpu_every_image_has_its_own_noise_and_the_memory_decides_the_batch
 
 
 def test_bits_are_those_of_the_images_in_batches(monkeypatch):
-    """Each batch is dequantised with its images' noise and solved by itself; the evaluations are the most."""
+    """Of nearly equal sizes; each is dequantised with its images' noise and solved by itself; the evaluations are the most."""
     from rescore.models import bits
 
     calls, images = [], TEST.images[:7]
@@ -147,15 +171,15 @@ def test_bits_are_those_of_the_images_in_batches(monkeypatch):
     def flow(score, process, x, generator, trace, t0, tolerance):
         calls.append(x)
         assert (score, process, trace, t0, tolerance) == ("score", "process", "rademacher", 1e-5, 0.1)
-        return FlowLikelihood(64.0 * torch.arange(1.0, len(x) + 1), x, 10 * len(x))
+        return FlowLikelihood(64.0 * torch.arange(1.0, len(x) + 1), x, 100 - 10 * len(x))
 
     monkeypatch.setattr(bits, "flow_log_prob", flow)
     model = SimpleNamespace(network=SimpleNamespace(score=lambda: "score"), process="process", device="cpu")
-    found = bits.image_bits(model, images, 17, lambda first, n: Streams.named("x", n=n, first=first), 0.1, batch=3, t0=1e-5)
+    found = bits.image_bits(model, images, 17, lambda first, n: Streams.named("x", n=n, first=first), 0.1, batch=5, t0=1e-5)
     whole, per_unit = dequantise(images, Streams.named("x", n=7), 17)
-    assert torch.equal(torch.cat(calls), whole) and per_unit == 8 and [len(x) for x in calls] == [3, 3, 1]
-    expected = [-64 * k / (4 * math.log(2)) + 3 for k in (1, 2, 3, 1, 2, 3, 1)]
-    assert found.flow.tolist() == pytest.approx(expected) and found.nfe == 30
+    assert torch.equal(torch.cat(calls), whole) and per_unit == 8 and [len(x) for x in calls] == [4, 3]
+    expected = [-64 * k / (4 * math.log(2)) + 3 for k in (1, 2, 3, 4, 1, 2, 3)]
+    assert found.flow.tolist() == pytest.approx(expected) and found.nfe == 70
 
 
 def test_without_a_bound_there_is_none(models, monkeypatch):
@@ -348,6 +372,12 @@ def test_images_are_drawn_in_batches_each_with_its_own_noise():
     streams = Streams.named("draw", n=5)
     u = process.prior_sample((5, 2, 1, 2, 2), streams)
     assert torch.equal(x, process.project(sampler(score, u, streams)))
+
+
+def test_of_several_batches_the_most_evaluations_are_told():
+    counts = iter((5, 9, 7))
+    sampler = SimpleNamespace(process=VP(), solve=lambda score, u, streams: SimpleNamespace(u=u, nfe=next(counts)))
+    assert draw(sampler, None, (1, 2, 2), 5, make_generator("draw"), batch=2).nfe == 9
 
 
 def test_a_sampler_of_one_seed_starts_where_another_does():

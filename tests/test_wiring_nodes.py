@@ -11,6 +11,7 @@ import pytest
 import torch
 from rescore.config import Resources
 from rescore.data.pixels import random_flip, to_unit
+from rescore.machine.ranks import Rank
 from rescore.models import build
 from rescore.models import train as node
 from rescore.models.build import make_model, make_objective, make_process
@@ -129,6 +130,14 @@ def test_a_node_keeps_the_average_of_each_seed_and_what_it_took(monkeypatch, tmp
         assert (about["images_per_second"], about["peak_memory_mb"], about["peak_gpu_memory_mb"]) == (8.0, 2.0, 0.5)
         assert about["seconds"] > 100 and about["cpu_seconds"] > 50, "with what earlier processes took"
         assert node.read_about(weights) == about
+
+
+def test_of_several_processes_the_first_one_leaves_the_model(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "train_model", lambda *_: None)
+    monkeypatch.setattr(node, "prepare_torch", lambda spec: "cpu")
+    monkeypatch.setattr(node, "own_rank", lambda: Rank(1, 1, 2))
+    node._train(Trainings(SPEC, SEEDS), tmp_path / "node", dict.fromkeys(SEEDS, tmp_path))
+    assert not (tmp_path / "node").exists()
 
 
 def test_a_record_s_version_names_the_commit_of_its_weights(tmp_path):

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from measuring import as_records, measured
+from measuring import as_records, measured, models_of
 from rescore.config import JobConfig, PaperConfig
 from rescore.ledger.records import Record
 from rescore.models.build import train_model
@@ -16,7 +16,7 @@ from rescore.workflow.paths import SNAPSHOTS
 def trained_models(config: PaperConfig, job: str, folder: Path) -> dict[str, Path]:
     """The weights of a job's models by the names that `Run.models` has, each with its about.json."""
     paths = {}
-    for name, spec in config.job_models(job).items():
+    for name, spec in models_of(config, job).items():
         place = folder / spec.key
         paths[name] = place / "weights.safetensors"
         if paths[name].is_file():  # another job's too

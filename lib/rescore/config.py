@@ -219,12 +219,8 @@ class PaperConfig(Settings):
         own = {name for name, of in _section_fields(self).items() if step.section in of}
         return needs | self.model_dump(mode="json", include=own)
 
-    def job_models(self, job: str) -> Mapping[str, Resources]:
-        """The trained models that `job` uses, by the names that its code has for them (`rescore.specs.config.ModelConfig`)."""
-        return {}
-
     def job_trainings(self, job: str) -> Mapping[str, Any]:
-        """The nodes of the DAG that train them, by the paper's names; see `rescore.specs.model.Trainings`."""
+        """The nodes of the DAG that train the models of `job`, by the paper's names; see `rescore.specs.model.Trainings`."""
         return {}
 
     def data_fingerprint(self, job: str) -> str:

@@ -148,10 +148,9 @@ def job_rows(suite: Suite) -> list[dict[str, object]]:
         for name in rules.jobs:
             job, trainings = rules.known.jobs[name], rules.known.job_trainings(name)
             evaluation = getattr(rules.known.under(name), "evaluation", None)
-            seeds = max((len(of.seeds) for of in trainings.values()), default=0)
             # else the paper has its own
             judged = evaluation if trainings and "evaluation" in rules.known.model_fields_set else None
-            sets = max(seeds, judged.samplings) if judged else seeds
+            sets = max(judged.sets(len(of.seeds), bool(of.spec.weights)) for of in trainings.values()) if judged else 0
             rows.append(
                 {
                     "paper": paper,

@@ -269,8 +269,3 @@ def _config_class(paper: Paper) -> type[PaperConfig]:
     if not (isinstance(found, type) and issubclass(found, PaperConfig)):
         raise RescoreError(f"{paper.folder / 'config.py'}: Config is no rescore.config.PaperConfig")
     return found
-
-
-def schema(paper: Paper) -> dict[str, Any]:
-    """The JSON schema of a paper's config files."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _config_class(paper).model_json_schema()

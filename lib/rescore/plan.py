@@ -96,8 +96,7 @@ def sampling_plans(suite: Suite, plans: Iterable[ModelPlan]) -> list[SamplingPla
         for one in listed(rules.paper, rules.known, suite.scale, jobs) if jobs else ():
             models = tuple(dict.fromkeys(cell.model for cell in one.cells))
             config = cast(ModelConfig, rules.known)  # as that of every paper with models
-            evaluation, seeds = config.evaluation, len(config.training_seeds)
-            images = evaluation.samples * (seeds if seeds > 1 else evaluation.runs)
+            images = config.evaluation.samples * config.evaluation.sets(len(config.training_seeds), published=True)
             here = [by_name.get(f"{paper}/{name}{TRAINED_HERE}") for name in models]
             found.append(
                 SamplingPlan(

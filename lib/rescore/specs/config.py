@@ -98,6 +98,12 @@ class Evaluation(Grown):
 
     younger: ClassVar[tuple[str, ...]] = ("checkpoint", "runs", "samplings")
 
+    def sets(self, seeds: int, published: bool) -> int:
+        """How many sets of samples, and of likelihoods, are made of a model of so many training seeds."""
+        if seeds > 1:
+            return seeds
+        return self.runs if published and self.runs > 1 else self.samplings
+
 
 class ModelConfig(PaperConfig):
     """A paper that uses trained models. Its `config.Config` derives from this, its jobs from `ModelJob`.
@@ -149,13 +155,8 @@ class ModelConfig(PaperConfig):
                 )
         return self
 
-    def job_models(self, job: str) -> dict[str, ModelSpec]:
-        """The models of a job as `<name>/<training seed>`."""
-        trainings = self.job_trainings(job).items()
-        return {f"{name}/{seed}": spec for name, of in trainings for seed, spec in of.members.items()}
-
     def job_trainings(self, job: str) -> dict[str, Trainings]:
-        """The nodes that train them."""
+        """The nodes that train the models of a job, by their names."""
         config = self.under(job)
         return {name: Trainings(config.models[name], config.training_seeds) for name in self.jobs[job].models}
 

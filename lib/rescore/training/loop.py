@@ -31,7 +31,6 @@ class Adam:
     Args:
         warmup: steps; the first one then has rate 0, as in Score-SDE's code. 0 is none.
         clip: the gradient is scaled down to this norm where it is larger; None leaves it.
-        beta1, beta2, eps: Adam's own.
     """
 
     steps: int
@@ -41,9 +40,6 @@ class Adam:
     decay_every: int = 50
     warmup: int = 0
     clip: float | None = None
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
 
     @classmethod
     def of(cls, config: TrainingConfig) -> "Adam":
@@ -57,10 +53,7 @@ class Adam:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Adam:
         # One kernel for all parameters: on a CPU the loop over the parameters of a small network took a quarter of a step.
-        betas = (self.beta1, self.beta2)
-        return torch.optim.Adam(
-            model.parameters(), lr=self.lr, betas=betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
-        )
+        return torch.optim.Adam(model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def set_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         for group in optimizer.param_groups:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rescore.config import PaperConfig, job_hash, step_hash
+from rescore.config import PaperConfig, job_hash
 from rescore.files import read_json
 from rescore.papers import Paper, load_config
 
@@ -51,13 +51,8 @@ def _config(paper: Paper, scale: str) -> PaperConfig | None:
 
 def jobs_by_hash(paper: Paper, scale: str) -> dict[str, str]:
     """The job of each hash that records of the paper's present config carry; a config that cannot be used names none."""
-    config, found = _config(paper, scale), dict[str, str]()
-    if config is None:
-        return found
-    for job, settings in config.jobs.items():
-        found |= {step_hash(config, paper.name, job, step): job for step in settings.steps}
-        found[job_hash(config, paper.name, job)] = job
-    return found
+    config = _config(paper, scale)
+    return {} if config is None else {job_hash(config, paper.name, job): job for job in config.jobs}
 
 
 def run_folder(results: Path | str, scale: str, config_hash: str) -> Path:
