@@ -147,7 +147,8 @@ def test_filters_of_columns():
     data[:5, 2] = -1.0
     assert tabular.drop_repeated(data).tolist() == [True, False, True, True]
     x = np.random.RandomState(2).randn(500, 3)
-    twins = np.column_stack((x[:, 0], x[:, 1], x[:, 0] + 1e-3 * x[:, 2], x[:, 2]))
+    twins = np.column_stack((x[:, 0], x[:, 1], x[:, 0] + 1e-3 * x[:, 2], x[:, 1] + 0.25 * x[:, 2]))
+    assert 0.95 < np.corrcoef(twins.T)[1, 3] < 0.98
     assert np.array_equal(tabular.drop_correlated(twins), twins[:, 1:])
 
 
@@ -165,16 +166,24 @@ def test_files_under_rescore_data(tmp_path, monkeypatch):
     folder.mkdir()
     rows = np.random.RandomState(3).randn(40, 27)
     header = ",".join(["label", *(f"f{i}" for i in range(27))])
-    for name, extra in (("1000_train.csv", 0), ("1000_test.csv", 1)):
-        lines = [",".join(map(str, [i % 2, *row, *[0.0] * extra])) for i, row in enumerate(rows)]
+    for name, values, extra in (("1000_train.csv", rows, 0), ("1000_test.csv", 2 * rows + 1, 1)):
+        lines = [",".join(map(str, [i % 2, *row, *[0.0] * extra])) for i, row in enumerate(values)]
         (folder / name).write_text("\n".join([header, *lines]))
     assert tabular.tabular_at_hand("hepmass")
     train, validation, test = tabular._hepmass(folder / "1000_train.csv", folder / "1000_test.csv")
     assert (train.shape, validation.shape, test.shape) == ((18, 27), (2, 27), (20, 27))
-    assert np.allclose(np.vstack((train, validation)), test), "the same rows, of class 1 only"
+    signal = rows[1::2]
+    mean, deviation = signal.mean(0), signal.std(0)
+    assert np.allclose(np.vstack((train, validation)), (signal - mean) / deviation), "of class 1 only"
+    assert np.allclose(test, (2 * signal + 1 - mean) / deviation), "on the scale of the training file"
     with pytest.raises(RescoreError, match=r"hepmass: .* gives dimension and rows \(27, \(18, 2, 20\)\); published are \(21,"):
         tabular.load_tabular("hepmass")
     (tmp_path / "miniboone").mkdir()
+    raw = rows[:, :1] + np.random.RandomState(4).randn(40, 43)
+    np.save(tmp_path / "miniboone" / "data.npy", raw)
+    parts = tabular._miniboone(tmp_path / "miniboone" / "data.npy")
+    assert [len(part) for part in parts] == [33, 3, 4]
+    assert np.allclose(np.vstack(parts), (raw - raw[:36].mean(0)) / raw[:36].std(0)), "on the scale of all but the test"
     np.save(tmp_path / "miniboone" / "data.npy", np.ones((50, 43)))
     with pytest.raises(RescoreError, match=r"miniboone: column 0 of 43 is constant \(1\)"):
         tabular.load_tabular("miniboone")
