@@ -1,4 +1,4 @@
-"""Candidates that only repeat a protocol more often: the two are one protocol, and the most precise record decides."""
+"""Candidates that only repeat a protocol more often: the two are one protocol, and the record of most repeats decides."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def test_more_repeats_decide_for_the_protocol_that_they_repeat(value, stderr, ex
 
 
 def test_repeats_of_repeats_are_of_the_first_protocol():
-    """`most` repeats `more`, which repeats `long`: the three count once, and the most precise of them decides."""
+    """`most` repeats `more`, which repeats `long`: the three count once, and those of most repeats decide."""
     most = {"name": "most", "protocol": {"runs": 5000}, "repeats": "more"}
     found = [under("long", "runs=100; steps=200", stderr=0.02), under("more", "runs=1000; steps=200", stderr=0.01)]
     last = under("most", "runs=5000; steps=200", value=-3.0, stderr=0.005)
@@ -57,12 +57,13 @@ def test_more_repeats_decide_for_the_main_protocol():
 
 
 @pytest.mark.parametrize(("few", "many", "group"), [(-1.0, -3.0, GROUPS[2]), (-3.0, -1.0, GROUPS[1])])
-def test_of_one_protocol_the_most_precise_record_decides(few, many, group):
-    """The few runs may be the first of the many: they are no second chance to agree."""
-    records = [record(value=-2.0), under("long", "runs=100; steps=200", value=few, stderr=0.02)]
-    records += [under("more", "runs=1000; steps=200", value=many, stderr=0.01)]
+@pytest.mark.parametrize("stderr", [0.005, 0.02])
+def test_of_one_protocol_the_most_repeats_decide(few, many, group, stderr):
+    """The few runs may be the first of the many: they are no second chance to agree, not even where they ended more alike."""
+    records = [record(value=-2.0), under("long", "runs=100; steps=200", value=few, stderr=stderr, df=99)]
+    records += [under("more", "runs=1000; steps=200", value=many, stderr=0.01, df=999)]
     assert explain(records, [printed()], papers(LONG, MORE))[1] == {group: 1}
-    main = [record(value=few, stderr=0.02), under("many", MORE_RUNS, value=many, stderr=0.01)]
+    main = [record(value=few, stderr=stderr, df=99), under("many", MORE_RUNS, value=many, stderr=0.01, df=999)]
     groups = explain(main, [printed()], papers({**MANY, "repeats": "main"}))[1]
     assert groups == {GROUPS[2] if many == -3.0 else GROUPS[0]: 1}
 

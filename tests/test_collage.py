@@ -326,10 +326,11 @@ def test_equirectangular():
     assert set("".join(RINGS)) == set(FACES)
     side, height = 64, 40
     unit = directions(side) / directions(side).norm(dim=-1, keepdim=True)
-    latitude = math.pi * (0.5 - (torch.arange(height) + 0.5) / height)
+    latitude = math.pi * (0.5 - (torch.arange(height)[:, None] + 0.5) / height)
     longitude = math.pi * ((torch.arange(2 * height) + 0.5) / height - 1)
-    expected = torch.stack([(latitude.cos()[:, None] * longitude.sin()), latitude.sin()[:, None].expand(-1, 2 * height)])
-    assert (equirectangular(unit[..., :2].movedim(-1, 0), height) - expected).abs().max().item() < 2 / side
+    x, z = latitude.cos() * longitude.sin(), latitude.cos() * longitude.cos()
+    expected = torch.stack([x, latitude.sin().expand_as(x), z])
+    assert (equirectangular(unit.movedim(-1, 0), height) - expected).abs().max().item() < 2 / side
 
 
 ONE = torch.zeros(1, 1, 1, 1)

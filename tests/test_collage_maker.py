@@ -57,6 +57,37 @@ def test_contents_of_every_graph_and_method_are_those_of_their_pieces(method, ma
     assert made["tiled"].x.shape == (3, 1, 12, 12)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_batches_change_neither_contents_under_conditions_nor_the_passes(method, maker):
+    """Each content under a condition of its own: what its pieces are, 0.1, 0.2 or 0.3."""
+    process = maker.sampler.process
+
+    def score(u: Tensor, t: float, y: Tensor) -> Tensor:
+        wanted = y.reshape(-1, *[1] * (u.ndim - 1))
+        return (wanted * process.mean(t).values.item() - u) / process.Sigma(t).values.item()
+
+    maker, graph, y = replace(maker, piece=score, part=score, differentiable=score), chain(2, 16, 4, 2), torch.arange(1, 4) / 10
+    conditions = dict.fromkeys(range(len(graph.factors)), y[:, None])
+    whole, parts = (
+        replace(maker, batch=batch).chained(method, graph, 3, torch.Generator().manual_seed(0), conditions, y[:, None])
+        for batch in (None, 2)
+    )
+    assert torch.allclose(whole.x, y[:, None, None, None].expand_as(whole.x), atol=1e-5)
+    assert torch.equal(whole.x, parts.x) and whole.passes == parts.passes
+
+
+def test_independent_pieces_have_the_condition_of_the_factor_that_they_cover(maker):
+    process = maker.sampler.process
+
+    def score(u: Tensor, t: float, y: Tensor) -> Tensor:
+        return (y.reshape(-1, 1, 1, 1) * process.mean(t).values.item() - u) / process.Sigma(t).values.item()
+
+    graph = chain(1, 16, 4, 2)
+    conditions = {j: torch.tensor([[j / 10]]) for j in range(len(graph.factors))}
+    x, _ = replace(maker, piece=score).chained("Baseline", graph, 1, torch.Generator().manual_seed(0), conditions)
+    assert torch.allclose(x[0, 0, 0, ::4], torch.tensor([0.0, 0.2, 0.4, 0.6]), atol=1e-5)
+
+
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "Averaging"])
 def test_what_is_between_two_given_squares(method, maker):
     graph = chain(4, 16, 4, 2)

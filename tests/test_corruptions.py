@@ -17,6 +17,7 @@ from rescore.corruptions import (
     Interpolated,
     Masking,
     find_path,
+    kept_schedule,
     mse_matched,
     pairwise_wasserstein,
     shortest_path,
@@ -176,6 +177,26 @@ def test_shortest_path_is_direct_without_a_limit_and_absent_below_the_largest_ga
     assert shortest_path(distances, gaps.max()) is not None
 
 
+def test_where_every_path_is_as_long_the_one_of_fewest_hops_is_taken():
+    """Points on a line: sums of the same length differ by their rounding."""
+    points = np.sort(np.random.default_rng(0).random(40))
+    distances = np.abs(points[:, None] - points) * math.sqrt(3)
+    for epsilon in (0.3, 0.6, 1.0):
+        hops, at = 0, 0
+        while at < 39:  # as far as allowed each time
+            hops, at = hops + 1, int(np.flatnonzero(distances[at] <= epsilon)[-1])
+        assert len(shortest_path(distances, epsilon).nodes) == hops + 1
+
+
+@pytest.mark.parametrize("nodes", [4, 8])
+def test_bisection_finds_the_smallest_epsilon_of_so_many_nodes(nodes):
+    distances = gaussian_chain(40)
+    found = {value: shortest_path(distances, value) for value in np.unique(distances)[1:]}
+    assert find_path(distances, nodes).epsilon == min(
+        value for value, path in found.items() if path and len(path.nodes) == nodes
+    )
+
+
 @pytest.mark.parametrize("nodes", [8, 16, 32])
 def test_bisection_finds_the_number_of_nodes_with_nearly_equal_hops(nodes):
     distances = gaussian_chain(256)
@@ -217,6 +238,37 @@ def test_schedule_on_digits_is_monotone_and_has_equal_hops():
     assert (levels[:21] == DIGITS.lowest).all()
     assert levels[-1] == DIGITS.highest
     assert distances[path.nodes[0], path.nodes[1]] <= path.epsilon
+
+
+def test_the_distances_of_a_schedule_are_the_rms_changes_of_its_images():
+    """Blurs commute, without negative eigenvalues: keeping each image to itself is optimal, and the same noise drops out."""
+    x, levels = images(24), np.linspace(DIGITS.lowest, DIGITS.highest, 10)
+    _, _, distances = wasserstein_schedule(DIGITS, x, 0.1, candidates=10, nodes=3, start=0.2)
+    blurred = [DIGITS(level)(x) for level in levels]
+    expected = [[(a - b).square().flatten(1).sum(1).mean().sqrt().item() for a in blurred] for b in blurred]
+    np.testing.assert_allclose(distances, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"family": Blur((8, 8), 8, 4.0)},
+        {"images": images(7)},
+        {"sigma": 0.2},
+        {"candidates": 9},
+        {"nodes": 4},
+        {"start": 0.3},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_kept_schedule_is_that_of_its_settings(change, tmp_path):
+    of = {"name": "x", "family": DIGITS, "images": images(6), "sigma": 0.1, "candidates": 8, "nodes": 3, "start": 0.2}
+    for settings in (of, of | change, of):
+        found = kept_schedule(tmp_path, **settings)
+        expected = wasserstein_schedule(**{key: value for key, value in settings.items() if key != "name"})
+        assert found[:2] == expected[:2] and np.array_equal(found[2], expected[2])
+    assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
 def test_mse_schedule_has_the_mse_of_ve():

@@ -6,6 +6,7 @@ from ledger_case import paper, printed
 from rescore.errors import RescoreError
 from rescore.ledger.protocol import check_declarations
 from rescore.ledger.published import COLUMNS, load_published
+from rescore.ledger.records import matches
 from rescore.papers import Candidate, NotRunEntry, Paper, PaperMeta, ProtocolEntry, StandIn, find_papers
 
 ROWS = [printed(), printed(dataset="funnel", variant=""), printed(method="HMC", variant="", nfe=None)]
@@ -84,3 +85,11 @@ def test_it_is_checked_whenever_printed_numbers_are_read(tmp_path):
 
 def test_committed_papers_are_sound():
     assert len(load_published(find_papers(ROOT))) > 500
+
+
+def test_every_reason_of_a_committed_paper_is_that_of_some_row():
+    """The first that fits is given: one that comes after all its rows have another says nothing."""
+    for name, one in find_papers(ROOT).items():
+        rows, given = load_published({name: one}), one.meta.not_run
+        first = {next((i for i, reason in enumerate(given) if matches(reason.match, row)), None) for row in rows}
+        assert set(range(len(given))) <= first, name

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from measuring import book_of
+from measuring import book_of, configured
 from rescore.collage import chain, composed_score
+from rescore.errors import RescoreError
 from rescore.papers import load_config, load_paper
 from rescore.problems.gaussian import GaussianLaw, score_on_axes
 from rescore.processes import VP
@@ -149,3 +150,12 @@ def test_each_piece_of_a_cube_gets_its_own_crop_of_the_doodle():
     assert labels[4].sum() == 0 and labels[5].all() and labels[0].sum() > labels[1].sum() == 512
     assert doodle.right_labels(doodle.MEANS[labels][None, None], labels) == 1
     assert doodle.right_labels(doodle.MEANS[1 - labels][None, None], labels) == 0
+
+
+@pytest.mark.parametrize(("ratio", "told"), [(2, "greater than or equal to 3"), (16, "less than or equal to 15")])
+def test_pictures_hold_the_longest_lag_and_no_lag_of_them_wraps(ratio, told):
+    smoke = load_config(PAPER, "smoke").model_dump(mode="json")
+    with pytest.raises(RescoreError, match=f"pictures.ratio: input should be {told}"):
+        configured(PAPER, smoke | {"pictures": smoke["pictures"] | {"ratio": ratio}})
+    widest = max(max(photographs.Field(name).photograph.shape) for name in ("sky", "gravel"))
+    assert (photographs.PERIOD - widest) // photographs.SIDE == 15

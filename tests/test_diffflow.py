@@ -46,6 +46,7 @@ def test_scales_and_their_jobs():
     ("old", "new", "message"),
     [
         ("sweep: [5, 10]", "sweep: [10, 5]", "must increase"),
+        ("progressive: {2: 0.5, 3: 0.5}, window", "progressive: {3: 1.0}, window", "grids.progressive"),
         ("{rings: [planar],", "{ring: [planar],", r"jobs\.plane\.measure\.ring"),
         (
             "{rings: [planar],",

@@ -75,6 +75,12 @@ def test_an_imprecise_number_says_what_would_decide_it():
     # above 10,000 repeats it looks no further: 2 * 5.1 / sqrt(10,000) is 0.102
     many = verdict(record(value=-1.0, stderr=5.1 / 100, df=9_999), printed(value="-1.00"))
     assert many["note"] == "more than 10000 trainings would decide, 10000 were made"
+    # 0.4 beyond what is allowed: a spread of 0.4 needs n with t(n - 1) / sqrt(n) <= 1: 2.517 / sqrt(7), 2.649 / sqrt(6)
+    far = verdict(record(value=-1.5, stderr=0.4 / 4**0.5, df=3), printed(value="-1.00"))
+    assert far["note"] == "about 7 trainings would decide, 4 were made"
+    # 355 above a bound of 100 +- 5: inside where t(n - 1) 400 / sqrt(n) <= 360: 2.429 / sqrt(8) = 0.86, 2.517 / sqrt(7) = 0.95
+    inside = verdict(record(value=455.0, stderr=400 / 4**0.5, df=3, metric="fid"), printed(value=">100", metric="fid"))
+    assert inside["note"] == "about 8 trainings would decide, 4 were made"
     one = verdict(record(stderr=None, n_seeds=1), printed(value="-1.00"))
     assert (one["status"], one["note"]) == ("imprecise", "the error is not known: more than 1 trainings would decide")
     assert math.isnan(one["error"]) and one["delta"] == 0

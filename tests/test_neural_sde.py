@@ -411,6 +411,8 @@ def test_progressive_schedule_and_training(tmp_path):
 
     schedule = Progressive((3, 6), (0.75, 0.25))
     assert [schedule.at(i, 8) for i in range(8)] == [3] * 6 + [6] * 2
+    rounded = Progressive((5, 10, 20), (0.1, 0.7, 0.2))  # whose first two shares add up to less than 0.8
+    assert [rounded.at(i, 10) for i in range(10)] == [5] + [10] * 7 + [20] * 2
     data = 0.3 * torch.randn(400, 2, generator=make_generator("data")) + 1
     settings = DiffFlowTraining(Adam(40, 1e-2, clip=1.0), schedule, 64)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -57,11 +58,12 @@ class Shrink(Family):
 
 
 MODE = Corruption(Shrink(), Interpolated((0.2, 1.0), (0.0, math.log(1e3))), GeometricNoise())
+JOINT = Corruption(MODE.family, MODE.level, GeometricNoise(until=1.0))
 S = 0.08
 
 
-def mode_posterior(x, t):
-    c, variance = MODE.C(t).values.item(), MODE.sigma(t).item() ** 2
+def mode_posterior(x, t, process=MODE):
+    c, variance = process.C(t).values.item(), process.sigma(t).item() ** 2
     return c * S / (c**2 * S + variance) * x
 
 
@@ -132,20 +134,20 @@ def test_flow_keeps_the_marginals_of_the_fixed_noise_stage():
     assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=2e-3)
 
 
-def mode_flow_error(kind, steps, until):
+def mode_flow_error(kind, process, steps, until):
     """Of the flow on one mode from t = 1, where x_t / sqrt(c_t^2 S + sigma_t^2) does not change."""
-    sampler, x = kind(MODE, uniform_times(steps)), torch.ones((), dtype=torch.float64)
+    sampler, x = kind(process, uniform_times(steps)), torch.ones((), dtype=torch.float64)
     for i in range(round(steps * (1 - until))):
-        x = sampler.advance(i, mode_posterior, x, None)
-    spread = [math.sqrt(MODE.C(t).values.item() ** 2 * S + MODE.sigma(t).item() ** 2) for t in (1.0, until)]
+        x = sampler.advance(i, partial(mode_posterior, process=process), x, None)
+    spread = [math.sqrt(process.C(t).values.item() ** 2 * S + process.sigma(t).item() ** 2) for t in (1.0, until)]
     return abs(x.item() * spread[0] / spread[1] - 1)
 
 
 @pytest.mark.parametrize(("kind", "order"), [(FlowMomentumSampler, 1), (HeunFlowSampler, 2)])
-@pytest.mark.parametrize("until", [0.4, 0.1])
-def test_the_flow_s_methods_have_their_orders(kind, order, until):
-    """In the stage of fixed noise alone, and through that of growing noise."""
-    errors = [mode_flow_error(kind, steps, until) for steps in (320, 640)]
+@pytest.mark.parametrize(("process", "until"), [(MODE, 0.4), (MODE, 0.1), (JOINT, 0.4)])
+def test_the_flow_s_methods_have_their_orders(kind, order, process, until):
+    """In the stage of fixed noise alone, through that of growing noise, and where noise and corruption change together."""
+    errors = [mode_flow_error(kind, process, steps, until) for steps in (320, 640)]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 

@@ -63,6 +63,11 @@ def test_a_bad_config_is_named(job, training, message):
         validated(config.Config, bad, "here")
 
 
+def test_a_stage_of_noise_alone_that_leaves_no_time_for_blur_is_refused(smoke):
+    with pytest.raises(RescoreError, match="until: input should be less than 1"):
+        validated(config.Config, smoke.model_dump(mode="json") | {"until": 1.0}, "here")
+
+
 @pytest.mark.parametrize(("name", "expected"), [("Naive Sampler", 0.4041), ("Momentum Sampler", 0.8474)])
 def test_law_on_one_pixel_is_the_known_one(name, expected):
     data = GaussianLaw.full(torch.zeros(1, 1, 1), torch.full((1, 1), S))

@@ -79,7 +79,7 @@ class Candidate(Settings):
             like for what the row has there.
         protocol: what its record must say, over what `protocols` declare for the row.
         repeats: `main`, or a candidate of the same row, of which this is only more repeats: it has that one's protocol with the
-            changes of `protocol` (`REPEATS`), and the two count as one protocol, of which the more precise record decides.
+            changes of `protocol` (`REPEATS`), and the two count as one protocol, of which the one with most repeats decides.
     """
 
     match: dict[str, Value | list[Value]] = {}

@@ -67,7 +67,7 @@ class Pictures(SectionSettings):
 
     Args:
         seeds: of the contents of exact pieces.
-        contents: of each seed; ratio: width over height.
+        contents: of each seed; ratio: width over height, from the longest lag that is compared up to a field's torus.
         stride, followers: of the tiles of the brick wall.
     """
 
@@ -76,7 +76,7 @@ class Pictures(SectionSettings):
     seeds: Seeds = Field((0, 1, 2, 3, 4, 5), min_length=2)
 
     contents: PositiveInt = 8
-    ratio: PositiveInt = 8
+    ratio: int = Field(8, ge=3, le=15)
     stride: tuple[PositiveInt, PositiveInt] = (4, 8)
     followers: PositiveInt = 4
 

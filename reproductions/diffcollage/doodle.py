@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reproductions.diffcollage.images import make_sampler, sampling
 from reproductions.diffcollage.photographs import HALF, SIDE, Field
-from reproductions.diffcollage.scenery import BOUND, FACE_PIXELS, PROCESS, SHOWN, edges
+from reproductions.diffcollage.scenery import BOUND, FACE_PIXELS, PROCESS, SHOWN, cubes, edges
 from reproductions.diffcollage.shapes import ON_CUBES
 
 LABELS = ("sky", "gravel")  # fields, by label
@@ -88,7 +88,7 @@ def on_the_cube(piece: Callable[..., Tensor], labels: Tensor) -> Score:
 def doodle(book: Book, name: str) -> None:
     """The composed cube beside faces by themselves, both under the same label map."""
     config, settings, labels, piece = book.config, book.config.pictures, painted(), Labelled()
-    n, cube = max(1, settings.contents // 2), cubemap(SIDE)
+    n, cube = cubes(settings.contents), cubemap(SIDE)
     faces = {i: labels[i][None] for i in range(len(FACES))}
     scores = {"Baseline": averaged_score(cube.size, cube.variables[0], piece, faces), "DiffCollage": on_the_cube(piece, labels)}
     maker = Maker(make_sampler(config, PROCESS), 1, piece, piece, piece, BOUND)

@@ -111,14 +111,14 @@ class Grids(SectionSettings):
     Args:
         points: iterations of each training.
         images: the same of images' trainings; None: those of `images`, of which hat L_beta's are measured there.
-        progressive: as a DiffFlow's, of the points' trainings; beside it stands its last N throughout.
+        progressive: as a DiffFlow's, of the points' trainings, two N or more; beside it stands its last N throughout.
         window: iterations on either side of a change of N by which the jump of the loss there is measured.
         random_grids: on which a model of points is judged besides the fixed one.
     """
 
     points: PositiveInt = 100
     images: PositiveInt | None = None
-    progressive: dict[PositiveInt, PositiveFloat] = {3: 0.3, 5: 0.4, 10: 0.3}
+    progressive: dict[PositiveInt, PositiveFloat] = Field({3: 0.3, 5: 0.4, 10: 0.3}, min_length=2)
     window: PositiveInt = 10
     random_grids: PositiveInt = 4
 

@@ -127,7 +127,7 @@ class Config(PaperConfig):
     blur: Blur = Blur()
     sigma_min: PositiveFloat = 0.01
     sigma_max: PositiveFloat = 0.1
-    until: float = Field(0.2, gt=0, le=1)
+    until: float = Field(0.2, gt=0, lt=1)
     ve_sigma_max: PositiveFloat | None = None
     schedule: Schedule = Schedule()
     start_modes: PositiveInt = 64

@@ -156,7 +156,7 @@ def diff(
         row["note"] = "; ".join(filter(None, (row["note"], entry.note)))
         row["source"] = entry.source
         candidates = candidate_verdicts(entry, papers[entry.paper], measured)
-        row["explained_by"] = explained_by(candidates, str(row["status"]), cast("float | None", row.get("error")))
+        row["explained_by"] = explained_by(candidates, str(row["status"]), record)
         rows.append(row)
     return _typed(pd.DataFrame(rows, columns=COLUMNS))
 
@@ -177,7 +177,7 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
     assumptions = ", ".join(f"{key}={format_value(value)}" for key, value in sorted(assumed.items()))
     note = f"assumes {assumptions}" if assumptions else ""
     if error > allowed and within(entry.bound, delta, allowed + error) and not within(entry.bound, delta, allowed - error):
-        return found | {"status": "imprecise", "note": "; ".join(filter(None, (_would_decide(record, allowed), note)))}
+        return found | {"status": "imprecise", "note": "; ".join(filter(None, (_would_decide(entry, record), note)))}
     if error <= allowed:
         allowed = max(allowed, math.hypot(2 * float(entry.uncertainty or 0), error))
     status = "reproduced" if within(entry.bound, delta, allowed) else "off"
@@ -186,11 +186,17 @@ def judge(entry: Published, record: Record, stated: Mapping[str, object], assume
 
 def decided_by(entry: Published, status: str, record: Record | None) -> str:
     """Of an imprecise record, in words how many repeats would decide; else empty."""
-    return _would_decide(record, tolerance(entry)) if record and status == "imprecise" else ""
+    return _would_decide(entry, record) if record and status == "imprecise" else ""
 
 
-def _would_decide(record: Record, allowed: float) -> str:
-    """How many repeats would bring the error of a record within `allowed`."""
+def _would_decide(entry: Published, record: Record) -> str:
+    """How many repeats would decide, should value and spread stay: `judge` reads no error above what is allowed here.
+
+    It is what the printed number allows, or where the value is farther off what leaves the whole interval outside.
+    """
+    allowed, delta = tolerance(entry), record.value - entry.number
+    excess = abs(delta) if not entry.bound else -delta if entry.bound.startswith(">") else delta
+    allowed = max(allowed, abs(excess - allowed))
     if record.over == "samplings":
         return "one training, of which only samplings were repeated: several trainings would decide"
     if not record.stderr or record.df is None:
@@ -232,37 +238,38 @@ def candidate_verdicts(entry: Published, paper: "Paper", measured: Mapping[tuple
     return found
 
 
-def by_protocol(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> dict[str, tuple[str, str]]:
-    """The verdict of each protocol with all its repeats, `MAIN` first, and who gives it: of those decided the most precise.
+def by_protocol(candidates: Sequence[CandidateVerdict], status: str, record: Record | None) -> dict[str, tuple[str, str]]:
+    """The verdict of each protocol with all its repeats, `MAIN` first, and who gives it: of those decided the most repeats.
 
-    Runs of fewer repeats are often among those of more, so the two are no two chances to agree.
+    Runs of fewer repeats are often among those of more, so the two are no two chances to agree. Not the smallest error: that of
+    four trainings which happen to end alike is smaller than that of many, and wrong.
 
     Args:
-        status, error: of the main protocol's own record.
+        status, record: the main protocol's own, if there is one.
 
     Returns:
         by protocol `reproduced` or `off` and the name of the candidate, or `MAIN`; two empty texts where none is decided.
     """
-    found: dict[str, list[tuple[float, str, str]]] = {MAIN: []}
-    own = [(MAIN, MAIN, status, error)]
-    for protocol, name, verdict, width in own + [(one.protocol, one.name, one.status, one.error) for one in candidates]:
+    found: dict[str, list[tuple[tuple[float, float], str, str]]] = {MAIN: []}
+    own = [(MAIN, MAIN, status, record)]
+    for protocol, name, verdict, its in own + [(one.protocol, one.name, one.status, one.record) for one in candidates]:
         decided = found.setdefault(protocol, [])
-        if verdict in JUDGED:
-            decided.append((width or 0.0, verdict, name))
-    return {protocol: min(decided, default=(0.0, "", ""), key=lambda one: one[0])[1:] for protocol, decided in found.items()}
+        if its and verdict in JUDGED:
+            decided.append(((its.df or math.inf, -measured_error(its)), verdict, name))
+    return {protocol: max(decided, default=((), "", ""), key=lambda one: one[0])[1:] for protocol, decided in found.items()}
 
 
-def explanations(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> list[str]:
+def explanations(candidates: Sequence[CandidateVerdict], status: str, record: Record | None) -> list[str]:
     """The names of the candidates by which their protocol reproduces the row; arguments as of `by_protocol`."""
-    decided = by_protocol(candidates, status, error).values()
+    decided = by_protocol(candidates, status, record).values()
     return [name for verdict, name in decided if verdict == "reproduced" and name != MAIN]
 
 
-def explained_by(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> str:
+def explained_by(candidates: Sequence[CandidateVerdict], status: str, record: Record | None) -> str:
     """`explanations` as text; else how many candidate protocols do not reproduce the row, and of how many that is not known."""
-    if names := explanations(candidates, status, error):
+    if names := explanations(candidates, status, record):
         return ", ".join(names)
-    others = [verdict for protocol, (verdict, _) in by_protocol(candidates, status, error).items() if protocol != MAIN]
+    others = [verdict for protocol, (verdict, _) in by_protocol(candidates, status, record).items() if protocol != MAIN]
     off, open_ = others.count("off"), others.count("")
     return ", ".join(filter(None, (f"none of {off}" if off else "", f"{open_} not decided" if open_ else "")))
 

@@ -38,7 +38,7 @@ def explain(
         if not found:
             continue
         row = main[entry.key]
-        groups[_group(found, row["status"], row["error"])] += 1
+        groups[_group(found, row["status"], measured.get(entry.key))] += 1
         note = decided_by(entry, row["status"], measured.get(entry.key))
         add(describe(entry.key), entry.value, f"({MAIN})", row["measured"], row["error"], row["status"], note, row["source"])
         for one in found:
@@ -47,8 +47,8 @@ def explain(
     return lines, groups
 
 
-def _group(candidates: Sequence[CandidateVerdict], status: str, error: float | None) -> str:
-    decided = {protocol: verdict for protocol, (verdict, _) in by_protocol(candidates, status, error).items()}
+def _group(candidates: Sequence[CandidateVerdict], status: str, record: Record | None) -> str:
+    decided = {protocol: verdict for protocol, (verdict, _) in by_protocol(candidates, status, record).items()}
     if decided[MAIN] == "reproduced":
         return GROUPS[0]
     if "reproduced" in decided.values():

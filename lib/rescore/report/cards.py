@@ -73,12 +73,12 @@ class Card:
     @property
     def explanations(self) -> list[str]:
         """Of a number that the main protocol does not reproduce, the names of the candidates that do."""
-        return [] if self.status == "reproduced" else explanations(self.candidates, self.status, self.verdict.get("error"))
+        return [] if self.status == "reproduced" else explanations(self.candidates, self.status, self.record)
 
     @property
     def explained_by(self) -> str:
         """As `rescore.ledger.diff` says it."""
-        return explained_by(self.candidates, self.status, self.verdict.get("error"))
+        return explained_by(self.candidates, self.status, self.record)
 
 
 @dataclass(frozen=True)
