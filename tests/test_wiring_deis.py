@@ -116,8 +116,13 @@ def book_of_grids(monkeypatch, tmp_path, fids, count=3, grid="quadratic"):
                 raise Diverged("made to")
             return type("Drawn", (), {"x": fids[name][seed]})
 
-        def judge(self, x, metrics):
-            return {"fid": x}
+        class judge:
+            def __new__(cls, x, metrics):
+                return {"fid": x}
+
+            @staticmethod
+            def protocol(metric, x):
+                return {"features": f"those of a {metric} of {len(x)}"}
 
     monkeypatch.setattr(PAPER.module("networks"), "TrainedModels", lambda book: Models())
     settings = {"best_grids": {"rows": [5], "grids": ["uniform", "quadratic"]}, "jobs": {"a": {"measure": ["best_grids"]}}}
@@ -197,7 +202,9 @@ def test_the_gain_of_a_grid_that_other_seeds_choose(monkeypatch, tmp_path):
     networks.best_grids(book)
     found = {row.metric: row for row in book.measurements if row.variant == "tAB1"}
     assert found["fid"].value == pytest.approx(11 / 3) and found["fid"].protocol["grid"] == "uniform"
-    assert found["fid"].n_samples == 3 * book.config.evaluation.samples, "of three trainings"
+    samples = book.config.evaluation.samples
+    assert found["fid"].n_samples == 3 * samples, "of three trainings"
+    assert {row.protocol["features"] for row in found.values()} == {f"those of a fid of {samples}"}
     assert found["gain"].value == pytest.approx((8 - 1 - 1) / 3)
     assert found["gain_held_out"].value == pytest.approx((0 - 1 - 1) / 3), "0: without seed 0 the choice is quadratic"
 

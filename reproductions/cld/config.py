@@ -200,7 +200,7 @@ class Job(ModelJob):
 class Config(ModelConfig):
     """One scale of the paper."""
 
-    section_versions = {"paths": 2}
+    section_versions = {"paths": 2, "damping": 2}
 
     seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     scores: Scores = Scores()

@@ -117,7 +117,7 @@ class Job(ModelJob):
 class Config(ModelConfig):
     """One scale of the paper."""
 
-    section_versions = {"best_grids": 2}
+    section_versions = {"best_grids": 3}
 
     seeds: Seeds = Field((0, 1, 2, 3), min_length=2)
     t0: float = Field(1e-3, gt=0, lt=1, description="where sampling stops")

@@ -8,6 +8,7 @@ from functools import cache, partial
 from itertools import product
 
 import numpy as np
+import torch
 from rescore.data.pixels import dequantise, to_unit
 from rescore.errors import Diverged
 from rescore.experiments.book import Book, Cell
@@ -73,9 +74,8 @@ def best_grids(book: Book) -> None:
             "grids": "/".join(settings.grids),
             "samples": book.config.evaluation.samples,
         }
-        protocol |= models.spec("vp").protocol
-        how = place(column)
-        n = book.config.evaluation.samples
+        how, n = place(column), book.config.evaluation.samples
+        protocol |= {**models.spec("vp").protocol, **models.judge.protocol("fid", torch.empty(n))}
         with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, n=n, over="trainings") as cell:
             if not cell.todo:
                 continue

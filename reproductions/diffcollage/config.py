@@ -226,7 +226,7 @@ class Config(ModelConfig):
         classifier_steps: of the network whose features FID of textures compares; that of scenes is `evaluation.features`.
     """
 
-    section_versions = {"strokes": 2, "inpaint": 2, "grid": 2, "cubemap": 2}
+    section_versions = {"strokes": 2, "inpaint": 2, "grid": 2, "cubemap": 2, "pictures": 2}
 
     seeds: Seeds = Field((0, 1, 2), min_length=2)
     samples: PositiveInt = 300

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from reproductions.diffcollage.images import joined, make_sampler, sampling
 from reproductions.diffcollage.photographs import HALF, SIDE, STD, Field, Quilt, sky_palette
+from reproductions.diffcollage.shapes import ON_CUBES
 
 SKY, WALL = "sky", "brick wall"
 PROCESS, BOUND = VP(), 1.5  # five standard deviations of a field
@@ -64,17 +65,20 @@ class Scenery:
         make: Callable[[torch.Generator], Tensor],
         judge: Callable[[Tensor], Mapping[str, float]],
         shown: Callable[[Tensor], Tensor] = lambda x: x[:SHOWN],
+        n: int | None = None,
         **protocol: object,
     ) -> None:
-        """A cell of what is found in the contents of every seed."""
-        with self.cell(what, method, **protocol) as cell:
+        """A cell of what is found in the contents of every seed, `n` of each if not as many as of other pictures."""
+        with self.cell(what, method, n=n, **protocol) as cell:
             if cell.todo:
                 made = [make(self.generator(what, seed)) for seed in self.book.config.pictures.seeds]
                 cell.add_each([judge(x) for x in made])
                 cell.arrays[f"pictures/{self.name}/{what}/{method}"] = shown(made[-1]).numpy()
 
-    def cell(self, what: str, method: str, table: str = "pictures", **protocol: object) -> Cell:
-        return self.book.cell(table, self.name, method, what, None, self.protocol | protocol, n=self.n)
+    def cell(self, what: str, method: str, table: str = "pictures", n: int | None = None, **protocol: object) -> Cell:
+        """A keyword of None takes what it names out of the protocol."""
+        about = {name: value for name, value in (self.protocol | protocol).items() if value is not None}
+        return self.book.cell(table, self.name, method, what, None, about, n=n or self.n)
 
 
 def field_score(covariance: Tensor, width: int) -> Score:
@@ -100,7 +104,8 @@ def pictures(book: Book, name: str) -> None:
     if name == SKY:
         book.arrays["pictures/sky/palette"] = sky_palette()
         for method in MADE:
-            of.fill("cube", method, partial(faces, method), edges, partial(equirectangular_of, SHOWN))
+            about = {"n": cubes(of.n), "graph": ON_CUBES[method], "length": None}
+            of.fill("cube", method, partial(faces, method), edges, partial(equirectangular_of, SHOWN), **about)
 
 
 def closed(of: Scenery) -> Callable[[Tensor], dict[str, float]]:
