@@ -116,14 +116,10 @@ def book_of_grids(monkeypatch, tmp_path, fids, count=3, grid="quadratic"):
                 raise Diverged("made to")
             return type("Drawn", (), {"x": fids[name][seed]})
 
-        class judge:
-            def __new__(cls, x, metrics):
-                return {"fid": x}
+        def judge(self, x, metrics):
+            return {"fid": x}
 
-            @staticmethod
-            def protocol(metric, x):
-                return {"features": f"those of a {metric} of {len(x)}"}
-
+    Models.judge.protocol = lambda metric, x: {"features": f"those of a {metric} of {len(x)}"}
     monkeypatch.setattr(PAPER.module("networks"), "TrainedModels", lambda book: Models())
     settings = {"best_grids": {"rows": [5], "grids": ["uniform", "quadratic"]}, "jobs": {"a": {"measure": ["best_grids"]}}}
     settings["table"] = {"grid": grid}
