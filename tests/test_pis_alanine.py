@@ -132,8 +132,9 @@ def snf(tiny, folder) -> Result:
         return measured(PAPER, configured(PAPER, SETTINGS), "snf", folder)
 
 
-def test_trainings_of_another_density_are_other_trainings(tmp_path):
+def test_trainings_of_another_density_are_other_trainings(tmp_path, monkeypatch):
     """Another number of samples, or other dynamics, take the weights that are there."""
+    monkeypatch.setattr(alanine, "make_molecule", lambda settings: None)
 
     def folder(**molecule) -> Path:
         dataset = SETTINGS["datasets"]["alanine_dipeptide"]
