@@ -85,10 +85,13 @@ def measured_error(record: Record) -> float:
 def within(bound: str, delta: float, allowed: float) -> bool:
     """Whether `delta` = measured - published is within `allowed`: on both sides, or for a bound on the wrong side only."""
     rounded = allowed * (1 + 1e-9)  # 0.0185 - 0.018 exceeds 0.0005 in binary; a printed 0.018 covers it
-    if not bound:
-        return abs(delta) <= rounded
-    excess = -delta if bound.startswith(">") else delta
-    return excess <= rounded if bound.endswith("=") else excess < allowed
+    excess = _excess(bound, delta)
+    return excess <= rounded if not bound or bound.endswith("=") else excess < allowed
+
+
+def _excess(bound: str, delta: float) -> float:
+    """How far off `delta` is; of a bound below 0 on the right side."""
+    return abs(delta) if not bound else -delta if bound.startswith(">") else delta
 
 
 @dataclass(frozen=True)
@@ -194,9 +197,8 @@ def _would_decide(entry: Published, record: Record) -> str:
 
     It is what the printed number allows, or where the value is farther off what leaves the whole interval outside.
     """
-    allowed, delta = tolerance(entry), record.value - entry.number
-    excess = abs(delta) if not entry.bound else -delta if entry.bound.startswith(">") else delta
-    allowed = max(allowed, abs(excess - allowed))
+    allowed = tolerance(entry)
+    allowed = max(allowed, abs(_excess(entry.bound, record.value - entry.number) - allowed))
     if record.over == "samplings":
         return "one training, of which only samplings were repeated: several trainings would decide"
     if not record.stderr or record.df is None:
