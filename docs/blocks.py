@@ -30,11 +30,14 @@ from one_number import (
     record_row,
 )
 from rescore.config import REPORTED
+from rescore.estimates import NETWORKS, known_plans, read_networks
 from rescore.ledger import diff as diff_module
-from rescore.ledger.cost import COST, kept_costs, read_proofs
+from rescore.ledger.cost import COST, MODELS, kept_costs, read_proofs
+from rescore.ledger.reference import read_reference
 from rescore.ledger.tables import MARKS, number, paper_table
 from rescore.papers import find_papers
 from rescore.report.cards import MEANING
+from rescore.workflow.suite import load_suite
 
 _BLOCK = re.compile(r"<!-- block: (?P<name>\S+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 _SITE = re.compile(r"<!-- site: (?P<name>\S+) -->")
@@ -124,6 +127,40 @@ def proofs() -> str:
         facts.append(f"Version{'s' * (len(versions) > 1)} {', '.join(f'`{one}`' for one in versions)}.")
         parts.append(f"{paragraph(*facts)}\n\n{table(shown)}")
     return "\n\n".join(parts)
+
+
+def gpu_trainings() -> str:
+    """What the committed trainings on a GPU took, by their own records; all but steps is compiling, reading and saving."""
+    plans = known_plans(load_suite({"scale": "gpu"}, ROOT), read_networks(REFERENCE / NETWORKS))
+    minutes = {
+        row["job"]: float(row["seconds"]) / 60 for row in kept_costs(REFERENCE / "gpu" / COST) if row["paper"] == MODELS
+    }
+    found = {
+        (f"{one.paper}/{one.method}", one.metric): one
+        for one in read_reference(REFERENCE / "gpu")
+        if one.table == "training"
+    }
+    rows = []
+    for plan in plans:
+        speed, memory = (
+            next((found[name, f"train_{metric}"] for name in plan.names if (name, f"train_{metric}") in found), None)
+            for metric in ("images_per_second", "gpu_memory_mb")
+        )
+        if speed and memory and plan.gflop and plan.parameters:
+            steps = plan.images / speed.value / 60
+            rows.append(
+                {
+                    "model, by its papers": ", ".join(plan.names),
+                    "device": speed.device,
+                    "parameters, million": f"{plan.parameters / 1e6:.1f}",
+                    "images/s": f"{speed.value:.0f}",
+                    "TFLOP/s": f"{plan.passes * plan.gflop * speed.value / 1e3:.1f}",
+                    "peak GPU memory, GiB": f"{memory.value / 1024:.1f}",
+                    "minutes of steps": f"{steps:.1f}",
+                    "other minutes": f"{minutes[plan.key] - steps:.1f}",
+                }
+            )
+    return table(rows)
 
 
 def costs() -> str:
@@ -245,6 +282,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "floors": floors,
     "pis-table": pis_table,
     "proofs": proofs,
+    "gpu-trainings": gpu_trainings,
     "costs": costs,
     "peers": peers,
     "example-output": example_output,

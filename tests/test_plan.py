@@ -73,10 +73,12 @@ def test_hours_are_the_arithmetic_that_is_printed():
     assert estimates.arithmetic([one, asked]) == estimates.arithmetic([one]), "not counted"
     assert plan.trained_here([one, asked]) == 3 * 7.5 * 3600 and estimates.model_rows([asked])[0]["state"] == "on request"
     assert "p/a: 3 x 7.5 GFLOP x 7,200 images = 1.62e+05 GFLOP" in lines[1] and "All 1 models on GPUs" in lines[2]
-    proofs = [{"device": "A GPU", "tflops": 180.0}, {"device": "A GPU", "tflops": 90.0}, {"device": "cpu x", "tflops": 1.0}]
+    measured = {("A GPU", "float32"): 90.0, ("A GPU", estimates.TRAINED_AS): 180.0, ("A GPU", "the same in CUDA graphs"): 300.0}
+    measured |= {("cpu x", estimates.TRAINED_AS): 1.0}
+    proofs = [{"device": device, "training": way, "tflops": speed} for (device, way), speed in measured.items()]
     assert estimates.arithmetic([one], proofs)[3:] == [
         "At the 180 TFLOP/s that rescore proof measured on A GPU: 0.0 GPU-hours."
-    ]
+    ], "of the way that trainings take, though another is faster"
     assert estimates.arithmetic([on_cpu]) == ["No model of this scale is trained on a GPU."]
 
 

@@ -23,6 +23,8 @@ PASSES = {"ssm": 2, "fd_ssm": 2}
 """By objective, that many times it: fd_ssm has two evaluations, ssm differentiates an evaluation and its derivative."""
 SPEED = (50.0, 100.0)
 """Sustained TFLOP/s of one H100 in bf16: an assumption. What `rescore proof` measured stands beside it, from its own record."""
+TRAINED_AS = "bf16, compiled, channels last"
+"""Of the ways of training that `rescore proof` measures, the one that trainings on a GPU take."""
 NETWORKS = "networks.csv"
 COLUMNS = ("network", "parameters", "gflop")
 
@@ -173,7 +175,7 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, Any]] =
     """How the hours come about, in lines.
 
     Args:
-        proofs: rows of `rescore.ledger.cost.read_proofs`: a GPU among them has a measured speed.
+        proofs: rows of `rescore.ledger.cost.read_proofs`: a GPU among them has a measured speed of `TRAINED_AS`.
     """
     slow, fast = SPEED
     gpu = [plan for plan in plans if plan.spec.gpu and plan.images and not plan.on_request]
@@ -185,10 +187,11 @@ def arithmetic(plans: Sequence[ModelPlan], proofs: Iterable[Mapping[str, Any]] =
         return left_out
     work = sum(plan.work for plan in gpu)
     dear = max(gpu, key=lambda plan: plan.work)
-    speeds: dict[str, float] = {}
-    for row in proofs:
-        if not str(row["device"]).startswith("cpu "):
-            speeds[row["device"]] = max(speeds.get(row["device"], 0.0), row["tflops"])
+    speeds = {
+        row["device"]: row["tflops"]
+        for row in proofs
+        if row["training"] == TRAINED_AS and not str(row["device"]).startswith("cpu ")
+    }
     return [
         f"Estimate, not measured: training takes {BACKWARD} x (GFLOP an image) x (steps x batch x trainings), at a sustained "
         f"{slow:g} to {fast:g} TFLOP/s of one H100 (assumed).",

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from rescore.data.images import image_shape
 from rescore.errors import RescoreError
-from rescore.estimates import BACKWARD
+from rescore.estimates import BACKWARD, TRAINED_AS
 from rescore.files import atomic_write, read_json
 from rescore.machine.hardware import device_name, peak_memory_mb, version
 from rescore.machine.precision import full_precision
@@ -102,7 +102,7 @@ WAYS = (
     Way("float32"),
     Way("TF32", tf32=True),
     Way("bf16", tf32=True, bf16=True),
-    Way("bf16, compiled, channels last", tf32=True, bf16=True, compiled=True),
+    Way(TRAINED_AS, tf32=True, bf16=True, compiled=True),
     Way("the same in CUDA graphs", tf32=True, bf16=True, compiled=True, graphs=True),
 )
 
