@@ -132,13 +132,9 @@ def proofs() -> str:
 def gpu_trainings() -> str:
     """What the committed trainings on a GPU took, by their own records; all but steps is compiling, reading and saving."""
     plans = known_plans(load_suite({"scale": "gpu"}, ROOT), read_networks(REFERENCE / NETWORKS))
-    minutes = {
-        row["job"]: float(row["seconds"]) / 60 for row in kept_costs(REFERENCE / "gpu" / COST) if row["paper"] == MODELS
-    }
+    minutes = {row["job"]: float(row["seconds"]) / 60 for row in kept_costs(REFERENCE / "gpu" / COST) if row["paper"] == MODELS}
     found = {
-        (f"{one.paper}/{one.method}", one.metric): one
-        for one in read_reference(REFERENCE / "gpu")
-        if one.table == "training"
+        (f"{one.paper}/{one.method}", one.metric): one for one in read_reference(REFERENCE / "gpu") if one.table == "training"
     }
     rows = []
     for plan in plans:

@@ -1,6 +1,7 @@
 """Claims: predicates over records, margins and their standard errors."""
 
 import math
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -26,7 +27,9 @@ from rescore.ledger.claims import (
     smaller,
     write_claims,
 )
+from rescore.ledger.records import Record
 from rescore.papers import Paper, PaperMeta
+from scipy.stats import norm, t
 
 A, B, C = (row(method=name) for name in "ABC")
 
@@ -70,6 +73,61 @@ def test_smaller_adds_errors_in_quadrature():
         "mg/B/NN/logz_bias/100 = 2.01 ± 0.4 over 1000000001 trainings"
     )
     assert judge(smaller(B, A), *records)["status"] == "fails"
+
+
+def trainings(method: str, *values: float, matched: str = "digits/vp", **columns) -> Record:
+    """A record of the mean of these trainings, with its error."""
+    n, mean = len(values), statistics.mean(values)
+    stderr = statistics.stdev(values) / math.sqrt(n)
+    told = {"matched": matched, "values": " ".join(map(str, values))} if matched else {}
+    return record(method=method, value=mean, stderr=stderr or None, df=n - 1 if stderr else None, **told | columns)
+
+
+def z_of(margin: float, stderr: float, df: int) -> float:
+    """By the survival function of Student's t and the quantile of the normal law."""
+    return norm.isf(t.sf(margin / stderr, df))
+
+
+def test_matched_records_are_compared_repeat_by_repeat():
+    """What the trainings share drops out: differences 1, 1.2, 0.8 have the error 0.2 / sqrt(3), two degrees of freedom."""
+    a, b = trainings("A", 10.0, 20.0, 30.0), trainings("B", 11.0, 21.2, 30.8)
+    line = judge(smaller(A, B), a, b)
+    assert line["status"] == "holds" and line["margin"] == pytest.approx(1.0)
+    assert line["z"] == pytest.approx(z_of(1.0, 0.2 / math.sqrt(3), 2), rel=1e-9)
+    assert judge(smaller(B, A), a, b)["status"] == "fails"
+    for predicate in (smaller(A, B, by=abs), apart(B, A, 0.0), above_share(B, A, 1.0)):
+        assert judge(predicate, a, b)["z"] == pytest.approx(line["z"], rel=1e-9)
+    signed = trainings("A", -10.0, -20.0, -30.0), b
+    assert judge(smaller(A, B, by=abs), *signed)["z"] == pytest.approx(line["z"], rel=1e-9), "of the sizes"
+    shares = judge(above_share(B, A, 0.5), a, b)  # 11 - 5, 21.2 - 10, 30.8 - 15
+    assert shares["margin"] == pytest.approx(11.0)
+    assert shares["z"] == pytest.approx(z_of(11.0, statistics.stdev([6, 11.2, 15.8]) / math.sqrt(3), 2), rel=1e-9)
+    near = judge(agrees(A, B, 3.0), a, b)
+    assert near["margin"] == pytest.approx(2.0) and near["z"] == pytest.approx(z_of(2.0, 0.2 / math.sqrt(3), 2), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "other", [{"matched": ""}, {"matched": "digits/cld"}, {"over": "runs"}, {"df": 1, "values": "11 21.2"}]
+)
+def test_what_is_not_matched_is_compared_as_independent(other):
+    a, b = trainings("A", 10.0, 20.0, 30.0), trainings("B", 11.0, 21.2, 30.8)
+    b = replace(b, **{"values": ""} | other) if other == {"matched": ""} else replace(b, **other)
+    free = replace(a, matched="", values=""), replace(b, matched="", values="")
+    assert judge(smaller(A, B), a, b)["z"] == judge(smaller(A, B), *free)["z"] < 0.2
+
+
+def test_matched_repeats_that_are_all_alike_prove_nothing():
+    """Neither where all differences are equal, nor where one of the two has one value: the usual rule decides."""
+    a, b = trainings("A", 10.0, 20.0, 30.0), trainings("B", 11.0, 21.0, 31.0)
+    free = [replace(one, matched="", values="") for one in (a, b)]
+    assert judge(smaller(A, B), a, b)["z"] == judge(smaller(A, B), *free)["z"]
+    flat = record(method="B", value=35.0, stderr=0.0, df=2, over="trainings", matched="digits/vp", values="35 35 35")
+    assert judge(smaller(A, B), a, flat)["z"] == pytest.approx(
+        judge(smaller(A, B), free[0], replace(flat, matched="", values=""))["z"]
+    )
+    sampled = [replace(one, over="samplings", n_seeds=1) for one in (trainings("A", 1.0, 2.0), trainings("B", 11.0, 12.5))]
+    assert judge(smaller(A, B), *sampled)["status"] == "inconclusive", "of one training"
+    assert judge(on_the_network(smaller(A, B)), *sampled)["z"] == pytest.approx(z_of(10.25, 0.25, 1), rel=1e-9)
 
 
 @pytest.mark.parametrize(("gap", "status"), [(0.9, "holds"), (1.0, "inconclusive"), (3.1, "fails")])

@@ -42,6 +42,25 @@ def test_text_with_commas_quotes_and_line_ends_survives(tmp_path):
     assert read_records(tmp_path / "records.csv") == [written]
 
 
+def test_values_of_repeats_are_as_many_as_repeats(tmp_path):
+    written = record(df=2, matched="digits/vp", values="1 2.50 -0.33333333333333")
+    write_records(tmp_path / "records.csv", [written])
+    (found,) = read_records(tmp_path / "records.csv")
+    assert found == written and found.values == "1 2.5 -0.3333333333" and found.each == (1.0, 2.5, -0.3333333333)
+    for wrong in ({"values": "1 2"}, {"values": ""}, {"matched": ""}, {"df": 3}):
+        with pytest.raises(RescoreError, match="column values: .*; with `matched` df \\+ 1 of them, else none"):
+            record(**{"df": 2, "matched": "digits/vp", "values": "1 2 3"} | wrong)
+    with pytest.raises(RescoreError, match="column values: 'x' is not a number"):
+        record(df=1, matched="digits/vp", values="1 x")
+
+
+def test_files_of_code_before_values_are_read(tmp_path):
+    path = tmp_path / "records.csv"
+    write_records(path, [record()])
+    path.write_text("".join(line.rsplit(",", 2)[0] + "\n" for line in path.read_text().splitlines()))
+    assert "matched" not in path.read_text() and read_records(path) == [record()]
+
+
 @pytest.mark.parametrize(
     ("column", "text", "problem"),
     [
@@ -104,9 +123,9 @@ def test_duplicate_keys_name_both_places(tmp_path):
     ("edit", "problem"),
     [
         (lambda text: text.replace("config_hash", "digest", 1), "line 1: unknown column 'digest'; allowed: paper, table"),
-        (lambda text: "".join(line.rpartition(",")[0] + "\n" for line in text.splitlines()), "missing column config_hash"),
+        (lambda text: "".join(line.rsplit(",", 3)[0] + "\n" for line in text.splitlines()), "missing column config_hash"),
         (lambda text: text[:-5], "the last line has no end: the file is cut short"),
-        (lambda text: text[: text.rindex(",")] + "\n", "line 2, column config_hash: the row has 18 fields, the header 19"),
+        (lambda text: text[: text.rindex(",")] + "\n", "line 2, column values: the row has 20 fields, the header 21"),
         (lambda text: text.replace("cpu A", '"cpu A'), "unexpected end of data"),
         (lambda text: "", "empty file"),
         (lambda text: text.replace("scale", "device", 1), "column 'device' appears twice"),

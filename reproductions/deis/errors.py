@@ -100,7 +100,8 @@ def extrapolation_trained(book: Book) -> None:
     def place(table: str, method: str, variant: str, **how: object) -> Cell:
         protocol = {"process": "vp", "score": "trained", "t0": config.t0, "reference_steps": config.reference_steps}
         protocol |= models.spec("vp").protocol | how
-        return book.cell(table, models.data, method, variant, None, protocol, n=n, over="trainings")
+        matched = models.matched("vp")
+        return book.cell(table, models.data, method, variant, None, protocol, n=n, over="trainings", matched=matched)
 
     measure_extrapolation(book, process, place, paths)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ def best_grids(book: Book) -> None:
         }
         how, n = place(column), book.config.evaluation.samples
         protocol |= {**models.spec("vp").protocol, **models.judge.protocol("fid", torch.empty(n))}
-        with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, n=n, over="trainings") as cell:
+        repeats: dict[str, Any] = {"n": n, "over": "trainings", "matched": models.matched("vp")}
+        with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, **repeats) as cell:
             if not cell.todo:
                 continue
             fids = {}
@@ -132,8 +134,8 @@ class Likelihoods:
     def cell(self, name: str, nfe: int | None, **more: object) -> Cell:
         n, levels = len(self.images), self.models.held_out.grey_levels
         how = {"images": n, "grey_levels": levels, "t0": self.t0, "trace": "rademacher", "dequantisation": "uniform"}
-        protocol = how | self.spec.protocol | more
-        return self.book.cell("likelihood", self.models.data, name, "", nfe, protocol, n=n, over="trainings")
+        protocol, matched = how | self.spec.protocol | more, self.models.matched("vp")
+        return self.book.cell("likelihood", self.models.data, name, "", nfe, protocol, n=n, over="trainings", matched=matched)
 
     def bits(self, log_prob: Tensor, per_unit: float) -> float:
         return bits_per_dim(log_prob, self.images[0].numel(), per_unit).mean().item()

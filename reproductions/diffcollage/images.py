@@ -137,7 +137,10 @@ class Images:
         """A cell of this data set; n: contents of each repeat."""
         variant = self.variant if variant is None else variant
         protocol = self.protocol | protocol
-        return self.book.cell(table, self.dataset, method, variant, None, protocol, n=n or self.n, over=self.over)
+        matched = self.dataset if self.over == "trainings" else ""  # of all, the same networks
+        return self.book.cell(
+            table, self.dataset, method, variant, None, protocol, n=n or self.n, over=self.over, matched=matched
+        )
 
     def fill(
         self,

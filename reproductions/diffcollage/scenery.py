@@ -78,7 +78,8 @@ class Scenery:
     def cell(self, what: str, method: str, table: str = "pictures", n: int | None = None, **protocol: object) -> Cell:
         """A keyword of None takes what it names out of the protocol."""
         about = {name: value for name, value in (self.protocol | protocol).items() if value is not None}
-        return self.book.cell(table, self.name, method, what, None, about, n=n or self.n)
+        # the random numbers of a seed are the same for all methods
+        return self.book.cell(table, self.name, method, what, None, about, n=n or self.n, matched=f"{self.name}, {what}")
 
 
 def field_score(covariance: Tensor, width: int) -> Score:

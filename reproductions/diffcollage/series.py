@@ -108,7 +108,8 @@ def rows(
         variant: of the records.
     """
     for method in progress((SHORT, *methods), desc=dataset):
-        with book.cell("4.3", dataset, method, variant, protocol=about, n=n, over=over) as cell:
+        matched = dataset if over == "trainings" else ""  # all methods have the same networks
+        with book.cell("4.3", dataset, method, variant, protocol=about, n=n, over=over, matched=matched) as cell:
             if cell.todo:
                 found = []
                 for seed in book.config.seeds:

@@ -190,7 +190,7 @@ def likelihoods(here: Pictures) -> None:
 
 def fids(here: Pictures) -> None:
     """Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
-    config, fit, open_cell = here.config, here.fit, partial(fid_cell, here)
+    config, fit, open_cell = here.config, here.fit, partial(fid_cell, here, matched=f"{here.data}/DiffFlow")
     ours = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
     for lam, variant in ((1.0, fit.grid), (0.0, f"{fit.grid}, ODE")):
         with open_cell("3.3", fit.sampling_steps, "DiffFlow", variant, ours) as cell:
@@ -205,17 +205,20 @@ def fids(here: Pictures) -> None:
             rival_sweep(here, name, method, variant, deterministic)
 
 
-def fid_cell(here: Pictures, table: str, nfe: int, method: str, variant: str, protocol: dict[str, object]) -> Cell:
-    samples = here.config.evaluation.samples
+def fid_cell(
+    here: Pictures, table: str, nfe: int, method: str, variant: str, protocol: dict[str, object], matched: str = ""
+) -> Cell:
+    place, samples = (table, here.data, method, variant, nfe), here.config.evaluation.samples
     judged = here.judge.protocol("fid", torch.empty(samples))
-    return here.book.cell(table, here.data, method, variant, nfe, protocol | dict(judged), n=samples, over="trainings")
+    return here.book.cell(*place, protocol | dict(judged), n=samples, over="trainings", matched=matched)
 
 
 def rival_sweep(here: Pictures, name: str, method: str, variant: str, deterministic: bool) -> None:
     """Tables 3.4 and 3.5 of one of the suite's models of these images."""
     spec = here.rivals.spec(name)
     protocol = {"process": spec.process.name.lower(), "score": "trained", "grid": "uniform", "t0": T0} | spec.protocol
-    swept = partial(fid_cell, here, method=method, variant=variant, protocol=protocol)
+    matched = here.rivals.matched(name)
+    swept = partial(fid_cell, here, method=method, variant=variant, protocol=protocol, matched=matched)
     sweep(swept, here.config.sweep, "fid", partial(here.rival_fids, name, deterministic))
 
 

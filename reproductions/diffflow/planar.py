@@ -22,6 +22,11 @@ def make_problem(config: Config, name: str) -> PlanarProblem:
     return PlanarProblem(name, "diffflow", config.plane.train_points, config.plane.projections)
 
 
+def model_of(method: str) -> str:
+    """Whose trainings a method samples."""
+    return "DDPM" if method == "DDIM" else method
+
+
 class Plane:
     """One set and the models of it, each trained when a cell first asks for it."""
 
@@ -68,12 +73,15 @@ class Plane:
 
     def place(self, table: str, nfe: int | None, method: str, variant: str = "") -> tuple:
         """Of a cell, with its protocol."""
-        fit = self.fits.get("DDPM" if method == "DDIM" else method)
+        fit = self.fits.get(model_of(method))
         trained = {"iterations": fit.steps, "batch": fit.batch} if fit else {}
         return table, self.problem.name, method, variant, nfe, {"coordinates": "mean 0 and variance 1"} | trained
 
     def cell(self, table: str, nfe: int | None, method: str, variant: str = "", **options: object) -> Cell:
-        return self.book.cell(*self.place(table, nfe, method, variant), **options)
+        return self.book.cell(*self.place(table, nfe, method, variant), matched=self.matched(method), **options)
+
+    def matched(self, method: str) -> str:
+        return f"{self.problem.name}/{model_of(method)}"
 
 
 def measure(book: Book, name: str) -> None:
@@ -81,8 +89,8 @@ def measure(book: Book, name: str) -> None:
     here = Plane(book, name)
     seeds, plane, problem = book.config.seeds, book.config.plane, here.problem
     trainings = {"n": plane.samples, "over": "trainings"}
-    likelihoods = trainings | {"n": plane.likelihoods}
     for method, fit in here.fits.items():
+        likelihoods = trainings | {"n": plane.likelihoods, "matched": here.matched(method)}
         book.repeat(*here.place("fig3.5", None, method), seeds, **likelihoods, nll=partial(here.nll, method))
         with here.cell("fig3.5", getattr(fit, "sampling_steps", None), method, **trainings) as cell:
             if cell.todo:
@@ -100,7 +108,8 @@ def measure(book: Book, name: str) -> None:
             with book.cell("text", "2-D toys", method, protocol={"data": "points in the plane"}) as cell:
                 if cell.todo:
                     cell.exact("learnable parameters", parameter_count(here.trained(method, seeds[0]).model))
-    book.repeat(*here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO"), seeds, **likelihoods, nll=here.bound)
+    bounds = trainings | {"n": plane.likelihoods, "matched": here.matched("DiffFlow")}
+    book.repeat(*here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO"), seeds, **bounds, nll=here.bound)
     for method, (_, variant, _) in SWEPT.items():
         open_cell = partial(here.cell, method=method, variant=variant, **trainings)
         sweep(open_cell, book.config.sweep, "sw2", partial(here.distances, method))

@@ -41,7 +41,7 @@ def points(book: Book, name: str) -> None:
 
     def open_cell(table: str, nfe: int | None, variant: str, protocol: Mapping[str, object]) -> Cell:
         *place, trained = here.place(table, nfe, "DiffFlow", variant)
-        return book.cell(*place, trained | protocol, n=here.plane.samples, over="trainings")
+        return book.cell(*place, trained | protocol, n=here.plane.samples, over="trainings", matched=f"{name}/DiffFlow")
 
     kernels(book, open_cell, judged, here.plane.diffflow.sampling_steps)
     draws = {method: lambda seed, n, method=method: here.sample(method, seed, n) for method in ("DiffFlow", "DDPM")}
@@ -64,7 +64,7 @@ def images(book: Book, name: str) -> None:
 
     def open_cell(table: str, nfe: int | None, variant: str, protocol: Mapping[str, object]) -> Cell:
         trained = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
-        return fid_cell(here, table, nfe, "DiffFlow", variant, trained | protocol)
+        return fid_cell(here, table, nfe, "DiffFlow", variant, trained | protocol, f"{name}/DiffFlow")
 
     def ancestral(seed: int, n: int) -> torch.Tensor:
         return here.rivals.draw(Sampling("", "DDPM", "", "vp", ddpm_sampler(process, n, False)), its_ddpm[seed], seed).x

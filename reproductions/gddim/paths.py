@@ -50,7 +50,7 @@ def noise_trained(book: Book) -> None:
     } | models.spec("cld").protocol
     for factor in CHANNELS:
         place = ("fig7.1", models.data, "network's flow", FACTOR(factor=factor), None, protocol | {"factor": factor})
-        with book.cell(*place, n=n, over="trainings") as cell:
+        with book.cell(*place, n=n, over="trainings", matched=models.matched("cld")) as cell:
             if not cell.todo:
                 continue
             for seed in config.training_seeds if not paths else ():

@@ -71,7 +71,7 @@ def ncsn(book: Book) -> None:
             else {"levels": 1, "steps": steps}
         )
         place = "fig13b", models.data, method, variant, steps, protocol | of
-        with book.cell(*place, n=settings.samples, over=models.over) as cell:
+        with book.cell(*place, n=settings.samples, over=models.over, matched=models.matched(name)) as cell:
             if cell.todo:
                 draws = {seed: partial(make, run, training, seed) for training, seed in models.repeats}
                 judge_samples(cell, models.judge, draws, array=f"ncsn/{method}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rescore.corruptions.process import Clean
@@ -237,7 +238,8 @@ def sample(
         return Drawn(2 * found.x - 1, found.nfe)
 
     place = table or variant.table, config.data, variant.method, label
-    with studio.book.cell(*place, sampler.nfe, how, n=studio.settings.samples, over="trainings") as cell:
+    repeats: dict[str, Any] = {"n": studio.settings.samples, "over": "trainings", "matched": f"{config.data}/{name}"}
+    with studio.book.cell(*place, sampler.nfe, how, **repeats) as cell:
         if cell.todo:
             draws = {seed: partial(drawn, i, seed) for i, seed in enumerate(config.seeds)}
             x = judge_samples(cell, studio.judge, draws, also=also)[:SHOWN]

@@ -24,7 +24,7 @@ from rescore.cost.evaluations import CountEvaluations
 from rescore.errors import Diverged, MissingData
 from rescore.experiments.journal import Found, Journal, Measurement
 from rescore.ledger.protocol import format_protocol
-from rescore.ledger.records import Over, under_candidate
+from rescore.ledger.records import Over, format_values, under_candidate
 
 LONG = 60.0  # seconds; to keep what takes less costs more than it saves
 
@@ -35,7 +35,6 @@ class Run:
 
     Args:
         folder: training state and finished cells live here; it outlives a killed or failed job, and only this section uses it.
-        device: `cpu` or `cuda`.
         models: the weights of the trained models that the job uses, by the config's names.
         candidate: the candidate protocol under which it measures: part of each record's variant. Its arrays are not kept, for
             figures are of the main protocol.
@@ -59,14 +58,13 @@ class Result:
     Args:
         skipped: what could not be measured, each with a `reason` and the record's key columns that apply.
         function_evaluations: calls of a score, a network or a density for one point, training included.
-        arrays: what figures need.
         earlier_seconds, earlier_cpu_seconds: what earlier processes took for the cells that this one found finished.
     """
 
     measurements: list[Measurement]
     skipped: list[Mapping[str, object]] = field(default_factory=list)
     function_evaluations: int = 0
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # for figures
     earlier_seconds: float = 0.0
     earlier_cpu_seconds: float = 0.0
 
@@ -92,8 +90,9 @@ class Cell:
         over: Over,
         name: str,
         began: float | None,
+        matched: str,
     ):
-        self.book, self.nfe, self.protocol, self.n, self.over = book, nfe, dict(protocol), n, over
+        self.book, self.nfe, self.protocol, self.n, self.over, self.matched = book, nfe, dict(protocol), n, over, matched
         self._key: dict[str, Any] = dict(key)
         self._name, self._began = name, began
         self._found, self._parts = Found(), list[Found]()
@@ -163,6 +162,9 @@ class Cell:
         with np.errstate(invalid="ignore"):  # of what is not finite, `_add` tells
             mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
+        if self.matched and count > 1 and over == self.over:
+            (*_, last) = made = self._found.measurements
+            made[-1] = replace(last, matched=self.matched, values=format_values(values))
         return mean, stderr
 
     def add_each(
@@ -197,8 +199,7 @@ class Cell:
         Args:
             seeds: independent trainings or seeds behind it, if not one a repeat.
         """
-        over = over or self.over
-        df = repeats - 1 if stderr is not None else None
+        over, df = over or self.over, None if stderr is None else repeats - 1
         seeds = seeds or (1 if over == "samplings" else repeats)
         self._add(metric, float(value), stderr, df, over, seeds, n, repeats, protocol)
 
@@ -295,6 +296,7 @@ class Book:
         n: int = 1,
         over: Over = "runs",
         began: float | None = None,
+        matched: str = "",
     ) -> Cell:
         """A cell to measure, `with book.cell(...) as cell: if cell.todo: cell.add(...)`.
 
@@ -303,6 +305,7 @@ class Book:
             n: samples behind each value that is added.
             over: what its values repeat.
             began: `time.perf_counter()` where the work for it began, if before the block.
+            matched: what its values are repeats of, where other cells have repeats of the same (`Record.matched`).
         """
         candidate = self.run.candidate if self.run else None
         variant = under_candidate(str(variant), candidate) if candidate else str(variant)
@@ -310,7 +313,7 @@ class Book:
         protocol = protocol or {}
         digest = _digest({**key, "nfe": nfe, "protocol": format_protocol(protocol), "over": over})
         self._opened[digest] += 1  # a place may be opened more than once, for other metrics
-        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began)
+        return Cell(self, key, nfe, protocol, n, over, f"{digest}-{self._opened[digest]}", began, matched)
 
     def exact(
         self,
@@ -340,10 +343,11 @@ class Book:
         seeds: Sequence[int],
         n: int = 1,
         over: Over = "runs",
+        matched: str = "",
         **numbers: Callable[[int], float],
     ) -> None:
         """A cell of numbers that every seed repeats, by their metrics: functions of the seed."""
-        with self.cell(table, dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
+        with self.cell(table, dataset, method, variant, nfe, protocol, n=n, over=over, matched=matched) as cell:
             if cell.todo:
                 for metric, number in numbers.items():
                     cell.add(metric, [number(seed) for seed in seeds])

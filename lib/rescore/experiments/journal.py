@@ -37,6 +37,8 @@ class Measurement:
     n_samples: int
     protocol: Mapping[str, object] | str
     seconds: float
+    matched: str = ""
+    values: str = ""
 
     @property
     def protocol_text(self) -> str:

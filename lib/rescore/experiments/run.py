@@ -22,7 +22,7 @@ from rescore.errors import RescoreError, os_error_text
 from rescore.experiments.book import Book, Result, Run
 from rescore.experiments.journal import Measurement
 from rescore.files import atomic_path, atomic_write, save_arrays
-from rescore.ledger.records import Record, run_command, write_records, write_skipped
+from rescore.ledger.records import Record, write_records, write_skipped
 from rescore.machine.hardware import claim_gpus, device_name, peak_gpu_memory_mb, peak_memory_mb, version
 from rescore.machine.locks import waiting_lock
 from rescore.machine.torch_setup import prepare_torch
@@ -37,6 +37,7 @@ from rescore.workflow.paths import (
     log_path,
     missing_data,
     model_folder,
+    run_command,
     run_folder,
     training_commits,
 )

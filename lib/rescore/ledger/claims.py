@@ -1,10 +1,13 @@
 """Claims: what a paper says about its numbers, as predicates over records.
 
-A claim compares selected numbers. Each comparison has a margin, positive in favour of the claim, and a standard error
-(errors of different records are taken as independent, also those of two estimates by the same trainings) with Welch's degrees
-of freedom. The claim `holds` where every margin is above 0 with a one-sided p value of at most LEVEL / 2; it `fails` where one
-of its k margins is below 0 with at most LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance no more
-often than one of a single one); else it is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
+A claim compares selected numbers. Each comparison has a margin, positive in favour of the claim, and a standard error. Two
+records of the same networks, or from the same starting points (`Record.matched`), are compared repeat by repeat: the error is
+that of the mean of the differences, with one degree of freedom less than repeats. Errors of other records are taken as
+independent, with Welch's degrees of freedom.
+
+The claim `holds` where every margin is above 0 with a one-sided p value of at most LEVEL / 2; it `fails` where one of its k
+margins is below 0 with at most LEVEL / (2 k) (Bonferroni, so that a claim of many comparisons fails by chance no more often
+than one of a single one); else it is `inconclusive`. LEVEL is that of two standard errors of a normal law, 4.6 %.
 
 An error that is not known decides nothing: that of a single repeat, and that of repeated samplings of a single training,
 which says nothing about another training (but see `on_the_network`). Repeats that all gave the same are no proof of
@@ -27,7 +30,7 @@ from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger.protocol import parse_protocol
 from rescore.ledger.records import KEY, Record, Records, check_status, describe, format_rows, number_in, read_rows
-from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, p_above, z_value
+from rescore.ledger.statistics import LEVEL, UNKNOWN, Error, combined, decided, of_mean, p_above, z_value
 
 if TYPE_CHECKING:
     from rescore.papers import Paper
@@ -125,7 +128,7 @@ def smaller(left: Selector, right: Selector, by: Transform = float) -> Predicate
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         a, b = left(records), right(records)
-        return [_comparison(by(b.value) - by(a.value), a, b)]
+        return [_comparison(by(b.value) - by(a.value), (-_slope(by, a), a), (_slope(by, b), b))]
 
     return compare
 
@@ -135,7 +138,7 @@ def below(selector: Selector, bound: float, by: Transform = float) -> Predicate:
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         record = selector(records)
-        return [_comparison(bound - by(record.value), record)]
+        return [_comparison(bound - by(record.value), (1.0, record))]
 
     return compare
 
@@ -145,7 +148,7 @@ def above(selector: Selector, bound: float, by: Transform = float) -> Predicate:
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         record = selector(records)
-        return [_comparison(by(record.value) - bound, record)]
+        return [_comparison(by(record.value) - bound, (1.0, record))]
 
     return compare
 
@@ -156,9 +159,9 @@ def agrees(left: Selector, right: Selector | float, within: float) -> Predicate:
     def compare(records: Sequence[Record]) -> list[Comparison]:
         a = left(records)
         if not callable(right):
-            return [_comparison(within - abs(a.value - right), a)]
+            return [_comparison(within - abs(a.value - right), (1.0, a))]
         b = right(records)
-        return [_comparison(within - abs(a.value - b.value), a, b)]
+        return [_comparison(within - abs(a.value - b.value), (1.0, a), (-1.0, b))]
 
     return compare
 
@@ -168,7 +171,7 @@ def apart(left: Selector, right: Selector, by_more_than: float) -> Predicate:
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         a, b = left(records), right(records)
-        return [_comparison(a.value - b.value - by_more_than, a, b)]
+        return [_comparison(a.value - b.value - by_more_than, (1.0, a), (-1.0, b))]
 
     return compare
 
@@ -178,8 +181,7 @@ def above_share(left: Selector, right: Selector, share: float) -> Predicate:
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         a, b = left(records), right(records)
-        part = replace(b, value=share * b.value, stderr=None if b.stderr is None else abs(share) * b.stderr)
-        return [replace(_comparison(a.value - part.value, a, part), evidence=(_evidence(a), _evidence(b)))]
+        return [_comparison(a.value - share * b.value, (1.0, a), (-share, b))]
 
     return compare
 
@@ -213,11 +215,38 @@ def on_the_network(predicate: Predicate) -> Predicate:
     return compare
 
 
-def _comparison(margin: float, *records: Record) -> Comparison:
-    return Comparison(margin, combined(_errors(records)), tuple(_evidence(record) for record in records))
+def _slope(by: Transform, record: Record) -> float:
+    """1 or -1: how `by`, the identity or `abs`, goes with the record's value."""
+    return math.copysign(1.0, by(record.value) * record.value)
 
 
-def _errors(records: Sequence[Record]) -> list[Error]:
+Term = tuple[float, Record]
+"""A record, and what the margin gains where its value grows by 1; the sign of all terms together does not matter."""
+
+
+def _comparison(margin: float, *terms: Term) -> Comparison:
+    error = _paired(terms) or combined(_errors(terms))
+    return Comparison(margin, error, tuple(_evidence(record) for _, record in terms))
+
+
+def _paired(terms: Sequence[Term]) -> Error | None:
+    """The error of a difference of two matched records, repeat by repeat; None where there are no such two.
+
+    Nor where either has, or the two have, the same in all repeats, which is no proof of certainty.
+    """
+    records = [record for _, record in terms]
+    known = all(one.each and one.stderr and one.over != "samplings" for one in records)
+    if not known or len(records) < 2 or len({(one.matched, one.over, one.df) for one in records}) > 1:
+        return None
+    margins = zip(*([weight * value for value in record.each] for weight, record in terms), strict=True)
+    error = of_mean([sum(margin) for margin in margins])
+    return error if error.stderr else None
+
+
+def _errors(terms: Sequence[Term]) -> list[Error]:
+    records = [
+        record if record.stderr is None else replace(record, stderr=abs(weight) * record.stderr) for weight, record in terms
+    ]
     repeated = [record for record in records if record.over in ("trainings", "runs")]
     known = {record: Error(record.stderr, record.df) for record in repeated if record.stderr and record.df}
     largest = max(known.values(), key=lambda error: error.stderr, default=UNKNOWN)

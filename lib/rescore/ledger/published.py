@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rescore.errors import RescoreError
 from rescore.ledger.protocol import check_declarations
-from rescore.ledger.records import KEY, describe, key_of, parse_nfe, parse_stderr, read_rows
+from rescore.ledger.records import KEY, describe, key_of, parse_count, parse_stderr, read_rows
 
 if TYPE_CHECKING:
     from rescore.papers import Paper
@@ -167,6 +167,6 @@ def _checked(path: Path, line: int, row: Mapping[str, str], paper: str) -> int |
     try:
         parse_stderr(row[column])
         column = "nfe"
-        return parse_nfe(row[column])
+        return parse_count(row[column])
     except ValueError as error:
         raise fail(column, str(error)) from None

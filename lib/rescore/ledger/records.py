@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import math
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -45,6 +44,9 @@ class Record:
         n_samples: samples behind the number, in all.
         protocol: `key=value` pairs joined by `; ` (`rescore.ledger.protocol`).
         seconds: wall-clock seconds of the cell that holds it, from where its work began.
+        matched: what has been repeated, such as a network: records of the same one have their i-th training, or starting
+            points, in common. Empty where nothing is.
+        values: of such a record, that of each repeat, whose mean it is: numbers with a space between.
 
     Raises:
         RescoreError: a value outside these ranges; the message names the column.
@@ -69,6 +71,8 @@ class Record:
     seconds: float
     version: str
     config_hash: str
+    matched: str = ""
+    values: str = ""
 
     def __post_init__(self) -> None:
         for column, parse in _PARSERS.items():
@@ -82,10 +86,18 @@ class Record:
                 f"record {describe(key_of(self))}: column df: {self.df} with stderr {self.stderr} over {self.over}; "
                 "an exact number has stderr 0 and no df, another error has its df"
             )
+        if len(self.each) != ((self.df or 0) + 1 if self.matched else 0):
+            name = describe(key_of(self))
+            raise RescoreError(f"record {name}: column values: {self.values!r}; with `matched` df + 1 of them, else none")
 
     @property
     def key(self) -> tuple[str | int | None, ...]:
         return key_of(self)
+
+    @property
+    def each(self) -> tuple[float, ...]:
+        """The numbers of `values`."""
+        return tuple(map(float, self.values.split()))
 
     @property
     def samples_each(self) -> float:
@@ -94,6 +106,7 @@ class Record:
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+YOUNGER = ("matched", "values")  # files of earlier code lack them
 
 
 def key_of(row: Any) -> tuple[str | int | None, ...]:
@@ -111,22 +124,7 @@ def under_candidate(variant: str, candidate: str) -> str:
     return f"{variant}@{candidate}"
 
 
-def run_command(scale: str, results: Path | str = "results", root: Path | None = None, target: str = "") -> str:
-    """The command that makes the results of a scale, for messages about missing ones.
-
-    Args:
-        results, root: where results and papers lie; the usual places need no option.
-        target: of the DAG, such as a paper; empty for all.
-    """
-    base = "" if root in (None, Path.cwd()) else f"{root}/"
-    words = ["snakemake", *(["--snakefile", f"{base}Snakefile"] if base else [])]
-    words += [] if scale == "laptop" else ["--profile", f"{base}profiles/{scale}"]
-    words += [target] if target else []  # before --config, which takes all that follows
-    words += [] if str(results) == "results" else ["--config", f"results={results}"]
-    return shlex.join(words)
-
-
-def parse_nfe(value: object) -> int | None:
+def parse_count(value: object) -> int | None:
     """A positive whole number, or None for None and an empty text; raises ValueError otherwise."""
     return None if value is None or value == "" else _whole(value, least=1)
 
@@ -134,11 +132,6 @@ def parse_nfe(value: object) -> int | None:
 def parse_stderr(value: object) -> float | None:
     """A finite number >= 0, or None for None and an empty text; raises ValueError otherwise."""
     return None if value is None or value == "" else _number(value, least=0.0)
-
-
-def parse_df(value: object) -> int | None:
-    """A positive whole number, or None for None and an empty text; raises ValueError otherwise."""
-    return None if value is None or value == "" else _whole(value, least=1)
 
 
 def _over(value: object) -> str:
@@ -186,17 +179,24 @@ def _scale(value: object) -> str:
 
 _PARSERS: dict[str, Callable[[Any], Any]] = dict.fromkeys(COLUMNS, _text) | {
     "variant": _text_or_empty,
-    "nfe": parse_nfe,
+    "nfe": parse_count,
     "value": _number,
     "stderr": parse_stderr,
-    "df": parse_df,
+    "df": parse_count,
     "over": _over,
     "n_seeds": lambda value: _whole(value, least=1),
     "n_samples": _whole,
     "protocol": _text_or_empty,
     "scale": _scale,
     "seconds": lambda value: _number(value, least=0.0),
+    "matched": _text_or_empty,
+    "values": lambda value: format_values([_number(one) for one in _text_or_empty(value).split()]),
 }
+
+
+def format_values(values: Iterable[float]) -> str:
+    """The text of `Record.values`."""
+    return " ".join(f"{value:.10g}" for value in values)
 
 
 def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
@@ -252,7 +252,7 @@ def number_in(path: Path, line: int, row: Mapping[str, str], column: str) -> flo
 def nfe_in(path: Path, line: int, row: Mapping[str, str]) -> int | None:
     """The nfe of a row of `read_rows`; None for an empty field. Raises RescoreError, with its place, for what is no count."""
     try:
-        return parse_nfe(row["nfe"])
+        return parse_count(row["nfe"])
     except ValueError as error:
         raise RescoreError(f"{path}, line {line}, column nfe: {error}") from None
 
@@ -305,7 +305,7 @@ def collect_records(paths: Iterable[Path | str], scale: str | None = None) -> li
     seen: dict[tuple[str | int | None, ...], tuple[Path, int]] = {}
     records = []
     for path in map(Path, paths):
-        for line, row in read_rows(path, COLUMNS):
+        for line, row in read_rows(path, [name for name in COLUMNS if name not in YOUNGER], YOUNGER):
             parsed = _parse_row(path, line, row)
             try:
                 record = Record(**parsed)  # type: ignore[arg-type]  # each column has been parsed to its type

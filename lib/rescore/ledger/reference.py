@@ -30,12 +30,12 @@ from rescore.ledger.records import (
     read_records,
     read_rows,
     read_skipped,
-    run_command,
     sorted_records,
     write_records,
     write_skipped,
 )
 from rescore.machine.hardware import git_refusal
+from rescore.workflow.paths import run_command
 
 if TYPE_CHECKING:
     from rescore.papers import Paper

@@ -4,6 +4,7 @@ One level for the whole suite: LEVEL, two-sided, the share of a normal law outsi
 """
 
 import math
+import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,12 @@ def combined(errors: Iterable[Error]) -> Error:
         return Error(math.sqrt(variance))
     inverse = math.fsum((error.stderr**2 / variance) ** 2 / error.df for error in errors)
     return Error(math.sqrt(variance), 1 / inverse if inverse else math.inf)
+
+
+def of_mean(values: Sequence[float]) -> Error:
+    """The standard error of the mean of independent numbers, two or more."""
+    n = len(values)
+    return Error(statistics.stdev(values) / math.sqrt(n), n - 1)
 
 
 def p_above(margin: float, error: Error) -> float:

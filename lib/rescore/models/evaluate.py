@@ -178,6 +178,10 @@ class TrainedModels:
     def spec(self, name: str) -> ModelSpec:
         return self.config.models[self._called[name]]
 
+    def matched(self, name: str) -> str:
+        """Of its records: its trainings are theirs, and all samplers of a seed start from the same noise."""
+        return f"{self.data}/{self._called[name]}"
+
     def process(self, name: str) -> LinearSDE:
         """The process of a model, the same for all seeds; its weights are not read."""
         return make_process(self.spec(name).process, image_shape(self.data))
@@ -324,4 +328,4 @@ class TrainedModels:
             self.book.listed.append(
                 Listed(table, self.data, method, str(variant), nfe, tuple(metrics), self._called[model], again)
             )
-        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over)
+        return self.book.cell(table, self.data, method, variant, nfe, protocol, n=n, over=over, matched=self.matched(model))

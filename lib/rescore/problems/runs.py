@@ -47,7 +47,8 @@ class ExactRuns:
     def cell(self, table: str, method: str, variant: str = "", nfe: int | None = None, **protocol: object) -> Cell:
         """A cell of the book, with the problem's data set and protocol."""
         problem = self.problem
-        return self.book.cell(table, problem.dataset, method, variant, nfe, {**self.protocol, **protocol}, n=problem.n)
+        protocol, matched = {**self.protocol, **protocol}, f"{problem.dataset}, exact"
+        return self.book.cell(table, problem.dataset, method, variant, nfe, protocol, n=problem.n, matched=matched)
 
     def noise(self, one: Sampling) -> Streams:
         """Of a sampler, for all seeds' states."""

@@ -9,11 +9,12 @@ from rescore.errors import RescoreError
 from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, explained_by, explanations, stand_in
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
 from rescore.ledger.published import Published, direction_of, load_published
-from rescore.ledger.records import Record, describe, run_command
+from rescore.ledger.records import Record, describe
 from rescore.ledger.tables import number, with_error
 from rescore.papers import Paper
 from rescore.report.source import Key, Results, commit_of
 from rescore.workflow.paper_rules import job_command
+from rescore.workflow.paths import run_command
 
 WORDS = {
     "reproduced": "reproduced",

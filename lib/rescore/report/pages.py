@@ -24,7 +24,7 @@ from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
 from rescore.ledger import diff as diff_module
 from rescore.ledger.published import depends_on_samples
-from rescore.ledger.records import describe, run_command, write_records
+from rescore.ledger.records import describe, write_records
 from rescore.ledger.tables import MARKS, number, with_error
 from rescore.papers import Paper
 from rescore.report.cards import MEANING, WORDS, Cards, address, card_data, make_cards, paper_command
@@ -42,6 +42,7 @@ from rescore.report.content import (
 from rescore.report.moved import Change, moved
 from rescore.report.readme import code
 from rescore.report.source import Results, commit_of
+from rescore.workflow.paths import run_command
 
 PAGES = {
     "index.html": "Overview",
