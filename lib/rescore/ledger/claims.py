@@ -47,11 +47,12 @@ class NoRecord(Exception):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison: `margin` > 0 speaks for the claim."""
+    """One comparison: `margin` > 0 speaks for the claim; `matched`: its error is that of differences of matched repeats."""
 
     margin: float
     error: Error
     evidence: tuple[str, ...]
+    matched: bool = False
 
     @property
     def z(self) -> float:
@@ -225,8 +226,8 @@ Term = tuple[float, Record]
 
 
 def _comparison(margin: float, *terms: Term) -> Comparison:
-    error = _paired(terms) or combined(_errors(terms))
-    return Comparison(margin, error, tuple(_evidence(record) for _, record in terms))
+    paired = _paired(terms)
+    return Comparison(margin, paired or combined(_errors(terms)), tuple(_evidence(one) for _, one in terms), bool(paired))
 
 
 def _paired(terms: Sequence[Term]) -> Error | None:
@@ -304,7 +305,11 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
             rows.append(head | {"status": "broken", "evidence": _what(error)})
         else:
             status, decisive, p = judge(comparisons)
-            evidence = "; ".join(dict.fromkeys(text for comparison in comparisons for text in comparison.evidence))
+            texts = dict.fromkeys(text for comparison in comparisons for text in comparison.evidence)
+            if decisive.matched:
+                stderr, n = decisive.error.stderr, decisive.error.df + 1
+                texts[f"margin = {decisive.margin:.4g} ± {stderr:.2g} over {n} matched repeats"] = None
+            evidence = "; ".join(texts)
             rows.append(head | {"status": status, "margin": decisive.margin, "z": decisive.z, "p": p, "evidence": evidence})
     return rows
 
