@@ -11,7 +11,15 @@ from rescore.flows.transport import diagonal_affine, spline_autoregressive
 from rescore.montecarlo.aft import frozen, train_transports, training_evaluations, transport_loss
 from rescore.montecarlo.hmc import Particles
 from rescore.montecarlo.importance import prior_log_weights, standard_normal_log_prob
-from rescore.montecarlo.logz import bias_std_rmse, elbo, ess, log_mean_exp, logz_statistics, of_retrained_runs
+from rescore.montecarlo.logz import (
+    bias_std_rmse,
+    elbo,
+    ess,
+    log_mean_exp,
+    logz_statistics,
+    of_retrained_runs,
+    trainings_statistics,
+)
 from rescore.montecarlo.smc import Annealing, _resample, anneal
 from rescore.random import make_generator
 from rescore.targets.base import Target
@@ -122,6 +130,23 @@ def test_without_a_truth_the_mean_stands_in_the_place_of_the_bias():
     assert found["ess"] == pytest.approx((0.4, 0.2)), "its error is that of a mean over trainings"
     one = logz_statistics(log_z[:1], None, sizes[:1])["ess"]
     assert one == pytest.approx((0.2, 0.1)), "of one training, that of a mean over runs"
+
+
+@pytest.mark.parametrize("truth", [None, 1.0])
+def test_parts_of_trainings_have_the_statistics_as_means(truth):
+    """With the errors of means; of S, the root of the mean variance, they move with a training's variance to first order."""
+    log_z, sizes = np.random.default_rng(0).normal(size=(4, 5, 2)).transpose(2, 0, 1)
+    parts = trainings_statistics(log_z, truth, sizes)
+    known = logz_statistics(log_z, truth, sizes)
+    assert list(parts) == list(known)
+    for metric, (value, stderr) in known.items():
+        assert parts[metric].mean() == pytest.approx(value, rel=1e-12)
+        assert parts[metric].std(ddof=1) / 2 == pytest.approx(stderr, rel=1e-12)
+    variances = log_z.var(1, ddof=1)
+    moved = np.sqrt(variances.mean() + 1e-6 / 4) - np.sqrt(variances.mean())  # that of one training grows by 1e-6
+    slope = np.diff(parts["logz_std"]) / np.diff(variances)
+    assert slope == pytest.approx(4 * moved / 1e-6, rel=1e-5)
+    assert (trainings_statistics(np.ones((2, 2)), 1.0)["logz_std"] == 0).all()
 
 
 def test_bootstrap_stderr_of_one_seed():

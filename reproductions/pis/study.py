@@ -15,7 +15,7 @@ from rescore.experiments.book import Book
 from rescore.experiments.repeat import repeat_runs
 from rescore.ledger.records import Over, under_candidate
 from rescore.machine.locks import folder_lock
-from rescore.montecarlo.logz import bias_std_rmse, logz_statistics, of_retrained_runs
+from rescore.montecarlo.logz import bias_std_rmse, logz_statistics, of_retrained_runs, trainings_statistics
 from rescore.random import make_generator
 from rescore.targets.base import Target
 from rescore.targets.named import make_target
@@ -120,11 +120,16 @@ class Study:
         repeats = trainings if trainings > 1 else runs.total
         protocol = {"runs": runs.total, "particles": runs.n} | protocol
         n = runs.n * runs.total // repeats
-        with self.book.cell(self.table, self.dataset, method, variant, nfe, protocol, n=n, over=over) as cell:
+        place = self.table, self.dataset, method, variant, nfe, protocol
+        with self.book.cell(*place, n=n, over=over, matched=runs.matched) as cell:
             if cell.todo:
-                log_z, sizes = runs.results[estimate], runs.results["ess"] if weights else None
-                for metric, (value, stderr) in logz_statistics(log_z, self.target.log_z, sizes).items():
-                    cell.estimate(metric, value, stderr, repeats, seeds=trainings)
+                found = runs.results[estimate], self.target.log_z, runs.results["ess"] if weights else None
+                if trainings > 1:
+                    for metric, values in trainings_statistics(*found).items():
+                        cell.add(metric, values.tolist())
+                else:
+                    for metric, (value, stderr) in logz_statistics(*found).items():
+                        cell.estimate(metric, value, stderr, repeats, seeds=trainings)
                 for metric, of in also.items():
                     cell.add(metric, [of(seed) for seed in runs.seeds], n=1)
                 cell.arrays |= self.arrays(runs.name, arrays())
@@ -173,6 +178,12 @@ class Runs:
     @property
     def seeds(self) -> Sequence[int]:
         return self.study.config.seeds if self.trained else (0,)
+
+    @property
+    def matched(self) -> str:
+        """Of the rows that are estimated from these runs."""
+        name, candidate = f"{self.study.dataset}/{self.name}", self.study.book.run.candidate
+        return under_candidate(name, candidate) if candidate else name
 
     @cached_property
     def results(self) -> Arrays:

@@ -68,14 +68,8 @@ def bias_std_rmse(estimates: ArrayLike, truth: float, robust: bool = False) -> d
         index = np.random.default_rng(0).integers(runs, size=(N_BOOTSTRAP, runs))
         drawn = _of_each(errors[0, index], robust)
         return {metric: (float(one[0]), float(drawn[metric].std(ddof=1))) for metric, one in _of_each(errors, robust).items()}
-    each = _of_each(errors, robust)
-    (bias, bias_error), (variance, variance_error), (rmse, rmse_error) = (
-        (float(x.mean()), float(x.std(ddof=1)) / math.sqrt(trainings))
-        for x in (each["logz_bias"], each["logz_std"] ** 2, each["logz_rmse"])
-    )
-    std = math.sqrt(variance)
-    std_error = variance_error / (2 * std) if std else 0.0
-    return {"logz_bias": (bias, bias_error), "logz_std": (std, std_error), "logz_rmse": (rmse, rmse_error)}
+    each = _of_trainings(errors, robust)
+    return {metric: (float(x.mean()), float(x.std(ddof=1)) / math.sqrt(trainings)) for metric, x in each.items()}
 
 
 def of_retrained_runs(estimates: ArrayLike, truth: float) -> dict[str, tuple[float, float]]:
@@ -147,6 +141,23 @@ def logz_statistics(
         means = weights.mean(1) if len(weights) > 1 else weights[0]
         found["ess"] = (float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means))))
     return found
+
+
+def trainings_statistics(log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """`logz_statistics` of several trainings: a number for each, whose mean and standard error it gives."""
+    found = _of_trainings(np.asarray(log_z, dtype=np.float64) - (truth or 0.0))
+    if truth is None:
+        found = {"logz": found["logz_bias"], "logz_std": found["logz_std"]}
+    return found if weights is None else found | {"ess": weights.mean(1)}
+
+
+def _of_trainings(errors: np.ndarray, robust: bool = False) -> dict[str, np.ndarray]:
+    """Of each training, a row, its part in B, S and A: they are the means. S, a root, goes with its square to first order."""
+    each = _of_each(errors, robust)
+    variances = each["logz_std"] ** 2
+    std = math.sqrt(variances.mean())
+    parts = std + (variances - variances.mean()) / (2 * std) if std else variances
+    return each | {"logz_std": parts}
 
 
 def _of_each(errors: np.ndarray, robust: bool = False) -> dict[str, np.ndarray]:
