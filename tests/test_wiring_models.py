@@ -144,7 +144,7 @@ def test_the_likelihood_is_of_held_out_images_with_the_noise_of_its_seed(models,
             metric,
             None,
         )
-        assert (one.n_seeds, one.n_samples) == (2, 8) and one.seconds > 0
+        assert (one.n_seeds, one.n_samples, one.matched) == (2, 8, "digits/a") and one.seconds > 0
 
 
 def test_on_a_gpu_every_image_has_its_own_noise_and_the_memory_decides_the_batch(models, monkeypatch):
@@ -235,6 +235,7 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
     for one in (fid, score):
         assert (one.table, one.dataset, one.method, one.variant, one.nfe) == ("T", "digits", "method", "v", 5)
         assert (one.n_seeds, one.n_samples) == (2, 22)
+        assert (one.matched, one.values) == ("digits/a", "44 45" if one is fid else "88 90"), "all samplers of the network"
         assert (
             one.protocol
             == {
