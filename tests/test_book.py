@@ -59,17 +59,16 @@ def test_samplings_of_one_training_are_one_training():
 
 
 def test_matched_cells_keep_the_value_of_each_repeat():
-    """Of what the cell repeats, where there is more than one; not of a statistic, nor of other repeats than the cell's."""
+    """Of what the cell repeats, where there is more than one; not of other repeats than the cell's."""
     found = book()
     with found.cell(*KEY, over="trainings", matched="digits/vp") as cell:
         cell.add("nll", [1.0, 2.0, 1 / 3])
         cell.add("single", [1.0])
         cell.add("of runs", [1.0, 2.0], over="runs")
-        cell.median("median", [1.0, 2.0, 3.0])
     with found.cell(*KEY[:-1], nfe=40, over="trainings") as alone:
         alone.add("nll", [1.0, 2.0])
     with found.cell("4", "rings", "DiffFlow") as again:
-        again.repeat(cell)
+        again.repeat(cell)  # printed in two places
     told = [(one.table, one.metric, one.matched, one.values) for one in found.measurements if one.values or one.matched]
     assert told == [(table, "nll", "digits/vp", "1 2 0.3333333333") for table in ("3.1", "4")]
 

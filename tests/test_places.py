@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 from reports import hostile_suite, no_assets
 from rescore.cli import main
+from rescore.config import run_command
 from rescore.estimates import NETWORKS, networks_path
-from rescore.workflow.paths import run_command
 
 NUMBER = "toy/1/mg/HMC/logz_bias/100"
 NOT_RUN = "toy/1/mg/NUTS/logz_bias/100"

@@ -151,6 +151,7 @@ def test_both_dynamics_take_as_many_evaluations_of_the_least_and_of_all_noises(m
     kept: dict[str, dict] = {}
 
     class Models:
+        matched = staticmethod("digits/{}".format)
         names, data, over, repeats = ("ncsn",), "digits", "trainings", [(0, 0), (1, 1)]
         train = held_out = type("Images", (), {"shape": (1, 8, 8), "images": torch.zeros(9, 1, 8, 8, dtype=torch.uint8)})
         judge, config = None, CONFIG

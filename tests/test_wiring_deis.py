@@ -105,6 +105,7 @@ def book_of_grids(monkeypatch, tmp_path, fids, count=3, grid="quadratic"):
     """A book of two grids whose samples have these FIDs; without some its sampler diverges. The table's own is `grid`."""
 
     class Models:
+        matched = staticmethod("digits/{}".format)
         data, repeats = "digits", [(seed, seed) for seed in range(count)]
         spec = staticmethod(lambda name: type("Spec", (), {"protocol": {}}))
         process = staticmethod(lambda name: VP())
@@ -155,6 +156,7 @@ def test_a_likelihood_that_diverges_leaves_a_skip_and_a_second_run_makes_no_solv
         return solve[name](*arguments)
 
     class Models:
+        matched = staticmethod("digits/{}".format)
         data = "digits"
         spec = staticmethod(lambda name: SimpleNamespace(protocol={}, objective=SimpleNamespace(t0=1e-3)))
         process = staticmethod(lambda name: VP())

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,21 @@ MEMORY_PER_GPU = 8000  # MiB: a process of torch and CUDA takes more than 2000, 
 RESOURCES = frozenset({"threads", "gpu", "mem_mb", "runtime", "priority"})
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def run_command(scale: str, results: Path | str = "results", root: Path | None = None, target: str = "") -> str:
+    """The command that makes the results of a scale, for messages about missing ones.
+
+    Args:
+        results, root: where results and papers lie; the usual places need no option.
+        target: of the DAG, such as a paper; empty for all.
+    """
+    base = "" if root in (None, Path.cwd()) else f"{root}/"
+    words = ["snakemake", *(["--snakefile", f"{base}Snakefile"] if base else [])]
+    words += [] if scale == "laptop" else ["--profile", f"{base}profiles/{scale}"]
+    words += [target] if target else []  # before --config, which takes all that follows
+    words += [] if str(results) == "results" else ["--config", f"results={results}"]
+    return shlex.join(words)
 
 
 class Resources(Settings):

@@ -62,7 +62,7 @@ def instead_of_run(args: argparse.Namespace, files: str = "records.csv") -> Path
 
 def how_to_run(args: argparse.Namespace) -> str:
     """The command that makes the results asked for."""
-    from rescore.workflow.paths import run_command
+    from rescore.config import run_command
 
     return run_command(args.scale, args.results, find_root(args.root))
 

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, step_hash
+from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, run_command, step_hash
 from rescore.domain import check_count
 from rescore.errors import RescoreError, os_error_text
 from rescore.experiments.book import Book, Result, Run
@@ -37,7 +37,6 @@ from rescore.workflow.paths import (
     log_path,
     missing_data,
     model_folder,
-    run_command,
     run_folder,
     training_commits,
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from rescore.config import run_command
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims, diff
@@ -35,7 +36,6 @@ from rescore.ledger.records import (
     write_skipped,
 )
 from rescore.machine.hardware import git_refusal
-from rescore.workflow.paths import run_command
 
 if TYPE_CHECKING:
     from rescore.papers import Paper

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rescore.config import run_command
 from rescore.errors import RescoreError
 from rescore.ledger.diff import CandidateVerdict, candidate_verdicts, explained_by, explanations, stand_in
 from rescore.ledger.protocol import declared_protocol, format_value, parse_protocol, same_value
@@ -14,7 +15,6 @@ from rescore.ledger.tables import number, with_error
 from rescore.papers import Paper
 from rescore.report.source import Key, Results, commit_of
 from rescore.workflow.paper_rules import job_command
-from rescore.workflow.paths import run_command
 
 WORDS = {
     "reproduced": "reproduced",

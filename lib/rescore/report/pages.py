@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from rescore.config import SCALES
+from rescore.config import SCALES, run_command
 from rescore.errors import RescoreError
 from rescore.files import atomic_write
 from rescore.ledger import claims as claims_module
@@ -42,7 +42,6 @@ from rescore.report.content import (
 from rescore.report.moved import Change, moved
 from rescore.report.readme import code
 from rescore.report.source import Results, commit_of
-from rescore.workflow.paths import run_command
 
 PAGES = {
     "index.html": "Overview",

@@ -1,6 +1,5 @@
-"""Where the files of a run lie: results/<scale>/..., and the command that makes them."""
+"""Where the files of a run lie: results/<scale>/..."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,21 +12,6 @@ LEDGER_FILES = ("records", "skipped")  # those of `JOB_FILES` that `rescore coll
 MODEL_FILES = {"weights": "weights.safetensors", "about": "about.json", "history": "history.npz"}
 SNAPSHOTS = "snapshots"  # a folder beside the weights
 MISSING = "missing.json"
-
-
-def run_command(scale: str, results: Path | str = "results", root: Path | None = None, target: str = "") -> str:
-    """The command that makes the results of a scale, for messages about missing ones.
-
-    Args:
-        results, root: where results and papers lie; the usual places need no option.
-        target: of the DAG, such as a paper; empty for all.
-    """
-    base = "" if root in (None, Path.cwd()) else f"{root}/"
-    words = ["snakemake", *(["--snakefile", f"{base}Snakefile"] if base else [])]
-    words += [] if scale == "laptop" else ["--profile", f"{base}profiles/{scale}"]
-    words += [target] if target else []  # before --config, which takes all that follows
-    words += [] if str(results) == "results" else ["--config", f"results={results}"]
-    return shlex.join(words)
 
 
 def job_folder(results: Path | str, scale: str, paper: str, job: str) -> Path:
