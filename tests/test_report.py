@@ -401,6 +401,8 @@ def test_evidence_and_readme():
         ("b", "2 exactly"),
     ]
     assert evidence_parts("no record: a/b") == []
+    told = claim_row({"z": 2.5, "p": 0.01, "evidence": "a = 1 ± 2 over 3 runs; margin = 1 ± 0.1 over 3 matched repeats"})
+    assert (told["matched"], told["evidence_parts"]) == ("1 ± 0.1 over 3 matched repeats", [("a", "1 ± 2 over 3 runs")])
     html = readme_html("# A\n\n| a |\n| - |\n| `x` |\n\n[in *here*](b.md) <b>")
     assert code("a `b<c>` <i>") == "a <code>b&lt;c&gt;</code> &lt;i&gt;"
     assert html.startswith("<h3>A</h3>") and '<div class="scroll"><table>' in html and "in <em>here</em> &lt;b&gt;" in html

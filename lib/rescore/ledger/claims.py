@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 STATUSES = ("holds", "fails", "inconclusive", "not-run", "broken")
 COLUMNS = ("paper", "claim", "statement", "source", "status", "margin", "z", "p", "evidence")
 NUMBERS = ("margin", "z", "p")
+MARGIN = "margin"  # what evidence calls it, among the numbers
 LISTED = 3  # records that a message names
 
 
@@ -308,7 +309,7 @@ def evaluate(paper: str, claims: Iterable[Claim], records: Iterable[Record]) -> 
             texts = dict.fromkeys(text for comparison in comparisons for text in comparison.evidence)
             if decisive.matched:
                 stderr, n = decisive.error.stderr, decisive.error.df + 1
-                texts[f"margin = {decisive.margin:.4g} ± {stderr:.2g} over {n} matched repeats"] = None
+                texts[f"{MARGIN} = {decisive.margin:.4g} ± {stderr:.2g} over {n} matched repeats"] = None
             evidence = "; ".join(texts)
             rows.append(head | {"status": status, "margin": decisive.margin, "z": decisive.z, "p": p, "evidence": evidence})
     return rows

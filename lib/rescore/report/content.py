@@ -312,6 +312,8 @@ def claim_row(row: Mapping[str, Any]) -> dict[str, Any]:
     if z is not None:
         share = 50 * max(-1.0, min(1.0, z / MARGIN_RANGE))
         bar = (f"{50 + min(share, 0):.1f}", f"{max(abs(share), 0.6):.1f}")
+    parts = evidence_parts(str(row["evidence"] or ""))
+    matched = parts.pop()[1] if parts and parts[-1][0] == claims_module.MARGIN else ""
     z_text = "" if z is None else f"{z:+.1f} se" if math.isfinite(z) else "certain, " + ("for" if z > 0 else "against")
     return {
         **row,
@@ -319,7 +321,8 @@ def claim_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "z_text": z_text,
         "p_text": f"{p:.2g}" if p else "",
         "order": "" if z is None else max(-1e9, min(1e9, z)),
-        "evidence_parts": evidence_parts(str(row["evidence"] or "")),
+        "evidence_parts": parts,
+        "matched": matched,
     }
 
 
