@@ -121,6 +121,21 @@ def test_records_of_strokes_have_the_steps_that_were_taken(tmp_path):
     assert found == {f"from t={t:g}": sum(time < t for time in times) for t in (0.3, 0.5, 0.7)}
 
 
+@pytest.mark.parametrize(
+    ("starts", "problem"),
+    [
+        ([0.5, 1.5], "strokes.starts.1: input should be less than or equal to 1"),
+        ([0.5, 0.001], "strokes.starts: 0.001; allowed: above t0, 0.001, where sampling ends, up to 1"),
+        ([], "strokes.starts: .*at least 1 item"),
+    ],
+)
+def test_strokes_begin_where_there_is_something_to_sample(starts, problem):
+    smoke = load_config(PAPER, "smoke").model_dump(mode="json")
+    with pytest.raises(RescoreError, match=problem):
+        configured(PAPER, smoke | {"strokes": {"starts": starts}})
+    assert configured(PAPER, smoke | {"strokes": {"starts": [0.0011, 1.0]}}).strokes.starts == (0.0011, 1.0)
+
+
 def test_a_piece_under_labels_is_two_fields_side_by_side():
     """Where all pixels have one label it is that field about its mean; two labels do not depend on each other."""
     doodle = PAPER.module("doodle")

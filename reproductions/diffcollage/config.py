@@ -1,6 +1,6 @@
 """The settings of a DiffCollage run."""
 
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, presence
@@ -90,7 +90,7 @@ class Strokes(SectionSettings):
     """
 
     block: PositiveInt = 8
-    starts: tuple[float, ...] = (0.3, 0.5, 0.7)
+    starts: tuple[Annotated[float, Field(le=1)], ...] = Field((0.3, 0.5, 0.7), min_length=1)
 
 
 class Change(SectionSettings):
@@ -257,6 +257,13 @@ class Config(ModelConfig):
                 name, data = pieces_of(scene) + part, f"{PHOTOGRAPHS[scene]}-{size}"
                 if self.models[name].data != data:
                     raise ValueError(f"models.{name}.data: {self.models[name].data}; allowed: {data}")
+        return self
+
+    @model_validator(mode="after")
+    def _strokes_are_sampled_on(self) -> "Config":
+        for start in self.strokes.starts:
+            if start <= self.t0:
+                raise ValueError(f"strokes.starts: {start:g}; allowed: above t0, {self.t0:g}, where sampling ends, up to 1")
         return self
 
     def data_fingerprint(self, job: str) -> str:
