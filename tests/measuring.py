@@ -27,7 +27,7 @@ def run_of(paper: Paper, job: str, folder: Path, models: Mapping[str, Path] | No
     """What a job is told, its folder runs/<job> in `folder`, made here."""
     state = folder / "runs" / job
     state.mkdir(parents=True, exist_ok=True)
-    return Run(paper.name, "smoke", job, state, "0", "cpu", 1, models or {})
+    return Run(paper.name, "smoke", job, state, "cpu", 1, models or {})
 
 
 def measured(paper: Paper, config: PaperConfig, job: str, folder: Path, models: Mapping[str, Path] | None = None) -> Result:

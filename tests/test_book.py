@@ -23,7 +23,7 @@ KEY = ("3.1", "rings", "DiffFlow", "ELBO", 30)
 
 
 def run_in(folder: Path) -> Run:
-    return Run("paper", "smoke", "job", folder, "0", "cpu", 1)
+    return Run("paper", "smoke", "job", folder, "cpu", 1)
 
 
 class Config:

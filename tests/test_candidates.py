@@ -270,7 +270,7 @@ def test_a_bad_candidate_of_a_config_names_file_and_key(content, problem):
 
 
 def test_records_carry_the_candidates_name_and_figures_do_not_see_it(tmp_path):
-    runs = [Run("toy", "smoke", "job", tmp_path / str(name), "0", "cpu", 1, candidate=name) for name in (None, "long")]
+    runs = [Run("toy", "smoke", "job", tmp_path / str(name), "cpu", 1, candidate=name) for name in (None, "long")]
     books = [Book(configured(), run) for run in runs]
     for book in books:
         with book.cell("1", "mg", "PIS", "NN") as cell:

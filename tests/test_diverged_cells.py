@@ -39,7 +39,7 @@ def trained(tmp_path):
 
 
 def models_of(folder, diverges_at_seed):
-    models = TrainedModels(Book(Config(), Run("p", "smoke", "job", folder, "0", "cpu", 1)))
+    models = TrainedModels(Book(Config(), Run("p", "smoke", "job", folder, "cpu", 1)))
 
     def load(name, seed):
         def score(u, t):

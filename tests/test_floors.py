@@ -60,7 +60,7 @@ def test_the_floors_of_trained_models_are_records_of_single_runs(tmp_path):
     models = object.__new__(TrainedModels)
     scores = [RealScore("held out", "fid", 9.5, 70, {"a": 1}), RealScore("training images", "fid", 4.0, 70, {"a": 2})]
     asked = []
-    book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+    book = Book(Config(), Run("p", "smoke", "job", tmp_path, "cpu", 1))
     models.__dict__ |= {
         "book": book,
         "_parts": Parts(),

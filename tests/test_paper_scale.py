@@ -276,7 +276,7 @@ def of_jobs(**jobs):
     )
     found = {}
     for job in jobs:
-        book = Listing(config, Run("deis", "smoke", job, Path(), "", "cpu", 1))
+        book = Listing(config, Run("deis", "smoke", job, Path(), "cpu", 1))
         DEIS.module("jobs").trained(book)
         found[job] = book.listed
     return found
@@ -320,7 +320,7 @@ def test_published_weights_are_sampled_several_times():
                 "jobs": {job: {"models": ["vp"], "measure": ["trained"]}},
             },
         )
-        models[job] = TrainedModels(Listing(config, Run("deis", "smoke", job, Path(), "", "cpu", 1)))
+        models[job] = TrainedModels(Listing(config, Run("deis", "smoke", job, Path(), "cpu", 1)))
     assert models["a"].repeats_of("vp") == [(0, 0), (0, 1), (0, 2)] and models["b"].repeats_of("vp") == [(0, 0)]
 
 

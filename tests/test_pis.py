@@ -74,7 +74,7 @@ TINY = {
 
 def run_of(folder: Path, job: str = "all") -> Run:
     folder.mkdir(parents=True, exist_ok=True)
-    return Run("pis", "smoke", job, folder, "0" * 12, "cpu", 1)
+    return Run("pis", "smoke", job, folder, "cpu", 1)
 
 
 def measure(folder: Path, job: str = "all", **changes: object) -> Result:

@@ -150,7 +150,7 @@ class Config:
 
 def measured(monkeypatch, folder, config, **sampling):
     """By metric the measurements of a sampling whose images have another mean for each training and snapshot."""
-    models = TrainedModels(Book(config, Run("p", "smoke", "job", folder, "0", "cpu", 1)))
+    models = TrainedModels(Book(config, Run("p", "smoke", "job", folder, "cpu", 1)))
     models.judge = Judge()
     means = {(0, 4): 3.0, (0, 8): 1.5, (0, None): 0.0, (1, 4): 0.75, (1, 8): 9.0, (1, None): 2.0}
     monkeypatch.setattr(models, "_steps", lambda name, seed: [4, 8, None])
@@ -202,7 +202,7 @@ def test_one_set_of_samples_is_held_at_a_time(tmp_path):
         made.append(weakref.ref(x))
         return Drawn(x, 5)
 
-    book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+    book = Book(Config(), Run("p", "smoke", "job", tmp_path, "cpu", 1))
     with book.cell("1", "digits", "DDIM", "", 5, {}, over="samplings") as cell:
         judge_best(cell, Judge(), {0: [partial(make, mean) for mean in (3.0, 1.2, 5.0, 1.5, 9.0, 8.0)]})
     assert {one.metric: one.value for one in book.measurements} == {
@@ -227,7 +227,7 @@ def test_a_killed_job_draws_no_set_again_that_took_long(monkeypatch, tmp_path):
         return Drawn(torch.full((20, 1, 2, 2), mean), 5)
 
     def run(folder: Path) -> Result:
-        book = Book(Config(), Run("p", "smoke", "job", folder, "0", "cpu", 1))
+        book = Book(Config(), Run("p", "smoke", "job", folder, "cpu", 1))
         with book.cell("1", "digits", "DDIM", "", 5, {}, over="samplings") as cell:
             judge_best(cell, Judge(), {0: [partial(make, mean) for mean in (3.0, 1.2, 5.0, 8.0)]}, array="digits/DDIM")
         return book.result
@@ -257,7 +257,7 @@ def test_what_earlier_parts_took_stays_their_cell_s(monkeypatch, tmp_path):
     monkeypatch.setattr(book_module, "LONG", 0.0)
 
     def run(killed: bool = False) -> Result:
-        book = Book(Config(), Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+        book = Book(Config(), Run("p", "smoke", "job", tmp_path, "cpu", 1))
         with book.cell("1", "digits", "DDIM") as cell:
             if cell.todo:
                 cell.part("first", dict)
@@ -286,7 +286,7 @@ def test_the_judge_is_looked_for_before_anything_is_drawn(monkeypatch, tmp_path,
 
     config = Config()
     config.evaluation = Evaluation(samples=2, checkpoint=checkpoint)
-    book = Book(config, Run("p", "smoke", "job", tmp_path, "0", "cpu", 1))
+    book = Book(config, Run("p", "smoke", "job", tmp_path, "cpu", 1))
     models = TrainedModels(book)
     monkeypatch.setattr(evaluate, "make_judge", none)
     monkeypatch.setattr(models, "draw", lambda *_: pytest.fail("drawn before the judge was looked for"))

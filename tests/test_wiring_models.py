@@ -59,7 +59,7 @@ def models(monkeypatch, tmp_path) -> TrainedModels:
     )
     monkeypatch.setattr(evaluate, "load_model", Loaded)
     weights = {f"a/{seed}": tmp_path / str(seed) / "weights.safetensors" for seed in SEEDS}
-    return TrainedModels(Book(Config(), Run("p", "smoke", "job", tmp_path / "runs" / "job", "0", "cpu", 1, weights)))
+    return TrainedModels(Book(Config(), Run("p", "smoke", "job", tmp_path / "runs" / "job", "cpu", 1, weights)))
 
 
 def after(models: TrainedModels, call: Callable[[], None]) -> list[Measurement]:

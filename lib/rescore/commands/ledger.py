@@ -192,7 +192,8 @@ def accept(args: argparse.Namespace) -> None:
     current = {name: rules.jobs for name, rules in suite.papers.items()} | {MODELS: models}
     hashes = hashes_now({name: rules.paper for name, rules in suite.papers.items()}, args.scale)
     run = scale_folder(args)
-    commit = accept(run, reference, args.allow_dirty, args.paper, current, suite.root, args.several_commits, hashes)
+    asked = {"allow_dirty": args.allow_dirty, "paper": args.paper, "several_commits": args.several_commits}
+    commit = accept(run, reference, **asked, current=current, root=suite.root, hashes=hashes)
     print(f"{reference}: accepted the run of {args.paper or 'all papers'} at commit {commit}")
 
 

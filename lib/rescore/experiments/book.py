@@ -44,7 +44,6 @@ class Run:
     scale: str
     job: str
     folder: Path
-    config_hash: str
     device: str
     threads: int
     models: Mapping[str, Path] = field(default_factory=dict)

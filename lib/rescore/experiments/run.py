@@ -177,7 +177,7 @@ def _run(paper: Paper, config: PaperConfig, scale: str, job: str, results: Path)
         device = prepare_torch(settings.model_copy(update={"gpu": gpu}))
         # the version before the job: the checkout may change while it runs
         about = {"version": version(root) + training_commits(models.values()), "config_hash": digest}
-        run = Run(paper.name, scale, job, state, digest, device, settings.threads, models)
+        run = Run(paper.name, scale, job, state, device, settings.threads, models)
         started, computed = time.perf_counter(), time.process_time()
         if missing:
             result = Result([], [{"dataset": data, "reason": reason} for data, reason in missing.items()])
@@ -229,7 +229,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
             else run.folder.with_name(f"{run.folder.name}-{step}".replace("/", "-"))
         )
         with _alone(folder, f"another process that measures {step} of {paper.name}"):
-            book = Book(config, replace(run, folder=folder, config_hash=digest))
+            book = Book(config, replace(run, folder=folder))
             with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
                 sections[step.section](book, *(() if step.subject is None else (step.subject,)))
         found = book.result

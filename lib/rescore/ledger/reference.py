@@ -122,6 +122,7 @@ def portable(reason: str) -> str:
 def accept(
     run: Path,
     reference: Path,
+    *,
     allow_dirty: bool = False,
     paper: str | None = None,
     current: Mapping[str, Container[str] | None] | None = None,

@@ -56,7 +56,7 @@ def listed(paper: Paper, config: PaperConfig, scale: str, jobs: Sequence[str]) -
     for names in whole.values():
         job = names[0]
         one = {job: config.jobs[job].model_copy(update={"part": None})}
-        book = Listing(config.under(job).model_copy(update={"jobs": one}), Run(paper.name, scale, job, Path(), "", "cpu", 1))
+        book = Listing(config.under(job).model_copy(update={"jobs": one}), Run(paper.name, scale, job, Path(), "cpu", 1))
         with redirect_stderr(io.StringIO()):  # no bars
             for step in config.jobs[job].steps:
                 sections[step.section](book)
