@@ -202,7 +202,7 @@ def test_a_cell_holds_what_a_sampler_makes_of_the_start():
     (row,) = runs.book.measurements
     assert (row.table, row.dataset, row.method, row.variant, row.nfe) == ("t", "m", "EM", "v", 8)
     assert (row.n_seeds, row.n_samples) == (2, 10)
-    assert row.matched == "m, exact" and row.values == " ".join(f"{value:.10g}" for value in x.mean((1, 2)).tolist())
+    assert row.matched == "m, VP, exact" and row.values == " ".join(f"{value:.10g}" for value in x.mean((1, 2)).tolist())
     assert row.value == pytest.approx(x.mean().item()) and runs.book.arrays["EM"] == x[0, 0, 0]
     how = {"t0": VP().eps, "denoise": "euler", "samples": 5, "grid": "uniform", "more": 1}
     assert row.protocol == {"process": "VP", "dtype": "float64"} | how

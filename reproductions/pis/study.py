@@ -121,7 +121,7 @@ class Study:
         protocol = {"runs": runs.total, "particles": runs.n} | protocol
         n = runs.n * runs.total // repeats
         place = self.table, self.dataset, method, variant, nfe, protocol
-        with self.book.cell(*place, n=n, over=over, matched=runs.matched) as cell:
+        with self.book.cell(*place, n=n, over=over, matched=runs.matched(protocol)) as cell:
             if cell.todo:
                 found = runs.results[estimate], self.target.log_z, runs.results["ess"] if weights else None
                 if trainings > 1:
@@ -179,11 +179,10 @@ class Runs:
     def seeds(self) -> Sequence[int]:
         return self.study.config.seeds if self.trained else (0,)
 
-    @property
-    def matched(self) -> str:
-        """Of the rows that are estimated from these runs."""
-        name, candidate = f"{self.study.dataset}/{self.name}", self.study.book.run.candidate
-        return under_candidate(name, candidate) if candidate else name
+    def matched(self, protocol: Mapping[str, object]) -> str:
+        """Of the rows that are estimated from these runs: their protocols differ in the estimator alone."""
+        made = {name: value for name, value in protocol.items() if name != "estimator"}
+        return f"{self.study.dataset}/{self.name}, {config_hash(made)}"
 
     @cached_property
     def results(self) -> Arrays:

@@ -47,7 +47,7 @@ class ExactRuns:
     def cell(self, table: str, method: str, variant: str = "", nfe: int | None = None, **protocol: object) -> Cell:
         """A cell of the book, with the problem's data set and protocol."""
         problem = self.problem
-        protocol, matched = {**self.protocol, **protocol}, f"{problem.dataset}, exact"
+        protocol, matched = {**self.protocol, **protocol}, f"{problem.dataset}, {problem.process.label}, exact"
         return self.book.cell(table, problem.dataset, method, variant, nfe, protocol, n=problem.n, matched=matched)
 
     def noise(self, one: Sampling) -> Streams:
