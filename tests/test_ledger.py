@@ -8,6 +8,8 @@ import pytest
 from ledger_case import paper, printed, record
 from rescore.errors import RescoreError
 from rescore.ledger import diff as verdicts
+from rescore.ledger.claims import COLUMNS as CLAIM_COLUMNS
+from rescore.ledger.claims import write_claims
 from rescore.ledger.cost import COSTS, cost_frame, kept_costs, read_costs
 from rescore.ledger.diff import RELATIVE_FLOOR, diff, read_diff, tolerance, within, write_diff
 from rescore.ledger.published import Published, heading
@@ -297,6 +299,17 @@ def test_readme_block_sits_between_its_markers(tmp_path):
     assert " ".join(block.split()).startswith(
         "Of 2 printed numbers, 1 are judged: 1 reproduced and 0 off (1 of `toy` at scale `laptop`). "
         "The other 1 are not judged: 0 are "
+    )
+    assert "claims" not in block
+    statuses = {"smoke": ("holds", "not-run", "not-run"), "laptop": ("holds", "fails", "inconclusive")}
+    for scale, of in statuses.items():
+        rows = [dict.fromkeys(CLAIM_COLUMNS) | {"paper": "toy", "claim": str(i), "status": one} for i, one in enumerate(of)]
+        (tmp_path / scale).mkdir(exist_ok=True)
+        write_claims(tmp_path / scale / "claims.csv", rows)
+    claimed = " ".join(readme_block(tmp_path, ("smoke", "laptop")).split())
+    assert (
+        "Of 3 claims, sentences of the papers that are asked of our numbers, 1 hold and 1 fail at scale `laptop`; 1 are"
+        in claimed
     )
     readme = "# A\n<!-- results:start -->\nold\n<!-- results:end -->\nrest\n"
     new = with_block(readme, block, tmp_path)

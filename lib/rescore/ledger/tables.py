@@ -254,6 +254,8 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
     )
     if explained := of_the_off(best["explained_by"][best["status"] == "off"]):
         text += f" {explained}"
+    if claimed := of_the_claims(reference, scales):
+        text += f" {claimed}"
     table = counts(best, diff_module.STATUSES)
     table.insert(1, "printed", table[list(diff_module.STATUSES)].sum(axis=1))
     shown = table.astype(object).mask(table == 0, "")
@@ -270,6 +272,20 @@ def of_the_off(explained: Iterable[str]) -> str:
         f"Of the {len(off)} off, {off.count(True)} come out under a candidate protocol, one that the paper leaves open "
         f"and that was named before it was run, or with more repeats, and {off.count(False)} under none; for "
         f"{off.count(None)} that is not decided (`rescore explain`)."
+    )
+
+
+def of_the_claims(reference: Path, scales: Iterable[str]) -> str:
+    """How many claims hold at the scale that decides most of them, in words; empty where none has been asked."""
+    paths = {scale: reference / scale / "claims.csv" for scale in scales}
+    rows = {scale: claims_module.read_claims(path) for scale, path in paths.items() if path.is_file()}
+    if not rows:
+        return ""
+    found = {scale: Counter(str(row["status"]) for row in of) for scale, of in rows.items()}
+    scale, of = max(found.items(), key=lambda item: item[1]["holds"] + item[1]["fails"])
+    return (
+        f"Of {of.total()} claims, sentences of the papers that are asked of our numbers, {of['holds']} hold and {of['fails']} "
+        f"fail at scale `{scale}`; {of['inconclusive']} are inconclusive."
     )
 
 
