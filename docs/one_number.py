@@ -55,7 +55,7 @@ def declared() -> str:
 
 def record_row() -> str:
     lines = line_of(REFERENCE / SCALE / "records" / "pis.csv", the_card().key).splitlines()
-    return listed(next(csv.DictReader(lines)))
+    return listed({name: value for name, value in next(csv.DictReader(lines)).items() if value})
 
 
 def diff_row() -> str:
