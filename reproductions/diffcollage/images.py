@@ -135,12 +135,10 @@ class Images:
 
     def cell(self, table: str, method: str, variant: str | None = None, n: int | None = None, **protocol: object) -> Cell:
         """A cell of this data set; n: contents of each repeat."""
+        networks = ", ".join(filter(None, (self.dataset, self.variant))) if self.over == "trainings" else ""
         variant = self.variant if variant is None else variant
-        protocol = self.protocol | protocol
-        matched = self.dataset if self.over == "trainings" else ""  # of all, the same networks
-        return self.book.cell(
-            table, self.dataset, method, variant, None, protocol, n=n or self.n, over=self.over, matched=matched
-        )
+        place = table, self.dataset, method, variant, None, self.protocol | protocol
+        return self.book.cell(*place, n=n or self.n, over=self.over, matched=networks)
 
     def fill(
         self,
