@@ -123,6 +123,8 @@ def test_matched_repeats_that_are_all_alike_prove_nothing():
     a, b = trainings("A", 10.0, 20.0, 30.0), trainings("B", 11.0, 21.0, 31.0)
     free = [replace(one, matched="", values="") for one in (a, b)]
     assert judge(smaller(A, B), a, b)["z"] == judge(smaller(A, B), *free)["z"]
+    rounded = trainings("B", 11.0, 21.000000001, 31.0)
+    assert judge(smaller(A, B), a, rounded)["z"] < 0.2, "what is left is rounding"
     flat = record(method="B", value=35.0, stderr=0.0, df=2, over="trainings", matched="digits/vp", values="35 35 35")
     assert judge(smaller(A, B), a, flat)["z"] == pytest.approx(
         judge(smaller(A, B), free[0], replace(flat, matched="", values=""))["z"]

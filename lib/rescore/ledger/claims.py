@@ -40,6 +40,7 @@ COLUMNS = ("paper", "claim", "statement", "source", "status", "margin", "z", "p"
 NUMBERS = ("margin", "z", "p")
 MARGIN = "margin"  # what evidence calls it, among the numbers
 LISTED = 3  # records that a message names
+ROUNDING = 1e-9  # of the ten digits of `Record.values`
 
 
 class NoRecord(Exception):
@@ -234,7 +235,7 @@ def _comparison(margin: float, *terms: Term) -> Comparison:
 def _paired(terms: Sequence[Term]) -> Error | None:
     """The error of a difference of two matched records, repeat by repeat; None where there are no such two.
 
-    Nor where either has, or the two have, the same in all repeats, which is no proof of certainty.
+    Nor where either has, or their differences are, the same in all repeats but for rounding, which is no proof of certainty.
     """
     records = [record for _, record in terms]
     known = all(one.each and one.stderr and one.over != "samplings" for one in records)
@@ -242,7 +243,7 @@ def _paired(terms: Sequence[Term]) -> Error | None:
         return None
     margins = zip(*([weight * value for value in record.each] for weight, record in terms), strict=True)
     error = of_mean([sum(margin) for margin in margins])
-    return error if error.stderr else None
+    return error if error.stderr > ROUNDING * max(abs(one.value) for one in records) else None
 
 
 def _errors(terms: Sequence[Term]) -> list[Error]:
