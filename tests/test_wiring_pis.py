@@ -110,6 +110,12 @@ def test_pis_rows_are_the_elbo_and_the_weighted_estimate(study, monkeypatch, met
     assert losses is None if exact else losses.tolist() == [[4] * 7, [6] * 7]
 
 
+def test_rows_are_matched_that_differ_in_the_estimator_alone(study):
+    runs = study_module.Runs(study, "x", 5, lambda seed, generators: {}, trained=True)
+    labels = [runs.matched(of) for of in ({"steps": 3}, {"steps": 3, "estimator": "elbo"}, {"steps": 4}, {"particles": 3})]
+    assert labels[0] == labels[1] and len(set(labels)) == 3 and all(label.startswith("mg/x, ") for label in labels)
+
+
 def test_with_one_training_its_runs_are_samplings(study):
     runs = study_module.Runs(study, "x", 5, lambda seed, generators: {"log_z": np.arange(float(len(generators)))}, trained=True)
     study.config = study.config.model_copy(update={"seeds": (4,)})

@@ -6,6 +6,7 @@ References:
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from rescore.errors import RescoreError
+
+Value = TypeVar("Value")
 
 N_BOOTSTRAP = 1000
 NORMAL_MAD = 1.482602218505602  # 1 / Phi^-1(3/4): the median absolute deviation of N(0, 1) times this is 1
@@ -134,9 +137,7 @@ def logz_statistics(
     Args:
         weights: the effective sample sizes of the same runs; their mean is `ess`.
     """
-    found = bias_std_rmse(log_z, 0.0 if truth is None else truth)
-    if truth is None:
-        found = {"logz": found["logz_bias"], "logz_std": found["logz_std"]}
+    found = _named(bias_std_rmse(log_z, truth or 0.0), truth)
     if weights is not None:
         means = weights.mean(1) if len(weights) > 1 else weights[0]
         found["ess"] = (float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means))))
@@ -145,10 +146,13 @@ def logz_statistics(
 
 def trainings_statistics(log_z: np.ndarray, truth: float | None, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """`logz_statistics` of several trainings: a number for each, whose mean and standard error it gives."""
-    found = _of_trainings(np.asarray(log_z, dtype=np.float64) - (truth or 0.0))
-    if truth is None:
-        found = {"logz": found["logz_bias"], "logz_std": found["logz_std"]}
+    found = _named(_of_trainings(np.asarray(log_z, dtype=np.float64) - (truth or 0.0)), truth)
     return found if weights is None else found | {"ess": weights.mean(1)}
+
+
+def _named(found: dict[str, Value], truth: float | None) -> dict[str, Value]:
+    """B, S and A; where the truth is not known, the mean in the place of B, and S."""
+    return {"logz": found["logz_bias"], "logz_std": found["logz_std"]} if truth is None else found
 
 
 def _of_trainings(errors: np.ndarray, robust: bool = False) -> dict[str, np.ndarray]:
