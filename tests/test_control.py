@@ -287,3 +287,14 @@ def test_log_weights_of_the_cox_process_need_and_have_float64():
     with_policy = simulate(sde, PISGrad(target, make_generator("cox")), target, noise).log_w
     reference = simulate(sde, PISGrad(target, make_generator("cox")).double(), target, noise.double()).log_w
     assert (with_policy - reference).abs().max() < 0.01  # what is left are float32 states, not float32 sums
+
+
+@pytest.mark.parametrize("network", [PISNN, PISGrad])
+def test_all_of_a_cost_is_where_its_noise_is(network):
+    """On the device that holds no numbers, where an operand from the CPU is an error, as it is on a GPU."""
+    with torch.device("meta"):
+        policy = network(Funnel(), None)
+    sde, noise = ControlledSDE(3), torch.empty(3, 4, 10, device="meta")
+    for cost in (sde.cost, sde.log_variance):
+        assert cost(policy, Funnel(), noise).device.type == "meta"
+    assert sde.simulate(policy, Funnel(), lambda: noise[0]).log_w.device.type == "meta"

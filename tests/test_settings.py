@@ -137,13 +137,19 @@ def test_the_largest_integers_are_taken():
     assert validated(Config, {"samples": -MOST}, "c.yaml").samples == -MOST
 
 
+def test_a_count_of_seeds_is_the_first_ones():
+    assert validated(Config, {"seeds": 3}, "c.yaml") == validated(Config, {"seeds": [0, 1, 2]}, "c.yaml")
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, not -1"),
         ({"seeds": [HUGE]}, f"seeds.0: input should be less than or equal to {MOST}, not {HUGE}"),
         ({"seeds": [0.5]}, "seeds.0: input should be a valid integer, got a number with a fractional part, not 0.5"),
-        ({"seeds": 3}, "seeds: input should be a valid tuple, not 3"),
+        ({"seeds": 0}, "seeds: input should be a list of seeds, or a count of them from 1 to 10000, not 0"),
+        ({"seeds": 10_001}, "seeds: input should be a list of seeds, or a count of them from 1 to 10000, not 10001"),
+        ({"seeds": True}, "seeds: input should be a valid tuple, not True"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
         ({"seed": 2**63}, f"seed: input should be less than or equal to {MOST}, not {2**63}"),
     ],

@@ -243,6 +243,38 @@ def test_a_policy_is_as_wide_as_it_is_told(study, monkeypatch):
     assert settings.model_dump()["channels"] == 8
 
 
+@pytest.mark.parametrize("method", ["nn", "grad"])
+def test_policies_trained_together_are_those_trained_alone(study, method):
+    """Seeds 4 to 7 are a block of four, whatever seeds a config has; noise is the block's, (policies, N, batch, d)."""
+    settings = study.settings.pis.model_copy(update={"together": 4})
+    sde, target = study.sde(method), study.target
+    draws, noise = study.generator(method, "train", "4-7"), torch.empty(4, 3, 2, 2)
+    noises = [noise.normal_(generator=draws).clone() for _ in range(settings.steps)]
+    found = {seed: policies.trained_policy(study, method, seed, sde, settings) for seed in (6, 4)}
+    for seed, (policy, history) in found.items():
+        alone = policies.POLICIES[method](target, make_generator("mg", method, "init", seed))
+        optimizer, costs = torch.optim.Adam(alone.parameters(), lr=0.01, weight_decay=1e-7), []
+        for blocks in noises:
+            optimizer.zero_grad()
+            cost = sde.cost(alone, target, blocks[seed - 4])
+            (cost / target.dim).backward()
+            optimizer.step()
+            costs.append(cost.item())
+        np.testing.assert_allclose(history, costs, rtol=1e-4)
+        assert not any(p.requires_grad for p in policy.parameters())
+        for ours, theirs in zip(policy.parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs.requires_grad_(False), rtol=0, atol=2e-4)
+    (folder,) = study.book.run.folder.parent.glob(f"mg-{method}-seed4-7-*")
+    assert list(folder.glob("*.safetensors")), "one training for all of the block"
+
+
+def test_policies_trained_together_share_no_clip():
+    for together, clip in ((1, 1.0), (8, None)):
+        PAPER.module("config").Training(steps=1, together=together, clip=clip)
+    with pytest.raises(ValueError, match="cannot share one gradient clip: set clip: null, or together: 1"):
+        PAPER.module("config").Training(steps=1, together=8, clip=1.0)
+
+
 def test_a_flow_says_where_its_spline_ends_if_that_is_not_ours(study):
     spline = study.settings.vi_nf.model_copy(update={"family": "spline_autoregressive"})
     said = [variational.flow_protocol(spline.model_copy(update={"bound": bound})).get("flow_bound") for bound in (10.0, 4.0)]

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 MOST = 2**63 - 1
 """The largest integer that torch and numpy hold."""
@@ -54,8 +63,20 @@ Free = Annotated[Any, AfterValidator(_of_numbers)]
 Seed = Annotated[int, Field(ge=0, le=MOST)]
 """What a generator of torch is seeded with, or a name of one (`rescore.random.derive_seed`)."""
 
-Seeds = tuple[Seed, ...]
-"""Of independent repeats: they differ, and there is one at least, as is so with all lists of `Settings`."""
+MOST_SEEDS = 10_000
+
+
+def _counted(value: Any) -> Any:
+    """0 to n - 1 for a count n."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 0 < value <= MOST_SEEDS:
+        raise ValueError(f"input should be a list of seeds, or a count of them from 1 to {MOST_SEEDS}")
+    return tuple(range(value))
+
+
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_counted)]
+"""Of independent repeats: they differ, and there is one at least, as is so with all lists of `Settings`; n means 0 to n - 1."""
 
 
 class Settings(BaseModel):

@@ -43,16 +43,28 @@ Method = Literal[
 
 
 class Training(SectionSettings, TrainingConfig):
-    """Of a policy, on the path cost divided by the dimension."""
+    """Of a policy, on the path cost divided by the dimension.
+
+    Args:
+        together: policies trained side by side, those of so many seeds in a row from a multiple of it: each as it would train
+            alone up to rounding, in less time where they are small.
+    """
 
     sections = ("nn", "grad", "noise_scale", "coverage", "convergence", "separation", "discretisation")
-    younger: ClassVar[tuple[str, ...]] = ("warmup", "clip", "channels")
+    younger: ClassVar[tuple[str, ...]] = ("warmup", "clip", "channels", "together")
 
     batch: PositiveInt = 300
     lr: PositiveFloat = 5e-3
     weight_decay: float = Field(1e-7, ge=0)
     checkpoint_every: PositiveInt = 50
     channels: PositiveInt = Field(64, description="of the policy's networks")
+    together: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _one_clip_a_policy(self) -> "Training":
+        if self.together > 1 and self.clip is not None:
+            raise ValueError("policies trained together cannot share one gradient clip: set clip: null, or together: 1")
+        return self
 
 
 class Annealing(SectionSettings, AnnealingSettings):

@@ -1,17 +1,20 @@
 """The path integral sampler: with the exact policy of a mixture, and with trained ones."""
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 import torch
-from rescore.control import PISNN, ControlledSDE, MixtureControl, Paths, PISGrad
+from rescore.control import PISNN, ControlledSDE, MixtureControl, PathCost, Paths, PISGrad
 from rescore.control.sde import Policy
 from rescore.errors import RescoreError
 from rescore.experiments.axes import Axes
 from rescore.montecarlo.logz import estimates
+from rescore.networks.ensemble import Ensemble
 from rescore.random import make_generator
 from rescore.targets import GaussianMixture, LogGaussianCox
 from rescore.training import Adam
+from rescore.training.ensemble import Tracked
 from torch import Tensor, nn
 
 from reproductions.pis.config import Training
@@ -84,16 +87,42 @@ def trained_policy(
 ) -> tuple[nn.Module, np.ndarray]:
     """The policy and the history of its cost in nats."""
     target = study.target
-    policy = POLICIES[method](target, make_generator(study.dataset, method, "init", seed), settings.channels)
-    policy = policy.to(study.book.run.device)
+    needs = settings.model_dump(exclude={"checkpoint_every"}) | {"sde": [sde.steps, sde.horizon, sde.sigma]}
+    if settings.together > 1:
+        return _trained_together(study, method, seed, sde, settings, needs)
+    policy = _untrained(study, method, seed, settings)
     noise = study.points(sde.steps, settings.batch)
 
     def loss(generator: torch.Generator) -> Tensor:
         return sde.cost(policy, target, noise.normal_(generator=generator)) / target.dim
 
-    needs = settings.model_dump(exclude={"checkpoint_every"}) | {"sde": [sde.steps, sde.horizon, sde.sigma]}
     history = study.train(method, seed, policy, loss, Adam.of(settings), needs, settings.checkpoint_every)
     return policy, history * target.dim
+
+
+def _trained_together(
+    study: Study, method: str, seed: int, sde: ControlledSDE, settings: Training, needs: Mapping[str, object]
+) -> tuple[nn.Module, np.ndarray]:
+    """The same for one of `settings.together` policies that train side by side; what is there is loaded."""
+    dim, size = study.target.dim, settings.together
+    first = seed - seed % size
+    costs = [PathCost(sde, _untrained(study, method, first + i, settings), study.target) for i in range(size)]
+    tracked = Tracked(Ensemble(costs), settings.steps).to(study.book.run.device)
+    noise = study.points(size, sde.steps, settings.batch)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        costs = tracked.ensemble(noise.normal_(generator=generator)) / dim
+        tracked.note(costs)
+        return costs.sum()
+
+    study.train(method, f"{first}-{first + size - 1}", tracked, loss, Adam.of(settings), needs, settings.checkpoint_every)
+    member = tracked.ensemble.member(seed - first)
+    return member.policy.requires_grad_(False), tracked.losses[:, seed - first].cpu().numpy() * dim
+
+
+def _untrained(study: Study, method: str, seed: int, settings: Training) -> nn.Module:
+    policy = POLICIES[method](study.target, make_generator(study.dataset, method, "init", seed), settings.channels)
+    return policy.to(study.book.run.device)
 
 
 def simulate(study: Study, sde: ControlledSDE, policy: Policy, generators: list[torch.Generator]) -> Paths:

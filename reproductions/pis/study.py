@@ -72,7 +72,7 @@ class Study:
         """Under the names that figures know."""
         return {f"{self.dataset}/{method}/{name}": array for name, array in arrays.items()}
 
-    def training_folder(self, method: str, seed: int, settings: Mapping[str, object]) -> Path:
+    def training_folder(self, method: str, seed: int | str, settings: Mapping[str, object]) -> Path:
         """Keyed by what the trained weights depend on alone: another number of runs or particles reuses them."""
         needs = {"dataset": self.dataset, "side": self.settings.side, "seed": seed, "settings": settings}
         key = config_hash(needs, method, str(self.config.protocol_version))
@@ -81,7 +81,7 @@ class Study:
     def train(
         self,
         method: str,
-        seed: int,
+        seed: int | str,
         model: nn.Module,
         loss: Loss,
         adam: Adam,

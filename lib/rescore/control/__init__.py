@@ -3,6 +3,6 @@
 from rescore.control.denoising import DDS, DIS
 from rescore.control.exact import MixtureControl
 from rescore.control.policies import PISNN, PISGrad
-from rescore.control.sde import Controlled, ControlledSDE, Paths
+from rescore.control.sde import Controlled, ControlledSDE, PathCost, Paths
 
-__all__ = ["DDS", "DIS", "PISNN", "Controlled", "ControlledSDE", "MixtureControl", "PISGrad", "Paths"]
+__all__ = ["DDS", "DIS", "PISNN", "Controlled", "ControlledSDE", "MixtureControl", "PISGrad", "PathCost", "Paths"]

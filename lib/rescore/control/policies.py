@@ -108,7 +108,7 @@ class PISGrad(nn.Module):
         network, gain = self.state_network.on_grid(times), self.time_network(times)
 
         def control(k: int, x: Tensor) -> Tensor:
-            score = self.target.score(x.detach()).clamp_(-self.clip, self.clip)
+            score = self.target.score(x.detach()).clamp(-self.clip, self.clip)
             return torch.addcmul(network(k, x).clamp(-self.clip, self.clip), gain[k], score)
 
         return control

@@ -11,10 +11,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rescore.cost.evaluations import note
 from rescore.domain import check_count, check_number
@@ -108,7 +108,7 @@ class Controlled(ABC):
 
     def _log_weights(self, policy: Policy, target: Target, noise: Tensor, on_policy: bool) -> Tensor:
         """Log weights without their stochastic integrals, functions of the paths too; else of the policy alone."""
-        control = policy.on_grid(self.times(noise.dtype))
+        control = policy.on_grid(self.times(noise.dtype).to(noise.device))
         first = x = self.start(noise[0])
         note(x[..., 0].numel() * (self.steps + 1))
         total = x.new_zeros(x.shape[:-1])
@@ -134,7 +134,7 @@ class Controlled(ABC):
                 them), may reuse its buffer.
         """
         xi = draw()
-        control = policy.on_grid(self.times(xi.dtype))
+        control = policy.on_grid(self.times(xi.dtype).to(xi.device))
         first = x = self.start(xi)
         cost = torch.zeros(x.shape[:-1], dtype=torch.float64, device=x.device)
         note(cost.numel() * (self.steps + 1))
@@ -223,7 +223,7 @@ class ControlledSDE(Controlled):
         Returns:
             The mean cost, a scalar in nats. Minus it is the evidence lower bound on log Z.
         """
-        control = policy.on_grid(self.times(noise.dtype))
+        control = policy.on_grid(self.times(noise.dtype).to(noise.device))
         x = torch.zeros_like(noise[0])
         note(x[..., 0].numel() * (self.steps + 1))  # the policy at each step, the target at the end
         energy = x.new_zeros(())
@@ -233,6 +233,23 @@ class ControlledSDE(Controlled):
             x = self.moved(k, x, u, xi)
         n = x[..., 0].numel()
         return 0.5 * self.dt * energy / n + (self.prior_log_prob(x) - target.log_prob(x)).mean()
+
+
+class PathCost(nn.Module):
+    """The cost of a policy as a module, whose parameters are the policy's: what an `Ensemble` of policies consists of.
+
+    Args:
+        process: whose cost.
+        policy: a module with `on_grid`.
+    """
+
+    def __init__(self, process: Controlled, policy: nn.Module, target: Target):
+        super().__init__()
+        self.process, self.policy, self.target = process, policy, target
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """The noise of one draw, (1, N, n, d), to its cost in nats, (1,)."""
+        return self.process.cost(cast(Policy, self.policy), self.target, noise.squeeze(0))[None]
 
 
 def normal_log_prob(x: Tensor, variance: float) -> Tensor:

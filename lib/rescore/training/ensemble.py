@@ -20,7 +20,7 @@ class Tracked(nn.Module):
 
     Attributes:
         losses: (steps, members).
-        errors: (steps // every + 1, members): an error before the first step and after each `every`.
+        errors: (steps // every + 1, members): an error before the first step and after each `every`; of no rows without it.
         step: steps made.
     """
 
@@ -28,18 +28,19 @@ class Tracked(nn.Module):
     errors: Tensor
     step: Tensor
 
-    def __init__(self, ensemble: Ensemble, steps: int, every: int):
+    def __init__(self, ensemble: Ensemble, steps: int, every: int | None = None):
         super().__init__()
+        rows = steps // every + 1 if every else 0
         self.ensemble, self.every = ensemble, every
         self.register_buffer("losses", torch.zeros(steps, ensemble.size, dtype=torch.float64))
-        self.register_buffer("errors", torch.zeros(steps // every + 1, ensemble.size, dtype=torch.float64))
+        self.register_buffer("errors", torch.zeros(rows, ensemble.size, dtype=torch.float64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def note(self, losses: Tensor, error: Callable[[], Tensor]) -> None:
+    def note(self, losses: Tensor, error: Callable[[], Tensor] | None = None) -> None:
         """Keep the losses (members,) of the step that begins; `error` is called where it is due."""
         step = int(self.step)
         self.losses[step] = losses.detach()
-        if step % self.every == 0:
+        if error and self.every and step % self.every == 0:
             self.errors[step // self.every] = error()
         self.step += 1
 
@@ -69,7 +70,7 @@ def train_ensemble(
         return means.sum()
 
     fit(tracked, loss, adam, generator, folder, checkpoint_every=500, label=label)
-    if steps % tracked.every == 0:
+    if tracked.every and steps % tracked.every == 0:
         tracked.errors[-1] = error()
     return tracked
 
