@@ -11,8 +11,9 @@ from ledger_case import record
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rescore.errors import RescoreError
-from rescore.figures import PaperResults, curve
+from rescore.figures import PaperResults, curve, sheets
 from rescore.figures.sheets import sheet
+from rescore.figures.style import DPI, STYLE
 from rescore.ledger.records import read_records, write_records, write_skipped
 from rescore.papers import find_papers, load_config
 from rescore.workflow.paths import job_folder
@@ -46,7 +47,7 @@ REFERENCES = sorted(
 @pytest.mark.parametrize("path", REFERENCES, ids=[f"{path.parts[-3]}-{path.stem}" for path in REFERENCES])
 def test_figures_of_committed_records_are_drawn(path, tmp_path, monkeypatch):
     """None joins two numbers of one x, which `rescore.figures.curve` refuses."""
-    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # pixels take most of the time
+    monkeypatch.setattr(sheets, "write", lambda *_: None)  # pixels take most of the time
     scale, paper = path.parts[-3], PAPERS[path.stem]
     job = next(iter(load_config(paper, scale).jobs))
     folder = job_folder(tmp_path, scale, paper.name, job)
@@ -77,6 +78,16 @@ def test_an_empty_panel_has_no_ticks_left_not_even_of_a_logarithmic_axis(tmp_pat
         axes[0].plot([1, 20], [1, 20])
     shown = [[*axis.get_majorticklocs(), *axis.get_minorticklocs()] for ax in axes for axis in (ax.xaxis, ax.yaxis)]
     assert all(map(len, shown[:2])) and shown[2:] == [[], []]
+
+
+def test_a_sheet_is_the_picture_that_matplotlib_saves(tmp_path):
+    with sheet(tmp_path / "ours.png", 2, 2, (3.0, 2.0)) as (figure, axes):
+        axes[0].plot([1, 20], [1, 20])
+        axes[1].set(xlabel="a long label below", title="a title")
+    with matplotlib.rc_context(STYLE):
+        figure.set_layout_engine("constrained")
+        figure.savefig(tmp_path / "theirs.png", dpi=DPI, metadata={"Software": None})
+    assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
 
 
 def test_a_curve_joins_no_two_numbers_of_one_x():

@@ -8,6 +8,7 @@ from conftest import ROOT
 from matplotlib.figure import Figure
 from rescore import figures as draw
 from rescore.cli import main
+from rescore.figures import sheets
 from rescore.ledger.protocol import declared_protocol, format_protocol
 from rescore.ledger.published import read_published
 from rescore.ledger.records import Record, write_records, write_skipped
@@ -60,8 +61,8 @@ def write_job(results: Path, job: str, records=(), arrays=None, skipped=()) -> N
 def drawn(tmp_path, monkeypatch):
     """Draw a figure by its command and return the matplotlib figure that was written, with a check of the file."""
     written = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (written.append(self), save(self, *args, **kwargs)))
+    write = sheets.write
+    monkeypatch.setattr(sheets, "write", lambda figure, out: (written.append(figure), write(figure, out)))
     monkeypatch.chdir(ROOT)
 
     def draw_one(name: str) -> Figure:
