@@ -173,6 +173,14 @@ def test_another_kind_of_error_fails(tmp_path):
     assert moved(tmp_path, record(over="runs"), SECOND) == [("fail", "over", "100")]
 
 
+@pytest.mark.parametrize(("before", "after", "fails"), [("vp", "vp", 0), ("vp", "ve", 1), ("vp", "", 1), ("", "vp", 0)])
+def test_another_label_of_what_was_repeated_fails_where_the_reference_has_one(tmp_path, before, after, fails):
+    """Claims compare records of one label repeat by repeat; references of earlier code have none."""
+    values = ("-1.0 -1.1 -0.9 -1.0", "")
+    reference, fresh = (record(df=3, matched=of, values=values[not of]) for of in (before, after))
+    assert moved(tmp_path, fresh, SECOND, reference=(reference, SECOND)) == [("fail", "matched", "100")] * fails
+
+
 def test_changed_statuses_fail_on_the_same_machine_class(tmp_path):
     strict = moved(tmp_path, record(value=1.0), SECOND)
     assert {("fail", "verdict", "100"), ("fail", "claim", "negative"), ("fail", "value", "100")} == set(strict)

@@ -51,11 +51,11 @@ def gate(
     On the same machine class and version a value and its standard error may move by 1e-6 of their size (1e-12 near zero);
     otherwise a value may move by `5 hypot(stderr, stderr) + 0.05 |value|` (1e-9 near zero) and, where no error is known (none,
     or one of 0 over repeats that agree by chance), by `max(0.25 |value|, 0.01)`; the evaluations of adaptive solvers by 20 %.
-    Another protocol, count of seeds or samples, or kind of error fails, so does a row that is gone. A new row or a changed
-    config hash is a warning. A changed status of a verdict or a claim fails on the same machine class and version and is a
-    warning otherwise; a claim that breaks always fails. Times and memory (`is_timed`) may move, and what is said of them. A
-    skip fails, with its reason, where the reference has numbers that it takes away; any other that is new, gone or has another
-    reason is a warning.
+    Another protocol, count of seeds or samples, kind of error, or label of what was repeated fails, so does a row that is gone.
+    A new row or a changed config hash is a warning. A changed status of a verdict or a claim fails on the same machine class
+    and version and is a warning otherwise; a claim that breaks always fails. Times and memory (`is_timed`) may move, and what
+    is said of them. A skip fails, with its reason, where the reference has numbers that it takes away; any other that is new,
+    gone or has another reason is a warning.
 
     Args:
         fresh_dir: results/<scale>.
@@ -165,7 +165,8 @@ def _compare(fresh: Record, reference: Record, report: Report) -> None:
     name = describe(reference.key)
     if not _same_protocol(fresh, reference):
         report.add(True, name, "protocol", reference.protocol, fresh.protocol)
-    for column in ("over", "df", "n_seeds", "n_samples"):
+    labels = ("matched",) if reference.matched else ()  # earlier code wrote none
+    for column in ("over", "df", "n_seeds", "n_samples", *labels):
         before, after = getattr(reference, column), getattr(fresh, column)
         if before != after:
             report.add(True, name, column, before, after)
