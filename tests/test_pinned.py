@@ -95,6 +95,26 @@ def test_on_the_machine_of_the_pin_no_number_may_differ(elsewhere, monkeypatch):
         check_pinned("kept", scattered(1))
 
 
+def test_a_second_class_that_is_added_is_checked_strictly_but_for_chaotic_rows(elsewhere, monkeypatch):
+    """Here and there nothing moves that agreed on both; on a third class the check is as loose as it was."""
+    here = pinned.device_name
+    elsewhere(scattered(0))
+    monkeypatch.setenv("RESCORE_PIN", "add")
+    check_pinned("kept", scattered(2))
+    monkeypatch.delenv("RESCORE_PIN")
+    for machine in (here, pinned.device_name):
+        monkeypatch.setattr(pinned, "device_name", machine)
+        for chaotic in range(3):
+            check_pinned("kept", scattered(chaotic))
+        with pytest.raises(AssertionError):
+            check_pinned("kept", scattered(3))
+    monkeypatch.setattr(pinned, "device_name", lambda device: "a third machine")
+    check_pinned("kept", scattered(4))
+    monkeypatch.setenv("RESCORE_PIN", "add")
+    with pytest.raises(AssertionError, match="other rows: RESCORE_PIN=1"):
+        check_pinned("kept", scattered(0)[1:])
+
+
 @pytest.mark.parametrize("change", [{"over": "trainings"}, {"df": "3"}, {"n_samples": "5"}])
 def test_what_an_error_is_of_is_pinned(elsewhere, change):
     right = rows()

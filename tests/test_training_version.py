@@ -64,7 +64,7 @@ def test_other_weights_have_another_version(found):
     relative = 1e-5 if kept is None or kept["machine"] == here else 1e-2
     numbers = {} if kept is None else kept["numbers"]
     moved = [name for name in numbers if not same(found.get(name, []), numbers[name], relative)]
-    if os.environ.get("RESCORE_PIN") and (not moved or kept["version"] != TRAINING_VERSION):
+    if os.environ.get("RESCORE_PIN") == "1" and (not moved or kept["version"] != TRAINING_VERSION):
         KEPT.write_text(json.dumps({"version": TRAINING_VERSION, "machine": here, "numbers": found}, indent=1) + "\n")
         return
     assert kept["version"] == TRAINING_VERSION, "write the numbers of this version: RESCORE_PIN=1 pytest"
