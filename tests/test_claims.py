@@ -100,6 +100,9 @@ def test_matched_records_are_compared_repeat_by_repeat():
         assert judge(predicate, a, b)["z"] == pytest.approx(line["z"], rel=1e-9)
     signed = trainings("A", -10.0, -20.0, -30.0), b
     assert judge(smaller(A, B, by=abs), *signed)["z"] == pytest.approx(line["z"], rel=1e-9), "of the sizes"
+    around = [trainings(name, *(value + 25 for value in one.each)) for name, one in zip("AB", (signed[0], b), strict=True)]
+    distance = judge(smaller(A, B, by=lambda value: abs(value - 25)), *around)
+    assert distance["z"] == pytest.approx(line["z"], rel=1e-6), "of the distances from a number, whatever the signs"
     shares = judge(above_share(B, A, 0.5), a, b)  # 11 - 5, 21.2 - 10, 30.8 - 15
     assert shares["margin"] == pytest.approx(11.0)
     assert shares["z"] == pytest.approx(z_of(11.0, statistics.stdev([6, 11.2, 15.8]) / math.sqrt(3), 2), rel=1e-9)

@@ -64,6 +64,8 @@ def test_braces_hold_a_name_and_nothing_else(part):
 def test_a_key_that_no_record_has_is_refused(kind):
     with pytest.raises(RescoreError, match=rf"{kind}, entry 1.*: use.nfe: 'ten' is no whole number"):
         check(**{kind: [KINDS[kind](use={"nfe": "ten"})]})
+    with pytest.raises(RescoreError, match=rf"{kind}, entry 1.*: use.table: 9 is no text; put it in quotes: '9'"):
+        check(**{kind: [KINDS[kind](use={"table": 9})]})
     with pytest.raises(RescoreError, match=rf"paper.yaml: {kind}, entry 1.*: use: unknown key steps; allowed"):
         check(**{kind: [KINDS[kind](use={"steps": 3})]})
 

@@ -351,6 +351,18 @@ def test_jobs_that_were_not_run_again_stay_as_the_reference_has_them(tmp_path, r
     assert [row["method"] for row in skipped] == ["N", "S"], "A has a number now"
 
 
+def test_a_skip_of_the_reference_goes_where_this_run_skips_the_same_or_has_a_number(tmp_path, reference):
+    """A skip names only the columns that apply: a whole data set, or a paper."""
+    run = save(tmp_path / "laptop", of_job("a", method="A"), of_job("b", method="B", dataset="funnel", nfe=2))
+    rows = [{"paper": "toy", "reason": "old", **of} for of in ({"dataset": "mg"}, {"dataset": "cifar10"}, {"table": "7"}, {})]
+    write_skipped(run / "skipped.csv", rows)
+    accept(run, reference)
+    jobs = {"toy": {"a" * 12: "one", "b" * 12: "two"}}
+    now = [{"paper": "toy", "table": "7", "reason": "new"}]
+    _, skipped, _ = module.with_rest([of_job("a", method="A", dataset="mg")], now, reference, jobs)
+    assert skipped == [*now, {"paper": "toy", "dataset": "cifar10", "reason": "old"}]
+
+
 def skipped_row(method: str) -> dict[str, str]:
     columns = {"paper": "toy", "table": "1", "dataset": "mg", "method": method, "variant": "NN", "metric": "", "nfe": "100"}
     return {**columns, "reason": "no data"}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, below, monotone, row, smaller
+from rescore.ledger.claims import Claim, Predicate, Selector, above, agrees, all_of, apart, below, monotone, row, smaller
 from rescore.ledger.diff import DEFAULT_FLOOR
 from rescore.ledger.published import read_published
 
@@ -54,7 +54,7 @@ def quality(method: str, process: str, metric: str) -> Selector:
     return row(table="3", dataset="digits", method=method, variant=f"MLP ({process})", metric=metric)
 
 
-def apart(process: str, metric: str) -> Predicate:
+def printed_order(process: str, metric: str) -> Predicate:
     """The printed gap between DSM and LCSS: LCSS's number above DSM's."""
     return smaller(quality("DSM", process, metric), quality("LCSS", process, metric))
 
@@ -188,7 +188,7 @@ CLAIMS = [
             f"fid-{process.lower()}",
             f"LCSS has a higher (worse) FID than DSM under {process}.",
             "Table 3, section 4.2.3; here digits",
-            apart(process, "fid"),
+            printed_order(process, "fid"),
         )
         for process in PROCESSES
     ),
@@ -197,7 +197,7 @@ CLAIMS = [
             f"is-{process.lower()}",
             f"LCSS has a higher (better) inception score than DSM under {process}.",
             "Table 3, section 4.2.3; here digits",
-            apart(process, "is"),
+            printed_order(process, "is"),
         )
         for process in PROCESSES
     ),
@@ -205,7 +205,7 @@ CLAIMS = [
         "bpd-ve",
         "LCSS needs more bits per dimension than DSM under VE.",
         "Table 3, section 4.2.3; here digits",
-        apart("VE", "bpd"),
+        printed_order("VE", "bpd"),
     ),
     Claim(
         "bpd-subvp",
@@ -248,7 +248,7 @@ CLAIMS = [
         "Sampling x' only once yields satisfactory performance: four draws about the same images end no more than 0.03 lower.",
         "sections 3.2 and 4.1, eq. 19; here the denoising error of networks of the digits, whose unit is that of "
         "the noise; bound ours",
-        agrees(draws("draws=1", "final_error"), draws("draws=4", "final_error"), 0.03),
+        apart(draws("draws=4", "final_error"), draws("draws=1", "final_error"), -0.03),
     ),
     Claim(
         "one-draw-at-equal-cost",

@@ -1,4 +1,4 @@
-"""Sentences on log Z of those whose methods stand in the table, and a check of ours; written before their numbers were seen."""
+"""Sentences on log Z of those whose methods stand in the table, and a check of ours; each says if its numbers had been seen."""
 
 from rescore.ledger.claims import Claim, Selector, below, row, smaller
 

@@ -58,6 +58,7 @@ def row(
     """
     config, particles = book.config, particles_of(book, target.name)
     seeds = config.seeds if trained else (0,)
+    repeats = len(seeds) if trained else config.runs
     training, each = evaluations
     about = {"particles": particles, "runs": config.runs, "scale": target.scale} | protocol
     cell = book.cell(
@@ -67,7 +68,7 @@ def row(
         variant,
         each,
         about,
-        n=particles * config.runs // len(seeds),
+        n=particles * config.runs // repeats,
         over="trainings" if trained else "runs",
     )
     with cell:
@@ -75,7 +76,6 @@ def row(
             return
         found = [_runs(book, target, method, variant, one, seed, config.runs // len(seeds)) for seed in seeds]
         of = {name: np.stack([arrays[name] for arrays in found]) for name in found[0]}
-        repeats = len(seeds) if trained else config.runs
         for metric, (value, stderr) in logz_statistics(of["log_z"], target.log_z, of.get("ess")).items():
             cell.estimate(metric, value, stderr, repeats, seeds=len(seeds))
         if "elbo" in of and target.log_z is not None:
@@ -89,7 +89,7 @@ def _runs(book: Book, target: Target, method: str, variant: str, one: One, seed:
     def batch(which: range) -> Arrays:
         return one(seed, [make_generator(TABLE, target.name, method, variant, "run", seed, r) for r in which])
 
-    path = book.run.folder / f"{method}-{variant}-seed{seed}.npz"
+    path = book.journal.place(f"{method}-{variant}-seed{seed}")
     return repeat_runs(batch, runs, runs, path, f"{target.name} {method} {variant} seed {seed}: runs")
 
 

@@ -46,8 +46,9 @@ class Training(SectionSettings, TrainingConfig):
     """Of a policy, on the path cost divided by the dimension.
 
     Args:
-        together: policies trained side by side, those of so many seeds in a row from a multiple of it: each as it would train
-            alone up to rounding, in less time where they are small.
+        together: policies trained side by side, those of so many seeds in a row from a multiple of it, with draws of their own:
+            each as it would train alone with these, up to rounding, in less time where they are small. A step that fails for
+            one is left out for all.
     """
 
     sections = ("nn", "grad", "noise_scale", "coverage", "convergence", "separation", "discretisation")

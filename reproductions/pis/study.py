@@ -195,7 +195,7 @@ class Runs:
         # Enough rows in a batch to keep a core busy, few enough to stay in its cache.
         together = max(1, min(10_000 // self.n, 1_000_000 // (self.n * study.target.dim)))
         stem = f"{study.dataset}-{self.name}" if study.table == TABLE else f"{study.dataset}-{self.name}-{study.config.steps}"
-        path = study.book.run.folder / f"{stem}-seed{seed}.npz"
+        path = study.book.journal.place(f"{stem}-seed{seed}")
         label = f"{study.dataset} {self.name} seed {seed}: runs"
 
         def batch(which: range) -> Arrays:

@@ -15,7 +15,7 @@ from rescore.experiments.axes import Axes
 from rescore.experiments.book import Book
 from rescore.networks import make_network
 from rescore.random import make_generator, small_seed
-from rescore.samplers import FlowMomentumSampler, HeunFlowSampler, MomentumSampler, Sampler, uniform_times
+from rescore.samplers import FlowMomentumSampler, HeunFlowSampler, MomentumSampler, Sampler, uniform_times, within_budget
 
 from reproductions.soft_diffusion.config import VariantName
 from reproductions.soft_diffusion.networks import Studio, held_out_losses, sample
@@ -69,8 +69,7 @@ def runs(name: VariantName, cutoffs: tuple[float, ...]) -> Iterator[tuple[str, t
 
 def within(nfe: int, kind: type) -> Callable[..., Sampler]:
     """A sampler of a process with the most equal steps that take no more than so many evaluations."""
-    steps = (nfe + 1) // 2 if kind is HeunFlowSampler else nfe
-    return lambda process: kind(process, uniform_times(steps))
+    return lambda process: within_budget(kind, process, lambda _, steps: uniform_times(steps), nfe)
 
 
 def overhead(book: Book) -> None:

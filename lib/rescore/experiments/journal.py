@@ -76,6 +76,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None, code: Path | None, device: str):
+        self._run_folder = folder
         self.folder = folder / "cells" if folder else None
         self._kept: dict[str, Mapping[str, Any]] = {}
         self._code = ""
@@ -95,6 +96,17 @@ class Journal:
             if lost := others - self._kept.keys():
                 warn(f"{path}: {len(lost)} kept cells are of other code, another torch or another device: measured again")
         self._of = code, device
+
+    @property
+    def code(self) -> str:
+        """The digest of what the numbers depend on beside their config."""
+        self._code = self._code or code_digest(*self._of)
+        return self._code
+
+    def place(self, name: str) -> Path:
+        """Where a section keeps what it makes piece by piece: a file of this code alone, in the run folder."""
+        assert self._run_folder is not None, "what is kept belongs to a run"
+        return self._run_folder / f"{name}-{self.code}.npz"
 
     def get(self, cell: str) -> Found | None:
         """A finished cell, None if it is to be measured."""
@@ -116,14 +128,13 @@ class Journal:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._code = self._code or code_digest(*self._of)
         name = None
         if found.arrays:
-            name = f"{cell}.npz"
+            name = f"{cell}-{self.code}.npz"  # other code has kept its own
             save_arrays(self.folder / name, found.arrays)
         measurements = [asdict(replace(one, protocol=one.protocol_text)) for one in found.measurements]
         entry = {
-            "code": self._code,
+            "code": self.code,
             "cell": cell,
             "measurements": measurements,
             "skipped": found.skipped,

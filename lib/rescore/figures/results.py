@@ -82,10 +82,6 @@ class PaperResults:
         return next((spec.data for spec in models if spec.data in measured), next(iter(measured), None))
 
     @cached_property
-    def skipped(self) -> list[dict[str, str]]:
-        return [row for path in self._files("skipped") for row in read_skipped(path)]
-
-    @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of all jobs by name."""
         arrays: dict[str, np.ndarray] = {}
@@ -104,10 +100,11 @@ class PaperResults:
 
     def why_missing(self, subject: str, sections: Iterable[str] | None = None) -> str:
         """Why these sections left nothing for a subject: the reason that a job gave, else the jobs that would fill the gap."""
-        for row in self.skipped:
-            if row.get("dataset", subject) == subject:
-                return f"skipped: {row['reason']}"
         jobs = self.jobs_of(subject, sections)
+        for path in (self.file(job, "skipped") for job in jobs):
+            for row in read_skipped(path) if path.is_file() else ():
+                if row.get("dataset", subject) == subject:
+                    return f"skipped: {row['reason']}"
         return f"not run: {'jobs' if len(jobs) > 1 else 'job'} {join_names(jobs)}" if jobs else NOT_MEASURED
 
     def named_arrays(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -127,7 +127,7 @@ def row_on(datasets: Sequence[str], **columns: str | int) -> Selector:
 
 
 def smaller(left: Selector, right: Selector, by: Transform = float) -> Predicate:
-    """`by(left) < by(right)`; `by` is the identity or `abs`."""
+    """`by(left) < by(right)`; `by` is the identity, `abs`, or a distance from a number."""
 
     def compare(records: Sequence[Record]) -> list[Comparison]:
         a, b = left(records), right(records)
@@ -219,8 +219,9 @@ def on_the_network(predicate: Predicate) -> Predicate:
 
 
 def _slope(by: Transform, record: Record) -> float:
-    """1 or -1: how `by`, the identity or `abs`, goes with the record's value."""
-    return math.copysign(1.0, by(record.value) * record.value)
+    """1 or -1: how `by`, the identity or a distance, goes with the record's value."""
+    step = 1e-6 * abs(record.value) or 1e-6
+    return math.copysign(1.0, by(record.value + step) - by(record.value))
 
 
 Term = tuple[float, Record]

@@ -111,6 +111,9 @@ def check_declarations(paper: "Paper", rows: Sequence[Any]) -> None:
                 check_pattern(entry.use, f"{where}: use")
                 if not isinstance(entry.use.get("nfe"), int | None):
                     raise RescoreError(f"{where}: use.nfe: {entry.use['nfe']!r} is no whole number")
+                for column, value in entry.use.items():
+                    if column != "nfe" and not isinstance(value, str):
+                        raise RescoreError(f"{where}: use.{column}: {value!r} is no text; put it in quotes: '{value}'")
     known = [MAIN, *(one.name for one in paper.meta.candidates)]
     for one in paper.meta.candidates:
         check_candidate(one, paper)

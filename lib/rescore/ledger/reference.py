@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rescore.config import run_command
 from rescore.errors import RescoreError
@@ -28,6 +28,7 @@ from rescore.ledger.records import (
     Record,
     collect_records,
     format_rows,
+    matches,
     read_records,
     read_rows,
     read_skipped,
@@ -99,18 +100,19 @@ def with_rest(
     Returns:
         records, skipped rows, and how many records of the reference are left out, since no job has their hash now.
     """
-    names = [column for column in KEY if column != "metric"]
 
-    def place(row: Any) -> tuple[str, ...]:
-        return tuple("" if (value := row[name]) is None else str(value) for name in names)
+    def is_now(row: Mapping[str, str]) -> bool:
+        """Whether a skip of the reference is one of this run too, or of what this run has a number of."""
+        pattern = {column: text for column, text in row.items() if column in KEY and text}
+        return pattern in patterns or any(matches(pattern, record) for record in records)
 
     keys = {record.key for record in records}
-    places = {place(row) for row in [*map(vars, records), *skipped]}
+    patterns = [{column: text for column, text in row.items() if column in KEY and text} for row in skipped]
     made = {(record.paper, jobs.get(record.paper, {}).get(record.config_hash)) for record in records}
     others = [record for record in read_reference(reference) if record.paper in jobs and record.key not in keys]
     job_of = {record.key: jobs[record.paper].get(record.config_hash) for record in others}
     kept = [one for one in others if job_of[one.key] is not None and (one.paper, job_of[one.key]) not in made]
-    older = [row for row in skipped_rows(reference) or () if row["paper"] in jobs and place(row) not in places]
+    older = [row for row in skipped_rows(reference) or () if row["paper"] in jobs and not is_now(row)]
     return sorted_records([*records, *kept]), [*skipped, *older], list(job_of.values()).count(None)
 
 
