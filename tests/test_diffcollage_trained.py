@@ -65,6 +65,7 @@ def test_distance_of_two_scores():
 def test_with_exact_pieces_for_networks_the_numbers_are_those_of_exact_pieces(name, tmp_path, monkeypatch):
     """The same contents, from the same noise, in the same cells; only the variant says that they are of networks."""
     config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | TINY)
+    monkeypatch.setattr(trained, "COMPARED", 4)
     monkeypatch.setattr(trained.Networks, "each", property(lambda self: [(seed, self.scenery.maker()) for seed in (0, 1)]))
     networks, exact = book_of(PAPER, config, "trained", tmp_path), book_of(PAPER, config, "pictures", tmp_path)
     trained.trained(networks, name)

@@ -335,8 +335,8 @@ def test_sliced_distance_is_that_of_many_draws():
     """Dependent coordinates; and principal coordinates, whose points are measured off their axes."""
     other = GaussianLaw.independent(torch.zeros(1, 2, 2), torch.full((1, 2, 2), 0.3))
     full = GaussianLaw.full(torch.zeros(1, 2, 2), 0.3 * torch.eye(4))
-    drawn = metrics.sliced_wasserstein(IMAGES.sample(20_000, generator()), other.sample(20_000, generator(1)))
-    assert gaussian.sliced_wasserstein(IMAGES, full) == pytest.approx(drawn, rel=0.02)
+    drawn = metrics.sliced_wasserstein(IMAGES.sample(5_000, generator()), other.sample(5_000, generator(1)))
+    assert gaussian.sliced_wasserstein(IMAGES, full) == pytest.approx(drawn, rel=0.04)
     assert gaussian.sliced_wasserstein(IMAGES, IMAGES) == 0
     values, axes = torch.linalg.eigh(IMAGES.covariance[0])
     turned = GaussianLaw.independent(axes.T @ IMAGES.mean[:, 0], values)

@@ -211,10 +211,9 @@ def streams(first: int, n: int) -> Streams:
 def test_with_streams_the_bits_of_an_image_do_not_depend_on_its_batch():
     """But for the solver's tolerance: it controls the error over the batch."""
     whole = image_bits(loaded(), IMAGES, 256, streams, 1e-5, bound_draws=2, batch=5)
-    for batch in (1, 2, 3):
-        parts = image_bits(loaded(), IMAGES, 256, streams, 1e-5, bound_draws=2, batch=batch)
-        assert torch.allclose(parts.flow, whole.flow, rtol=0, atol=1e-3)
-        assert torch.allclose(parts.bound, whole.bound, rtol=1e-5)
+    parts = image_bits(loaded(), IMAGES, 256, streams, 1e-5, bound_draws=2, batch=2)  # of 2, 2 and 1
+    assert torch.allclose(parts.flow, whole.flow, rtol=0, atol=1e-3)
+    assert torch.allclose(parts.bound, whole.bound, rtol=1e-5)
     alone = image_bits(loaded(), IMAGES[3:4], 256, lambda first, n: streams(3, n), 1e-5)
     assert alone.flow.item() == pytest.approx(whole.flow[3].item(), abs=1e-3) and alone.bound is None
     generator = torch.Generator().manual_seed(7)

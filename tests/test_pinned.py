@@ -58,12 +58,12 @@ def test_one_metric_off_by_thirty_percent_is_caught_elsewhere(elsewhere):
 
 
 def test_one_chaotic_solution_may_move_all_that_is_measured_from_it_elsewhere(elsewhere):
-    """Gaps from an adaptive solver's likelihood: it changed by 0.05 %, hence each gap by 0.005, the smallest by far more."""
+    """Gaps from an adaptive solver's likelihood: it changed by 0.5 %, hence each gap by 0.05, the smallest by far more."""
     right, moved = rows("deis"), rows("deis")
     gaps = [row for row in moved if row.metric == "bpd_gap"]
-    assert sum(row.value < 0.5 for row in gaps) > len(gaps) / 2 and min(row.value for row in gaps) < 1e-4
+    assert sum(row.value < 5 for row in gaps) > len(gaps) / 2 and min(row.value for row in gaps) < 0.2
     for row in gaps:
-        row.value += 0.005
+        row.value += 0.05
     elsewhere(right)
     check_pinned("kept", moved)
 

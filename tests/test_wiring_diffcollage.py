@@ -37,7 +37,8 @@ def test_numbers_of_known_laws_are_what_they_were(tmp_path: Path):
         check_pinned(f"diffcollage_{job}", result.measurements, result)
 
 
-def test_numbers_of_networks_of_photographs_are_what_they_were(tmp_path: Path):
+def test_numbers_of_networks_of_photographs_are_what_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(PAPER.module("trained"), "COMPARED", 4)
     config = configured(PAPER, load_config(PAPER, "smoke").model_dump(mode="json") | LAWS)
     result = measured(PAPER, config, "trained", tmp_path, trained_models(config, "trained", tmp_path / "models"))
     check_pinned("diffcollage_trained", result.measurements, result)
