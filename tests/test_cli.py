@@ -9,6 +9,7 @@ import sys
 import types
 
 import pytest
+from conftest import ROOT
 from ledger_case import record
 from rescore.cli import main
 from rescore.ledger.claims import read_claims
@@ -209,6 +210,9 @@ def test_bad_input_is_one_error_naming_what_is_allowed(collected, capsys):
     assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "diff", "--paper", "toi")
     assert "unknown paper 'toi'; allowed: toy" in failure(capsys, "claims", "--paper", "toi")
     assert "unknown scale 'huge'; allowed: " in failure(capsys, "diff", "--scale", "huge")
+    for command in ("diff", "claims", "explain", "gate"):
+        told = failure(capsys, command, "--paper", "pis", "--scale", "gpu", "--reference", "--root", str(ROOT))
+        assert "unknown scale for paper pis 'gpu'; allowed: " in told, command
     assert "unknown metric 'fid'; allowed: logz_bias" in failure(capsys, "compare", "--metric", "fid", "--dataset", "mg")
     assert "allowed: lgcp, funnel, mg" in failure(capsys, "compare", "--metric", "logz_bias", "--dataset", "cifar10")
     assert "no folder reproductions/" in failure(capsys, "diff", "--root", "results")

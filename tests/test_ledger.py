@@ -301,15 +301,15 @@ def test_readme_block_sits_between_its_markers(tmp_path):
         "The other 1 are not judged: 0 are "
     )
     assert "claims" not in block
-    statuses = {"smoke": ("holds", "not-run", "not-run"), "laptop": ("holds", "fails", "inconclusive")}
+    statuses = {"smoke": ("holds", "not-run", "not-run"), "laptop": ("holds", "fails", "inconclusive", "not-run")}
     for scale, of in statuses.items():
         rows = [dict.fromkeys(CLAIM_COLUMNS) | {"paper": "toy", "claim": str(i), "status": one} for i, one in enumerate(of)]
         (tmp_path / scale).mkdir(exist_ok=True)
         write_claims(tmp_path / scale / "claims.csv", rows)
     claimed = " ".join(readme_block(tmp_path, ("smoke", "laptop")).split())
     assert (
-        "Of 3 claims, sentences of the papers that are asked of our numbers, 1 hold and 1 fail at scale `laptop`; 1 are"
-        in claimed
+        "Of 4 claims, sentences of the papers and a few checks of ours that are asked of our numbers, 1 hold and 1 fail at "
+        "scale `laptop`; 1 are inconclusive, and 1 not run." in claimed
     )
     readme = "# A\n<!-- results:start -->\nold\n<!-- results:end -->\nrest\n"
     new = with_block(readme, block, tmp_path)

@@ -137,6 +137,8 @@ def test_a_card_s_address_may_leave_out_empty_parts(page, committed_report):
     """As `rescore show` takes it; a name of no number, or of several, is told."""
     visit(page, committed_report / "paper" / "numbers.html", "card=pis/5.1/mg/HMC/logz_rmse/100")
     short = facts(page)
+    visit(page, committed_report / "laptop" / "paper-lcss.html", "card=lcss/3/cifar10/LCSS/NCSN++ (VE)/fid")
+    assert facts(page)["published"], "a plus in a name is no space"
     visit(page, committed_report / "paper" / "numbers.html", "card=" + quote("pis/5.1/mg/HMC//logz_rmse/100", safe=""))
     assert facts(page) == short
     visit(page, committed_report / "paper" / "paper-pis.html", "card=pis/5.1/mg/HMC/logz_rmse")

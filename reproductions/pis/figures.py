@@ -52,7 +52,7 @@ MARKERS = {
     "indicative": {"marker": "o", "markerfacecolor": "white"},
 }
 MARKER_NOTES = {
-    "imprecise": "Imprecise: our error exceeds what the printed number allows, not judged.",
+    "imprecise": "Imprecise: our error leaves open whether it is within the tolerance, not judged.",
     "indicative": "Indicative: measured under another protocol than the printed value's.",
 }
 

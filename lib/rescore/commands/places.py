@@ -112,9 +112,17 @@ def claim_rows(args: argparse.Namespace, records: "Sequence[Record] | None" = No
 
 
 def papers_asked(args: argparse.Namespace) -> "dict[str, Paper]":
-    """All papers, or the one that --paper names: of the others nothing is read."""
+    """All papers, or the one that --paper names: of the others nothing is read.
+
+    Raises RescoreError where it names one that has configs, and none at --scale.
+    """
     name = getattr(args, "paper", None)
-    return find_papers(args.root) if name is None else {name: load_paper(name, args.root)}
+    if name is None:
+        return find_papers(args.root)
+    paper = load_paper(name, args.root)
+    if paper.scales and getattr(args, "scale", None):
+        check_choice(f"scale for paper {name}", args.scale, paper.scales)
+    return {name: paper}
 
 
 def hashes_now(papers: "Mapping[str, Paper]", scale: str) -> "dict[str, dict[str, str]]":
@@ -165,8 +173,11 @@ def ended_results(args: argparse.Namespace, papers: dict) -> "Results":
 
 
 def at_its_place(args: argparse.Namespace, results: "Results") -> "Results":
-    """Results whose commands name the places asked for."""
-    return replace(results, at=str(args.results), root=find_root(args.root))
+    """Results whose commands name the places asked for; `rescore parity` writes there, beside a reference too."""
+    from rescore.report.source import parity_table
+
+    parity = results.parity or parity_table(args.results / results.scale)
+    return replace(results, at=str(args.results), root=find_root(args.root), parity=parity)
 
 
 def chosen_suite(args: argparse.Namespace) -> "Suite":

@@ -23,8 +23,8 @@ from rescore.ledger.records import KEY, Record, Records
 MARKS = {"reproduced": "✓", "off": "✗", "imprecise": "?", "indicative": "~", "not-run": "–"}
 LEGEND = (
     "measured ± standard error (published). ✓ reproduced: same protocol, within the tolerance; "
-    "✗ off: same protocol, outside it; ? imprecise: same protocol, but our error exceeds what the printed number allows, "
-    "not judged; ~ indicative: another protocol, not judged; – not run."
+    "✗ off: same protocol, outside it; ? imprecise: same protocol, but our error leaves open whether it is within the "
+    "tolerance, not judged; ~ indicative: another protocol, not judged; – not run."
 )
 README_MARKERS = ("<!-- results:start -->", "<!-- results:end -->")
 PLAN_MARKERS = ("<!-- plan:start -->", "<!-- plan:end -->")
@@ -248,7 +248,7 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
     text = (
         f"Of {len(best)} printed numbers, {len(judged)} are judged: {number['reproduced']} reproduced and {number['off']} off"
         f"{f' ({parts})' if parts else ''}. The other {len(best) - len(judged)} are not judged: {number['imprecise']} are "
-        "imprecise, since our own error exceeds what the printed number allows; "
+        "imprecise: our own error leaves open whether they are within the tolerance; "
         f"{number['indicative']} are indicative, measured under another protocol than the paper's, such as a shortened "
         f"training or smaller data; {number['not-run']} are not run."
     )
@@ -265,14 +265,17 @@ def readme_block(reference: Path, scales: Sequence[str]) -> str:
 
 def of_the_off(explained: Iterable[str]) -> str:
     """How many numbers that are off come out under a candidate protocol, in words; empty where that is decided of none."""
-    off = [diff_module.is_explained(text) for text in explained]
+    texts = list(explained)
+    off = [diff_module.is_explained(text) for text in texts]
     if all(verdict is None for verdict in off):
         return ""
-    return (
+    alone = texts.count("")
+    told = (
         f"Of the {len(off)} off, {off.count(True)} come out under a candidate protocol, one that the paper leaves open "
         f"and that was named before it was run, or with more repeats, and {off.count(False)} under none; for "
-        f"{off.count(None)} that is not decided (`rescore explain`)."
+        f"{off.count(None) - alone} that is not decided"
     )
+    return told + (f", and {alone} have no candidate." if alone else ".")
 
 
 def of_the_claims(reference: Path, scales: Iterable[str]) -> str:
@@ -283,10 +286,12 @@ def of_the_claims(reference: Path, scales: Iterable[str]) -> str:
         return ""
     found = {scale: Counter(str(row["status"]) for row in of) for scale, of in rows.items()}
     scale, of = max(found.items(), key=lambda item: item[1]["holds"] + item[1]["fails"])
-    return (
-        f"Of {of.total()} claims, sentences of the papers that are asked of our numbers, {of['holds']} hold and {of['fails']} "
-        f"fail at scale `{scale}`; {of['inconclusive']} are inconclusive."
+    told = (
+        f"Of {of.total()} claims, sentences of the papers and a few checks of ours that are asked of our numbers, "
+        f"{of['holds']} hold and {of['fails']} fail at scale `{scale}`; {of['inconclusive']} are inconclusive"
     )
+    rest = of.total() - of["holds"] - of["fails"] - of["inconclusive"]
+    return told + (f", and {rest} not run." if rest else ".")
 
 
 def with_block(readme: str, block: str, source: Path, markers: tuple[str, str] = README_MARKERS) -> str:

@@ -27,7 +27,7 @@ WORDS = {
 MEANING = {
     "reproduced": "same protocol, within the tolerance",
     "off": "same protocol, outside the tolerance",
-    "imprecise": "same protocol, but our error exceeds what the printed number allows: not judged",
+    "imprecise": "same protocol, but our error leaves open whether it is within the tolerance: not judged",
     "indicative": "another protocol: shown, not judged",
     "not-run": "not measured",
     "": "measured by us, printed by no paper",

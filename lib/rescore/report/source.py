@@ -165,7 +165,7 @@ def _read_run(folder: Path, papers: Mapping[str, Paper], root: Path, so_far: boo
         logs=logs,
         figures=figures,
         made=made,
-        parity=_parity(folder),
+        parity=parity_table(folder),
         **_unrun(papers, scale, root, folder.parent, ran, trained),
     )
 
@@ -200,8 +200,14 @@ def _read_committed(folder: Path, papers: Mapping[str, Paper], root: Path) -> Re
             for row in costs[of_models].to_dict("records")
         ],
         made=made,
-        parity=_parity(folder),
-        **_unrun({name: paper for name, paper in papers.items() if name not in measured}, scale, root, folder.parent.parent),
+        parity=parity_table(folder),
+        **_unrun(
+            {name: paper for name, paper in papers.items() if name not in measured},
+            scale,
+            root,
+            folder.parent.parent,
+            trained={row["job"] for row in costs[of_models].to_dict("records")},
+        ),
     )
 
 
@@ -282,7 +288,7 @@ def _about(path: Path) -> dict[str, Any]:
     return data | {name: about.get(name) for name in TRAINED} | {"device": about.get("device") or ""}
 
 
-def _parity(folder: Path) -> tuple[list[str], list[list[str]]] | None:
+def parity_table(folder: Path) -> tuple[list[str], list[list[str]]] | None:
     """Columns and rows of a `parity.csv`: of this scale, else the one that all scales share; None without."""
     path = next((p for p in (folder / "parity.csv", folder.parent / "parity.csv") if p.exists()), None)
     if path is None:

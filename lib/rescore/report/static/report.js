@@ -7,7 +7,7 @@ const WORDS = {"not-run": "not run", "": "own number"};
 const MEANING = {
   reproduced: "Same protocol, within the tolerance.",
   off: "Same protocol, outside the tolerance.",
-  imprecise: "Same protocol, but our error exceeds what the printed number allows: not judged.",
+  imprecise: "Same protocol, but our error leaves open whether it is within the tolerance: not judged.",
   indicative: "Another protocol: shown, not judged.",
   "not-run": "Not measured.",
   "": "Measured by us, printed by no paper.",
@@ -59,9 +59,10 @@ function pairs(text) { return text ? text.split("; ").map((part) => { const at =
 function badge(status) { return el("span", {class: `badge ${status || "own"}`}, `${MARKS[status] ?? "•"} ${word(status)}`); }
 
 /* The choice of a page is in its address, after #. */
-function readState() { return new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : ""); }
+/* A plus in it is a plus, as in names of networks, and not a space. */
+function readState() { return new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1).replaceAll("+", "%2B") : ""); }
 function writeState(state) {
-  const text = state.toString();
+  const text = state.toString().replaceAll("+", "%20");
   history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
 }
 function cardLink(card, ...children) { return el("a", {href: `#card=${encodeURIComponent(card.id)}`, "data-card": card.id}, ...children); }
