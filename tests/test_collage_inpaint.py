@@ -131,15 +131,15 @@ def test_outpainting_keeps_what_is_there_and_counts_its_runs():
         return -u
 
     sampler = ddim(PROCESS, grids.quadratic(PROCESS, 4))
-    both, runs = outpaint(graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
-    assert both.shape == (3, 1, 2, 24) and runs == 6 and seen == [3] + [6] * 5
+    both, runs, conditioned = outpaint(graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
+    assert both.shape == (3, 1, 2, 24) and (runs, conditioned) == (6, 5) and seen == [3] + [6] * 5
     seen.clear()
-    _, one_by_one = outpaint(
+    _, one_by_one, _ = outpaint(
         graph.size, graph.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0), order=[[j] for j in range(11)]
     )
     assert one_by_one == 11 and seen == [3] * 11
     one = chain(2, 4, 4, 2)
-    first, _ = outpaint(one.size, one.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
+    first, *_ = outpaint(one.size, one.factors, sampler, watched, (3, 1), torch.Generator().manual_seed(0))
     assert torch.equal(first, both[..., 10:14]), "the middle piece is generated first and stays as it is"
 
 
@@ -193,7 +193,7 @@ def test_outpainting_between_given_ends():
     ends = torch.tensor([3.0, 3, 0, 0, 0, 0, -3, -3]).expand(2, 1, 1, 8)
     sampler = ddim(PROCESS, grids.quadratic(PROCESS, 10), denoise="tweedie")
     arguments = (graph.size, graph.factors, sampler, gaussian(ar1(4, 0.99).float()), (2, 1))
-    x, runs = outpaint(*arguments, torch.Generator().manual_seed(0), order=[[1]], given=(ends, ends[0, 0] != 0))
+    x, runs, _ = outpaint(*arguments, torch.Generator().manual_seed(0), order=[[1]], given=(ends, ends[0, 0] != 0))
     assert runs == 1 and torch.equal(x[..., [0, 1, 6, 7]], ends[..., [0, 1, 6, 7]]), "what is given stays"
     assert not torch.equal(x[0, ..., 2:6], x[1, ..., 2:6])
 
@@ -207,7 +207,8 @@ def test_outpainting_gives_each_piece_its_condition():
         return (PROCESS.mean(t).values.item() * y - u) / PROCESS.Sigma(t).values.item()
 
     sampler = ddim(PROCESS, grids.quadratic(PROCESS, 4), denoise="tweedie")
-    x, _ = outpaint(graph.size, graph.factors, sampler, pulled, (2, 1), torch.Generator().manual_seed(0), conditions=conditions)
+    noise = torch.Generator().manual_seed(0)
+    x, *_ = outpaint(graph.size, graph.factors, sampler, pulled, (2, 1), noise, conditions=conditions)
     assert torch.allclose(x[:, 0, 0], torch.tensor([0.0, 0, 10, 10, 10, 10, 20, 20]).expand(2, -1), atol=1e-3)
 
 

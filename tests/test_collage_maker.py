@@ -44,6 +44,26 @@ def test_a_maker_counts_the_passes_of_a_fixed_grid(maker):
         adaptive.outpaint("replacement", (1, 4), side_by_side(1, 4, 4), 1, contents)
 
 
+def test_a_run_of_reconstruction_has_a_way_back_where_something_is_there(maker):
+    """The left two of twelve columns are known: of five pieces from the middle out, the first run sees nothing of them."""
+    known = torch.zeros(1, 12, dtype=torch.bool)
+    known[:, :2] = True
+    graph, x = chain(1, 12, 4, 2), torch.full((2, 1, 1, 12), 0.3)
+    made = maker.outpaint("reconstruction", graph.size, graph.factors, 2, torch.Generator().manual_seed(0), given=(x, known))
+    runs = 3
+    assert made.passes == 3 * (runs + runs - 1)
+
+
+def test_one_piece_is_a_chain_and_one_condition_is_that_of_all(maker):
+    noise = torch.Generator().manual_seed(0)
+    told = replace(maker, piece=lambda u, t, y: maker.piece(u, t), part=lambda u, t, y: maker.part(u, t))
+    x = told.chained("Baseline", chain(1, 4, 4, 2), 3, noise, {0: torch.zeros(1, 1)}).x
+    assert torch.allclose(x, torch.full((3, 1, 1, 4), 0.3), atol=1e-5)
+    told = replace(told, piece=maker.piece)
+    x = told.chained("DiffCollage", chain(1, 8, 4, 2), 3, noise, shared=torch.zeros(1, 1)).x
+    assert torch.allclose(x, torch.full((3, 1, 1, 8), 0.3), atol=1e-5)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_contents_of_every_graph_and_method_are_those_of_their_pieces(method, maker):
     """Passes: three a run, a way back in each run of reconstruction but the first that has nothing before it."""

@@ -13,7 +13,7 @@ from rescore.models.evaluate import Sampling
 from rescore.problems import ExactProblem, distances, flow
 from rescore.problems.mixtures import nine_modes
 from rescore.problems.runs import ExactRuns
-from rescore.processes import CLD, VP, Blurring, grids
+from rescore.processes import CLD, VE, VP, Blurring, grids
 from rescore.random import Streams, make_generator
 from rescore.samplers import euler_maruyama, gddim, rhork_deis
 from rescore.scores import EmpiricalData, GaussianMixture
@@ -232,3 +232,19 @@ def test_floors_of_points_and_of_a_mixture():
     assert found["off_mode"] == pytest.approx(math.erfc(math.sqrt(0.5)), abs=0.04)
     drawn = mixture.problem.draws("test", "draws")
     assert found["sw2"] == pytest.approx(sum(distances.sw2(drawn, mixture.problem.draws("test", "reference"), 8)) / 2)
+
+
+def test_quantiles_have_no_limit():
+    """N(0, 1) under VE from far out: the flow scales by the ratio of the standard deviations."""
+    process, u = VE(), torch.tensor([[-120.0], [10.0], [60.0], [140.0]], dtype=torch.float64)
+    score = GaussianMixture(process, torch.zeros(1, 1, dtype=torch.float64), 1.0)
+    ratio = ((1 + process.Sigma(0.95).values) / (1 + process.Sigma(process.T).values)).sqrt()
+    assert (flow.by_quantiles(score, u, process.T, 0.95) - u * ratio).abs().max() < 1e-11
+
+
+@pytest.mark.parametrize("denoise", ["none", "tweedie", "euler"])
+def test_the_end_of_one_point_is_denoised_as_asked(denoise):
+    problem = ExactProblem.of_points("one", VP(), torch.tensor([[0.4, -1.3]], dtype=torch.float64), ("end",), (0,), 3)
+    found = flow.exact_end(problem, problem.start(), 200, denoise)
+    wanted = problem.by_seed(flow.by_gddim(problem.process, problem.score, problem.start(), 200, denoise))
+    assert (found - wanted).abs().max() < 1e-6

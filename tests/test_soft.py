@@ -225,6 +225,18 @@ def test_no_corruption_gives_reverse_diffusion_of_ve_and_its_flow():
     assert (momentum.nfe, flow.stochastic) == (4, False)
 
 
+@pytest.mark.parametrize("kind", [MomentumSampler, FlowMomentumSampler, HeunFlowSampler])
+def test_without_noise_a_step_undoes_the_corruption_alone(kind):
+    """x + (C_s - C_t) h: of the exact clean point h each state is C_t h, and the end h itself."""
+    process = Corruption(MODE.family, MODE.level, Constant(0.0))
+    h = torch.tensor([[0.7], [-1.2]], dtype=torch.float64)
+    sampler = kind(process, uniform_times(4))
+    x = process.C(1.0)(h)
+    for i in range(3):
+        x = sampler.advance(i, lambda x, t: h, x, torch.zeros_like)
+        torch.testing.assert_close(x, process.C(sampler.times[i + 1])(h), rtol=1e-12, atol=1e-12)
+
+
 def test_samplers_return_the_last_clean_prediction():
     clean = clean_of(lambda x, t: torch.full_like(x, 0.25) - x)
     x = torch.zeros(2, 1, 8, 8, dtype=torch.float64)

@@ -39,12 +39,12 @@ def on_process(score: Score, source: Isotropic, target: Isotropic) -> Score:
     """The score of the same data under another isotropic process, from that under `source`.
 
     With t' the time at which `source` has the ratio sigma / m of `target` at t, and c = m_source(t') / m_target(t), c u_t is
-    a draw of source's marginal at t': the score is c score(c u, t'). Times that `source` does not reach are taken at its end.
+    a draw of source's marginal at t': the score is c score(c u, t'). Times that `source` does not reach are taken at its ends.
     """
 
     @lru_cache(4096)
     def clock(t: float) -> tuple[float, float]:
-        time = min(source.time_of_rho(target.rho(t)).item(), source.T)
+        time = min(max(source.time_of_rho(target.rho(t)).item(), 0.0), source.T)
         return time, (source.mean(time).values / target.mean(t).values).item()
 
     def evaluate(u: Tensor, t: float) -> Tensor:
@@ -177,8 +177,9 @@ class EmpiricalData:
         def score(u: Tensor, t: float) -> Tensor:
             note(len(u))
             m, variance = self.process.mean(t).values.item(), self.process.Sigma(t).values.item()
-            weights = torch.softmax((m * u.flatten(1) @ self.points.T - m**2 / 2 * self.squares) / variance, 1)
-            return (m * (weights @ self.points).reshape(u.shape) - u) / variance
+            points, squares = self.points.to(u), self.squares.to(u)
+            weights = torch.softmax((m * u.flatten(1) @ points.T - m**2 / 2 * squares) / variance, 1)
+            return (m * (weights @ points).reshape(u.shape) - u) / variance
 
         return score
 

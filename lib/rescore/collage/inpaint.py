@@ -121,7 +121,7 @@ def outpaint(
     given: tuple[Tensor, Tensor] | None = None,
     conditions: Mapping[int, Tensor] | None = None,
     clip: float | None = None,
-) -> tuple[Tensor, int]:
+) -> tuple[Tensor, int, int]:
     """A content piece by piece, each piece given what of it is there already: the autoregressive baselines.
 
     Args:
@@ -138,7 +138,8 @@ def outpaint(
         clip: the bound of `clipped_score`, applied last; None: no clip.
 
     Returns:
-        Contents (batch, channels, *size) and the number of sampling runs that followed each other.
+        Contents (batch, channels, *size), the number of sampling runs that followed each other, and of how many of them
+        something was there already.
 
     Raises RescoreError for an unknown method, a piece of the order that is not there, or a condition that does not fit.
     """
@@ -154,6 +155,7 @@ def outpaint(
     filled = torch.zeros(math.prod(size), dtype=torch.bool, device=device)
     if given is not None:
         content, filled = given[0].to(device).flatten(2).clone(), given[1].to(device).flatten().clone()
+    conditioned = 0
     for group in order:
         positions = patches[list(group)].to(device)
         known = content[:, :, positions].transpose(1, 2).flatten(0, 1)
@@ -162,6 +164,7 @@ def outpaint(
         if conditions is not None:
             score = partial(_under, factor, stacked(conditions, group, batch))
         if mask.any():
+            conditioned += 1
             score = CONDITIONED[method](process, score, known, mask)
         if clip is not None:
             score = clipped_score(process, score, clip)
@@ -169,7 +172,7 @@ def outpaint(
         pieces = torch.where(mask, known, sampler(score, start, generator)).unflatten(0, (batch, len(group)))
         content[:, :, positions] = pieces.transpose(1, 2)
         filled[positions] = True
-    return content.reshape(batch, channels, *size), len(order)
+    return content.reshape(batch, channels, *size), len(order), conditioned
 
 
 def from_the_middle(*lattice: int) -> list[list[int]]:

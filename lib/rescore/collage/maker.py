@@ -121,8 +121,9 @@ class Maker:
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
             shape = (len(rows), self.channels)
             noise = Streams.like(generator, len(rows), rows.start)
-            x, runs = outpaint(size, patches, self.sampler, factor, shape, noise, kind, order, known, own, self.bound)
-            back = runs - (given is None) if kind == "reconstruction" else 0
+            places = size, patches, self.sampler, factor, shape, noise
+            x, runs, conditioned = outpaint(*places, kind, order, known, own, self.bound)
+            back = conditioned if kind == "reconstruction" else 0
             return Made(self._bounded(x), self._nfe * (runs + back))
 
         return self._joined(n, made)
@@ -153,7 +154,8 @@ class Maker:
 
         def made(rows: range) -> Made:
             own = None if conditions is None else {j: _rows(y, rows, generator) for j, y in conditions.items()}
-            score = self._chain(method, graph, own, _own(shared, rows, generator))
+            of_all = None if shared is None else _rows(shared, rows, generator).expand(len(rows), *shared.shape[1:])
+            score = self._chain(method, graph, own, of_all)
             return self._sample(score, (len(rows), self.channels, *graph.size), generator, rows)
 
         return self._joined(n, made)
@@ -168,7 +170,7 @@ class Maker:
             return composed_score(graph, self.piece, part, y)
         width, last = graph.factors.shape[-1], len(graph.factors) - 1
         height, length = graph.size
-        tiles, stride = side_by_side(height, length, width), (graph.size[-1] - width) / max(1, last)
+        tiles, stride = side_by_side(height, length, width), (graph.size[-1] - width) / last if last else 1.0
         own = None if y is None else {i: y[min(round(i * width / stride), last)] for i in range(len(tiles))}
         return averaged_score(graph.size, tiles, self.piece, own)
 

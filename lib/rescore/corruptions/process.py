@@ -38,7 +38,9 @@ class GaussianStart:
 
     @classmethod
     def fit(cls, images: Tensor, rank: int) -> GaussianStart:
-        """The mean and the `rank` leading principal directions of images (n, C, H, W)."""
+        """The mean and the `rank` leading principal directions of images (n, C, H, W). Raises RescoreError for fewer than 2."""
+        if len(images) < 2:
+            raise RescoreError(f"GaussianStart: {len(images)} images have no covariance; needs at least 2")
         mean = images.mean(0)
         _, lengths, directions = torch.linalg.svd((images - mean).flatten(1), full_matrices=False)
         modes = (lengths[:rank] / (len(images) - 1) ** 0.5)[:, None] * directions[:rank]

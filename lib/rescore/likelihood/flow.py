@@ -17,9 +17,9 @@ from rescore.errors import RescoreError
 from rescore.machine.precision import full_precision
 from rescore.objectives.times import T0
 from rescore.ode import dormand_prince
-from rescore.processes import CLD
+from rescore.processes import CLD, DiscreteVE, DiscreteVP
 from rescore.processes.base import LinearSDE, gaussian_log_prob
-from rescore.processes.operators import Diagonal
+from rescore.processes.operators import Diagonal, Operator
 from rescore.random import Noise, integers, normal
 from rescore.scores import Score
 
@@ -97,9 +97,48 @@ def flow_log_prob(
             bent = divergence(rest, u)
         return linear(u.detach()) + rest.detach(), bent + linear.trace(state).to(bent)
 
-    what = f"likelihood by the probability flow of {process}"
-    latent, change = dormand_prince(rate, (u, torch.zeros_like(log_q)), t0, process.T, tolerance, what)
+    what, start = f"likelihood by the probability flow of {process}", torch.zeros_like(log_q)
+    if isinstance(process, DiscreteVE | DiscreteVP):
+        latent, change, nfe = _by_log_rho(score, process, (u, start), divergence, t0, tolerance, what)
+    else:
+        latent, change = dormand_prince(rate, (u, start), t0, process.T, tolerance, what)
     return FlowLikelihood(process.prior_log_prob(latent) + change - log_q, latent, nfe)
+
+
+def _by_log_rho(
+    score: Score,
+    chain: DiscreteVE | DiscreteVP,
+    start: tuple[Tensor, Tensor],
+    divergence: Divergence,
+    t0: float,
+    tolerance: float,
+    what: str,
+) -> tuple[Tensor, Tensor, int]:
+    """The latent, the integral of div f, and evaluations, of a chain, whose rates by t jump at its levels.
+
+    y = u / m obeys dy = -(Sigma / m) s d log rho, which is smooth; its divergence is -Sigma div s, and the density of y is m^D
+    times that of u. As by t, the prior's score is the linear part, and probes see only what is left.
+    """
+    (u, log_q), nfe = start, 0
+    state, precision = tuple(u.shape[1:]), chain.prior_covariance.inv()
+    first, last = (chain.rho(t).log().item() for t in (t0, chain.T))
+
+    def rate(log_rho: Tensor, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        nonlocal nfe
+        nfe += 1
+        time = chain.time_of_rho(log_rho.exp()).clamp(t0, chain.T).item()
+        mean = chain.mean(time)
+        Sigma: Operator = chain.Sigma(time)
+        linear = Sigma @ precision
+        with torch.enable_grad():
+            u = mean(values[0]).detach().requires_grad_()
+            rest = -Sigma(score(u, time) + precision(u))
+            bent = divergence(rest, u)
+        return mean.inv()(linear(u.detach()) + rest.detach()), bent + linear.trace(state).to(bent)
+
+    y, change = dormand_prince(rate, (chain.mean(t0).inv()(u), log_q), first, last, tolerance, what)
+    scaled = (chain.mean(chain.T) @ chain.mean(t0).inv()).logdet(state)
+    return chain.mean(chain.T)(y), change + scaled.to(change), nfe
 
 
 def _with_velocities(process: LinearSDE, x: Tensor, generator: Noise | None) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@
 | `by_rho_rk4` | isotropic processes | 4th order in the steps |
 | `by_gddim` | any process, gDDIM's included | 3rd order in the steps |
 | `by_tolerance` | any process | the tolerance |
-| `exact_end` | all states of a problem | as `of_one_point`, else as `by_gddim` |
+| `exact_end` | all states of a problem | as `of_one_point` without denoising, else as `by_gddim` |
 """
 
 import math
@@ -24,7 +24,7 @@ from rescore.samplers import AdaptiveFlow, Sampler, gddim, rhork_deis
 from rescore.samplers.base import Denoise
 from rescore.scores import GaussianMixture, Score
 
-HIGHEST = 20.0  # no state on the line lies beyond
+HIGHEST, BEYOND = 20.0, 10.0  # a state on the line lies below the first, or that many widths beyond its own quantile
 
 
 def of_one_point(process: LinearSDE, x: Tensor, u: Tensor, t: float) -> Tensor:
@@ -39,7 +39,10 @@ def by_quantiles(score: GaussianMixture, u: Tensor, start: float, end: float) ->
     u = u.flatten()
     below, above = (_log_tail(score, u, start, sign * torch.ones_like(u)) for sign in (1, -1))
     side, level = torch.where(below < above, 1.0, -1.0).to(u), torch.minimum(below, above)  # the smaller tail keeps its digits
-    left, right = torch.full_like(u, -HIGHEST), torch.full_like(u, HIGHEST)
+    (from_means, from_width), (to_means, to_width) = (_components(score, t) for t in (start, end))
+    widths = (u.abs().max() + from_means.abs().max()) / from_width.min() + BEYOND
+    highest = max(HIGHEST, (to_means.abs().max() + widths * to_width.max()).item())
+    left, right = torch.full_like(u, -highest), torch.full_like(u, highest)
     for _ in range(56):
         middle = (left + right) / 2
         too_low = (_log_tail(score, middle, end, side) - level) * side < 0
@@ -49,10 +52,15 @@ def by_quantiles(score: GaussianMixture, u: Tensor, start: float, end: float) ->
 
 def _log_tail(score: GaussianMixture, u: Tensor, t: float, side: Tensor) -> Tensor:
     """log F_t(u) where side is 1, log (1 - F_t(u)) where it is -1; u and side (n,)."""
-    mean, process = score.process.mean(t), score.process
-    spread = (mean @ score.covariance @ mean.T + process.Sigma(t)).cholesky().values
-    z = side[:, None] * (u[:, None] - mean(score.means).flatten()) / spread
+    means, width = _components(score, t)
+    z = side[:, None] * (u[:, None] - means) / width
     return (torch.special.log_ndtr(z) + score.weights.log()).logsumexp(1)
+
+
+def _components(score: GaussianMixture, t: float) -> tuple[Tensor, Tensor]:
+    """The means of a mixture's components at time t, (K,), and their width."""
+    mean, process = score.process.mean(t), score.process
+    return mean(score.means).flatten(), (mean @ score.covariance @ mean.T + process.Sigma(t)).cholesky().values
 
 
 def by_rho_rk4(process: Isotropic, score: Score, u: Tensor, times: Sequence[float], steps: int) -> list[Tensor]:
@@ -80,9 +88,9 @@ def by_tolerance(process: LinearSDE, score: Score, u: Tensor, tolerance: float) 
 
 
 def exact_end(problem: ExactProblem, start: Tensor, steps: int, denoise: Denoise = "none") -> Tensor:
-    """Where the flow takes all states of a problem, as data (seeds, n, *data): of one data point in closed form."""
+    """Where the flow takes all states of a problem, as data (seeds, n, *data): of one data point in closed form, undenoised."""
     process = problem.process
-    if problem.points is not None and len(problem.points) == 1:
+    if denoise == "none" and problem.points is not None and len(problem.points) == 1:
         return problem.by_seed(of_one_point(process, problem.points[0], start, process.eps))
     return problem.by_seed(by_gddim(process, problem.score, start, steps, denoise))
 

@@ -68,7 +68,8 @@ class MomentumSampler(_CleanSampler):
     def step(self, i: int, clean: Tensor, x: Tensor, draw: Draw) -> Tensor:
         removed = max(0.0, self.variance[i] - self.variance[i + 1])
         before = self.C[i](clean)
-        x_s = x + (self.C[i + 1](clean) - before) + (self.share * removed / self.variance[i]) * (before - x)
+        share = self.share * removed / self.variance[i] if removed else 0.0  # without noise nothing is removed
+        x_s = x + (self.C[i + 1](clean) - before) + share * (before - x)
         return x_s + removed**0.5 * draw(x) if self.stochastic and removed else x_s
 
 
@@ -97,5 +98,5 @@ class HeunFlowSampler(FlowMomentumSampler):
 
     def _increment(self, i: int, at: int, clean: Tensor, x: Tensor) -> Tensor:
         """The change over step i at the rates of (x, times[at])."""
-        shrunk = math.log(self.variance[i + 1] / self.variance[i]) / 2
+        shrunk = math.log(self.variance[i + 1] / self.variance[i]) / 2 if self.variance[i] else 0.0
         return self.C[i + 1](clean) - self.C[i](clean) + shrunk * (x - self.C[at](clean))

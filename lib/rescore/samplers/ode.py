@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rescore.domain import check_one_of
 from rescore.ode import dormand_prince
-from rescore.processes import Isotropic
+from rescore.processes import DiscreteVE, DiscreteVP, Isotropic
 from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
 from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients
@@ -86,7 +86,9 @@ class RungeKutta(Sampler):
 class AdaptiveFlow(Sampler):
     """The probability flow by an adaptive Dormand-Prince 4(5) method (`rescore.ode`); only the ends of the grid matter.
 
-    The error is controlled over the whole batch at once. `nfe` is None: `solve` counts the evaluations.
+    The error is controlled over the whole batch at once. `nfe` is None: `solve` counts the evaluations. The rates of a discrete
+    chain jump at its levels, where the error estimate fails: its flow is that of y = u / m by log rho, dy = -(Sigma / m) s d
+    log rho, which is smooth (DEIS, eq. 16, in the logarithm), but for one that ends at rho = 0.
 
     Args:
         tolerance: relative and absolute; Score-SDE and CLD use 1e-5.
@@ -104,8 +106,19 @@ class AdaptiveFlow(Sampler):
             time = t.item()
             return self.process.F(time)(u) - 0.5 * self.process.GG(time)(score(u, time))
 
-        what = f"probability flow of {self.process}"
-        return dormand_prince(rate, u, self.times[0], self.times[-1], self.tolerance, what)
+        what, start, end = f"probability flow of {self.process}", self.times[0], self.times[-1]
+        if isinstance(self.process, DiscreteVE | DiscreteVP) and self.process.rho(end) > 0:
+            chain = self.process
+            first, last = (chain.rho(t).log().item() for t in (start, end))
+
+            def rate_of_y(log_rho: Tensor, y: Tensor) -> Tensor:
+                time = chain.time_of_rho(log_rho.exp()).clamp(min(start, end), max(start, end)).item()
+                mean = chain.mean(time)
+                return -chain.Sigma(time)(mean.inv()(score(mean(y), time)))
+
+            y = dormand_prince(rate_of_y, chain.mean(start).inv()(u), first, last, self.tolerance, what)
+            return chain.mean(end)(y)
+        return dormand_prince(rate, u, start, end, self.tolerance, what)
 
 
 runge_kutta = method(order=lambda its: int(its.tableau[-1]), evaluations_per_step=lambda its: len(TABLEAUS[its.tableau][0]))(

@@ -7,7 +7,8 @@ ds/dt = (F / Sigma_t) u - (F + GG / Sigma_t) s.
 
 import torch
 
-from rescore.processes import Isotropic, grids
+from rescore.errors import RescoreError
+from rescore.processes import DiscreteVE, DiscreteVP, Isotropic, grids
 from rescore.processes.base import LinearSDE, require
 from rescore.samplers.base import Denoise, OneStep, Times
 from rescore.samplers.method import method
@@ -27,8 +28,13 @@ def ito_taylor(process: LinearSDE, times: Times, lam: float = 1.0, denoise: Deno
     whose noise is one Normal: var dW = h, cov(dW, dZ) = h^2 / 2, var dZ = h^3 / 3. lam = 0 is the quasi-Taylor sampler for the
     probability flow, DDIM's step to second order in h. Of the orders, which need exact derivatives, a single data point keeps
     2 (law or flow); on other data the flow's is 1.
+
+    Raises RescoreError for a discrete chain, whose F and GG are constant between its levels and have no derivatives at them.
     """
     require(process, Isotropic, "ito_taylor")
+    if isinstance(process, DiscreteVE | DiscreteVP):
+        name = type(process).__name__
+        raise RescoreError(f"ito_taylor: F and GG of {name} have no derivatives; allowed: continuous processes")
     times = grids.check(process, times)
     h = -times.diff()
     with torch.enable_grad():  # of the coefficients by t, also where a caller has turned gradients off
