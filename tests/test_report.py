@@ -279,6 +279,8 @@ def test_assumptions_are_those_of_each_number():
     page = paper_page(find_papers(ROOT)["pis"], Cards(results_of([])), results_of([]))
     counted = {(fact, value): (n, of) for fact, value, n, of in page["assumptions"]}
     assert counted["sigma2", "3.2"] == (12, "PIS on mg") and counted["sigma2", "0.8"] == (6, "PIS on lgcp")
+    assert counted["particles", "100"][1] == "AFT, SMC on lgcp"
+    assert "; AFT, SMC on mg, funnel; " in counted["particles", "1000"][1], "methods with the data sets that they have it on"
     assert sum(n for (fact, _), (n, _) in counted.items() if fact == "sigma2") == sum(
         row.paper == "pis" and row.method == "PIS" for row in published()
     )

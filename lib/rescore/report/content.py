@@ -204,11 +204,19 @@ def _assumptions(paper: Paper) -> list[tuple[str, str, int, str]]:
     for entry in printed:
         for key, value in declared_protocol(paper.meta.protocols, entry)[1].items():
             facts.setdefault(key, {}).setdefault(format_value(value), []).append(entry)
-    return [
-        (key, value, len(rows), " on ".join(filter(None, (_some(printed, rows, column) for column in ("method", "dataset")))))
-        for key, values in facts.items()
-        for value, rows in values.items()
-    ]
+    return [(key, value, len(rows), _where(printed, rows)) for key, values in facts.items() for value, rows in values.items()]
+
+
+def _where(printed: Iterable[Published], rows: Sequence[Published]) -> str:
+    """The methods and data sets of rows: methods that have the same data sets together."""
+    groups: dict[tuple[str, ...], list[Published]] = {}
+    for method in dict.fromkeys(row.method for row in rows):
+        of = [row for row in rows if row.method == method]
+        groups.setdefault(tuple(dict.fromkeys(row.dataset for row in of)), []).extend(of)
+    if len(groups) == 1:
+        return " on ".join(filter(None, (_some(printed, rows, column) for column in ("method", "dataset"))))
+    named = ((", ".join(dict.fromkeys(row.method for row in of)), ", ".join(filter(None, sets))) for sets, of in groups.items())
+    return "; ".join(f"{methods} on {sets}" if sets else methods for methods, sets in named)
 
 
 def _some(printed: Iterable[Published], rows: Iterable[Published], column: str) -> str:
