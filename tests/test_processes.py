@@ -362,3 +362,12 @@ def test_operators(operator, state):
     weights = torch.tensor([[[1.0, 2.0]]], dtype=torch.float64)
     combined = operator.unsqueeze(0).combine(weights)[0, 0]
     assert torch.allclose(full(combined), full(operator[0]) + 2 * full(operator[1]), atol=1e-14)
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 1.0])
+def test_data_of_unit_variance_keep_it_under_vp_and_not_under_sub_vp(t):
+    """Score-SDE, section 3.4: 1, and 1 - exp(-B) + exp(-2 B) < 1, B the integral of beta."""
+    big_b = 0.1 * t + 19.9 * t**2 / 2
+    for process, expected in ((VP(), 1.0), (SubVP(), 1 - math.exp(-big_b) + math.exp(-2 * big_b))):
+        found = process.mean(t).values ** 2 + process.Sigma(t).values
+        assert found.item() == pytest.approx(expected, abs=1e-14)

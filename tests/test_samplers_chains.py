@@ -42,6 +42,18 @@ def test_ve_chains(n, reverse, ancestor, flow):
         assert variance * (1 + half * last) ** 2 == pytest.approx(expected, abs=6e-7)
 
 
+def test_ancestral_sampling_of_vp_is_reverse_diffusion_up_to_beta_squared():
+    """(u + beta s) / sqrt(1 - beta) less (2 - sqrt(1 - beta)) u + beta s is beta^2 (u / 4 + s / 2) and higher orders."""
+    for beta, within in ((1e-2, 0.02), (1e-3, 0.002)):
+        process = DiscreteVP(torch.full((10,), beta, dtype=torch.float64))
+        times = grids.uniform(process, 10)
+        chains = ancestral(process, times, "forward"), reverse_diffusion(process, times)
+        zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+        for u, s, expected in ((one, zero, 0.25), (zero, one, 0.5)):
+            ours, theirs = (chain.step(4, lambda u, t, s=s: s, u, torch.zeros_like).item() for chain in chains)
+            assert (ours - theirs) / beta**2 == pytest.approx(expected, rel=within)
+
+
 @pytest.mark.parametrize(
     ("n", "reverse", "ancestor", "flow"), [(100, 0.264435, 0.257776, 0.387519), (1000, 0.251381, 0.250752, 0.260508)]
 )
