@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from rescore.config import JobConfig, PaperConfig, check_choice, job_hash, run_command, step_hash
+from rescore.config import JobConfig, PaperConfig, Step, check_choice, job_hash, run_command, step_hash
 from rescore.domain import check_count
 from rescore.errors import RescoreError, os_error_text
 from rescore.experiments.book import Book, Result, Run
@@ -230,7 +230,7 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
         )
         with _alone(folder, f"another process that measures {step} of {paper.name}"):
             book = Book(config, replace(run, folder=folder))
-            with book.skipping(**({} if step.subject is None else {"dataset": step.subject})):
+            with book.skipping(**_about(config, run.job, step)):
                 sections[step.section](book, *(() if step.subject is None else (step.subject,)))
         found = book.result
         skipped = [row for row in found.skipped if row not in joined.skipped]  # missing data stop several sections alike
@@ -243,6 +243,14 @@ def measure(paper: Paper, config: PaperConfig, run: Run, results: Path | None = 
             joined.earlier_cpu_seconds + found.earlier_cpu_seconds,
         )
     return joined
+
+
+def _about(config: PaperConfig, job: str, step: Step) -> dict[str, str]:
+    """What a section that stops whole says nothing of: its subject, else the data set of its models if they have one."""
+    if step.subject is not None:
+        return {"dataset": step.subject}
+    data = {of.spec.data for of in config.job_trainings(job).values()}
+    return {"dataset": data.pop()} if len(data) == 1 else {}
 
 
 @contextmanager
