@@ -277,7 +277,8 @@ def test_a_cell_that_finds_no_room_costs_no_other(tmp_path):
     large = Found(arrays={"x": np.random.default_rng(0).random(2**19)})
     journal().keep("first", Found(arrays={"x": np.ones(3)}, seconds=1.0))
     with full_disk():
-        assert failure(journal().keep, "second", large).startswith(f"{tmp_path / 'cells' / 'second.npz'}: File too large")
+        path = tmp_path / "cells" / f"second-{journal().code}.npz"
+        assert failure(journal().keep, "second", large).startswith(f"{path}: File too large")
         text = failure(journal().keep, "third", Found(skipped=[{"reason": "x" * 2**22}]))
     assert text == f"{tmp_path / 'cells' / 'cells.jsonl'}: File too large"
     assert journal().get("first").arrays["x"].tolist() == [1, 1, 1]

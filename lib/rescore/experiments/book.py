@@ -160,8 +160,7 @@ class Cell:
             return float(value), 0.0
         with np.errstate(invalid="ignore"):  # of what is not finite, `_add` tells
             mean, stderr = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
-            if stderr is not None and np.ptp(values) == 0:
-                mean, stderr = float(values[0]), 0.0  # and not the rounding of the mean
+            mean, stderr = (float(values[0]), 0.0) if stderr and np.ptp(values) == 0 else (mean, stderr)  # it was rounding
         self._add(metric, mean, stderr, count - 1 or None, over, 1 if over == "samplings" else count, n, count, protocol)
         if self.matched and count > 1 and over == self.over:
             (*_, last) = made = self._found.measurements
