@@ -129,3 +129,15 @@ def test_a_curve_joins_no_two_numbers_of_one_x():
         curve(ax, rows)
     curve(ax, rows, line="none")  # points beside each other
     assert len(ax.lines) == 1
+
+
+def test_a_gap_has_the_reason_of_the_jobs_that_would_fill_it(tmp_path):
+    """At `paper` SMC on mg is another job than PIS-NN: what the one has skipped says nothing of the other."""
+    paper = PAPERS["pis"]
+    found = PaperResults.open(tmp_path / "paper", paper)
+    (annealed, *_), (policy, *_) = (found.jobs_of("mg", [section]) for section in ("smc", "nn"))
+    assert annealed not in found.jobs_of("mg", ["nn"]) and policy not in found.jobs_of("mg", ["smc"])
+    skipped = [{"paper": "pis", "dataset": "mg", "method": "SMC", "reason": "diverged"}]
+    write_skipped(found.file(annealed, "skipped"), skipped)
+    assert found.why_missing("mg", ["smc"]) == "skipped: diverged"
+    assert found.why_missing("mg", ["nn"]).startswith(f"not run: jobs {policy}")
