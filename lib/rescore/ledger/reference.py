@@ -101,13 +101,15 @@ def with_rest(
         records, skipped rows, and how many records of the reference are left out, since no job has their hash now.
     """
 
+    def pattern(row: Mapping[str, str]) -> dict[str, str]:
+        return {column: text for column, text in row.items() if column in KEY and text}
+
     def is_now(row: Mapping[str, str]) -> bool:
         """Whether a skip of the reference is one of this run too, or of what this run has a number of."""
-        pattern = {column: text for column, text in row.items() if column in KEY and text}
-        return pattern in patterns or any(matches(pattern, record) for record in records)
+        return pattern(row) in patterns or any(matches(pattern(row), record) for record in records)
 
     keys = {record.key for record in records}
-    patterns = [{column: text for column, text in row.items() if column in KEY and text} for row in skipped]
+    patterns = [pattern(row) for row in skipped]
     made = {(record.paper, jobs.get(record.paper, {}).get(record.config_hash)) for record in records}
     others = [record for record in read_reference(reference) if record.paper in jobs and record.key not in keys]
     job_of = {record.key: jobs[record.paper].get(record.config_hash) for record in others}

@@ -87,8 +87,8 @@ class AdaptiveFlow(Sampler):
     """The probability flow by an adaptive Dormand-Prince 4(5) method (`rescore.ode`); only the ends of the grid matter.
 
     The error is controlled over the whole batch at once. `nfe` is None: `solve` counts the evaluations. The rates of a discrete
-    chain jump at its levels, where the error estimate fails: its flow is that of y = u / m by log rho, dy = -(Sigma / m) s d
-    log rho, which is smooth (DEIS, eq. 16, in the logarithm), but for one that ends at rho = 0.
+    chain jump at its levels, where the error estimate fails: its flow is that of y = u / m by log rho,
+    dy = -(Sigma / m) s dlog rho, which is smooth, but for one that ends at rho = 0, which is solved by t.
 
     Args:
         tolerance: relative and absolute; Score-SDE and CLD use 1e-5.
