@@ -101,7 +101,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 def _write(path: Path, here: str, found: list[dict[str, str]], kept: tuple[list[str], list[dict[str, str]]] | None) -> None:
     """These rows, of this machine class; or those that are `kept`, with this class and marks of what differs here."""
-    machines, rows = [here], [row | {CHAOTIC: ""} for row in found]
+    machines, rows = [here], _in_order(row | {CHAOTIC: ""} for row in found)
     if kept:
         machines, rows = sorted({*kept[0], here}), _in_order(kept[1])
         found = _in_order(found)

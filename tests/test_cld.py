@@ -103,7 +103,7 @@ def test_paths_have_the_moments_of_the_closed_form(friction):
 
 
 def test_langevin_names_its_friction():
-    assert Langevin(friction=0.5).label == "CLD M:0.25 gamma:0.04 beta:4..4 friction:0.5"
+    assert Langevin(friction=0.5, eps0=0.0).label == "CLD M:0.25 gamma:0.04 beta:4..4 friction:0.5"
     with pytest.raises(RescoreError, match=r"Langevin: friction = 0.0; allowed are numbers in \(0, inf\)"):
         Langevin(friction=0.0)
 

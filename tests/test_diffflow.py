@@ -344,3 +344,24 @@ def test_a_model_that_diverges_leaves_its_cell_out(tmp_path, monkeypatch):
     images.likelihoods(images.Pictures(book, "digits"))
     assert [(one.variant, one.value) for one in book.measurements] == [("ELBO", 4.5)]
     assert [(row["variant"], row["reason"]) for row in book.skipped] == [("", "diverged: seed 0")]
+
+
+SAID_ELSEWHERE = {
+    "DiffFlow": {"sampling_steps"},
+    "DDPM": {"sampling_steps"},
+    "FFJORD": {"tolerance"},
+    "Flow": set(),
+    "NAF": set(),
+}
+"""Fields whose number stands in a record's column or beside how it is judged."""
+
+
+@pytest.mark.parametrize("name", SAID_ELSEWHERE)
+def test_a_record_tells_every_setting_of_a_training(name):
+    kind = getattr(CONFIG, name)
+    fit = kind(steps=100, batch=8, lr=0.1, weight_decay=0.1)
+    changes = {"grid": "L_beta", "progressive": {7: 1.0}, "hidden": (9,), "monotonic": (9,), "clip": None}
+    for field in kind.model_fields.keys() - SAID_ELSEWHERE[name]:
+        value = changes[field] if field in changes else 2 * getattr(fit, field) or 2
+        other = kind(**fit.model_dump() | {field: value})
+        assert other.of_points() != fit.of_points(), field

@@ -192,6 +192,7 @@ def test_discrete_ve_between_its_levels():
 
 def test_labels_name_what_a_number_depends_on():
     assert (VP().label, CLD(eps0=0.0).label) == ("VP", "CLD M:0.25 gamma:0.04 beta:4..4")
+    assert CLD(eps_num=1e-9).label == "CLD M:0.25 gamma:0.04 beta:4..4 eps0:1e-06 eps_num:1e-09"
 
 
 def test_blurring_coefficients():

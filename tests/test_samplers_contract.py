@@ -7,6 +7,7 @@ import torch
 from diffusion_cases import PROCESSES, data_shape, generator, relative
 from rescore.errors import Diverged, RescoreError
 from rescore.processes import CLD, VE, VP, Blurring, grids
+from rescore.random import Streams
 from rescore.samplers import (
     PNDM,
     SSCS,
@@ -115,6 +116,18 @@ def test_float32_and_reuse(method, name):
         if name in SCALAR:  # elsewhere six coarse steps amplify rounding
             assert relative(first.double(), double) < 1e-4
         assert torch.allclose(sampler(score, u[:2].double()), double[:2], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("method", "name"), CASES)
+def test_a_sample_depends_on_the_others_only_where_the_step_is_common(method, name):
+    """Two states alone, and with two far ones: the same, but for methods whose steps follow from all states of a call."""
+    make, options, *_ = METHODS[method]
+    process, times, score, u = problem(name)
+    u[2:] *= 3
+    sampler = make(process, times, **options)
+    alone, among = (sampler(score, u[:n], Streams.named("others", n=n))[:2] for n in (2, 4))
+    same = torch.allclose(alone, among, rtol=1e-9, atol=1e-11)
+    assert sampler.common_step == (not same)
 
 
 @pytest.mark.parametrize(("method", "name"), OUTSIDE)

@@ -222,12 +222,13 @@ def test_every_paper_checks_its_lists_and_integers(name):
     assert lists > 2
 
 
-def test_a_flows_protocol_tells_its_networks_and_where_its_spline_ends_if_not_at_the_default():
+def test_a_flows_protocol_tells_its_networks_and_its_spline():
     flow = FlowTraining(steps=5, lr=0.1, layers=2, hidden=8)
     assert flow.protocol_of("diagonal_affine") == flow.protocol | {"flow": "diagonal_affine"}
-    told = flow.protocol | {"flow": "spline_autoregressive", "flow_layers": 2, "flow_hidden": 8}
-    assert flow.protocol_of("spline_autoregressive") == told
-    assert flow.model_copy(update={"bound": 5.0}).protocol_of("spline_autoregressive") == told | {"flow_bound": 5.0}
+    layers = {"flow_layers": 2, "flow_hidden": 8}
+    assert flow.protocol_of("affine_autoregressive") == flow.protocol | {"flow": "affine_autoregressive"} | layers
+    told = flow.protocol | {"flow": "spline_autoregressive", "flow_bins": 10, "flow_bound": 5.0} | layers
+    assert flow.model_copy(update={"bound": 5.0}).protocol_of("spline_autoregressive") == told
 
 
 def test_a_job_has_a_section(tmp_path):

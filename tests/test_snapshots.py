@@ -64,7 +64,10 @@ def test_a_training_is_what_its_config_says():
     said = {"train_steps": 12, "train_batch": 128, "train_lr": 2e-4, "ema": 0.9999}
     assert spec().protocol.items() >= said.items() and not {name for name in spec().protocol if "decay" in name}
     changed = spec(decay=0.5, weight_decay=0.1)
-    assert changed.protocol == spec().protocol | {"train_decay": 0.5, "train_weight_decay": 0.1} and changed.key != spec().key
+    assert (
+        changed.protocol == spec().protocol | {"train_decay": 0.5, "train_decay_every": 50, "train_weight_decay": 0.1}
+        and changed.key != spec().key
+    )
 
 
 @pytest.mark.parametrize("name", ["dsm", "lcss"])

@@ -106,7 +106,7 @@ def book_of_grids(monkeypatch, tmp_path, fids, count=3, grid="quadratic"):
 
     class Models:
         matched = staticmethod("digits/{}".format)
-        data, repeats = "digits", [(seed, seed) for seed in range(count)]
+        data, over, repeats = "digits", "trainings", [(seed, seed) for seed in range(count)]
         spec = staticmethod(lambda name: type("Spec", (), {"protocol": {}}))
         process = staticmethod(lambda name: VP())
 

@@ -227,6 +227,7 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
         assert which is sampler and shape == (1, 2, 2) and n == 11 and generator == derive_seed("samples", "digits", seed)
         assert used == (("adapted",) if adapted else ()) + ("score", seed)
     assert len(stub_judge.seen) == 2
+    assert "drawn_at_once" not in fid.protocol
     assert (fid.metric, fid.value, fid.stderr) == ("fid", 44.5, 0.5) and (score.metric, score.value, score.stderr) == (
         "is",
         89.0,
@@ -256,13 +257,14 @@ def test_samples_come_from_each_seed_and_the_judge_sees_them(models, monkeypatch
 
 def test_an_adaptive_solver_has_no_number_of_evaluations_in_its_key(models, monkeypatch):
     flow = AdaptiveFlow(VP(), [1.0, 1e-3], 1e-2)
-    counts = iter((30, 41))
+    counts, sizes = iter((30, 41)), iter((8, 3))
     monkeypatch.setattr(
-        evaluate, "draw", lambda sampler, score, shape, n, generator: Drawn(torch.zeros(n, *shape), next(counts))
+        evaluate, "draw", lambda sampler, score, shape, n, generator: Drawn(torch.zeros(n, *shape), next(counts), next(sizes))
     )
     models.judge = StubJudge()
     (fid,) = after(models, lambda: models.measure([Sampling("T", "m", "", "a", flow)], "label", ["fid"]))
     assert fid.nfe is None and fid.protocol["evaluations"] == 36 and "steps" not in fid.protocol
+    assert fid.protocol["drawn_at_once"] == 8, "of several sets the most"
     assert list(models.book.arrays) == ["digits/T/m"]
 
 
@@ -368,8 +370,8 @@ def test_images_are_drawn_in_batches_each_with_its_own_noise():
             starts.append(u)
         return -process.prior_covariance.inv()(u)
 
-    x, nfe = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2)
-    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2) and nfe == 2
+    x, nfe, at_once = draw(sampler, score, (1, 2, 2), 5, make_generator("draw"), batch=2)
+    assert [len(start) for start in starts] == [2, 2, 1] and x.shape == (5, 1, 2, 2) and (nfe, at_once) == (2, 0)
     streams = Streams.named("draw", n=5)
     u = process.prior_sample((5, 2, 1, 2, 2), streams)
     assert torch.equal(x, process.project(sampler(score, u, streams)))
@@ -377,8 +379,9 @@ def test_images_are_drawn_in_batches_each_with_its_own_noise():
 
 def test_of_several_batches_the_most_evaluations_are_told():
     counts = iter((5, 9, 7))
-    sampler = SimpleNamespace(process=VP(), solve=lambda score, u, streams: SimpleNamespace(u=u, nfe=next(counts)))
-    assert draw(sampler, None, (1, 2, 2), 5, make_generator("draw"), batch=2).nfe == 9
+    solve = lambda score, u, streams: SimpleNamespace(u=u, nfe=next(counts))  # noqa: E731
+    sampler = SimpleNamespace(process=VP(), common_step=True, solve=solve)
+    assert draw(sampler, None, (1, 2, 2), 5, make_generator("draw"), batch=2)[1:] == (9, 2)
 
 
 def test_a_sampler_of_one_seed_starts_where_another_does():

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from rescore.config import Resources
+from rescore.config import RESOURCES, Resources
 from rescore.data.pixels import random_flip, to_unit
+from rescore.ledger.protocol import format_protocol
 from rescore.machine.ranks import Rank
 from rescore.models import build
 from rescore.models import train as node
@@ -18,7 +19,7 @@ from rescore.models.build import make_model, make_objective, make_process
 from rescore.objectives import DSM, HSM, LCSS, DiscreteTimes, ImportanceTimes, TraceMatching, UniformTimes, VelocityDSM
 from rescore.processes import CLD, VP
 from rescore.random import derive_seed, make_generator
-from rescore.specs.model import ModelSpec, Network, Objective, Part, Trainings
+from rescore.specs.model import ModelSpec, Network, Objective, Part, Trainings, Weights
 from rescore.training import load_weights
 from rescore.workflow.paths import training_commits
 from torch import nn
@@ -160,6 +161,29 @@ def test_a_node_is_named_by_its_spec_and_its_seeds():
     assert {seed: one.seed for seed, one in Trainings(SPEC, SEEDS).members.items()} == {3: 3, 5: 5}
 
 
+NOT_SAID = {"data": "a column", "seed": "n_seeds", "parts": "rounding", "checkpoint_every": "", "snapshots": "checkpoint"}
+"""What a record says elsewhere of a spec's fields, or that its number does not depend on them."""
+
+
+def test_a_protocol_tells_every_setting_of_a_training():
+    """Of a spec with none of them at its default, as some are left out there."""
+    full = SPEC.model_copy(update={"weight_decay": 0.1, "decay": 0.5, "flip": True})
+    network = {"level": "time", "output": "v", "mixed": False, "name": "ddpm", "settings": {"width": 8}}
+    objective = {"name": "lcss", "factor": "L", "weighting": "sigma^2", "importance": False, "t0": 0.1, "gamma": 2.0}
+    objective |= {"reduction": "mean", "levels": 5}
+    others = {"steps": 8, "batch": 7, "lr": 0.1, "weight_decay": 0.2, "decay": 0.6, "decay_every": 3, "warmup": 0, "clip": None}
+    others |= {"ema": 0.9, "flip": False, "split": "train", "process": Part(name="VP", settings={"beta_max": 10.0})}
+    others |= {"weights": Weights(source="cld", name="a")}
+    changes = [{name: value} for name, value in others.items()]
+    for part, settings in (("network", network), ("objective", objective)):
+        now = getattr(full, part)
+        changes += [{part: now.model_copy(update={name: value})} for name, value in settings.items()]
+        assert settings.keys() == type(now).model_fields.keys()
+    assert others.keys() | {"network", "objective"} | NOT_SAID.keys() == ModelSpec.model_fields.keys() - RESOURCES
+    said = [format_protocol(full.model_copy(update=change).protocol) for change in ({}, *changes)]
+    assert len(set(said)) == len(said)
+
+
 def test_resources_do_not_name_a_model():
     assert SPEC.key == SPEC.model_copy(update={"checkpoint_every": 9, "threads": 2, "gpu": 0}).key
     for change in ({"ema": 0.9}, {"clip": None}, {"seed": 1}, {"split": "train"}, {"flip": True}, {"parts": 1}, {"lr": 0.1}):
@@ -168,9 +192,16 @@ def test_resources_do_not_name_a_model():
         "train_steps": 7,
         "train_batch": 6,
         "train_lr": 0.003,
+        "train_warmup": 2,
+        "train_clip": 0.5,
         "ema": 0.8,
         "network": "mlp",
+        "network_settings": "blocks:1 width:4",
+        "train_process": "VP",
         "objective": "dsm",
         "weighting": "likelihood",
+        "train_importance": True,
+        "train_t0": 2e-4,
+        "train_split": "all",
     }
     assert issubclass(ModelSpec, Resources)

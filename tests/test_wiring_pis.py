@@ -275,10 +275,19 @@ def test_policies_trained_together_share_no_clip():
         PAPER.module("config").Training(steps=1, together=8, clip=1.0)
 
 
-def test_a_flow_says_where_its_spline_ends_if_that_is_not_ours(study):
+def test_a_record_tells_every_setting_of_a_policys_training():
+    kind = PAPER.module("config").Training
+    told, changes = kind(steps=9).protocol, {"clip": 1.0}
+    assert told["train_decay"] == 1 and told["train_channels"] == 64, "also where they are off: printed rows assume them"
+    for field in kind.model_fields.keys() - {"checkpoint_every"}:
+        value = changes[field] if field in changes else 2 * getattr(kind(steps=9), field) or 2
+        assert kind(**{"steps": 9, field: value}).protocol != told, field
+
+
+def test_a_flow_says_where_its_spline_ends(study):
     spline = study.settings.vi_nf.model_copy(update={"family": "spline_autoregressive"})
     said = [variational.flow_protocol(spline.model_copy(update={"bound": bound})).get("flow_bound") for bound in (10.0, 4.0)]
-    assert said == [None, 4.0]
+    assert said == [10.0, 4.0]
 
 
 def test_three_trainings_also_give_the_spread_of_retrained_runs(study, monkeypatch):

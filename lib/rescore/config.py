@@ -154,7 +154,7 @@ class PaperConfig(Settings):
 
     section_versions: ClassVar[Mapping[str, int]] = {}
     """By section, raised by hand when its code changes in a way that alters its numbers alone: only jobs with it run again."""
-    protocol_version: int = 2
+    protocol_version: int = 3
     jobs: Mapping[str, JobConfig] = {}
     candidates: dict[str, dict[str, Any]] = {}
 

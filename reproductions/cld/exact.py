@@ -91,7 +91,7 @@ def splitting(book: Book) -> None:
         "gaussian": (exact_score(MAIN, data), law_at(MAIN, data, MAIN.T), law_at(MAIN, data, MAIN.eps)),
         "equilibrium": (lambda u, t: equilibrium.score(u), equilibrium, equilibrium),
     }
-    common = {"score": "exact", "t0": MAIN.eps, "denoise": "none", "start": "exact"}
+    common = {"process": MAIN.label, "score": "exact", "t0": MAIN.eps, "denoise": "none", "start": "exact"}
     for dataset, (score, start, end) in problems.items():
         more = {"data_variance": settings.data_variance} if dataset == "gaussian" else {}
         for name, method in CLD_METHODS.items():

@@ -100,7 +100,7 @@ def gradients(book: Book) -> None:
     protocol = training.protocol | {
         "network": training.network,
         "weight": "1 / ell_hsm^2",
-        "eps_num": STABILISED.eps_num,
+        "process": STABILISED.label,
         "mixed": True,
     }
     for t in settings.times:

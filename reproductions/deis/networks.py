@@ -77,7 +77,7 @@ def best_grids(book: Book) -> None:
         }
         how, n = place(column), book.config.evaluation.samples
         protocol |= {**models.spec("vp").protocol, **models.judge.protocol("fid", torch.empty(n))}
-        repeats: dict[str, Any] = {"n": n, "over": "trainings", "matched": models.matched("vp")}
+        repeats: dict[str, Any] = {"n": n, "over": models.over, "matched": models.matched("vp")}
         with book.cell("6.2-grids", models.data, **how, nfe=nfe, protocol=protocol, **repeats) as cell:
             if not cell.todo:
                 continue

@@ -62,8 +62,9 @@ class OneNetwork(Images):
 
     @cached_property
     def protocol(self) -> dict[str, object]:
-        about = self.config.amortised.protocol | {"network": "mlp", "score": "trained, one network"}
-        return sampling(self.config) | about | {"W/H": self.config.ratio, "overlap": self.overlap}
+        its = self.config.amortised
+        about = {"network": "mlp", "hidden": its.hidden, "ema": its.ema, "score": "trained, one network"}
+        return sampling(self.config) | its.protocol | about | {"W/H": self.config.ratio, "overlap": self.overlap}
 
     def _load(self, seed: int) -> Maker:
         settings, process, device = self.config.amortised, VP(), self.run.device

@@ -27,8 +27,9 @@ Measured = tuple[Made, Mapping[str, float]]
 
 
 def protocol(config: Config, settings: Pieces, bound: float = 1.0) -> dict[str, object]:
-    about = {"score": "trained", "piece": settings.width, "overlap": settings.overlap, "train_steps": settings.steps}
-    return sampling(config, bound) | about
+    about = {"score": "trained", "piece": settings.width, "overlap": settings.overlap}
+    network = {name: getattr(settings, name) for name in ("hidden", "ema", "null_rate")}
+    return sampling(config, bound) | settings.protocol | about | network
 
 
 def train_on(

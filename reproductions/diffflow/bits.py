@@ -59,8 +59,7 @@ def compare(book: Book, here: Pictures) -> None:
         "dequantised": "uniform",
         "error": "over images",
     }
-    numbers = " ".join(map(str, fit.progressive))
-    ours = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side, "N": numbers, "gain": here.settings.gain}
+    ours = here.protocol
     theirs = models.spec(name).protocol
     how = {"flow": {"solver": "dopri5", "tolerance": its.tolerance, "trace": "rademacher"}, "bound": {"bound": "elbo"}}
     draws = {"flow": {}, "bound": {"draws": BOUND_DRAWS}}

@@ -1,6 +1,6 @@
 """The settings of a DiffFlow run."""
 
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from rescore.config import SectionSettings, presence
@@ -15,6 +15,9 @@ Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "c
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "breast_cancer", "patches"]
 Pictures = Literal["digits", "mnist", "cifar10"]
 EVERY = 10  # steps between changes of the learning rate
+SAMPLED = "L_beta"  # the grid of DiffFlow's samples and bounds, whatever it was trained on
+T0 = 1e-3  # where the times of DDPM end
+EMA = 0.999  # of the weights of DiffFlow and DDPM
 
 
 class Fit(TrainingConfig):
@@ -25,9 +28,19 @@ class Fit(TrainingConfig):
     decay_every: PositiveInt = EVERY
     clip: PositiveFloat | None = 1.0
 
+    sizes: ClassVar[tuple[str, ...]] = ()  # fields that say how large the network is
+
     def lasting(self, steps: int) -> Self:
         """The same over so many steps: the rate falls in these."""
         return type(self)(**self.model_dump(exclude_unset=True) | {"steps": steps})
+
+    def of_points(self) -> dict[str, object]:
+        """What the ledger says about a training on points, its network and all."""
+        return self.protocol | {"network": " ".join(f"{name}:{told(getattr(self, name))}" for name in self.sizes)}
+
+
+def told(value: object) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class DiffFlow(Fit):
@@ -36,6 +49,8 @@ class DiffFlow(Fit):
     Args:
         progressive: by N, which grows, the share of the training that has it.
     """
+
+    sizes = ("width", "layers")
 
     width: PositiveInt = 88
     layers: PositiveInt = 3
@@ -47,19 +62,32 @@ class DiffFlow(Fit):
     progressive: dict[PositiveInt, PositiveFloat] = {5: 0.4, 10: 0.3, 20: 0.2, 30: 0.1}
     sampling_steps: PositiveInt = 30
 
+    @property
+    def protocol(self) -> dict[str, object]:
+        progressive = " ".join(f"{n}:{share:g}" for n, share in self.progressive.items())
+        times = {"g": self.g, "t0": self.t0, "T": self.T, "beta": self.beta, "train_grid": self.grid, "grid": SAMPLED}
+        return super().protocol | times | {"progressive_N": progressive, "ema": EMA}
+
 
 class DDPM(Fit):
     """A noise prediction of 91,262 parameters in 2-D; continuous times, VP with linear beta."""
 
+    sizes = ("width", "blocks")
+
     width: PositiveInt = 90
     blocks: PositiveInt = 3
     sampling_steps: PositiveInt = 100
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        return super().protocol | {"ema": EMA, "t0": T0, "grid": "uniform"}
 
 
 class FFJORD(Fit):
     """A continuous flow of 89,234 parameters in 2-D."""
 
     may_repeat = ("hidden",)
+    sizes = ("hidden",)
 
     hidden: tuple[PositiveInt, ...] = (208, 208, 208)
     tolerance: PositiveFloat = 1e-3
@@ -69,6 +97,7 @@ class Flow(Fit):
     """RealNVP, MAF or NSF."""
 
     may_repeat = ("hidden",)
+    sizes = ("transforms", "hidden")
 
     transforms: PositiveInt = 5
     hidden: tuple[PositiveInt, ...] = (64, 64)
@@ -148,6 +177,7 @@ class NAF(Fit):
     """A neural autoregressive flow; `signal` and `monotonic` as `rescore.flows.density.naf`."""
 
     may_repeat = ("hidden", "monotonic")
+    sizes = ("transforms", "hidden", "signal", "monotonic")
 
     transforms: PositiveInt = 1
     hidden: tuple[PositiveInt, ...] = (64, 64)

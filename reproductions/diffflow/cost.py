@@ -37,7 +37,8 @@ def time_iterations(book: Book, problem: PlanarProblem) -> None:
     config, fit, settings = book.config, book.config.plane.diffflow, book.config.cost
     protocol = {
         "N": settings.fixed_steps,
-        "batch": fit.batch,
+        "train_batch": fit.batch,
+        "network": fit.of_points()["network"],
         "clock": "CPU seconds of one thread",
         "timed": settings.timed,
         "data": problem.name,
@@ -69,7 +70,13 @@ def time_iterations(book: Book, problem: PlanarProblem) -> None:
 def count_memory(book: Book, problem: PlanarProblem) -> None:
     """Bytes that graphs hold at most in a step of the adjoint and of plain back-propagation, beside those of the states."""
     fit, n = book.config.plane.diffflow, book.config.cost.fixed_steps
-    protocol = {"N": n, "batch": fit.batch, "data": problem.name, "counted": "tensors saved by graphs"}
+    protocol = {
+        "N": n,
+        "train_batch": fit.batch,
+        "network": fit.of_points()["network"],
+        "data": problem.name,
+        "counted": "tensors saved by graphs",
+    }
     with book.cell("text", problem.name, "DiffFlow", "", None, protocol) as cell:
         if cell.todo:
             x, pair = problem.train[: fit.batch], methods.diffflow_pair(fit, 2, "diffflow", "memory", 0)
@@ -88,14 +95,7 @@ def compare_schedules(book: Book, problem: PlanarProblem) -> None:
     config, settings, samples = book.config, book.config.cost, book.config.plane.samples
     progressive = config.plane.diffflow.lasting(settings.iterations)
     fits = {"progressive": progressive, "fixed": progressive.model_copy(update={"progressive": {settings.fixed_steps: 1.0}})}
-    numbers, shares = (" ".join(map(str, of)) for of in (progressive.progressive, progressive.progressive.values()))
-    protocol = {
-        "iterations": settings.iterations,
-        "batch": progressive.batch,
-        "fixed_N": settings.fixed_steps,
-        "progressive_N": numbers,
-        "shares": shares,
-    }
+    protocol = progressive.of_points() | {"fixed_N": settings.fixed_steps}
 
     names = "diffflow", "schedule", problem.name
 

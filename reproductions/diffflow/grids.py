@@ -74,18 +74,16 @@ def points(book: Book, name: str) -> None:
             found["loss_jump"] = jump(losses, diffflow_training(fit).schedule, its.window)
         return found
 
-    protocol = {"iterations": its.points, "batch": base.batch, "N": n, "random_grids": its.random_grids, "window": its.window}
-    stages = " ".join(f"{steps}:{share:g}" for steps, share in its.progressive.items())
+    judging = {"N": n, "random_grids": its.random_grids, "window": its.window}
     open_cell = partial(book.cell, TABLE, name, "DiffFlow", nfe=n, n=likelihoods, over="trainings")
-    for grid, kind in fits:
-        with open_cell(
-            f"{grid}, {kind}", protocol=protocol | ({"progressive_N": stages} if kind == "progressive" else {})
-        ) as cell:
+    for (grid, kind), fit in fits.items():
+        with open_cell(f"{grid}, {kind}", protocol=fit.of_points() | judging) as cell:
             if cell.todo:
                 cell.add_each([judged(grid, kind, seed) for seed in config.seeds])
                 cell.arrays[f"losses/{name}/{grid}, {kind}"] = trained(grid, kind, config.seeds[0]).losses.numpy()
     for kind in schedules:  # of the same weights: what the random times change, without the spread between trainings
-        with open_cell(PAIRED(kind), protocol=protocol) as cell:
+        both = {"train_grid": " and ".join(GRIDS)}
+        with open_cell(PAIRED(kind), protocol=fits[GRIDS[0], kind].of_points() | both | judging) as cell:
             if cell.todo:
                 pairs = [[judged(grid, kind, seed) for grid in GRIDS] for seed in config.seeds]
                 cell.add_each([{f"{metric}_difference": hat[metric] - fixed[metric] for metric in hat} for fixed, hat in pairs])
@@ -122,10 +120,12 @@ def images(book: Book, name: str) -> None:
         drawn = here.drawn(model(grid, seed), book.config.evaluation.samples, fit.sampling_steps, generator(seed, "samples"))
         return here.judge(drawn, ["fid"])["fid"]
 
-    protocol = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
     tested = {"test_images": min(here.settings.test_images, len(here.held_out)), "bound": "elbo"}
 
     def enter(variant: str, metric: str, value: Callable[[int], float]) -> None:
+        protocol = (
+            pictures[names[variant]].protocol if variant in names else here.protocol | {"train_grid": " and ".join(GRIDS)}
+        )
         place = TABLE if cut else "3.3", name, "DiffFlow", variant, fit.sampling_steps
         if metric == "bpd":
             opened = book.cell(*place, protocol | tested, n=tested["test_images"], over="trainings")

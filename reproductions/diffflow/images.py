@@ -20,10 +20,12 @@ from rescore.neural_sde import DiffFlow, ImageField, NeuralSDE, adjoint_loss, l_
 from rescore.objectives import DSM
 from rescore.processes import VP
 from rescore.random import derive_seed, make_generator
+from rescore.specs.model import Part
 from torch import Tensor, nn
 
+from reproductions.diffflow.config import T0
 from reproductions.diffflow.config import DiffFlow as DiffFlowFit
-from reproductions.diffflow.methods import T0, ddpm_sampler, diffflow_training, sweep, trained_once
+from reproductions.diffflow.methods import ddpm_sampler, diffflow_training, sweep, trained_once
 
 TABLES = {"digits": "3.2", "mnist": "3.2", "cifar10": "3.3"}
 SHOWN = 16  # images kept for the figure
@@ -51,6 +53,13 @@ class Pictures:
     @property
     def judge(self) -> Judge:
         return self.rivals.judge
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """Of the models."""
+        settings = self.settings
+        network = Part(name=settings.network, settings=settings.network_settings)
+        return self.fit.protocol | network.protocol("network") | {"side": settings.side, "gain": settings.gain}
 
     @cached_property
     def pixels(self) -> Tensor:
@@ -169,21 +178,13 @@ def measure(book: Book, data: str) -> None:
 def likelihoods(here: Pictures) -> None:
     fit, settings = here.fit, here.settings
     n = min(settings.test_images, len(here.held_out))
-    protocol = {
-        "iterations": fit.steps,
-        "batch": fit.batch,
-        "side": settings.side,
-        "test_images": n,
-        "dequantised": "uniform",
-        "grey_levels": here.images.grey_levels,
-        "tolerance": here.config.tolerance,
-        "trace": "hutchinson",
-    }
+    tested = {"test_images": n, "dequantised": "uniform", "grey_levels": here.images.grey_levels}
+    how = {"bound": {"bound": "elbo"}, "ode": {"tolerance": here.config.tolerance, "trace": "hutchinson"}}
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if here.data == "cifar10" else ("ELBO", "")
     for variant, key in zip(variants, ("bound", "ode"), strict=True):
         place = TABLES[here.data], here.data, "DiffFlow", variant, fit.sampling_steps
-        with here.book.cell(*place, protocol, n=n, over="trainings") as cell:
+        with here.book.cell(*place, here.protocol | tested | how[key], n=n, over="trainings") as cell:
             if cell.todo:
                 cell.add("bpd", here.values(key))
 
@@ -191,7 +192,7 @@ def likelihoods(here: Pictures) -> None:
 def fids(here: Pictures) -> None:
     """Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
     config, fit, open_cell = here.config, here.fit, partial(fid_cell, here, matched=f"{here.data}/DiffFlow")
-    ours = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
+    ours = here.protocol
     for lam, variant in ((1.0, fit.grid), (0.0, f"{fit.grid}, ODE")):
         with open_cell("3.3", fit.sampling_steps, "DiffFlow", variant, ours) as cell:
             if cell.todo:
@@ -227,7 +228,7 @@ def costs(here: Pictures) -> None:
     fit, settings, device = here.fit, here.settings, here.device
     n, process, ratios = fit.sampling_steps, VP(), []
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
-    protocol = {"N": n, "batch": fit.batch, "timed": settings.timed, "clock": clock, "network": settings.network}
+    protocol = here.protocol | {"N": n, "timed": settings.timed, "clock": clock}
     with here.book.cell("text", here.data, "DiffFlow", "", None, protocol, n=fit.batch) as cell:
         if cell.todo:
             x, times = here.pixels[: fit.batch], l_beta(n, fit.t0, fit.T, fit.beta)

@@ -8,8 +8,9 @@ from rescore.models.evaluate import BOUND_DRAWS, Sampling
 from rescore.random import Streams
 from rescore.samplers import adaptive_flow
 
+from reproductions.diffflow.config import T0
 from reproductions.diffflow.images import Pictures, rival_sweep
-from reproductions.diffflow.methods import T0, ddpm_sampler
+from reproductions.diffflow.methods import ddpm_sampler
 
 PRINTED = {"vp": "L_s", "vp-likelihood": "L"}  # a model's name in the tables
 ODE = "L_s (ODE)"

@@ -23,9 +23,7 @@ from rescore.training.loop import Adam, fit_averaged
 from torch import Tensor
 
 from reproductions.diffflow import config as settings
-
-EMA = 0.999
-T0 = 1e-3  # where the times of DDPM end
+from reproductions.diffflow.config import EMA, T0
 
 
 def diffflow_training(fit: settings.DiffFlow) -> DiffFlowTraining:

@@ -63,6 +63,12 @@ class Plane:
         probes = make_generator("diffflow", "probes", seed)
         return -self.trained(method, seed).log_prob(test, probes, self.config.tolerance).mean().item()
 
+    def flow_of(self, method: str) -> dict[str, object]:
+        """How its ODE's likelihood is computed."""
+        if method == "FFJORD":
+            return {"tolerance": self.plane.ffjord.tolerance, "trace": "exact"}
+        return {"tolerance": self.config.tolerance, "trace": "exact" if method == "DDPM" else "hutchinson"}
+
     def bound(self, seed: int) -> float:
         """DiffFlow's negative ELBO on its own grid."""
         test, paths = self.problem.draws(seed, "test", self.plane.likelihoods), make_generator("diffflow", "paths", seed)
@@ -71,14 +77,15 @@ class Plane:
     def figure_points(self) -> Tensor:
         return self.problem.draws(self.config.seeds[0], "trajectories", self.plane.samples)
 
-    def place(self, table: str, nfe: int | None, method: str, variant: str = "") -> tuple:
-        """Of a cell, with its protocol."""
+    def place(self, table: str, nfe: int | None, method: str, variant: str = "", **how: object) -> tuple:
+        """Of a cell, with its protocol; `how` it is measured."""
         fit = self.fits.get(model_of(method))
-        trained = {"iterations": fit.steps, "batch": fit.batch} if fit else {}
-        return table, self.problem.name, method, variant, nfe, {"coordinates": "mean 0 and variance 1"} | trained
+        trained = fit.of_points() | {"train_points": self.plane.train_points} if fit else {}
+        return table, self.problem.name, method, variant, nfe, {"coordinates": "mean 0 and variance 1"} | trained | how
 
     def cell(self, table: str, nfe: int | None, method: str, variant: str = "", **options: object) -> Cell:
-        return self.book.cell(*self.place(table, nfe, method, variant), matched=self.matched(method), **options)
+        place = self.place(table, nfe, method, variant, projections=self.plane.projections)
+        return self.book.cell(*place, matched=self.matched(method), **options)
 
     def matched(self, method: str) -> str:
         return f"{self.problem.name}/{model_of(method)}"
@@ -91,7 +98,8 @@ def measure(book: Book, name: str) -> None:
     trainings = {"n": plane.samples, "over": "trainings"}
     for method, fit in here.fits.items():
         likelihoods = trainings | {"n": plane.likelihoods, "matched": here.matched(method)}
-        book.repeat(*here.place("fig3.5", None, method), seeds, **likelihoods, nll=partial(here.nll, method))
+        place = here.place("fig3.5", None, method, **here.flow_of(method))
+        book.repeat(*place, seeds, **likelihoods, nll=partial(here.nll, method))
         with here.cell("fig3.5", getattr(fit, "sampling_steps", None), method, **trainings) as cell:
             if cell.todo:
                 samples = {seed: here.sample(method, seed) for seed in seeds}
@@ -109,12 +117,13 @@ def measure(book: Book, name: str) -> None:
                 if cell.todo:
                     cell.exact("learnable parameters", parameter_count(here.trained(method, seeds[0]).model))
     bounds = trainings | {"n": plane.likelihoods, "matched": here.matched("DiffFlow")}
-    book.repeat(*here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO"), seeds, **bounds, nll=here.bound)
+    place = here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO", bound="elbo")
+    book.repeat(*place, seeds, **bounds, nll=here.bound)
     for method, (_, variant, _) in SWEPT.items():
         open_cell = partial(here.cell, method=method, variant=variant, **trainings)
         sweep(open_cell, book.config.sweep, "sw2", partial(here.distances, method))
     book.repeat(
-        *here.place("fig3.5", None, "exact draws"),
+        *here.place("fig3.5", None, "exact draws", projections=plane.projections),
         seeds,
         plane.samples,
         sw2=lambda seed: problem.distance(problem.draws(seed, "floor", plane.samples), seed),

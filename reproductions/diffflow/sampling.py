@@ -40,8 +40,8 @@ def points(book: Book, name: str) -> None:
         return {"sw2": problem.distance(x, seed), "off_support": problem.off_support(x)}
 
     def open_cell(table: str, nfe: int | None, variant: str, protocol: Mapping[str, object]) -> Cell:
-        *place, trained = here.place(table, nfe, "DiffFlow", variant)
-        return book.cell(*place, trained | protocol, n=here.plane.samples, over="trainings", matched=f"{name}/DiffFlow")
+        place = here.place(table, nfe, "DiffFlow", variant, projections=here.plane.projections, **protocol)
+        return book.cell(*place, n=here.plane.samples, over="trainings", matched=f"{name}/DiffFlow")
 
     kernels(book, open_cell, judged, here.plane.diffflow.sampling_steps)
     draws = {method: lambda seed, n, method=method: here.sample(method, seed, n) for method in ("DiffFlow", "DDPM")}
@@ -63,8 +63,7 @@ def images(book: Book, name: str) -> None:
         return {"fid": here.judge(drawn(seed, steps, **options), ["fid"])["fid"]}
 
     def open_cell(table: str, nfe: int | None, variant: str, protocol: Mapping[str, object]) -> Cell:
-        trained = {"iterations": fit.steps, "batch": fit.batch, "side": here.settings.side}
-        return fid_cell(here, table, nfe, "DiffFlow", variant, trained | protocol, f"{name}/DiffFlow")
+        return fid_cell(here, table, nfe, "DiffFlow", variant, here.protocol | protocol, f"{name}/DiffFlow")
 
     def ancestral(seed: int, n: int) -> torch.Tensor:
         return here.rivals.draw(Sampling("", "DDPM", "", "vp", ddpm_sampler(process, n, False)), its_ddpm[seed], seed).x
@@ -89,7 +88,7 @@ def kernels(book: Book, open_cell: Callable[..., Cell], judged: Judged, steps: i
     others = {LAMBDA(lam=lam): {"lam": lam} for lam in config.sampling.lambdas} | {NOISE: {"last": "noise"}}
     for n in sorted({config.sweep[0], steps}):
         for variant, options in ({WHOLE: {}} | others).items():
-            protocol = {"last_step": "noise" if "last" in options else "mean", "grid": "L_beta"}
+            protocol = {"last_step": "noise" if "last" in options else "mean"}
             with open_cell(TABLE, n, variant, protocol) as cell:
                 if cell.todo:
                     found = [judged(seed, n, **options) for seed in config.seeds]

@@ -44,8 +44,7 @@ def measure(book: Book, name: str) -> None:
 def protocol_of(fit: Fit, data: Tabular, stages: int) -> dict[str, object]:
     """Of a training that is stopped where validation says."""
     return {
-        "iterations": fit.steps,
-        "batch": fit.batch,
+        **fit.of_points(),
         "train_rows": len(data.train),
         "test_rows": len(data.test),
         "stopping": f"best of {stages} on validation",

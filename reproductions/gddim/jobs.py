@@ -72,7 +72,8 @@ def recovery(book: Book) -> None:
             return recovery_image(one.method, one.variant) if shown and one.sampler.steps == 1 else None
 
         cells = tables.recovery(book.config.recovery, name, process)
-        case.measure(cells, f"Prop. 7, {name}", case.to_flow("recovery_rmse"), image)
+        steps = book.config.reference_steps
+        case.measure(cells, f"Prop. 7, {name}", case.to_flow("recovery_rmse"), image, reference_steps=steps)
         if shown:
             book.arrays[recovery_image("start", name)] = process.project(case.start)[0, 0].numpy()
 
@@ -173,7 +174,8 @@ def corrected(book: Book) -> None:
     for dataset in CLD_DATA:
         case = Case.of(book, dataset, "CLD")
         metrics = {**case.distances, **case.to_flow("solver_rmse", "euler")}
-        case.measure(tables.corrected(book.config.corrected, case.problem.process), f"correctors, {dataset}", metrics)
+        cells, steps = tables.corrected(book.config.corrected, case.problem.process), book.config.reference_steps
+        case.measure(cells, f"correctors, {dataset}", metrics, reference_steps=steps)
 
 
 def corrected_trained(book: Book) -> None:

@@ -67,6 +67,11 @@ class Training(SectionSettings, TrainingConfig):
             raise ValueError("policies trained together cannot share one gradient clip: set clip: null, or together: 1")
         return self
 
+    @property
+    def protocol(self) -> dict[str, object]:
+        told = self.model_dump(exclude={"checkpoint_every"}) | {"channels": self.channels}
+        return {f"train_{name}": value for name, value in told.items()}
+
 
 class Annealing(SectionSettings, AnnealingSettings):
     """SMC and AFT: a geometric path from N(0, I), HMC moves at each temperature."""

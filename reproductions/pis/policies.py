@@ -46,8 +46,7 @@ def path_integral(study: Study, method: str) -> None:
         return {"samples": shown(paths.x), "log_w": paths.log_w[0].numpy()} | losses
 
     runs = Runs(study, method, n, one, trained)
-    training = settings.model_dump(exclude={"checkpoint_every"}) if trained else {}
-    protocol = sde.protocol | {f"train_{key}": value for key, value in training.items()}
+    protocol = sde.protocol | (settings.protocol if trained else {})
     name = NAMES[method]
     study.row("PIS", name, sde.steps, protocol | {"estimator": "elbo"}, runs, "elbo", arrays=arrays)
     study.row("PIS", WEIGHTED(policy=name), sde.steps, protocol | {"estimator": "importance"}, runs, "importance", weights=True)

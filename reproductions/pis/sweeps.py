@@ -8,7 +8,7 @@ from torch import Tensor
 from reproductions.pis.annealed import annealed, one_jump
 from reproductions.pis.policies import LAST_PART, NAMES, POLICIES, path_integral, simulate, trained_policy
 from reproductions.pis.study import Study
-from reproductions.pis.variational import trained_flow, variational_flow
+from reproductions.pis.variational import flow_protocol, trained_flow, variational_flow
 
 ARCS, LEAST = 36, 0.1  # an arc counts where it has a tenth of the samples that exact draws have in it in the mean
 
@@ -33,12 +33,12 @@ def coverage(study: Study, method: str) -> None:
     def exact(seed: int) -> Tensor:
         return target.sample((n,), study.generator(method, "exact", seed))
 
-    trainings = {"train_steps": study.settings.pis.steps}
+    trained = study.settings.pis.protocol
     rows = {
-        f"PIS-{NAMES[name]}": (lambda seed, name=name: policy(name, seed), study.sde(name).protocol | trainings)
+        f"PIS-{NAMES[name]}": (lambda seed, name=name: policy(name, seed), study.sde(name).protocol | trained)
         for name in POLICIES
     }
-    rows |= {"VI-NF": (flow, {"train_steps": study.settings.vi_nf.steps}), "exact": (exact, {})}
+    rows |= {"VI-NF": (flow, flow_protocol(study.settings.vi_nf)), "exact": (exact, {})}
     for name, (draw, protocol) in rows.items():
         protocol = protocol | {"arcs": ARCS, "least": LEAST}
         with study.book.cell("fig 5.2", study.dataset, name, "", None, protocol, n=n, over="trainings") as cell:

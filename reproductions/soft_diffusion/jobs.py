@@ -29,7 +29,8 @@ def schedules(book: Book) -> None:
         images, side = corruptions.images, corruptions.images.shape[-1]
         t = torch.linspace(0, 1, 201, dtype=torch.float64)
         book.arrays |= {"schedule/t": t.numpy(), "schedule/sigma": corruptions(VARIANTS["main"]).sigma(t).numpy()}
-        settings = config.schedule.model_dump() | {"distance": "W2 exact"}
+        blur = corruptions.protocol(corruptions(VARIANTS["main"]))["blur"]
+        settings = config.schedule.model_dump() | {"distance": "W2 exact", "blur": blur}
         for name, x in {config.data: images, "faces": load_faces()}.items():
             n = len(x[: config.schedule.images])
             with book.cell("fig6", name, METHOD, "blur; Wasserstein schedule", None, settings, n=n) as cell:
@@ -103,6 +104,7 @@ class Exact:
     def run(self, process: Corruption, kind: type, method: str, variant: str, budgets: Iterable[int]) -> None:
         """Cells of a sampler within each budget of evaluations."""
         data, how = self.data, {"clean": "exact", "grid": "uniform", "start": "exact", "sampler": kind.__name__}
+        how |= self.corruptions.protocol(process)
         for sampler in (within(nfe, kind)(process) for nfe in budgets):
             place = "exact", f"{self.book.config.data}_gaussian", method, variant
             with self.book.cell(*place, sampler.nfe, how, n=0) as cell:

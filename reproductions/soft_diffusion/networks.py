@@ -23,6 +23,7 @@ from rescore.objectives import CleanPrediction, Network, SoftScoreMatching, clea
 from rescore.problems.flow import trace
 from rescore.random import make_generator, small_seed
 from rescore.samplers import MomentumSampler, Sampler, uniform_times
+from rescore.specs.model import Part
 from rescore.training.network import Losses
 from rescore.training.together import train_each
 from torch import Tensor, nn
@@ -156,17 +157,17 @@ class Studio:
 
     def protocol(self, name: VariantName, **more: object) -> dict[str, object]:
         """What the ledger says about a variant's network."""
-        settings, noise = self.training, self.processes[name].noise
+        settings = self.training
         variant = VARIANTS[name]
         told = {} if variant.predicts == "residual" else {"predicts": variant.predicts}
+        network = Part(name=settings.network, settings=settings.settings)
         return {
             **settings.protocol,
-            "network": settings.network,
+            **network.protocol("network"),
             "loss": variant.loss,
             "level": variant.level,
             "weighting": variant.weighting,
-            "sigma_max": noise.sigma_max,
-            "until": noise.until,
+            **self.corruptions.protocol(self.processes[name]),
             **told,
             **more,
         }
@@ -235,7 +236,7 @@ def sample(
         generator = make_generator("soft_diffusion", config.data, seed, device=studio.run.device)
         clean = studio.clean(name, i, *(() if cutoff is None else (cutoff,)))
         found = draw(sampler, clean, shape, studio.settings.samples, generator)
-        return Drawn(2 * found.x - 1, found.nfe)
+        return found._replace(x=2 * found.x - 1)
 
     place = table or variant.table, config.data, variant.method, label
     repeats: dict[str, Any] = {"n": studio.settings.samples, "over": "trainings", "matched": f"{config.data}/{name}"}

@@ -114,6 +114,20 @@ class Corruptions:
             level = Interpolated((config.until, 1.0), (family.lowest, family.highest))
         return Corruption(family, level, noise).started(self.images, config.start_modes)
 
+    def protocol(self, process: Corruption) -> dict[str, object]:
+        """What the ledger says about one of these corruptions."""
+        blur, its = self.config.blur, self.config.schedule
+        noise = {"sigma_max": process.noise.sigma_max, "until": process.noise.until}
+        return (
+            noise
+            if not isinstance(process.family, Blur)
+            else noise
+            | {
+                "blur": f"std:{blur.std:g} half_size:{blur.half_size}",
+                "schedule": f"candidates:{its.candidates} nodes:{its.nodes} images:{its.images}",
+            }
+        )
+
     def blur(self, side: int) -> Blur:
         """The configured blur, its lengths scaled to images of another side."""
         blur, of = self.config.blur, self.images.shape[-1]

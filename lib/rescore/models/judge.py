@@ -32,10 +32,15 @@ BATCH = 1000  # samples that are drawn at once
 
 
 class Drawn(NamedTuple):
-    """Samples x (n, C, H, W) in data coordinates, on the CPU, and the evaluations of each (of several batches the most)."""
+    """Samples x (n, C, H, W) in data coordinates, on the CPU, and the evaluations of each (of several batches the most).
+
+    Args:
+        at_once: how many were drawn at once, where samples depend on that (`Solver.common_step`); of several batches the most.
+    """
 
     x: Tensor
     nfe: int
+    at_once: int = 0
 
 
 def draw(
@@ -48,10 +53,11 @@ def draw(
         streams = Streams.like(generator, len(rows), rows.start)
         u = process.prior_sample((len(rows), *process.state_shape(shape)), streams, device=generator.device)
         solution = sampler.solve(score, u, streams)
-        return Drawn(process.project(solution.u).cpu(), solution.nfe)
+        return Drawn(process.project(solution.u).cpu(), solution.nfe, len(rows) * sampler.common_step)
 
     parts = list(in_batches(n, batch, drawn))
-    return Drawn(torch.cat([part.x for part in parts]), max(part.nfe for part in parts))
+    x, nfes, sizes = zip(*parts, strict=True)
+    return Drawn(torch.cat(x), max(nfes), max(sizes))
 
 
 HELD_OUT, TRAINING = "held out", "training images"  # variants of `real images`

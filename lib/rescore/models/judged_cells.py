@@ -67,7 +67,7 @@ def judge_best(
 
 
 Set = Mapping[str, np.ndarray]
-"""Of one set of samples: a number for each metric, `nfe`, `n`, and `KEPT` of them as `shown`."""
+"""Of one set of samples: a number for each metric, `nfe`, `n`, `at_once`, and `KEPT` of them as `shown`."""
 
 
 def _judged(
@@ -85,7 +85,7 @@ def _judged(
         drawn = make()
         found = judge(drawn.x, metrics)
         numbers = {name: found[name] for name in metrics} | {name: of(drawn.x) for name, of in (also or {}).items()}
-        numbers |= {"nfe": drawn.nfe, "n": len(drawn.x)}
+        numbers |= {"nfe": drawn.nfe, "n": len(drawn.x), "at_once": drawn.at_once}
         shown = drawn.x[:KEPT].numpy().copy()  # a view would hold the whole set: 26 of CIFAR-10 take 16 GB
         return {name: np.asarray(number) for name, number in numbers.items()} | {"shown": shown}
 
@@ -113,7 +113,9 @@ def _fill(
     if cell.nfe is None and "nfe" not in cell.protocol:
         cell.protocol["evaluations"] = round(np.mean([one["nfe"] for one in sets.values()]))
     n = int(first["n"])
-    for metric in [name for name in first if name not in ("nfe", "n", "shown")]:
+    if at_once := max(int(one["at_once"]) for one in sets.values()):
+        cell.protocol["drawn_at_once"] = at_once
+    for metric in [name for name in first if name not in ("nfe", "n", "at_once", "shown")]:
         if metric == "fid" and "fid" not in metrics:  # by which the best was chosen
             continue
         how: dict[str, Any] = {**judge.protocol(metric, torch.empty(n))} if metric in metrics else {}

@@ -68,7 +68,8 @@ class CLD(LinearSDE):
 
     @property
     def label(self) -> str:
-        return f"CLD M:{self.M:g} gamma:{self.gamma:g} beta:{self.beta_min:g}..{self.beta_max:g}"
+        added = "".join(f" {name}:{value:g}" for name in ("eps0", "eps_num") if (value := getattr(self, name)))
+        return f"CLD M:{self.M:g} gamma:{self.gamma:g} beta:{self.beta_min:g}..{self.beta_max:g}{added}"
 
     def beta(self, t: Time) -> Tensor:
         return self.beta_min + as_time(t) * (self.beta_max - self.beta_min)

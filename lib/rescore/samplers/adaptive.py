@@ -31,7 +31,7 @@ class AdaptiveSDE(Sampler):
     `run` raises Diverged where steps become too small.
     """
 
-    stochastic = True
+    stochastic = common_step = True
     nfe = evaluations_per_step = None
 
     def __init__(
@@ -80,6 +80,7 @@ class HeldToEvaluations(Solver):
     """
 
     nfe = evaluations_per_step = None
+    common_step = True
 
     def __init__(self, process: LinearSDE, times: Times, method: Method, most: int):
         self.samplers = [method(process, times, tolerance=one) for one in TOLERANCES]

@@ -44,11 +44,16 @@ class Solver(ABC):
             reverse SDE from t0 to 0 without its noise, u - t0 (F u - G G^T s); "tweedie" replaces u by m_0 E[e(x) | u_t0], from
             the score. The last two cost one evaluation more.
 
+    Attributes:
+        common_step: whether all states of a call take steps whose size follows from all of them: a sample then depends on the
+            others that are drawn at once.
+
     Raises RescoreError for a grid that is not decreasing, a process the method does not apply to, or too few steps.
     """
 
     evaluations_per_step: int | None = 1
     stochastic = False
+    common_step = False
 
     def __init__(self, process: LinearSDE, times: Times, denoise: Denoise = "none"):
         allowed = ("none", "mean", "euler", "tweedie") if self.stochastic else ("none", "euler", "tweedie")

@@ -96,6 +96,7 @@ class AdaptiveFlow(Sampler):
     """
 
     nfe = evaluations_per_step = None
+    common_step = True
 
     def __init__(self, process: LinearSDE, times: Times, tolerance: float = 1e-5, denoise: Denoise = "none"):
         super().__init__(process, times, denoise)

@@ -80,7 +80,7 @@ class PredictorCorrector(Sampler):
         correct_last: correct at t0 too, with corrector_first, before what `denoise` does there.
     """
 
-    stochastic = True
+    stochastic = common_step = True
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ References:
     LCSS: arXiv:2412.03962.
 """
 
+import json
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -31,6 +32,11 @@ class Part(Settings):
 
     name: str
     settings: dict[str, Free] = {}
+
+    def protocol(self, kind: str) -> dict[str, object]:
+        """What the ledger says: `<kind>=<name>`, and `<kind>_settings=blocks:1 skip:true` where there are any."""
+        told = " ".join(f"{name}:{json.dumps(value, separators=(',', ':'))}" for name, value in sorted(self.settings.items()))
+        return {kind: self.name, **({f"{kind}_settings": told} if told else {})}
 
 
 class Objective(Grown):
@@ -197,11 +203,16 @@ class ModelSpec(Resources, NetworkTraining):
         if self.weights:
             digest = self.weights.sha256[:8] if self.weights.sha256 else "unpinned"
             return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
-        of = self.objective
-        levels = {"train_levels": of.levels} if of.levels else {}
-        mean = {"train_reduction": of.reduction} if of.reduction != "sum" else {}
-        named = {"network": self.network.name, "objective": of.name, "weighting": of.weighting}
-        return super().protocol | named | levels | mean
+        of, network = self.objective, self.network
+        said = network.protocol("network") | self.process.protocol("train_process")
+        said |= {"objective": of.name, "weighting": of.weighting, "train_t0": of.t0}
+        for prefix, part, names in (
+            ("network", network, ("level", "output", "mixed")),
+            ("train", of, ("factor", "importance", "gamma", "levels", "reduction")),
+        ):
+            plain = {name: field.default for name, field in type(part).model_fields.items()}
+            said |= {f"{prefix}_{name}": value for name in names if (value := getattr(part, name)) != plain[name]}
+        return super().protocol | said | ({"train_split": self.split} if self.split != "train" else {})
 
 
 @dataclass(frozen=True)

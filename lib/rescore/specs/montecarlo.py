@@ -26,10 +26,10 @@ class FlowTraining(TrainingConfig):
     bound: PositiveFloat = 10.0
 
     def protocol_of(self, family: Family) -> dict[str, object]:
-        """What the ledger says about a flow of this family, and where its spline ends if that is not the default."""
+        """What the ledger says about a flow of this family."""
         networks = {} if family == "diagonal_affine" else {"flow_layers": self.layers, "flow_hidden": self.hidden}
-        ends = {} if self.bound == FlowTraining.model_fields["bound"].default else {"flow_bound": self.bound}
-        return self.protocol | {"flow": family} | networks | ends
+        spline = {"flow_bins": self.bins, "flow_bound": self.bound} if family == "spline_autoregressive" else {}
+        return self.protocol | {"flow": family} | networks | spline
 
 
 class AnnealingSettings(Settings):

@@ -31,12 +31,11 @@ class TrainingConfig(Grown):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What the ledger says about the training; of younger fields' settings, those that differ from the defaults."""
-        fields = type(self).model_fields
-        changed = {
-            name for name in self.younger if getattr(self, name) != fields[name].default
-        } & TrainingConfig.model_fields.keys()
-        return {f"train_{name}": getattr(self, name) for name in ("steps", "batch", "lr", *changed)}
+        """What the ledger says about the training: steps, batch, rate, and whatever else of the above is not off."""
+        off = {name: field.default for name, field in TrainingConfig.model_fields.items()}
+        on = [name for name in ("weight_decay", "decay", "warmup", "clip") if getattr(self, name) != off[name]]
+        names = ["steps", "batch", "lr", *on, *(["decay_every"] if "decay" in on else [])]
+        return {f"train_{name}": getattr(self, name) for name in names}
 
 
 class EnsembleTraining(TrainingConfig):
@@ -70,7 +69,7 @@ class NetworkTraining(TrainingConfig):
 
     @property
     def protocol(self) -> dict[str, object]:
-        return super().protocol | {"ema": self.ema}
+        return super().protocol | {"ema": self.ema} | ({"train_flip": True} if self.flip else {})
 
 
 class TogetherTraining(NetworkTraining):
