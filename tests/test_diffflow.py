@@ -365,3 +365,11 @@ def test_a_record_tells_every_setting_of_a_training(name):
         value = changes[field] if field in changes else 2 * getattr(fit, field) or 2
         other = kind(**fit.model_dump() | {field: value})
         assert other.of_points() != fit.of_points(), field
+
+
+def test_a_rate_falls_over_the_steps_that_a_job_has_instead():
+    config = load_config(PAPER, "smoke")
+    other = config._changed({"plane": {"diffflow": {"steps": 40}}}, "jobs.a.instead", "a single job")
+    ours, theirs = other.plane.diffflow, config.plane.diffflow
+    assert ours.decay == pytest.approx(0.1 ** (10 / 40)) and theirs.decay == pytest.approx(0.1 ** (10 / theirs.steps))
+    assert ours.model_copy(update={"steps": theirs.steps, "decay": theirs.decay}) == theirs

@@ -182,7 +182,7 @@ class PaperConfig(Settings):
             raise ValueError(f"{source}: {', '.join(sorted(others))} is no setting of {of}; allowed: others")
         if not changes:
             return self
-        main = self.model_dump(exclude={"jobs", "candidates"})
+        main = self.model_dump(exclude={"jobs", "candidates"}, exclude_unset=True)
         try:
             changed = type(self).model_validate(_merged(main, changes) | {"jobs": {}})
         except ValidationError as error:

@@ -17,7 +17,7 @@ from rescore.errors import RescoreError
 from rescore.machine.precision import full_precision
 from rescore.objectives.times import T0
 from rescore.ode import dormand_prince
-from rescore.processes import CLD, DiscreteVE, DiscreteVP
+from rescore.processes import CLD, Isotropic
 from rescore.processes.base import LinearSDE, gaussian_log_prob
 from rescore.processes.operators import Diagonal, Operator
 from rescore.random import Noise, integers, normal
@@ -98,7 +98,7 @@ def flow_log_prob(
         return linear(u.detach()) + rest.detach(), bent + linear.trace(state).to(bent)
 
     what, start = f"likelihood by the probability flow of {process}", torch.zeros_like(log_q)
-    if isinstance(process, DiscreteVE | DiscreteVP):
+    if isinstance(process, Isotropic) and not process.smooth:
         latent, change, nfe = _by_log_rho(score, process, (u, start), divergence, t0, tolerance, what)
     else:
         latent, change = dormand_prince(rate, (u, start), t0, process.T, tolerance, what)
@@ -106,13 +106,7 @@ def flow_log_prob(
 
 
 def _by_log_rho(
-    score: Score,
-    chain: DiscreteVE | DiscreteVP,
-    start: tuple[Tensor, Tensor],
-    divergence: Divergence,
-    t0: float,
-    tolerance: float,
-    what: str,
+    score: Score, chain: Isotropic, start: tuple[Tensor, Tensor], divergence: Divergence, t0: float, tolerance: float, what: str
 ) -> tuple[Tensor, Tensor, int]:
     """The latent, the integral of div f, and evaluations, of a chain, whose rates by t jump at its levels.
 
@@ -126,7 +120,7 @@ def _by_log_rho(
     def rate(log_rho: Tensor, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         nonlocal nfe
         nfe += 1
-        time = chain.time_of_rho(log_rho.exp()).clamp(t0, chain.T).item()
+        time = chain.time_of_log_rho(log_rho, t0, chain.T)
         mean = chain.mean(time)
         Sigma: Operator = chain.Sigma(time)
         linear = Sigma @ precision

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, TypeVar, cast
+from typing import ClassVar, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -42,10 +42,12 @@ class LinearSDE(ABC):
     Attributes:
         T: the time at which u is (nearly) the prior, > 0.
         eps: the time at which its papers stop sampling, in [0, T).
+        smooth: whether F and G G^T are continuous in t; those of a chain of levels jump there.
     """
 
     T: float
     eps: float
+    smooth: ClassVar[bool] = True
 
     @property
     def label(self) -> str:

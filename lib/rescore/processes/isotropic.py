@@ -36,6 +36,10 @@ class Isotropic(LinearSDE):
     def time_of_rho(self, rho: Time) -> Tensor:
         """The inverse of `rho`."""
 
+    def time_of_log_rho(self, log_rho: Tensor, first: float, last: float) -> float:
+        """The time at which log rho is this, from `first` to `last` whatever rounding says."""
+        return self.time_of_rho(log_rho.exp()).clamp(min(first, last), max(first, last)).item()
+
     @abstractmethod
     def GG_integral(self, t: Time, s: Time) -> Diagonal:
         """The integral of G G^T from s to t, in closed form."""
@@ -240,6 +244,8 @@ class DiscreteVP(VariancePreserving):
     Raises RescoreError otherwise.
     """
 
+    smooth = False
+
     betas: Tensor
     T: float = 1.0
     eps: float = 0.0
@@ -281,6 +287,8 @@ class DiscreteVE(Isotropic):
 
     Raises RescoreError otherwise.
     """
+
+    smooth = False
 
     sigmas: Tensor
     T: float = 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rescore.domain import check_one_of
 from rescore.ode import dormand_prince
-from rescore.processes import DiscreteVE, DiscreteVP, Isotropic
+from rescore.processes import Isotropic
 from rescore.processes.base import LinearSDE, require
 from rescore.processes.operators import Operator
 from rescore.samplers.base import Denoise, Draw, Sampler, Times, coefficients
@@ -108,12 +108,12 @@ class AdaptiveFlow(Sampler):
             return self.process.F(time)(u) - 0.5 * self.process.GG(time)(score(u, time))
 
         what, start, end = f"probability flow of {self.process}", self.times[0], self.times[-1]
-        if isinstance(self.process, DiscreteVE | DiscreteVP) and self.process.rho(end) > 0:
+        if isinstance(self.process, Isotropic) and not self.process.smooth and self.process.rho(end) > 0:
             chain = self.process
             first, last = (chain.rho(t).log().item() for t in (start, end))
 
             def rate_of_y(log_rho: Tensor, y: Tensor) -> Tensor:
-                time = chain.time_of_rho(log_rho.exp()).clamp(min(start, end), max(start, end)).item()
+                time = chain.time_of_log_rho(log_rho, start, end)
                 mean = chain.mean(time)
                 return -chain.Sigma(time)(mean.inv()(score(mean(y), time)))
 

@@ -8,7 +8,7 @@ ds/dt = (F / Sigma_t) u - (F + GG / Sigma_t) s.
 import torch
 
 from rescore.errors import RescoreError
-from rescore.processes import DiscreteVE, DiscreteVP, Isotropic, grids
+from rescore.processes import Isotropic, grids
 from rescore.processes.base import LinearSDE, require
 from rescore.samplers.base import Denoise, OneStep, Times
 from rescore.samplers.method import method
@@ -32,7 +32,7 @@ def ito_taylor(process: LinearSDE, times: Times, lam: float = 1.0, denoise: Deno
     Raises RescoreError for a discrete chain, whose F and GG are constant between its levels and have no derivatives at them.
     """
     require(process, Isotropic, "ito_taylor")
-    if isinstance(process, DiscreteVE | DiscreteVP):
+    if not process.smooth:
         name = type(process).__name__
         raise RescoreError(f"ito_taylor: F and GG of {name} have no derivatives; allowed: continuous processes")
     times = grids.check(process, times)
