@@ -266,6 +266,7 @@ def test_policies_trained_together_are_those_trained_alone(study, method):
             torch.testing.assert_close(ours, theirs.requires_grad_(False), rtol=0, atol=2e-4)
     (folder,) = study.book.run.folder.parent.glob(f"mg-{method}-seed4-7-*")
     assert list(folder.glob("*.safetensors")), "one training for all of the block"
+    assert list(study.groups) == [folder], "loaded once"
 
 
 def test_policies_trained_together_share_no_clip():

@@ -105,6 +105,20 @@ def _trained_together(
     """The same for one of `settings.together` policies that train side by side; what is there is loaded."""
     dim, size = study.target.dim, settings.together
     first = seed - seed % size
+    name = f"{first}-{first + size - 1}"
+    folder = study.training_folder(method, name, needs)
+    if folder not in study.groups:
+        study.groups[folder] = _trained_group(study, method, name, first, sde, settings, needs)
+    tracked = study.groups[folder]
+    policy = tracked.ensemble.member(seed - first).policy.requires_grad_(False)
+    return policy, tracked.losses[:, seed - first].cpu().numpy() * dim
+
+
+def _trained_group(
+    study: Study, method: str, name: str, first: int, sde: ControlledSDE, settings: Training, needs: Mapping[str, object]
+) -> Tracked:
+    """The policies of seeds from `first` on, trained, or loaded."""
+    dim, size = study.target.dim, settings.together
     costs = [PathCost(sde, _untrained(study, method, first + i, settings), study.target) for i in range(size)]
     tracked = Tracked(Ensemble(costs), settings.steps).to(study.book.run.device)
     noise = study.points(size, sde.steps, settings.batch)
@@ -114,9 +128,8 @@ def _trained_together(
         tracked.note(costs)
         return costs.sum()
 
-    study.train(method, f"{first}-{first + size - 1}", tracked, loss, Adam.of(settings), needs, settings.checkpoint_every)
-    member = tracked.ensemble.member(seed - first)
-    return member.policy.requires_grad_(False), tracked.losses[:, seed - first].cpu().numpy() * dim
+    study.train(method, name, tracked, loss, Adam.of(settings), needs, settings.checkpoint_every)
+    return tracked
 
 
 def _untrained(study: Study, method: str, seed: int, settings: Training) -> nn.Module:

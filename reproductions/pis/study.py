@@ -20,6 +20,7 @@ from rescore.random import make_generator
 from rescore.targets.base import Target
 from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
+from rescore.training.ensemble import Tracked
 from torch import Tensor, nn
 
 from reproductions.pis.config import Dataset, Short
@@ -28,6 +29,8 @@ TABLE = "5.1"
 RETRAINED = "retrained-runs"  # the candidate by which each run is a training of its own
 MEDIAN = "median"  # the candidate that takes medians over runs, so that single outliers do not set S
 SHOWN = 2000  # points kept for a figure
+TRAINING_VERSION = 2
+"""Raised by hand when the code changes so that a training gives other weights: all are trained again."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,7 +41,11 @@ def shown(x: Tensor) -> np.ndarray:
 
 
 class Study:
-    """A target with its settings, named random streams and trainings."""
+    """A target with its settings, named random streams and trainings.
+
+    Attributes:
+        groups: policies that were trained together, by their folder.
+    """
 
     table = TABLE  # of its rows
 
@@ -46,6 +53,7 @@ class Study:
         self.book, self.config, self.dataset = book, book.config, dataset
         self.settings: Dataset = self.config.datasets[dataset]
         self.target = make_target(dataset, self.settings.side)
+        self.groups: dict[Path, Tracked] = {}
 
     def shortened(self, steps: int, short: Short, table: str, target: Target | None = None) -> "Study":
         """The same with N = `steps`, a shorter training, rows in another table, and another target if one is given."""
@@ -75,7 +83,7 @@ class Study:
     def training_folder(self, method: str, seed: int | str, settings: Mapping[str, object]) -> Path:
         """Keyed by what the trained weights depend on alone: another number of runs or particles reuses them."""
         needs = {"dataset": self.dataset, "side": self.settings.side, "seed": seed, "settings": settings}
-        key = config_hash(needs, method, str(self.config.protocol_version))
+        key = config_hash(needs, method, str(TRAINING_VERSION))
         return self.book.run.folder.parent / f"{self.dataset}-{method}-seed{seed}-{key}"
 
     def train(

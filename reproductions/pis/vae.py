@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from reproductions.pis.config import Dataset, VAEPosteriors
-from reproductions.pis.study import Arrays, Runs, Study
+from reproductions.pis.study import TRAINING_VERSION, Arrays, Runs, Study
 
 TABLE = "5.3"
 LONG = "long-from-laplace"
@@ -104,7 +104,7 @@ class Posteriors:
 
     def folder(self, what: str) -> Path:
         """Shared by all jobs with the same decoder."""
-        version = str(self.book.config.protocol_version)
+        version = str(TRAINING_VERSION)
         return self.book.run.folder.parent / f"{self.dataset}-{what}-{config_hash({'decoder': self.decoder_key}, version)}"
 
     def target(self, image: int) -> LatentPosterior:
