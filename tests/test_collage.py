@@ -118,17 +118,45 @@ def test_independent_coordinates_are_exact_at_every_time(name, s2):
     assert torch.allclose(matrix(graph, covariance, s2), true(covariance, s2), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    ("sigma", "pair", "window"), [(0.1, 5.0e-2, 1.8e-6), (0.5, 3.2e-1, 1.1e-2), (1, 3.2e-1, 4.5e-2), (10, 1.6e-2, 1.1e-2)]
-)
-def test_noise_breaks_the_markov_property(sigma, pair, window):
-    """The relative RMS error of the score under q_t: it vanishes at both ends of time, and is smaller for a wider overlap."""
-    for graph, expected in ((chain(1, 9, 2, 1), pair), (chain(1, 24, 8, 4), window)):
-        covariance = ar1(graph.positions, 0.9)
+def ring(n: int, a: float) -> Tensor:
+    """The covariance of precision I - a (both neighbours) on a ring, scaled to unit variance."""
+    shift = torch.eye(n, dtype=torch.float64).roll(1, 1)
+    covariance = (torch.eye(n) - a * (shift + shift.T)).inverse()
+    return covariance / covariance[0, 0]
+
+
+def bell(n: int) -> Tensor:
+    """A smooth kernel, of no order that a chain with an overlap of 4 could have."""
+    lags = torch.arange(n, dtype=torch.float64)[:, None] - torch.arange(n)
+    return torch.exp(-(lags**2) / 18) + 1e-3 * torch.eye(n)
+
+
+MISSED = {  # graph and covariance; the relative RMS error of the composed score under q_t at each of SIGMAS, to two digits
+    "pairs": (chain(1, 9, 2, 1), ar1(9, 0.9), (0.0, 5.0e-2, 2.4e-1, 3.2e-1, 3.2e-1, 2.0e-1, 5.7e-2, 1.6e-2, 2.6e-4)),
+    "windows": (chain(1, 24, 8, 4), ar1(24, 0.9), (0.0, 1.8e-6, 1.5e-3, 1.1e-2, 4.5e-2, 6.5e-2, 3.3e-2, 1.1e-2, 1.9e-4)),
+    "ring": (cycle(1, 8, 2, 1), ring(8, 0.45), (2.8e-2, 3.4e-2, 8.1e-2, 1.3e-1, 1.7e-1, 1.1e-1, 3.0e-2, 8.1e-3, 1.3e-4)),
+    "bell": (chain(1, 24, 8, 4), bell(24), (2.6e-1, 1.6e-1, 7.7e-2, 5.8e-2, 3.5e-2, 1.0e-2, 5.0e-3, 1.7e-3, 3.1e-5)),
+}
+SIGMAS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 80.0)
+
+
+@pytest.mark.parametrize("name", MISSED)
+def test_noise_breaks_the_markov_property(name):
+    """The error of a chain vanishes at both ends of time; a loop, and data of a higher order, keep one at t = 0."""
+    graph, covariance, expected = MISSED[name]
+    found = []
+    for sigma in SIGMAS:
         exact = true(covariance, sigma**2)
         error = matrix(graph, covariance, sigma**2) - exact
-        relative = math.sqrt((error @ exact.inverse() @ error).trace() / exact.trace())
-        assert relative == pytest.approx(expected, rel=0.05)  # two digits are known
+        found.append(math.sqrt(max(0.0, (error @ exact.inverse() @ error).trace() / exact.trace())))
+    assert found == pytest.approx(expected, rel=0.06, abs=1e-13)
+
+
+def test_a_wider_overlap_misses_by_a_higher_power_of_the_noise():
+    """Of a chain of the first order the error at little noise is of order sigma^(2 overlap), 7.7 of 8 between these two."""
+    covariance = ar1(24, 0.9)
+    errors = [(matrix(chain(1, 24, 8, 4), covariance, s**2) - true(covariance, s**2)).abs().max() for s in (0.02, 0.04)]
+    assert torch.log2(errors[1] / errors[0]).item() == pytest.approx(8, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +172,15 @@ def test_kl_of_a_chain_is_the_conditional_information(sigma, kl):
     assert direct.item() == pytest.approx(kl, rel=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("sigma", "kl"), [(0.1, 0.0052), (0.3, 0.139), (0.5, 0.304), (1, 0.337), (2, 0.122), (5, 0.0080), (10, 6.0e-4)]
+)
+def test_kl_of_nine_in_pairs(sigma, kl):
+    covariance, s2 = ar1(9, 0.9), sigma**2
+    B, S_t = matrix(chain(1, 9, 2, 1), covariance, s2), covariance + s2 * torch.eye(9, dtype=torch.float64)
+    assert (0.5 * ((B @ S_t).trace() - 9 - B.logdet() - S_t.logdet())).item() == pytest.approx(kl, rel=0.01)
+
+
 def test_error_of_small_and_large_noise():
     covariance, graph = ar1(9, 0.9), chain(1, 9, 2, 1)
 
@@ -156,22 +193,24 @@ def test_error_of_small_and_large_noise():
 
 @pytest.mark.parametrize(("a", "expected"), [(0.3, 4.6e-4), (0.45, 5.2e-2), (0.49, 6.9e-1)])
 def test_a_loop_is_not_exact(a, expected):
-    """A ring of eight with precision I - a (neighbours), scaled to unit variance."""
-    shift = torch.eye(8, dtype=torch.float64).roll(1, 1)
-    covariance = (torch.eye(8) - a * (shift + shift.T)).inverse()
-    covariance = covariance / covariance[0, 0]
+    covariance = ring(8, a)
     error = matrix(cycle(1, 8, 2, 1), covariance, 0.0) - covariance.inverse()
     assert error.abs().max().item() == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize(
-    ("rho", "width", "length", "errors"),
-    [(0.9, 2, 9, (0.113, 0.185, 0.599)), (0.5, 2, 9, (0.006, 0.023, 0.125)), (0.9, 4, 24, (0.074, 0.103, 0.421))],
+    ("rho", "width", "length", "eta", "errors"),
+    [
+        (0.9, 2, 9, 0, (0.113, 0.185, 0.599)),
+        (0.5, 2, 9, 0, (0.006, 0.023, 0.125)),
+        (0.9, 4, 24, 0, (0.074, 0.103, 0.421)),
+        (0.9, 2, 9, 4, (0.153, None, 0.263)),
+    ],
 )
-def test_covariance_at_the_end_of_the_flow(rho, width, length, errors):
+def test_covariance_at_the_end_of_the_flow(rho, width, length, eta, errors):
     """Composed dynamics du = -sigma score dsigma from sigma 80 to 1e-3 in closed steps: far correlations come out too weak.
 
-    The loss is smaller where neighbours depend less on each other, and where pieces overlap more.
+    The loss is smaller where neighbours depend less on each other, where pieces overlap more, and with noise (eta > 0).
     """
     covariance, graph = ar1(length, rho), chain(1, length, width, width // 2)
     ends = torch.linspace(80**0.2, 1e-3**0.2, 201, dtype=torch.float64) ** 5
@@ -180,7 +219,7 @@ def test_covariance_at_the_end_of_the_flow(rho, width, length, errors):
 
         def rate(s: float, P: Tensor) -> Tensor:
             B = matrix(graph, covariance, s * s)
-            return s * (B @ P + P @ B)
+            return (1 + eta**2) * s * (B @ P + P @ B) - 2 * eta**2 * s * torch.eye(length)
 
         h = b - a
         k1 = rate(a, P)
@@ -189,7 +228,9 @@ def test_covariance_at_the_end_of_the_flow(rho, width, length, errors):
         P = P + h / 6 * (k1 + 2 * k2 + 2 * k3 + rate(b, P + h * k3))
     error = (P - covariance).abs()
     found = error.diagonal().max().item(), error.diagonal(1).max().item(), error.max().item()
-    assert found == pytest.approx(errors, abs=2e-3)
+    assert [abs(a - b) < 2e-3 for a, b in zip(found, errors, strict=True) if b] == [True] * (3 - errors.count(None)), found
+    if (rho, width) == (0.9, 2):
+        assert P[0, 4].item() == pytest.approx({0: 0.066, 4: 0.462}[eta], abs=1e-3), "of 0.656"
 
 
 def lumpy(u: Tensor, t: float) -> Tensor:
