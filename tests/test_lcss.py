@@ -88,6 +88,26 @@ def test_dsm_and_lcss_train_the_same_networks(records):
     assert pair[0] - pair[1] == pytest.approx(theory.DIMENSION / 2, rel=0.1)
 
 
+LOSSES = {  # of single samples at the true score on N(0, I) in 64 dimensions: mean and std, from an independent run
+    0.01: {"DSM": (32.00, 5.64), "LCSS": (-0.003, 0.080), "SSM": (-0.003, 0.001)},
+    0.1: {"DSM": (31.69, 5.59), "LCSS": (-0.32, 0.79), "SSM": (-0.32, 0.13)},
+    1.0: {"DSM": (16.00, 2.83), "LCSS": (-16.00, 4.89), "SSM": (-16.01, 6.31)},
+    10.0: {"DSM": (0.32, 0.06), "LCSS": (-31.69, 5.64), "SSM": (-31.77, 12.5)},
+}
+
+
+@pytest.mark.parametrize("sigma", LOSSES)
+def test_losses_of_one_model_have_the_known_values(sigma):
+    """A curve of LCSS looks calm at little noise and rough at much, one of DSM the other way round, of the same model."""
+    n = 40000
+    for method, (mean, std) in LOSSES[sigma].items():
+        found = theory.moments_of(method, sigma, n, 0)
+        assert found["loss_mean"] == pytest.approx(mean, abs=5 * std / math.sqrt(n) + 0.005)
+        assert found["loss_std"] == pytest.approx(
+            std, rel=0.03, abs=0.006 if std > 0.05 else 6e-4
+        )  # two or three digits are known
+
+
 def test_minimisers_and_lemma_1(records):
     slopes = {r.method: r.value for r in records if r.table == "minimisers"}
     assert slopes["explicit"] == pytest.approx(-1 / 0.7, abs=1e-12)
