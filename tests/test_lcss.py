@@ -99,7 +99,7 @@ LOSSES = {  # of single samples at the true score on N(0, I) in 64 dimensions: m
 @pytest.mark.parametrize("sigma", LOSSES)
 def test_losses_of_one_model_have_the_known_values(sigma):
     """A curve of LCSS looks calm at little noise and rough at much, one of DSM the other way round, of the same model."""
-    n = 40000
+    n = 8000
     for method, (mean, std) in LOSSES[sigma].items():
         found = theory.moments_of(method, sigma, n, 0)
         assert found["loss_mean"] == pytest.approx(mean, abs=5 * std / math.sqrt(n) + 0.005)
