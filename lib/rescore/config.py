@@ -142,7 +142,7 @@ class PaperConfig(Settings):
     all others are shared by all sections.
 
     Args:
-        protocol_version: raised by hand when the code changes in a way that alters numbers: every job runs again.
+        protocol_version: raised by hand when the code changes in a way that alters records: every job runs again.
         jobs: the jobs by name; a name is a part of a path.
         candidates: candidate protocols by name, each the settings that differ from the main ones, spelled as here. Only jobs
             that name one depend on it; `paper.yaml` says which printed numbers it may explain, and where it comes from.
