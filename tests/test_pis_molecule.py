@@ -139,6 +139,13 @@ def test_a_force_field_by_hand():
 # internal coordinates
 
 
+def test_a_force_field_may_lack_a_kind_of_terms():
+    """Two charges a nanometre apart, and nothing else."""
+    content = {"atoms": [[1, 1, 1, 0], [1, -1, 1, 0]], "bonds": [], "angles": [], "torsions": [], "exceptions": []}
+    x = torch.tensor([[0.0, 0, 0], [1, 0, 0]], dtype=torch.float64)
+    assert ForceField(content).energy(x).item() == pytest.approx(-138.935458, rel=1e-8)
+
+
 def test_angles_of_known_positions():
     x = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 1], [math.cos(0.7), math.sin(0.7), 1]], dtype=torch.float64)
     atoms = torch.tensor([[0, 1, 2, 3]])

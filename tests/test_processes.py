@@ -240,6 +240,16 @@ def test_psi_hat_has_closed_forms_at_0_and_1(name):
     assert relative(dense(process.Psi_hat(t, s, 1.0)), dense(reverse)) < 1e-10
 
 
+@pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("M", "beta"), [(0.25, (4.0, 4.0)), (0.25, (0.1, 20.0)), (0.0625, (0.1, 20.0))])
+def test_one_long_step_of_cld_is_many_short_ones(M, beta, lam):
+    """From T to eps the state turns many times."""
+    process = CLD(M=M, beta_min=beta[0], beta_max=beta[1])
+    times = grids.quadratic(process, 120)
+    steps = process.Psi_hat(times[1:], times[:-1], lam).values
+    assert relative(process.Psi_hat(times[-1], times[0], lam).values, torch.linalg.multi_dot([*steps.flip(0)])) < 1e-10
+
+
 @pytest.mark.parametrize("name", ISOTROPIC)
 def test_rho_and_its_inverse(name):
     process = ISOTROPIC[name]

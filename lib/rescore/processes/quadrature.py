@@ -45,6 +45,10 @@ def antiderivative(integrand: Callable[[Tensor], Tensor], end: float, nodes: int
     return lambda z: torch.from_numpy(np.asarray(legendre.legval((2 * z / end - 1).numpy(), series)))
 
 
+LONGEST = 20.0
+"""Of half an interval times the norm of the matrix: 32 nodes then leave an error of rounding."""
+
+
 def collocation(matrix: Callable[[Tensor], Tensor], start: Tensor, end: Tensor, nodes: int = 32) -> Tensor:
     """The transition matrices W(end) of dW/dz = matrix(z) W, W(start) = I.
 
@@ -53,11 +57,14 @@ def collocation(matrix: Callable[[Tensor], Tensor], start: Tensor, end: Tensor, 
         start, end: (m,).
 
     Returns:
-        (m, k, k), from one linear solve per interval on Gauss-Legendre nodes.
+        (m, k, k), from one linear solve per interval on Gauss-Legendre nodes; all are halved while one is too long for these.
     """
     x, w = gauss_legendre(nodes)
     half = (end - start) / 2
     rate = matrix(start[:, None] + half[:, None] * (x + 1)) * half[:, None, None, None]
+    if torch.linalg.matrix_norm(rate).amax() > LONGEST:
+        middle = (start + end) / 2
+        return collocation(matrix, middle, end, nodes) @ collocation(matrix, start, middle, nodes)
     m, _, k, _ = rate.shape
     eye = torch.eye(k, dtype=torch.float64)
     integrated = torch.einsum("pq,mqij->mpiqj", _integration_matrix(nodes), rate).reshape(m, nodes * k, nodes * k)

@@ -34,6 +34,9 @@ def bend_angle(x: Tensor, atoms: Tensor) -> Tensor:
     return torch.atan2(torch.linalg.cross(left, right).norm(dim=-1), (left * right).sum(-1))
 
 
+COLUMNS = {"bonds": 4, "angles": 5, "torsions": 7, "exceptions": 5}
+
+
 @dataclass(frozen=True)
 class ForceField:
     """Harmonic bonds and angles, periodic torsions, Lennard-Jones and Coulomb of all pairs without a cutoff.
@@ -48,7 +51,7 @@ class ForceField:
     content: Mapping[str, Any]
 
     def _split(self, name: str, indices: int) -> tuple[Tensor, Tensor]:
-        rows = torch.tensor(self.content[name], dtype=torch.float64)
+        rows = torch.tensor(self.content[name], dtype=torch.float64).reshape(-1, COLUMNS[name])  # also where there are none
         return rows[:, :indices].long(), rows[:, indices:].T
 
     @cached_property
