@@ -35,7 +35,11 @@ def test_moved_is_what_leaves_its_errors():
         record(nfe=5, value=1.0),
         record(metric="train_time_ms", value=50.0),
     ]
-    claims = [[{"paper": "toy", "claim": "a", "status": status}] for status in ("holds", "fails")]
+    evidence = {"a": "mg/HMC//error/10 = 1", "timed": "mg/HMC//train_time_ms/10 = 5"}
+    claims = [
+        [{"paper": "toy", "claim": name, "status": status, "evidence": text} for name, text in evidence.items()]
+        for status in ("holds", "fails")
+    ]
     found = moved(results_of(now, claims[1]), results_of(before, claims[0]), ["toy"])
     assert [(c.what, c.key and c.key[-1], c.before, c.after) for c in found] == [
         ("claim", None, "holds", "fails"),

@@ -228,11 +228,13 @@ def _claims(folder: Path, paper: str | None) -> dict[tuple, str]:
     }
 
 
+def rests_on_time(claim: Mapping[str, object]) -> bool:
+    """Whether a claim's evidence holds a time: its records are spelled `dataset/.../metric/nfe = value`."""
+    return bool(re.search(rf"({'|'.join(TIMED)})(/[^ ]*)? = ", str(claim["evidence"])))
+
+
 def _timed_claims(folder: Path) -> set[tuple]:
-    """Claims whose evidence holds a time: its records are spelled `dataset/.../metric/nfe = value`."""
-    timed = re.compile(rf"({'|'.join(TIMED)})(/[^ ]*)? = ")
-    lines = read_claims(folder / "claims.csv")
-    return {(line["paper"], line["claim"]) for line in lines if timed.search(str(line["evidence"]))}
+    return {(line["paper"], line["claim"]) for line in read_claims(folder / "claims.csv") if rests_on_time(line)}
 
 
 def _compare_statuses(

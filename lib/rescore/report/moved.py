@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rescore.ledger.gate import rests_on_time
 from rescore.ledger.records import Record, describe, is_timed
 from rescore.report.source import Key, Results
 
@@ -37,7 +38,7 @@ ORDER = ("verdict", "claim", "number", "protocol", "new", "gone")
 
 
 def moved(now: Results, before: Results, papers: Iterable[str]) -> list[Change]:
-    """What is not as it was `before`, the largest changes first; times and memory, which no two runs share, are left out."""
+    """What is not as it was `before`, the largest changes first; of times and memory, which no two runs share, nothing."""
     chosen = set(papers)
     ours, theirs = (
         {key: r for key, r in results.records.items() if key[0] in chosen and not is_timed(r.metric)}
@@ -58,7 +59,9 @@ def moved(now: Results, before: Results, papers: Iterable[str]) -> list[Change]:
     judged = [{key: row["status"] for key, row in run.verdicts.items() if key not in timed} for run in (now, before)]
     for key, after, earlier in _changed(judged[0], judged[1], chosen):
         found.append(Change("verdict", str(key[0]), describe(key), key, earlier, after))
-    claims = [{(row["paper"], row["claim"]): row["status"] for row in run.claims} for run in (now, before)]
+    claims = [
+        {(row["paper"], row["claim"]): row["status"] for row in run.claims if not rests_on_time(row)} for run in (now, before)
+    ]
     for key, after, earlier in _changed(claims[0], claims[1], chosen):
         found.append(Change("claim", key[0], key[1], None, earlier, after))
     return sorted(found, key=lambda change: (ORDER.index(change.what), -(change.sigmas or 0.0), change.name))
