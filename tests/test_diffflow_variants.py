@@ -255,8 +255,9 @@ def test_sampling_times_are_of_enough_steps(tmp_path, monkeypatch):
         distances,
         draws,
         7,
+        {"train_steps": 9},
     )
-    assert {one.protocol["drawn_at_once"] for one in book.measurements} == {7}
+    assert {(one.protocol["drawn_at_once"], one.protocol["ddpm_train_steps"]) for one in book.measurements} == {(7, 9)}
     assert {one.metric: one.value for one in book.measurements} == {"sampling_steps_ratio": 1.5, "sampling_time_ratio": 4.0}
     assert drawn == [("DiffFlow", 0, 5), ("DDPM", 0, 10), ("DiffFlow", 1, 5), ("DDPM", 1, 5)]
 
@@ -278,7 +279,8 @@ def test_timed_draws_of_images_are_of_like_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate.TrainedModels, "_load", lambda self, name, seed: SimpleNamespace(score=score))
     monkeypatch.setattr(SAMPLING.Pictures, "judge", property(lambda self: lambda x, metrics: {"fid": float(len(x))}))
     monkeypatch.setattr(SAMPLING, "kernels", lambda book, open_cell, judged, steps: judged(0, steps))
-    monkeypatch.setattr(SAMPLING, "speed", lambda book, open_cell, distances, draws, at_once: timed.append((draws, at_once)))
+    speed = lambda book, open_cell, distances, draws, at_once, ddpm: timed.append((draws, at_once))  # noqa: E731
+    monkeypatch.setattr(SAMPLING, "speed", speed)
     SAMPLING.images(book_of(PAPER, config, "more", tmp_path), "digits")
     assert sizes == {"DiffFlow": [16, 16, 16, 16, 6], "DDPM": []}
     sizes["DiffFlow"].clear()

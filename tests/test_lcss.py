@@ -102,7 +102,7 @@ def test_losses_of_one_model_have_the_known_values(sigma):
     n = 8000
     for method, (mean, std) in LOSSES[sigma].items():
         found = theory.moments_of(method, sigma, n, 0)
-        assert found["loss_mean"] == pytest.approx(mean, abs=5 * std / math.sqrt(n) + 0.005)
+        assert found["loss_mean"] == pytest.approx(mean, abs=5 * std / math.sqrt(n) + (5e-4 if mean == -0.003 else 0.005))
         assert found["loss_std"] == pytest.approx(
             std, rel=0.03, abs=0.006 if std > 0.05 else 6e-4
         )  # two or three digits are known

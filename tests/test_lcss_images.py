@@ -65,7 +65,7 @@ def test_what_is_measured_early_and_late(run):
             assert found["variance_ratio"].value == pytest.approx(np.mean(ratios), rel=1e-3)
             for one in found.values():
                 assert (one.over, one.n_samples, one.nfe, one.dataset) == ("samplings", 2 * SAMPLES, 5, "mnist14")
-                assert {f"iterations={steps}", "relative_step=0.9", f"objective={spec.objective.name}"} <= set(
+                assert {f"train_steps={steps}", "relative_step=0.9", f"objective={spec.objective.name}"} <= set(
                     one.protocol.split("; ")
                 )
             seen[method, when] = found["fid"].value

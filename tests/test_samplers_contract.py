@@ -118,6 +118,12 @@ def test_float32_and_reuse(method, name):
         assert torch.allclose(sampler(score, u[:2].double()), double[:2], rtol=1e-12, atol=1e-14)
 
 
+def test_without_corrector_steps_and_among_solutions_the_step_is_the_solvers():
+    times = grids.uniform(VP(), 3, 0.1)
+    assert not PredictorCorrector(VP(), times, corrector_steps=0).common_step
+    assert HeldToEvaluations(VP(), times, AdaptiveFlow, 20).common_step
+
+
 @pytest.mark.parametrize(("method", "name"), CASES)
 def test_a_sample_depends_on_the_others_only_where_the_step_is_common(method, name):
     """Two states alone, and with two far ones: the same, but for methods whose steps follow from all states of a call."""

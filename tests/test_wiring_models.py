@@ -379,7 +379,10 @@ def test_images_are_drawn_in_batches_each_with_its_own_noise():
 
 def test_of_several_batches_the_most_evaluations_are_told():
     counts = iter((5, 9, 7))
-    solve = lambda score, u, streams: SimpleNamespace(u=u, nfe=next(counts))  # noqa: E731
+
+    def solve(score, u, streams):
+        return SimpleNamespace(u=u, nfe=next(counts))
+
     sampler = SimpleNamespace(process=VP(), common_step=True, solve=solve)
     assert draw(sampler, None, (1, 2, 2), 5, make_generator("draw"), batch=2)[1:] == (9, 2)
 

@@ -182,7 +182,7 @@ class PaperConfig(Settings):
             raise ValueError(f"{source}: {', '.join(sorted(others))} is no setting of {of}; allowed: others")
         if not changes:
             return self
-        main = self.model_dump(exclude={"jobs", "candidates"}, exclude_unset=True)
+        main = {name: value for name, value in _given(self).items() if name not in ("jobs", "candidates")}
         try:
             changed = type(self).model_validate(_merged(main, changes) | {"jobs": {}})
         except ValidationError as error:
@@ -247,6 +247,19 @@ class PaperConfig(Settings):
 def presence(at_hand: bool) -> str:
     """What a `data_fingerprint` says of one data set."""
     return "present" if at_hand else "absent"
+
+
+def _given(settings: Any) -> Any:
+    """Settings as plain values, without the defaults of single ones, which may follow from others that change."""
+    if isinstance(settings, BaseModel):
+        return {
+            name: _given(value)
+            for name, value in settings
+            if name in settings.model_fields_set or isinstance(value, BaseModel | Mapping)
+        }
+    if isinstance(settings, Mapping):
+        return {name: _given(value) for name, value in settings.items()}
+    return [_given(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 
 def _merged(main: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def digits(book: Book) -> None:
     with_error = metrics | {"solver_rmse": lambda x: distances.solver_rmse(x, problem.by_seed(ends(tightest).u))}
     for tolerance, one in flows.items():
         measured = metrics if tolerance == tightest else with_error
-        main.run(one, measured, solve=partial(ends, tolerance), steps="adaptive", together=problem.size)
+        main.run(one, measured, solve=partial(ends, tolerance), steps="adaptive", drawn_at_once=problem.size)
 
 
 class Runs(ExactRuns):

@@ -19,7 +19,7 @@ from rescore.random import make_generator
 from torch import Tensor
 
 from reproductions.diffcollage.config import HumanML
-from reproductions.diffcollage.series import SHORT, Measured, long_series, protocol, rows, train_transformer
+from reproductions.diffcollage.series import SHORT, Measured, long_series, protocol, rows, train_transformer, transformer
 
 PAIRS = 300  # of diversity, as published
 
@@ -63,7 +63,7 @@ def humanml(book: Book, dataset: str) -> None:
         crops = random_stretches(x, settings.crop, make_generator("humanml crops", seed))
         return made, scores(text, evaluator.motions(list(crops.mT)), seed)
 
-    about = protocol(config, settings, settings.bound) | common | {"crop": settings.crop}
+    about = protocol(config, settings, settings.bound) | transformer(settings) | common | {"crop": settings.crop}
     rows(book, dataset, about, n, "samplings", measure)
 
 

@@ -94,7 +94,9 @@ class Images:
 
     @cached_property
     def protocol(self) -> dict[str, object]:
-        return self.config.models[self.name].protocol | sampling(self.config) | {"score": "trained"}
+        pieces, shared = (self.config.models[name].protocol for name in (self.name, self.name + HALF))
+        of_overlaps = {f"overlap_{name}": value for name, value in shared.items() if value != pieces.get(name)}
+        return pieces | of_overlaps | sampling(self.config) | {"score": "trained"}
 
     def chain(self, ratio: int) -> FactorGraph:
         """Of panoramas `ratio` times as wide as high."""
@@ -174,7 +176,10 @@ class Images:
         """A cell of what `fill` finds, with the passes if asked for; the array is what is `shown` of the contents."""
         with self.cell(table, method, **of_cell) as cell:
             if cell.todo:
-                made = self.fill(cell, make, judge)
+                crops = self.config.crops
+                squares = dict(self.judge.protocol("fid", torch.arange(cell.n * crops)))
+                faces = {name: value for name, value in squares.items() if name != "n_samples"}
+                made = self.fill(cell, make, judge, {"fid_plus": squares | {"crops": crops}, "fid": faces})
                 if passes:
                     cell.exact("sequential passes", made.passes, n=1)
                 cell.arrays[array] = shown(made.x).numpy()

@@ -19,7 +19,17 @@ from torch.nn import functional as F
 
 from reproductions.diffcollage.config import Motion
 from reproductions.diffcollage.panoramas import TABULATED
-from reproductions.diffcollage.series import PROCESS, SHORT, Measured, long_series, protocol, rows, train_on, train_transformer
+from reproductions.diffcollage.series import (
+    PROCESS,
+    SHORT,
+    Measured,
+    long_series,
+    protocol,
+    rows,
+    train_on,
+    train_transformer,
+    transformer,
+)
 
 LOUDEST = 99.5  # percentile of |x| of a channel that becomes 1; what is beyond is clipped
 CHANNELS, K = 6, len(ACTIVITIES)
@@ -48,7 +58,8 @@ class Watch:
         self.real = {"training series": (data, self.labels), "": (test_windows, torch.from_numpy(test_labels))}
         folder = book.run.folder / f"{type(settings).__name__.lower()}-judge"
         self.judge = SeriesJudge(data, self.labels, settings.features, settings.classifier_steps, folder, "motion judge")
-        self.protocol = protocol(book.config, settings) | {"judge_steps": settings.classifier_steps}
+        self.judged = {"judge_steps": settings.classifier_steps, "features": settings.features}
+        self.protocol = protocol(book.config, settings) | self.judged
         self.of_real = cache(self._of_real)
 
     def measure(self, of: LongSeries, method: str, seed: int) -> tuple[Made, Tensor, dict[str, float]]:
@@ -96,7 +107,7 @@ def motion(book: Book, dataset: str) -> None:
         return long_series(config, settings, *networks)
 
     for variant in watch.real:
-        with book.cell("4.3", dataset, "Real data", variant, protocol=watch.protocol, n=settings.series) as cell:
+        with book.cell("4.3", dataset, "Real data", variant, protocol=watch.judged, n=settings.series) as cell:
             if cell.todo:
                 cell.add_each(watch.of_real(variant))
 
@@ -131,7 +142,7 @@ def naive(book: Book, dataset: str) -> None:
         network = train_transformer(settings, frames, activities, ("motion transformer", seed), folder, device, label, spread)
         return long_series(config, settings, network, network, any_length=True)
 
-    about = watch.protocol | {"network": "transformer"}
+    about = watch.protocol | transformer(settings)
     measure = watch.measuring(of_seed, "naive")
     rows(book, dataset, about, settings.series, "trainings", measure, TRANSFORMER, TABULATED)
 

@@ -32,6 +32,11 @@ def protocol(config: Config, settings: Pieces, bound: float = 1.0) -> dict[str, 
     return sampling(config, bound) | settings.protocol | about | network
 
 
+def transformer(settings: HumanML | Naive) -> dict[str, object]:
+    """What a protocol says of `train_transformer`'s network."""
+    return {"network": "transformer", "layers": settings.layers, "heads": settings.heads}
+
+
 def train_on(
     network: ConditionalNoise,
     batch: Batch,

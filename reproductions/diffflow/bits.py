@@ -15,7 +15,7 @@ from rescore.random import Noise, Streams, make_generator
 from torch import Tensor
 
 from reproductions.diffflow.images import SHOWN, Pictures
-from reproductions.diffflow.methods import ddpm_sampler
+from reproductions.diffflow.methods import beside_ddpm, ddpm_sampler
 
 TABLE = "3.2"
 KINDS = {"flow": ("", "L_s (ODE)"), "bound": ("ELBO", "L_s")}  # variants of DiffFlow and of DDPM
@@ -72,7 +72,7 @@ def compare(book: Book, here: Pictures) -> None:
         with open_cell("DDPM", of_ddpm, None, shared | draws[kind] | theirs) as cell:
             if cell.todo:
                 cell.add("bpd", over_images(bits("DDPM")[kind]))
-        with open_cell(LESS, variant, fit.sampling_steps, shared | ours) as cell:
+        with open_cell(LESS, variant, fit.sampling_steps, shared | ours | beside_ddpm(theirs)) as cell:
             if cell.todo:
                 cell.add("bpd_difference", over_images(bits("DiffFlow")[kind] - bits("DDPM")[kind]))
                 for method in ("DiffFlow", "DDPM"):

@@ -9,13 +9,14 @@ from rescore.data.tabular import tabular_at_hand
 from rescore.settings import Seeds
 from rescore.specs.config import ModelConfig, ModelJob
 from rescore.specs.grown import Grown
+from rescore.specs.model import Part
 from rescore.specs.training import TrainingConfig
 
 Planar = Literal["rings", "olympic_rings", "spirals", "checkerboard", "tree", "carpet"]
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "wine", "breast_cancer", "patches"]
 Pictures = Literal["digits", "mnist", "cifar10"]
 EVERY = 10  # steps between changes of the learning rate
-SAMPLED = "L_beta"  # the grid of DiffFlow's samples and bounds, whatever it was trained on
+GRIDS = {"DiffFlow": "L_beta", "DDPM": "uniform"}  # of samples, and of DiffFlow's bounds, whatever it was trained on
 T0 = 1e-3  # where the times of DDPM end
 EMA = 0.999  # of the weights of DiffFlow and DDPM
 
@@ -28,7 +29,9 @@ class Fit(TrainingConfig):
     decay_every: PositiveInt = EVERY
     clip: PositiveFloat | None = 1.0
 
-    sizes: ClassVar[tuple[str, ...]] = ()  # fields that say how large the network is
+    kind: ClassVar[str]
+    sizes: ClassVar[tuple[str, ...]]
+    """The network of points, and fields that say how large it is."""
 
     def lasting(self, steps: int) -> Self:
         """The same over so many steps: the rate falls in these."""
@@ -36,11 +39,12 @@ class Fit(TrainingConfig):
 
     def of_points(self) -> dict[str, object]:
         """What the ledger says about a training on points, its network and all."""
-        return self.protocol | {"network": " ".join(f"{name}:{told(getattr(self, name))}" for name in self.sizes)}
+        return self.protocol | self.network.protocol("network")
 
-
-def told(value: object) -> str:
-    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    @property
+    def network(self) -> Part:
+        """Of points."""
+        return Part(name=self.kind, settings=self.model_dump(mode="json", include=set(self.sizes)))
 
 
 class DiffFlow(Fit):
@@ -50,7 +54,7 @@ class DiffFlow(Fit):
         progressive: by N, which grows, the share of the training that has it.
     """
 
-    sizes = ("width", "layers")
+    kind, sizes = "FourierMLP", ("width", "layers")
 
     width: PositiveInt = 88
     layers: PositiveInt = 3
@@ -65,14 +69,14 @@ class DiffFlow(Fit):
     @property
     def protocol(self) -> dict[str, object]:
         progressive = " ".join(f"{n}:{share:g}" for n, share in self.progressive.items())
-        times = {"g": self.g, "t0": self.t0, "T": self.T, "beta": self.beta, "train_grid": self.grid, "grid": SAMPLED}
+        times = {"g": self.g, "t0": self.t0, "T": self.T, "beta": self.beta, "train_grid": self.grid}
         return super().protocol | times | {"progressive_N": progressive, "ema": EMA}
 
 
 class DDPM(Fit):
     """A noise prediction of 91,262 parameters in 2-D; continuous times, VP with linear beta."""
 
-    sizes = ("width", "blocks")
+    kind, sizes = "MLP", ("width", "blocks")
 
     width: PositiveInt = 90
     blocks: PositiveInt = 3
@@ -80,24 +84,28 @@ class DDPM(Fit):
 
     @property
     def protocol(self) -> dict[str, object]:
-        return super().protocol | {"ema": EMA, "t0": T0, "grid": "uniform"}
+        return super().protocol | {"ema": EMA, "t0": T0}
 
 
 class FFJORD(Fit):
     """A continuous flow of 89,234 parameters in 2-D."""
 
     may_repeat = ("hidden",)
-    sizes = ("hidden",)
+    kind, sizes = "ffjord", ("hidden",)
 
     hidden: tuple[PositiveInt, ...] = (208, 208, 208)
     tolerance: PositiveFloat = 1e-3
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        return super().protocol | {"tolerance": self.tolerance}
 
 
 class Flow(Fit):
     """RealNVP, MAF or NSF."""
 
     may_repeat = ("hidden",)
-    sizes = ("transforms", "hidden")
+    kind, sizes = "flow", ("transforms", "hidden")
 
     transforms: PositiveInt = 5
     hidden: tuple[PositiveInt, ...] = (64, 64)
@@ -177,7 +185,7 @@ class NAF(Fit):
     """A neural autoregressive flow; `signal` and `monotonic` as `rescore.flows.density.naf`."""
 
     may_repeat = ("hidden", "monotonic")
-    sizes = ("transforms", "hidden", "signal", "monotonic")
+    kind, sizes = "naf", ("transforms", "hidden", "signal", "monotonic")
 
     transforms: PositiveInt = 1
     hidden: tuple[PositiveInt, ...] = (64, 64)

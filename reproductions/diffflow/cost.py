@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 from rescore.cost.saved_bytes import peak_bytes
 from rescore.cost.timing import iteration_seconds
-from rescore.experiments.book import Book
+from rescore.experiments.book import Book, Cell
 from rescore.neural_sde import TrainedDiffFlow, adjoint_loss, l_beta, on_new_paths, path_loss
 from rescore.objectives import DSM
 from rescore.problems.planar import PlanarProblem
@@ -38,7 +38,8 @@ def time_iterations(book: Book, problem: PlanarProblem) -> None:
     protocol = {
         "N": settings.fixed_steps,
         "train_batch": fit.batch,
-        "network": fit.of_points()["network"],
+        **fit.network.protocol("network"),
+        **config.plane.ddpm.network.protocol("ddpm_network"),
         "clock": "CPU seconds of one thread",
         "timed": settings.timed,
         "data": problem.name,
@@ -73,7 +74,7 @@ def count_memory(book: Book, problem: PlanarProblem) -> None:
     protocol = {
         "N": n,
         "train_batch": fit.batch,
-        "network": fit.of_points()["network"],
+        **fit.network.protocol("network"),
         "data": problem.name,
         "counted": "tensors saved by graphs",
     }
@@ -95,7 +96,9 @@ def compare_schedules(book: Book, problem: PlanarProblem) -> None:
     config, settings, samples = book.config, book.config.cost, book.config.plane.samples
     progressive = config.plane.diffflow.lasting(settings.iterations)
     fits = {"progressive": progressive, "fixed": progressive.model_copy(update={"progressive": {settings.fixed_steps: 1.0}})}
-    protocol = progressive.of_points() | {"fixed_N": settings.fixed_steps}
+    judged = {"N": settings.fixed_steps, "train_points": config.plane.train_points}
+    how = {variant: fit.of_points() | judged for variant, fit in fits.items()}
+    how[""] = how["progressive"] | {"fixed_N": settings.fixed_steps}  # of both
 
     names = "diffflow", "schedule", problem.name
 
@@ -116,14 +119,18 @@ def compare_schedules(book: Book, problem: PlanarProblem) -> None:
     def seconds(variant: str, seed: int) -> float:
         return trained(variant, seed).seconds_per_step * settings.iterations
 
-    open_cell, timing = partial(book.cell, nfe=None, protocol=protocol, n=samples, over="trainings"), {"clock": "wall"}
-    timing |= {"timed": "all iterations", "warm_up": SETTLING}
+    timing = {"clock": "wall", "timed": "all iterations", "warm_up": SETTLING}
+
+    def open_cell(table: str, variant: str = "") -> Cell:
+        place = table, problem.name, "DiffFlow", variant, None, how[variant]
+        return book.cell(*place, n=samples, over="trainings")
+
     for variant in fits:
-        with open_cell("section-3.3.3", problem.name, "DiffFlow", variant) as cell:
+        with open_cell("section-3.3.3", variant) as cell:
             if cell.todo:
                 cell.add("nll", [bound(variant, seed) for seed in config.seeds])
                 cell.add("train_seconds", [seconds(variant, seed) for seed in config.seeds], **timing)
-    with open_cell("text", problem.name, "DiffFlow") as cell:
+    with open_cell("text") as cell:
         if cell.todo:
             ratios = [seconds("fixed", seed) / seconds("progressive", seed) for seed in config.seeds]
             cell.add("progressive_time_ratio", ratios, **timing)

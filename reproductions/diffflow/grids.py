@@ -74,7 +74,7 @@ def points(book: Book, name: str) -> None:
             found["loss_jump"] = jump(losses, diffflow_training(fit).schedule, its.window)
         return found
 
-    judging = {"N": n, "random_grids": its.random_grids, "window": its.window}
+    judging = {"N": n, "random_grids": its.random_grids, "window": its.window, "train_points": config.plane.train_points}
     open_cell = partial(book.cell, TABLE, name, "DiffFlow", nfe=n, n=likelihoods, over="trainings")
     for (grid, kind), fit in fits.items():
         with open_cell(f"{grid}, {kind}", protocol=fit.of_points() | judging) as cell:

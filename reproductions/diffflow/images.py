@@ -23,7 +23,7 @@ from rescore.random import derive_seed, make_generator
 from rescore.specs.model import Part
 from torch import Tensor, nn
 
-from reproductions.diffflow.config import T0
+from reproductions.diffflow.config import GRIDS, T0
 from reproductions.diffflow.config import DiffFlow as DiffFlowFit
 from reproductions.diffflow.methods import ddpm_sampler, diffflow_training, sweep, trained_once
 
@@ -57,9 +57,13 @@ class Pictures:
     @property
     def protocol(self) -> dict[str, object]:
         """Of the models."""
+        return self.fit.protocol | self.network_protocol
+
+    @property
+    def network_protocol(self) -> dict[str, object]:
         settings = self.settings
         network = Part(name=settings.network, settings=settings.network_settings)
-        return self.fit.protocol | network.protocol("network") | {"side": settings.side, "gain": settings.gain}
+        return network.protocol("network") | {"side": settings.side, "gain": settings.gain}
 
     @cached_property
     def pixels(self) -> Tensor:
@@ -179,7 +183,10 @@ def likelihoods(here: Pictures) -> None:
     fit, settings = here.fit, here.settings
     n = min(settings.test_images, len(here.held_out))
     tested = {"test_images": n, "dequantised": "uniform", "grey_levels": here.images.grey_levels}
-    how = {"bound": {"bound": "elbo"}, "ode": {"tolerance": here.config.tolerance, "trace": "hutchinson"}}
+    how = {
+        "bound": {"bound": "elbo", "grid": GRIDS["DiffFlow"]},
+        "ode": {"tolerance": here.config.tolerance, "trace": "hutchinson"},
+    }
     # Table 3.3 names the grid and marks bounds with <=; Table 3.2 does neither, so that its number is taken to be the ODE's
     variants = (fit.grid, f"{fit.grid}, ODE") if here.data == "cifar10" else ("ELBO", "")
     for variant, key in zip(variants, ("bound", "ode"), strict=True):
@@ -192,7 +199,7 @@ def likelihoods(here: Pictures) -> None:
 def fids(here: Pictures) -> None:
     """Table 3.3's SDE and ODE, and the rows of Tables 3.4 and 3.5."""
     config, fit, open_cell = here.config, here.fit, partial(fid_cell, here, matched=f"{here.data}/DiffFlow")
-    ours = here.protocol
+    ours = here.protocol | {"grid": GRIDS["DiffFlow"]}
     for lam, variant in ((1.0, fit.grid), (0.0, f"{fit.grid}, ODE")):
         with open_cell("3.3", fit.sampling_steps, "DiffFlow", variant, ours) as cell:
             if cell.todo:
@@ -217,7 +224,7 @@ def fid_cell(
 def rival_sweep(here: Pictures, name: str, method: str, variant: str, deterministic: bool) -> None:
     """Tables 3.4 and 3.5 of one of the suite's models of these images."""
     spec = here.rivals.spec(name)
-    protocol = {"process": spec.process.name.lower(), "score": "trained", "grid": "uniform", "t0": T0} | spec.protocol
+    protocol = {"process": spec.process.name, "score": "trained", "grid": GRIDS["DDPM"], "t0": T0} | spec.protocol
     matched = here.rivals.matched(name)
     swept = partial(fid_cell, here, method=method, variant=variant, protocol=protocol, matched=matched)
     sweep(swept, here.config.sweep, "fid", partial(here.rival_fids, name, deterministic))
@@ -228,7 +235,7 @@ def costs(here: Pictures) -> None:
     fit, settings, device = here.fit, here.settings, here.device
     n, process, ratios = fit.sampling_steps, VP(), []
     clock = "CPU seconds of one thread" if device == "cpu" else "wall"
-    protocol = here.protocol | {"N": n, "timed": settings.timed, "clock": clock}
+    protocol = here.network_protocol | {"train_batch": fit.batch, "N": n, "timed": settings.timed, "clock": clock}
     with here.book.cell("text", here.data, "DiffFlow", "", None, protocol, n=fit.batch) as cell:
         if cell.todo:
             x, times = here.pixels[: fit.batch], l_beta(n, fit.t0, fit.T, fit.beta)

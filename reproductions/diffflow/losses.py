@@ -25,7 +25,9 @@ def measure(book: Book, data: str) -> None:
     ]
     process = here.rivals.process("vp")
     flow = adaptive_flow(process, (process.T, T0), tolerance=its.tolerance)
-    samplings.append(Sampling("3.3", "DDPM", ODE, "vp", flow, {"solver": "dopri5", "tolerance": its.tolerance}))
+    samplings.append(
+        Sampling("3.3", "DDPM", ODE, "vp", flow, {"solver": "dopri5", "tolerance": its.tolerance, "trace": "rademacher"})
+    )
     here.rivals.measure(samplings, "L and L_simple", ("fid",))
     rival_sweep(here, "vp-likelihood", "DDPM", PRINTED["vp-likelihood"], deterministic=False)
 
@@ -45,7 +47,8 @@ def likelihoods(here: Pictures) -> None:
     bounds = [(name, variant, "bound") for name, variant in PRINTED.items()]
     for name, variant, kind in (*bounds, ("vp", ODE, "flow")):
         protocol = {"test_images": len(images), "grey_levels": held_out.grey_levels, "dequantised": "uniform"}
-        how = {"bound": "elbo", "draws": BOUND_DRAWS} if kind == "bound" else {"solver": "dopri5", "tolerance": its.tolerance}
+        flow = {"solver": "dopri5", "tolerance": its.tolerance, "trace": "rademacher"}
+        how = {"bound": "elbo", "draws": BOUND_DRAWS} if kind == "bound" else flow
         protocol |= how | models.spec(name).protocol
         with here.book.cell("3.3", here.data, "DDPM", variant, None, protocol, n=len(images), over="trainings") as cell:
             if cell.todo:

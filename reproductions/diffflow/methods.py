@@ -1,6 +1,6 @@
 """The three models of the plane behind one face: train, then `log_prob`, `sample` and `trajectory`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +48,11 @@ def ddpm_network(fit: settings.DDPM, *names: object) -> NoisePrediction:
     """It predicts v, for a noise prediction of few iterations is not precise enough near T; the loss is that of the noise."""
     network = seeded(lambda: MLP(MLPConfig(width=fit.width, blocks=fit.blocks), (2,)), derive_seed(*names))
     return NoisePrediction(network, VP(), "steps", "v")
+
+
+def beside_ddpm(protocol: Mapping[str, object]) -> dict[str, object]:
+    """What a record of DiffFlow says of the DDPM that it is compared with."""
+    return {f"ddpm_{name}": value for name, value in protocol.items()}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rescore.random import make_generator
 from rescore.training.weights import parameter_count
 from torch import Tensor
 
-from reproductions.diffflow.config import Config
+from reproductions.diffflow.config import GRIDS, Config
 from reproductions.diffflow.methods import Model, sweep, train, trained_once
 
 RINGS = ("rings", "olympic_rings")  # of figure 3.4
@@ -63,12 +63,6 @@ class Plane:
         probes = make_generator("diffflow", "probes", seed)
         return -self.trained(method, seed).log_prob(test, probes, self.config.tolerance).mean().item()
 
-    def flow_of(self, method: str) -> dict[str, object]:
-        """How its ODE's likelihood is computed."""
-        if method == "FFJORD":
-            return {"tolerance": self.plane.ffjord.tolerance, "trace": "exact"}
-        return {"tolerance": self.config.tolerance, "trace": "exact" if method == "DDPM" else "hutchinson"}
-
     def bound(self, seed: int) -> float:
         """DiffFlow's negative ELBO on its own grid."""
         test, paths = self.problem.draws(seed, "test", self.plane.likelihoods), make_generator("diffflow", "paths", seed)
@@ -84,7 +78,8 @@ class Plane:
         return table, self.problem.name, method, variant, nfe, {"coordinates": "mean 0 and variance 1"} | trained | how
 
     def cell(self, table: str, nfe: int | None, method: str, variant: str = "", **options: object) -> Cell:
-        place = self.place(table, nfe, method, variant, projections=self.plane.projections)
+        grid = {"grid": GRIDS[name]} if (name := model_of(method)) in GRIDS else {}
+        place = self.place(table, nfe, method, variant, projections=self.plane.projections, **grid)
         return self.book.cell(*place, matched=self.matched(method), **options)
 
     def matched(self, method: str) -> str:
@@ -98,7 +93,8 @@ def measure(book: Book, name: str) -> None:
     trainings = {"n": plane.samples, "over": "trainings"}
     for method, fit in here.fits.items():
         likelihoods = trainings | {"n": plane.likelihoods, "matched": here.matched(method)}
-        place = here.place("fig3.5", None, method, **here.flow_of(method))
+        tolerance = {} if method == "FFJORD" else {"tolerance": book.config.tolerance}  # a continuous flow has its own
+        place = here.place("fig3.5", None, method, trace="exact", **tolerance)
         book.repeat(*place, seeds, **likelihoods, nll=partial(here.nll, method))
         with here.cell("fig3.5", getattr(fit, "sampling_steps", None), method, **trainings) as cell:
             if cell.todo:
@@ -113,11 +109,12 @@ def measure(book: Book, name: str) -> None:
                     path = here.trained(method, seeds[0]).trajectory(here.figure_points(), PARTS, generator)
                     cell.arrays[f"trajectory/{name}/{method}"] = path.numpy()
         if name == "rings":
-            with book.cell("text", "2-D toys", method, protocol={"data": "points in the plane"}) as cell:
+            about = {"data": "points in the plane"} | fit.network.protocol("network")
+            with book.cell("text", "2-D toys", method, protocol=about) as cell:
                 if cell.todo:
                     cell.exact("learnable parameters", parameter_count(here.trained(method, seeds[0]).model))
     bounds = trainings | {"n": plane.likelihoods, "matched": here.matched("DiffFlow")}
-    place = here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO", bound="elbo")
+    place = here.place("fig3.5", plane.diffflow.sampling_steps, "DiffFlow", "ELBO", bound="elbo", grid=GRIDS["DiffFlow"])
     book.repeat(*place, seeds, **bounds, nll=here.bound)
     for method, (_, variant, _) in SWEPT.items():
         open_cell = partial(here.cell, method=method, variant=variant, **trainings)

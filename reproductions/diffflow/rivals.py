@@ -28,10 +28,8 @@ def measure(book: Book, name: str) -> None:
         data, log_scale = rows.standardised(its.test_rows)
         for method in OF_IMAGES if images else OF_TABLES:
             fit = fit_of(its, method)
-            protocol = protocol_of(fit, data, its.stages)
-            protocol |= (
-                {"trace": "hutchinson in training, exact after", "tolerance": fit.tolerance} if method == "FFJORD" else {}
-            )
+            protocol = protocol_of(fit, method, data, its.stages)
+            protocol |= {"trace": "hutchinson in training, exact after"} if method == "FFJORD" else {}
             nll = partial(test_nll, book, data, log_scale, method, fit.steps, its.stages, flow_trainer)
             numbers = {"bpd": partial(bits, nll, data.dim, per_unit)} if images else {"nll": nll}
             book.repeat(table, printed, method, "", None, protocol, book.config.seeds, len(data.test), "trainings", **numbers)

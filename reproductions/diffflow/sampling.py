@@ -15,8 +15,9 @@ from rescore.models.judge import BATCH
 from rescore.random import make_generator
 
 from reproductions.diffflow import config as settings
+from reproductions.diffflow.config import GRIDS
 from reproductions.diffflow.images import Pictures, fid_cell
-from reproductions.diffflow.methods import ddpm_sampler
+from reproductions.diffflow.methods import beside_ddpm, ddpm_sampler
 from reproductions.diffflow.planar import Plane
 
 TABLE = "eq3.16"
@@ -40,13 +41,15 @@ def points(book: Book, name: str) -> None:
         return {"sw2": problem.distance(x, seed), "off_support": problem.off_support(x)}
 
     def open_cell(table: str, nfe: int | None, variant: str, protocol: Mapping[str, object]) -> Cell:
-        place = here.place(table, nfe, "DiffFlow", variant, projections=here.plane.projections, **protocol)
+        place = here.place(
+            table, nfe, "DiffFlow", variant, projections=here.plane.projections, grid=GRIDS["DiffFlow"], **protocol
+        )
         return book.cell(*place, n=here.plane.samples, over="trainings", matched=f"{name}/DiffFlow")
 
     kernels(book, open_cell, judged, here.plane.diffflow.sampling_steps)
     draws = {method: lambda seed, n, method=method: here.sample(method, seed, n) for method in ("DiffFlow", "DDPM")}
     distances = {method: partial(here.distance, method) for method in draws}
-    speed(book, open_cell, distances, draws, here.plane.samples)
+    speed(book, open_cell, distances, draws, here.plane.samples, here.plane.ddpm.of_points())
 
 
 def images(book: Book, name: str) -> None:
@@ -63,7 +66,9 @@ def images(book: Book, name: str) -> None:
         return {"fid": here.judge(drawn(seed, steps, **options), ["fid"])["fid"]}
 
     def open_cell(table: str, nfe: int | None, variant: str, protocol: Mapping[str, object]) -> Cell:
-        return fid_cell(here, table, nfe, "DiffFlow", variant, here.protocol | protocol, f"{name}/DiffFlow")
+        return fid_cell(
+            here, table, nfe, "DiffFlow", variant, here.protocol | {"grid": GRIDS["DiffFlow"]} | protocol, f"{name}/DiffFlow"
+        )
 
     def ancestral(seed: int, n: int) -> torch.Tensor:
         return here.rivals.draw(Sampling("", "DDPM", "", "vp", ddpm_sampler(process, n, False)), its_ddpm[seed], seed).x
@@ -75,7 +80,7 @@ def images(book: Book, name: str) -> None:
     }
     # both in the judge's batches: smaller ones take more time an image
     draws = {"DiffFlow": partial(drawn, batch=BATCH), "DDPM": ancestral}
-    speed(book, open_cell, distances, draws, min(BATCH, samples))
+    speed(book, open_cell, distances, draws, min(BATCH, samples), here.rivals.spec("vp").protocol)
 
 
 def kernels(book: Book, open_cell: Callable[..., Cell], judged: Judged, steps: int) -> None:
@@ -109,6 +114,7 @@ def speed(
     distances: Mapping[str, Callable[[int, int], float]],
     draws: Mapping[str, Callable[[int, int], torch.Tensor]],
     at_once: int,
+    ddpm: Mapping[str, object],
 ) -> None:
     """How many times fewer steps, and how much less time, DiffFlow's samples take than DDPM's "without losing much quality".
 
@@ -117,6 +123,7 @@ def speed(
     Args:
         distances, draws: by method, of (training seed, steps).
         at_once: samples that each method draws in a batch.
+        ddpm: what the ledger says of DDPM's training.
     """
     config, its = book.config, book.config.sampling
     protocol = {
@@ -125,7 +132,7 @@ def speed(
         "clock": clock(book.run.device),
         "timed": its.timed,
         "drawn_at_once": at_once,
-    }
+    } | beside_ddpm(ddpm)
     with open_cell("text", None, "", protocol) as cell:
         if not cell.todo:
             return

@@ -12,6 +12,7 @@ from rescore.experiments.book import Book
 from rescore.flows.density import fit_flow, flow_log_prob, maf, nsf, realnvp
 from rescore.neural_sde import DiffFlow, train_diffflow
 from rescore.random import derive_seed, make_generator
+from rescore.specs.model import Part
 from rescore.training.early_stopping import stopped_at_best
 from rescore.training.loop import Adam
 from torch import Tensor, nn
@@ -34,17 +35,22 @@ def measure(book: Book, name: str) -> None:
         for method in ("DiffFlow", *FLOWS):
             ours = method == "DiffFlow"
             fit, variant = (settings.diffflow, "ODE") if ours else (settings.flow, "")
-            protocol = protocol_of(fit, data, settings.stages)
+            protocol = protocol_of(fit, method, data, settings.stages)
             protocol |= {"trace": "hutchinson", "tolerance": config.tolerance} if ours else {}
             make = diffflow_trainer if ours else flow_trainer
             nll = partial(test_nll, book, data, log_scale, method, fit.steps, settings.stages, make)
             book.repeat("3.1", printed, method, variant, None, protocol, config.seeds, len(data.test), "trainings", nll=nll)
 
 
-def protocol_of(fit: Fit, data: Tabular, stages: int) -> dict[str, object]:
+def protocol_of(fit: Fit, method: str, data: Tabular, stages: int) -> dict[str, object]:
     """Of a training that is stopped where validation says."""
+    kind, sizes = fit.network.name, dict(fit.network.settings)
+    if method == "MADE":  # of one
+        sizes.pop("transforms")
+    network = Part(name=method if kind == "flow" else kind, settings=sizes)
     return {
-        **fit.of_points(),
+        **fit.protocol,
+        **network.protocol("network"),
         "train_rows": len(data.train),
         "test_rows": len(data.test),
         "stopping": f"best of {stages} on validation",

@@ -111,7 +111,7 @@ def factors(book: Book) -> None:
         metrics = {**case.distances, **case.to_flow("solver_rmse", "euler")}
         case.floor("7.1", case.distances, "gddim", dataset, "draws")
         cells = tables.factors(settings, case.problem.process, PREDICTOR_ORDERS, naive_euler=dataset == "mixture2d_grid")
-        case.measure(cells, f"Table 7.1, {dataset}", metrics, reference_steps=steps)
+        case.measure(cells, f"Table 7.1, {dataset}", metrics, protocols={"solver_rmse": {"reference_steps": steps}})
 
 
 def lambdas(book: Book) -> None:
@@ -175,7 +175,7 @@ def corrected(book: Book) -> None:
         case = Case.of(book, dataset, "CLD")
         metrics = {**case.distances, **case.to_flow("solver_rmse", "euler")}
         cells, steps = tables.corrected(book.config.corrected, case.problem.process), book.config.reference_steps
-        case.measure(cells, f"correctors, {dataset}", metrics, reference_steps=steps)
+        case.measure(cells, f"correctors, {dataset}", metrics, protocols={"solver_rmse": {"reference_steps": steps}})
 
 
 def corrected_trained(book: Book) -> None:

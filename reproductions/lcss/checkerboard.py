@@ -47,6 +47,7 @@ def checkerboard(book: Book) -> None:
     trained = {method: cache(partial(learn, book, method)) for method in METHODS}
     for method, learnt in trained.items():
         how = settings.protocol | network | {"sigma": settings.sigma if method in NOISED else 0}
+        how |= {"eps": settings.eps} if method == "FD-SSM" else {}
         with book.cell("1", "checkerboard", method, "MLP", None, how | {"cells": settings.cells}, over="trainings") as cell:
             if cell.todo:
                 judge(cell, method, learnt())

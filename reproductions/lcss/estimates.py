@@ -47,7 +47,8 @@ def one_draw(book: Book) -> None:
     }
     for variant, (draws, images) in trainings.items():
         its = small.model_copy(update={"batch": images})
-        how = its.protocol | {"network": "mlp", "width": its.width, "process": "VE", "sigma_max": its.sigma_max, "draws": draws}
+        sizes = {"network": "mlp", "width": its.width, "blocks": its.blocks, "error_every": its.every}
+        how = its.protocol | sizes | {"process": "VE", "sigma_max": its.sigma_max, "draws": draws}
         with book.cell("draws", "digits", "LCSS", variant, None, how, over="trainings") as cell:
             if cell.todo:
                 objective = LCSS("sigma^2", RepeatedTimes(TIMES, draws))

@@ -34,7 +34,7 @@ def images(book: Book) -> None:
         }
         for when, step in {"early": settings.early, "late": None}.items():
             one = Sampling(TABLE, method, WHEN(model=book.job.variant, when=when), name, sampler)
-            how = protocol | {"iterations": step or spec.steps}
+            how = protocol | {"train_steps": step or spec.steps}
             place = one.table, models.data, method, one.variant, sampler.nfe, how
             with book.cell(*place, n=book.config.evaluation.samples, over=models.over) as cell:
                 if cell.todo:

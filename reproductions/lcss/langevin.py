@@ -25,7 +25,8 @@ FINE = 5.0, 1000  # half the width and cells of a grid that resolves the noise, 
 
 def chain_protocol(settings: Langevin) -> dict[str, object]:
     """How the chains run. x + (epsilon / 2) s + N(0, epsilon I)."""
-    return {"epsilon": settings.epsilon, "chain_steps": settings.steps, "start": f"uniform[-{REACH:g},{REACH:g}]^2"}
+    law = {"cells": settings.cells, "half_width": settings.half_width}
+    return {"epsilon": settings.epsilon, "chain_steps": settings.steps, "start": f"uniform[-{REACH:g},{REACH:g}]^2"} | law
 
 
 def sample(cell: Cell, settings: Langevin, method: str, networks: Sequence[nn.Module]) -> None:

@@ -37,6 +37,8 @@ def stability(book: Book) -> None:
     protocol = settings.protocol | {
         "network": "mlp",
         "width": settings.width,
+        "blocks": settings.blocks,
+        "error_every": settings.every,
         "process": "VE",
         "weighting": "sigma^2",
         "sigma_max": settings.sigma_max,

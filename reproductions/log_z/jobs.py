@@ -15,7 +15,7 @@ from rescore.flows import transport as flows
 from rescore.montecarlo import aft, importance, smc, snf
 from rescore.montecarlo.logz import estimates, logz_statistics
 from rescore.random import make_generator, small_seed
-from rescore.targets import Rescaled, Target
+from rescore.targets import LogGaussianCox, Rescaled, Target
 from rescore.targets.named import make_target
 from rescore.training import Adam, fit
 from torch import Tensor, nn
@@ -60,7 +60,8 @@ def row(
     seeds = config.seeds if trained else (0,)
     repeats = len(seeds) if trained else config.runs
     training, each = evaluations
-    about = {"particles": particles, "runs": config.runs, "scale": target.scale} | protocol
+    grid = {"side": config.datasets[target.name].side} if isinstance(target.target, LogGaussianCox) else {}
+    about = {"particles": particles, "runs": config.runs, "scale": target.scale} | grid | protocol
     cell = book.cell(
         TABLE,
         target.name,

@@ -59,8 +59,8 @@ ROWS = (
     (12, 10, 8, 11),
     (13, 10, 8, 11),
 )
-# the five of the table: backbone, and the methyls of the first cap, the side chain and the last cap
-TORSIONS = {"phi": (4, 6, 8, 14), "psi": (16, 14, 8, 6), "eta1": (0, 1, 4, 6), "eta2": (11, 10, 8, 6), "eta3": (19, 18, 16, 14)}
+# the five of the table: backbone, and the methyls of the side chain, the first cap and the last cap
+TORSIONS = {"phi": (4, 6, 8, 14), "psi": (16, 14, 8, 6), "eta1": (11, 10, 8, 6), "eta2": (0, 1, 4, 6), "eta3": (19, 18, 16, 14)}
 EXTRA = 6 + 66  # standard normal: place and turn, and velocities
 BINS, SMOOTHING, FLOOR = 50, (0.25, 0.5, 1.0, 0.5, 0.25), 1e-5  # of the stochastic normalising flows' code
 

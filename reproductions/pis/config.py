@@ -69,6 +69,7 @@ class Training(SectionSettings, TrainingConfig):
 
     @property
     def protocol(self) -> dict[str, object]:
+        """Also what is off: ../paper.yaml assumes it of printed rows."""
         told = self.model_dump(exclude={"checkpoint_every"}) | {"channels": self.channels}
         return {f"train_{name}": value for name, value in told.items()}
 

@@ -17,6 +17,7 @@ from rescore.ledger.records import Over, under_candidate
 from rescore.machine.locks import folder_lock
 from rescore.montecarlo.logz import bias_std_rmse, logz_statistics, of_retrained_runs, trainings_statistics
 from rescore.random import make_generator
+from rescore.targets import LogGaussianCox
 from rescore.targets.base import Target
 from rescore.targets.named import make_target
 from rescore.training import Adam, Loss, fit
@@ -30,7 +31,8 @@ RETRAINED = "retrained-runs"  # the candidate by which each run is a training of
 MEDIAN = "median"  # the candidate that takes medians over runs, so that single outliers do not set S
 SHOWN = 2000  # points kept for a figure
 TRAINING_VERSION = 2
-"""Raised by hand when the code changes so that a training gives other weights: all are trained again."""
+"""Raised by hand when the code changes so that a policy or a flow gets other weights: all are trained again. `protocol_version`,
+which the texts of records raise too, leaves them."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -126,7 +128,8 @@ class Study:
         trainings = len(runs.seeds)
         over: Over = "trainings" if trainings > 1 else "samplings" if runs.trained else "runs"
         repeats = trainings if trainings > 1 else runs.total
-        protocol = {"runs": runs.total, "particles": runs.n} | protocol
+        grid = {"side": self.settings.side} if isinstance(self.target, LogGaussianCox) else {}
+        protocol = {"runs": runs.total, "particles": runs.n} | grid | protocol
         n = runs.n * runs.total // repeats
         place = self.table, self.dataset, method, variant, nfe, protocol
         with self.book.cell(*place, n=n, over=over, matched=runs.matched(protocol)) as cell:

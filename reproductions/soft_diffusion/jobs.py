@@ -6,7 +6,7 @@ from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
-from rescore.corruptions import Corruption, pairwise_wasserstein, wasserstein_schedule
+from rescore.corruptions import pairwise_wasserstein, wasserstein_schedule
 from rescore.data.faces import load_faces
 from rescore.experiments.book import Book
 from rescore.problems.gaussian import GaussianLaw, clean_prediction, frechet, law_after, law_at
@@ -14,8 +14,9 @@ from rescore.random import make_generator
 from rescore.samplers import FlowMomentumSampler, HeunFlowSampler, MomentumSampler
 from torch import Tensor
 
+from reproductions.soft_diffusion.config import VariantName
 from reproductions.soft_diffusion.networks import networks
-from reproductions.soft_diffusion.problems import HEUN, METHOD, SAMPLERS, VARIANTS, Corruptions
+from reproductions.soft_diffusion.problems import HEUN, METHOD, SAMPLERS, VARIANTS, Corruptions, told
 from reproductions.soft_diffusion.rivals import masks, overhead, rivals, within
 
 GAUSSIAN_VARIANTS = ("mse", "joint", "sigma-0.05", "sigma-0.025", "masking")
@@ -29,11 +30,12 @@ def schedules(book: Book) -> None:
         images, side = corruptions.images, corruptions.images.shape[-1]
         t = torch.linspace(0, 1, 201, dtype=torch.float64)
         book.arrays |= {"schedule/t": t.numpy(), "schedule/sigma": corruptions(VARIANTS["main"]).sigma(t).numpy()}
-        blur = corruptions.protocol(corruptions(VARIANTS["main"]))["blur"]
-        settings = config.schedule.model_dump() | {"distance": "W2 exact", "blur": blur}
+        noise = {"distance": "W2 exact", "sigma_max": config.sigma_max, "until": config.until}
+        settings = config.schedule.model_dump() | noise
         for name, x in {config.data: images, "faces": load_faces()}.items():
             n = len(x[: config.schedule.images])
-            with book.cell("fig6", name, METHOD, "blur; Wasserstein schedule", None, settings, n=n) as cell:
+            how = settings | {"blur": told(corruptions.blur(x.shape[-1]))}
+            with book.cell("fig6", name, METHOD, "blur; Wasserstein schedule", None, how, n=n) as cell:
                 if cell.todo:
                     schedule, path, distances = corruptions.shortest_path(name, x)
                     hops = [distances[a, b] for a, b in zip(path.nodes, path.nodes[1:], strict=False)]
@@ -48,7 +50,9 @@ def schedules(book: Book) -> None:
                         cell.exact(metric, value)
                     cell.arrays[f"schedule/{name}"] = schedule(t).numpy() / x.shape[-1]
         x = images[: config.schedule.images]
-        with book.cell("fig6", config.data, METHOD, "blur; MSE-matched blur schedule", None, settings, n=len(x)) as cell:
+        how = noise | {"nodes": config.schedule.nodes, "images": config.schedule.images, "blur": told(corruptions.blur(side))}
+        how["ve_sigma_max"] = corruptions.ve_process.sigma_max
+        with book.cell("fig6", config.data, METHOD, "blur; MSE-matched blur schedule", None, how, n=len(x)) as cell:
             if cell.todo:
                 mse = corruptions(VARIANTS["mse"])
                 noise = torch.randn(x.shape, generator=make_generator("schedule", 0), dtype=torch.float64)
@@ -83,10 +87,13 @@ def subsets(book: Book) -> None:
 
         pairs = {(config.data, "faces"): (config.data, "other data", 0)}
         pairs |= {(name, name): (name, "other images", 1) for name in sets}
-        about = settings.model_dump() | {"distance": "W2 exact"}
+        about = settings.model_dump() | {"distance": "W2 exact", "sigma_max": config.sigma_max, "until": config.until}
         for (one, other), (dataset, against, half) in pairs.items():
             gaps = {"schedule_gap": partial(gap, one, other, half)}
-            book.repeat("fig6", dataset, METHOD, f"blur; {against}", None, about, config.seeds, settings.images, **gaps)
+            how = about | {
+                "blur": " and ".join(dict.fromkeys(told(corruptions.blur(sets[name].shape[-1])) for name in (one, other)))
+            }
+            book.repeat("fig6", dataset, METHOD, f"blur; {against}", None, how, config.seeds, settings.images, **gaps)
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,14 @@ class Exact:
         images = self.corruptions.images
         return GaussianLaw.full(images.mean(0), torch.cov(images.flatten(1).T))
 
-    def run(self, process: Corruption, kind: type, method: str, variant: str, budgets: Iterable[int]) -> None:
-        """Cells of a sampler within each budget of evaluations."""
+    def run(self, name: VariantName, kind: type, label: str, budgets: Iterable[int]) -> None:
+        """Cells of a sampler of a variant within each budget of evaluations."""
+        variant = VARIANTS[name]
+        process = self.corruptions(variant)
         data, how = self.data, {"clean": "exact", "grid": "uniform", "start": "exact", "sampler": kind.__name__}
-        how |= self.corruptions.protocol(process)
+        how |= self.corruptions.protocol(variant, process)
         for sampler in (within(nfe, kind)(process) for nfe in budgets):
-            place = "exact", f"{self.book.config.data}_gaussian", method, variant
+            place = "exact", f"{self.book.config.data}_gaussian", variant.method, label
             with self.book.cell(*place, sampler.nfe, how, n=0) as cell:
                 if cell.todo:
                     law = law_after(sampler, clean_prediction(process, data), law_at(process, data, 1.0))
@@ -119,22 +128,21 @@ def gaussian(book: Book) -> None:
     settings = book.config.gaussian
     with book.skipping(dataset=book.config.data):
         corruptions = Corruptions.of(book)
-        exact, ve = Exact(book, corruptions), corruptions.ve()
-        for name, kind in SAMPLERS.items():
-            exact.run(corruptions(VARIANTS["main"]), kind, METHOD, f"blur; {name}", settings.nfes)
+        exact = Exact(book, corruptions)
+        for sampler, kind in SAMPLERS.items():
+            exact.run("main", kind, f"blur; {sampler}", settings.nfes)
         for name in GAUSSIAN_VARIANTS:
             budgets = settings.masking_nfes if name == "masking" else settings.nfes
-            exact.run(corruptions(VARIANTS[name]), MomentumSampler, METHOD, VARIANTS[name].label, budgets)
-        exact.run(ve, MomentumSampler, "VE SDE", "reverse diffusion", settings.nfes)
-        exact.run(ve, FlowMomentumSampler, "VE SDE", "probability flow", settings.nfes)
+            exact.run(name, MomentumSampler, VARIANTS[name].label, budgets)
+        exact.run("ve", MomentumSampler, "reverse diffusion", settings.nfes)
+        exact.run("ve", FlowMomentumSampler, "probability flow", settings.nfes)
 
 
 def solvers(book: Book) -> None:
     """Appendix B: a better solver of the flow on the Gaussian, with no more evaluations than the paper's."""
     with book.skipping(dataset=book.config.data):
         corruptions = Corruptions.of(book)
-        main, nfes = corruptions(VARIANTS["main"]), book.config.gaussian.nfes
-        Exact(book, corruptions).run(main, HeunFlowSampler, METHOD, f"blur; {HEUN}", nfes)
+        Exact(book, corruptions).run("main", HeunFlowSampler, f"blur; {HEUN}", book.config.gaussian.nfes)
 
 
 SECTIONS = {one.__name__: one for one in (schedules, gaussian, networks, rivals, masks, solvers, overhead, subsets)}

@@ -164,10 +164,11 @@ class Studio:
         return {
             **settings.protocol,
             **network.protocol("network"),
+            "network_level": settings.level,
             "loss": variant.loss,
             "level": variant.level,
             "weighting": variant.weighting,
-            **self.corruptions.protocol(self.processes[name]),
+            **self.corruptions.protocol(variant, self.processes[name]),
             **told,
             **more,
         }

@@ -79,6 +79,11 @@ VARIANTS: dict[VariantName, Variant] = {
 }
 
 
+def told(blur: Blur) -> str:
+    """What the ledger says about a kernel, in pixels."""
+    return f"std:{blur.highest:g} half_size:{blur.half_size}"
+
+
 @dataclass(frozen=True)
 class Corruptions:
     """All corruptions of one data set.
@@ -114,19 +119,14 @@ class Corruptions:
             level = Interpolated((config.until, 1.0), (family.lowest, family.highest))
         return Corruption(family, level, noise).started(self.images, config.start_modes)
 
-    def protocol(self, process: Corruption) -> dict[str, object]:
-        """What the ledger says about one of these corruptions."""
-        blur, its = self.config.blur, self.config.schedule
-        noise = {"sigma_max": process.noise.sigma_max, "until": process.noise.until}
-        return (
-            noise
-            if not isinstance(process.family, Blur)
-            else noise
-            | {
-                "blur": f"std:{blur.std:g} half_size:{blur.half_size}",
-                "schedule": f"candidates:{its.candidates} nodes:{its.nodes} images:{its.images}",
-            }
-        )
+    def protocol(self, variant: Variant, process: Corruption) -> dict[str, object]:
+        """What the ledger says about the corruption of a variant."""
+        said: dict[str, object] = {"sigma_max": process.noise.sigma_max, "until": process.noise.until}
+        if isinstance(process.family, Blur):
+            said["blur"] = told(process.family)
+        if variant.level == "wasserstein":
+            said |= {f"schedule_{name}": value for name, value in self.config.schedule.model_dump().items()}
+        return said | ({"ve_sigma_max": self.ve_process.sigma_max} if variant.level == "mse" else {})
 
     def blur(self, side: int) -> Blur:
         """The configured blur, its lengths scaled to images of another side."""

@@ -97,11 +97,12 @@ class ExactRuns:
         label: str,
         metrics: Metrics,
         array: Callable[[Sampling], str | None] = lambda one: None,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None,
         **protocol: Any,
     ) -> None:
         """`run` of several samplers; `label` stands before the progress bar."""
         for one in progress(list(samplings), desc=label):
-            self.run(one, metrics, array(one), **protocol)
+            self.run(one, metrics, array(one), protocols=protocols, **protocol)
 
     def fill(
         self,

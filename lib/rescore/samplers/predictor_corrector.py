@@ -80,7 +80,7 @@ class PredictorCorrector(Sampler):
         correct_last: correct at t0 too, with corrector_first, before what `denoise` does there.
     """
 
-    stochastic = common_step = True
+    stochastic = True
 
     def __init__(
         self,
@@ -104,6 +104,7 @@ class PredictorCorrector(Sampler):
         if not self.evaluations_per_step:
             raise RescoreError("predictor-corrector: neither a predictor nor corrector steps; allowed are at least one of them")
         self.snr, self.corrector_steps, self.corrector_first = snr, corrector_steps, corrector_first
+        self.common_step = corrector_steps > 0
         self.correct_last = correct_last
         below = torch.cat((self.grid[1:], torch.zeros(1, dtype=torch.float64)))
         self.signal = (process.Psi(self.grid, below).values ** 2).tolist()

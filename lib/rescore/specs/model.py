@@ -35,8 +35,12 @@ class Part(Settings):
 
     def protocol(self, kind: str) -> dict[str, object]:
         """What the ledger says: `<kind>=<name>`, and `<kind>_settings=blocks:1 skip:true` where there are any."""
-        told = " ".join(f"{name}:{json.dumps(value, separators=(',', ':'))}" for name, value in sorted(self.settings.items()))
+        told = " ".join(f"{name}:{_told(value)}" for name, value in sorted(self.settings.items()))
         return {kind: self.name, **({f"{kind}_settings": told} if told else {})}
+
+
+def _told(value: Free) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value, separators=(",", ":"))
 
 
 class Objective(Grown):
@@ -205,13 +209,14 @@ class ModelSpec(Resources, NetworkTraining):
             return {"weights": f"{self.weights.source} {digest} {self.steps}", "network": self.network.name}
         of, network = self.objective, self.network
         said = network.protocol("network") | self.process.protocol("train_process")
-        said |= {"objective": of.name, "weighting": of.weighting, "train_t0": of.t0}
+        said |= {"objective": of.name, "weighting": of.weighting} | ({} if of.levels else {"train_t0": of.t0})
         for prefix, part, names in (
-            ("network", network, ("level", "output", "mixed")),
+            ("network", network, ("level", "output")),
             ("train", of, ("factor", "importance", "gamma", "levels", "reduction")),
         ):
             plain = {name: field.default for name, field in type(part).model_fields.items()}
             said |= {f"{prefix}_{name}": value for name in names if (value := getattr(part, name)) != plain[name]}
+        said |= {} if network.mixed else {"mixed": False}
         return super().protocol | said | ({"train_split": self.split} if self.split != "train" else {})
 
 
