@@ -59,5 +59,5 @@ def test_records_say_that_the_loss_was_a_mean_or_of_levels():
     assert "train_reduction" not in of_sum.protocol and "train_levels" not in of_sum.protocol
     content = content | {"process": {"name": "VE"}}
     continuous, chain = (validated(ModelSpec, content | {"objective": {"levels": n}}, "levels") for n in (None, 10))
-    assert chain.protocol == continuous.protocol | {"train_levels": 10}
+    assert chain.protocol | {"train_t0": 1e-5} == continuous.protocol | {"train_levels": 10}, "levels have no least time"
     assert of_mean.protocol == of_sum.protocol | {"train_reduction": "mean"} and of_mean.key != of_sum.key
