@@ -31,8 +31,10 @@ RETRAINED = "retrained-runs"  # the candidate by which each run is a training of
 MEDIAN = "median"  # the candidate that takes medians over runs, so that single outliers do not set S
 SHOWN = 2000  # points kept for a figure
 TRAINING_VERSION = 2
-"""Raised by hand when the code changes so that a policy or a flow gets other weights: all are trained again. `protocol_version`,
-which the texts of records raise too, leaves them."""
+"""Raised by hand when the code changes so that a policy or a flow gets other weights: all are trained again.
+
+`protocol_version`, which the texts of records raise too, leaves them.
+"""
 
 Arrays = dict[str, np.ndarray]
 
