@@ -218,6 +218,15 @@ def test_runs_that_cannot_be_shared_out_are_one_clear_error():
         validated(PAPER.module("config").Config, content, "c.yaml")
 
 
+def test_a_candidate_changes_one_setting_of_what_stands_only_as_a_default():
+    """The rest of it stays."""
+    smoke = load_config(PAPER, "smoke")
+    config = type(smoke).model_validate(smoke.model_dump(exclude={"aft"}))
+    assert "aft" not in config.model_fields_set
+    changed = config._changed({"aft": {"layers": config.aft.layers + 1}}, "candidates.x", "a candidate").aft
+    assert changed == config.aft.model_copy(update={"layers": config.aft.layers + 1})
+
+
 @pytest.mark.parametrize(("caught", "raised"), [(TrainingDiverged, Diverged), (RescoreError, RescoreError)])
 def test_only_a_training_that_diverges_is_skipped(monkeypatch, tmp_path, caught, raised):
     jobs = PAPER.module("jobs")
